@@ -1,0 +1,31 @@
+"""Why a message value could not be read. Each kind has the stable reason code of its dead letter."""
+
+from typing import ClassVar
+
+
+class UnreadableValueError(Exception):
+    """A message value that does not become a record. Catch this one; raise one of its kinds.
+
+    Attributes:
+        reason: reason code in the dead letter's headers.
+    """
+
+    reason: ClassVar[str]
+
+
+class MalformedError(UnreadableValueError):
+    """The bytes are not a value in either wire format, or not exactly one record of the writer's schema."""
+
+    reason = "malformed"
+
+
+class UnknownSchemaError(UnreadableValueError):
+    """The value names a schema that neither the registry nor this package knows."""
+
+    reason = "unknown_schema"
+
+
+class IncompatibleSchemaError(UnreadableValueError):
+    """Avro's resolution rules give no way from the writer's schema to the reader's."""
+
+    reason = "incompatible_schema"

@@ -1,0 +1,5 @@
+"""`python -m worker` is the `hazardstream` command."""
+
+from worker.cli import main
+
+main()

@@ -1,0 +1,192 @@
+"""Alarm policy and the state machine of one key's alarm, in the terms of ISA-18.2 / IEC 62682.
+
+    NORMAL --probability >= setpoint for on_delay--> ACTIVE --below setpoint - deadband for off_delay--> NORMAL (RTN)
+
+Time is event time, so that a repeated computation makes the same transitions.
+"""
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+
+from worker.features import Float, Int
+
+ACTIVE, RTN = "ACTIVE", "RTN"
+_NAMESPACE = uuid.UUID("6f3d2a0e-6c0e-5d2b-9a57-6b1f0a7d4e11")
+
+
+class AlarmPolicy(BaseModel):
+    """When an alarm is raised and when it returns to normal.
+
+    Attributes:
+        setpoint: probability at or above which a reading counts towards an alarm; also the prediction threshold.
+        deadband: how far below the setpoint the probability must fall before it counts towards a return.
+        on_delay_ms: event time for which the probability must stay at or above the setpoint.
+        off_delay_ms: event time for which it must stay below setpoint less deadband.
+        priorities: priority -> probability from which an alarm has it; the highest that is reached counts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    setpoint: float = Field(gt=0, lt=1)
+    deadband: float = Field(ge=0, lt=1)
+    on_delay_ms: NonNegativeInt
+    off_delay_ms: NonNegativeInt
+    priorities: dict[str, float]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "AlarmPolicy":
+        if self.deadband >= self.setpoint:
+            raise ValueError(f"deadband {self.deadband} must be smaller than setpoint {self.setpoint}")
+        if not self.priorities or min(self.priorities.values()) > self.setpoint:
+            raise ValueError(f"no priority covers the setpoint {self.setpoint}: {self.priorities}")
+        return self
+
+    def priority(self, probability: float) -> str:
+        """The priority of an alarm at this probability."""
+        reached = {p: at for p, at in self.priorities.items() if at <= max(probability, self.setpoint)}
+        return max(reached, key=reached.__getitem__)
+
+
+@dataclass(frozen=True)
+class AlarmState:
+    """A key's alarm and its timers (schemas HazardState). Times are event time in ms, None while not running."""
+
+    active: bool = False
+    priority: str = ""
+    alarm_id: str = ""
+    pending_since_ts: int | None = None
+    clearing_since_ts: int | None = None
+    onset_ts: int | None = None
+    peak_probability: float = 0.0
+
+
+IDLE = AlarmState()
+
+
+def alarm_id(key: str, onset_ts: int) -> str:
+    """Identity of an alarm, the same whenever it is computed (RFC 9562, version 5)."""
+    return str(uuid.uuid5(_NAMESPACE, f"{key}/{onset_ts}"))
+
+
+def step(
+    policy: AlarmPolicy, state: AlarmState, key: str, ts: int, probability: float
+) -> tuple[AlarmState, str | None]:
+    """One reading's effect on its key's alarm.
+
+    Returns:
+        The new state, and the transition made: ACTIVE (raised, or raised to a higher priority), RTN, or None.
+    """
+    return (
+        _when_active(policy, state, ts, probability)
+        if state.active
+        else _when_normal(policy, state, key, ts, probability)
+    )
+
+
+def _when_normal(
+    policy: AlarmPolicy, state: AlarmState, key: str, ts: int, probability: float
+) -> tuple[AlarmState, str | None]:
+    if probability < policy.setpoint:
+        return IDLE, None
+    since = ts if state.pending_since_ts is None else state.pending_since_ts
+    peak = max(state.peak_probability, probability)
+    if ts - since < policy.on_delay_ms:
+        return AlarmState(pending_since_ts=since, peak_probability=peak), None
+    raised = AlarmState(
+        active=True,
+        priority=policy.priority(probability),
+        alarm_id=alarm_id(key, since),
+        onset_ts=since,
+        peak_probability=peak,
+    )
+    return raised, ACTIVE
+
+
+def _when_active(policy: AlarmPolicy, state: AlarmState, ts: int, probability: float) -> tuple[AlarmState, str | None]:
+    peak = max(state.peak_probability, probability)
+    if probability < policy.setpoint - policy.deadband:
+        since = ts if state.clearing_since_ts is None else state.clearing_since_ts
+        if ts - since >= policy.off_delay_ms:
+            return IDLE, RTN
+        return replace(state, clearing_since_ts=since), None
+    priority = policy.priority(probability)
+    # A priority is never lowered while the alarm stands: that would read as good news.
+    higher = policy.priorities[priority] > policy.priorities.get(state.priority, 0.0)
+    held = replace(
+        state, clearing_since_ts=None, peak_probability=peak, priority=priority if higher else state.priority
+    )
+    return held, ACTIVE if higher else None
+
+
+class Transition(NamedTuple):
+    """A transition to publish: the row that made it, what it is, and the alarm it concerns (for RTN, as it was)."""
+
+    row: int
+    kind: str
+    state: AlarmState
+
+
+class StagedAlarms(NamedTuple):
+    """What a batch does to the alarms: transitions in order, and each touched key's last row and new state."""
+
+    transitions: list[Transition]
+    changed: dict[tuple[int, bytes], tuple[int, AlarmState]]
+
+
+class Alarms:
+    """Alarms of all keys that are not idle, by partition."""
+
+    def __init__(self, policy: AlarmPolicy) -> None:
+        self.policy = policy
+        self._states: dict[int, dict[bytes, AlarmState]] = {}
+
+    def assign(self, partition: int, states: dict[bytes, AlarmState]) -> None:
+        """Take over a partition with the states read back from the log."""
+        self._states[partition] = states
+
+    def revoke(self, partition: int) -> None:
+        """Forget a partition."""
+        self._states.pop(partition, None)
+
+    def of(self, partition: int, key: bytes) -> AlarmState:
+        """A key's alarm."""
+        return self._states.get(partition, {}).get(key, IDLE)
+
+    def active(self) -> Counter[str]:
+        """Active alarms by priority."""
+        return Counter(s.priority for states in self._states.values() for s in states.values() if s.active)
+
+    def stage(self, partition: list[int], keys: list[bytes], ts: Int, probability: Float) -> StagedAlarms:
+        """What these readings do, leaving the alarms as they are. Rows of a key are in the order of their offsets."""
+        over = np.flatnonzero(probability >= self.policy.setpoint)
+        # Every reading of a key that goes over counts, those after it too: its timers must not depend on batch bounds.
+        rising = {(partition[row], keys[row]) for row in over.tolist()}
+        held = self._states
+        concerned: list[int] = []
+        if rising or any(held.values()):
+            places = zip(partition, keys, strict=True)
+            concerned = [row for row, (p, k) in enumerate(places) if k in held[p] or (p, k) in rising]
+        staged = StagedAlarms([], {})
+        for row in concerned:
+            place = partition[row], keys[row]
+            before = staged.changed[place][1] if place in staged.changed else self.of(*place)
+            after, kind = step(self.policy, before, keys[row].decode(), int(ts[row]), float(probability[row]))
+            if kind is not None:
+                ended = replace(before, peak_probability=max(before.peak_probability, float(probability[row])))
+                staged.transitions.append(Transition(row, kind, ended if kind == RTN else after))
+            if after != before:
+                staged.changed[place] = row, after
+        return staged
+
+    def merge(self, staged: StagedAlarms) -> None:
+        """Make a staged batch part of the state."""
+        for (partition, key), (_, state) in staged.changed.items():
+            if state == IDLE:
+                self._states[partition].pop(key, None)
+            else:
+                self._states[partition][key] = state

@@ -1,0 +1,244 @@
+"""Avro binary to and from columns: all rows of a batch at once, field after field.
+
+The decoder walks all rows in step with one cursor a row. What it does not understand at once it does not
+judge: such rows are left to the record-by-record decoder, which has the last word. So both accept the same set.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from worker.columns import Bytes, TextColumn
+from worker.features import Bool, Float, Int
+
+# Bytes after the last row that a cursor running past its row may still read: a varint of 10 or a double.
+PADDING = 16
+LONGEST_VARINT = 10
+LONGEST_INT = 5
+INT_MAX = 2**31 - 1  # -2**31 is an int too: rare enough for the record-by-record decoder
+
+
+class Field(NamedTuple):
+    """A field of the writer's schema: its Avro type, which union branch is null (None: no union), where it goes."""
+
+    kind: str
+    null_branch: int | None
+    target: str | None
+
+
+Plan = tuple[Field, ...]
+
+
+def decoding_plan(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> Plan | None:
+    """How to decode the writer's records into columns named as in the reader's schema; None: record by record.
+
+    Covers records of text, integers, floating point numbers and booleans, each possibly nullable; names are matched
+    by the reader's aliases too. Fields the reader does not have are passed over.
+    """
+    if writer.get("type") != "record":
+        return None
+    targets = {alias: f["name"] for f in reader["fields"] for alias in f.get("aliases", ())}
+    targets |= {f["name"]: f["name"] for f in reader["fields"]}
+    wanted = {f["name"]: _kind(f["type"]) for f in reader["fields"]}
+    plan = []
+    for field in writer["fields"]:
+        kind, null_branch = _kind(field["type"])
+        target = targets.get(field["name"])
+        if kind in {None, "null"} or (target is not None and not _promotes(kind, null_branch, wanted[target])):
+            return None
+        plan.append(Field(str(kind), null_branch, target))
+    found = [f.target for f in plan if f.target is not None]
+    optional = {f["name"] for f in reader["fields"] if "default" in f and f["default"] is None}
+    if len(set(found)) < len(found) or set(wanted) - set(found) - optional:
+        return None
+    return tuple(plan)
+
+
+def _kind(avro_type: Any) -> tuple[str | None, int | None]:
+    if isinstance(avro_type, list):
+        branches = [_kind(t)[0] for t in avro_type]
+        if len(branches) != 2 or branches.count("null") != 1:
+            return None, None
+        null = branches.index("null")
+        return branches[1 - null], null
+    if isinstance(avro_type, dict):
+        avro_type = avro_type.get("type")
+    known = ("null", "string", "long", "int", "double", "float", "boolean")
+    return (avro_type, None) if isinstance(avro_type, str) and avro_type in known else (None, None)
+
+
+def _promotes(kind: str, null_branch: int | None, wanted: tuple[str | None, int | None]) -> bool:
+    into = {"string": ("string",), "long": ("long", "int"), "double": ("double", "float", "long", "int")}
+    accepted = into.get(wanted[0] or "", ())
+    return kind in accepted and (null_branch is None or wanted[1] is not None)
+
+
+class Decoded(NamedTuple):
+    """Columns by name (text, integers or floats), which values were not null, and which rows were understood."""
+
+    text: dict[str, TextColumn]
+    integer: dict[str, Int]
+    floating: dict[str, Float]
+    present: dict[str, Bool]
+    understood: Bool
+
+
+def decode_columns(plan: Plan, buffer: Bytes, start: Int, end: Int) -> Decoded:
+    """Decode rows that lie in one buffer.
+
+    Args:
+        plan: of the writer's schema.
+        buffer: the rows, followed by `PADDING` bytes.
+        start: where each row's Avro body begins, shape [n].
+        end: where it ends, shape [n].
+    """
+    out = Decoded({}, {}, {}, {}, np.ones(len(start), np.bool_))
+    understood, at = out.understood, start.copy()
+    for kind, null_branch, target in plan:
+        present = np.ones(len(start), np.bool_)
+        if null_branch is not None:
+            branch = buffer[at]
+            understood &= (branch == 0) | (branch == 2)  # zigzag of 0 and 1
+            present = branch != 2 * null_branch
+            at += 1
+        length, sane = _decode_field(kind, target, out, buffer, at, end - at, present)
+        understood &= sane | ~present
+        if target is not None:
+            out.present[target] = present
+        at += np.where(present, length, 0)
+        understood &= at <= end
+        np.minimum(at, end, out=at)
+    understood &= at == end
+    return out
+
+
+def _decode_field(
+    kind: str, target: str | None, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool
+) -> tuple[Int, Bool]:
+    """Decode one field of all rows into `out`; gives the bytes it takes and whether it is understood."""
+    if kind in ("long", "int"):
+        value, length, sane = _varint(buffer, at)
+        if kind == "int":
+            sane &= (length <= LONGEST_INT) & (np.abs(value) <= INT_MAX)
+        if target is not None:
+            out.integer[target] = value
+        return length, sane
+    if kind == "string":
+        size, prefix, sane = _varint(buffer, at)
+        # A length that leads out of the row is no text: looked at before it is used as an address.
+        sane &= (size >= 0) & (size <= left)
+        size = np.where(sane & present, size, 0)
+        if target is not None:
+            out.text[target] = TextColumn(buffer, at + prefix, size)
+        return prefix + size, sane
+    if kind == "boolean":
+        return np.ones(len(at), np.int64), buffer[at] <= 1
+    width = 8 if kind == "double" else 4
+    if target is not None:
+        # Every place of the buffer seen as a number, whatever its alignment.
+        numbers = np.ndarray(len(buffer) - width + 1, f"<f{width}", buffer, strides=(1,))
+        out.floating[target] = numbers[at].astype(np.float64)
+    return np.full(len(at), width), np.ones(len(at), np.bool_)
+
+
+def _varint(buffer: Bytes, at: Int) -> tuple[Int, Int, Bool]:
+    """Zigzag varints at these places: value, bytes taken, and whether it is one of at most 64 bits."""
+    group = buffer[at]
+    if not (group >= 0x80).any():
+        value = group.astype(np.int64)
+        return (value >> 1) ^ -(value & 1), np.ones(len(at), np.int64), np.ones(len(at), np.bool_)
+    groups = buffer[at[:, None] + np.arange(LONGEST_VARINT)]
+    ends = groups < 0x80
+    last = ends.argmax(axis=1)
+    # The tenth byte holds one bit of the 64. Anything else is left to the record-by-record decoder.
+    sane = ends.any(axis=1) & ((last < LONGEST_VARINT - 1) | (groups[:, -1] <= 1))
+    inside = np.arange(LONGEST_VARINT) <= last[:, None]
+    bits = np.where(inside, groups & 0x7F, 0).astype(np.uint64) << (
+        np.arange(LONGEST_VARINT, dtype=np.uint64) * np.uint64(7)
+    )
+    raw = np.bitwise_or.reduce(bits, axis=1)
+    value = (raw >> np.uint64(1)).astype(np.int64) ^ -(raw & np.uint64(1)).astype(np.int64)
+    return value, last + 1, sane
+
+
+class Flags(NamedTuple):
+    """A column of arrays of names: in each row those names whose flag is set. flags: [n, names]."""
+
+    flags: Bool
+    names: tuple[str, ...]
+
+
+Column = TextColumn | Flags | Int | Float | Bool | str | float
+Segment = tuple[Bytes, Int]  # padded bytes [n, width] and how many of them count [n]
+
+
+def encode_columns(schema: Mapping[str, Any], columns: Mapping[str, Column], rows: int, prefix: bytes) -> list[bytes]:
+    """Encode n rows as Avro, each behind a wire-format prefix.
+
+    Args:
+        schema: a record of text, integers, doubles, booleans and arrays of text, none of them nullable.
+        columns: a column for each field; a plain string or number is the same in all rows.
+        rows: n.
+        prefix: of the wire format.
+    """
+    segments = [_constant(prefix, rows)]
+    for field in schema["fields"]:
+        segments += _segments(_kind(field["type"])[0], columns[field["name"]], rows)
+    inside = np.concatenate([np.arange(s.shape[1]) < n[:, None] for s, n in segments], axis=1)
+    data = np.concatenate([s for s, _ in segments], axis=1)[inside].tobytes()
+    ends = np.cumsum(sum(n for _, n in segments)).tolist()
+    return [data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)] if rows else []
+
+
+def _segments(kind: str | None, column: Column, rows: int) -> list[Segment]:
+    if isinstance(column, str):
+        text = column.encode()
+        return [_constant(zigzag(len(text)) + text, rows)]
+    if isinstance(column, Flags):
+        return [_names(column)]
+    if isinstance(column, TextColumn):
+        return [_zigzags(column.length), (column.matrix()[0], column.length)]
+    values = np.broadcast_to(np.asarray(column), (rows,))
+    if kind in ("long", "int"):
+        return [_zigzags(values.astype(np.int64))]
+    if kind == "double":
+        return [(np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(rows, 8), np.full(rows, 8))]
+    return [(values.astype(np.uint8)[:, None], np.ones(rows, np.int64))]
+
+
+def _constant(data: bytes, rows: int) -> Segment:
+    return np.broadcast_to(np.frombuffer(data, np.uint8), (rows, len(data))), np.full(rows, len(data))
+
+
+def _zigzags(values: Int) -> Segment:
+    raw = ((values << 1) ^ (values >> 63)).view(np.uint64)
+    width = max(1, -(-int(raw.max(initial=1)).bit_length() // 7))
+    shifted = raw[:, None] >> (np.arange(width, dtype=np.uint64) * np.uint64(7))
+    length = np.maximum((shifted != 0).sum(axis=1), 1)
+    more = np.arange(width) < (length - 1)[:, None]
+    return (shifted & np.uint64(0x7F)).astype(np.uint8) | (more.astype(np.uint8) << 7), length
+
+
+def zigzag(value: int) -> bytes:
+    """One Avro long."""
+    matrix, length = _zigzags(np.array([value]))
+    return matrix[0, : length[0]].tobytes()
+
+
+def _names(column: Flags) -> Segment:
+    # Few combinations ever occur: encode each once.
+    combinations, which = (
+        np.unique(column.flags, axis=0, return_inverse=True) if column.flags.any() else _none(column.flags)
+    )
+    encoded = []
+    for flags in combinations:
+        names = [n.encode() for n, flag in zip(column.names, flags, strict=True) if flag]
+        block = zigzag(len(names)) + b"".join(zigzag(len(n)) + n for n in names) if names else b""
+        encoded.append(block + b"\0")
+    texts = TextColumn.of(encoded).take(which.reshape(-1))
+    return texts.matrix()[0], texts.length
+
+
+def _none(flags: Bool) -> tuple[Bool, Int]:
+    return np.zeros((1, flags.shape[1]), np.bool_), np.zeros(len(flags), np.int64)

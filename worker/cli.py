@@ -1,0 +1,183 @@
+"""The `hazardstream` command. Each package adds its own commands; what is heavy is imported when it runs."""
+
+import sys
+from typing import Annotated
+
+import local.cli
+import training.cli
+import typer
+from rich.console import Console
+
+import producers.cli
+from worker.errors import DependencyDownError, UserError
+
+app = typer.Typer(
+    name="hazardstream",
+    help="Exactly-once streaming scorer: battery sensor readings in, hazard predictions and alarms out, on Kafka.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+topics_app = typer.Typer(help="Create or check the topics of a pipeline.", no_args_is_help=True)
+app.add_typer(topics_app, name="topics")
+
+PipelineOption = Annotated[str, typer.Option(help="Pipeline file, or the name of one that comes with the package.")]
+BootstrapOption = Annotated[
+    str | None, typer.Option("--bootstrap", help="Kafka brokers, host:port,… Default: KAFKA_BOOTSTRAP_SERVERS.")
+]
+RegistryOption = Annotated[
+    str | None, typer.Option("--registry", help="Schema registry URL. Default: SCHEMA_REGISTRY_URL, or none.")
+]
+
+
+@app.command()
+def worker(
+    pipeline: Annotated[str | None, typer.Option(help="Pipeline file or name. Default: battery_hazard.")] = None,
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory. Default: pipeline's."
+        ),
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Consumer group. Default: hazardstream-PIPELINE.")] = None,
+    instance_id: Annotated[
+        str | None, typer.Option(help="Stable name of this worker, unique in the group. Default: HOSTNAME-PORT.")
+    ] = None,
+    guarantee: Annotated[str | None, typer.Option(help="exactly_once (default) or at_least_once.")] = None,
+    http_host: Annotated[str | None, typer.Option(help="Sidecar's address. Default: 127.0.0.1.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Sidecar's port; 0: any. Default: 8080.")] = None,
+) -> None:
+    """Score readings until stopped (SIGTERM finishes the batch, commits and leaves the group).
+
+    Every option is also HAZARDSTREAM_NAME in the environment, and there are more: docs/operations.md.
+
+    Example: hazardstream worker --bootstrap broker:9092 --model models:/battery_hazard@champion
+    """
+    from worker.logs import configure_logs
+    from worker.publisher import FencedError
+    from worker.run import run_worker
+    from worker.settings import load_settings
+
+    settings = load_settings(
+        pipeline=pipeline,
+        bootstrap_servers=bootstrap,
+        registry_url=registry,
+        model=model,
+        group_id=group,
+        instance_id=instance_id,
+        guarantee=guarantee,
+        http_host=http_host,
+        http_port=http_port,
+    )
+    configure_logs(settings.log_level)
+    try:
+        run_worker(settings)
+    except FencedError as error:
+        raise UserError(
+            f"another worker has taken over as {settings.instance!r} ({error}); if that is not a successor of this one, "
+            "give each worker its own --instance-id"
+        ) from error
+
+
+@app.command()
+def doctor(
+    pipeline: PipelineOption = "battery_hazard",
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    model: Annotated[str | None, typer.Option(help="Model to check. Default: the pipeline's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+) -> None:
+    """Check all that a worker needs: broker, topics, schema registry, model. Says what is wrong and what to do.
+
+    Example: hazardstream doctor --bootstrap broker:9092
+    """
+    from worker.doctor import examine
+    from worker.settings import load_settings
+
+    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
+    if not examine(settings, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
+def tail(
+    topic: Annotated[str, typer.Argument(help="A topic, or its role: predictions, alarms, dead_letters…")],
+    pipeline: PipelineOption = "battery_hazard",
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    from_beginning: Annotated[bool, typer.Option(help="From the first record instead of the next.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many records.")] = None,
+) -> None:
+    """Show the records of a topic as they are committed, decoded, one JSON object a line.
+
+    Example: hazardstream tail alarms --from-beginning --limit 10
+    """
+    from worker.settings import load_settings
+    from worker.tail import follow
+
+    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
+    follow(settings, topic, from_beginning=from_beginning, limit=limit)
+
+
+@topics_app.command("create")
+def topics_create(
+    pipeline: PipelineOption = "battery_hazard",
+    bootstrap: BootstrapOption = None,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic.")] = 8,
+    replication_factor: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
+) -> None:
+    """Create the pipeline's topics that are missing, with the settings they need.
+
+    Example: hazardstream topics create --partitions 24 --replication-factor 3
+    """
+    from worker.kafka_config import admin_client, client_config
+    from worker.pipeline import load_pipeline
+    from worker.topics import create_topics
+
+    admin = admin_client(client_config(bootstrap))
+    made = create_topics(admin, load_pipeline(pipeline), partitions=partitions, replication_factor=replication_factor)
+    typer.echo(f"created: {', '.join(made)}" if made else "all topics were there already")
+
+
+@topics_app.command("check")
+def topics_check(pipeline: PipelineOption = "battery_hazard", bootstrap: BootstrapOption = None) -> None:
+    """Check that the pipeline's topics exist and are fit for it.
+
+    Example: hazardstream topics check --bootstrap broker:9092
+    """
+    from worker.kafka_config import admin_client, client_config
+    from worker.pipeline import load_pipeline
+    from worker.topics import check_topics, warnings
+
+    admin, loaded = admin_client(client_config(bootstrap)), load_pipeline(pipeline)
+    if faults := check_topics(admin, loaded):
+        raise UserError("\n".join(faults))
+    for warning in warnings(admin, loaded):
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo("topics are fit")
+
+
+producers.cli.register(app)
+training.cli.register(app)
+local.cli.register(app)
+
+
+def main() -> None:
+    """Entry point: a fault of use or of a service is told in words, never as a traceback."""
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_plain(str(error))}")
+        sys.exit(2)
+    except DependencyDownError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"[bold red]{_plain(error.dependency)} does not answer:[/] {_plain(error.reason)}; "
+            "check the address, or run `hazardstream doctor`"
+        )
+        sys.exit(3)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,107 @@
+"""Columns of a batch: text kept as slices of one buffer, and the readings decoded from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.features import Bool, Float, Int
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """UTF-8 texts of n rows as slices of one buffer, so that no Python object is made for a text nobody looks at.
+
+    The buffer ends with at least one byte that belongs to no text.
+    """
+
+    buffer: Bytes
+    start: Int
+    length: Int
+
+    @classmethod
+    def of(cls, texts: list[bytes]) -> Self:
+        """A column with these texts."""
+        length = np.fromiter(map(len, texts), np.int64, len(texts))
+        return cls(np.frombuffer(b"".join((*texts, b"\0")), np.uint8), np.cumsum(length) - length, length)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def __getitem__(self, row: int) -> str:
+        start = self.start[row]
+        return self.buffer[start : start + self.length[row]].tobytes().decode()
+
+    def take(self, rows: Int | Bool) -> Self:
+        """The column of some of the rows."""
+        return type(self)(self.buffer, self.start[rows], self.length[rows])
+
+    def matrix(self) -> tuple[Bytes, Bool]:
+        """The texts padded to the longest, shape [n, longest], and which of the bytes are text."""
+        place = np.arange(self.length.max(initial=0))
+        inside = place < self.length[:, None]
+        return self.buffer[np.where(inside, self.start[:, None] + place, len(self.buffer) - 1)], inside
+
+    def equals(self, other: "TextColumn") -> Bool:
+        """Which rows hold the same text as the other column, shape [n]."""
+        same: Bool = np.asarray(self.length == other.length)
+        rows = np.flatnonzero(same)
+        mine, inside = self.take(rows).matrix()
+        theirs, _ = other.take(rows).matrix()
+        same[rows] = ((mine == theirs) | ~inside).all(axis=1)
+        return same
+
+    def ascii(self) -> Bool:
+        """Which rows hold ASCII only, shape [n]."""
+        text, inside = self.matrix()
+        plain: Bool = ~((text >= 0x80) & inside).any(axis=1)
+        return plain
+
+    @classmethod
+    def concatenate(cls, columns: Sequence["TextColumn"]) -> Self:
+        """The rows of several columns, one column after the other."""
+        buffers = {id(c.buffer): c.buffer for c in columns}
+        ends = np.cumsum([len(b) for b in buffers.values()])
+        base = dict(zip(buffers, [0, *ends[:-1].tolist()], strict=True))
+        start = np.concatenate([c.start + base[id(c.buffer)] for c in columns])
+        whole = next(iter(buffers.values())) if len(buffers) == 1 else np.concatenate(list(buffers.values()))
+        return cls(whole, start, np.concatenate([c.length for c in columns]))
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Decoded readings as columns.
+
+    Attributes:
+        row: row in the consumed batch, shape [n].
+        key: what the reading is about (also the Kafka key).
+        group: what the key belongs to.
+        ts: event time, ms since the epoch, shape [n].
+        values: sensors in raw units, NaN where null, shape [n, sensors].
+        present: which sensors were not null, shape [n, sensors]; a NaN that is present was sent as NaN.
+    """
+
+    row: Int
+    key: TextColumn
+    group: TextColumn
+    ts: Int
+    values: Float
+    present: Bool
+
+    def take(self, rows: Int | Bool) -> "Readings":
+        """Some of the readings."""
+        key, group = self.key.take(rows), self.group.take(rows)
+        return Readings(self.row[rows], key, group, self.ts[rows], self.values[rows], self.present[rows])
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row of the batch that becomes a dead letter: a stable reason code and words for a person."""
+
+    row: int
+    reason: str
+    message: str

@@ -1,0 +1,127 @@
+"""The decode stage: message values, in either wire format and any writer's schema, to columns."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from schemas.codec import decode
+from schemas.errors import UnreadableValueError
+from schemas.load import Schema
+from schemas.wire import CONFLUENT_MAGIC, SINGLE_OBJECT_MARKER, SchemaKey, parse_prefix
+from worker.avro_columns import PADDING, Decoded, Plan, decode_columns, decoding_plan
+from worker.columns import Bytes, Readings, Rejection, TextColumn
+from worker.features import Int
+from worker.pipeline import Input
+
+WriterSchemaOf = Callable[[SchemaKey], Schema]
+"""Writer's schema by its key. Raises UnknownSchemaError, or DependencyDownError while the registry does not answer."""
+
+_CONFLUENT_BYTES = np.uint64(0xFF_FFFF_FFFF)  # magic byte and id, as the low bytes of a little-endian number
+
+
+class Decoder:
+    """Decodes batches of one input."""
+
+    def __init__(self, source: Input, reader: Schema, writer_schema_of: WriterSchemaOf) -> None:
+        self._source = source
+        self._sensors = source.sensors()
+        self._reader = reader
+        self._writer_schema_of = writer_schema_of
+        self._plans: dict[SchemaKey, Plan | None] = {}
+
+    def __call__(self, values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:
+        """Decode a batch.
+
+        Returns:
+            The readings in batch order, and a rejection for each value that is none.
+
+        Raises:
+            DependencyDownError: a schema is not known yet and the registry does not answer. Call again later.
+        """
+        rejections = [
+            Rejection(row, "null_value", "the message has no value")
+            for row, value in enumerate(values)
+            if value is None
+        ]
+        texts = [value or b"" for value in values]
+        length = np.fromiter(map(len, texts), np.int64, len(texts))
+        buffer = np.frombuffer(b"".join((*texts, bytes(PADDING))), np.uint8)
+        start = np.cumsum(length) - length
+        parts, left = [], np.array([value is not None for value in values], np.bool_)
+        for schema_key, body, rows in self._by_schema(texts, buffer, start, length):
+            plan = self._plan(schema_key)
+            if plan is not None:
+                columns = decode_columns(plan, buffer, start[rows] + body, (start + length)[rows])
+                part = self._part(rows, columns)
+                parts.append(part)
+                left[part.row] = False
+        one_by_one = [self._decode_one(row, texts[row]) for row in np.flatnonzero(left).tolist()]
+        rejections += [r for r in one_by_one if isinstance(r, Rejection)]
+        parts += [r for r in one_by_one if isinstance(r, Readings)]
+        return self._readings(parts), rejections
+
+    @staticmethod
+    def _by_schema(texts: list[bytes], buffer: Bytes, start: Int, length: Int) -> Iterator[tuple[SchemaKey, int, Int]]:
+        """The distinct schema keys of a batch, where the body begins, and the rows that have them."""
+        words = np.ndarray(len(buffer) - 7, "<u8", buffer, strides=(1,))
+        confluent = (buffer[start] == CONFLUENT_MAGIC[0]) & (length >= 5)
+        single = (words[start] & np.uint64(0xFFFF)) == int.from_bytes(SINGLE_OBJECT_MARKER, "little")
+        single &= length >= 10
+        name = np.where(confluent, words[start] & _CONFLUENT_BYTES, words[start + 2])
+        for kind in (confluent, single):
+            rows = np.flatnonzero(kind)
+            names, which = np.unique(name[rows], return_inverse=True)
+            for i in range(len(names)):
+                same = rows[which == i]
+                yield *parse_prefix(texts[same[0]]), same
+
+    def _plan(self, schema_key: SchemaKey) -> Plan | None:
+        if schema_key not in self._plans:
+            try:
+                writer = self._writer_schema_of(schema_key)
+            except UnreadableValueError:
+                return None  # not remembered: it may be registered later
+            self._plans[schema_key] = decoding_plan(writer, self._reader)
+        return self._plans[schema_key]
+
+    def _part(self, rows: Int, columns: Decoded) -> Readings:
+        source = self._source
+        key, group = columns.text[source.key], columns.text[source.group]
+        sane = columns.understood & key.ascii() & group.ascii()
+        values = np.full((len(rows), len(self._sensors)), np.nan)
+        present = np.zeros(values.shape, np.bool_)
+        for i, sensor in enumerate(self._sensors):
+            if sensor in columns.present:
+                sent = columns.floating[sensor] if sensor in columns.floating else columns.integer[sensor]
+                present[:, i] = columns.present[sensor]
+                values[:, i] = np.where(present[:, i], sent, np.nan)
+        part = Readings(rows, key, group, columns.integer[source.time], values, present)
+        return part.take(sane)
+
+    def _decode_one(self, row: int, value: bytes) -> Readings | Rejection:
+        source = self._source
+        try:
+            record = decode(value, self._writer_schema_of, self._reader)
+        except UnreadableValueError as error:
+            return Rejection(row, error.reason, str(error))
+        key, group = (TextColumn.of([record[f].encode()]) for f in (source.key, source.group))
+        values = np.array([[record[s] for s in self._sensors]], np.float64)  # None becomes NaN
+        present = np.array([[record[s] is not None for s in self._sensors]])
+        return Readings(np.array([row]), key, group, np.array([record[source.time]]), values, present)
+
+    def _readings(self, parts: list[Readings]) -> Readings:
+        if not parts:
+            nothing, empty = np.empty((0, len(self._sensors))), TextColumn.of([])
+            return Readings(
+                np.empty(0, np.int64), empty, empty, np.empty(0, np.int64), nothing, nothing.astype(np.bool_)
+            )
+        row = np.concatenate([p.row for p in parts])
+        order = np.argsort(row, kind="stable")
+        return Readings(
+            row[order],
+            TextColumn.concatenate([p.key for p in parts]).take(order),
+            TextColumn.concatenate([p.group for p in parts]).take(order),
+            np.concatenate([p.ts for p in parts])[order],
+            np.concatenate([p.values for p in parts])[order],
+            np.concatenate([p.present for p in parts])[order],
+        )

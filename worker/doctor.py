@@ -1,0 +1,100 @@
+"""Check everything a worker needs, and say what is wrong and what to do."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+
+from schemas.codec import compile_decoder
+from schemas.errors import UnreadableValueError
+from schemas.load import load_schema
+from schemas.registry import registry_from_environment
+from worker.errors import DependencyDownError, UserError
+from worker.kafka_config import admin_client, client_config, topic_partitions
+from worker.model_source import resolve
+from worker.package import PackageError
+from worker.pipeline import Pipeline, load_pipeline
+from worker.settings import Settings
+from worker.topics import check_topics, warnings
+
+
+class Finding(NamedTuple):
+    """One thing looked at: how it stands (ok, warning, wrong), and in words."""
+
+    subject: str
+    verdict: str
+    words: str
+
+
+def examine(settings: Settings, *, as_json: bool) -> bool:
+    """Look at everything, print it, and tell whether a worker could run."""
+    findings = list(_findings(settings))
+    well = all(f.verdict != "wrong" for f in findings)
+    if as_json:
+        print(json.dumps({"ok": well, "findings": [f._asdict() for f in findings]}))  # noqa: T201 - it is the output
+        return well
+    console = Console(soft_wrap=True, highlight=False)
+    marks = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "wrong": "[red]wrong[/]  "}
+    for finding in findings:
+        console.print(f"{marks[finding.verdict]}  {finding.subject:<9} {escape(finding.words)}")
+    return well
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    pipeline = load_pipeline(settings.pipeline)
+    yield Finding(
+        "pipeline", "ok", f"{settings.pipeline}: {pipeline.input.topic} -> {pipeline.outputs.predictions.topic}"
+    )
+    admin = admin_client(client_config(settings.bootstrap_servers))
+    broker = _look("broker", lambda: f"{settings.bootstrap_servers} answers, {len(topic_partitions(admin))} topics")
+    if broker.verdict == "wrong":
+        advice = "start a broker, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS (TLS/SASL: KAFKA_*)"
+        yield Finding("broker", "wrong", f"{settings.bootstrap_servers}: {broker.words}; {advice}")
+    else:
+        yield broker
+        faults = check_topics(admin, pipeline)
+        yield from (Finding("topics", "wrong", fault) for fault in faults)
+        if not faults:
+            yield Finding("topics", "ok", ", ".join(pipeline.topics.values()))
+            yield from (Finding("topics", "warning", words) for words in warnings(admin, pipeline))
+    yield _look("registry", lambda: _registry(settings, pipeline))
+    yield _look("model", lambda: _model(settings, pipeline))
+
+
+def _look(subject: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, "ok", check())
+    except (UserError, DependencyDownError, PackageError, UnreadableValueError) as error:
+        return Finding(subject, "wrong", str(error))
+
+
+def _registry(settings: Settings, pipeline: Pipeline) -> str:
+    if settings.registry_url is None:
+        return "none set: Avro single-object encoding; set SCHEMA_REGISTRY_URL to read and write Confluent's format"
+    registry = registry_from_environment(settings.registry_url)
+    subject = f"{pipeline.input.topic}-value"
+    latest = registry.latest(subject)
+    if latest is None:
+        return f"{settings.registry_url} answers; nothing is registered under {subject} yet"
+    schema_id, writer = latest
+    try:
+        compile_decoder(writer, load_schema(pipeline.input.record_model().__name__))
+    except UnreadableValueError as error:
+        raise UserError(
+            f"schema {schema_id}, the latest under {subject}, does not resolve to ours: {error}; "
+            "correct the producer's schema, or add the old names as aliases in schemas/avro"
+        ) from error
+    return f"{settings.registry_url} answers; schema {schema_id} under {subject} resolves to ours"
+
+
+def _model(settings: Settings, pipeline: Pipeline) -> str:
+    uri = settings.model or pipeline.model
+    package = resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
+    unknown = set(package.spec.sensors) ^ set(pipeline.input.sensors())
+    if unknown:
+        raise UserError(
+            f"model {uri} has other sensors than {pipeline.input.record}: {sorted(unknown)}; train it for this record"
+        )
+    return f"{uri}: {package.name} version {package.version}, digests and golden rows hold"

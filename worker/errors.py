@@ -1,0 +1,18 @@
+"""The kinds of failure the worker tells apart."""
+
+
+class UserError(Exception):
+    """Something only the user can put right. The text says what is wrong and what to do; shown without a traceback."""
+
+
+class DependencyDownError(Exception):
+    """A service (broker, schema registry, MLflow) did not answer. Waited for with backoff, never fatal.
+
+    Attributes:
+        dependency: its name as shown in `/ready`.
+    """
+
+    def __init__(self, dependency: str, reason: str) -> None:
+        super().__init__(f"{dependency}: {reason}")
+        self.dependency = dependency
+        self.reason = reason

@@ -1,0 +1,90 @@
+"""librdkafka properties: where the broker is, and TLS/SASL passed through from the environment.
+
+`KAFKA_SECURITY_PROTOCOL`, `KAFKA_SASL_*` and `KAFKA_SSL_*` become the properties of the same name in small
+letters with dots (`KAFKA_SASL_MECHANISM` -> `sasl.mechanism`). With `_FILE` at the end the value is read from
+that file, so that a secret need not stand in the environment. Any other property: a file of `name=value` lines
+named by `KAFKA_CONFIG_FILE`.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from worker.errors import DependencyDownError, UserError
+
+_PASSED = ("KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_", "KAFKA_SSL_")
+_LOGGER = logging.getLogger("librdkafka")
+
+
+def client_config(bootstrap: str | None = None) -> dict[str, Any]:
+    """Properties that every Kafka client of this project starts from.
+
+    Raises:
+        UserError: a file that the environment names cannot be read.
+    """
+    config: dict[str, Any] = {
+        "bootstrap.servers": bootstrap or os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092"),
+        "client.id": "hazardstream",
+        # A broker that comes back is found within seconds.
+        "reconnect.backoff.max.ms": 2000,
+        "logger": _LOGGER,
+    }
+    for name, value in os.environ.items():
+        if name.startswith(_PASSED):
+            plain = name.removesuffix("_FILE")
+            config[plain.removeprefix("KAFKA_").lower().replace("_", ".")] = (
+                value if plain == name else _read(name, value)
+            )
+    if path := os.environ.get("KAFKA_CONFIG_FILE"):
+        lines = [line.strip() for line in _read("KAFKA_CONFIG_FILE", path).splitlines()]
+        config |= dict(_property(path, line) for line in lines if line and not line.startswith("#"))
+    return config
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text().rstrip("\n")
+    except OSError as error:
+        raise UserError(f"{name}={path}: cannot be read ({error.strerror}); correct the path or unset it") from error
+
+
+def _property(path: str, line: str) -> tuple[str, str]:
+    name, equals, value = line.partition("=")
+    if not equals:
+        raise UserError(f"{path}: a line without '=' (not shown: it may be a secret); write name=value")
+    return name.strip(), value.strip()
+
+
+def admin_client(config: dict[str, Any]) -> AdminClient:
+    """An admin client.
+
+    Raises:
+        UserError: librdkafka refuses a property.
+    """
+    try:
+        return AdminClient(config)
+    except (KafkaException, ValueError) as error:
+        raise UserError(f"Kafka settings: {error_text(error)}; see KAFKA_* in the environment") from error
+
+
+def topic_partitions(admin: AdminClient, timeout_s: float = 5.0) -> dict[str, int]:
+    """Every topic's number of partitions.
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
+    try:
+        topics = admin.list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise DependencyDownError("broker", error_text(error)) from error
+    return {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def error_text(error: BaseException) -> str:
+    """Librdkafka's own words for an error."""
+    cause = error.args[0] if error.args else error
+    return str(cause.str()) if hasattr(cause, "str") else str(cause)

@@ -1,0 +1,176 @@
+"""The loop: gather a micro-batch, score it, publish and commit it, merge it; and again."""
+
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+import structlog
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from worker.assignment import Assignment
+from worker.batch import Batch
+from worker.errors import DependencyDownError
+from worker.metrics import Metrics
+from worker.outbox import Outbox
+from worker.publisher import AbortedError, Publisher
+from worker.scoring import Outcome, Scorer
+from worker.settings import Settings
+from worker.status import Status
+from worker.waiting import note_down
+
+_LOG = structlog.get_logger(__name__)
+_GULP = 1000  # messages at a time, between two looks at how many bytes have come together
+_PATIENCE_S = 1.0
+_LAG_EVERY_S = 1.0
+
+
+class Loop:
+    """Ties the stages together. All state is in assignment and scorer; a turn either commits or leaves no trace."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        topic: str,
+        consumer: Consumer,
+        assignment: Assignment,
+        scorer: Scorer,
+        outbox: Outbox,
+        publisher: Publisher,
+        metrics: Metrics,
+        status: Status,
+    ) -> None:
+        self._settings, self._topic, self._consumer = settings, topic, consumer
+        self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
+        self._publisher, self._metrics, self._status = publisher, metrics, status
+        self._lag_due = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Turn until stopped. The batch in hand is always finished."""
+        self._assignment.subscribe()
+        self._status.phase = "running"
+        while not stop.is_set():
+            self.turn()
+        self._status.phase = "stopping"
+
+    def turn(self) -> None:
+        """One batch."""
+        messages = self._gather()
+        try:
+            self._assignment.settle()
+            batch = self._ours(messages)
+            if batch.messages:
+                self._process(batch)
+            self._status.down.clear()
+        except DependencyDownError as down:
+            self._sit_out(down)
+        except AbortedError:
+            self._metrics.aborts.inc()
+            self._assignment.rewind()
+        self._tell()
+
+    def _gather(self) -> list[Message]:
+        settings, messages, size = self._settings, list[Message](), 0
+        deadline = time.monotonic() + settings.linger_ms / 1000
+        while len(messages) < settings.batch_max_messages and size < settings.batch_max_bytes:
+            wanted = min(_GULP, settings.batch_max_messages - len(messages))
+            left = deadline - time.monotonic()
+            gulp = self._consumer.consume(wanted, timeout=max(left, 0.0))
+            messages += gulp
+            size += sum(map(len, gulp))
+            if left <= 0 or (len(gulp) < wanted and time.monotonic() >= deadline):
+                break
+        return messages
+
+    def _ours(self, messages: list[Message]) -> Batch:
+        """The messages of partitions that are ready, from where each partition stands."""
+        batch = Batch.of(messages)
+        known = {n: p.next_offset for n, p in self._assignment.partitions.items()}
+        nowhere = np.iinfo(np.int64).max
+        due = np.array([known.get(n, nowhere) for n in batch.partition.tolist()], np.int64)
+        wanted = batch.offset >= due
+        if wanted.all():
+            return batch
+        for row in np.flatnonzero(batch.offset < 0).tolist():
+            _LOG.warning("consumer error", reason=messages[row].error().str())
+        return Batch.of([messages[row] for row in np.flatnonzero(wanted).tolist()])
+
+    def _process(self, batch: Batch) -> None:
+        partitions = self._assignment.partitions
+        outcome = self._scorer.process(batch, partitions)
+        span_ms = self._scorer.package.spec.max_span_ms
+        offsets = [
+            TopicPartition(
+                self._topic,
+                number,
+                offset,
+                partitions[number].checkpoint(outcome.clocks.get(number, partitions[number].clock), span_ms).dump(),
+            )
+            for number, offset in outcome.next_offsets.items()
+            if offset > partitions[number].live_from
+        ]
+        if offsets:
+            started = time.perf_counter()
+            outgoing = self._outbox.records(outcome)
+            encoded = time.perf_counter()
+            self._metrics.stage_seconds.labels("encode").observe(encoded - started)
+            self._publisher.commit(outgoing, offsets)
+            self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - encoded)
+        self._scorer.merge(outcome, partitions)
+        self._assignment.progressed()
+        self._count(outcome)
+
+    def _sit_out(self, down: DependencyDownError) -> None:
+        """Wait a while with all partitions paused, still polling, so that the group keeps us."""
+        note_down(self._status, down)
+        self._assignment.rewind()
+        self._assignment.pause()
+        deadline = time.monotonic() + _PATIENCE_S
+        while (left := deadline - time.monotonic()) > 0:
+            self._consumer.poll(min(left, 0.2))
+        self._assignment.resume()
+        self._assignment.rewind()
+
+    def _count(self, outcome: Outcome) -> None:
+        metrics, scored = self._metrics, outcome.scored
+        metrics.consumed.inc(len(outcome.batch.messages))
+        metrics.batch_readings.observe(len(outcome.batch.messages))
+        metrics.restored.inc(outcome.replayed)
+        metrics.scored.inc(len(scored.probability))
+        metrics.deduplicated.inc(outcome.deduplicated)
+        for reason, count in Counter(r.reason for r in outcome.rejections).items():
+            metrics.dead_letters.labels(reason).inc(count)
+        for sensor, count in zip(self._scorer.package.spec.sensors, scored.masked.sum(axis=0).tolist(), strict=True):
+            if count:
+                metrics.masked.labels(sensor).inc(count)
+        for transition in outcome.alarms.transitions:
+            metrics.transitions.labels(transition.kind, transition.state.priority).inc()
+        if len(scored.probability):
+            now_ms = time.time_ns() / 1e6
+            metrics.latency_event.observe((now_ms - scored.readings.ts) / 1000)
+            metrics.latency_broker.observe((now_ms - outcome.batch.broker_ts[scored.readings.row]) / 1000)
+
+    def _tell(self) -> None:
+        """Keep status and the slow metrics up to date."""
+        status, assignment = self._status, self._assignment
+        status.turn()
+        status.answer(self._scorer, assignment.partitions)
+        if time.monotonic() < self._lag_due:
+            return
+        self._lag_due = time.monotonic() + _LAG_EVERY_S
+        status.partitions = {
+            "ready": sorted(assignment.partitions),
+            "waiting": assignment.waiting,
+            "restoring": assignment.restoring,
+        }
+        status.lag = {}
+        self._metrics.lag.clear()
+        for number, partition in assignment.partitions.items():
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
+            status.lag[number] = max(high - partition.next_offset, 0)
+            self._metrics.lag.labels(number).set(status.lag[number])
+        self._metrics.windows_held.set(self._scorer.state.held)
+        active = self._scorer.alarms.active()
+        for priority in self._scorer.alarms.policy.priorities:
+            self._metrics.alarms_active.labels(priority).set(active[priority])

@@ -1,0 +1,218 @@
+"""Records to publish for a batch: encoded predictions, alarm transitions, alarm state and dead letters."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from schemas.codec import encode
+from schemas.load import Schema, load_schema, parsed
+from schemas.wire import single_object_prefix
+from worker.alarms import IDLE, AlarmPolicy, AlarmState
+from worker.avro_columns import Column, Flags, encode_columns
+from worker.batch import Batch
+from worker.columns import Rejection
+from worker.package import ModelPackage
+from worker.pipeline import Pipeline
+from worker.scoring import Outcome
+
+TOP_CONTRIBUTIONS = 5
+ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
+REASON = "hazardstream.reason"
+OMITTED = "hazardstream.value_omitted"
+# What a dead letter's own headers may add to a record that was just within the limit.
+HEADER_ALLOWANCE = 8192
+
+
+class Record(NamedTuple):
+    """A message to produce; partition numbers are those of the input."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]] | None = None
+    timestamp: int = 0
+
+
+class Outgoing(NamedTuple):
+    """All records of a batch. predictions: by partition, as `Producer.produce_batch` takes them."""
+
+    predictions: dict[int, list[dict[str, Any]]]
+    records: list[Record]
+
+    def __bool__(self) -> bool:
+        return bool(self.predictions or self.records)
+
+
+class Outbox:
+    """Turns outcomes into records.
+
+    Args:
+        pipeline: names the topics, schemas and fields.
+        package: the model that scored.
+        policy: the alarm policy in force; its setpoint is the predictions' threshold.
+        prefixes: wire-format prefix by output role; single-object encoding where absent.
+        dead_letter_max_bytes: largest record that the dead-letter topic takes.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        package: ModelPackage,
+        policy: AlarmPolicy,
+        prefixes: Mapping[str, bytes],
+        dead_letter_max_bytes: int,
+    ) -> None:
+        self._pipeline, self._package, self._setpoint = pipeline, package, policy.setpoint
+        outputs = pipeline.outputs
+        names = {
+            "predictions": outputs.predictions.schema_name,
+            "alarms": outputs.alarms.schema_name,
+            "alarm_state": outputs.alarm_state.schema_name,
+        }
+        self._schemas: dict[str, Schema] = {role: load_schema(name) for role, name in names.items()}
+        self._parsed = {role: parsed(schema) for role, schema in self._schemas.items()}
+        self._prefixes = {role: prefixes.get(role) or single_object_prefix(s) for role, s in self._schemas.items()}
+        self._dead_letter_max_bytes = dead_letter_max_bytes
+
+    def records(self, outcome: Outcome) -> Outgoing:
+        """All records of a batch."""
+        dead_letters = [self._dead_letter(outcome.batch, rejection) for rejection in outcome.rejections]
+        return Outgoing(self._predictions(outcome), [*self._alarms(outcome), *self._states(outcome), *dead_letters])
+
+    def _predictions(self, outcome: Outcome) -> dict[int, list[dict[str, Any]]]:
+        scored, batch, source = outcome.scored, outcome.batch, self._pipeline.input
+        readings, sensors = scored.readings, source.sensors()
+        partition = batch.partition[readings.row]
+        columns: dict[str, Column] = {
+            source.key: readings.key,
+            source.group: readings.group,
+            source.time: readings.ts,
+            "probability": scored.probability,
+            "positive": scored.probability >= self._setpoint,
+            "threshold": self._setpoint,
+            "model_name": self._package.name,
+            "model_version": self._package.version,
+            "readings_in_window": scored.in_window,
+            "imputed": Flags(scored.imputed, sensors),
+            "masked": Flags(scored.masked, sensors),
+            "source_partition": partition,
+            "source_offset": batch.offset[readings.row],
+            "scored_at": np.array(time.time_ns() // 1_000_000),
+        }
+        named = {self._name(word): column for word, column in columns.items()}
+        values = encode_columns(self._schemas["predictions"], named, len(readings.row), self._prefixes["predictions"])
+        by_partition = defaultdict(list)
+        for number, row, value in zip(partition.tolist(), readings.row.tolist(), values, strict=True):
+            by_partition[number].append({"key": batch.keys[row], "value": value})
+        return dict(by_partition)
+
+    def _alarms(self, outcome: Outcome) -> list[Record]:
+        if not outcome.alarms.transitions:
+            return []
+        rows = [t.row for t in outcome.alarms.transitions]
+        features = outcome.scored.features[rows]
+        contributions = self._package.contributions(features)
+        batch, readings, records = outcome.batch, outcome.scored.readings, []
+        for transition, values, parts in zip(outcome.alarms.transitions, features, contributions, strict=True):
+            row = transition.row
+            message = int(readings.row[row])
+            state = transition.state
+            words = self._identity(outcome, row) | {
+                "alarm_id": state.alarm_id,
+                "state": transition.kind,
+                "priority": state.priority,
+                "onset_ts": state.onset_ts,
+                "probability": float(outcome.scored.probability[row]),
+                "peak_probability": state.peak_probability,
+                "contributions": self._largest(values, parts),
+                "model_name": self._package.name,
+                "model_version": self._package.version,
+                "source_partition": int(batch.partition[message]),
+                "source_offset": int(batch.offset[message]),
+            }
+            records.append(self._record("alarms", self._pipeline.outputs.alarms.topic, batch, message, words))
+        return records
+
+    def _largest(self, values: Any, parts: Any) -> list[dict[str, Any]]:
+        names = self._package.spec.names
+        top = np.argsort(-np.abs(parts), kind="stable")[:TOP_CONTRIBUTIONS]
+        return [
+            {
+                "feature": names[i],
+                "value": None if np.isnan(values[i]) else float(values[i]),
+                "contribution": float(parts[i]),
+            }
+            for i in top
+        ]
+
+    def _states(self, outcome: Outcome) -> list[Record]:
+        topic, records = self._pipeline.outputs.alarm_state.topic, []
+        for (partition, key), (row, state) in outcome.alarms.changed.items():
+            if state == IDLE:
+                records.append(Record(topic, partition, key, None))
+                continue
+            words = self._identity(outcome, row) | {
+                "state": "ACTIVE" if state.active else "NORMAL",
+                "priority": state.priority,
+                "alarm_id": state.alarm_id,
+                "pending_since_ts": state.pending_since_ts,
+                "clearing_since_ts": state.clearing_since_ts,
+                "onset_ts": state.onset_ts,
+                "probability": float(outcome.scored.probability[row]),
+                "peak_probability": state.peak_probability,
+                "model_version": self._package.version,
+            }
+            message = int(outcome.scored.readings.row[row])
+            records.append(self._record("alarm_state", topic, outcome.batch, message, words))
+        return records
+
+    def _identity(self, outcome: Outcome, row: int) -> dict[str, Any]:
+        readings, source = outcome.scored.readings, self._pipeline.input
+        return {
+            source.key: readings.key[row],
+            source.group: readings.group[row],
+            source.time: int(readings.ts[row]),
+        }
+
+    def _record(self, role: str, topic: str, batch: Batch, message: int, words: Mapping[str, Any]) -> Record:
+        named = {self._name(word): value for word, value in words.items()}
+        value = encode(named, self._parsed[role], self._prefixes[role])
+        return Record(topic, int(batch.partition[message]), batch.keys[message], value)
+
+    def _name(self, word: str) -> str:
+        return self._pipeline.outputs.fields.get(word, word)
+
+    def _dead_letter(self, batch: Batch, rejection: Rejection) -> Record:
+        message = batch.messages[rejection.row]
+        key, value = message.key(), message.value()
+        headers = list(message.headers() or [])
+        added = {
+            REASON: rejection.reason,
+            ERRORS + "exception": f"hazardstream.{rejection.reason}",
+            ERRORS + "message": rejection.message[:2000],
+            ERRORS + "topic": message.topic(),
+            ERRORS + "partition": str(message.partition()),
+            ERRORS + "offset": str(message.offset()),
+        }
+        size = len(key or b"") + len(value or b"") + sum(len(n) + len(v or b"") for n, v in headers)
+        if size + HEADER_ALLOWANCE > self._dead_letter_max_bytes:
+            # The topic would refuse it, and the whole batch with it, forever. The bytes are where the headers say.
+            value = None
+            added[OMITTED] = f"{size} bytes are more than the dead-letter topic takes ({self._dead_letter_max_bytes})"
+        headers += [(name, text.encode()) for name, text in added.items()]
+        timestamp = max(int(batch.broker_ts[rejection.row]), 0)
+        topic = self._pipeline.outputs.dead_letters.topic
+        return Record(topic, message.partition(), key, value, headers, timestamp)
+
+
+def state_from(record: Mapping[str, Any]) -> AlarmState:
+    """The alarm that a HazardState record describes."""
+    return AlarmState(
+        active=record["state"] == "ACTIVE",
+        **{f: record[f] for f in ("priority", "alarm_id", "pending_since_ts", "clearing_since_ts", "onset_ts")},
+        peak_probability=record["peak_probability"],
+    )

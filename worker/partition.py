@@ -1,0 +1,65 @@
+"""What a worker holds for one assigned partition, and the checkpoint it commits with the offset."""
+
+from dataclasses import dataclass, field
+
+from worker.features import NEVER
+from worker.state import REBUILD_SPANS
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Metadata of a committed offset: from where in the log the windows can be rebuilt exactly.
+
+    Attributes:
+        rebuild_from: offset of the first reading that can still matter.
+        clock: stream time just before that reading, ms.
+    """
+
+    rebuild_from: int
+    clock: int
+
+    def dump(self) -> str:
+        """The text that goes into the offset's metadata."""
+        return f"hazardstream/1 {self.rebuild_from} {self.clock}"
+
+    @classmethod
+    def load(cls, metadata: str | None) -> "Checkpoint | None":
+        """Read it back; None where the offset was committed by something else."""
+        match (metadata or "").split():
+            case ["hazardstream/1", rebuild_from, clock]:
+                return cls(int(rebuild_from), int(clock))
+        return None
+
+
+@dataclass
+class Partition:
+    """State of one assigned partition.
+
+    Attributes:
+        next_offset: the first message not merged yet.
+        live_from: messages before this one were committed by somebody earlier: they rebuild windows, no more.
+        clock: stream time: latest event time seen.
+        slots: window slot of each key.
+    """
+
+    number: int
+    next_offset: int
+    live_from: int
+    clock: int = NEVER
+    slots: dict[bytes, int] = field(default_factory=dict)
+    _marks: list[Checkpoint] = field(default_factory=list)
+
+    def advance(self, next_offset: int, clock: int, span_ms: int) -> None:
+        """Move on behind a merged batch."""
+        # A mark every so often: few to keep, and a rebuild replays hardly more than it must.
+        if not self._marks or self.clock >= self._marks[-1].clock + span_ms // 16:
+            self._marks.append(Checkpoint(self.next_offset, self.clock))
+        self.next_offset, self.clock = next_offset, clock
+        while len(self._marks) > 1 and self._marks[1].clock <= clock - REBUILD_SPANS * span_ms:
+            self._marks.pop(0)
+
+    def checkpoint(self, clock: int, span_ms: int) -> Checkpoint:
+        """What to commit with an offset at which the stream time is `clock`."""
+        marks = [*self._marks, Checkpoint(self.next_offset, self.clock)]
+        old_enough = [m for m in marks if m.clock <= clock - REBUILD_SPANS * span_ms]
+        return old_enough[-1] if old_enough else marks[0]

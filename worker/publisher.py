@@ -1,0 +1,191 @@
+"""Publish a batch and commit its offsets, in one Kafka transaction or, by setting, at least once.
+
+The sorting of errors follows librdkafka's examples/transactions.c: fatal first, then abortable, then retriable.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from worker.errors import DependencyDownError, UserError
+from worker.kafka_config import error_text
+from worker.outbox import Outgoing
+
+_LOG = structlog.get_logger(__name__)
+
+
+class AbortedError(Exception):
+    """The batch was not committed and left nothing behind: rewind and process it again."""
+
+
+class FencedError(Exception):
+    """Another worker has taken over this one's transactional id: stop at once."""
+
+
+class Publisher(Protocol):
+    """Makes a batch's records and offsets durable together."""
+
+    def commit(self, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
+        """Publish and commit.
+
+        Raises:
+            AbortedError: nothing was committed.
+            FencedError: a successor is at work.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        ...
+
+
+class TransactionalPublisher:
+    """Exactly once. The transactional id is stable: a restarted worker fences what its predecessor left open."""
+
+    def __init__(
+        self, config: dict[str, Any], consumer: Consumer, topic: str, transactional_id: str, timeout_ms: int
+    ) -> None:
+        self._consumer, self._topic = consumer, topic
+        self._timeout_s = timeout_ms / 1000
+        self._producer = Producer(
+            config | producer_defaults() | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
+        )
+
+    def open(self) -> None:
+        """Fence predecessors.
+
+        Raises:
+            DependencyDownError: the broker does not answer; call again.
+        """
+        try:
+            self._producer.init_transactions(10.0)
+        except KafkaException as error:
+            if error.args[0].fatal() and not error.args[0].retriable():
+                raise UserError(f"the broker refuses transactions: {error_text(error)}") from error
+            raise DependencyDownError("broker", f"init_transactions: {error_text(error)}") from error
+
+    def commit(self, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
+        """See Publisher."""
+        deadline = time.monotonic() + self._timeout_s
+        try:
+            self._until(deadline, self._producer.begin_transaction)
+            produce(self._producer, self._topic, outgoing, deadline)
+            metadata = self._consumer.consumer_group_metadata()
+            self._until(deadline, lambda: self._producer.send_offsets_to_transaction(offsets, metadata, 5.0))
+            # Once asked for, a commit is repeated until it is known how it ended: giving up could double the batch.
+            self._until(float("inf"), lambda: self._producer.commit_transaction(5.0))
+        except (KafkaException, BufferError) as error:
+            self._abort(error)
+
+    def _until(self, deadline: float, call: Callable[[], Any]) -> None:
+        """Repeat a call while its error is retriable: librdkafka wants the same call again, not a new transaction."""
+        while True:
+            try:
+                call()
+            except KafkaException as error:
+                cause = error.args[0]
+                if cause.fatal() or cause.txn_requires_abort() or not cause.retriable() or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+
+    def _abort(self, error: BaseException) -> None:
+        cause = error.args[0] if isinstance(error, KafkaException) else None
+        if cause is not None and cause.fatal():
+            raise FencedError(error_text(error)) from error
+        _LOG.warning("transaction aborted", reason=error_text(error))
+        while True:
+            try:
+                self._producer.abort_transaction(5.0)
+            except KafkaException as failed:
+                if failed.args[0].fatal():
+                    raise FencedError(error_text(failed)) from failed
+                if not failed.args[0].retriable():
+                    break
+                # An abort in flight must end before the next transaction begins.
+                continue
+            break
+        raise AbortedError(error_text(error)) from error
+
+    def close(self) -> None:
+        """See Publisher."""
+        self._producer.purge()
+
+
+class AtLeastOncePublisher:
+    """For brokers without transactions: after a crash, readings since the last commit come out again."""
+
+    def __init__(self, config: dict[str, Any], consumer: Consumer, topic: str, timeout_ms: int) -> None:
+        self._consumer, self._topic, self._timeout_s = consumer, topic, timeout_ms / 1000
+        self._failed: list[str] = []
+        self._producer = Producer(config | producer_defaults() | {"on_delivery": self._delivered})
+
+    def _delivered(self, error: Any, _message: Any) -> None:
+        if error is not None:
+            self._failed.append(str(error))
+
+    def commit(self, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
+        """See Publisher."""
+        self._failed.clear()
+        try:
+            produce(self._producer, self._topic, outgoing, time.monotonic() + self._timeout_s)
+            if self._producer.flush(self._timeout_s) or self._failed:
+                raise AbortedError(self._failed[0] if self._failed else "the broker did not confirm in time")
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except (KafkaException, BufferError) as error:
+            self._producer.purge()
+            raise AbortedError(error_text(error)) from error
+
+    def close(self) -> None:
+        """See Publisher."""
+        self._producer.flush(self._timeout_s)
+
+
+def producer_defaults() -> dict[str, Any]:
+    """Producer properties of both kinds."""
+    return {
+        "enable.idempotence": True,
+        "acks": "all",
+        "linger.ms": 2,
+        "compression.type": "lz4",
+        "queue.buffering.max.messages": 200_000,
+        # Dead letters of the largest input records carry headers on top. The topic's own limit is checked at start.
+        "message.max.bytes": 64_000_000,
+    }
+
+
+def produce(producer: Producer, topic: str, outgoing: Outgoing, deadline: float) -> None:
+    """Hand all records to the producer, waiting while its queue is full.
+
+    Raises:
+        BufferError: the queue stayed full until the deadline.
+        KafkaException: a record was refused.
+    """
+    for partition, messages in outgoing.predictions.items():
+        left = messages
+        while left:
+            producer.produce_batch(topic, left, partition=partition)
+            # A full queue raises nothing: what was not taken has an error in its place.
+            left = [{"key": m["key"], "value": m["value"]} for m in left if "_error" in m]
+            _make_room(producer, deadline, full=bool(left))
+    for record in outgoing.records:
+        kept: dict[str, Any] = {"headers": record.headers} if record.headers else {}
+        if record.timestamp:
+            kept |= {"timestamp": record.timestamp}
+        while True:
+            try:
+                producer.produce(record.topic, record.value, record.key, partition=record.partition, **kept)
+            except BufferError:
+                _make_room(producer, deadline, full=True)
+            else:
+                break
+    producer.poll(0)
+
+
+def _make_room(producer: Producer, deadline: float, *, full: bool) -> None:
+    if full and time.monotonic() > deadline:
+        raise BufferError("the producer's queue stayed full: the broker takes records too slowly")
+    producer.poll(0.05 if full else 0)

@@ -1,0 +1,190 @@
+"""Put a worker together, run it until it is told to stop, and take it apart in order."""
+
+import os
+import signal
+import threading
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer
+
+from schemas.load import load_schema
+from schemas.registry import SchemaRegistry, registry_from_environment, writer_schema_lookup
+from schemas.wire import confluent_prefix
+from worker.alarms import AlarmPolicy, Alarms
+from worker.assignment import Assignment
+from worker.decode import Decoder
+from worker.errors import DependencyDownError, UserError
+from worker.kafka_config import admin_client, client_config
+from worker.loop import Loop
+from worker.metrics import Metrics
+from worker.model_source import resolve
+from worker.outbox import Outbox
+from worker.package import ModelPackage
+from worker.pipeline import Pipeline, load_pipeline
+from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
+from worker.scoring import Scorer
+from worker.settings import Settings
+from worker.sidecar import Sidecar
+from worker.status import Status
+from worker.topics import check_topics, dead_letter_limit
+from worker.validate import Validator
+from worker.waiting import StoppedError, wait_for
+
+_LOG = structlog.get_logger(__name__)
+SHUTDOWN_WITHIN_S = 30.0
+
+
+def run_worker(settings: Settings) -> None:
+    """Run one worker until SIGTERM or SIGINT.
+
+    Raises:
+        UserError: something only the user can put right.
+        FencedError: another worker with the same instance id has taken over.
+    """
+    pipeline = load_pipeline(settings.pipeline)
+    stop = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: _begin_stop(stop))
+    status = Status(Metrics(), pipeline.name, settings.instance, settings.guarantee)
+    sidecar = Sidecar(status, settings.http_host, settings.http_port)
+    port = sidecar.start()
+    _LOG.info("sidecar listening", address=f"http://{settings.http_host}:{port}")
+    try:
+        _run(settings, pipeline, status, stop)
+    except StoppedError:
+        _LOG.info("stopped while waiting", reasons=status.reasons_not_ready())
+    finally:
+        status.phase = "stopping"
+        sidecar.stop()
+
+
+def _begin_stop(stop: threading.Event) -> None:
+    stop.set()
+    # The transaction in hand is finished or aborted by then; what is not committed is processed by a successor.
+    deadline = threading.Timer(SHUTDOWN_WITHIN_S, os._exit, (1,))
+    deadline.daemon = True
+    deadline.start()
+
+
+def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading.Event) -> None:
+    config = client_config(settings.bootstrap_servers)
+    admin = admin_client(config)
+
+    def fit_topics() -> None:
+        if faults := check_topics(admin, pipeline):
+            raise DependencyDownError("topics", "; ".join(faults))
+
+    wait_for(fit_topics, status, stop)
+    registry = registry_from_environment(settings.registry_url) if settings.registry_url else None
+    prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
+    uri = settings.model or pipeline.model
+    package = wait_for(
+        lambda: resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri), status, stop
+    )
+    policy = _policy(package, pipeline)
+    _show(status, pipeline, package, policy, uri)
+
+    group_id = settings.group_id or f"hazardstream-{pipeline.name}"
+    consumer = Consumer(config | _consumer_properties(settings, group_id))
+    writer_schema_of = writer_schema_lookup(registry)
+    reader = load_schema(pipeline.input.record_model().__name__)
+    scorer = Scorer(
+        decode=Decoder(pipeline.input, reader, writer_schema_of),
+        validate=Validator(pipeline.input),
+        topology=pipeline.topology,
+        package=package,
+        alarms=Alarms(policy),
+        metrics=status.metrics,
+    )
+    publisher = _publisher(settings, config, consumer, pipeline, group_id)
+    if isinstance(publisher, TransactionalPublisher):
+        wait_for(publisher.open, status, stop)
+    outbox = Outbox(
+        pipeline, package, policy, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop)
+    )
+    assignment = Assignment(consumer, config, pipeline, scorer, writer_schema_of, status.metrics)
+    loop = Loop(
+        settings=settings,
+        topic=pipeline.input.topic,
+        consumer=consumer,
+        assignment=assignment,
+        scorer=scorer,
+        outbox=outbox,
+        publisher=publisher,
+        metrics=status.metrics,
+        status=status,
+    )
+    _LOG.info("joining the group", group=group_id, topic=pipeline.input.topic, guarantee=settings.guarantee)
+    try:
+        loop.run(stop)
+    finally:
+        publisher.close()
+        consumer.close()
+        _LOG.info("left the group")
+
+
+def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, bytes]:
+    """Confluent prefixes of the outputs where there is a registry; none means single-object encoding."""
+    if registry is None:
+        return {}
+    outputs = pipeline.outputs
+    roles = {"predictions": outputs.predictions, "alarms": outputs.alarms, "alarm_state": outputs.alarm_state}
+    return {
+        role: confluent_prefix(registry.register(f"{output.topic}-value", load_schema(output.schema_name)))
+        for role, output in roles.items()
+    }
+
+
+def _policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
+    """The package's alarm policy with the pipeline's overrides."""
+    try:
+        return AlarmPolicy.model_validate(package.policy.model_dump() | pipeline.alarm)
+    except ValueError as error:
+        raise UserError(f"pipeline {pipeline.name}: alarm: {error}") from error
+
+
+def _publisher(
+    settings: Settings, config: dict[str, Any], consumer: Consumer, pipeline: Pipeline, group_id: str
+) -> Publisher:
+    topic = pipeline.outputs.predictions.topic
+    if settings.guarantee == "at_least_once":
+        return AtLeastOncePublisher(config, consumer, topic, settings.transaction_timeout_ms)
+    transactional_id = f"{group_id}-{settings.instance}"
+    return TransactionalPublisher(config, consumer, topic, transactional_id, settings.transaction_timeout_ms)
+
+
+def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
+    return {
+        "group.id": group_id,
+        "enable.auto.commit": False,
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "earliest",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": settings.session_timeout_ms,
+        # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
+        "queued.max.messages.kbytes": 65_536,
+        "fetch.wait.max.ms": 100,
+    }
+
+
+def _show(status: Status, pipeline: Pipeline, package: ModelPackage, policy: AlarmPolicy, uri: str) -> None:
+    status.model = {
+        "name": package.name,
+        "version": package.version,
+        "uri": uri,
+        "features": package.spec.model_dump() | {"names": package.spec.names},
+        "alarm_policy": policy.model_dump(),
+        "metrics": package.metrics,
+        "manifest": package.manifest.model_dump(),
+    }
+    status.metrics.model_info.labels(package.name, package.version).set(1)
+    outputs = pipeline.outputs
+    names = {
+        "input": pipeline.input.record_model().__name__,
+        "predictions": outputs.predictions.schema_name,
+        "alarms": outputs.alarms.schema_name,
+        "alarm_state": outputs.alarm_state.schema_name,
+    }
+    status.schemas = {role: {"topic": pipeline.topics[role], "schema": load_schema(n)} for role, n in names.items()}
+    _LOG.info("model loaded", name=package.name, version=package.version, uri=uri)

@@ -1,0 +1,192 @@
+"""From a batch of messages to what is to be published: decode, validate, windows, model, alarms. Knows no Kafka client.
+
+Nothing is changed until `merge`: a batch whose transaction aborts leaves no trace.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from worker.alarms import Alarms, StagedAlarms
+from worker.batch import Batch
+from worker.columns import Readings, Rejection
+from worker.features import Bool, Float, Int
+from worker.metrics import Metrics
+from worker.package import ModelPackage
+from worker.partition import Partition
+from worker.pipeline import Topology
+from worker.state import KeyedState, Staged
+from worker.validate import Valid, Validator
+
+
+class Decode(Protocol):
+    """The decode stage (worker/decode.py)."""
+
+    def __call__(self, values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:
+        """Decode a batch of message values."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Live readings of a batch with their scores, in the order of the batch. Shapes [n], features [n, f].
+
+    masked and imputed: shape [n, sensors].
+    """
+
+    readings: Readings
+    features: Float
+    probability: Float
+    in_window: Int
+    masked: Bool
+    imputed: Bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch comes to."""
+
+    batch: Batch
+    scored: Scored
+    alarms: StagedAlarms
+    rejections: list[Rejection]
+    deduplicated: int
+    replayed: int
+    clocks: dict[int, int]
+    staged: Staged
+
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        """Offset behind the batch's last message, by partition."""
+        return dict(zip(self.batch.partition.tolist(), (self.batch.offset + 1).tolist(), strict=True))
+
+
+class Scorer:
+    """Runs batches through the stages, and holds the windows and alarms of the assigned partitions."""
+
+    def __init__(
+        self,
+        decode: Decode,
+        validate: Validator,
+        topology: Topology,
+        package: ModelPackage,
+        alarms: Alarms,
+        metrics: Metrics,
+    ) -> None:
+        self.package = package
+        self.alarms = alarms
+        self.state = KeyedState(package.spec)
+        self._decode, self._validate, self._topology, self._metrics = decode, validate, topology, metrics
+        self._scales = np.ones((0, len(package.spec.sensors)))
+
+    def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
+        """Score a batch.
+
+        Raises:
+            DependencyDownError: a writer's schema is not known yet and the registry does not answer.
+        """
+        with self._timed("decode"):
+            readings, rejections = self._decode([m.value() for m in batch.messages])
+        with self._timed("validate"):
+            valid, refused = self._validate(readings, batch.key_column(), batch.broker_ts)
+        rejections += refused
+        live_from = np.array([partitions[p].live_from for p in batch.partition.tolist()], np.int64)
+        live = batch.offset >= live_from
+        with self._timed("features"):
+            clock, clocks = self._clock(valid.readings, batch, partitions)
+            staged = self._stage(valid, batch, partitions, clock)
+            rows = valid.readings.row
+            rejections += [self._late(valid.readings, int(i)) for i in staged.late]
+            order = np.argsort(rows[staged.row], kind="stable")
+            order = order[live[rows[staged.row[order]]]]
+            chosen = staged.row[order]
+            features = staged.features()[order] if len(order) else np.empty((0, len(self.package.spec.names)))
+        kept = valid.readings.take(chosen)
+        with self._timed("score"):
+            probability = self.package.score(features) if len(order) else np.empty(0)
+        with self._timed("alarms"):
+            keys = [batch.keys[row] for row in kept.row.tolist()]
+            staged_alarms = self.alarms.stage(batch.partition[kept.row].tolist(), keys, kept.ts, probability)
+        in_window = staged.windows.readings[order] if len(order) else np.empty(0, np.int64)
+        imputed = staged.imputed[order] if len(order) else np.empty((0, kept.values.shape[1]), np.bool_)
+        return Outcome(
+            batch,
+            Scored(kept, features, probability, in_window, valid.masked[chosen], imputed),
+            staged_alarms,
+            [r for r in rejections if live[r.row]],
+            int(live[rows[staged.duplicate]].sum()),
+            int((~live).sum()),
+            clocks,
+            staged,
+        )
+
+    def merge(self, outcome: Outcome, partitions: Mapping[int, Partition]) -> None:
+        """Make a committed batch part of the state."""
+        self.state.merge(outcome.staged)
+        self.alarms.merge(outcome.alarms)
+        for number, next_offset in outcome.next_offsets.items():
+            partition = partitions[number]
+            before = partition.clock
+            partition.advance(next_offset, outcome.clocks.get(number, before), self.package.spec.max_span_ms)
+            self._forget_expired(partition, before)
+
+    def revoke(self, partition: Partition) -> None:
+        """Drop the windows and alarms of a partition."""
+        self.state.free(partition.slots.values())
+        self.alarms.revoke(partition.number)
+
+    def _clock(
+        self, readings: Readings, batch: Batch, partitions: Mapping[int, Partition]
+    ) -> tuple[Int, dict[int, int]]:
+        clock, after = np.empty(len(readings.row), np.int64), {}
+        of = batch.partition[readings.row]
+        for number in np.unique(of).tolist():
+            rows = np.flatnonzero(of == number)
+            times = np.maximum(np.maximum.accumulate(readings.ts[rows]), partitions[number].clock)
+            clock[rows], after[number] = times, int(times[-1])
+        return clock, after
+
+    def _stage(self, valid: Valid, batch: Batch, partitions: Mapping[int, Partition], clock: Int) -> Staged:
+        readings = valid.readings
+        numbers = batch.partition[readings.row].tolist()
+        keys = [batch.keys[row] for row in readings.row.tolist()]
+        slots = [partitions[p].slots.get(k, -1) for p, k in zip(numbers, keys, strict=True)]
+        for i, slot in enumerate(slots):
+            if slot < 0:
+                slots[i] = self._slot(partitions[numbers[i]], keys[i], readings.group[i])
+        slot_column = np.array(slots, np.int64)
+        return self.state.stage(slot_column, readings.ts, clock, readings.values / self._scales[slot_column])
+
+    def _slot(self, partition: Partition, key: bytes, group: str) -> int:
+        if key not in partition.slots:
+            slot = int(self.state.allocate(1)[0])
+            partition.slots[key] = slot
+            missing = len(self.state.total) - len(self._scales)
+            self._scales = np.concatenate((self._scales, np.ones((missing, self._scales.shape[1]))))
+            self._scales[slot] = self.package.spec.scales(self._topology.of(key.decode(), group))
+        return partition.slots[key]
+
+    def _late(self, readings: Readings, i: int) -> Rejection:
+        return Rejection(
+            int(readings.row[i]), "late", f"{readings.key[i]!r} already has a reading newer than {readings.ts[i]}"
+        )
+
+    def _forget_expired(self, partition: Partition, clock_before: int) -> None:
+        # Four times a span is often enough to bound memory, and seldom enough not to be felt.
+        every = self.package.spec.max_span_ms // 4
+        if partition.clock // every == clock_before // every:
+            return
+        keys = list(partition.slots)
+        slots = np.fromiter(partition.slots.values(), np.int64, len(keys))
+        expired = np.flatnonzero(self.state.expired(slots, partition.clock))
+        self.state.free(partition.slots.pop(keys[i]) for i in expired.tolist())
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._metrics.stage_seconds.labels(stage).observe(time.perf_counter() - started)

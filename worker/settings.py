@@ -1,0 +1,64 @@
+"""Settings of one worker process, from the environment (or a file named for a secret) and the command line."""
+
+import socket
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_cache_path
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.errors import UserError
+
+
+class Settings(BaseSettings):
+    """Every setting is `HAZARDSTREAM_<NAME>` in the environment; services also under their own usual names.
+
+    Kafka's TLS and SASL settings are not listed here: see worker/kafka_config.py.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="HAZARDSTREAM_", extra="ignore", populate_by_name=True)
+
+    pipeline: str = "battery_hazard"
+    bootstrap_servers: str = Field(
+        "127.0.0.1:9092",
+        validation_alias=AliasChoices("HAZARDSTREAM_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"),
+    )
+    registry_url: str | None = Field(
+        None, validation_alias=AliasChoices("HAZARDSTREAM_REGISTRY_URL", "SCHEMA_REGISTRY_URL")
+    )
+    tracking_uri: str | None = Field(
+        None, validation_alias=AliasChoices("HAZARDSTREAM_TRACKING_URI", "MLFLOW_TRACKING_URI")
+    )
+    model: str | None = None  # instead of the pipeline's
+    group_id: str | None = None
+    # Stable over restarts, different for workers that run at the same time: it makes the transactional id.
+    instance_id: str | None = None
+    guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    batch_max_messages: PositiveInt = 4000
+    batch_max_bytes: PositiveInt = 16_000_000
+    linger_ms: NonNegativeInt = 20
+    transaction_timeout_ms: PositiveInt = 30_000
+    session_timeout_ms: PositiveInt = 10_000
+    http_host: str = "127.0.0.1"
+    http_port: NonNegativeInt = 8080
+    cache_directory: Path = user_cache_path("hazardstream")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def instance(self) -> str:
+        """Name of this worker: unique on a machine by its sidecar's port."""
+        return self.instance_id or f"{socket.gethostname()}-{self.http_port}"
+
+
+def load_settings(**given: object) -> Settings:
+    """Settings from the environment, with what the command line gives (not None) on top.
+
+    Raises:
+        UserError: a value is not allowed; the text names it.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UserError(f"settings: {faults}") from error

@@ -1,0 +1,98 @@
+"""Follow a topic and print its records as JSON."""
+
+import json
+import math
+from typing import Any
+
+import typer
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from schemas.codec import decode
+from schemas.errors import UnreadableValueError
+from schemas.load import load_schema
+from schemas.registry import registry_from_environment, writer_schema_lookup
+from worker.decode import WriterSchemaOf
+from worker.errors import DependencyDownError, UserError
+from worker.kafka_config import client_config, error_text
+from worker.pipeline import Pipeline, load_pipeline
+from worker.settings import Settings
+
+_TIMEOUT_S = 10.0
+
+
+def follow(settings: Settings, topic_or_role: str, *, from_beginning: bool, limit: int | None) -> None:
+    """Print committed records, one JSON object a line, until interrupted or `limit` is reached.
+
+    Raises:
+        UserError: there is no such topic.
+        DependencyDownError: no broker answers.
+    """
+    pipeline = load_pipeline(settings.pipeline)
+    topic = pipeline.topics.get(topic_or_role, topic_or_role)
+    registry = registry_from_environment(settings.registry_url) if settings.registry_url else None
+    consumer = Consumer(
+        client_config(settings.bootstrap_servers)
+        | {"group.id": "hazardstream-tail", "enable.auto.commit": False, "isolation.level": "read_committed"}
+    )
+    try:
+        consumer.assign(_places(consumer, topic, from_beginning=from_beginning))
+        writer_schema_of = writer_schema_lookup(registry)
+        shown = 0
+        while limit is None or shown < limit:
+            message = consumer.poll(0.2)
+            if message is not None and message.error() is None:
+                typer.echo(json.dumps(_record(message, pipeline, writer_schema_of)))
+                shown += 1
+    except KeyboardInterrupt:
+        return
+    except KafkaException as error:
+        raise DependencyDownError("broker", error_text(error)) from error
+    finally:
+        consumer.close()
+
+
+def _places(consumer: Consumer, topic: str, *, from_beginning: bool) -> list[TopicPartition]:
+    found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+    if found.error is not None:
+        raise UserError(f"there is no topic {topic}; `hazardstream topics create` makes the pipeline's")
+    places = []
+    for partition in found.partitions:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+        places.append(TopicPartition(topic, partition, low if from_beginning else high))
+    return places
+
+
+def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchemaOf) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "topic": message.topic(),
+        "partition": message.partition(),
+        "offset": message.offset(),
+        "key": (message.key() or b"").decode(errors="replace"),
+    }
+    if headers := message.headers():
+        shown["headers"] = {name: (value or b"").decode(errors="replace") for name, value in headers}
+    schema = _schema_name(pipeline, message.topic())
+    if message.value() is None:
+        shown["value"] = None
+    elif schema is None:
+        shown["value_hex"] = message.value().hex()
+    else:
+        try:
+            record = decode(message.value(), writer_schema_of, load_schema(schema))
+            # JSON has no NaN or infinity.
+            shown["value"] = {
+                k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()
+            }
+        except UnreadableValueError as error:
+            shown |= {"error": str(error), "value_hex": message.value().hex()}
+    return shown
+
+
+def _schema_name(pipeline: Pipeline, topic: str) -> str | None:
+    outputs = pipeline.outputs
+    return {
+        pipeline.input.topic: pipeline.input.record_model().__name__,
+        outputs.predictions.topic: outputs.predictions.schema_name,
+        outputs.alarms.topic: outputs.alarms.schema_name,
+        outputs.alarm_state.topic: outputs.alarm_state.schema_name,
+    }.get(topic)

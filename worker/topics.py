@@ -1,0 +1,110 @@
+"""The topics a pipeline needs: create them, and check that they are fit."""
+
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from worker.errors import DependencyDownError, UserError
+from worker.kafka_config import error_text, topic_partitions
+from worker.outbox import HEADER_ALLOWANCE
+from worker.pipeline import Pipeline
+
+BROKER_DEFAULT_MAX_BYTES = 1_048_588
+_TIMEOUT_S = 15.0
+
+# Why each differs from the broker's defaults: docs/operations.md.
+_SETTINGS: dict[str, dict[str, str]] = {
+    # The broker's clock, not the device's, is what a reading's time is checked against.
+    "input": {"message.timestamp.type": "LogAppendTime"},
+    "predictions": {},
+    "alarms": {"retention.ms": str(90 * 86_400_000)},
+    "alarm_state": {"cleanup.policy": "compact"},
+    # A dead letter keeps its own timestamp and carries headers on top of the largest record.
+    "dead_letters": {
+        "message.timestamp.type": "CreateTime",
+        "max.message.bytes": str(2 * BROKER_DEFAULT_MAX_BYTES),
+        "retention.ms": str(30 * 86_400_000),
+    },
+}
+
+
+def create_topics(admin: AdminClient, pipeline: Pipeline, *, partitions: int, replication_factor: int) -> list[str]:
+    """Create the topics that are missing, and return their names.
+
+    Raises:
+        DependencyDownError: no broker answers.
+        UserError: the broker refuses one.
+    """
+    held = topic_partitions(admin, _TIMEOUT_S)
+    missing = {role: topic for role, topic in pipeline.topics.items() if topic not in held}
+    # All outputs are partitioned as the input is; an input that exists already sets the number.
+    partitions = held.get(pipeline.input.topic, partitions)
+    new = [NewTopic(t, partitions, replication_factor, config=_SETTINGS[role]) for role, t in missing.items()]
+    futures = admin.create_topics(new, operation_timeout=_TIMEOUT_S) if new else {}
+    for topic, future in futures.items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise UserError(f"topic {topic} could not be created: {error_text(error)}") from error
+    return sorted(missing.values())
+
+
+def check_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
+    """What is wrong with the topics, in words that say what to do; empty when all is well.
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
+    held = topic_partitions(admin)
+    missing = sorted(t for t in pipeline.topics.values() if t not in held)
+    if missing:
+        return [f"missing topics: {', '.join(missing)}; run `hazardstream topics create`"]
+    count = held[pipeline.input.topic]
+    faults = [
+        f"{topic} has {held[topic]} partitions and {pipeline.input.topic} has {count}; they must have the same number: "
+        "`kafka-topics.sh --alter --partitions` on the smaller, or a new topic"
+        for topic in pipeline.topics.values()
+        if held[topic] != count
+    ]
+    state = pipeline.topics["alarm_state"]
+    if "compact" not in topic_settings(admin, state).get("cleanup.policy", "compact"):
+        faults.append(f"{state} is not compacted: alarm state would be lost; set cleanup.policy=compact")
+    return faults
+
+
+def dead_letter_limit(admin: AdminClient, pipeline: Pipeline) -> int:
+    """Largest record the dead-letter topic takes, bytes."""
+    configured = topic_settings(admin, pipeline.topics["dead_letters"]).get("max.message.bytes")
+    return int(configured or BROKER_DEFAULT_MAX_BYTES)
+
+
+def warnings(admin: AdminClient, pipeline: Pipeline) -> list[str]:
+    """What works but could be better, in words that say what to do."""
+    source = topic_settings(admin, pipeline.input.topic)
+    largest = int(source.get("max.message.bytes", BROKER_DEFAULT_MAX_BYTES))
+    said = []
+    if dead_letter_limit(admin, pipeline) < largest + HEADER_ALLOWANCE:
+        said.append(
+            f"{pipeline.topics['dead_letters']} takes smaller records than {pipeline.input.topic}: the largest dead "
+            f"letters would keep only their address; set its max.message.bytes to at least {largest + HEADER_ALLOWANCE}"
+        )
+    if source.get("message.timestamp.type", "LogAppendTime") != "LogAppendTime":
+        said.append(
+            f"{pipeline.input.topic} keeps the producer's timestamps, so a device whose clock is ahead is not "
+            "found out; set message.timestamp.type=LogAppendTime"
+        )
+    return said
+
+
+def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
+    """A topic's configuration; empty where the broker does not tell (no permission, or not a whole Kafka)."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        entries = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result()
+    except KafkaException as error:
+        if error.args[0].code() in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}:  # noqa: SLF001 - librdkafka's names
+            raise DependencyDownError("broker", error_text(error)) from error
+        return {}
+    return {name: entry.value for name, entry in entries.items()}

@@ -1,0 +1,114 @@
+"""Vectorised checks of readings, derived from the Pydantic model that declares the ranges.
+
+A row that fails is then validated by the model itself, so that its dead letter names field, rule and value.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ValidationError
+
+from worker.columns import Readings, Rejection, TextColumn
+from worker.features import Bool, Float, Int
+from worker.pipeline import Input
+
+
+class Bounds(NamedTuple):
+    """Smallest and largest value allowed."""
+
+    low: float
+    high: float
+
+
+def bounds(model: type[BaseModel], field: str) -> Bounds:
+    """The closed interval that a field's declared rules allow; infinite where there is no rule."""
+    low, high = -np.inf, np.inf
+    for rule in model.model_fields[field].metadata:
+        if isinstance(rule, Ge):
+            low = max(low, float(rule.ge))  # type: ignore[arg-type]  # declared as a protocol; always a number here
+        elif isinstance(rule, Gt):
+            low = max(low, np.nextafter(float(rule.gt), np.inf))  # type: ignore[arg-type]
+        elif isinstance(rule, Le):
+            high = min(high, float(rule.le))  # type: ignore[arg-type]
+        elif isinstance(rule, Lt):
+            high = min(high, np.nextafter(float(rule.lt), -np.inf))  # type: ignore[arg-type]
+    return Bounds(low, high)
+
+
+class Valid(NamedTuple):
+    """Readings fit to be scored. Masked values are NaN and no longer present; masked: shape [n, sensors]."""
+
+    readings: Readings
+    masked: Bool
+
+
+class Validator:
+    """Checks readings of one input."""
+
+    def __init__(self, source: Input) -> None:
+        self._source = source
+        self._model = source.record_model()
+        self._sensors = source.sensors()
+        limits = [bounds(self._model, s) for s in self._sensors]
+        # Also refuses NaN and infinities: a comparison with NaN is false, and the largest double is finite.
+        largest = np.finfo(np.float64).max
+        self._low = np.array([max(b.low, -largest) for b in limits])
+        self._high = np.array([min(b.high, largest) for b in limits])
+        self._time = bounds(self._model, source.time)
+
+    def __call__(self, readings: Readings, message_keys: TextColumn, broker_ts: Int) -> tuple[Valid, list[Rejection]]:
+        """Split into valid readings and rejections.
+
+        Args:
+            readings: as decoded.
+            message_keys: Kafka keys of the whole batch (empty where null), by row.
+            broker_ts: Kafka timestamps of the whole batch, ms, by row; negative where the broker gave none.
+        """
+        r, source = readings, self._source
+        with np.errstate(invalid="ignore"):
+            usable = r.present & (r.values >= self._low) & (r.values <= self._high)
+        masked = r.present & ~usable
+        invalid = (r.ts < self._time.low) | (r.ts > self._time.high) | ~usable.any(axis=1)
+        invalid |= self._out_of_length(r.key, source.key) | self._out_of_length(r.group, source.group)
+        if source.on_invalid_sensor == "dead_letter":
+            invalid |= masked.any(axis=1)
+        wrong_key = ~invalid & ~r.key.equals(message_keys.take(r.row))
+        stamped = broker_ts[r.row]
+        future = ~invalid & ~wrong_key & (stamped >= 0) & (r.ts > stamped + source.max_future_ms)
+        rejections = [Rejection(int(r.row[i]), "invalid", self._words(r, i)) for i in np.flatnonzero(invalid).tolist()]
+        rejections += [
+            Rejection(int(r.row[i]), "wrong_key", f"the message key is not {source.key} {r.key[i]!r}")
+            for i in np.flatnonzero(wrong_key).tolist()
+        ]
+        rejections += [
+            Rejection(int(r.row[i]), "future", self._ahead(int(r.ts[i]), int(stamped[i])))
+            for i in np.flatnonzero(future).tolist()
+        ]
+        good = ~(invalid | wrong_key | future)
+        kept = r.take(good)
+        values: Float = np.where(usable[good], kept.values, np.nan)
+        return Valid(Readings(kept.row, kept.key, kept.group, kept.ts, values, usable[good]), masked[good]), rejections
+
+    def _ahead(self, ts: int, stamped: int) -> str:
+        allowed = self._source.max_future_ms
+        return (
+            f"{self._source.time} {ts} is {ts - stamped} ms ahead of the record's Kafka timestamp; allowed: {allowed}"
+        )
+
+    def _out_of_length(self, column: TextColumn, field: str) -> Bool:
+        limits = {type(m).__name__: m for m in self._model.model_fields[field].metadata}
+        short, long = limits.get("MinLen"), limits.get("MaxLen")
+        # Bytes, not characters: the model has the last word where the two differ.
+        wrong = column.length < (short.min_length if short else 0)
+        return wrong | (column.length > long.max_length) if long else wrong
+
+    def _words(self, r: Readings, i: int) -> str:
+        source = self._source
+        record = {source.key: r.key[i], source.group: r.group[i], source.time: int(r.ts[i])}
+        record |= {s: float(r.values[i, j]) if r.present[i, j] else None for j, s in enumerate(self._sensors)}
+        try:
+            self._model.model_validate(record)
+        except ValidationError as error:
+            return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, not {e['input']!r}" for e in error.errors())
+        return "no sensor has a usable value"

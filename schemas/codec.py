@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from io import BytesIO
+from textwrap import shorten
 from typing import Any, TypeAlias
 
 from cachetools import LRUCache
@@ -11,6 +12,8 @@ from schemas.errors import IncompatibleSchemaError, MalformedError
 from schemas.load import Schema, parsed
 from schemas.strict import compile_check
 from schemas.wire import SchemaKey, parse_prefix
+
+MAX_WORDS = 300  # characters of another library's error text, as it goes into a header of the dead letter
 
 BodyDecoder: TypeAlias = Callable[[bytes, int], dict[str, Any]]
 """Takes (value, start of the body) and gives the record, or raises an `UnreadableValueError`."""
@@ -94,7 +97,9 @@ def compile_decoder(writer_schema: Schema, reader_schema: Schema) -> BodyDecoder
     except IncompatibleSchemaError:
         raise
     except Exception as error:  # a registry may hold any JSON, and fastavro trips over it in many ways
-        raise IncompatibleSchemaError(f"the writer's schema is not valid Avro: {error!r}") from error
+        raise IncompatibleSchemaError(
+            f"the writer's schema is not valid Avro: {shorten(repr(error), MAX_WORDS)}"
+        ) from error
 
     def decode_body(value: bytes, start: int) -> dict[str, Any]:
         check_body(value, start)
@@ -105,14 +110,15 @@ def compile_decoder(writer_schema: Schema, reader_schema: Schema) -> BodyDecoder
         except UnicodeDecodeError as error:
             raise MalformedError(f"bytes that should become a string are not UTF-8: {error.reason}") from error
         except Exception as error:  # the body is proven, so what fails here is the pair of schemas
-            raise IncompatibleSchemaError(f"no way from the writer's schema to ours: {error}") from error
+            words = shorten(str(error), MAX_WORDS)  # fastavro quotes both schemas in full
+            raise IncompatibleSchemaError(f"no way from the writer's schema to ours: {words}") from error
         return record
 
     return decode_body
 
 
 def aligned(writer_schema: Schema, reader_schema: Schema) -> Schema:
-    """Give the writer's fields the names the reader knows them by, following the reader's aliases.
+    """Give the writer's record and fields the names the reader knows them by, following the reader's aliases.
 
     A field of the reader's own name wins over an alias, and an earlier alias over a later one. (fastavro
     follows aliases too, but breaks where a writer has a field under two of its names.)
@@ -123,15 +129,21 @@ def aligned(writer_schema: Schema, reader_schema: Schema) -> Schema:
         reader_schema: a record schema with `aliases` on its fields.
 
     Returns:
-        The writer's schema with renamed fields, their order and types unchanged: it still describes the
-        writer's bytes.
+        The writer's schema under our names. The order and types of fields are unchanged: it still describes
+        the writer's bytes.
 
     Raises:
-        IncompatibleSchemaError: the writer's is not a record; it lacks a field that has no default here; or
-            both give a field different logical types, so that the same number would mean something else.
+        IncompatibleSchemaError: the writer's is not a record, or one of another name; it lacks a field that has
+            no default here; or both give a field different logical types, so that the same number would mean
+            something else.
     """
     if not isinstance(writer_schema, dict) or writer_schema.get("type") != "record":
         raise IncompatibleSchemaError("the writer's schema is not a record")
+    namespace, dot, their_name = writer_schema["name"].rpartition(".")
+    our_name = reader_schema["name"].rpartition(".")[2]
+    our_names = (our_name, *(alias.rpartition(".")[2] for alias in reader_schema.get("aliases", ())))
+    if their_name not in our_names:
+        raise IncompatibleSchemaError(f"the writer's record is a {their_name}, and {our_name} is read")
     writer_fields = {field["name"]: field for field in writer_schema["fields"]}
     new_names: dict[str, str] = {}
     for field in reader_schema["fields"]:
@@ -145,7 +157,7 @@ def aligned(writer_schema: Schema, reader_schema: Schema) -> Schema:
                 "and there is no default for it"
             )
     fields = [{**field, "name": new_names.get(field["name"], field["name"])} for field in writer_schema["fields"]]
-    return {**writer_schema, "fields": fields}
+    return {**writer_schema, "name": f"{namespace}{dot}{our_name}", "fields": fields}
 
 
 def _require_same_logical_type(reader_field: Schema, writer_field: Schema) -> None:

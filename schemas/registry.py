@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -157,9 +158,9 @@ class SchemaRegistry:
             try:
                 schema = inline_references(name, repo=_Fetched(schemas))
             except Exception as error:  # whatever JSON a registry holds; fastavro trips in many ways
-                raise IncompatibleSchemaError(f"{name} cannot be put together: {error!r}") from error
+                raise IncompatibleSchemaError(f"{name} cannot be put together: {shorten(repr(error), 300)}") from error
         if not isinstance(schema, dict):
-            raise IncompatibleSchemaError(f"{name} in the registry is {schema!r}, not a record")
+            raise IncompatibleSchemaError(f"{name} in the registry is {shorten(repr(schema), 100)}, not a record")
         return schema
 
     def _collect(self, registered: RegistrySchema, name: str, into: dict[str, Any]) -> None:

@@ -33,24 +33,22 @@ Plan = tuple[Field, ...]
 def decoding_plan(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> Plan | None:
     """How to decode the writer's records into columns named as in the reader's schema; None: record by record.
 
-    Covers records of text, integers, floating point numbers and booleans, each possibly nullable; names are matched
-    by the reader's aliases too. Fields the reader does not have are passed over.
+    Covers records of text, integers, floating point numbers and booleans, each possibly nullable. Fields the reader
+    does not have are passed over. The writer's fields have the reader's names already (`schemas.codec.aligned`).
     """
     if writer.get("type") != "record":
         return None
-    targets = {alias: f["name"] for f in reader["fields"] for alias in f.get("aliases", ())}
-    targets |= {f["name"]: f["name"] for f in reader["fields"]}
     wanted = {f["name"]: _kind(f["type"]) for f in reader["fields"]}
     plan = []
     for field in writer["fields"]:
         kind, null_branch = _kind(field["type"])
-        target = targets.get(field["name"])
+        target = field["name"] if field["name"] in wanted else None
         if kind in {None, "null"} or (target is not None and not _promotes(kind, null_branch, wanted[target])):
             return None
         plan.append(Field(str(kind), null_branch, target))
     found = [f.target for f in plan if f.target is not None]
     optional = {f["name"] for f in reader["fields"] if "default" in f and f["default"] is None}
-    if len(set(found)) < len(found) or set(wanted) - set(found) - optional:
+    if set(wanted) - set(found) - optional:
         return None
     return tuple(plan)
 

@@ -3,11 +3,11 @@
 import sys
 from typing import Annotated
 
-import local.cli
 import training.cli
 import typer
 from rich.console import Console
 
+import local.cli
 import producers.cli
 from worker.errors import DependencyDownError, UserError
 

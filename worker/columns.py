@@ -48,7 +48,7 @@ class TextColumn:
 
     def equals(self, other: "TextColumn") -> Bool:
         """Which rows hold the same text as the other column, shape [n]."""
-        same: Bool = np.asarray(self.length == other.length)
+        same = np.asarray(self.length == other.length)
         rows = np.flatnonzero(same)
         mine, inside = self.take(rows).matrix()
         theirs, _ = other.take(rows).matrix()
@@ -58,8 +58,7 @@ class TextColumn:
     def ascii(self) -> Bool:
         """Which rows hold ASCII only, shape [n]."""
         text, inside = self.matrix()
-        plain: Bool = ~((text >= 0x80) & inside).any(axis=1)
-        return plain
+        return np.asarray(~((text >= 0x80) & inside).any(axis=1))
 
     @classmethod
     def concatenate(cls, columns: Sequence["TextColumn"]) -> Self:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from schemas.codec import decode
+from schemas.codec import aligned, decode
 from schemas.errors import UnreadableValueError
 from schemas.load import Schema
 from schemas.wire import CONFLUENT_MAGIC, SINGLE_OBJECT_MARKER, SchemaKey, parse_prefix
@@ -78,7 +78,7 @@ class Decoder:
     def _plan(self, schema_key: SchemaKey) -> Plan | None:
         if schema_key not in self._plans:
             try:
-                writer = self._writer_schema_of(schema_key)
+                writer = aligned(self._writer_schema_of(schema_key), self._reader)
             except UnreadableValueError:
                 return None  # not remembered: it may be registered later
             self._plans[schema_key] = decoding_plan(writer, self._reader)

@@ -1,0 +1,283 @@
+"""Run workers as processes on the suite's Kafka, feed them, and compare what comes out with one uninterrupted run."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from confluent_kafka import Message, Producer
+
+from local.audit import read_all
+from local.process import free_ports
+from schemas.codec import decode, encode
+from schemas.load import load_schema, parsed
+from schemas.registry import SchemaRegistry, writer_schema_lookup
+from schemas.wire import single_object_prefix
+from worker.alarms import Alarms
+from worker.batch import Batch
+from worker.decode import Decoder
+from worker.kafka_config import admin_client, client_config
+from worker.metrics import Metrics
+from worker.package import load_package
+from worker.partition import Partition
+from worker.pipeline import BUNDLED, Pipeline, load_pipeline
+from worker.scoring import Scorer
+from worker.topics import create_topics
+from worker.validate import Validator
+
+READING = parsed(load_schema("SensorReading"))
+PREFIX = single_object_prefix(load_schema("SensorReading"))
+START_MS = 1_780_000_000_000
+NORMAL = {
+    "avg_surface_temp_c": 26.0,
+    "max_surface_temp_c": 27.0,
+    "voltage_v": 51.0,
+    "current_a": 10.0,
+    "soc_percent": 50.0,
+    "offgas_co_ppm": 20.0,
+    "offgas_h2_ppm": 5.0,
+    "offgas_voc_ppm": 10.0,
+    "ambient_temp_c": 24.0,
+}
+
+
+def reading(module: str, ts: int, **sensors: float | None) -> dict[str, Any]:
+    """A reading of a healthy module, but for what is given."""
+    return {"module_id": module, "rack_id": "Rack1", "ts": ts, **NORMAL, **sensors}
+
+
+def avro(record: dict[str, Any]) -> bytes:
+    """The reading as a message value."""
+    return encode(record, READING, PREFIX)
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
+    """Poll until the condition gives something true, and return that."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {timeout_s} s: {what}")
+
+
+@dataclass
+class Stage:
+    """Topics of one test's own, and what is to be run on them."""
+
+    bootstrap: str
+    pipeline_file: Path
+    directory: Path
+    model: Path
+    partitions: int = 2
+    registry_url: str | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return load_pipeline(str(self.pipeline_file))
+
+    def publish(self, messages: Iterable[tuple[str | bytes | None, bytes | None]], **more: Any) -> None:
+        """Produce (key, value) pairs to the input topic and wait until they are there."""
+        producer = Producer(client_config(self.bootstrap) | {"message.max.bytes": 8_000_000, "linger.ms": 5})
+        failures: list[Any] = []
+        for key, value in messages:
+            producer.produce(
+                self.pipeline.input.topic, value, key, on_delivery=lambda e, _: e and failures.append(e), **more
+            )
+            producer.poll(0)
+        assert producer.flush(30) == 0
+        assert not failures
+
+    def publish_readings(self, readings: Iterable[dict[str, Any]]) -> None:
+        self.publish((r["module_id"], avro(r)) for r in readings)
+
+    @contextmanager
+    def worker(self, **settings: str) -> Iterator["Worker"]:
+        """A worker process; killed at the end unless it has ended by itself."""
+        port = free_ports(1)[0]
+        log = self.directory / f"worker-{port}.log"
+        environment = {
+            "HAZARDSTREAM_PIPELINE": str(self.pipeline_file),
+            "HAZARDSTREAM_MODEL": str(self.model),
+            "HAZARDSTREAM_HTTP_PORT": str(port),
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "HAZARDSTREAM_CACHE_DIRECTORY": str(self.directory / "cache"),
+            "HAZARDSTREAM_INSTANCE_ID": "w1",
+            "PATH": "/usr/bin:/bin",
+            **({"SCHEMA_REGISTRY_URL": self.registry_url} if self.registry_url else {}),
+            **{f"HAZARDSTREAM_{k.upper()}": v for k, v in (self.settings | settings).items()},
+        }
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "worker", "worker"],
+                env=environment,
+                stderr=output,
+                stdout=output,
+                cwd=Path(__file__).parent.parent,
+            )
+        worker = Worker(process, f"http://127.0.0.1:{port}", log)
+        try:
+            yield worker
+        finally:
+            process.kill()
+            process.wait()
+
+    def committed(self, role: str) -> list[Message]:
+        """All committed records of a topic."""
+        return read_all(self.pipeline.topics[role], self.bootstrap)
+
+    def records(self, role: str) -> list[dict[str, Any]]:
+        """All committed records of an output topic, decoded; tombstones are left out."""
+        outputs = self.pipeline.outputs
+        schema = load_schema(getattr(outputs, role).schema_name)
+        lookup = writer_schema_lookup(SchemaRegistry(self.registry_url) if self.registry_url else None)
+        return [decode(m.value(), lookup, schema) for m in self.committed(role) if m.value() is not None]
+
+    def outcomes(self) -> int:
+        """Readings scored and records dead-lettered so far."""
+        return len(self.committed("predictions")) + len(self.committed("dead_letters"))
+
+
+@dataclass
+class Worker:
+    """A worker process and its sidecar's address."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    log: Path
+
+    def get(self, path: str) -> httpx.Response | None:
+        try:
+            return httpx.get(self.address + path, timeout=5.0, trust_env=False)
+        except httpx.TransportError:
+            assert self.process.poll() is None, f"the worker ended: {self.log.read_text()[-3000:]}"
+            return None
+
+    def await_ready(self) -> None:
+        try:
+            wait_until(lambda: (r := self.get("/ready")) is not None and r.status_code == 200, "worker ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log.read_text()[-3000:]}") from error
+
+    def metric(self, name: str, **labels: str) -> float:
+        from prometheus_client.parser import text_string_to_metric_families
+
+        answer = self.get("/metrics")
+        families = text_string_to_metric_families(answer.text if answer else "")
+        return sum(
+            s.value for f in families for s in f.samples if s.name == name and labels.items() <= s.labels.items()
+        )
+
+    def await_consumed(self, count: int) -> None:
+        """Wait until so many messages have been committed by this worker."""
+        wait_until(lambda: self.metric("hazardstream_consumed_total") >= count, f"{count} messages consumed")
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class Expected:
+    """What one uninterrupted run over the input gives, by (partition, offset)."""
+
+    probability: dict[tuple[int, int], float]
+    in_window: dict[tuple[int, int], int]
+    rejected: dict[tuple[int, int], str]
+    deduplicated: int
+    transitions: list[tuple[str, str, int]]  # key, kind, ts
+
+
+def uninterrupted_run(stage: Stage, *, at_a_time: int = 100_000) -> Expected:
+    """Score the whole input topic in this process, without Kafka's help and without a stop."""
+    pipeline, package = stage.pipeline, load_package(stage.model, version="offline")
+    lookup = writer_schema_lookup(SchemaRegistry(stage.registry_url) if stage.registry_url else None)
+    scorer = Scorer(
+        decode=Decoder(pipeline.input, load_schema("SensorReading"), lookup),
+        validate=Validator(pipeline.input),
+        topology=pipeline.topology,
+        package=package,
+        alarms=Alarms(package.policy),
+        metrics=Metrics(),
+    )
+    by_partition = defaultdict(list)
+    for message in stage.committed("input"):
+        by_partition[message.partition()].append(message)
+    expected = Expected({}, {}, {}, 0, [])
+    for number, messages in sorted(by_partition.items()):
+        partitions = {number: Partition(number, 0, 0)}
+        scorer.alarms.assign(number, {})
+        for start in range(0, len(messages), at_a_time):
+            batch = Batch.of(messages[start : start + at_a_time])
+            outcome = scorer.process(batch, partitions)
+            scorer.merge(outcome, partitions)
+            scored = outcome.scored
+            for row, p, n in zip(
+                scored.readings.row.tolist(), scored.probability.tolist(), scored.in_window.tolist(), strict=True
+            ):
+                expected.probability[number, messages[start + row].offset()] = p
+                expected.in_window[number, messages[start + row].offset()] = n
+            for rejection in outcome.rejections:
+                expected.rejected[number, messages[start + rejection.row].offset()] = rejection.reason
+            expected.deduplicated += outcome.deduplicated
+            expected.transitions += [
+                (scored.readings.key[t.row], t.kind, int(scored.readings.ts[t.row])) for t in outcome.alarms.transitions
+            ]
+    return expected
+
+
+def assert_equals_uninterrupted_run(stage: Stage) -> Expected:
+    """The committed output is that of one uninterrupted run: the property of the whole project."""
+    expected = uninterrupted_run(stage)
+    predictions = stage.records("predictions")
+    got = [((r["source_partition"], r["source_offset"]), r["hazard_probability"]) for r in predictions]
+    assert len(got) == len(dict(got)), "a reading was scored twice"
+    assert dict(got) == expected.probability  # bit for bit
+    windows = {(r["source_partition"], r["source_offset"]): r["readings_in_window"] for r in predictions}
+    assert windows == expected.in_window
+    dead = [dead_letter_source(m) for m in stage.committed("dead_letters")]
+    assert len(dead) == len(dict(dead)), "a record was dead-lettered twice"
+    assert dict(dead) == expected.rejected
+    alarms = [(r["module_id"], r["state"], r["ts"]) for r in stage.records("alarms")]
+    assert sorted(alarms) == sorted(expected.transitions)
+    by_module: dict[str, list[int]] = defaultdict(list)
+    for record in predictions:
+        by_module[record["module_id"]].append(record["ts"])
+    assert all(times == sorted(times) for times in by_module.values()), "out of order within a module"
+    return expected
+
+
+def dead_letter_source(message: Message) -> tuple[tuple[int, int], str]:
+    """Where a dead letter came from, and its reason."""
+    headers = {name: bytes(value).decode() for name, value in message.headers()}
+    address = int(headers["__streams.errors.partition"]), int(headers["__streams.errors.offset"])
+    return address, headers["hazardstream.reason"]
+
+
+def make_stage(bootstrap: str, prefix: str, directory: Path, model: Path, partitions: int = 2) -> Stage:
+    """Topics named after the test, and a pipeline file that says so."""
+    content = yaml.safe_load((BUNDLED / "battery_hazard.yaml").read_text())
+    content["name"] = prefix.rstrip(".")
+    for place in (content["input"], *(v for v in content["outputs"].values() if "topic" in v)):
+        place["topic"] = prefix + place["topic"]
+    pipeline_file = directory / "pipeline.yaml"
+    pipeline_file.write_text(yaml.safe_dump(content))
+    stage = Stage(bootstrap, pipeline_file, directory, model, partitions)
+    create_topics(
+        admin_client(client_config(bootstrap)), stage.pipeline, partitions=partitions, replication_factor=1
+    )
+    return stage

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import yaml
 from confluent_kafka import Message, Producer
+from prometheus_client.parser import text_string_to_metric_families
 
 from local.audit import read_all
 from local.process import free_ports
@@ -169,8 +170,6 @@ class Worker:
             raise AssertionError(f"{error}\n{self.log.read_text()[-3000:]}") from error
 
     def metric(self, name: str, **labels: str) -> float:
-        from prometheus_client.parser import text_string_to_metric_families
-
         answer = self.get("/metrics")
         families = text_string_to_metric_families(answer.text if answer else "")
         return sum(
@@ -263,9 +262,9 @@ def assert_equals_uninterrupted_run(stage: Stage) -> Expected:
 
 def dead_letter_source(message: Message) -> tuple[tuple[int, int], str]:
     """Where a dead letter came from, and its reason."""
-    headers = {name: bytes(value).decode() for name, value in message.headers()}
+    headers = dict(message.headers())
     address = int(headers["__streams.errors.partition"]), int(headers["__streams.errors.offset"])
-    return address, headers["hazardstream.reason"]
+    return address, headers["hazardstream.reason"].decode()
 
 
 def make_stage(bootstrap: str, prefix: str, directory: Path, model: Path, partitions: int = 2) -> Stage:
@@ -277,7 +276,5 @@ def make_stage(bootstrap: str, prefix: str, directory: Path, model: Path, partit
     pipeline_file = directory / "pipeline.yaml"
     pipeline_file.write_text(yaml.safe_dump(content))
     stage = Stage(bootstrap, pipeline_file, directory, model, partitions)
-    create_topics(
-        admin_client(client_config(bootstrap)), stage.pipeline, partitions=partitions, replication_factor=1
-    )
+    create_topics(admin_client(client_config(bootstrap)), stage.pipeline, partitions=partitions, replication_factor=1)
     return stage

@@ -55,6 +55,9 @@ def worker(
 
     Example: hazardstream worker --bootstrap broker:9092 --model models:/battery_hazard@champion
     """
+    from confluent_kafka import KafkaException
+
+    from worker.kafka_config import error_text
     from worker.logs import configure_logs
     from worker.publisher import FencedError
     from worker.run import run_worker
@@ -79,6 +82,8 @@ def worker(
             f"another worker has taken over as {settings.instance!r} ({error}); if that is not a successor of this one, "
             "give each worker its own --instance-id"
         ) from error
+    except KafkaException as error:
+        raise UserError(f"Kafka: {error_text(error)}; `hazardstream doctor` looks closer") from error
 
 
 @app.command()

@@ -83,6 +83,7 @@ def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading
         lambda: resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri), status, stop
     )
     policy = _policy(package, pipeline)
+    _require_fit(package, pipeline)
     _show(status, pipeline, package, policy, uri)
 
     group_id = settings.group_id or f"hazardstream-{pipeline.name}"
@@ -142,6 +143,17 @@ def _policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
         return AlarmPolicy.model_validate(package.policy.model_dump() | pipeline.alarm)
     except ValueError as error:
         raise UserError(f"pipeline {pipeline.name}: alarm: {error}") from error
+
+
+def _require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
+    """See that the model's features can be computed from the pipeline's records."""
+    if package.spec.sensors != pipeline.input.sensors():
+        raise UserError(
+            f"model {package.name} {package.version} was trained on the sensors {', '.join(package.spec.sensors)}, and "
+            f"{pipeline.input.record} has {', '.join(pipeline.input.sensors())}; train it for this record"
+        )
+    if missing := sorted(set(package.spec.per.values()) - pipeline.topology.default.keys()):
+        raise UserError(f"pipeline {pipeline.name}: topology.default lacks {', '.join(missing)}, which the model needs")
 
 
 def _publisher(

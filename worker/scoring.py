@@ -81,7 +81,8 @@ class Scorer:
         self.alarms = alarms
         self.state = KeyedState(package.spec)
         self._decode, self._validate, self._topology, self._metrics = decode, validate, topology, metrics
-        self._scales = np.ones((0, len(package.spec.sensors)))
+        self._scale_of: dict[tuple[bytes, str], Float] = {}
+        self._default_scale = package.spec.scales(dict(topology.default))
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
         """Score a batch.
@@ -157,18 +158,24 @@ class Scorer:
         slots = [partitions[p].slots.get(k, -1) for p, k in zip(numbers, keys, strict=True)]
         for i, slot in enumerate(slots):
             if slot < 0:
-                slots[i] = self._slot(partitions[numbers[i]], keys[i], readings.group[i])
-        slot_column = np.array(slots, np.int64)
-        return self.state.stage(slot_column, readings.ts, clock, readings.values / self._scales[slot_column])
+                slots[i] = self._slot(partitions[numbers[i]], keys[i])
+        scaled = readings.values / self._scales(readings, keys)
+        return self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled)
 
-    def _slot(self, partition: Partition, key: bytes, group: str) -> int:
+    def _slot(self, partition: Partition, key: bytes) -> int:
         if key not in partition.slots:
-            slot = int(self.state.allocate(1)[0])
-            partition.slots[key] = slot
-            missing = len(self.state.total) - len(self._scales)
-            self._scales = np.concatenate((self._scales, np.ones((missing, self._scales.shape[1]))))
-            self._scales[slot] = self.package.spec.scales(self._topology.of(key.decode(), group))
+            partition.slots[key] = int(self.state.allocate(1)[0])
         return partition.slots[key]
+
+    def _scales(self, readings: Readings, keys: list[bytes]) -> Float:
+        """Divisors of each reading's sensors, by its own key and group: the same in any run and rebuild."""
+        topology = self._topology
+        if not (topology.groups or topology.keys) or not keys:
+            return self._default_scale
+        places = [(key, readings.group[i]) for i, key in enumerate(keys)]
+        for key, group in set(places) - self._scale_of.keys():
+            self._scale_of[key, group] = self.package.spec.scales(topology.of(key.decode(), group))
+        return np.stack([self._scale_of[place] for place in places])
 
     def _late(self, readings: Readings, i: int) -> Rejection:
         return Rejection(

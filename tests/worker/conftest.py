@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-
 from harness import Stage, make_stage
 
 

@@ -4,8 +4,8 @@ import itertools
 import signal
 
 import pytest
-
 from harness import START_MS, Stage, assert_equals_uninterrupted_run, uninterrupted_run, wait_until
+
 from producers.fleet import Fleet
 from producers.publish import encoder
 from producers.simulate import Messages

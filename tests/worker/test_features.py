@@ -1,5 +1,7 @@
 """The kernel against plain pandas, on any stream, however it is cut into batches."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,7 +57,8 @@ class FixedStarts(pd.api.indexers.BaseIndexer):
         super().__init__()
         self.start = start
 
-    def get_window_bounds(self, num_values=0, min_periods=None, center=None, closed=None, step=None):  # noqa: ANN001, ANN201
+    # pandas checks for these very parameters.
+    def get_window_bounds(self, num_values=0, min_periods=None, center=None, closed=None, step=None):  # noqa: ANN001, ANN201, ARG002
         return self.start.astype(np.int64), np.arange(1, num_values + 1, dtype=np.int64)
 
 
@@ -82,7 +85,7 @@ def run(readings: list, cuts: list[int]) -> tuple[np.ndarray, np.ndarray, np.nda
     features = np.full((len(keys), len(SPEC.names)), np.nan)
     verdict, in_window = np.full(len(keys), "late", object), np.zeros(len(keys), int)
     bounds = sorted({0, len(keys), *(c % (len(keys) + 1) for c in cuts)})
-    for a, b in zip(bounds, bounds[1:], strict=False):
+    for a, b in itertools.pairwise(bounds):
         staged = state.stage(slots[a:b], ts[a:b], clock[a:b], values[a:b])
         features[a + staged.row] = staged.features()
         in_window[a + staged.row] = staged.windows.readings

@@ -1,0 +1,46 @@
+# Everything a newcomer needs: `make demo` and `make test`. Needs Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test lint bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## Create .venv with all locked dependencies
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "hazardstream needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install  ## Broker, model, worker and fleet on this machine; watched live and accounted for
+	$(BIN)/hazardstream demo
+
+test: install  ## All tests; those of the worker run on a real Apache Kafka that the suite starts
+	$(BIN)/python -m pytest -n 2
+
+lint: install  ## Format check, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: install  ## Throughput of the worker beside the client's own ceiling
+	$(BIN)/python -m benchmarks.throughput
+
+PIN := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+lock: install  ## Pin all dependencies anew; what the images need are subsets of the same versions
+	$(PIN) --all-extras --output-file requirements.lock pyproject.toml
+	$(PIN) --constraint requirements.lock --output-file requirements-worker.lock pyproject.toml
+	$(PIN) --constraint requirements.lock --extra training --extra replay --output-file requirements-training.lock pyproject.toml
+	echo 'hatchling>=1.27' | $(PIN) --constraint requirements.lock --output-file requirements-build.lock -
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,0 +1,134 @@
+"""An independent account of a run: what went in, what came out, read back with a read_committed consumer of its own.
+
+It shares no code with the worker but the schemas, and counts records by their address (partition and offset).
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from schemas.codec import decode
+from schemas.load import load_schema
+from schemas.registry import SchemaRegistry, writer_schema_lookup
+from worker.errors import UserError
+from worker.kafka_config import client_config
+from worker.pipeline import Pipeline
+
+Address: TypeAlias = tuple[int, int]
+_TIMEOUT_S = 30.0
+
+
+@dataclass
+class Audit:
+    """What a run amounts to.
+
+    Attributes:
+        produced: messages on the input topic.
+        scored: distinct readings with a prediction.
+        dead_lettered: distinct records on the dead-letter topic.
+        deduplicated: readings without an outcome of their own whose (key, event time) was scored before.
+        duplicates: predictions and dead letters beyond the first of the same reading.
+        missing: readings that nothing accounts for.
+        alarms: alarms raised (distinct alarm ids).
+        reasons: dead letters by reason.
+        modules: keys with a prediction.
+    """
+
+    produced: int = 0
+    scored: int = 0
+    dead_lettered: int = 0
+    deduplicated: int = 0
+    duplicates: int = 0
+    missing: int = 0
+    alarms: int = 0
+    modules: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+def read_all(topic: str, bootstrap: str, *, committed_only: bool = True) -> list[Message]:
+    """Every record of a topic up to its end as of now.
+
+    Raises:
+        UserError: the end is not reached in time (an open transaction).
+    """
+    consumer = Consumer(
+        client_config(bootstrap)
+        | {
+            "group.id": "hazardstream-audit",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed" if committed_only else "read_uncommitted",
+        }
+    )
+    try:
+        numbers = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
+        places = [TopicPartition(topic, n) for n in numbers]
+        ends, starts = {}, []
+        for place in places:
+            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            starts.append(TopicPartition(topic, place.partition, low))
+            ends[place.partition] = high
+        consumer.assign(starts)
+        at = {s.partition: s.offset for s in starts}
+        found: list[Message] = []
+        deadline = time.monotonic() + _TIMEOUT_S
+        while any(at[n] < end for n, end in ends.items()):
+            batch = [m for m in consumer.consume(10_000, timeout=0.2) if m.error() is None]
+            found += batch
+            for place in consumer.position(places):
+                at[place.partition] = max(at[place.partition], place.offset)
+            if batch:
+                deadline = time.monotonic() + _TIMEOUT_S
+            elif time.monotonic() > deadline:
+                raise UserError(
+                    f"{topic} could not be read to its end {ends}: got to {at}; is a transaction left open?"
+                )
+        return found
+    finally:
+        consumer.close()
+
+
+def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = None) -> Audit:
+    """Account for every record of a pipeline's topics."""
+    writer_schema_of = writer_schema_lookup(registry)
+    outputs, source = pipeline.outputs, pipeline.input
+
+    def records(topic: str, schema: str) -> list[tuple[Message, dict[str, Any]]]:
+        reader = load_schema(schema)
+        return [(m, decode(m.value(), writer_schema_of, reader)) for m in read_all(topic, bootstrap)]
+
+    read = {(m.partition(), m.offset()): m for m in read_all(source.topic, bootstrap)}
+    predictions = records(outputs.predictions.topic, outputs.predictions.schema_name)
+    dead = read_all(outputs.dead_letters.topic, bootstrap)
+    alarms = records(outputs.alarms.topic, outputs.alarms.schema_name)
+
+    scored = {(r["source_partition"], r["source_offset"]) for _, r in predictions}
+    seen = {(r[source.key], r[source.time]) for _, r in predictions}
+    addresses = [_address(m) for m in dead]
+    left = set(read) - scored - set(addresses)
+    reader = load_schema(source.record_model().__name__)
+    again = {a for a in left if _identity(decode(read[a].value(), writer_schema_of, reader), pipeline) in seen}
+    headers = [dict(m.headers() or []) for m in dead]
+    reasons = [bytes(h["hazardstream.reason"] or b"").decode() for h in headers]
+    return Audit(
+        produced=len(read),
+        scored=len(scored),
+        dead_lettered=len(set(addresses)),
+        deduplicated=len(again),
+        duplicates=len(predictions) - len(scored) + len(addresses) - len(set(addresses)),
+        missing=len(left) - len(again),
+        alarms=len({r["alarm_id"] for _, r in alarms}),
+        modules=len({r[source.key] for _, r in predictions}),
+        reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+    )
+
+
+def _address(dead_letter: Message) -> Address:
+    headers = dict(dead_letter.headers() or [])
+    return int(headers["__streams.errors.partition"] or b""), int(headers["__streams.errors.offset"] or b"")
+
+
+def _identity(record: dict[str, Any], pipeline: Pipeline) -> tuple[str, int]:
+    return record[pipeline.input.key], record[pipeline.input.time]

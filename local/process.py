@@ -1,0 +1,187 @@
+"""A server as a child process: started, awaited, logged to a file, and never outliving this process."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_fixed,
+)
+
+from worker.errors import UserError
+
+_LOG_TAIL_LINES = 25
+_STOP_S = 15.0
+_START_S = 60.0
+# Waits on a pipe that closes when this process ends, however it ends, and then kills the server's process group.
+_WATCHDOG = 'read -r _; kill -s KILL -- "-$1" 2>/dev/null'
+
+
+class PortTakenError(UserError):
+    """Another process took the port between the choice of it and the start of the server."""
+
+
+retry_on_taken_port = retry(retry=retry_if_exception_type(PortTakenError), stop=stop_after_attempt(5), reraise=True)
+"""Decorator of a function that picks free ports and starts servers on them."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nothing listens on now."""
+    with ExitStack() as open_sockets:
+        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on a loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running child process and its process group.
+
+    Attributes:
+        name: what messages call it.
+        process: the child; leader of its own process group and session.
+        log: file with its standard output and error.
+        watchdog: kills the group when this process ends.
+    """
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    watchdog: subprocess.Popen[bytes]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its whole process group; nothing happens if that is gone."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def check_alive(self) -> None:
+        """Raise what it died of, if it did.
+
+        Raises:
+            PortTakenError: it ended because its port is taken.
+            UserError: it ended for another reason.
+        """
+        if self.process.poll() is None:
+            return
+        what = f"{self.name} ended with exit code {self.process.returncode}; {self.log_tail()}"
+        if re.search("address already in use", self.log.read_text(errors="replace"), re.IGNORECASE):
+            raise PortTakenError(what)
+        raise UserError(what)
+
+    def log_tail(self) -> str:
+        """The end of its log, with the log's path as heading."""
+        tail = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        return "\n".join([f"the end of its log {self.log}:", *tail])
+
+
+def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Server:
+    """Start a server in its own process group, its output going to a file.
+
+    The group is killed when this process ends, even by SIGKILL. The child's pid is written beside the log.
+
+    Args:
+        name: what messages call it.
+        command: program and arguments.
+        log: file for standard output and error; overwritten.
+        environment: variables to set besides those of this process.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+    watchdog = subprocess.Popen(
+        ["sh", "-c", _WATCHDOG, "watchdog", str(process.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    pid_file(log).write_text(str(process.pid))
+    return Server(name, process, log, watchdog)
+
+
+def wait_until_ready(servers: Sequence[Server], ready: Callable[[], bool]) -> None:
+    """Wait until `ready()` holds, at most a minute; if it comes to nothing, all servers are stopped.
+
+    Raises:
+        PortTakenError: one ended because its port is taken.
+        UserError: one ended for another reason, or they did not get ready in time.
+    """
+
+    def ready_or_dead() -> bool:
+        for server in servers:
+            server.check_alive()
+        return ready()
+
+    attempts = Retrying(
+        stop=stop_after_delay(_START_S),
+        wait=wait_fixed(0.1),
+        retry=retry_if_result(lambda done: not done),
+    )
+    try:
+        attempts(ready_or_dead)
+    except BaseException as error:
+        stop(servers)
+        if isinstance(error, RetryError):
+            first = servers[0]
+            raise UserError(f"{first.name} does not answer after {_START_S:.0f} s; {first.log_tail()}") from error
+        raise
+
+
+def stop(servers: Sequence[Server]) -> None:
+    """End them side by side: politely, and by force those that take too long. Does nothing to those that are gone."""
+    for server in servers:
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGCONT)  # a process held by SIGSTOP sees no SIGTERM
+    for server in servers:
+        with suppress(subprocess.TimeoutExpired):
+            server.process.wait(_STOP_S)
+        server.signal(signal.SIGKILL)
+        server.process.wait()
+        server.watchdog.kill()
+        server.watchdog.communicate()
+        pid_file(server.log).unlink(missing_ok=True)
+
+
+def pid_file(log: Path) -> Path:
+    """Where the pid of the server with that log file stands while it runs."""
+    return log.with_suffix(".pid")
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of a loopback address succeeds now."""
+    try:
+        return httpx.get(url, timeout=2.0, trust_env=False).is_success
+    except httpx.TransportError:
+        return False

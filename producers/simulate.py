@@ -1,0 +1,266 @@
+"""A live fleet: simulated readings published at the pace of their event time, with bad records on request."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from producers.fleet import SENSORS, Fleet, Step
+from producers.publish import Encoder, Publisher, encoder
+from worker.errors import UserError
+from worker.pipeline import Pipeline, load_pipeline
+
+log = structlog.get_logger("producers")
+
+READING = "reading"
+MASKED_KINDS = ("not_finite", "out_of_range")
+"""One impossible value in an otherwise good reading: to be scored with that value masked."""
+REFUSED_KINDS = ("random_bytes", "truncated", "wrong_key", "null_value", "future", "late")
+"""Messages beside the good ones: to be dead letters."""
+DUPLICATE = "duplicate"
+KINDS = (*MASKED_KINDS, *REFUSED_KINDS, DUPLICATE)
+_IMPOSSIBLE = {"not_finite": (float("nan"), float("inf"), -float("inf")), "out_of_range": (1e9, -1e9)}
+_ENDLESS_FAULT_SPAN_MS = 6 * 3_600_000
+_AN_HOUR_MS = 3_600_000
+
+Message: TypeAlias = tuple[str | None, bytes | None, str]
+"""Key, value, and the kind it is counted as."""
+
+
+@dataclass(frozen=True)
+class SimulateOptions:
+    """What to simulate, how fast, and where to.
+
+    Attributes:
+        pipeline: name or path of the pipeline file; must take battery readings.
+        speed: event time over wall time.
+        duration_s: wall time; None runs until stopped.
+        start_ms: event time of the first reading; by default such that the run ends now.
+        bad_rate: part of the readings that a bad record of a random kind goes with.
+    """
+
+    pipeline: str = "battery_hazard"
+    modules: int = 64
+    seed: int = 0
+    faults: int = 0
+    speed: float = 1.0
+    duration_s: float | None = None
+    period_ms: int = 10_000
+    start_ms: int | None = None
+    bad_rate: float = 0.0
+    bootstrap: str | None = None
+    registry: str | None = None
+
+
+@dataclass
+class Summary:
+    """What was published: counts of messages that the broker confirmed.
+
+    Attributes:
+        produced: all messages; readings + duplicates + all of `bad`.
+        readings: to be scored, one a module and moment, including those of `masked`.
+        masked: readings with one impossible value, by kind.
+        bad: to be dead letters, by kind.
+        duplicates: a reading's exact copy, to be dropped.
+        failed: messages the broker never confirmed.
+        fault_truth: module, onset and point of no return (ms) of each fault.
+        event_ms: event time of the last readings handed over.
+        seconds: wall time.
+        rate: produced messages a second of wall time.
+    """
+
+    modules: int
+    faults: int
+    fault_truth: list[dict[str, Any]]
+    produced: int = 0
+    readings: int = 0
+    masked: dict[str, int] = field(default_factory=dict)
+    bad: dict[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    failed: int = 0
+    event_ms: int = 0
+    seconds: float = 0.0
+    rate: float = 0.0
+
+    def update(self, publisher: Publisher, seconds: float) -> None:
+        """Take over a publisher's counts."""
+        delivered = publisher.delivered
+        self.produced = delivered.total()
+        self.masked = {kind: delivered[kind] for kind in MASKED_KINDS}
+        self.bad = {kind: delivered[kind] for kind in REFUSED_KINDS}
+        self.duplicates = delivered[DUPLICATE]
+        self.readings = delivered[READING] + sum(self.masked.values())
+        self.failed = publisher.failed
+        self.seconds = round(seconds, 3)
+        self.rate = round(self.produced / seconds, 1) if seconds else 0.0
+
+
+def first_event_ms(options: SimulateOptions, now_ms: int) -> int:
+    """Event time of the first reading, ms: the given one, or the latest from which the run never passes the clock.
+
+    Raises:
+        UserError: an endless run faster than the clock has no such time.
+    """
+    if options.start_ms is not None:
+        return options.start_ms
+    if options.duration_s is None:
+        if options.speed > 1:
+            raise UserError(
+                f"a run without end at speed {options.speed:g} would overtake the clock; "
+                "give --duration, or --start in the past"
+            )
+        return now_ms
+    return now_ms - max(0, round(options.duration_s * 1000 * (options.speed - 1)))
+
+
+def _checked(options: SimulateOptions) -> tuple[Pipeline, str]:
+    wrong = {
+        "--modules": options.modules < 1,
+        "--faults": not 0 <= options.faults <= options.modules,
+        "--seed": options.seed < 0,
+        "--speed": not 0 < options.speed < float("inf"),
+        "--duration": options.duration_s is not None and not 0 < options.duration_s < float("inf"),
+        "--period-s": options.period_ms < 1,
+        "--bad-rate": not 0 <= options.bad_rate <= 1,
+    }
+    if any(wrong.values()):
+        names = ", ".join(name for name, is_wrong in wrong.items() if is_wrong)
+        raise UserError(f"{names}: out of range; see hazardstream simulate --help")
+    pipeline = load_pipeline(options.pipeline)
+    if pipeline.input.sensors() != SENSORS:
+        raise UserError(
+            f"pipeline {pipeline.name} takes {', '.join(pipeline.input.sensors())}, and simulate makes "
+            f"battery readings ({', '.join(SENSORS)}); use --pipeline battery_hazard, or replay a file of your own"
+        )
+    return pipeline, pipeline.input.topic
+
+
+class Messages:
+    """Turns steps into messages, good and bad, the same ones for the same seed."""
+
+    def __init__(self, fleet: Fleet, encode: Encoder, bad_rate: float, max_future_ms: int) -> None:
+        self._fleet = fleet
+        self._encode = encode
+        self._bad_rate = bad_rate
+        self._max_future_ms = max_future_ms
+
+    def of(self, step: Step, now_ms: int) -> Iterator[Message]:
+        """Messages of one step; `now_ms` (wall clock) only dates the readings from the future."""
+        alive = np.flatnonzero(~np.isnan(step.values).all(axis=1))
+        ts = step.ts.tolist()
+        values: list[list[float | None]] = _nulls(step.values)
+        rng = np.random.default_rng([self._fleet.seed, 4, ts[0]])
+        spoilt = rng.random(len(ts)) < self._bad_rate
+        kinds = rng.integers(0, len(KINDS), len(ts))
+        for i in alive.tolist():
+            kind = KINDS[kinds[i]] if spoilt[i] else READING
+            key, group = self._fleet.module_ids[i], self._fleet.rack_ids[i]
+            measured = values[i]
+            # Masking the only value there is would leave nothing to score.
+            if kind in MASKED_KINDS and sum(v is not None for v in measured) > 1:
+                at = next(j for j, v in enumerate(measured) if v is not None)
+                measured[at] = float(rng.choice(_IMPOSSIBLE[kind]))
+                yield key, self._encode(key, group, ts[i], measured), kind
+                continue
+            good = self._encode(key, group, ts[i], measured)
+            yield key, good, READING
+            if kind not in (READING, *MASKED_KINDS):
+                at_ms = {
+                    "future": now_ms + self._max_future_ms + _AN_HOUR_MS,
+                    "late": ts[i] - max(1, self._fleet.period_ms // 2),
+                }.get(kind)
+                misdated = good if at_ms is None else self._encode(key, group, at_ms, measured)
+                yield f"not-{key}" if kind == "wrong_key" else key, _spoilt(kind, misdated, rng), kind
+
+
+def _spoilt(kind: str, value: bytes, rng: np.random.Generator) -> bytes | None:
+    if kind == "random_bytes":
+        # Neither wire format begins with this byte, so that the kind has one outcome.
+        return b"\x7f" + rng.bytes(int(rng.integers(1, 200)))
+    if kind == "truncated":
+        return value[: int(rng.integers(1, len(value)))]
+    return None if kind == "null_value" else value
+
+
+def _nulls(values: NDArray[np.float64]) -> list[list[float | None]]:
+    boxed = values.astype(object)
+    boxed[np.isnan(values)] = None
+    rows: list[list[float | None]] = boxed.tolist()
+    return rows
+
+
+def simulate(
+    options: SimulateOptions,
+    progress: Callable[[Summary], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Summary:
+    """Publish a simulated fleet until its duration is over or `stop` is set.
+
+    Event time keeps pace with `options.speed` and never passes the wall clock, as readings far ahead of it would be
+    refused by the worker.
+
+    Args:
+        options: what to simulate.
+        progress: called after each step with the counts so far.
+        stop: set it to end early; what was handed over is still delivered.
+
+    Returns:
+        The counts, all confirmed by the broker.
+
+    Raises:
+        UserError: an option is out of range, the broker or registry is not there, or messages stayed undelivered.
+    """
+    pipeline, topic = _checked(options)
+    start_ms = first_event_ms(options, time.time_ns() // 1_000_000)
+    stop = stop or threading.Event()
+    encode = encoder(pipeline, options.registry)
+    publisher = Publisher(topic, options.bootstrap, stop)
+    event_s = None if options.duration_s is None else options.duration_s * options.speed
+    fleet = Fleet(
+        options.modules,
+        options.seed,
+        faults=options.faults,
+        start_ms=start_ms,
+        span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
+        period_ms=options.period_ms,
+    )
+    truth = [
+        {"module_id": fleet.module_ids[f.module], "onset_ts": f.onset_ts, "no_return_ts": f.no_return_ts}
+        for f in fleet.faults
+    ]
+    summary = Summary(options.modules, options.faults, truth)
+    messages = Messages(fleet, encode, options.bad_rate, pipeline.input.max_future_ms)
+    steps = None if event_s is None else max(1, int(event_s * 1000 / options.period_ms))
+    began = time.monotonic()
+    began_ms = time.time_ns() // 1_000_000
+    for step in fleet.steps(steps):
+        ts_ms = int(step.ts[0])
+        due_s = max((ts_ms - start_ms) / 1000 / options.speed, (ts_ms - began_ms) / 1000)
+        while not stop.is_set() and (left := began + due_s - time.monotonic()) > 0:
+            publisher.wait(min(left, 0.5))
+        if stop.is_set():
+            break
+        if options.duration_s is not None and time.monotonic() - began > options.duration_s and summary.event_ms:
+            behind_s = round(time.monotonic() - began - due_s, 1)
+            log.warning("pace_not_kept", behind_s=behind_s, hint="fewer modules, or a lower speed")
+            break
+        for key, value, kind in messages.of(step, time.time_ns() // 1_000_000):
+            publisher.send(key, value, kind)
+        publisher.poll()
+        summary.event_ms = ts_ms
+        if progress is not None:
+            summary.update(publisher, time.monotonic() - began)
+            progress(summary)
+    publisher.close()
+    summary.update(publisher, time.monotonic() - began)
+    if summary.failed:
+        raise UserError(
+            f"{summary.failed} messages were never confirmed by the broker ({publisher.last_error}), "
+            f"{summary.produced} were; look at the broker, then start again"
+        )
+    return summary

@@ -1,0 +1,74 @@
+"""Real servers for the tests that need them: one of each for the whole run, started by the first test that asks."""
+
+import re
+from uuid import uuid4
+
+import pytest
+from shared_server import join_run, leave_run, shared_server
+
+from local.kafka import broker
+from local.registry import schema_registry
+
+# Marker (and fixture of the same name): how the summary calls it.
+REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry"}
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config) -> str:
+    """Bootstrap address of the run's Kafka, or of the one named in KAFKA_BOOTSTRAP_SERVERS.
+
+    It is shared: name topics, groups and transactional ids after `unique_name`.
+    """
+    return shared_server(pytestconfig, "kafka", broker)
+
+
+@pytest.fixture(scope="session")
+def registry(pytestconfig: pytest.Config) -> str:
+    """Address of the Confluent-compatible API of the run's schema registry. It is shared: use subjects of your own."""
+    return shared_server(pytestconfig, "registry", schema_registry)
+
+
+@pytest.fixture
+def unique_name(request: pytest.FixtureRequest) -> str:
+    """A name that no other test has, legal as (the beginning of) a topic, group, subject or transactional id."""
+    test = re.sub(r"[^A-Za-z0-9_-]+", "-", request.node.name)
+    return f"{test[:60]}-{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def topic_prefix(unique_name: str) -> str:
+    """What the topics of this test begin with."""
+    return f"{unique_name}."
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    join_run(session)
+
+
+@pytest.hookimpl(trylast=True)  # after the teardown of fixtures
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    leave_run(session)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for server in REAL_SERVERS:
+            if server in getattr(item, "fixturenames", ()):
+                item.add_marker(server)
+            if item.get_closest_marker(server):
+                # Properties travel with the report from an xdist worker.
+                item.user_properties.append(("server", server))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    ran = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, value in report.user_properties
+        if name == "server"
+    ]
+    counts = [f"{title}: {ran.count(server)} tests" for server, title in REAL_SERVERS.items()]
+    terminalreporter.write_line("; ".join(counts))

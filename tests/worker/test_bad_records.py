@@ -1,0 +1,153 @@
+"""Bad input of every kind gets its reason and keeps its bytes, or is scored by rule; the worker never stops."""
+
+import random
+import struct
+import time
+
+import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from harness import NORMAL, START_MS, Stage, avro, dead_letter_source, reading, wait_until
+
+from schemas.codec import encode
+from schemas.load import load_schema, parsed
+from schemas.wire import single_object_prefix
+from worker.kafka_config import admin_client, client_config
+
+pytestmark = pytest.mark.kafka
+
+GOOD = avro(reading("m", START_MS))
+# key, value, reason
+DEAD = {
+    "random bytes": (b"m", bytes(random.Random(1).randbytes(64)), "malformed"),
+    "empty value": (b"m", b"", "malformed"),
+    "truncated avro": (b"m", GOOD[:-3], "malformed"),
+    "trailing bytes": (b"m", GOOD + b"\0", "malformed"),
+    "bit-flipped union branch": (b"m", GOOD[:-9] + bytes([GOOD[-9] ^ 0x40]) + GOOD[-8:], "malformed"),
+    "unknown fingerprint": (b"m", b"\xc3\x01" + bytes(8) + GOOD[10:], "unknown_schema"),
+    "unknown schema id without a registry": (b"m", b"\0" + struct.pack(">I", 77) + GOOD[10:], "unknown_schema"),
+    "a record of another kind": (
+        b"m",
+        single_object_prefix(load_schema("HazardState")) + GOOD[10:],
+        "incompatible_schema",
+    ),
+    "null value": (b"m", None, "null_value"),
+    "wrong key": (b"other", GOOD, "wrong_key"),
+    "no key": (None, GOOD, "wrong_key"),
+    "from the future": (b"m", avro(reading("m", int(time.time() * 1000) + 3_600_000)), "future"),
+    "before time began": (b"m", avro(reading("m", -5)), "invalid"),
+    "no name": (b"", avro(reading("", START_MS)), "invalid"),
+    "endless name": (b"m" * 400, avro(reading("m" * 400, START_MS)), "invalid"),
+    "no sensor": (b"m", avro(reading("m", START_MS) | dict.fromkeys(NORMAL)), "invalid"),
+    "only impossible sensors": (b"m", avro(reading("m", START_MS) | dict.fromkeys(NORMAL, 1e12)), "invalid"),
+    "a megabyte of noise": (b"m", random.Random(2).randbytes(1_000_000), "malformed"),
+}
+
+
+def test_each_kind_reaches_the_dead_letter_topic_with_its_reason_and_its_bytes(stage: Stage) -> None:
+    headers = [("trace", b"\x00\xffabc"), ("trace", b"twice"), ("empty", None)]
+    with stage.worker() as worker:
+        for key, value, _ in DEAD.values():
+            stage.publish([(key, value)], headers=headers)
+        stage.publish_readings([reading("m", START_MS + 10_000)])
+        wait_until(lambda: stage.outcomes() >= len(DEAD) + 1, "all outcomes")
+        assert worker.stop() == 0
+    # A key may be hashed to either partition, so records are told apart by what they hold.
+    found = {(m.key(), m.value()): m for m in stage.committed("dead_letters")}
+    sources = {(m.key(), m.value()): m for m in stage.committed("input")}
+    for name, (key, value, reason) in DEAD.items():
+        message = found[key, value]
+        source = sources[key, value]
+        assert dead_letter_source(message) == ((source.partition(), source.offset()), reason), name
+        assert message.headers()[: len(headers)] == headers, name
+        assert message.timestamp()[1] == source.timestamp()[1], name
+        kept = dict(message.headers()[len(headers) :])
+        assert kept["__streams.errors.topic"].decode() == stage.pipeline.input.topic
+        assert kept["__streams.errors.message"], name
+        assert kept["__streams.errors.exception"].decode() == f"hazardstream.{reason}"
+    assert [r["ts"] for r in stage.records("predictions")] == [START_MS + 10_000]
+
+
+def test_the_words_of_a_dead_letter_name_field_rule_and_value(stage: Stage) -> None:
+    with stage.worker():
+        stage.publish_readings([reading("m", -5), reading("n" * 300, START_MS)])
+        wait_until(lambda: stage.outcomes() == 2, "both dead letters")
+    words = sorted(dict(m.headers())["__streams.errors.message"].decode() for m in stage.committed("dead_letters"))
+    assert words[0] == f"module_id: String should have at most 200 characters, not '{'n' * 300}'"
+    assert words[1] == "ts: Input should be greater than 0, not -5"
+
+
+def test_impossible_values_are_masked_and_the_reading_is_scored_on_the_rest(stage: Stage) -> None:
+    impossible = [float("nan"), float("inf"), -float("inf"), 1e9, -1e9]
+    readings = [reading("m", START_MS + i * 10_000, offgas_h2_ppm=v) for i, v in enumerate(impossible)]
+    readings.append(reading("m", START_MS + 60_000, offgas_h2_ppm=None))
+    with stage.worker() as worker:
+        stage.publish_readings([reading("m", START_MS - 10_000), *readings])
+        wait_until(lambda: stage.outcomes() == 7, "all outcomes")
+        assert worker.metric("hazardstream_masked_values_total", sensor="offgas_h2_ppm") == len(impossible)
+    first, *masked, missing = stage.records("predictions")
+    assert first["masked"] == first["imputed"] == []
+    assert all(r["masked"] == ["offgas_h2_ppm"] and r["imputed"] == ["offgas_h2_ppm"] for r in masked)
+    assert missing["masked"] == []
+    assert missing["imputed"] == ["offgas_h2_ppm"]
+
+
+def test_late_readings_are_dead_letters_and_repeated_ones_are_dropped(stage: Stage) -> None:
+    times = [0, 10_000, 10_000, 5_000, 20_000, 20_000]
+    with stage.worker() as worker:
+        stage.publish_readings(reading("m", START_MS + t) for t in times)
+        worker.await_consumed(len(times))
+        assert worker.metric("hazardstream_deduplicated_total") == 2
+        assert worker.metric("hazardstream_dead_letters_total", reason="late") == 1
+    assert [r["ts"] - START_MS for r in stage.records("predictions")] == [0, 10_000, 20_000]
+    (late,) = stage.committed("dead_letters")
+    assert dead_letter_source(late)[1] == "late"
+
+
+def test_a_dead_letter_too_large_for_its_topic_keeps_its_address(stage: Stage) -> None:
+    topic = stage.pipeline.topics["dead_letters"]
+    entry = ConfigEntry("max.message.bytes", "20000", incremental_operation=AlterConfigOpType.SET)
+    change = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = admin_client(client_config(stage.bootstrap))
+    admin.incremental_alter_configs([change])[change].result()
+    with stage.worker():
+        stage.publish([("m", bytes(50_000)), ("m", avro(reading("m", START_MS)))])
+        wait_until(lambda: stage.outcomes() == 2, "both outcomes")
+    (letter,) = stage.committed("dead_letters")
+    assert letter.value() is None
+    assert b"50" in dict(letter.headers())["hazardstream.value_omitted"]
+
+
+def test_bit_flips_never_stop_the_worker(stage: Stage) -> None:
+    rng = random.Random(4)
+    flipped = []
+    for _ in range(2000):
+        value = bytearray(GOOD)
+        value[rng.randrange(len(value))] ^= 1 << rng.randrange(8)
+        flipped.append((b"m", bytes(value)))
+    with stage.worker() as worker:
+        stage.publish(flipped)
+        worker.await_consumed(len(flipped))
+        stage.publish_readings([reading("after", START_MS)])
+        wait_until(lambda: any(r["module_id"] == "after" for r in stage.records("predictions")), "still scoring")
+        assert worker.stop() == 0
+
+
+def test_strict_pipelines_refuse_readings_with_an_impossible_value(stage: Stage) -> None:
+    text = stage.pipeline_file.read_text().replace("on_invalid_sensor: mask", "on_invalid_sensor: dead_letter")
+    stage.pipeline_file.write_text(text)
+    with stage.worker():
+        stage.publish_readings([reading("m", START_MS, voltage_v=1e9), reading("m", START_MS + 1)])
+        wait_until(lambda: stage.outcomes() == 2, "both outcomes")
+    (letter,) = stage.committed("dead_letters")
+    words = dict(letter.headers())["__streams.errors.message"].decode()
+    assert words == "voltage_v: Input should be less than or equal to 2000, not 1000000000.0"
+
+
+def test_encoding_is_avros(stage: Stage) -> None:
+    """The columnar encoder writes what fastavro would."""
+    with stage.worker():
+        stage.publish_readings([reading("modül", START_MS), reading("m", START_MS, voltage_v=float("nan"))])
+        wait_until(lambda: stage.outcomes() == 2, "both outcomes")
+    schema = load_schema("HazardPrediction")
+    for message, record in zip(stage.committed("predictions"), stage.records("predictions"), strict=True):
+        assert message.value() == encode(record, parsed(schema), single_object_prefix(schema))

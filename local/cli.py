@@ -1,5 +1,6 @@
 """Commands that run everything on this machine."""
 
+import logging
 from typing import Annotated
 
 import typer
@@ -26,10 +27,12 @@ def demo(
 
     Example: hazardstream demo --seconds 60 --modules 200
     """
+    import structlog
     from rich.console import Console
 
     from local.demo import DemoOptions, run_demo
 
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     result = run_demo(DemoOptions(seconds, modules, seed, keep), Console(stderr=as_json, highlight=False))
     if as_json:
         typer.echo(result.as_json())

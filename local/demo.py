@@ -19,8 +19,6 @@ import yaml
 from platformdirs import user_cache_path
 from rich.console import Console
 from rich.live import Live
-from training.register import local_store, train_and_register
-from worker.model_source import resolve
 
 from local.audit import Audit, audit
 from local.kafka import BOOTSTRAP_VARIABLE, broker
@@ -29,8 +27,10 @@ from local.process import Server, answers, free_ports, port_is_free, start, stop
 from local.screen import picture, summary
 from local.watch import Watcher
 from producers.simulate import SimulateOptions, Summary, simulate
+from training.register import local_store, train_and_register
 from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
+from worker.model_source import resolve
 from worker.package import PackageError
 from worker.pipeline import BUNDLED, load_pipeline
 from worker.topics import create_topics
@@ -150,6 +150,7 @@ def _renamed(pipeline_file: Path, directory: Path) -> Path:
 
 def _model(console: Console) -> str:
     """Tracking URI of the demo's own MLflow store, with a champion in it: trained the first time, found afterwards."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # its notes on creating tables are not for here
     store = user_cache_path("hazardstream") / "demo-mlflow"
     uri = local_store(store)
     try:

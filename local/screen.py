@@ -32,14 +32,14 @@ def picture(
         table.add_row(left[0], f"[bold]{left[1]}[/]", right[0], f"[bold]{right[1]}[/]")
     alarms = "\n".join(watcher.alarm_lines) or "[dim]no alarm yet; faults are developing[/]"
     bar = ProgressBar(total=seconds, completed=min(elapsed, seconds), width=70)
-    return Panel(Group(table, "", bar, "", alarms), title="hazardstream demo", width=100)
+    return Panel(Group(table, "", bar, "", alarms), title="hazardstream demo")
 
 
 def summary(
     audit: Audit, simulated: Summary, latency_ms_p50: float | None, latency_ms_p99: float | None, broker: str
 ) -> RenderableType:
     """The closing account."""
-    table = Table(title="Every record accounted for, read back by an independent read_committed consumer", width=100)
+    table = Table(title="Every record accounted for, read back by an independent read_committed consumer")
     table.add_column("what")
     table.add_column("count", justify="right")
     table.add_column("meaning")

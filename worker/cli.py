@@ -3,12 +3,12 @@
 import sys
 from typing import Annotated
 
-import training.cli
 import typer
 from rich.console import Console
 
 import local.cli
 import producers.cli
+import training.cli
 from worker.errors import DependencyDownError, UserError
 
 app = typer.Typer(
@@ -108,7 +108,7 @@ def doctor(
 
 @app.command()
 def tail(
-    topic: Annotated[str, typer.Argument(help="A topic, or its role: predictions, alarms, dead_letters…")],
+    topic: Annotated[str, typer.Argument(help="A topic, or its role: predictions, alarms, …")],
     pipeline: PipelineOption = "battery_hazard",
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,

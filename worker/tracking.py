@@ -57,20 +57,23 @@ def shown(tracking_uri: str) -> str:
     return tracking_uri.replace(netloc, netloc.rpartition("@")[2]) if "@" in netloc else tracking_uri
 
 
+def prepare_mlflow() -> None:
+    """Bound MLflow's retries and quieten it, where the environment says nothing. To be called before its import."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
 @contextmanager
 def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
     """A client of an MLflow store or server; what goes wrong within the block is raised in our own terms.
-
-    What the environment says of MLflow's retries and timeouts holds; what it leaves open is bounded here.
 
     Raises:
         NotInMlflowError: there is no such model, version, alias, run or file.
         UserError: it is refused, or a local store is to be read where only the small MLflow client is installed.
         DependencyDownError: MLflow does not answer.
     """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    # Not before the environment is set, parts of which MLflow reads on import; and it takes seconds.
+    prepare_mlflow()
+    # It takes seconds.
     from mlflow import MlflowClient  # noqa: PLC0415
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
     from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException  # noqa: PLC0415

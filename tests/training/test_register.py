@@ -1,0 +1,87 @@
+"""What ends up in MLflow: a run, a complete model version, and an alias that moves last."""
+
+from pathlib import Path
+
+import pytest
+from models import TINIEST, renamed, resealed
+
+import training.register
+from training.register import register_package, train_and_register
+from worker.errors import DependencyDownError
+from worker.package import PackageError
+from worker.tracking import DIGEST_TAG, local_store, mlflow_client
+
+
+@pytest.fixture
+def package(model_package: Path, tmp_path: Path, unique_name: str) -> Path:
+    return renamed(model_package, tmp_path / "package", unique_name)
+
+
+def test_a_version_is_complete_and_the_alias_points_to_it(package: Path, mlflow_url: str) -> None:
+    done = register_package(package, alias="champion", tracking_uri=mlflow_url)
+    with mlflow_client(mlflow_url) as client:
+        version = client.get_model_version_by_alias(done.name, "champion")
+        run = client.get_run(version.run_id)
+        files = {file.path for file in client.list_artifacts(run.info.run_id, "model")}
+    assert version.tags == {DIGEST_TAG: done.manifest_sha256}
+    assert files == {f"model/{file.name}" for file in package.iterdir()}
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test.events_detected"] == 14
+    assert run.data.params["seed"] == "0"
+
+
+def test_mlflow_shows_it_as_a_model_with_a_signature(package: Path, mlflow_url: str) -> None:
+    from mlflow.models import Model  # noqa: PLC0415 - takes seconds
+
+    register_package(package, tracking_uri=mlflow_url)
+    signature = Model.load(str(package / "MLmodel")).signature
+    assert signature.inputs.input_names()[0] == "avg_surface_temp_c"
+    assert len(signature.inputs.input_names()) == 30
+    assert not any(column.required for column in signature.inputs.inputs)
+
+
+def test_a_local_store_keeps_everything_in_its_own_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique_name: str
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(training.register, "SMALL", TINIEST)
+    stages = []
+    done = train_and_register(
+        small=True,
+        name=unique_name,
+        tracking_uri=local_store(tmp_path / "store"),
+        progress=lambda stage, _done, _total: stages.append(stage),
+    )
+    assert (done.name, done.version, done.alias) == (unique_name, "1", "champion")
+    assert list(here.iterdir()) == []
+    assert {p.name for p in (tmp_path / "store").iterdir()} == {"mlflow.db", "artifacts"}
+    assert list(dict.fromkeys(stages)) == ["simulating fleets", "boosting trees", "registering"]
+
+
+def test_when_registering_fails_half_way_the_alias_stays(
+    package: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = register_package(package, tracking_uri=mlflow_url)
+    monkeypatch.setattr(training.register, "_log", _dies)
+    with pytest.raises(DependencyDownError):
+        register_package(resealed(package, created_at="later"), tracking_uri=mlflow_url)
+    with mlflow_client(mlflow_url) as client:
+        assert client.get_model_version_by_alias(first.name, "champion").version == "1"
+        runs = client.search_runs(
+            [client.get_experiment_by_name("hazardstream").experiment_id], f"run_name = '{first.name}'"
+        )
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]
+
+
+def _dies(*_: object) -> None:
+    raise OSError("connection reset")
+
+
+def test_a_package_that_is_not_sound_is_not_registered(package: Path, mlflow_url: str, unique_name: str) -> None:
+    (package / "booster.ubj").write_bytes(b"")
+    with pytest.raises(PackageError, match=r"booster\.ubj was altered"):
+        register_package(package, tracking_uri=mlflow_url)
+    with mlflow_client(mlflow_url) as client:
+        assert unique_name not in {model.name for model in client.search_registered_models()}

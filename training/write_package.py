@@ -1,0 +1,116 @@
+"""Write a trained model as a package: the files that worker/package.py describes, sealed by a manifest."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import xgboost
+from sklearn.preprocessing import StandardScaler
+
+from schemas.load import load_schema
+from schemas.wire import fingerprint
+from training.battery import RECORD
+from worker.alarms import AlarmPolicy
+from worker.features import FeatureSpec, Float
+from worker.package import FORMAT, write_manifest
+from worker.tracking import prepare_mlflow
+
+_BINS = 20
+_GOLDEN_ROWS = 64
+_LIBRARIES = ("numpy", "scikit-learn", "xgboost", "joblib")
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What training gives: all that scores and alarms, and how well it did."""
+
+    name: str
+    spec: FeatureSpec
+    scaler: StandardScaler
+    booster: xgboost.Booster
+    policy: AlarmPolicy
+    metrics: dict[str, Any]
+
+
+def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: Float) -> str:
+    """Write all files of a package and seal them.
+
+    Args:
+        directory: where; created.
+        model: what to write.
+        normal: features of normal operation [n, f], the reference for drift.
+        unseen: features that were not trained on [m, f], from which the golden rows are taken.
+
+    Returns:
+        Digest of the manifest.
+    """
+    directory.mkdir(parents=True)
+    model.booster.save_model(directory / "booster.ubj")
+    joblib.dump(model.scaler, directory / "scaler.joblib")
+    _write_json(directory / "features.json", model.spec.model_dump())
+    _write_json(directory / "alarm.json", model.policy.model_dump())
+    _write_json(directory / "metrics.json", model.metrics)
+    _write_json(directory / "reference.json", reference(model.spec.names, normal))
+    golden = golden_rows(model, unseen)
+    probability = model.booster.inplace_predict(model.scaler.transform(golden), missing=np.nan)
+    np.savez(directory / "golden.npz", features=golden, probability=np.asarray(probability, np.float64))
+    _write_mlmodel(directory, model.spec)
+    return write_manifest(
+        directory,
+        name=model.name,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        schema_fingerprint=fingerprint(load_schema(RECORD)).value.hex(),
+        libraries={name: _version(name) for name in _LIBRARIES},
+    )
+
+
+def reference(names: list[str], features: Float) -> dict[str, Any]:
+    """Histogram of each feature [n, f]: edges at its quantiles (bins of equal weight), missing ones apart."""
+    histograms = {}
+    for name, column in zip(names, features.T, strict=True):
+        known = column[~np.isnan(column)]
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1))) if len(known) else np.array([0.0])
+        counts, _ = np.histogram(known, edges) if len(edges) > 1 else (np.array([len(known)]), edges)
+        histograms[name] = {
+            "edges": edges.tolist(),
+            "counts": counts.tolist(),
+            "missing": int(len(column) - len(known)),
+        }
+    return {"rows": len(features), "features": histograms}
+
+
+def golden_rows(model: TrainedModel, features: Float) -> Float:
+    """Rows [g, f] over the whole range of the model's output, with missing values, and last a row of nothing else."""
+    by_probability = np.argsort(model.booster.inplace_predict(model.scaler.transform(features), missing=np.nan))
+    spread = by_probability[np.linspace(0, len(by_probability) - 1, _GOLDEN_ROWS // 2).astype(np.int64)]
+    incomplete = np.flatnonzero(np.isnan(features).any(axis=1))
+    some = incomplete[np.linspace(0, len(incomplete) - 1, _GOLDEN_ROWS // 2 - 1).astype(np.int64)]
+    return np.concatenate((features[spread], features[some], np.full((1, features.shape[1]), np.nan)))
+
+
+def _write_mlmodel(directory: Path, spec: FeatureSpec) -> None:
+    """MLflow's own description, with which it shows the package as a model with a signature."""
+    prepare_mlflow()
+    from mlflow.models import Model, ModelSignature  # noqa: PLC0415
+    from mlflow.types import ColSpec, DataType, Schema  # noqa: PLC0415
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.double, name, required=False) for name in spec.names]),
+        outputs=Schema([ColSpec(DataType.double, "probability")]),
+    )
+    flavors = {"hazardstream": {"package_format": FORMAT, "loader": "worker.package.load_package"}}
+    Model(flavors=flavors, signature=signature).save(str(directory / "MLmodel"))
+
+
+def _version(name: str) -> str:
+    # The CPU-only distribution of XGBoost has a name of its own.
+    return str(xgboost.__version__) if name == "xgboost" else version(name)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -14,8 +14,8 @@ from training.train import Preset, train
 from worker.package import MANIFEST, write_manifest
 
 TINY = Preset(
-    training=2,
-    validation=1,
+    training=3,
+    validation=2,
     test=1,
     modules=160,
     faults=14,

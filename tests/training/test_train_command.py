@@ -25,11 +25,11 @@ def _few_fleets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training.train, "SMALL", TINIEST)
 
 
-def test_json_tells_what_was_registered(tmp_path: Path) -> None:
-    store = local_store(tmp_path)
-    done = CliRunner().invoke(app, ["--small", "--name", "mine", "--alias", "next", "--tracking-uri", store, "--json"])
+def test_json_tells_what_was_registered(mlflow_url: str, unique_name: str) -> None:
+    options = ["--small", "--name", unique_name, "--alias", "next", "--tracking-uri", mlflow_url, "--json"]
+    done = CliRunner().invoke(app, options)
     result = json.loads(done.stdout.splitlines()[-1])
-    assert (result["name"], result["version"], result["alias"]) == ("mine", "1", "next")
+    assert (result["name"], result["version"], result["alias"]) == (unique_name, "1", "next")
     assert result["metrics"]["test"]["events"] == TINIEST.faults
     assert len(result["manifest_sha256"]) == 64
 

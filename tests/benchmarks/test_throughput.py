@@ -1,0 +1,56 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.throughput import faults
+from local.audit import Audit
+
+ROOT = Path(__file__).parent.parent.parent
+RUNS = {"pass_through", "at_least_once", "exactly_once"}
+
+
+@pytest.mark.kafka
+def test_a_small_run_times_each_guarantee_and_finds_every_reading_scored_exactly_once() -> None:
+    command = [sys.executable, "-m", "benchmarks.throughput", "--readings", "20000", "--json"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout.splitlines()[-1])
+    assert result["readings"] == 20_000
+    assert result["faults"] == {run: [] for run in RUNS}
+    pace = result["readings_per_s"]
+    assert pace.keys() == result["readings_per_cpu_s"].keys() == RUNS
+    assert min(pace.values()) > 0
+    share = pace["exactly_once"] / pace["pass_through"]
+    assert result["ratios"]["exactly_once/pass_through"] == pytest.approx(share, abs=1e-3)
+
+
+SOUND = Audit(produced=10, scored=10)
+
+
+def test_a_run_that_scored_every_reading_exactly_once_has_no_faults() -> None:
+    assert faults(SOUND, 10) == []
+
+
+@pytest.mark.parametrize(
+    ("account", "fault"),
+    [
+        (replace(SOUND, duplicates=1), "duplicates: 1 instead of 0"),
+        (replace(SOUND, produced=9, scored=9), "scored: 9 instead of 10"),
+        (replace(SOUND, scored=9, missing=1), "missing: 1 instead of 0"),
+        (replace(SOUND, scored=9, dead_lettered=1), "dead_lettered: 1 instead of 0"),
+        (replace(SOUND, scored=9, deduplicated=1), "deduplicated: 1 instead of 0"),
+    ],
+)
+def test_a_run_with_other_output_says_what_is_wrong(account: Audit, fault: str) -> None:
+    assert fault in faults(account, 10)
+
+
+def test_too_few_readings_to_time_are_refused() -> None:
+    command = [sys.executable, "-m", "benchmarks.throughput", "--readings", "100"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert "20000" in ended.stderr

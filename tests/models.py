@@ -1,4 +1,4 @@
-"""A model package for tests: small, but trained like any other, once for the whole run."""
+"""Model packages for tests: the small preset, trained once for the whole run; and ways to change a copy."""
 
 import json
 import os
@@ -10,23 +10,8 @@ from filelock import FileLock
 from shared_server import shared_server
 
 from local.mlflow_server import mlflow_server
-from training.train import Preset, train
+from training.train import SMALL, Preset, train
 from worker.package import MANIFEST, write_manifest
-
-TINY = Preset(
-    training=3,
-    validation=2,
-    test=1,
-    modules=160,
-    faults=14,
-    healthy=20,
-    hours=2,
-    normal_every=2,
-    rounds=60,
-    max_depth=4,
-    learning_rate=0.2,
-)
-"""Finds simulated faults minutes ahead."""
 
 TINIEST = Preset(
     training=1,
@@ -52,7 +37,7 @@ def model_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         base = base.parent
     directory = base / "model-package"
     with FileLock(f"{directory}.lock"):
-        return directory if directory.exists() else train(directory, preset=TINY)
+        return directory if directory.exists() else train(directory, preset=SMALL)
 
 
 @pytest.fixture(scope="session")

@@ -79,8 +79,8 @@ def worker(
         run_worker(settings)
     except FencedError as error:
         raise UserError(
-            f"another worker has taken over as {settings.instance!r} ({error}); if that is not a successor of this one, "
-            "give each worker its own --instance-id"
+            f"another worker has taken over as {settings.instance!r} ({error}); "
+            "if that is not a successor of this one, give each worker its own --instance-id"
         ) from error
     except KafkaException as error:
         raise UserError(f"Kafka: {error_text(error)}; `hazardstream doctor` looks closer") from error

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from worker.acceptance import Arrivals, judge
 from worker.features import (
     NEVER,
     Bool,
@@ -28,7 +29,6 @@ from worker.features import (
 
 # Whether a reading is accepted looks back one span, and a window one span further.
 REBUILD_SPANS = 2
-Shadow = list[tuple[int, int]]  # (ts, clock) of refused readings that will be a key's newest once the newer expire
 
 
 class KeyedState:
@@ -36,10 +36,10 @@ class KeyedState:
 
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
-        self._rolling = [spec.sensors.index(c) for c in spec.rolling]
-        self._differences = [spec.sensors.index(c) for c in spec.differences]
+        self.rolling = [spec.sensors.index(c) for c in spec.rolling]
+        self.differences = [spec.sensors.index(c) for c in spec.differences]
         self._free: list[int] = []
-        self._shadow: dict[int, Shadow] = {}
+        self._others: dict[int, Arrivals] = {}
         self._arrays(0)
 
     def _arrays(self, capacity: int) -> None:
@@ -51,7 +51,7 @@ class KeyedState:
         )  # readings accepted so far; reading number q is in ring place q % size
         self.ring_ts = np.full((capacity, size), NEVER)
         self.ring_clock = np.full((capacity, size), NEVER)
-        self.ring_rolled = np.full((capacity, size, len(self._rolling)), np.nan)
+        self.ring_rolled = np.full((capacity, size, len(self.rolling)), np.nan)
         self.known_number = np.full((capacity, sensors), -1)  # number of the last reading that had the sensor
         self.known_value = np.full((capacity, sensors), np.nan)
 
@@ -81,7 +81,7 @@ class KeyedState:
         """Forget these keys."""
         slots = list(slots)
         for slot in slots:
-            self._shadow.pop(slot, None)
+            self._others.pop(slot, None)
         for name in ("newest_ts", "newest_clock", "ring_ts", "ring_clock"):
             getattr(self, name)[slots] = NEVER
         self.total[slots] = 0
@@ -110,7 +110,7 @@ class KeyedState:
         horizon = clock - self.spec.max_span_ms
         gone = self.newest_clock[slots] <= horizon
         for i in np.flatnonzero(gone):
-            gone[i] = all(arrived <= horizon for _, arrived in self._shadow.get(int(slots[i]), []))
+            gone[i] = all(arrived <= horizon for _, arrived in self._others.get(int(slots[i]), []))
         return gone
 
     def stage(self, slot: Int, ts: Int, clock: Int, values: Float) -> "Staged":
@@ -123,72 +123,53 @@ class KeyedState:
             values: sensors scaled for features, NaN where missing, shape [n, sensors].
         """
         order = np.argsort(slot, kind="stable")
-        accepted, duplicate, late, newest = self._judge(slot[order], ts[order], clock[order])
-        kept = order[accepted]
-        return Staged(
-            self, kept, order[duplicate], order[late], slot[kept], ts[kept], clock[kept], values[kept], newest
+        verdicts = judge(
+            slot[order],
+            ts[order],
+            clock[order],
+            self.newest_ts,
+            self.newest_clock,
+            self._others,
+            self.spec.max_span_ms,
         )
-
-    def _judge(self, slot: Int, ts: Int, clock: Int) -> tuple[Bool, Bool, Bool, dict[int, Shadow]]:
-        """Accepted, duplicate and late readings of a batch sorted by slot, and the newest of keys that refused some."""
-        first = np.ones(len(slot), np.bool_)
-        first[1:] = slot[1:] != slot[:-1]
-        before = np.where(first, self.newest_ts[slot], np.concatenate(([NEVER], ts[:-1]))[: len(ts)])
-        accepted = ts > before
-        duplicate, late = np.zeros_like(accepted), np.zeros_like(accepted)
-        newest: dict[int, Shadow] = {}
-        # Only a key with a reading that does not ascend needs its readings judged one by one.
-        for key in np.unique(slot[~accepted]):
-            start, end = np.searchsorted(slot, key, "left"), np.searchsorted(slot, key, "right")
-            recent = [
-                (int(self.newest_ts[key]), int(self.newest_clock[key])),
-                *self._shadow.get(int(key), []),
-            ]
-            for i in range(start, end):
-                verdict = _judge_one(recent, int(ts[i]), int(clock[i]), self.spec.max_span_ms)
-                accepted[i], duplicate[i], late[i] = (
-                    verdict == "accepted",
-                    verdict == "duplicate",
-                    verdict == "late",
-                )
-            newest[int(key)] = recent
-        return accepted, duplicate, late, newest
+        kept = order[verdicts.accepted]
+        return Staged(
+            self,
+            kept,
+            order[verdicts.duplicate],
+            order[verdicts.late],
+            slot[kept],
+            ts[kept],
+            clock[kept],
+            values[kept],
+            verdicts.refusing,
+        )
 
     def merge(self, staged: "Staged") -> None:
         """Make a staged batch part of the state."""
         s, size = staged, self.spec.max_readings
         last = s.last_of_group
-        for key in s.slot[last].tolist() if self._shadow else []:
-            self._shadow.pop(key, None)
+        for key in s.slot[last].tolist() if self._others else []:
+            self._others.pop(key, None)
         self.newest_ts[s.slot[last]] = s.ts[last]
         self.newest_clock[s.slot[last]] = s.clock[last]
-        for key, recent in s.newest.items():
-            self.newest_ts[key], self.newest_clock[key] = recent[0]
-            if recent[1:]:
-                self._shadow[key] = recent[1:]
+        for key, arrivals in s.refusing.items():
+            self.newest_ts[key], self.newest_clock[key] = arrivals[0]
+            self._others.pop(key, None)
+            if arrivals[1:]:
+                self._others[key] = arrivals[1:]
         number = self.total[s.slot] + s.number_in_group
         recent_rows = np.flatnonzero(s.group_size[s.group] - s.number_in_group <= size)
         at = (s.slot[recent_rows], number[recent_rows] % size)
         self.ring_ts[at] = s.ts[recent_rows]
         self.ring_clock[at] = s.clock[recent_rows]
-        self.ring_rolled[at] = s.values[recent_rows][:, self._rolling]
+        self.ring_rolled[at] = s.values[recent_rows][:, self.rolling]
         where_known = s.last_known_row[last]  # [groups, sensors], row or -1
         group, sensor = np.nonzero(where_known >= 0)
         row = where_known[group, sensor]
         self.known_number[s.slot[row], sensor] = number[row]
         self.known_value[s.slot[row], sensor] = s.values[row, sensor]
         self.total[s.slot[last]] += s.group_size
-
-
-def _judge_one(recent: Shadow, ts: int, clock: int, span_ms: int) -> str:
-    """Judge one reading by the arrivals of the last span: `recent` is a queue of them by falling ts, updated here."""
-    while recent and recent[0][1] <= clock - span_ms:
-        recent.pop(0)
-    newest = recent[0][0] if recent else NEVER
-    while recent and recent[-1][0] <= ts:
-        recent.pop()
-    recent.append((ts, clock))
-    return "accepted" if ts > newest else "duplicate" if ts == newest else "late"
 
 
 @dataclass
@@ -209,7 +190,7 @@ class Staged:
     ts: Int
     clock: Int
     values: Float
-    newest: dict[int, Shadow]
+    refusing: dict[int, Arrivals]
 
     @cached_property
     def _first(self) -> Bool:
@@ -262,11 +243,11 @@ class Staged:
             + np.arange(size)
         )
         ts, clock = np.empty(length, np.int64), np.empty(length, np.int64)
-        rolled = np.empty((len(state._rolling), length))  # noqa: SLF001 - two halves of one thing
+        rolled = np.empty((len(state.rolling), length))
         ts[history], ts[self._position] = state.ring_ts[slots[:, None], place], self.ts
         clock[history], clock[self._position] = state.ring_clock[slots[:, None], place], self.clock
         rolled[:, history] = state.ring_rolled[slots[:, None], place].transpose(2, 0, 1)
-        rolled[:, self._position] = self.values[:, state._rolling].T  # noqa: SLF001
+        rolled[:, self._position] = self.values[:, state.rolling].T
         return Timeline(ts, clock, rolled)
 
     @cached_property
@@ -306,5 +287,5 @@ class Staged:
     def features(self) -> Float:
         """Features of each row, shape [m, f], in the order of `FeatureSpec.names`. Call before `merge`."""
         now, before = self._filled
-        change = (now - before)[:, self.state._differences]  # noqa: SLF001
+        change = (now - before)[:, self.state.differences]
         return np.concatenate((now, change, rolling_features(self.state.spec, self._timeline, self.windows)), axis=1)

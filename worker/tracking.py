@@ -95,6 +95,13 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
                 f"MLflow at {at} refuses: {reason}; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
                 "or MLFLOW_TRACKING_TOKEN"
             ) from error
-        raise DependencyDownError("mlflow", f"{at}: {reason}") from error
+        raise DependencyDownError("mlflow", f"{at}: {_root(error)}") from error
     except OSError as error:  # those of the HTTP client are, too
-        raise DependencyDownError("mlflow", f"{at}: {str(error)[:_LONGEST_REASON]}") from error
+        raise DependencyDownError("mlflow", f"{at}: {_root(error)}") from error
+
+
+def _root(error: BaseException) -> str:
+    """What lies beneath: layers of HTTP clients wrap `connection refused` in a page of text."""
+    while (beneath := error.__cause__ or error.__context__) is not None:
+        error = beneath
+    return str(error)[:_LONGEST_REASON] or type(error).__name__

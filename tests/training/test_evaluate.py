@@ -5,7 +5,7 @@ import pytest
 
 from producers.runaway import Fault
 from training.dataset import NORMAL, LabelledFleet
-from training.evaluate import choose_policy, judge, operator_metrics, policy_at
+from training.evaluate import RESERVE_LOG_ODDS, choose_policy, judge, operator_metrics, policy_at
 from worker.features import Float
 
 MINUTE = 60_000
@@ -59,11 +59,16 @@ def test_metrics_count_a_missed_event_as_no_warning() -> None:
     assert metrics["module_days"] == pytest.approx((2 * 60 + 2 * 20) / (24 * 60), abs=1e-3)
 
 
-def test_the_lowest_setpoint_without_a_single_false_reading_is_chosen() -> None:
-    assert choose_policy([fleet()], [probability((1, 40, 60, 0.99))]).setpoint == 0.3
-    assert choose_policy([fleet()], [probability((0, 30, 30.1, 0.65))]).setpoint == 0.7
+def chosen(scored: Float) -> float:
+    """The setpoint chosen, less its reserve."""
+    odds = (setpoint := choose_policy([fleet()], [scored]).setpoint) / (1 - setpoint) / np.exp(RESERVE_LOG_ODDS)
+    return round(float(odds / (1 + odds)), 3)
+
+
+def test_the_lowest_setpoint_without_a_single_false_reading_is_chosen_and_a_reserve_added() -> None:
+    assert chosen(probability((1, 40, 60, 0.99))) == 0.3
+    assert chosen(probability((0, 30, 30.1, 0.65))) == 0.7
 
 
 def test_where_no_setpoint_is_free_of_false_alarms_the_one_with_fewest_is_chosen() -> None:
-    scored = probability((0, 10, 11, 0.999), (0, 30, 31, 0.85))
-    assert choose_policy([fleet()], [scored]).setpoint == 0.9
+    assert chosen(probability((0, 10, 11, 0.999), (0, 30, 31, 0.85))) == 0.9

@@ -7,6 +7,7 @@ from models import TINIEST, renamed, resealed
 
 import training.register
 from training.register import register_package, train_and_register
+from training.train import SMALL
 from worker.errors import DependencyDownError
 from worker.package import PackageError
 from worker.tracking import DIGEST_TAG, local_store, mlflow_client
@@ -26,7 +27,7 @@ def test_a_version_is_complete_and_the_alias_points_to_it(package: Path, mlflow_
     assert version.tags == {DIGEST_TAG: done.manifest_sha256}
     assert files == {f"model/{file.name}" for file in package.iterdir()}
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["test.events_detected"] == 14
+    assert run.data.metrics["test.events_detected"] == SMALL.faults
     assert run.data.params["seed"] == "0"
 
 

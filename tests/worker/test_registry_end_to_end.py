@@ -4,8 +4,8 @@ import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
-
 from harness import NORMAL, START_MS, Stage, avro, reading, wait_until
+
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry

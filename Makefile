@@ -36,7 +36,8 @@ bench: install  ## Throughput of the worker beside the client's own ceiling
 
 PIN := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-lock: install  ## Pin all dependencies anew; what the images need are subsets of the same versions
+lock:  ## Pin all dependencies anew; what the images need are subsets of the same versions
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
 	$(PIN) --all-extras --output-file requirements.lock pyproject.toml
 	$(PIN) --constraint requirements.lock --output-file requirements-worker.lock pyproject.toml
 	$(PIN) --constraint requirements.lock --extra training --extra replay --output-file requirements-training.lock pyproject.toml

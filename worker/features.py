@@ -102,16 +102,24 @@ def rolling_features(spec: FeatureSpec, timeline: Timeline, windows: Windows) ->
     Missing values are left out, not filled. A mean of nothing and a deviation of fewer than two values are NaN.
     Two passes (mean, then squared deviations), which keeps precision where values are large and nearly equal.
     """
-    values = timeline.rolled[:, windows.place]  # [rolling, n, max_readings]
-    present = windows.inside & ~np.isnan(values)
-    known = np.where(present, values, 0.0)
-    out = np.empty((len(spec.rolling), len(spec.windows), 2, len(windows.readings)))
+    # One array operation a place, newest first: elementwise additions, so that the bits of a row depend neither on
+    # how many rows there are nor on NumPy's choice of a summation order; and a longer window goes on from a shorter.
+    place, inside = windows.place.T[::-1], windows.inside.T[::-1]
+    values = np.stack([sensor[place] for sensor in timeline.rolled], axis=1)  # [max_readings, rolling, n]
+    present = inside[:, None] & ~np.isnan(values)
+    values[~present] = 0.0
+    shape = values.shape[1:]
+    out = np.empty((shape[0], len(spec.windows), 2, shape[1]))
+    total, count, summed = np.zeros(shape), np.zeros(shape), 0
     with np.errstate(invalid="ignore", divide="ignore"):
         for w, length in enumerate(spec.windows):
-            count = present[:, :, -length:].sum(axis=2)
-            mean = known[:, :, -length:].sum(axis=2) / count
-            deviation = np.where(present[:, :, -length:], known[:, :, -length:] - mean[:, :, None], 0.0)
-            variance = np.square(deviation).sum(axis=2) / (count - 1)
+            for i in range(summed, length):
+                total += values[i]
+                count += present[i]
+            summed = length
+            mean, squares = total / count, np.zeros(shape)
+            for i in range(length):
+                squares += np.square((values[i] - mean) * present[i])
             out[:, w, 0] = mean
-            out[:, w, 1] = np.where(count > 1, np.sqrt(variance), np.nan)
-    return out.reshape(out.shape[0] * out.shape[1] * 2, out.shape[3]).T
+            out[:, w, 1] = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
+    return out.reshape(shape[0] * len(spec.windows) * 2, shape[1]).T

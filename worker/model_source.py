@@ -23,7 +23,6 @@ from worker.tracking import (
     DIGEST_TAG,
     NotInMlflowError,
     mlflow_client,
-    shown,
     store_file,
     tracking_uri_or_default,
 )
@@ -176,5 +175,5 @@ def _last_good(source: _Source, memory: Path, home: Path, down: DependencyDownEr
         raise down from None
     except (ValidationError, PackageError) as error:
         raise DependencyDownError(down.dependency, f"{down.reason}; nor can the cache be used: {error}") from down
-    _LOG.warning("mlflow is down: cached model", uri=source.uri, version=found.version, reason=shown(down.reason))
+    _LOG.warning("mlflow is down: cached model", uri=source.uri, version=found.version, reason=down.reason)
     return package

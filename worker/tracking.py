@@ -1,11 +1,11 @@
 """MLflow as this project uses it: which store, calls that end in bounded time, failures in our own terms."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 
@@ -53,8 +53,7 @@ def tracking_uri_or_default(given: str | None) -> str:
 
 def shown(tracking_uri: str) -> str:
     """A tracking URI fit for logs: without user and password."""
-    netloc = urlsplit(tracking_uri).netloc
-    return tracking_uri.replace(netloc, netloc.rpartition("@")[2]) if "@" in netloc else tracking_uri
+    return re.sub(r"//[^/@]*@", "//", tracking_uri)
 
 
 def prepare_mlflow() -> None:

@@ -1,0 +1,58 @@
+"""The ceiling: what the client library gives one process that consumes and transactionally produces, and no more.
+
+Example:
+    python -m benchmarks.pass_through 127.0.0.1:9092 battery.readings copies copying
+"""
+
+import sys
+from collections import defaultdict
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from worker.kafka_config import client_config
+from worker.outbox import Outgoing
+from worker.publisher import TransactionalPublisher
+from worker.settings import load_settings
+
+
+def pass_through(bootstrap: str, source: str, sink: str, group: str) -> None:
+    """Copy a topic, partition by partition, in batches and transactions such as the worker's, until killed.
+
+    Args:
+        bootstrap: broker addresses.
+        source: topic to copy.
+        sink: topic with as many partitions.
+        group: consumer group, also the transactional id.
+    """
+    settings = load_settings()
+    config = client_config(bootstrap)
+    consumer = Consumer(
+        config
+        | {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "queued.max.messages.kbytes": 65_536,
+            "fetch.wait.max.ms": 100,
+        }
+    )
+    publisher = TransactionalPublisher(config, consumer, sink, group, settings.transaction_timeout_ms)
+    publisher.open()
+    consumer.subscribe([source])
+    while True:
+        copies: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        next_offsets = {}
+        for message in consumer.consume(settings.batch_max_messages, settings.linger_ms / 1000):
+            if message.error():
+                raise KafkaException(message.error())
+            partition = message.partition()
+            copies[partition].append({"key": message.key(), "value": message.value()})
+            next_offsets[partition] = message.offset() + 1
+        if copies:
+            publisher.commit(Outgoing(copies, []), [TopicPartition(source, p, o) for p, o in next_offsets.items()])
+
+
+if __name__ == "__main__":
+    pass_through(*sys.argv[1:])

@@ -9,6 +9,8 @@ from shared_server import join_run, leave_run, shared_server
 from local.kafka import broker
 from local.registry import schema_registry
 
+pytest_plugins = ["models"]
+
 # Marker (and fixture of the same name): how the summary calls it.
 REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry"}
 

@@ -227,8 +227,11 @@ def zigzag(value: int) -> bytes:
 def _names(column: Flags) -> Segment:
     # Few combinations ever occur: encode each once. Packed into bytes they compare as one value a row.
     packed = np.packbits(column.flags, axis=1)
-    row_value = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0] if packed.shape[1] > 8 else (
-        np.pad(packed, ((0, 0), (0, 8 - packed.shape[1]))).view(np.uint64)[:, 0])
+    row_value = (
+        np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0]
+        if packed.shape[1] > 8
+        else (np.pad(packed, ((0, 0), (0, 8 - packed.shape[1]))).view(np.uint64)[:, 0])
+    )
     _, example, which = np.unique(row_value, return_index=True, return_inverse=True)
     combinations = column.flags[example]
     encoded = []

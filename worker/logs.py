@@ -34,5 +34,6 @@ def configure_logs(level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # An access line a scrape tells nobody anything.
-    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    # A line for each scrape or request tells nobody anything.
+    for chatty in ("uvicorn.access", "httpx", "httpx2"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -10,6 +10,7 @@ import hashlib
 import re
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import quote
@@ -86,7 +87,8 @@ def resolve(uri: str, *, cache_directory: Path, tracking_uri: str | None = None)
         package = _fetch(source, found, home, store)
     except DependencyDownError as down:
         return _last_good(source, memory, home, down)
-    temporary = memory.with_suffix(f".{hashlib.sha256(found.version.encode()).hexdigest()[:8]}")
+    # Workers that share a cache may come here together.
+    temporary = memory.with_suffix(f".{uuid.uuid4().hex}")
     temporary.write_text(found.model_dump_json())
     temporary.replace(memory)
     return package

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicParti
 from confluent_kafka.admin import OffsetSpec
 
 from schemas.codec import decode
+from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from worker.alarms import AlarmState
 from worker.decode import WriterSchemaOf
@@ -155,8 +156,12 @@ class Assignment:
                     if message.error() is not None:
                         continue
                     states.pop(message.key(), None)
-                    if message.value() is not None:
-                        states[message.key()] = state_from(decode(message.value(), self._writer_schema_of, schema))
+                    try:
+                        if message.value() is not None:
+                            states[message.key()] = state_from(decode(message.value(), self._writer_schema_of, schema))
+                    except UnreadableValueError as error:
+                        # Somebody else wrote it. The key starts from normal, and its next change overwrites it.
+                        _LOG.error("unreadable alarm state", key=str(message.key()), reason=str(error))
                     deadline = time.monotonic() + _TIMEOUT_S
                 position = reader.position([place])[0].offset
                 at = max(at, position)

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer
 
+from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, registry_from_environment, writer_schema_lookup
 from schemas.wire import confluent_prefix
@@ -131,10 +132,13 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
         return {}
     outputs = pipeline.outputs
     roles = {"predictions": outputs.predictions, "alarms": outputs.alarms, "alarm_state": outputs.alarm_state}
-    return {
-        role: confluent_prefix(registry.register(f"{output.topic}-value", load_schema(output.schema_name)))
-        for role, output in roles.items()
-    }
+    try:
+        return {
+            role: confluent_prefix(registry.register(f"{output.topic}-value", load_schema(output.schema_name)))
+            for role, output in roles.items()
+        }
+    except UnreadableValueError as error:
+        raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 
 
 def _policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:

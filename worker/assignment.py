@@ -75,8 +75,8 @@ class Assignment:
         """Partitions whose windows are being rebuilt."""
         return sorted(self._restoring)
 
-    def settle(self) -> None:
-        """Drop what was revoked, and make ready what was assigned.
+    def settle(self) -> set[int]:
+        """Drop what was revoked, make ready what was assigned, and return the numbers of the latter.
 
         Raises:
             DependencyDownError: the broker does not answer; call again.
@@ -87,8 +87,10 @@ class Assignment:
                 self._waiting[number] = time.monotonic()
             else:
                 self._drop(number)
-        for number in self.waiting:
+        settled = set(self.waiting)
+        for number in settled:
             self._make_ready(number)
+        return settled
 
     def _drop(self, number: int) -> None:
         self._waiting.pop(number, None)

@@ -51,7 +51,7 @@ def worker(
 ) -> None:
     """Score readings until stopped (SIGTERM finishes the batch, commits and leaves the group).
 
-    Every option is also HAZARDSTREAM_NAME in the environment, and there are more: docs/operations.md.
+    Every option is also a variable of the environment, and there are more: docs/operations.md lists them.
 
     Example: hazardstream worker --bootstrap broker:9092 --model models:/battery_hazard@champion
     """

@@ -58,16 +58,15 @@ class Loop:
         """One batch."""
         messages = self._gather()
         try:
-            self._assignment.settle()
-            batch = self._ours(messages)
+            batch = self._ours(messages, self._assignment.settle())
             if batch.messages:
                 self._process(batch)
             self._status.down.clear()
         except DependencyDownError as down:
             self._sit_out(down)
-        except AbortedError:
+        except AbortedError as aborted:
             self._metrics.aborts.inc()
-            self._assignment.rewind()
+            self._sit_out(DependencyDownError("broker", f"a transaction was aborted: {aborted}"))
         self._tell()
 
     def _gather(self) -> list[Message]:
@@ -83,18 +82,21 @@ class Loop:
                 break
         return messages
 
-    def _ours(self, messages: list[Message]) -> Batch:
+    def _ours(self, messages: list[Message], settled: set[int]) -> Batch:
         """The messages of partitions that are ready, from where each partition stands."""
-        batch = Batch.of(messages)
-        known = {n: p.next_offset for n, p in self._assignment.partitions.items()}
+        # An error comes as a message too, with the offset of a record that is still to come and words for a value.
+        for message in messages:
+            if message.error() is not None:
+                _LOG.warning("consumer error", reason=message.error().str(), partition=message.partition())
+        batch = Batch.of([m for m in messages if m.error() is None])
+        # What was fetched for a partition before it was (re)assigned is from the wrong place.
+        known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
         nowhere = np.iinfo(np.int64).max
         due = np.array([known.get(n, nowhere) for n in batch.partition.tolist()], np.int64)
         wanted = batch.offset >= due
         if wanted.all():
             return batch
-        for row in np.flatnonzero(batch.offset < 0).tolist():
-            _LOG.warning("consumer error", reason=messages[row].error().str())
-        return Batch.of([messages[row] for row in np.flatnonzero(wanted).tolist()])
+        return Batch.of([batch.messages[row] for row in np.flatnonzero(wanted).tolist()])
 
     def _process(self, batch: Batch) -> None:
         partitions = self._assignment.partitions

@@ -193,7 +193,7 @@ class Outbox:
         added = {
             REASON: rejection.reason,
             ERRORS + "exception": f"hazardstream.{rejection.reason}",
-            ERRORS + "message": rejection.message[:2000],
+            ERRORS + "message": rejection.message.encode()[:2000].decode(errors="ignore"),
             ERRORS + "topic": message.topic(),
             ERRORS + "partition": str(message.partition()),
             ERRORS + "offset": str(message.offset()),

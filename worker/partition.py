@@ -26,7 +26,7 @@ class Checkpoint:
     def load(cls, metadata: str | None) -> "Checkpoint | None":
         """Read it back; None where the offset was committed by something else."""
         match (metadata or "").split():
-            case ["hazardstream/1", rebuild_from, clock]:
+            case ["hazardstream/1", rebuild_from, clock] if rebuild_from.isdecimal() and clock.lstrip("-").isdecimal():
                 return cls(int(rebuild_from), int(clock))
         return None
 

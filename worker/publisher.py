@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import error_text
@@ -95,14 +95,14 @@ class TransactionalPublisher:
     def _abort(self, error: BaseException) -> None:
         cause = error.args[0] if isinstance(error, KafkaException) else None
         if cause is not None and cause.fatal():
-            raise FencedError(error_text(error)) from error
+            raise _ending(error) from error
         _LOG.warning("transaction aborted", reason=error_text(error))
         while True:
             try:
                 self._producer.abort_transaction(5.0)
             except KafkaException as failed:
                 if failed.args[0].fatal():
-                    raise FencedError(error_text(failed)) from failed
+                    raise _ending(failed) from failed
                 if not failed.args[0].retriable():
                     break
                 # An abort in flight must end before the next transaction begins.
@@ -113,6 +113,14 @@ class TransactionalPublisher:
     def close(self) -> None:
         """See Publisher."""
         self._producer.purge()
+
+
+def _ending(error: BaseException) -> Exception:
+    """What a fatal error is to be told as."""
+    fenced = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001 - librdkafka's name
+    if error.args[0].code() in fenced:
+        return FencedError(error_text(error))
+    return UserError(f"the broker refuses this producer for good: {error_text(error)}; put that right and start again")
 
 
 class AtLeastOncePublisher:
@@ -133,6 +141,7 @@ class AtLeastOncePublisher:
         try:
             produce(self._producer, self._topic, outgoing, time.monotonic() + self._timeout_s)
             if self._producer.flush(self._timeout_s) or self._failed:
+                self._producer.purge()
                 raise AbortedError(self._failed[0] if self._failed else "the broker did not confirm in time")
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except (KafkaException, BufferError) as error:

@@ -21,7 +21,9 @@ app = typer.Typer(
 topics_app = typer.Typer(help="Create or check the topics of a pipeline.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 
-PipelineOption = Annotated[str, typer.Option(help="Pipeline file, or the name of one that comes with the package.")]
+PipelineOption = Annotated[
+    str | None, typer.Option(help="Pipeline file, or name of one. Default: HAZARDSTREAM_PIPELINE, or battery_hazard.")
+]
 BootstrapOption = Annotated[
     str | None, typer.Option("--bootstrap", help="Kafka brokers, host:port,… Default: KAFKA_BOOTSTRAP_SERVERS.")
 ]
@@ -88,7 +90,7 @@ def worker(
 
 @app.command()
 def doctor(
-    pipeline: PipelineOption = "battery_hazard",
+    pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
     model: Annotated[str | None, typer.Option(help="Model to check. Default: the pipeline's.")] = None,
@@ -109,7 +111,7 @@ def doctor(
 @app.command()
 def tail(
     topic: Annotated[str, typer.Argument(help="A topic, or its role: predictions, alarms, …")],
-    pipeline: PipelineOption = "battery_hazard",
+    pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
     from_beginning: Annotated[bool, typer.Option(help="From the first record instead of the next.")] = False,
@@ -128,7 +130,7 @@ def tail(
 
 @topics_app.command("create")
 def topics_create(
-    pipeline: PipelineOption = "battery_hazard",
+    pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic.")] = 8,
     replication_factor: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
@@ -139,24 +141,30 @@ def topics_create(
     """
     from worker.kafka_config import admin_client, client_config
     from worker.pipeline import load_pipeline
+    from worker.settings import load_settings
     from worker.topics import create_topics
 
-    admin = admin_client(client_config(bootstrap))
-    made = create_topics(admin, load_pipeline(pipeline), partitions=partitions, replication_factor=replication_factor)
+    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap)
+    admin = admin_client(client_config(settings.bootstrap_servers))
+    made = create_topics(
+        admin, load_pipeline(settings.pipeline), partitions=partitions, replication_factor=replication_factor
+    )
     typer.echo(f"created: {', '.join(made)}" if made else "all topics were there already")
 
 
 @topics_app.command("check")
-def topics_check(pipeline: PipelineOption = "battery_hazard", bootstrap: BootstrapOption = None) -> None:
+def topics_check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = None) -> None:
     """Check that the pipeline's topics exist and are fit for it.
 
     Example: hazardstream topics check --bootstrap broker:9092
     """
     from worker.kafka_config import admin_client, client_config
     from worker.pipeline import load_pipeline
+    from worker.settings import load_settings
     from worker.topics import check_topics, warnings
 
-    admin, loaded = admin_client(client_config(bootstrap)), load_pipeline(pipeline)
+    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap)
+    admin, loaded = admin_client(client_config(settings.bootstrap_servers)), load_pipeline(settings.pipeline)
     if faults := check_topics(admin, loaded):
         raise UserError("\n".join(faults))
     for warning in warnings(admin, loaded):

@@ -16,6 +16,7 @@ from worker.kafka_config import admin_client, client_config, topic_partitions
 from worker.model_source import resolve
 from worker.package import PackageError
 from worker.pipeline import Pipeline, load_pipeline
+from worker.run import alarm_policy, require_fit
 from worker.settings import Settings
 from worker.topics import check_topics, warnings
 
@@ -44,6 +45,7 @@ def examine(settings: Settings, *, as_json: bool) -> bool:
 
 def _findings(settings: Settings) -> Iterator[Finding]:
     pipeline = load_pipeline(settings.pipeline)
+    pipeline.input.sensors()  # that the record can be imported
     yield Finding(
         "pipeline", "ok", f"{settings.pipeline}: {pipeline.input.topic} -> {pipeline.outputs.predictions.topic}"
     )
@@ -92,9 +94,6 @@ def _registry(settings: Settings, pipeline: Pipeline) -> str:
 def _model(settings: Settings, pipeline: Pipeline) -> str:
     uri = settings.model or pipeline.model
     package = resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
-    unknown = set(package.spec.sensors) ^ set(pipeline.input.sensors())
-    if unknown:
-        raise UserError(
-            f"model {uri} has other sensors than {pipeline.input.record}: {sorted(unknown)}; train it for this record"
-        )
+    require_fit(package, pipeline)
+    alarm_policy(package, pipeline)
     return f"{uri}: {package.name} version {package.version}, digests and golden rows hold"

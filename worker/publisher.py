@@ -46,9 +46,15 @@ class TransactionalPublisher:
     """Exactly once. The transactional id is stable: a restarted worker fences what its predecessor left open."""
 
     def __init__(
-        self, config: dict[str, Any], consumer: Consumer, topic: str, transactional_id: str, timeout_ms: int
+        self,
+        config: dict[str, Any],
+        consumer: Consumer,
+        topic: str,
+        transactional_id: str,
+        timeout_ms: int,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        self._consumer, self._topic = consumer, topic
+        self._consumer, self._topic, self._beat = consumer, topic, beat
         self._timeout_s = timeout_ms / 1000
         self._producer = Producer(
             config | producer_defaults() | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
@@ -83,6 +89,7 @@ class TransactionalPublisher:
     def _until(self, deadline: float, call: Callable[[], Any]) -> None:
         """Repeat a call while its error is retriable: librdkafka wants the same call again, not a new transaction."""
         while True:
+            self._beat()  # waiting for a broker that is away is not being stuck
             try:
                 call()
             except KafkaException as error:
@@ -98,6 +105,7 @@ class TransactionalPublisher:
             raise _ending(error) from error
         _LOG.warning("transaction aborted", reason=error_text(error))
         while True:
+            self._beat()
             try:
                 self._producer.abort_transaction(5.0)
             except KafkaException as failed:

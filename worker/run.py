@@ -50,6 +50,9 @@ def run_worker(settings: Settings) -> None:
     status = Status(Metrics(), pipeline.name, settings.instance, settings.guarantee)
     sidecar = Sidecar(status, settings.http_host, settings.http_port)
     port = sidecar.start()
+    # Port 0 became one of the system's choice, and the instance may be named after it.
+    settings = settings.model_copy(update={"http_port": port})
+    status.instance = settings.instance
     _LOG.info("sidecar listening", address=f"http://{settings.http_host}:{port}")
     try:
         _run(settings, pipeline, status, stop)
@@ -83,8 +86,8 @@ def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading
     package = wait_for(
         lambda: resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri), status, stop
     )
-    policy = _policy(package, pipeline)
-    _require_fit(package, pipeline)
+    policy = alarm_policy(package, pipeline)
+    require_fit(package, pipeline)
     _show(status, pipeline, package, policy, uri)
 
     group_id = settings.group_id or f"hazardstream-{pipeline.name}"
@@ -99,7 +102,7 @@ def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading
         alarms=Alarms(policy),
         metrics=status.metrics,
     )
-    publisher = _publisher(settings, config, consumer, pipeline, group_id)
+    publisher = _publisher(settings, config, consumer, pipeline, group_id, status)
     if isinstance(publisher, TransactionalPublisher):
         wait_for(publisher.open, status, stop)
     outbox = Outbox(
@@ -141,16 +144,24 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 
 
-def _policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
-    """The package's alarm policy with the pipeline's overrides."""
+def alarm_policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
+    """The package's alarm policy with the pipeline's overrides.
+
+    Raises:
+        UserError: the overrides make no policy.
+    """
     try:
         return AlarmPolicy.model_validate(package.policy.model_dump() | pipeline.alarm)
     except ValueError as error:
         raise UserError(f"pipeline {pipeline.name}: alarm: {error}") from error
 
 
-def _require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
-    """See that the model's features can be computed from the pipeline's records."""
+def require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
+    """See that the model's features can be computed from the pipeline's records.
+
+    Raises:
+        UserError: they cannot.
+    """
     if package.spec.sensors != pipeline.input.sensors():
         raise UserError(
             f"model {package.name} {package.version} was trained on the sensors {', '.join(package.spec.sensors)}, and "
@@ -161,13 +172,15 @@ def _require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
 
 
 def _publisher(
-    settings: Settings, config: dict[str, Any], consumer: Consumer, pipeline: Pipeline, group_id: str
+    settings: Settings, config: dict[str, Any], consumer: Consumer, pipeline: Pipeline, group_id: str, status: Status
 ) -> Publisher:
     topic = pipeline.outputs.predictions.topic
     if settings.guarantee == "at_least_once":
         return AtLeastOncePublisher(config, consumer, topic, settings.transaction_timeout_ms)
     transactional_id = f"{group_id}-{settings.instance}"
-    return TransactionalPublisher(config, consumer, topic, transactional_id, settings.transaction_timeout_ms)
+    return TransactionalPublisher(
+        config, consumer, topic, transactional_id, settings.transaction_timeout_ms, status.turn
+    )
 
 
 def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:

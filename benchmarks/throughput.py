@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -23,10 +22,11 @@ from benchmarks.draining import Pace, Tell, publish_readings, time_draining
 from benchmarks.model import write_model
 from local.audit import Audit, audit, read_all
 from local.kafka import kafka_broker
+from local.own_pipeline import own_pipeline
 from local.process import Server, free_ports, start, stop
 from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
-from worker.pipeline import BUNDLED, Pipeline, load_pipeline
+from worker.pipeline import Pipeline, load_pipeline
 from worker.topics import create_topics
 
 MODULES, PARTITIONS = 1000, 4
@@ -86,13 +86,7 @@ def measure(directory: Path, readings: int, console: Console) -> dict[str, Run]:
 
 def _pipeline(name: str, bench: Bench) -> Pipeline:
     """The battery pipeline with outputs, and hence a group, of this run's own; its topics exist."""
-    content = yaml.safe_load((BUNDLED / "battery_hazard.yaml").read_text())
-    content["name"] = name
-    for output in content["outputs"].values():
-        if "topic" in output:
-            output["topic"] = f"{name}.{output['topic']}"
-    file = bench.directory / f"{name}.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file = own_pipeline(name, bench.directory, same_input=True)
     pipeline = load_pipeline(str(file))
     admin = admin_client(client_config(bench.bootstrap))
     create_topics(admin, pipeline, partitions=PARTITIONS, replication_factor=1)

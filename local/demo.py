@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 from platformdirs import user_cache_path
 from rich.console import Console
 from rich.live import Live
@@ -23,17 +22,18 @@ from rich.live import Live
 from local.audit import Audit, audit
 from local.kafka import BOOTSTRAP_VARIABLE, broker
 from local.mock import mock_cluster
+from local.own_pipeline import own_pipeline
 from local.process import Server, answers, free_ports, port_is_free, start, stop, wait_until_ready
 from local.screen import picture, summary
 from local.watch import Watcher
 from producers.simulate import SimulateOptions, Summary, simulate
-from training.register import local_store, train_and_register
+from training.register import train_and_register
 from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
 from worker.model_source import resolve
-from worker.package import PackageError
 from worker.pipeline import BUNDLED, load_pipeline
 from worker.topics import create_topics
+from worker.tracking import local_store
 
 PARTITIONS = 4
 EVENT_HOURS = 1.5  # enough for a fault to develop, whatever the demo's length
@@ -133,29 +133,16 @@ def _broker(directory: Path, console: Console) -> Iterator[tuple[str, str, Path]
         pipeline_file = BUNDLED / "battery_hazard.yaml"
         if os.environ.get(BOOTSTRAP_VARIABLE):
             # Somebody's broker: topics of the demo's own, so that nothing there is touched and the account is right.
-            kind, pipeline_file = "given", _renamed(pipeline_file, directory)
+            kind, pipeline_file = "given", own_pipeline(directory.name, directory)
         yield bootstrap, kind, pipeline_file
-
-
-def _renamed(pipeline_file: Path, directory: Path) -> Path:
-    """A pipeline file whose topics, and hence group, no other run shares."""
-    content = yaml.safe_load(pipeline_file.read_text())
-    content["name"] = directory.name
-    for place in (content["input"], *(v for v in content["outputs"].values() if "topic" in v)):
-        place["topic"] = f"{directory.name}.{place['topic']}"
-    renamed = directory / "pipeline.yaml"
-    renamed.write_text(yaml.safe_dump(content))
-    return renamed
 
 
 def _model(console: Console) -> str:
     """Tracking URI of the demo's own MLflow store, with a champion in it: trained the first time, found afterwards."""
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # its notes on creating tables are not for here
-    store = user_cache_path("hazardstream") / "demo-mlflow"
-    uri = local_store(store)
+    uri = local_store(user_cache_path("hazardstream") / "demo-mlflow")
     try:
         resolve("models:/battery_hazard@champion", cache_directory=user_cache_path("hazardstream"), tracking_uri=uri)
-    except (UserError, PackageError):
+    except UserError:
         console.print("training a small model (once; about 20 s) …")
         train_and_register(small=True, seed=0, tracking_uri=uri)
     return uri
@@ -229,7 +216,7 @@ def _health(address: str) -> dict[str, Any]:
     try:
         answer = httpx.get(f"{address}/health", timeout=2.0, trust_env=False)
     except httpx.TransportError:
-        return {"lag": {"0": 1}}
+        return {}
     health: dict[str, Any] = answer.json()
     return health
 

@@ -1,6 +1,5 @@
 """Readings onto a Kafka topic: Avro values, the key's own partition, nothing lost and nothing doubled."""
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from schemas.codec import encode
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema, parsed
-from schemas.registry import SchemaRegistry
+from schemas.registry import registry_from_environment
 from schemas.wire import confluent_prefix, single_object_prefix
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import client_config, error_text
@@ -51,13 +50,8 @@ def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
 
 
 def _registered_prefix(url: str, topic: str, schema: dict[str, Any]) -> bytes:
-    registry = SchemaRegistry(
-        url,
-        basic_auth_user_info=os.environ.get("SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO"),
-        ssl_ca_location=os.environ.get("SCHEMA_REGISTRY_SSL_CA_LOCATION"),
-    )
     try:
-        return confluent_prefix(registry.register(f"{topic}-value", schema))
+        return confluent_prefix(registry_from_environment(url).register(f"{topic}-value", schema))
     except (DependencyDownError, UnreadableValueError) as error:
         raise UserError(
             f"schema registry {url}: {error}; put it right, or leave --registry out to write Avro's "

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 from confluent_kafka import Message, Producer
 from prometheus_client.parser import text_string_to_metric_families
 
 from local.audit import read_all
+from local.own_pipeline import own_pipeline
 from local.process import free_ports
 from schemas.codec import decode, encode
 from schemas.load import load_schema, parsed
@@ -29,7 +29,7 @@ from worker.kafka_config import admin_client, client_config
 from worker.metrics import Metrics
 from worker.package import load_package
 from worker.partition import Partition
-from worker.pipeline import BUNDLED, Pipeline, load_pipeline
+from worker.pipeline import Pipeline, load_pipeline
 from worker.scoring import Scorer
 from worker.topics import create_topics
 from worker.validate import Validator
@@ -269,12 +269,7 @@ def dead_letter_source(message: Message) -> tuple[tuple[int, int], str]:
 
 def make_stage(bootstrap: str, prefix: str, directory: Path, model: Path, partitions: int = 2) -> Stage:
     """Topics named after the test, and a pipeline file that says so."""
-    content = yaml.safe_load((BUNDLED / "battery_hazard.yaml").read_text())
-    content["name"] = prefix.rstrip(".")
-    for place in (content["input"], *(v for v in content["outputs"].values() if "topic" in v)):
-        place["topic"] = prefix + place["topic"]
-    pipeline_file = directory / "pipeline.yaml"
-    pipeline_file.write_text(yaml.safe_dump(content))
+    pipeline_file = own_pipeline(prefix.rstrip("."), directory)
     stage = Stage(bootstrap, pipeline_file, directory, model, partitions)
     create_topics(admin_client(client_config(bootstrap)), stage.pipeline, partitions=partitions, replication_factor=1)
     return stage

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 from training.train import DEFAULT, SMALL, Progress, train
 from worker.errors import DependencyDownError, UserError
 from worker.package import MANIFEST, digest, load_package
-from worker.tracking import DIGEST_TAG, local_store, mlflow_client, shown, store_file, tracking_uri_or_default
+from worker.tracking import DIGEST_TAG, mlflow_client, shown, store_file, tracking_uri_or_default
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-__all__ = ["Registered", "local_store", "register_package", "train_and_register"]
 
 EXPERIMENT = "hazardstream"
 ARTIFACT_PATH = "model"

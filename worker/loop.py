@@ -85,10 +85,10 @@ class Loop:
     def _ours(self, messages: list[Message], settled: set[int]) -> Batch:
         """The messages of partitions that are ready, from where each partition stands."""
         # An error comes as a message too, with the offset of a record that is still to come and words for a value.
-        for message in messages:
-            if message.error() is not None:
-                _LOG.warning("consumer error", reason=message.error().str(), partition=message.partition())
-        batch = Batch.of([m for m in messages if m.error() is None])
+        failed = [m for m in messages if m.error() is not None]
+        for message in failed:
+            _LOG.warning("consumer error", reason=message.error().str(), partition=message.partition())
+        batch = Batch.of([m for m in messages if m.error() is None] if failed else messages)
         # What was fetched for a partition before it was (re)assigned is from the wrong place.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
         nowhere = np.iinfo(np.int64).max

@@ -59,9 +59,9 @@ def worker(
     """
     from confluent_kafka import KafkaException
 
+    from worker.errors import SupersededError
     from worker.kafka_config import error_text
     from worker.logs import configure_logs
-    from worker.publisher import FencedError
     from worker.run import run_worker
     from worker.settings import load_settings
 
@@ -79,7 +79,7 @@ def worker(
     configure_logs(settings.log_level)
     try:
         run_worker(settings)
-    except FencedError as error:
+    except SupersededError as error:
         raise UserError(
             f"another worker has taken over as {settings.instance!r} ({error}); "
             "if that is not a successor of this one, give each worker its own --instance-id"

@@ -6,22 +6,23 @@ from collections import Counter
 
 import numpy as np
 import structlog
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from worker.assignment import Assignment
 from worker.batch import Batch
-from worker.errors import DependencyDownError
+from worker.errors import DependencyDownError, PendingSchemaError, SupersededError, UserError
 from worker.metrics import Metrics
 from worker.outbox import Outbox
-from worker.publisher import AbortedError, Publisher
+from worker.publisher import AbortedError, FencedError, Publisher
 from worker.scoring import Outcome, Scorer
 from worker.settings import Settings
-from worker.status import Status
-from worker.waiting import note_down
+from worker.status import Status, process_age_s
+from worker.waiting import note_down, wait_for
 
 _LOG = structlog.get_logger(__name__)
 _GULP = 1000  # messages at a time, between two looks at how many bytes have come together
-_PATIENCE_S = 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_ASKING_SHARE = 0.2  # of the time at most is spent on asking a registry that does not answer
 _LAG_EVERY_S = 1.0
 
 
@@ -45,29 +46,43 @@ class Loop:
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._lag_due = 0.0
+        self._pause_s = _FIRST_PAUSE_S
+        self._committed_before = False
 
     def run(self, stop: threading.Event) -> None:
-        """Turn until stopped. The batch in hand is always finished."""
+        """Turn until stopped. The batch in hand is always finished.
+
+        Raises:
+            SupersededError: another worker has taken this one's place.
+            StoppedError: `stop` was set while the broker was away.
+            UserError: the broker refuses for good.
+        """
         self._assignment.subscribe()
         self._status.phase = "running"
         while not stop.is_set():
-            self.turn()
+            try:
+                self._turn()
+            except FencedError as fenced:
+                self._renew(fenced, stop)
+            self._tell()
         self._status.phase = "stopping"
 
-    def turn(self) -> None:
+    def _turn(self) -> None:
         """One batch."""
         messages = self._gather()
         try:
             batch = self._ours(messages, self._assignment.settle())
             if batch.messages:
                 self._process(batch)
-            self._status.down.clear()
         except DependencyDownError as down:
             self._sit_out(down)
         except AbortedError as aborted:
             self._metrics.aborts.inc()
             self._sit_out(DependencyDownError("broker", f"a transaction was aborted: {aborted}"))
-        self._tell()
+        else:
+            self._pause_s = _FIRST_PAUSE_S
+            if not self._assignment.held:
+                self._status.down.clear()
 
     def _gather(self) -> list[Message]:
         settings, messages, size = self._settings, list[Message](), 0
@@ -87,7 +102,7 @@ class Loop:
         # An error comes as a message too, with the offset of a record that is still to come and words for a value.
         failed = [m for m in messages if m.error() is not None]
         for message in failed:
-            _LOG.warning("consumer error", reason=message.error().str(), partition=message.partition())
+            _heed(message)
         batch = Batch.of([m for m in messages if m.error() is None] if failed else messages)
         # What was fetched for a partition before it was (re)assigned is from the wrong place.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
@@ -100,7 +115,14 @@ class Loop:
 
     def _process(self, batch: Batch) -> None:
         partitions = self._assignment.partitions
-        outcome = self._scorer.process(batch, partitions)
+        started = time.monotonic()
+        try:
+            outcome = self._scorer.process(batch, partitions)
+        except PendingSchemaError as pending:
+            batch = self._hold_pending(batch, pending, (time.monotonic() - started) / _ASKING_SHARE)
+            if not batch.messages:
+                return
+            outcome = self._scorer.process(batch, partitions)
         span_ms = self._scorer.package.spec.max_span_ms
         offsets = [
             TopicPartition(
@@ -119,20 +141,55 @@ class Loop:
             self._metrics.stage_seconds.labels("encode").observe(encoded - started)
             self._publisher.commit(outgoing, offsets)
             self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - encoded)
+            if not self._committed_before:
+                self._committed_before = True
+                self._metrics.first_commit.set(process_age_s())
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()
         self._count(outcome)
 
+    def _hold_pending(self, batch: Batch, pending: PendingSchemaError, for_s: float) -> Batch:
+        """Hold partitions at their first undecodable message; what comes before it, and other partitions, go on."""
+        note_down(self._status, pending)
+        first: dict[int, int] = {}
+        for row in pending.rows:
+            number, offset = int(batch.partition[row]), int(batch.offset[row])
+            first[number] = min(offset, first.get(number, offset))
+        for number in first:
+            self._assignment.hold(number, pending.reason, min(max(for_s, _FIRST_PAUSE_S), 10 * _LONGEST_PAUSE_S))
+        return Batch.of([m for m in batch.messages if m.offset() < first.get(m.partition(), m.offset() + 1)])
+
     def _sit_out(self, down: DependencyDownError) -> None:
-        """Wait a while with all partitions paused, still polling, so that the group keeps us."""
+        """Wait a while, longer each time, then take what is not merged again."""
         note_down(self._status, down)
         self._assignment.rewind()
-        self._assignment.pause()
-        deadline = time.monotonic() + _PATIENCE_S
-        while (left := deadline - time.monotonic()) > 0:
-            self._consumer.poll(min(left, 0.2))
-        self._assignment.resume()
+        self._idle(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._assignment.rewind()
+
+    def _renew(self, fenced: FencedError, stop: threading.Event) -> None:
+        """Begin anew after the transactional id got a new epoch.
+
+        Either a successor of the same name is at work, which a static member of the group hears with one of its next
+        heartbeats (`SupersededError`), or this worker was held up for longer than a transaction may last.
+        """
+        note_down(self._status, DependencyDownError("broker", f"the transaction was ended by the broker: {fenced}"))
+        self._metrics.fenced.inc()
+        if self._settings.instance_id:
+            self._idle(2.5 * self._settings.heartbeat_interval_ms / 1000)
+        wait_for(self._publisher.open, self._status, stop)
+        self._assignment.start_over()
+
+    def _idle(self, for_s: float) -> None:
+        """Do nothing for a while with all partitions paused, still polling, so that the group keeps us."""
+        self._assignment.pause()
+        deadline = time.monotonic() + for_s
+        while (left := deadline - time.monotonic()) > 0:
+            message = self._consumer.poll(min(left, 0.2))
+            if message is not None and message.error() is not None:
+                _heed(message)
+            self._status.turn()
+        self._assignment.resume()
 
     def _count(self, outcome: Outcome) -> None:
         metrics, scored = self._metrics, outcome.scored
@@ -165,7 +222,10 @@ class Loop:
             "ready": sorted(assignment.partitions),
             "waiting": assignment.waiting,
             "restoring": assignment.restoring,
+            "held": {number: reason for number, (_, reason) in assignment.held.items()},
         }
+        for state, numbers in status.partitions.items():
+            self._metrics.partitions.labels(state).set(len(numbers))
         status.lag = {}
         self._metrics.lag.clear()
         for number, partition in assignment.partitions.items():
@@ -176,3 +236,14 @@ class Loop:
         active = self._scorer.alarms.active()
         for priority in self._scorer.alarms.policy.priorities:
             self._metrics.alarms_active.labels(priority).set(active[priority])
+
+
+def _heed(message: Message) -> None:
+    """Tell an error that came as a message; those that end the consumer for good end the worker."""
+    error = message.error()
+    if error.code() != KafkaError._FATAL:  # noqa: SLF001 - librdkafka's name
+        _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
+    elif "fenced" in error.str():
+        raise SupersededError(error.str())
+    else:
+        raise UserError(f"the broker refuses this consumer for good: {error.str()}; put that right and start again")

@@ -22,7 +22,10 @@ class AbortedError(Exception):
 
 
 class FencedError(Exception):
-    """Another worker has taken over this one's transactional id: stop at once."""
+    """The transactional id has a new epoch: a successor is at work, or a transaction outlived its timeout.
+
+    Either way it is not known how the transaction in hand ended.
+    """
 
 
 class Publisher(Protocol):
@@ -33,7 +36,16 @@ class Publisher(Protocol):
 
         Raises:
             AbortedError: nothing was committed.
-            FencedError: a successor is at work.
+            FencedError: it is not known whether it was; `open` again, and start over from what is committed.
+        """
+        ...
+
+    def open(self) -> None:
+        """Get ready, or ready again after a FencedError.
+
+        Raises:
+            DependencyDownError: the broker does not answer; call again.
+            UserError: it refuses.
         """
         ...
 
@@ -56,16 +68,13 @@ class TransactionalPublisher:
     ) -> None:
         self._consumer, self._topic, self._beat = consumer, topic, beat
         self._timeout_s = timeout_ms / 1000
-        self._producer = Producer(
+        self._config = (
             config | producer_defaults() | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
         )
 
     def open(self) -> None:
-        """Fence predecessors.
-
-        Raises:
-            DependencyDownError: the broker does not answer; call again.
-        """
+        """See Publisher. Ends what a predecessor of the same transactional id left open."""
+        self._producer = Producer(self._config)
         try:
             self._producer.init_transactions(10.0)
         except KafkaException as error:
@@ -137,7 +146,11 @@ class AtLeastOncePublisher:
     def __init__(self, config: dict[str, Any], consumer: Consumer, topic: str, timeout_ms: int) -> None:
         self._consumer, self._topic, self._timeout_s = consumer, topic, timeout_ms / 1000
         self._failed: list[str] = []
-        self._producer = Producer(config | producer_defaults() | {"on_delivery": self._delivered})
+        self._config = config | producer_defaults() | {"on_delivery": self._delivered}
+
+    def open(self) -> None:
+        """See Publisher."""
+        self._producer = Producer(self._config)
 
     def _delivered(self, error: Any, _message: Any) -> None:
         if error is not None:
@@ -151,10 +164,12 @@ class AtLeastOncePublisher:
             if self._producer.flush(self._timeout_s) or self._failed:
                 self._producer.purge()
                 raise AbortedError(self._failed[0] if self._failed else "the broker did not confirm in time")
-            self._consumer.commit(offsets=offsets, asynchronous=False)
+            done = self._consumer.commit(offsets=offsets, asynchronous=False)
         except (KafkaException, BufferError) as error:
             self._producer.purge()
             raise AbortedError(error_text(error)) from error
+        if refused := [place.error.str() for place in done or [] if place.error is not None]:
+            raise AbortedError(refused[0])
 
     def close(self) -> None:
         """See Publisher."""

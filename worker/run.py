@@ -31,6 +31,7 @@ from worker.status import Status
 from worker.topics import check_topics, dead_letter_limit
 from worker.validate import Validator
 from worker.waiting import StoppedError, wait_for
+from worker.watchdog import start_watchdog
 
 _LOG = structlog.get_logger(__name__)
 SHUTDOWN_WITHIN_S = 30.0
@@ -41,13 +42,16 @@ def run_worker(settings: Settings) -> None:
 
     Raises:
         UserError: something only the user can put right.
-        FencedError: another worker with the same instance id has taken over.
+        SupersededError: another worker with the same instance id has taken over.
     """
     pipeline = load_pipeline(settings.pipeline)
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: _begin_stop(stop))
-    status = Status(Metrics(), pipeline.name, settings.instance, settings.guarantee)
+    status = Status(
+        Metrics(), pipeline.name, settings.instance, settings.guarantee, stuck_after_s=settings.stuck_after_ms / 1000
+    )
+    start_watchdog(status)
     sidecar = Sidecar(status, settings.http_host, settings.http_port)
     port = sidecar.start()
     # Port 0 became one of the system's choice, and the instance may be named after it.
@@ -103,8 +107,7 @@ def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading
         metrics=status.metrics,
     )
     publisher = _publisher(settings, config, consumer, pipeline, group_id, status)
-    if isinstance(publisher, TransactionalPublisher):
-        wait_for(publisher.open, status, stop)
+    wait_for(publisher.open, status, stop)
     outbox = Outbox(
         pipeline, package, policy, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop)
     )
@@ -184,13 +187,15 @@ def _publisher(
 
 
 def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
-    return {
+    static = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
+    return static | {
         "group.id": group_id,
         "enable.auto.commit": False,
         "isolation.level": "read_committed",
         "auto.offset.reset": "earliest",
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": settings.session_timeout_ms,
+        "heartbeat.interval.ms": settings.heartbeat_interval_ms,
         # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
         "queued.max.messages.kbytes": 65_536,
         "fetch.wait.max.ms": 100,

@@ -198,6 +198,9 @@ def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
         "heartbeat.interval.ms": settings.heartbeat_interval_ms,
         # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
         "queued.max.messages.kbytes": 65_536,
+        # What is fetched of one partition waits in line with the others': a backlog of one must not be a wall.
+        "queued.min.messages": 20_000,
+        "fetch.queue.backoff.ms": 20,
         "fetch.wait.max.ms": 100,
     }
 

@@ -81,8 +81,8 @@ class Scorer:
         self.alarms = alarms
         self.state = KeyedState(package.spec)
         self._decode, self._validate, self._topology, self._metrics = decode, validate, topology, metrics
-        self._scale_of: dict[tuple[bytes, str], Float] = {}
-        self._default_scale = package.spec.scales(dict(topology.default))
+        # By what the topology declares, never by what arrives: a flood of new keys adds nothing.
+        self._scale_of: dict[tuple[str, str], Float] = {("", ""): package.spec.scales(dict(topology.default))}
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
         """Score a batch.
@@ -156,25 +156,25 @@ class Scorer:
         numbers = batch.partition[readings.row].tolist()
         keys = [batch.keys[row] for row in readings.row.tolist()]
         slots = [partitions[p].slots.get(k, -1) for p, k in zip(numbers, keys, strict=True)]
-        for i, slot in enumerate(slots):
-            if slot < 0:
-                slots[i] = self._slot(partitions[numbers[i]], keys[i])
+        if -1 in slots:
+            # A slot that an aborted batch leaves is used when the batch comes again, or freed as one silent for long.
+            new = {(numbers[i], keys[i]): None for i, slot in enumerate(slots) if slot < 0}
+            for (number, key), slot in zip(new, self.state.allocate(len(new)).tolist(), strict=True):
+                partitions[number].slots[key] = slot
+            slots = [partitions[p].slots[k] for p, k in zip(numbers, keys, strict=True)]
         scaled = readings.values / self._scales(readings, keys)
         return self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled)
-
-    def _slot(self, partition: Partition, key: bytes) -> int:
-        if key not in partition.slots:
-            partition.slots[key] = int(self.state.allocate(1)[0])
-        return partition.slots[key]
 
     def _scales(self, readings: Readings, keys: list[bytes]) -> Float:
         """Divisors of each reading's sensors, by its own key and group: the same in any run and rebuild."""
         topology = self._topology
         if not (topology.groups or topology.keys) or not keys:
-            return self._default_scale
-        places = [(key, readings.group[i]) for i, key in enumerate(keys)]
+            return self._scale_of["", ""]
+        own = (name if (name := key.decode()) in topology.keys else "" for key in keys)
+        shared = (name if (name := readings.group[i]) in topology.groups else "" for i in range(len(keys)))
+        places = list(zip(own, shared, strict=True))
         for key, group in set(places) - self._scale_of.keys():
-            self._scale_of[key, group] = self.package.spec.scales(topology.of(key.decode(), group))
+            self._scale_of[key, group] = self.package.spec.scales(topology.of(key, group))
         return np.stack([self._scale_of[place] for place in places])
 
     def _late(self, readings: Readings, i: int) -> Rejection:

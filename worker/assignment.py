@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from worker.alarm_restore import AlarmRestore
 from worker.decode import WriterSchemaOf
@@ -72,8 +72,10 @@ class Assignment:
     # The callbacks run inside consume(), where an exception would lose the batch: they only record. So a revoke
     # waits for the batch in hand, which ends, committed or aborted, within the transaction's timeout.
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.incremental_assign(partitions)
-        consumer.pause(partitions)
+        # From the beginning only in name: nothing is taken before it is known from where.
+        places = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
+        consumer.incremental_assign(places)
+        consumer.pause(places)
         self._events.extend((True, p.partition) for p in partitions)
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -187,12 +189,6 @@ class Assignment:
         self.held[number] = time.monotonic() + for_s, reason
         self._each(self._consumer.pause, [number])
 
-    def start_over(self) -> None:
-        """Take all partitions over anew, from what is committed: it is not known how the last commit ended."""
-        self._note_events()
-        for number in [*self.partitions, *self._waiting]:
-            self._take_over_anew(number)
-
     def rewind(self) -> None:
         """Consume again from the first message not merged."""
         self._note_events()
@@ -219,9 +215,10 @@ class Assignment:
             except KafkaException as error:
                 # Revoked meanwhile, and the event that says so is on its way; or else to be put right by a new start.
                 _LOG.warning("partition cannot be steered", partition=number, reason=error_text(error))
-                self._take_over_anew(number)
+                self.take_over_anew(number)
 
-    def _take_over_anew(self, number: int) -> None:
+    def take_over_anew(self, number: int) -> None:
+        """Begin a partition again from what is committed, as if it had just been assigned."""
         since = self._waiting[number].since if number in self._waiting else time.monotonic()
         self._drop(number)
         self._waiting[number] = _Waiting(since, 0.0)

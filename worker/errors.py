@@ -5,6 +5,14 @@ class UserError(Exception):
     """Something only the user can put right. The text says what is wrong and what to do; shown without a traceback."""
 
 
+class UncertainError(Exception):
+    """It is not known how the transaction in hand ended: begin anew from what is committed."""
+
+
+class FencedError(UncertainError):
+    """The group has another member under this one's name, which this very worker may have joined as after a pause."""
+
+
 class SupersededError(Exception):
     """Another worker has started under this one's name: stop at once."""
 

@@ -10,14 +10,15 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from worker.assignment import Assignment
 from worker.batch import Batch
-from worker.errors import DependencyDownError, PendingSchemaError, SupersededError, UserError
+from worker.broker_watch import BrokerWatch
+from worker.errors import DependencyDownError, FencedError, PendingSchemaError, UncertainError, UserError
 from worker.metrics import Metrics
 from worker.outbox import Outbox
-from worker.publisher import AbortedError, FencedError, Publisher
+from worker.publisher import AbortedError, Publisher
 from worker.scoring import Outcome, Scorer
 from worker.settings import Settings
-from worker.status import Status, process_age_s
-from worker.waiting import note_down, wait_for
+from worker.status import Status
+from worker.waiting import note_down
 
 _LOG = structlog.get_logger(__name__)
 _GULP = 1000  # messages at a time, between two looks at how many bytes have come together
@@ -35,6 +36,7 @@ class Loop:
         settings: Settings,
         topic: str,
         consumer: Consumer,
+        broker_watch: BrokerWatch,
         assignment: Assignment,
         scorer: Scorer,
         outbox: Outbox,
@@ -43,18 +45,18 @@ class Loop:
         status: Status,
     ) -> None:
         self._settings, self._topic, self._consumer = settings, topic, consumer
+        self._broker_watch = broker_watch
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
-        self._committed_before = False
 
     def run(self, stop: threading.Event) -> None:
         """Turn until stopped. The batch in hand is always finished.
 
         Raises:
-            SupersededError: another worker has taken this one's place.
-            StoppedError: `stop` was set while the broker was away.
+            UncertainError: begin anew.
+            FencedError: begin anew, unless another worker has taken this one's place.
             UserError: the broker refuses for good.
         """
         self._assignment.subscribe()
@@ -62,8 +64,12 @@ class Loop:
         while not stop.is_set():
             try:
                 self._turn()
-            except FencedError as fenced:
-                self._renew(fenced, stop)
+            except FencedError:
+                raise
+            except UncertainError:
+                # A successor of this name fences the producer first; the group tells of it with a next heartbeat.
+                self._rest(2.5 * self._settings.heartbeat_interval_ms / 1000)
+                raise
             self._tell()
         self._status.phase = "stopping"
 
@@ -71,6 +77,7 @@ class Loop:
         """One batch."""
         messages = self._gather()
         try:
+            self._broker_watch.check(self._consumer, self._topic)
             batch = self._ours(messages, self._assignment.settle())
             if batch.messages:
                 self._process(batch)
@@ -102,7 +109,7 @@ class Loop:
         # An error comes as a message too, with the offset of a record that is still to come and words for a value.
         failed = [m for m in messages if m.error() is not None]
         for message in failed:
-            _heed(message)
+            self._heed(message)
         batch = Batch.of([m for m in messages if m.error() is None] if failed else messages)
         # What was fetched for a partition before it was (re)assigned is from the wrong place.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
@@ -141,9 +148,7 @@ class Loop:
             self._metrics.stage_seconds.labels("encode").observe(encoded - started)
             self._publisher.commit(outgoing, offsets)
             self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - encoded)
-            if not self._committed_before:
-                self._committed_before = True
-                self._metrics.first_commit.set(process_age_s())
+            self._status.note_commit()
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()
         self._count(outcome)
@@ -163,33 +168,31 @@ class Loop:
         """Wait a while, longer each time, then take what is not merged again."""
         note_down(self._status, down)
         self._assignment.rewind()
-        self._idle(self._pause_s)
+        self._rest(self._pause_s)
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._assignment.rewind()
 
-    def _renew(self, fenced: FencedError, stop: threading.Event) -> None:
-        """Begin anew after the transactional id got a new epoch.
-
-        Either a successor of the same name is at work, which a static member of the group hears with one of its next
-        heartbeats (`SupersededError`), or this worker was held up for longer than a transaction may last.
-        """
-        note_down(self._status, DependencyDownError("broker", f"the transaction was ended by the broker: {fenced}"))
-        self._metrics.fenced.inc()
-        if self._settings.instance_id:
-            self._idle(2.5 * self._settings.heartbeat_interval_ms / 1000)
-        wait_for(self._publisher.open, self._status, stop)
-        self._assignment.start_over()
-
-    def _idle(self, for_s: float) -> None:
-        """Do nothing for a while with all partitions paused, still polling, so that the group keeps us."""
+    def _rest(self, for_s: float) -> None:
+        """Take no messages for a while, still polling, so that the group keeps us."""
         self._assignment.pause()
         deadline = time.monotonic() + for_s
         while (left := deadline - time.monotonic()) > 0:
             message = self._consumer.poll(min(left, 0.2))
             if message is not None and message.error() is not None:
-                _heed(message)
-            self._status.turn()
+                self._heed(message)
         self._assignment.resume()
+
+    def _heed(self, message: Message) -> None:
+        """Take note of an error that came as a message; those that end the consumer for good are raised."""
+        error = message.error()
+        if error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's name
+            if "fenced" in error.str():
+                raise FencedError(error.str())
+            raise UserError(f"the broker refuses this consumer for good: {error.str()}; put that right and start again")
+        _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
+        gone = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - librdkafka's name
+        if gone and message.partition() in self._assignment.partitions:
+            self._assignment.take_over_anew(message.partition())
 
     def _count(self, outcome: Outcome) -> None:
         metrics, scored = self._metrics, outcome.scored
@@ -215,15 +218,15 @@ class Loop:
         status, assignment = self._status, self._assignment
         status.turn()
         status.answer(self._scorer, assignment.partitions)
-        if time.monotonic() < self._lag_due:
-            return
-        self._lag_due = time.monotonic() + _LAG_EVERY_S
         status.partitions = {
             "ready": sorted(assignment.partitions),
             "waiting": assignment.waiting,
             "restoring": assignment.restoring,
             "held": {number: reason for number, (_, reason) in assignment.held.items()},
         }
+        if time.monotonic() < self._lag_due:
+            return
+        self._lag_due = time.monotonic() + _LAG_EVERY_S
         for state, numbers in status.partitions.items():
             self._metrics.partitions.labels(state).set(len(numbers))
         status.lag = {}
@@ -236,14 +239,3 @@ class Loop:
         active = self._scorer.alarms.active()
         for priority in self._scorer.alarms.policy.priorities:
             self._metrics.alarms_active.labels(priority).set(active[priority])
-
-
-def _heed(message: Message) -> None:
-    """Tell an error that came as a message; those that end the consumer for good end the worker."""
-    error = message.error()
-    if error.code() != KafkaError._FATAL:  # noqa: SLF001 - librdkafka's name
-        _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
-    elif "fenced" in error.str():
-        raise SupersededError(error.str())
-    else:
-        raise UserError(f"the broker refuses this consumer for good: {error.str()}; put that right and start again")

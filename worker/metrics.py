@@ -85,9 +85,9 @@ class Metrics:
         self.windows_held = Gauge(p + "windows_held", "Keys with a window in memory.", registry=r)
         self.model_info = Gauge(p + "model_info", "1 for the model that scores.", ["name", "version"], registry=r)
         self.aborts = Counter(p + "transactions_aborted_total", "Transactions aborted and retried.", registry=r)
-        self.fenced = Counter(
-            p + "producer_fenced_total",
-            "Times the transactional id got a new epoch from elsewhere: a successor, or a transaction's timeout.",
+        self.begun_anew = Counter(
+            p + "begun_anew_total",
+            "Times the worker began anew in place, not knowing how a transaction had ended or having lost its group.",
             registry=r,
         )
         self.first_commit = Gauge(
@@ -115,6 +115,11 @@ class Metrics:
         )
         self.restore_incomplete = Counter(
             p + "restore_incomplete_total", "Partitions whose rebuild reached past what the log still has.", registry=r
+        )
+        self.lost = Counter(
+            p + "deleted_unread_total",
+            "Offsets of the input that retention had deleted before a worker of this group came to them.",
+            registry=r,
         )
         self.waits = Counter(
             p + "dependency_waits_total", "Times the worker had to wait for a dependency.", ["dependency"], registry=r

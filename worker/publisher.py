@@ -3,6 +3,7 @@
 The sorting of errors follows librdkafka's examples/transactions.c: fatal first, then abortable, then retriable.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -10,22 +11,27 @@ from typing import Any, Protocol
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from worker.errors import DependencyDownError, UserError
+from worker.errors import DependencyDownError, UncertainError, UserError
 from worker.kafka_config import error_text
 from worker.outbox import Outgoing
 
 _LOG = structlog.get_logger(__name__)
+_SOON_S = 6.0  # more than the timeouts given to the calls
+# What no other producer of ours would fare better with.
+_FOR_GOOD = {
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.INVALID_TRANSACTION_TIMEOUT,
+    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001 - librdkafka's name
+}
 
 
 class AbortedError(Exception):
     """The batch was not committed and left nothing behind: rewind and process it again."""
-
-
-class FencedError(Exception):
-    """The transactional id has a new epoch: a successor is at work, or a transaction outlived its timeout.
-
-    Either way it is not known how the transaction in hand ended.
-    """
 
 
 class Publisher(Protocol):
@@ -36,12 +42,12 @@ class Publisher(Protocol):
 
         Raises:
             AbortedError: nothing was committed.
-            FencedError: it is not known whether it was; `open` again, and start over from what is committed.
+            UncertainError: it is not known whether it was.
         """
         ...
 
     def open(self) -> None:
-        """Get ready, or ready again after a FencedError.
+        """Get ready.
 
         Raises:
             DependencyDownError: the broker does not answer; call again.
@@ -64,17 +70,16 @@ class TransactionalPublisher:
         topic: str,
         transactional_id: str,
         timeout_ms: int,
-        beat: Callable[[], None] = lambda: None,
+        waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._consumer, self._topic, self._beat = consumer, topic, beat
+        self._consumer, self._topic, self._waiting = consumer, topic, waiting
         self._timeout_s = timeout_ms / 1000
-        self._config = (
+        self._producer = Producer(
             config | producer_defaults() | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
         )
 
     def open(self) -> None:
         """See Publisher. Ends what a predecessor of the same transactional id left open."""
-        self._producer = Producer(self._config)
         try:
             self._producer.init_transactions(10.0)
         except KafkaException as error:
@@ -98,15 +103,41 @@ class TransactionalPublisher:
     def _until(self, deadline: float, call: Callable[[], Any]) -> None:
         """Repeat a call while its error is retriable: librdkafka wants the same call again, not a new transaction."""
         while True:
-            self._beat()  # waiting for a broker that is away is not being stuck
             try:
-                call()
+                self._returned(call)
             except KafkaException as error:
                 cause = error.args[0]
                 if cause.fatal() or cause.txn_requires_abort() or not cause.retriable() or time.monotonic() > deadline:
                     raise
+                self._waiting(error_text(error))
             else:
                 return
+
+    def _returned(self, call: Callable[[], Any]) -> None:
+        """Make a call that should return within seconds, and may not: librdkafka's issue 5456 (a timeout ignored).
+
+        Raises:
+            UncertainError: it did not. The producer is left to it; the next of its transactional id fences it.
+        """
+        raised: list[BaseException] = []
+
+        def make() -> None:
+            try:
+                call()
+            except (KafkaException, BufferError) as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=make, name="transaction", daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 2 * self._timeout_s
+        thread.join(_SOON_S)
+        while thread.is_alive() and time.monotonic() < deadline:
+            self._waiting("a call to the broker has not returned yet")
+            thread.join(_SOON_S)
+        if thread.is_alive():
+            raise UncertainError("a call to the broker does not return")
+        if raised:
+            raise raised[0]
 
     def _abort(self, error: BaseException) -> None:
         cause = error.args[0] if isinstance(error, KafkaException) else None
@@ -114,15 +145,15 @@ class TransactionalPublisher:
             raise _ending(error) from error
         _LOG.warning("transaction aborted", reason=error_text(error))
         while True:
-            self._beat()
             try:
-                self._producer.abort_transaction(5.0)
+                self._returned(lambda: self._producer.abort_transaction(5.0))
             except KafkaException as failed:
                 if failed.args[0].fatal():
                     raise _ending(failed) from failed
                 if not failed.args[0].retriable():
                     break
                 # An abort in flight must end before the next transaction begins.
+                self._waiting(error_text(failed))
                 continue
             break
         raise AbortedError(error_text(error)) from error
@@ -134,10 +165,11 @@ class TransactionalPublisher:
 
 def _ending(error: BaseException) -> Exception:
     """What a fatal error is to be told as."""
-    fenced = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001 - librdkafka's name
-    if error.args[0].code() in fenced:
-        return FencedError(error_text(error))
-    return UserError(f"the broker refuses this producer for good: {error_text(error)}; put that right and start again")
+    if error.args[0].code() in _FOR_GOOD:
+        return UserError(
+            f"the broker refuses this producer for good: {error_text(error)}; put that right and start again"
+        )
+    return UncertainError(error_text(error))
 
 
 class AtLeastOncePublisher:
@@ -146,11 +178,10 @@ class AtLeastOncePublisher:
     def __init__(self, config: dict[str, Any], consumer: Consumer, topic: str, timeout_ms: int) -> None:
         self._consumer, self._topic, self._timeout_s = consumer, topic, timeout_ms / 1000
         self._failed: list[str] = []
-        self._config = config | producer_defaults() | {"on_delivery": self._delivered}
+        self._producer = Producer(config | producer_defaults() | {"on_delivery": self._delivered})
 
     def open(self) -> None:
         """See Publisher."""
-        self._producer = Producer(self._config)
 
     def _delivered(self, error: Any, _message: Any) -> None:
         if error is not None:

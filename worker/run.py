@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,23 +15,26 @@ from schemas.registry import SchemaRegistry, registry_from_environment, writer_s
 from schemas.wire import confluent_prefix
 from worker.alarms import AlarmPolicy, Alarms
 from worker.assignment import Assignment
+from worker.broker_watch import BrokerWatch
 from worker.decode import Decoder
-from worker.errors import DependencyDownError, UserError
+from worker.errors import DependencyDownError, FencedError, SupersededError, UncertainError, UserError
 from worker.kafka_config import admin_client, client_config
 from worker.loop import Loop
+from worker.membership import superseded
 from worker.metrics import Metrics
 from worker.model_source import resolve
 from worker.outbox import Outbox
 from worker.package import ModelPackage
 from worker.pipeline import Pipeline, load_pipeline
 from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
+from worker.refused import refused_before
 from worker.scoring import Scorer
 from worker.settings import Settings
 from worker.sidecar import Sidecar
 from worker.status import Status
 from worker.topics import check_topics, dead_letter_limit
 from worker.validate import Validator
-from worker.waiting import StoppedError, wait_for
+from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
 
 _LOG = structlog.get_logger(__name__)
@@ -59,12 +63,39 @@ def run_worker(settings: Settings) -> None:
     status.instance = settings.instance
     _LOG.info("sidecar listening", address=f"http://{settings.http_host}:{port}")
     try:
-        _run(settings, pipeline, status, stop)
+        while not stop.is_set():
+            try:
+                _run(settings, pipeline, status, stop)
+            except UncertainError as uncertain:
+                _begin_anew(uncertain, settings, pipeline, status, stop)
     except StoppedError:
         _LOG.info("stopped while waiting", reasons=status.reasons_not_ready())
     finally:
         status.phase = "stopping"
         sidecar.stop()
+
+
+def _begin_anew(
+    uncertain: UncertainError, settings: Settings, pipeline: Pipeline, status: Status, stop: threading.Event
+) -> None:
+    """Wait until it is known whether this worker may begin anew.
+
+    Raises:
+        SupersededError: another one has its name and place.
+    """
+    _LOG.warning("beginning anew", reason=str(uncertain))
+    status.phase, status.partitions = "starting", {}
+    status.metrics.begun_anew.inc()
+    if isinstance(uncertain, FencedError) and settings.instance_id:
+        admin = admin_client(client_config(settings.bootstrap_servers))
+        member = _group_id(settings, pipeline), settings.instance_id
+        session_s = settings.session_timeout_ms / 1000
+        if wait_for(lambda: superseded(admin, *member, session_s, stop), status, stop):
+            raise SupersededError(str(uncertain)) from uncertain
+
+
+def _group_id(settings: Settings, pipeline: Pipeline) -> str:
+    return settings.group_id or f"hazardstream-{pipeline.name}"
 
 
 def _begin_stop(stop: threading.Event) -> None:
@@ -94,8 +125,9 @@ def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading
     require_fit(package, pipeline)
     _show(status, pipeline, package, policy, uri)
 
-    group_id = settings.group_id or f"hazardstream-{pipeline.name}"
-    consumer = Consumer(config | _consumer_properties(settings, group_id))
+    group_id = _group_id(settings, pipeline)
+    broker_watch = BrokerWatch()
+    consumer = Consumer(config | _consumer_properties(settings, group_id) | {"error_cb": broker_watch.note})
     writer_schema_of = writer_schema_lookup(registry)
     reader = load_schema(pipeline.input.record_model().__name__)
     scorer = Scorer(
@@ -105,6 +137,7 @@ def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading
         package=package,
         alarms=Alarms(policy),
         metrics=status.metrics,
+        refused_before=partial(refused_before, config, pipeline),
     )
     publisher = _publisher(settings, config, consumer, pipeline, group_id, status)
     wait_for(publisher.open, status, stop)
@@ -116,6 +149,7 @@ def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading
         settings=settings,
         topic=pipeline.input.topic,
         consumer=consumer,
+        broker_watch=broker_watch,
         assignment=assignment,
         scorer=scorer,
         outbox=outbox,
@@ -181,9 +215,12 @@ def _publisher(
     if settings.guarantee == "at_least_once":
         return AtLeastOncePublisher(config, consumer, topic, settings.transaction_timeout_ms)
     transactional_id = f"{group_id}-{settings.instance}"
-    return TransactionalPublisher(
-        config, consumer, topic, transactional_id, settings.transaction_timeout_ms, status.turn
-    )
+
+    def waiting(reason: str) -> None:
+        status.turn()  # waiting for a broker that is away is not being stuck
+        note_down(status, DependencyDownError("broker", reason))
+
+    return TransactionalPublisher(config, consumer, topic, transactional_id, settings.transaction_timeout_ms, waiting)
 
 
 def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
@@ -192,7 +229,8 @@ def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
         "group.id": group_id,
         "enable.auto.commit": False,
         "isolation.level": "read_committed",
-        "auto.offset.reset": "earliest",
+        # Every partition is read from an offset of our own; one that is not there is looked into, not jumped over.
+        "auto.offset.reset": "error",
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": settings.heartbeat_interval_ms,

@@ -35,6 +35,9 @@ def starting_points(
         # The ends as they stand whether committed or not: a predecessor's transaction may still be ending.
         # They are asked for after the offsets, so that whatever was committed with these lies before them.
         committed = consumer.committed([TopicPartition(topic, n) for n in numbers], timeout=_TIMEOUT_S)
+        for name in (topic, states):
+            # The admin client would go on with the leader epochs it knows, which a restarted broker refuses.
+            admin.list_topics(name, timeout=_TIMEOUT_S)
         places = [TopicPartition(name, n) for name in (topic, states) for n in numbers]
         first, end = (_offsets(admin, places, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
     except KafkaException as error:
@@ -72,6 +75,14 @@ def _offsets(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec)
 def _partition(number: int, committed: TopicPartition, low: int, metrics: Metrics) -> Partition:
     if committed.offset < 0:
         return Partition(number, low, low)
+    if committed.offset < low:
+        metrics.lost.inc(low - committed.offset)
+        _LOG.error(
+            "records were deleted before they were read: keep them for longer (retention.ms) than workers may be away",
+            partition=number,
+            first=committed.offset,
+            last=low - 1,
+        )
     checkpoint = Checkpoint.load(committed.metadata)
     if checkpoint is None:
         # Committed by another tool: no telling how far back the windows reach, so all that is left is read.

@@ -19,6 +19,7 @@ class Status:
     Attributes:
         phase: starting, running or stopping.
         stuck_after_s: how long the loop may take to come round before it counts as stuck.
+        committed: whether this process has committed a batch.
         down: dependency -> why it is waited for.
         last_turn: monotonic time at which the loop last came round.
         partitions: by state: ready, restoring; waiting and held with their reasons.
@@ -34,6 +35,7 @@ class Status:
     guarantee: str
     phase: str = "starting"
     stuck_after_s: float = 60.0
+    committed: bool = False
     down: dict[str, str] = field(default_factory=dict)
     last_turn: float = field(default_factory=time.monotonic)
     started: float = field(default_factory=time.monotonic)
@@ -46,6 +48,12 @@ class Status:
     def turn(self) -> None:
         """Say that the loop makes progress."""
         self.last_turn = time.monotonic()
+
+    def note_commit(self) -> None:
+        """Say that a batch was committed; the first time tells how long the start took."""
+        if not self.committed:
+            self.committed = True
+            self.metrics.first_commit.set(_process_age_s())
 
     def stuck_for_s(self) -> float:
         """How long the loop has not come round."""
@@ -95,7 +103,7 @@ class Status:
                 answer.set_exception(error)
 
 
-def process_age_s() -> float:
+def _process_age_s() -> float:
     """Seconds since this process was started (proc(5): field 22 of /proc/self/stat, in clock ticks since boot)."""
     after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(after_name[19]) / os.sysconf("SC_CLK_TCK")

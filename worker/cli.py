@@ -9,7 +9,9 @@ from rich.console import Console
 import local.cli
 import producers.cli
 import training.cli
+from worker.dlq_cli import app as dlq_app
 from worker.errors import DependencyDownError, UserError
+from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
 
 app = typer.Typer(
     name="hazardstream",
@@ -20,16 +22,7 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(help="Create or check the topics of a pipeline.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
-
-PipelineOption = Annotated[
-    str | None, typer.Option(help="Pipeline file, or name of one. Default: HAZARDSTREAM_PIPELINE, or battery_hazard.")
-]
-BootstrapOption = Annotated[
-    str | None, typer.Option("--bootstrap", help="Kafka brokers, host:port,… Default: KAFKA_BOOTSTRAP_SERVERS.")
-]
-RegistryOption = Annotated[
-    str | None, typer.Option("--registry", help="Schema registry URL. Default: SCHEMA_REGISTRY_URL, or none.")
-]
+app.add_typer(dlq_app, name="dlq")
 
 
 @app.command()
@@ -94,7 +87,7 @@ def doctor(
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
     model: Annotated[str | None, typer.Option(help="Model to check. Default: the pipeline's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check all that a worker needs: broker, topics, schema registry, model. Says what is wrong and what to do.
 

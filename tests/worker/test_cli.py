@@ -27,6 +27,7 @@ def hazardstream(*arguments: str, **environment: str) -> subprocess.CompletedPro
 
 
 COMMANDS = ["worker", "doctor", "tail", "simulate", "replay", "train", "demo", "topics create", "topics check"]
+COMMANDS += ["dlq list", "dlq show", "dlq redrive"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

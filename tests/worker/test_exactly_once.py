@@ -8,6 +8,7 @@ from harness import Stage, assert_equals_uninterrupted_run, uninterrupted_run, w
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
+
 def test_every_reading_is_scored_once_and_in_order(stage: Stage) -> None:
     content = fleet_content(stage)
     stage.publish(content)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from worker.alarm_restore import AlarmRestore
 from worker.decode import WriterSchemaOf
 from worker.errors import DependencyDownError
-from worker.kafka_config import admin_client, error_text
+from worker.kafka_config import error_text
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
 from worker.scoring import Scorer
@@ -48,6 +49,7 @@ class Assignment:
     def __init__(
         self,
         consumer: Consumer,
+        admin: AdminClient,
         config: dict[str, Any],
         pipeline: Pipeline,
         scorer: Scorer,
@@ -57,7 +59,7 @@ class Assignment:
         self.partitions: dict[int, Partition] = {}
         self.held: dict[int, tuple[float, str]] = {}
         self._consumer, self._pipeline, self._scorer, self._metrics = consumer, pipeline, scorer, metrics
-        self._admin = admin_client(config)
+        self._admin = admin
         self._alarm_restore = AlarmRestore(config, pipeline.outputs.alarm_state, writer_schema_of)
         self._events: deque[tuple[bool, int]] = deque()
         self._waiting: dict[int, _Waiting] = {}

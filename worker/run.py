@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
 
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
@@ -62,12 +63,14 @@ def run_worker(settings: Settings) -> None:
     settings = settings.model_copy(update={"http_port": port})
     status.instance = settings.instance
     _LOG.info("sidecar listening", address=f"http://{settings.http_host}:{port}")
+    # One for as long as the process lives: librdkafka may crash where one is given up while it waits for an answer.
+    admin = admin_client(client_config(settings.bootstrap_servers))
     try:
         while not stop.is_set():
             try:
-                _run(settings, pipeline, status, stop)
+                _run(settings, pipeline, admin, status, stop)
             except UncertainError as uncertain:
-                _begin_anew(uncertain, settings, pipeline, status, stop)
+                _begin_anew(uncertain, settings, pipeline, admin, status, stop)
     except StoppedError:
         _LOG.info("stopped while waiting", reasons=status.reasons_not_ready())
     finally:
@@ -76,7 +79,12 @@ def run_worker(settings: Settings) -> None:
 
 
 def _begin_anew(
-    uncertain: UncertainError, settings: Settings, pipeline: Pipeline, status: Status, stop: threading.Event
+    uncertain: UncertainError,
+    settings: Settings,
+    pipeline: Pipeline,
+    admin: AdminClient,
+    status: Status,
+    stop: threading.Event,
 ) -> None:
     """Wait until it is known whether this worker may begin anew.
 
@@ -87,7 +95,6 @@ def _begin_anew(
     status.phase, status.partitions = "starting", {}
     status.metrics.begun_anew.inc()
     if isinstance(uncertain, FencedError) and settings.instance_id:
-        admin = admin_client(client_config(settings.bootstrap_servers))
         member = _group_id(settings, pipeline), settings.instance_id
         session_s = settings.session_timeout_ms / 1000
         if wait_for(lambda: superseded(admin, *member, session_s, stop), status, stop):
@@ -106,9 +113,8 @@ def _begin_stop(stop: threading.Event) -> None:
     deadline.start()
 
 
-def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading.Event) -> None:
+def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Status, stop: threading.Event) -> None:
     config = client_config(settings.bootstrap_servers)
-    admin = admin_client(config)
 
     def fit_topics() -> None:
         if faults := check_topics(admin, pipeline):
@@ -144,7 +150,7 @@ def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading
     outbox = Outbox(
         pipeline, package, policy, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop)
     )
-    assignment = Assignment(consumer, config, pipeline, scorer, writer_schema_of, status.metrics)
+    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
     loop = Loop(
         settings=settings,
         topic=pipeline.input.topic,

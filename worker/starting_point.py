@@ -50,6 +50,9 @@ def starting_points(
             found[number] = f"broker: {error_text(failed[0])}"
             continue
         low, high, states_low, states_high = bounds
+        if min(low, high, states_low, states_high) < 0:
+            found[number] = f"broker: the ends of {topic}/{number} are not known yet"
+            continue
         if offset.offset > high:
             # Right after a failover the new leader's end may lag behind for a moment; then this passes by itself.
             found[number] = (

@@ -21,6 +21,7 @@ _PROPERTIES = {
     # What is fetched ahead.
     "queued.max.messages.kbytes": 16_384,
     "queued.min.messages": 10_000,
+    "fetch.max.bytes": 4_000_000,
 }
 
 

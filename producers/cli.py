@@ -155,7 +155,7 @@ def replay(
     """Publish a recorded file, in event-time order and at its own pace.
 
     Columns are found by our names or the older ones; sensors that are not there are missing. Times are ISO 8601,
-    milliseconds since 1970, or seconds from the start: then the recording begins at --start, or ends now.
+    seconds or milliseconds since 1970, or seconds from the start: then the recording begins at --start, or ends now.
 
     Example: hazardstream replay R1.csv --columns ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C
     --key-columns test,run --topology cells_in_series=1,capacity_ah=2.6 --as-fast-as-possible

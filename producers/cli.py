@@ -34,6 +34,24 @@ Registry = Annotated[
 Start = Annotated[
     str | None, typer.Option(help="Event time of the first reading, ISO 8601 (UTC unless it says otherwise).")
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="OURS=THEIRS,… for columns of other names; a minus before THEIRS turns the sign."),
+]
+KeyColumns = Annotated[
+    str | None, typer.Option(help='Columns whose values, joined by "/", are the module, as in test,run.')
+]
+Rack = Annotated[
+    str | None, typer.Option(help="Rack of all rows of a file without such a column.  [default: the file's name]")
+]
+RecordedTopology = Annotated[
+    str | None,
+    typer.Option(
+        help="How what was recorded is built, as in cells_in_series=1,capacity_ah=2.6. Voltage and current "
+        "are then rescaled to the topology in the pipeline file, so that voltage per cell, C-rate and scores are "
+        "the recording's."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object, the last line.")]
 
 
@@ -112,24 +130,10 @@ def replay(
     file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
     *,
     pipeline: Pipeline = "battery_hazard",
-    columns: Annotated[
-        str | None,
-        typer.Option(help="OURS=THEIRS,… for columns of other names; a minus before THEIRS turns the sign."),
-    ] = None,
-    key_columns: Annotated[
-        str | None, typer.Option(help='Columns whose values, joined by "/", are the module, as in test,run.')
-    ] = None,
-    rack: Annotated[
-        str | None, typer.Option(help="Rack of all rows of a file without such a column.  [default: the file's name]")
-    ] = None,
-    topology: Annotated[
-        str | None,
-        typer.Option(
-            help="How what was recorded is built, as in cells_in_series=1,capacity_ah=2.6. Voltage and current "
-            "are then rescaled to the topology in the pipeline file, so that voltage per cell, C-rate and scores are "
-            "the recording's."
-        ),
-    ] = None,
+    columns: Columns = None,
+    key_columns: KeyColumns = None,
+    rack: Rack = None,
+    topology: RecordedTopology = None,
     start: Start = None,
     speed: Annotated[float, typer.Option(help="Factor on the recording's own pace.")] = 1.0,
     rate: Annotated[float | None, typer.Option(help="Readings a second, instead of the recording's own pace.")] = None,
@@ -170,13 +174,7 @@ def replay(
     options = recorded.ReplayOptions(
         path=file,
         pipeline=pipeline,
-        mapping=mapping.Mapping(
-            columns=mapping.parse_columns(columns) if columns else {},
-            key_columns=tuple(part.strip() for part in key_columns.split(",")) if key_columns else (),
-            group=rack,
-            topology=mapping.parse_topology(topology) if topology else {},
-            start_ms=_iso_ms(start),
-        ),
+        mapping=mapping.parse_mapping(columns, key_columns, rack, topology, start_ms=_iso_ms(start)),
         speed=None if as_fast_as_possible else speed,
         rate=rate,
         skip_bad=skip_bad,

@@ -57,6 +57,28 @@ class Sources:
         return list(dict.fromkeys([*names, self.group] if self.group is not None else names))
 
 
+def parse_mapping(
+    columns: str | None,
+    key_columns: str | None,
+    group: str | None,
+    topology: str | None,
+    *,
+    start_ms: int | None = None,
+) -> Mapping:
+    """A mapping from the words of a command line.
+
+    Raises:
+        UserError: `columns` or `topology` is not written as it should be.
+    """
+    return Mapping(
+        columns=parse_columns(columns) if columns else {},
+        key_columns=tuple(part.strip() for part in key_columns.split(",")) if key_columns else (),
+        group=group,
+        topology=parse_topology(topology) if topology else {},
+        start_ms=start_ms,
+    )
+
+
 def parse_columns(text: str) -> dict[str, Source]:
     """Read `OURS=THEIRS,…`; a minus before THEIRS turns the sign.
 

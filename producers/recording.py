@@ -135,7 +135,9 @@ def _times(
 ) -> tuple[NDArray[np.int64], int | None]:
     form = time_form(table.columns[sources.time])
     ms, wrong = to_times_ms(table.columns[sources.time], form)
-    faults.add(wrong, sources.time, "is no time: ISO 8601, seconds or milliseconds since 1970, or seconds from the start")
+    faults.add(
+        wrong, sources.time, "is no time: ISO 8601, seconds or milliseconds since 1970, or seconds from the start"
+    )
     faults.add(np.isnan(ms), sources.time, f"no {pipeline.input.time}")
     usable = ms[~faults.rows & np.isfinite(ms)]
     first, last = (float(usable.min()), float(usable.max())) if len(usable) else (0.0, 0.0)

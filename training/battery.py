@@ -10,6 +10,7 @@ FEATURES = FeatureSpec(
     windows=(6, 30, 60),
     max_span_ms=900_000,
     per={"voltage_v": "cells_in_series", "current_a": "capacity_ah"},
+    period_ms=10_000,
 )
 """30 features: 9 sensors, 3 differences, mean and deviation of 3 sensors over 1, 5 and 10 minutes."""
 

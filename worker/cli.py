@@ -8,6 +8,7 @@ from rich.console import Console
 
 import local.cli
 import producers.cli
+import training.backtest.cli
 import training.cli
 from worker.errors import DependencyDownError, UserError
 
@@ -174,6 +175,7 @@ def topics_check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = N
 
 producers.cli.register(app)
 training.cli.register(app)
+training.backtest.cli.register(app)
 local.cli.register(app)
 
 

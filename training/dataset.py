@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.fleet import SENSORS, Fleet
-from producers.runaway import Fault
+from producers.truth import Fault
 from training.battery import FEATURES, SITES, TOPOLOGY
 from worker.features import Bool, Float, Int
 from worker.offline import offline_features

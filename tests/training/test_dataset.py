@@ -6,33 +6,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.fleet import SENSORS
-from producers.runaway import Fault
+from producers.truth import Fault
 from training.battery import FEATURES, SITES
 from training.dataset import HAZARD, LEFT_OUT, NORMAL, LabelledFleet, labels, lacking_sensors, simulate_fleet
 
 MINUTE = 60_000
 
 
+def fault(module: int, onset_min: float, no_return_min: float, *, vents_early: bool = False) -> Fault:
+    onset, no_return = round(onset_min * MINUTE), round(no_return_min * MINUTE)
+    return Fault(module, "internal_short", onset, onset, onset, no_return, vents_early=vents_early)
+
+
 def test_a_slow_fault_is_left_out_until_20_minutes_before_the_point_of_no_return() -> None:
-    fault = Fault(module=1, onset_ts=60 * MINUTE, no_return_ts=100 * MINUTE, vents_early=True)
+    slow = fault(1, 60, 100, vents_early=True)
     minutes = np.array([59, 60, 79, 80, 99, 100, 109, 110, 200])
     expected = [NORMAL, LEFT_OUT, LEFT_OUT, HAZARD, HAZARD, HAZARD, HAZARD, LEFT_OUT, LEFT_OUT]
-    assert labels(np.ones(9, np.int64), minutes * MINUTE, [fault]).tolist() == expected
+    assert labels(np.ones(9, np.int64), minutes * MINUTE, [slow]).tolist() == expected
 
 
 def test_a_quick_fault_is_no_hazard_before_it_began() -> None:
-    fault = Fault(module=0, onset_ts=90 * MINUTE, no_return_ts=100 * MINUTE, vents_early=False)
+    quick = fault(0, 90, 100)
     minutes = np.array([85, 89, 90, 95])
-    assert labels(np.zeros(4, np.int64), minutes * MINUTE, [fault]).tolist() == [NORMAL, NORMAL, HAZARD, HAZARD]
+    assert labels(np.zeros(4, np.int64), minutes * MINUTE, [quick]).tolist() == [NORMAL, NORMAL, HAZARD, HAZARD]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10**7)), max_size=30))
 def test_modules_without_fault_are_normal_always(readings: list[tuple[int, int]]) -> None:
-    fault = Fault(module=2, onset_ts=10**6, no_return_ts=4 * 10**6, vents_early=True)
+    failing = fault(2, 10**6 / MINUTE, 4 * 10**6 / MINUTE)
     key, ts = (np.array(column, np.int64) for column in (zip(*readings, strict=True) if readings else ([], [])))
-    label = labels(key, ts, [fault])
-    assert (label[(key != 2) | (ts < fault.onset_ts)] == NORMAL).all()
-    assert (label[(key == 2) & (ts >= fault.onset_ts)] != NORMAL).all()
+    label = labels(key, ts, [failing])
+    assert (label[(key != 2) | (ts < failing.onset_ts)] == NORMAL).all()
+    assert (label[(key == 2) & (ts >= failing.onset_ts)] != NORMAL).all()
 
 
 def test_sites_lack_sensors_by_their_shares() -> None:
@@ -50,9 +55,9 @@ def fleet() -> LabelledFleet:
 
 def test_a_fleet_holds_its_faulty_modules_and_some_healthy_ones(fleet: LabelledFleet) -> None:
     faulty = {fault.module for fault in fleet.faults}
-    assert len(faulty) == 6
+    assert len(faulty) >= 6  # neighbours may catch fire
     assert set(fleet.key.tolist()) >= faulty
-    assert len(set(fleet.key.tolist())) == 36
+    assert len(set(fleet.key.tolist())) == len(faulty) + 30
     assert (np.diff(fleet.ts) >= 0).all()
     assert set(np.unique(fleet.label[fleet.key == fleet.faults[0].module])) >= {HAZARD}
 

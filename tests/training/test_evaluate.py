@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from producers.runaway import Fault
+from producers.truth import Fault
 from training.dataset import NORMAL, LabelledFleet
 from training.evaluate import RESERVE_LOG_ODDS, choose_policy, judge, operator_metrics, policy_at
 from worker.features import Float
@@ -17,7 +17,7 @@ POLICY = policy_at(0.5)
 def fleet() -> LabelledFleet:
     ts = np.repeat(np.arange(READINGS) * 10_000, 2)
     key = np.tile([0, 1], READINGS)
-    fault = Fault(module=1, onset_ts=20 * MINUTE, no_return_ts=NO_RETURN, vents_early=True)
+    fault = Fault(1, "internal_short", 20 * MINUTE, 25 * MINUTE, 25 * MINUTE, NO_RETURN, vents_early=True)
     return LabelledFleet(key, ts, np.zeros((len(ts), 30)), np.full(len(ts), NORMAL, np.int8), [fault])
 
 

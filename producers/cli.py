@@ -67,6 +67,20 @@ def simulate(
     modules: Annotated[int, typer.Option(help="Modules in the fleet, in racks of 8.")] = 64,
     seed: Annotated[int, typer.Option(help="Same seed, same fleet and readings.")] = 0,
     faults: Annotated[int, typer.Option(help="How many modules develop a thermal runaway, spread over the run.")] = 0,
+    mechanism: Annotated[
+        str | None,
+        typer.Option(
+            help="What may begin a fault, with commas: internal_short, hard_short, overcharge, external_heating, "
+            "cooling_failure, propagation (neighbours catch fire).  [default: all of them]"
+        ),
+    ] = None,
+    nuisances: Annotated[
+        float,
+        typer.Option(
+            help="Expected number a module-day of what looks like a hazard and is none: heat waves, soft shorts, gas "
+            "from elsewhere, failing sensors and more."
+        ),
+    ] = 0.0,
     speed: Annotated[float, typer.Option(help="Event time over wall time.")] = 1.0,
     duration: Annotated[float | None, typer.Option(help="Wall-clock seconds; without it, until stopped.")] = None,
     period_s: Annotated[float, typer.Option(help="Event-time seconds between two readings of a module.")] = 10.0,
@@ -91,7 +105,11 @@ def simulate(
     Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
     """
     from producers import simulate as live
+    from producers.truth import MECHANISMS
 
+    wanted = tuple(part.strip() for part in mechanism.split(",")) if mechanism else MECHANISMS
+    if unknown := set(wanted) - set(MECHANISMS):
+        raise UserError(f"--mechanism: no mechanism {', '.join(sorted(unknown))}; there are {', '.join(MECHANISMS)}")
     options = live.SimulateOptions(
         pipeline=pipeline,
         modules=modules,
@@ -102,6 +120,8 @@ def simulate(
         period_ms=round(period_s * 1000),
         start_ms=_iso_ms(start),
         bad_rate=bad_rate,
+        mechanisms=wanted,
+        nuisances=nuisances,
         bootstrap=bootstrap,
         registry=registry,
     )
@@ -123,7 +143,7 @@ def simulate(
     )
     for fault in summary.fault_truth:
         at = datetime.fromtimestamp(fault["no_return_ts"] / 1000, UTC).isoformat(timespec="seconds")
-        typer.echo(f"fault: {fault['module_id']}, point of no return {at}")
+        typer.echo(f"fault: {fault['module_id']}, {fault['mechanism']}, point of no return {at}")
 
 
 def replay(

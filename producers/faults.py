@@ -1,6 +1,5 @@
-"""Events of a fleet: draws what goes wrong where and when, lets the physics run, and keeps what the sensors will show."""
+"""Events of a fleet: what goes wrong where and when, run through the physics, and what sensors will show of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,15 +8,16 @@ from numpy.typing import NDArray
 from producers.gas import sensed_ppm
 from producers.normal import Override, Traits
 from producers.physics.cell import Float
-from producers.physics.module import GRID_S, Courses, solve
+from producers.physics.course import GRID_S, Courses
+from producers.physics.module import solve
 from producers.site import MINUTE_MS, Site
 from producers.trials import Background, Build, Causes, Int, background, draw_causes, make_trials
 from producers.truth import MECHANISMS, SPREADING, Fault
 
 LEAD_MS = 8 * 3_600_000
 """So long before its first reading a fleet begins to live: a fault may take that long to develop."""
-_SLOWEST_H = 5.0
-_AFTER_S = 3600.0
+_SLOWEST_H = 4.5
+_AFTER_S = 2400.0
 _TRIES = 10
 _MODULES_BESIDE = 1
 GRID_MS = round(GRID_S * 1000)
@@ -145,10 +145,11 @@ def _course(
     kept: list[Override] = []
     pending = np.arange(n)
     for _ in range(_TRIES):
-        overrides = []
-        for row in pending.tolist():
-            if one := _override(causes, row, onset[row], usual, soc[row], bool(emptied[row]), seconds[row]):
-                overrides.append(replace(one, module=int(np.flatnonzero(pending == row)[0])))
+        driven = [
+            _override(causes, row, int(onset[row]), usual, float(soc[row]), bool(emptied[row]), float(seconds[row]))
+            for row in pending.tolist()
+        ]
+        overrides = [replace(one, module=i) for i, one in enumerate(driven) if one is not None]
         lived = world.background(causes.module[pending], overrides)
         tables = lived.rows((onset[pending] - world.first_ms) // MINUTE_MS, round((_SLOWEST_H + 1.6) * 60))
         trials = make_trials(causes.only(pending), world.build, world.traits.of(causes.module[pending]), tables)
@@ -254,7 +255,7 @@ def spread(
 def _beside(world: World, pairs: list[tuple[Event, int]], rng: np.random.Generator) -> list[Event]:
     modules = np.array([beside for _, beside in pairs], np.int64)
     causes = draw_causes(modules, [SPREADING] * len(pairs), world.build, rng)
-    causes.wall_w_k[:] = 0.35 * rng.lognormal(0, 0.7, len(pairs))
+    causes.wall_w_k[:] = 0.7 * rng.lognormal(0, 0.7, len(pairs))
     onset = np.array([fire.no_return_ms for fire, _ in pairs], np.int64) // MINUTE_MS * MINUTE_MS
     lived = world.background(modules, [])
     tables = lived.rows((onset - world.first_ms) // MINUTE_MS, round((_SLOWEST_H + 1.6) * 60))
@@ -296,13 +297,12 @@ def truth(one: Event, world: World) -> Fault:
         since = int(quiet[-1]) + 1 if quiet.size else 0
         return min(one.onset_ms + since * GRID_MS, one.no_return_ms or 0)
 
-    each: Callable[[int], int] = lambda i: first_sign(off[i])  # noqa: E731 (a name for one line)
-    thermal = min(each(0), each(1), each(2))
+    thermal = min(first_sign(off[i]) for i in range(3))
     return Fault(
         one.module,
         one.mechanism,
         one.onset_ms,
-        min(thermal, each(3)),
+        min(thermal, first_sign(off[3])),
         thermal,
         one.no_return_ms,
         vents_early=one.vent_ms is not None and one.vent_ms <= one.no_return_ms - 60_000,

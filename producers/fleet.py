@@ -107,8 +107,8 @@ class Fleet:
             period_ms: event time from one step to the next.
             mechanisms: of faults, to draw from.
             nuisances: expected number a module-day, of all kinds together.
-            cells_in_series: of a module; 1 makes single cells on test benches, each in a climatic chamber of its own, cycled
-                with 0.5 to 3 C, whose faults are destructive tests. They have voltage, current and one thermometer.
+            cells_in_series: of a module; 1 makes single cells on test benches, each in a climatic chamber, cycled with
+                0.5 to 3 C, whose faults are destructive tests. They have voltage, current and one thermometer.
             capacity_ah: of a module; from 20 Ah on it is two cells in parallel.
 
         Raises:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from producers.physics.cell import Float
-from producers.physics.module import GRID_S
+from producers.physics.course import GRID_S
 
 MODULE_AIR_M3 = 0.15
 RACK_AIR_M3 = 2.5

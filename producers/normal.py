@@ -97,8 +97,7 @@ def draw_traits(rack: NDArray[np.int64], cell: Cell, rng: np.random.Generator, *
 
 @dataclass(frozen=True)
 class Operation:
-    """Arrays [times, modules]: C-rate, state of charge (%), air (C), cell voltage (V), mean cell temperature (C), and
-    the heat of the load in each cell (W)."""
+    """Arrays [times, modules]: C-rate, state of charge, air, voltage and mean temperature of cells, heat in each."""
 
     c_rate: Float
     soc_percent: Float
@@ -120,7 +119,7 @@ class Modules:
     def at_period(self, period_ms: int) -> "Modules":
         """The same modules as warm as they are now, to be stepped by another period."""
         again = Modules(self._cell, self._traits, period_ms, self._overrides)
-        again._temp = self._temp  # noqa: SLF001 (of its own class)
+        again._temp = self._temp
         return again
 
     def run(self, ts_ms: NDArray[np.int64], minutes: Minutes, rng: np.random.Generator | None) -> Operation:

@@ -1,6 +1,6 @@
 """What racks live through, minute by minute: weather, air conditioning, and how they are charged and discharged.
 
-Everything here is drawn from the seed and follows from the beginning on, so the same minutes come out however they are asked for.
+Everything here is drawn from the seed and follows from the beginning on: the same minutes come out however asked for.
 """
 
 from dataclasses import dataclass

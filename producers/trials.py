@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from producers.normal import Modules, Operation, Override, Traits
 from producers.physics.cell import CYLINDRICAL_18650, Cell, Float
-from producers.physics.module import GRID_S, Trials
+from producers.physics.course import GRID_S, Trials
 from producers.site import MINUTE_MS, Site
 
 Int = NDArray[np.int64]
@@ -111,7 +111,7 @@ class Background:
     soc_percent: Float
 
     def rows(self, first: Int, minutes: int) -> "list[Float]":
-        """Air, usual temperature, load and state of charge from each module's own minute `first` on, [modules, minutes]."""
+        """Air, usual temperature, load and state of charge from each module's minute `first` on, [modules, minutes]."""
         at = np.minimum(first[:, None] + np.arange(minutes), self.air_c.shape[1] - 1)
         rows = np.arange(len(first))[:, None]
         return [values[rows, at] for values in (self.air_c, self.usual_c, self.load_w, self.soc_percent)]
@@ -121,7 +121,7 @@ def background(
     site: Site, traits: Traits, cell: Cell, overrides: list[Override], from_ms: int, to_ms: int
 ) -> Background:
     """Operate modules (rows of `traits`) each minute, without the random ripple of grid services."""
-    ts = np.arange(from_ms, to_ms, MINUTE_MS, np.int64)
+    ts = np.arange(from_ms, to_ms, MINUTE_MS, dtype=np.int64)
     done: Operation = Modules(cell, traits, MINUTE_MS, overrides).run(ts, site.minutes(from_ms, to_ms), None)
     return Background(from_ms, done.air_c.T, done.temp_c.T, done.heat_w.T, done.soc_percent.T)
 

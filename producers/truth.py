@@ -21,7 +21,7 @@ NUISANCES = (
     "maintenance",
     "soc_recalibration",
 )
-"""What looks like a hazard and is none. `neighbour_heat`, which is not drawn, is a module beside a fire that did not catch."""
+"""What looks like a hazard and is none. `neighbour_heat`, which is not drawn, is that of a fire that did not catch."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Fault:
         mechanism: one of `MECHANISMS`.
         onset_ts: when the cause began.
         first_sign_ts: when physics first shows at the module's sensors: from then until the point of no return the
-            noise-free course of at least one sensor is off the same module's course without the fault by more than three
-            times that sensor's noise plus what modules differ by anyway. The point of no return itself, if not before.
+            noise-free course of at least one sensor is off the same module's course without the fault by more than
+            three times that sensor's noise plus what modules differ by anyway (`producers.faults`). The point of no
+            return itself, if not before.
         first_sign_tv_ts: the same with the thermometers and the voltage only.
         no_return_ts: the hottest cell passes 150 degrees C, or rises by at least 1 degree C a second for 3 s.
         vents_early: gas escapes at least a minute before the point of no return.

@@ -1,7 +1,7 @@
 """Thermal abuse of a lithium cobalt oxide cell: four exothermic decompositions after Hatchard (2001) and Kim (2007).
 
-Kinetics of an LCO 18650: R. M. Spotnitz and J. Franklin 2003, T. D. Hatchard et al., J. Electrochem. Soc. 148 (2001) A755,
-G.-H. Kim, A. Pesaran, R. Spotnitz, J. Power Sources 170 (2007) 476. Not valid for LFP.
+Kinetics of an LCO 18650: T. D. Hatchard et al., J. Electrochem. Soc. 148 (2001) A755; G.-H. Kim, A. Pesaran,
+R. Spotnitz, J. Power Sources 170 (2007) 476. Not valid for LFP.
 """
 
 from typing import NamedTuple
@@ -45,7 +45,7 @@ def fresh(shape: tuple[int, ...], soc_percent: Float | float = 100.0) -> Content
     Args:
         shape: of the arrays.
         soc_percent: the published contents are those of full cells. How much lithium the anode holds follows the state
-            of charge; half of its published content is scaled with it, so an emptier cell burns more mildly (our choice).
+            of charge; half of its published content is scaled with it: an emptier cell burns more mildly (our choice).
     """
     charged = np.broadcast_to(0.5 + 0.5 * np.clip(np.asarray(soc_percent, np.float64), 0, 100) / 100, shape)
     sei, anode, cathode, electrolyte = (np.full(shape, start) for start in START)
@@ -55,8 +55,8 @@ def fresh(shape: tuple[int, ...], soc_percent: Float | float = 100.0) -> Content
 def react(contents: Contents, temp_c: Float, dt_s: Float | float) -> tuple[Contents, Float]:
     """Let the reactions run for `dt_s` at `temp_c`.
 
-    Semi-implicit: contents can't fall below nothing at whatever temperature or step, and the heat is exactly that of what was
-    consumed.
+    Semi-implicit: contents can't fall below nothing at whatever temperature or step, and the heat is exactly that of
+    what was consumed.
 
     Returns:
         The new contents, and heat of each reaction in J/m3 of cell, [4, ...].

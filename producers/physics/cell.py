@@ -1,6 +1,6 @@
 """One lithium cobalt oxide/graphite cell in normal use: size, rest voltage, resistance, reversible heat.
 
-The fleet is of layered-oxide (LCO) chemistry throughout. Nothing here, and no abuse kinetics in `abuse.py`, holds for LFP.
+The fleet is of layered oxide (LCO) throughout. Neither this nor the abuse kinetics in `abuse.py` hold for LFP.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ STEFAN_BOLTZMANN = 5.670e-8
 CONVECTION_W_M2K = 7.17
 EMISSIVITY = 0.8
 RUNAWAY_C = 250.0
-"""Hotter than that, an oven test has gone off: tests that do not run away stay within a few tens of degrees of the oven."""
+"""Hotter than that, an oven test has gone off: others stay within a few tens of degrees of the oven."""
 
 
 @dataclass(frozen=True)

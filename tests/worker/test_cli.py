@@ -26,7 +26,19 @@ def hazardstream(*arguments: str, **environment: str) -> subprocess.CompletedPro
     )
 
 
-COMMANDS = ["worker", "doctor", "tail", "simulate", "replay", "train", "demo", "topics create", "topics check"]
+COMMANDS = [
+    "worker",
+    "doctor",
+    "tail",
+    "explain",
+    "backtest",
+    "simulate",
+    "replay",
+    "train",
+    "demo",
+    "topics create",
+    "topics check",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

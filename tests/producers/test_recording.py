@@ -108,7 +108,7 @@ def test_files_as_instruments_write_them(tmp_path: Path, lines: list[str], heade
 
 def test_a_bad_line_below_a_preamble_keeps_its_number(tmp_path: Path) -> None:
     path = csv_file(tmp_path, GOOD, "a,R,1750000000000,50", header=f"# cycler 7\n{HEADER}")
-    with pytest.raises(UserError, match="recording.csv: line 4: .*4 fields, the header 5"):
+    with pytest.raises(UserError, match=r"recording.csv: line 4: .*4 fields, the header 5"):
         read(path)
 
 

@@ -1,12 +1,15 @@
 """The course of each module's probability, for plots: its highest value in each of a few hundred spans of time."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.backtest.score import ScoredPiece
 from training.backtest.spool import Span
-from worker.features import Float
+
+if TYPE_CHECKING:
+    from worker.features import Float
 
 BINS = 400
 _QUIET = 6

@@ -1,5 +1,6 @@
 """When the hazard came: by a label in the recording, or as told; and what of a recording is normal operation."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +111,23 @@ def _from_text(text: str, recorded: Recorded) -> list[tuple[str, str]]:
     return pairs
 
 
-def normal_operation(module: int, ts: Int, events: Sequence[Event], horizon_ms: int) -> Bool:
-    """Which of a module's readings are normal operation: neither within the horizon before an event nor after it."""
+def by_module(events: Iterable[Event]) -> dict[int, list[Event]]:
+    """Events of each module that has any, in the order given."""
+    found: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        found[event.module].append(event)
+    return found
+
+
+def normal_operation(ts: Int, events: Sequence[Event], horizon_ms: int) -> Bool:
+    """Which readings of a module are normal operation: neither within the horizon before an event nor after it.
+
+    Args:
+        ts: of the readings, ms, shape [n].
+        events: of this module.
+        horizon_ms: so long before an event an alarm is a warning of it.
+    """
     normal = np.ones(len(ts), np.bool_)
     for event in events:
-        if event.module == module:
-            normal &= (ts < event.ts - horizon_ms) | (ts >= event.end_ts)
+        normal &= (ts < event.ts - horizon_ms) | (ts >= event.end_ts)
     return normal

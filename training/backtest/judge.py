@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
-from training.backtest.events import Event
+from training.backtest.events import Event, by_module
 from worker.alarms import ACTIVE, RTN, Transition
 from worker.explanation import Contribution
 from worker.features import Int
@@ -110,8 +110,10 @@ def judge(alarms: Sequence[Alarm], events: Sequence[Event], horizon_ms: int) -> 
     verdicts: list[Verdict] = []
     leads: list[float | None] = []
     first: dict[Event, float] = {}
+    of = by_module(events)
     for alarm in alarms:
-        event = next((e for e in events if e.module == alarm.module and e.ts - horizon_ms <= alarm.ts < e.end_ts), None)
+        own = of.get(alarm.module, [])
+        event = next((e for e in own if e.ts - horizon_ms <= alarm.ts < e.end_ts), None)
         lead = None if event is None else (event.ts - alarm.ts) / 1000
         if event is not None and lead is not None:
             first.setdefault(event, lead)

@@ -6,11 +6,11 @@ import matplotlib as mpl
 import numpy as np
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - the backend is chosen first
-from matplotlib.axes import Axes  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-from training.backtest.envelope import BINS  # noqa: E402
-from training.backtest.run import Backtest  # noqa: E402
+from training.backtest.envelope import BINS
+from training.backtest.run import Backtest
 
 _PANELS = 8
 _COLOURS = {"warning": "tab:green", "late": "tab:orange", "false": "tab:red"}
@@ -106,6 +106,7 @@ def _policies(result: Backtest, path: Path) -> None:
         axis.set_ylabel("median lead, minutes (missed and late: 0)")
         axis.set_title("Alarm policies: setpoint (events detected) along each line")
     else:
+        axis.set_xscale("logit")
         axis.set_xlabel("setpoint")
         axis.set_ylabel("false alarms a module-day")
         axis.set_title("Alarm policies; no events were given")

@@ -136,7 +136,7 @@ def warnings(result: Backtest) -> list[str]:
         )
     if 0 < len(result.events) < 20:
         low = share_interval(result.judged.detected, len(result.events))[0]
-        found.append(f"{len(result.events)} events say little of how many are detected: {low:.0%} or more")
+        found.append(f"so few events ({len(result.events)}) say little of how many are detected: {low:.0%} or more")
     if result.short:
         found.append(
             f"{result.short} modules have fewer than {result.package.spec.max_readings} readings, a full window"
@@ -172,12 +172,12 @@ def _period_words(result: Backtest) -> str:
             "(--every 0 feeds them as they are)"
         )
     if trained is None:
-        return f"the model does not say at which period it was trained; readings each {period:g} s were fed as they are"
+        return f"the model does not say at which period it was trained: a reading each {period:g} s, fed as it is"
     if period > trained / 1000 * 1.5:
         span_s = result.package.spec.max_span_ms / 1000
         return (
-            f"a reading each {period:g} s is sparser than the model's {trained / 1000:g} s, and fed as it is: a window of "
-            f"{span_s:g} s holds {max(int(span_s / period), 1)} instead of {result.package.spec.max_readings}"
+            f"a reading each {period:g} s is sparser than the model's {trained / 1000:g} s, and fed as it is: a window "
+            f"of {span_s:g} s holds {max(int(span_s / period), 1)} instead of {result.package.spec.max_readings}"
         )
     return ""
 
@@ -239,7 +239,7 @@ def _summary(facts: dict[str, Any]) -> Table:
 
 
 def _minutes(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{seconds / 60:.1f} min"
+    return "-" if seconds is None else f"{seconds / 60:.1f} min"
 
 
 def _alarm_table(result: Backtest) -> Table:

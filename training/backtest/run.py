@@ -11,7 +11,7 @@ import numpy as np
 
 from producers.mapping import Mapping
 from training.backtest.envelope import Envelopes
-from training.backtest.events import Event, labelled_events, normal_operation, told_events
+from training.backtest.events import Event, by_module, labelled_events, normal_operation, told_events
 from training.backtest.judge import Alarm, Judged, apply, judge
 from training.backtest.read import Recorded, read_files
 from training.backtest.score import RecordingScorer, ScoredPiece
@@ -19,7 +19,7 @@ from training.backtest.sweep import Trace, policies, sweep, telling
 from training.backtest.thin import thinned
 from worker.alarms import AlarmPolicy
 from worker.explanation import explain_rows
-from worker.features import Float, Int
+from worker.features import Bool, Float, Int
 from worker.package import ModelPackage
 from worker.pipeline import Pipeline
 
@@ -59,7 +59,7 @@ class Backtest:
         scored: readings scored; `fed`: given to the stages after thinning.
         periods_s: the modules' sampling periods, s; every_ms: what each module was thinned to, 0: not at all.
         normal_days: module-days of normal operation; days: of all that was recorded.
-        outside: share of normal readings whose feature lies outside the model's training reference.
+        outside: share of the readings, without those of wrecks, whose feature lies outside the training reference.
         short: modules with fewer readings than a full window.
         reading_and_scoring_s: wall time from the first file opened to the last alarm raised; seconds: of everything.
     """
@@ -169,7 +169,8 @@ class _Run:
         self._last_ts: dict[int, int] = {}
         self._ms = np.zeros(2)
         self._count: Counter[int] = Counter()
-        self._normal = 0
+        self._of = by_module(events)
+        self._sound = 0
         self._low, self._high = _reference(package)
         self._outside = np.zeros(len(self._low), np.int64)
 
@@ -185,30 +186,30 @@ class _Run:
             raised, explain_rows(self._package, scored.features[rows]) if rows else [], strict=True
         ):
             alarm.contributions = why.contributions
-        normal = self._time(piece.key, piece.ts)
+        sound = self._time(piece.key, piece.ts)
         with np.errstate(invalid="ignore"):
-            features = scored.features[normal]
+            features = scored.features[sound]
             self._outside += ((features < self._low) | (features > self._high)).sum(axis=0)
-        self._normal += int(normal.sum())
+        self._sound += int(sound.sum())
         self._envelopes.add(piece)
-        # The rows of a piece are in no order of modules that the sweep could rely on across pieces.
         keep = telling(piece.key, piece.ts, piece.probability, self._tried)
         self._kept.append(Trace(piece.key[keep], piece.ts[keep], piece.probability[keep]))
 
-    def _time(self, key: Int, ts: Int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Count the time that these readings cover, and return which of them are normal operation."""
+    def _time(self, key: Int, ts: Int) -> Bool:
+        """Count the time that these readings cover, and return which of them are no wreck's."""
         span_ms = self._package.spec.max_span_ms
-        normal = np.ones(len(key), np.bool_)
+        sound = np.ones(len(key), np.bool_)
         for module in np.unique(key).tolist():
             at = np.flatnonzero(key == module)
-            times = ts[at]
-            normal[at] = normal_operation(module, times, self._events, self._horizon_ms)
+            times, events = ts[at], self._of.get(module, [])
+            sound[at] = normal_operation(times, events, 0)
+            normal = normal_operation(times, events, self._horizon_ms)
             # A gap longer than a window is no operation that anything was seen of.
             steps = np.minimum(np.diff(times, prepend=self._last_ts.get(module, times[0])), span_ms)
-            self._ms += steps.sum(), steps[normal[at]].sum()
+            self._ms += steps.sum(), steps[normal].sum()
             self._last_ts[module] = int(times[-1])
             self._count[module] += len(at)
-        return normal
+        return sound
 
     def result(self, periods: dict[int, float], every: dict[int, int], progress: Progress) -> Backtest:
         """Judge the alarms, and try the other policies."""
@@ -221,7 +222,7 @@ class _Run:
             swept.append(entry)
             progress("trying other alarm policies", len(swept), len(self._tried))
         full = self._package.spec.max_readings
-        outside = self._outside / max(self._normal, 1)
+        outside = self._outside / max(self._sound, 1)
         return Backtest(
             self._recorded,
             self._package,

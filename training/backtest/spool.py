@@ -30,6 +30,16 @@ class Piece(NamedTuple):
     label: Bool
     values: Float
 
+    def take(self, rows: Int | Bool | slice) -> "Piece":
+        """Some of the readings."""
+        return Piece(self.key[rows], self.ts[rows], self.label[rows], self.values[rows])
+
+    def followed_by(self, other: "Piece") -> "Piece":
+        """These readings, then others."""
+        both = ((self.key, other.key), (self.ts, other.ts))
+        key, ts = (np.concatenate(pair) for pair in both)
+        return Piece(key, ts, np.concatenate((self.label, other.label)), np.concatenate((self.values, other.values)))
+
 
 class Span(NamedTuple):
     """What a module's readings cover: how many, first and last time, ms."""

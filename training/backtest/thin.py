@@ -20,13 +20,13 @@ def thinned(pieces: Iterable[Piece], every_ms: Mapping[int, int], first_ts: Mapp
     """
     held: Piece | None = None
     for piece in pieces:
-        whole = piece if held is None else Piece(*(np.concatenate(pair) for pair in zip(held, piece, strict=True)))
+        whole = piece if held is None else held.followed_by(piece)
         starts = _starts(whole, every_ms, first_ts)
         last = int(np.flatnonzero(starts)[-1])
         # The last period may go on in the next piece.
-        held = Piece(*(column[last:] for column in whole))
+        held = whole.take(slice(last, None))
         if last:
-            yield _collapsed(Piece(*(column[:last] for column in whole)), starts[:last])
+            yield _collapsed(whole.take(slice(last)), starts[:last])
     if held is not None and len(held.key):
         yield _collapsed(held, _starts(held, every_ms, first_ts))
 

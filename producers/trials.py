@@ -74,11 +74,11 @@ def draw_causes(module: Int, mechanism: list[str], build: Build, rng: np.random.
         name: np.array([m == name for m in mechanism])
         for name in ("internal_short", "hard_short", "soft_short", "cooling_failure")
     }
-    ohm = _between(0.25, 1.3, rng, n)
+    ohm = _between(0.15, 1.3, rng, n)
     ohm = np.where(is_a["hard_short"], _between(0.02, 0.15, rng, n), ohm)
     ohm = np.where(is_a["soft_short"], _between(3.0, 15.0, rng, n), ohm)
     short = is_a["hard_short"] | is_a["soft_short"] | is_a["internal_short"]
-    tau = np.where(is_a["hard_short"], 1.0, _between(300, 5400, rng, n))
+    tau = np.where(is_a["hard_short"], 1.0, _between(60, 5400, rng, n))
     cells = build.series * build.parallel
     # Sealed cells without a weak spot open in runaway; the others give off gas well before (about half, as tests vary).
     burst = np.where(rng.random(n) < 0.5, _between(2.2e5, 5e5, rng, n), _between(3e6, 8e6, rng, n))

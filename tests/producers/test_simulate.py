@@ -34,13 +34,13 @@ def read(value: bytes) -> dict[str, Any]:
 
 
 def messages(bad_rate: float, steps: int = 5, modules: int = 64) -> list[tuple[str | None, bytes | None, str]]:
-    fleet = Fleet(modules, 5, faults=2, start_ms=START_MS)
+    fleet = Fleet(modules, 5, start_ms=START_MS)
     made = Messages(fleet, encoder(load_pipeline("battery_hazard"), None), bad_rate, 300_000)
     return [message for step in fleet.steps(steps) for message in made.of(step, NOW_MS)]
 
 
 def test_values_are_the_fleets_readings_to_the_bit() -> None:
-    fleet = Fleet(64, 5, faults=2, start_ms=START_MS)
+    fleet = Fleet(64, 5, start_ms=START_MS)
     step = next(fleet.steps(1))
     for i, (key, value, kind) in enumerate(messages(0, steps=1)):
         assert value is not None
@@ -53,7 +53,7 @@ def test_values_are_the_fleets_readings_to_the_bit() -> None:
 
 
 def test_a_module_whose_sensors_all_died_is_silent() -> None:
-    fleet = Fleet(8, 5, faults=8, start_ms=START_MS, span_ms=600_000)
+    fleet = Fleet(8, 5, faults=8, start_ms=START_MS, span_ms=600_000, mechanisms=("hard_short",))
     made = Messages(fleet, encoder(load_pipeline("battery_hazard"), None), 0, 300_000)
     last = list(fleet.steps(240))[-1]
     silent = np.isnan(last.values).all(axis=1)

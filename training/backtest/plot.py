@@ -93,18 +93,14 @@ def _policies(result: Backtest, path: Path) -> None:
             x = [p.setpoint for p, _ in chosen]
             y = [j.false_alarms / days for _, j in chosen]
         axis.plot(x, y, "o-", ms=4, lw=1, color=colour, label=f"on-delay {delay / 1000:g} s")
-        if result.events and delay == delays[0]:
-            for place, (policy, judged) in zip(zip(x, y, strict=True), chosen, strict=True):
-                share = f"{policy.setpoint:g} ({judged.detected}/{len(result.events)})"
-                axis.annotate(share, place, xytext=(5, 3), textcoords="offset points", fontsize=7)
     own = next(j for p, j in result.swept if p == result.policy)
     own_y = (own.lead_percentile_s(50) or 0.0) / 60 if result.events else own.false_alarms / days
     own_x = own.false_alarms / days if result.events else result.policy.setpoint
-    axis.plot([own_x], [own_y], "s", ms=11, mfc="none", color="tab:red", label="policy in force")
+    axis.plot([own_x], [own_y], "s", ms=11, mfc="none", color="tab:red", label=_in_force(result))
     if result.events:
         axis.set_xlabel("false alarms a module-day")
         axis.set_ylabel("median lead, minutes (missed and late: 0)")
-        axis.set_title("Alarm policies: setpoint (events detected) along each line")
+        axis.set_title("Alarm policies: along each line the setpoint rises")
     else:
         axis.set_xscale("logit")
         axis.set_xlabel("setpoint")
@@ -114,3 +110,8 @@ def _policies(result: Backtest, path: Path) -> None:
     axis.legend(fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _in_force(result: Backtest) -> str:
+    policy = result.policy
+    return f"in force: setpoint {policy.setpoint:g}, on-delay {policy.on_delay_ms / 1000:g} s"

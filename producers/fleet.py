@@ -261,7 +261,7 @@ class Fleet:
         traits = self._traits
         values = np.empty((*done.c_rate.shape, len(SENSORS)))
         values[..., AVG] = done.temp_c + traits.offset_c
-        values[..., MAX] = values[..., AVG] + traits.spread_c + 0.15 * np.abs(done.temp_c - done.air_c)
+        values[..., MAX] = values[..., AVG] + traits.spread_c + 0.08 * np.abs(done.temp_c - done.air_c)
         values[..., VOLTAGE] = done.cell_v * self._build.series
         values[..., CURRENT] = done.c_rate * self._capacity_ah
         values[..., SOC] = done.soc_percent + traits.soc_bias

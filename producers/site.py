@@ -79,7 +79,7 @@ class Site:
         kind = rng.choice(4, racks, p=[0, 0, 0.1, 0.9] if bench else [0.55, 0.3, 0.15, 0])
         self._roams = (kind == _CYCLING) | (kind == _BENCH)
         self._idle = kind == _STANDBY
-        hard = rng.lognormal(np.log(0.7), 0.5, racks).clip(0.3, 1.9)
+        hard = rng.lognormal(np.log(0.9), 0.5, racks).clip(0.3, 1.9)
         self._rate = np.where(kind == _CYCLING, hard, rng.uniform(0.15, 0.6, racks))
         self._rate = np.where(kind == _BENCH, rng.uniform(0.5, 3.0, racks), self._rate)
         self._low = rng.uniform(0.5, 5, racks) if bench else rng.uniform(5, 20, racks)

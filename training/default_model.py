@@ -20,10 +20,11 @@ def demo_model(say: Callable[[str], None]) -> tuple[str, ModelPackage]:
     try:
         return uri, resolve(ALIAS, cache_directory=cache, tracking_uri=uri)
     except UserError:
-        from training.register import train_and_register  # noqa: PLC0415 - heavy, and seldom needed
+        from training.presets import SMALL  # noqa: PLC0415 - heavy, and seldom needed
+        from training.register import train_and_register  # noqa: PLC0415 - the same
 
-        say("training a small model (once; about 20 s) …")
-        train_and_register(small=True, seed=0, tracking_uri=uri)
+        say("training a small model (once; less than a minute) …")
+        train_and_register(preset=SMALL, seed=0, tracking_uri=uri)
     return uri, resolve(ALIAS, cache_directory=cache, tracking_uri=uri)
 
 

@@ -41,7 +41,7 @@ def contenders(preset: Preset, seed: int) -> dict[str, Callable[[Rows], Score]]:
 
 def _some(rows: Rows, seed: int) -> Rows:
     chosen = np.random.default_rng([seed, 32]).permutation(len(rows.target))[:_LINEAR_ROWS]
-    return Rows(rows.features[chosen], rows.target[chosen])
+    return rows.at(chosen)
 
 
 def compare(data: Path | None, preset: Preset, seed: int, progress: Progress) -> Iterator[tuple[str, dict[str, Any]]]:

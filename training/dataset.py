@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from producers.truth import Fault, Nuisance
 from training.battery import FEATURES
-from training.labels import LEFT_OUT, NORMAL, Label
+from training.labels import HAZARD, LEFT_OUT, NORMAL, Label, first_sign
+from training.models import Rows
 from training.series import About, Series, Site, series_of
 from worker.errors import UserError
-from worker.features import Float
 
 Progress = Callable[[str, int, int], None]
 _ABOUT = b"series"
@@ -124,16 +124,25 @@ def _about(line: str) -> About:
     return replace(About(**fields), fault=fault, nuisances=tuple(Nuisance(**n) for n in fields["nuisances"]))
 
 
-def read_rows(paths: Sequence[Path]) -> tuple[Float, NDArray[np.float32], NDArray[np.bool_]]:
-    """All rows to train on.
+_FAST_MS, _FIRST_MS, _FIRST_COUNT = 300_000, 120_000, 5.0
 
-    Returns:
-        Features [n, f] as float32, target [n] (0 or 1), and which rows are of test benches [n].
-    """
-    features, target, bench = [], [], []
+
+def _weights(one: Series) -> NDArray[np.float32]:
+    """What rows count: where physics gives no warning, the first minutes are what matters, and they are few."""
+    weight = np.ones(len(one.ts), np.float32)
+    if (fault := one.about.fault) is not None:
+        sign = first_sign(fault, gas=one.about.gas)
+        if fault.no_return_ts - sign < _FAST_MS:
+            weight[(one.ts >= sign) & (one.ts < sign + _FIRST_MS) & (one.label == HAZARD)] = _FIRST_COUNT
+    return weight
+
+
+def read_rows(paths: Sequence[Path]) -> Rows:
+    """All rows to train on, as float32."""
+    features, target, weight = [], [], []
     for path in sorted(paths):
         for one in read_series(path):
             features.append(one.features)
             target.append(one.label.astype(np.float32))
-            bench.append(np.full(len(one.ts), one.about.bench))
-    return np.concatenate(features), np.concatenate(target), np.concatenate(bench)
+            weight.append(_weights(one))
+    return Rows(np.concatenate(features), np.concatenate(target), np.concatenate(weight))

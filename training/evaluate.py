@@ -15,6 +15,7 @@ import numpy as np
 from training.battery import BENCH_SITES, SITES
 from training.dataset import Progress
 from training.operators import NUISANCES_PER_MODULE_DAY, Scored, Verdict, judge
+from training.presets import event_modules
 from training.series import Site, series_of
 from training.thresholds import Thresholds
 from worker.alarms import AlarmPolicy
@@ -25,7 +26,7 @@ _FIRST_SEED = 50_000_000
 """Far from every seed of the datasets (`training.presets.sites`)."""
 _SEEDS = 1_000_000
 _MODULES, _DAYS = 16, 5
-_EVENT_MODULES, _FAULTS, _EVENT_HOURS = 56, 36, 6.0
+_FAULTS, _HEALTHY, _EVENT_HOURS = 36, 20, 6.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def evaluation_sites(*, events: int, bench_events: int, module_days: int, bench_
     for bench, wanted, days in ((False, events, module_days), (True, bench_events, bench_days)):
         for left in range(wanted, 0, -_FAULTS):
             faults = min(left, _FAULTS)
-            add(bench=bench, faults=faults, modules=faults + _EVENT_MODULES - _FAULTS, hours=_EVENT_HOURS)
+            modules = event_modules(faults, _HEALTHY, bench=bench)
+            add(bench=bench, faults=faults, modules=modules, healthy=_HEALTHY, hours=_EVENT_HOURS)
         ways = BENCH_SITES if bench else SITES
         equipped = np.random.default_rng([first, bench]).choice(list(ways), days, p=[s for s, _ in ways.values()])
         for number, left in enumerate(range(days, 0, -_MODULES * _DAYS)):

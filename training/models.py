@@ -30,10 +30,15 @@ Row32 = NDArray[np.float32]
 
 
 class Rows(NamedTuple):
-    """What is fitted to: features [n, f], target [n] (0 or 1)."""
+    """What is fitted to: features [n, f], target [n] (0 or 1), weight [n]."""
 
     features: Float
     target: Row32
+    weight: Row32
+
+    def at(self, places: Any) -> "Rows":
+        """Some rows."""
+        return Rows(*(column[places] for column in self))
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ def balanced(rows: Rows, how: Balance, seed: int) -> Rows:
         return rows
     rng = np.random.default_rng([seed, 30])
     keep = (rows.target > 0) | (rng.random(len(rows.target)) < 1 / imbalance(rows.target))
-    return Rows(rows.features[keep], rows.target[keep])
+    return rows.at(keep)
 
 
 def fit_boosting(
@@ -130,7 +135,9 @@ def fit_boosting(
     """
     rows = balanced(rows, boosting.balance, seed)
     scaler = StandardScaler().fit(rows.features.astype(np.float64))
-    data = xgboost.QuantileDMatrix(scaler.transform(rows.features), rows.target, missing=np.nan, nthread=THREADS)
+    data = xgboost.QuantileDMatrix(
+        scaler.transform(rows.features), rows.target, weight=rows.weight, missing=np.nan, nthread=THREADS
+    )
     evals = []
     if watched is not None:
         matrix = xgboost.QuantileDMatrix(
@@ -161,7 +168,7 @@ def fit_logistic(rows: Rows, seed: int) -> Score:
         StandardScaler(),
         LogisticRegression(class_weight={0: 1.0, 1: imbalance(rows.target)}, max_iter=300, random_state=seed),
     )
-    return _sklearn(model.fit(rows.features, rows.target))
+    return _sklearn(model.fit(rows.features, rows.target, logisticregression__sample_weight=rows.weight))
 
 
 def fit_forest(rows: Rows, seed: int, *, trees: int = 100) -> Score:
@@ -174,7 +181,7 @@ def fit_forest(rows: Rows, seed: int, *, trees: int = 100) -> Score:
         n_jobs=THREADS,
         random_state=seed,
     )
-    return _sklearn(model.fit(rows.features, rows.target))
+    return _sklearn(model.fit(rows.features, rows.target, sample_weight=rows.weight))
 
 
 def _sklearn(model: Any) -> Score:

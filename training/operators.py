@@ -103,7 +103,8 @@ def judge(policy: AlarmPolicy, scored: Scored) -> Verdict:
     """Judge the alarms on a series by the truth.
 
     An alarm whose onset lies in normal operation is false. One between a fault's onset and its point of no return is a
-    warning. Those beside a fire, in its heat and smoke, count neither way.
+    warning; so is one that stands already, in the smoke of another fire in the rack, but it counts from the onset only.
+    Others beside a fire, in its heat and smoke, count neither way.
     """
     alarms = raised(policy, scored)
     fault = scored.about.fault
@@ -111,9 +112,14 @@ def judge(policy: AlarmPolicy, scored: Scored) -> Verdict:
     # A fire that spreads may come after the recording's end.
     if fault is not None and len(scored.ts) and scored.ts[-1] >= fault.no_return_ts - _MINUTE_MS:
         sign = first_sign(fault, gas=scored.about.gas)
-        mine = [a for a in alarms if a.onset_ts >= fault.onset_ts]
+        mine = [
+            a
+            for a in alarms
+            if a.onset_ts >= fault.onset_ts
+            or ((a.cleared_ts is None or a.cleared_ts > sign) and _label_at(scored, a.onset_ts) != NORMAL)
+        ]
         telling_reading = scored.ts[min(int(np.searchsorted(scored.ts, sign)), len(scored.ts) - 1)]
-        at = mine[0].ts if mine else None
+        at = max(mine[0].ts, fault.onset_ts) if mine else None
         event = EventOutcome(
             scored.about,
             (fault.no_return_ts - sign) / 1000,
@@ -122,12 +128,15 @@ def judge(policy: AlarmPolicy, scored: Scored) -> Verdict:
         )
     false, in_alarm_ms = [], 0
     for alarm in alarms:
-        begin = int(np.searchsorted(scored.ts, alarm.onset_ts))
-        if scored.label[begin] != NORMAL:
+        if _label_at(scored, alarm.onset_ts) != NORMAL:
             continue
         false.append(FalseAlarm(scored.about, alarm.ts, blamed(scored.about, alarm.onset_ts)))
         in_alarm_ms += (int(scored.ts[-1]) if alarm.cleared_ts is None else alarm.cleared_ts) - alarm.ts
     return Verdict(scored.about, event, tuple(false), normal_days(scored.about, scored.label), in_alarm_ms / _DAY_MS)
+
+
+def _label_at(scored: Scored, ts: int) -> int:
+    return int(scored.label[int(np.searchsorted(scored.ts, ts))])
 
 
 def raised(policy: AlarmPolicy, scored: Scored) -> list[Alarm]:

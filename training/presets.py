@@ -8,13 +8,14 @@ import numpy as np
 from producers.truth import MECHANISMS
 from training.battery import HELD_OUT
 from training.models import Boosting
-from training.operators import FALSE_ALARM_BUDGET
+from training.operators import FALSE_ALARM_BUDGET, NUISANCES_PER_MODULE_DAY
 from training.series import Site
 
 Split = Literal["training", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("training", "validation", "test")
 NUISANCES = 1.0
-"""A module-day in datasets: twenty times `operators.NUISANCES_PER_MODULE_DAY`, so that few days hold many."""
+"""A module-day, where nothing fails: twenty times `operators.NUISANCES_PER_MODULE_DAY`, so that few days hold many."""
+MODULES_A_FAULT = 12
 KNOWN_MECHANISMS = tuple(m for m in MECHANISMS if m != HELD_OUT)
 _PERIODS_MS = (10_000,) * 7 + (20_000, 30_000, 60_000)
 _SITES_A_SPLIT = 10_000
@@ -36,7 +37,8 @@ class Preset:
 
     Attributes:
         training, validation, test: sites of each.
-        modules, faults, hours: of a site with faults, beside which some modules stay healthy.
+        faults, healthy, hours: of a site with faults, and how many modules without are used. A site of racks has
+            `MODULES_A_FAULT` times as many modules as faults, or each would burn in the smoke of another.
         normal_modules, normal_hours: of a site without.
         thin: of the normal readings in training, each so-many-th is used; neighbours are nearly alike.
         boosting: the model.
@@ -46,8 +48,8 @@ class Preset:
     training: Counts
     validation: Counts
     test: Counts
-    modules: int
     faults: int
+    healthy: int
     hours: float
     normal_modules: int
     normal_hours: float
@@ -60,8 +62,8 @@ DEFAULT = Preset(
     training=Counts(events=8, normal=30, bench_events=4, bench_normal=8),
     validation=Counts(events=3, normal=32, bench_events=2, bench_normal=6),
     test=Counts(events=2, normal=8, bench_events=1, bench_normal=3),
-    modules=56,
     faults=36,
+    healthy=20,
     hours=6,
     normal_modules=16,
     normal_hours=24,
@@ -72,8 +74,8 @@ SMALL = Preset(
     training=Counts(events=2, normal=5, bench_events=1, bench_normal=1),
     validation=Counts(events=1, normal=4, bench_events=0, bench_normal=1),
     test=Counts(events=1, normal=1, bench_events=0, bench_normal=0),
-    modules=24,
     faults=14,
+    healthy=10,
     hours=4,
     normal_modules=16,
     normal_hours=12,
@@ -81,6 +83,11 @@ SMALL = Preset(
     boosting=Boosting(rounds=80, max_depth=5, learning_rate=0.2),
     false_alarm_budget=1 / 50,
 )
+
+
+def event_modules(faults: int, healthy: int, *, bench: bool) -> int:
+    """Modules of a site with so many faults."""
+    return faults + healthy if bench else max(MODULES_A_FAULT * faults, faults + healthy)
 
 
 def sites(preset: Preset, split: Split, seed: int) -> list[Site]:
@@ -100,14 +107,16 @@ def sites(preset: Preset, split: Split, seed: int) -> list[Site]:
             made.append(
                 Site(
                     seed=first + len(made),
-                    modules=preset.modules if faulty else preset.normal_modules,
+                    modules=event_modules(preset.faults, preset.healthy, bench=bench)
+                    if faulty
+                    else preset.normal_modules,
                     faults=preset.faults if faulty else 0,
                     hours=preset.hours if faulty else preset.normal_hours,
-                    nuisances=NUISANCES,
+                    nuisances=NUISANCES_PER_MODULE_DAY if faulty else NUISANCES,
                     mechanisms=mechanisms,
                     period_ms=int(rng.choice(_PERIODS_MS)) if varied else _PERIODS_MS[0],
                     bench=bench,
-                    healthy=preset.modules // 3 if faulty else preset.normal_modules,
+                    healthy=preset.healthy if faulty else preset.normal_modules,
                     varied=varied,
                 )
             )

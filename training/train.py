@@ -65,9 +65,8 @@ def prepare(directory: Path | None, preset: Preset, seed: int, progress: Progres
         thin = preset.thin if split == "training" else None
         write_sites(directory / split, wanted, thin=thin, stage=f"simulating {split} sites", progress=progress)
         files[split] = [site_file(directory / split, site) for site in wanted]
-    features, target, _ = read_rows(files["training"])
     return Data(
-        Rows(features, target),
+        read_rows(files["training"]),
         [one for path in files["validation"] for one in read_series(path)],
         [one for path in files["test"] for one in read_series(path)],
     )
@@ -186,7 +185,7 @@ def watched_rows(validation: Sequence[Series], seed: int) -> Rows:
     features = np.concatenate([one.features[one.label >= NORMAL] for one in validation])
     target = np.concatenate([one.label[one.label >= NORMAL] for one in validation]).astype(np.float32)
     some = np.random.default_rng([seed, 31]).permutation(len(target))[:_CURVE_ROWS]
-    return Rows(features[some], target[some])
+    return Rows(features, target, np.ones_like(target)).at(some)
 
 
 def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,7 +9,7 @@ import optuna
 import xgboost
 
 from training.dataset import Progress
-from training.models import Balance, Boosting, Rows, fit_boosting, scorer
+from training.models import Balance, Boosting, fit_boosting, scorer
 from training.operators import judge
 from training.policy import choose_policy
 from training.presets import Preset
@@ -47,7 +47,7 @@ def tune(
     """
     known = prepare(data, preset, seed, progress)
     some = np.random.default_rng([seed, 33]).permutation(len(known.training.target))[:_ROWS]
-    rows = Rows(known.training.features[some], known.training.target[some])
+    rows = known.training.at(some)
     watched = watched_rows(known.validation, seed)
     storage.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from producers.truth import Fault, Nuisance
 from training.backtest.sweep import Trace, alarms_under
-from training.labels import labels
+from training.labels import LEFT_OUT, labels
 from training.operators import Scored, Verdict, decisive, judge, raised, summary
 from training.policy import policy_at
 from training.series import About
@@ -73,6 +73,15 @@ def test_an_alarm_before_the_fault_began_is_false_and_warns_of_nothing() -> None
     assert early.event.lead_s is None
     assert [alarm.kind for alarm in early.false_alarms] == ["none"]
     assert early.alarm_days == pytest.approx((5 * 60 + 120 - 30) / 86_400)
+
+
+def test_an_alarm_in_the_smoke_of_another_fire_counts_from_the_onset() -> None:
+    smoke = scored((10, 60))
+    smoke.label[FAULT.onset_ts > TS] = LEFT_OUT
+    found = judge(POLICY, smoke)
+    assert found.event is not None
+    assert found.event.lead_s == (50 - 20) * 60
+    assert not found.false_alarms
 
 
 def test_a_false_alarm_is_put_down_to_the_nuisance_behind_it() -> None:

@@ -48,7 +48,7 @@ a module-day.
 ## On the test sites of this training
 
 `hazardstream evaluate` measures on many more. In time: alarmed five minutes or more before the point of no return, of
-events that show themselves that early. Prompt: at the first reading that could tell, of all others.
+events that show themselves that early. Prompt: by the second reading that could tell, of all others.
 
 | what | on | events warned of | in time | prompt | lead of these, median / p10 | false alarms |
 |---|---|---|---|---|---|---|

@@ -224,7 +224,6 @@ def evaluate(
         from training.findings import findings
 
     from training.default_model import model_or_default
-    from worker.alarms import AlarmPolicy
     from worker.pipeline import load_pipeline
     from worker.settings import load_settings
 
@@ -237,8 +236,7 @@ def evaluate(
     )
     with _watched(quiet=as_json) as show:
         judged = sorted(judge(package, sites, processes=processes, progress=show), key=lambda one: one.site.seed)
-    limits = AlarmPolicy.model_validate(package.metrics["thresholds"]["policy"])
-    found = findings(judged, package.policy, limits)
+    found = findings(judged)
     report.write_text(page(f"Evaluation of {which}", found, judged))
     found |= {"model": which, "report": str(report), "seconds": round(time.monotonic() - started, 1)}
     if as_json:

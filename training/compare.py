@@ -15,7 +15,7 @@ from training.operators import Scored
 from training.policy import choose_policy
 from training.presets import Preset
 from training.thresholds import tuned_thresholds
-from training.train import NUISANCE_WEIGHT, Data, measured, prepare, score_all
+from training.train import Data, measured, prepare, score_all
 
 _LINEAR_ROWS = 300_000
 
@@ -49,7 +49,7 @@ def compare(data: Path | None, preset: Preset, seed: int, progress: Progress) ->
     known = prepare(data, preset, seed, progress)
     fits = contenders(preset, seed)
     progress("comparing models", 0, len(fits) + 1)
-    baseline = tuned_thresholds(known.validation, NUISANCE_WEIGHT, budget=preset.false_alarm_budget)
+    baseline = tuned_thresholds(known.validation, budget=preset.false_alarm_budget)
     yield "thresholds", measured(baseline.policy, score_all(baseline.score, known.test))
     for done, (name, fit) in enumerate(fits.items(), 1):
         progress("comparing models", done, len(fits) + 1)
@@ -61,7 +61,7 @@ def _judged(score: Score, known: Data, preset: Preset) -> dict[str, Any]:
     raw = score_all(score, known.validation)
     line = platt(raw)
     validation = [_again(one, line) for one in raw]
-    policy = choose_policy(validation, NUISANCE_WEIGHT, budget=preset.false_alarm_budget)
+    policy = choose_policy(validation, budget=preset.false_alarm_budget)
     test = [_again(one, line) for one in score_all(score, known.test)]
     probability, target = labelled(test)
     return {

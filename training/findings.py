@@ -7,7 +7,6 @@ from typing import Any
 from training.battery import HELD_OUT
 from training.evaluate import Judged
 from training.operators import FALSE_ALARM_BUDGET, EventOutcome, Verdict, events_summary, summary
-from worker.alarms import AlarmPolicy
 
 FULL, NO_GAS = "complete", "no gas"
 _BARS = {FULL: 0.99, NO_GAS: 0.95}
@@ -15,7 +14,7 @@ _PROMPT_BAR = 0.95
 _KINDS = {"modules": False, "bench": True}
 
 
-def findings(judged: Sequence[Judged], policy: AlarmPolicy, limits: AlarmPolicy) -> dict[str, Any]:
+def findings(judged: Sequence[Judged]) -> dict[str, Any]:
     """All figures, model and threshold baseline side by side; JSON throughout."""
     model = [v for one in judged for v in one.model]
     baseline = [v for one in judged for v in one.baseline]
@@ -23,8 +22,8 @@ def findings(judged: Sequence[Judged], policy: AlarmPolicy, limits: AlarmPolicy)
 
     def both(chosen: Callable[[Verdict], bool]) -> dict[str, Any]:
         return {
-            "model": summary(filter(chosen, model), policy),
-            "thresholds": summary(filter(chosen, baseline), limits),
+            "model": summary(filter(chosen, model)),
+            "thresholds": summary(filter(chosen, baseline)),
         }
 
     def chosen_by(bench: bool, sensors: str | None = None, faults: bool | None = None) -> Callable[[Verdict], bool]:
@@ -51,8 +50,8 @@ def findings(judged: Sequence[Judged], policy: AlarmPolicy, limits: AlarmPolicy)
     mechanisms = sorted({v.event.mechanism for v in model if v.event})
     for (bench, sensors), mechanism in product(sorted(ways), mechanisms):
         matching = {
-            name: events_summary(_events(verdicts, bench, sensors, mechanism), using)
-            for name, verdicts, using in (("model", model, policy), ("thresholds", baseline, limits))
+            name: events_summary(_events(verdicts, bench, sensors, mechanism))
+            for name, verdicts in (("model", model), ("thresholds", baseline))
         }
         if matching["model"]["events"]:
             found["by_mechanism"][f"{_name(bench)} | {sensors} | {mechanism}"] = matching
@@ -84,7 +83,7 @@ def bars(found: dict[str, Any]) -> list[dict[str, Any]]:
         if mine["slow_events"]:
             made.append(_bar(f"{name}: alarmed 5 minutes ahead", mine, "slow_in_time", "slow_events", _BARS[sensors]))
         if mine["fast_events"]:
-            made.append(_bar(f"{name}: first possible reading", mine, "fast_prompt", "fast_events", _PROMPT_BAR))
+            made.append(_bar(f"{name}: first possible reading", mine, "fast_first", "fast_events", _PROMPT_BAR))
     quiet = found["normal"]["modules"]["model"]
     made.append(
         {

@@ -38,7 +38,6 @@ def _shifted(probability: float, log_odds: float) -> float:
 
 def choose_policy(
     scored: Sequence[Scored],
-    nuisance_weight: float,
     *,
     budget: float = FALSE_ALARM_BUDGET,
     on_delays_ms: Sequence[int] = ON_DELAYS_MS,
@@ -51,12 +50,11 @@ def choose_policy(
 
     Args:
         scored: validation series.
-        nuisance_weight: see `training.operators.summary`.
         budget: false alarms a module-day.
         on_delays_ms: to choose from, the best last where all else is equal.
     """
     found = []
-    rate = rate_of(scored, nuisance_weight)
+    rate = rate_of(scored)
     for on_delay_ms in on_delays_ms:
         tried = [policy_at(_shifted(0.5, float(log_odds)), on_delay_ms) for log_odds in _LOG_ODDS]
 
@@ -67,12 +65,12 @@ def choose_policy(
         policy = tried[first]
         events = [e for one in scored if one.about.fault is not None and (e := judge(policy, one).event) is not None]
         lead = [max(e.lead_s or 0.0, 0.0) for e in events]
-        met = sum(e.met(on_delay_ms) for e in events)
+        met = sum(e.met for e in events)
         found.append((met, float(np.median(lead)) if lead else 0.0, on_delay_ms, policy))
     return max(found, key=lambda one: one[:3])[-1]
 
 
-def rate_of(scored: Sequence[Scored], nuisance_weight: float) -> Callable[[AlarmPolicy], float]:
+def rate_of(scored: Sequence[Scored]) -> Callable[[AlarmPolicy], float]:
     """What gives the false alarms a module-day of any policy on these series.
 
     Only series whose normal operation reaches the setpoint are looked at: the others can have none.
@@ -83,7 +81,7 @@ def rate_of(scored: Sequence[Scored], nuisance_weight: float) -> Callable[[Alarm
     def rate(policy: AlarmPolicy) -> float:
         reaching = (one for one, highest in zip(scored, peak, strict=True) if highest >= policy.setpoint)
         alarms = (alarm for one in reaching for alarm in judge(policy, one).false_alarms)
-        count = sum(1.0 if alarm.kind == "none" else nuisance_weight for alarm in alarms)
+        count = sum(alarm.weight for alarm in alarms)
         return count / days if days else 0.0
 
     return rate

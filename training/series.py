@@ -65,6 +65,7 @@ class About:
         period_ms: between readings.
         fault: how it fails, if it does.
         nuisances: what happens to it that is no hazard.
+        nuisance_rate: how often such things were simulated, a module-day.
     """
 
     site: int
@@ -74,6 +75,7 @@ class About:
     period_ms: int
     fault: Fault | None
     nuisances: tuple[Nuisance, ...]
+    nuisance_rate: float
 
     @property
     def gas(self) -> bool:
@@ -105,7 +107,16 @@ def series_of(site: Site) -> Iterator[Series]:
     for place, module in enumerate(chosen):
         nuisances = tuple(n for n in fleet.nuisances if n.module == module)
         for sensors in _equipped(site, rng, faulty=module in fault_of):
-            about = About(site.seed, module, sensors, site.bench, site.period_ms, fault_of.get(module), nuisances)
+            about = About(
+                site.seed,
+                module,
+                sensors,
+                site.bench,
+                site.period_ms,
+                fault_of.get(module),
+                nuisances,
+                site.nuisances,
+            )
             beside = () if site.bench else _beside(module, fleet.faults)
             yield _series(about, ts[:, place], values[:, place], beside, rng if site.varied else None)
 

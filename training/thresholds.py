@@ -63,9 +63,7 @@ def measured(features: Float, channel: str) -> Float:
     return column(channel)
 
 
-def tuned_thresholds(
-    validation: Sequence[Series], nuisance_weight: float, *, budget: float = FALSE_ALARM_BUDGET
-) -> Thresholds:
+def tuned_thresholds(validation: Sequence[Series], *, budget: float = FALSE_ALARM_BUDGET) -> Thresholds:
     """The lowest limits that each keep to an equal share of the budget, then all of them moved together.
 
     The last step is the one by which the models' setpoint and on-delay are chosen, on the same events and for the same
@@ -75,7 +73,7 @@ def tuned_thresholds(
     limits = {}
     for channel in CHANNELS:
         highest = float(_GRIDS[channel][-1])
-        rate = rate_of([_scored(one, channel, highest) for one in validation], nuisance_weight)
+        rate = rate_of([_scored(one, channel, highest) for one in validation])
         for limit in _GRIDS[channel][::-1].tolist():
             # Where the score is 0.5 at the highest limit, this is what it is at another.
             if rate(policy_at(limit / (limit + highest), _ON_DELAY_MS)) > share:
@@ -83,7 +81,7 @@ def tuned_thresholds(
             limits[channel] = round(float(limit), 3)
     alone = Thresholds(limits, policy_at(0.5, _ON_DELAY_MS))
     scored = [Scored(one.about, one.ts, one.label, alone.score(one.features)) for one in validation]
-    return Thresholds(limits, choose_policy(scored, nuisance_weight, budget=budget))
+    return Thresholds(limits, choose_policy(scored, budget=budget))
 
 
 def _scored(one: Series, channel: str, limit: float) -> Scored:

@@ -16,9 +16,9 @@ from training.card import model_card
 from training.dataset import Progress, claim, read_rows, read_series, site_file, write_sites
 from training.labels import NORMAL
 from training.models import Rows, Score, fit_boosting, scorer
-from training.operators import NUISANCES_PER_MODULE_DAY, Scored, judge, summary
+from training.operators import Scored, judge, summary
 from training.policy import choose_policy
-from training.presets import DEFAULT, NUISANCES, SPLITS, Preset, Split, sites
+from training.presets import DEFAULT, SPLITS, Preset, Split, sites
 from training.record import Record
 from training.series import Series
 from training.thresholds import tuned_thresholds
@@ -26,8 +26,6 @@ from training.write_package import TrainedModel, write_package
 from worker.alarms import AlarmPolicy
 from worker.errors import UserError
 
-NUISANCE_WEIGHT = NUISANCES_PER_MODULE_DAY / NUISANCES
-"""What a false alarm that a nuisance caused counts in datasets, where nuisances are so much more frequent."""
 _CURVE_ROWS = 50_000
 
 
@@ -116,8 +114,8 @@ def train(
     booster = calibrated(booster, slope, intercept)
     validation = [replace(one, probability=recalibrated(one.probability, slope, intercept)) for one in raw]
     progress("choosing the alarm policy", 0, 1)
-    policy = choose_policy(validation, NUISANCE_WEIGHT, budget=preset.false_alarm_budget)
-    baseline = tuned_thresholds(known.validation, NUISANCE_WEIGHT, budget=preset.false_alarm_budget)
+    policy = choose_policy(validation, budget=preset.false_alarm_budget)
+    baseline = tuned_thresholds(known.validation, budget=preset.false_alarm_budget)
     progress("choosing the alarm policy", 1, 1)
     test = score_all(scorer(scaler, booster), known.test)
     metrics = {
@@ -159,9 +157,7 @@ def train(
 def measured(policy: AlarmPolicy, scored: Sequence[Scored]) -> dict[str, Any]:
     """What a policy makes of series of a dataset, modules and single cells apart."""
     return {
-        kind: summary(
-            [judge(policy, one) for one in scored if one.about.bench == bench], policy, nuisance_weight=NUISANCE_WEIGHT
-        )
+        kind: summary(judge(policy, one) for one in scored if one.about.bench == bench)
         for kind, bench in (("modules", False), ("bench", True))
     }
 

@@ -13,7 +13,7 @@ from training.models import Balance, Boosting, fit_boosting, scorer
 from training.operators import judge
 from training.policy import choose_policy
 from training.presets import Preset
-from training.train import NUISANCE_WEIGHT, prepare, score_all, watched_rows
+from training.train import prepare, score_all, watched_rows
 
 _ROWS = 400_000
 _REPORT_EVERY = 10
@@ -69,9 +69,9 @@ def tune(
         if follow.pruned:
             raise optuna.TrialPruned
         scored = score_all(scorer(*fitted), known.validation)
-        policy = choose_policy(scored, NUISANCE_WEIGHT, budget=preset.false_alarm_budget, on_delays_ms=(_ON_DELAY_MS,))
+        policy = choose_policy(scored, budget=preset.false_alarm_budget, on_delays_ms=(_ON_DELAY_MS,))
         events = [e for one in scored if (e := judge(policy, one).event) is not None]
-        met = sum(e.met(policy.on_delay_ms) for e in events) / len(events)
+        met = sum(e.met for e in events) / len(events)
         trial.set_user_attr("met", met)
         return met + _PRECISION_COUNTS * follow.last
 

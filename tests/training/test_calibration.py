@@ -8,7 +8,7 @@ from training.calibration import calibrated, log_odds, platt, recalibrated
 from training.operators import Scored
 from training.series import About
 
-ABOUT = About(1, 0, "complete", bench=False, period_ms=10_000, fault=None, nuisances=())
+ABOUT = About(1, 0, "complete", bench=False, period_ms=10_000, fault=None, nuisances=(), nuisance_rate=0.05)
 
 
 @pytest.fixture(scope="module")

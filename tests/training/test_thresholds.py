@@ -14,7 +14,7 @@ from training.thresholds import Thresholds, measured, tuned_thresholds
 
 MINUTE = 60_000
 TS = np.arange(360) * 10_000
-HEALTHY = About(1, 1, "complete", bench=False, period_ms=10_000, fault=None, nuisances=())
+HEALTHY = About(1, 1, "complete", bench=False, period_ms=10_000, fault=None, nuisances=(), nuisance_rate=0.05)
 FAULT = Fault(0, "overcharge", 20 * MINUTE, 30 * MINUTE, 30 * MINUTE, 50 * MINUTE, vents_early=True)
 
 
@@ -28,7 +28,7 @@ def series(about: About, **columns: np.ndarray | float) -> Series:
 def test_a_limit_lies_just_above_what_normal_operation_reaches() -> None:
     hot = series(HEALTHY, max_surface_temp_c=58.0, offgas_h2_ppm=np.where(TS < 30 * MINUTE, 5, 900))
     fire = series(replace(HEALTHY, fault=FAULT), max_surface_temp_c=np.where(TS < 40 * MINUTE, 30, 140))
-    tuned = tuned_thresholds([hot, fire], 1.0)
+    tuned = tuned_thresholds([hot, fire])
     assert tuned.limits["temperature_c"] == 60.0
     assert 900 < tuned.limits["offgas_h2_ppm"] < 1200
     assert tuned.limits["offgas_co_ppm"] == 50.0  # no carbon monoxide at all: the lowest that is tried

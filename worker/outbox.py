@@ -14,11 +14,11 @@ from worker.alarms import IDLE, AlarmPolicy, AlarmState
 from worker.avro_columns import Column, Flags, encode_columns
 from worker.batch import Batch
 from worker.columns import Rejection
+from worker.explanation import explain_rows
 from worker.package import ModelPackage
 from worker.pipeline import Pipeline
 from worker.scoring import Outcome
 
-TOP_CONTRIBUTIONS = 5
 ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
 REASON = "hazardstream.reason"
 # By part of the original record, in the order in which they go when the dead letter would be too large.
@@ -121,10 +121,9 @@ class Outbox:
         if not outcome.alarms.transitions:
             return []
         rows = [t.row for t in outcome.alarms.transitions]
-        features = outcome.scored.features[rows]
-        contributions = self._package.contributions(features)
+        explanations = explain_rows(self._package, outcome.scored.features[rows])
         batch, readings, records = outcome.batch, outcome.scored.readings, []
-        for transition, values, parts in zip(outcome.alarms.transitions, features, contributions, strict=True):
+        for transition, explanation in zip(outcome.alarms.transitions, explanations, strict=True):
             row = transition.row
             message = int(readings.row[row])
             state = transition.state
@@ -135,7 +134,7 @@ class Outbox:
                 "onset_ts": state.onset_ts,
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
-                "contributions": self._largest(values, parts),
+                **explanation.published(),
                 "model_name": self._package.name,
                 "model_version": self._package.version,
                 "source_partition": int(batch.partition[message]),
@@ -143,18 +142,6 @@ class Outbox:
             }
             records.append(self._record("alarms", self._pipeline.outputs.alarms.topic, batch, message, words))
         return records
-
-    def _largest(self, values: Any, parts: Any) -> list[dict[str, Any]]:
-        names = self._package.spec.names
-        top = np.argsort(-np.abs(parts), kind="stable")[:TOP_CONTRIBUTIONS]
-        return [
-            {
-                "feature": names[i],
-                "value": None if np.isnan(values[i]) else float(values[i]),
-                "contribution": float(parts[i]),
-            }
-            for i in top
-        ]
 
     def _states(self, outcome: Outcome) -> list[Record]:
         topic, records = self._pipeline.outputs.alarm_state.topic, []

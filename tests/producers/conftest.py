@@ -14,14 +14,6 @@ Message = tuple[str | None, bytes | None]
 
 
 @pytest.fixture
-def recordings() -> Path:
-    folder = Path(__file__).parents[2].parent / "shared/data/cells_10s"
-    if not folder.is_dir():
-        pytest.skip(f"the cell recordings are not at {folder}: see docs for their public source")
-    return folder
-
-
-@pytest.fixture
 def pipeline_file(kafka: str, tmp_path: Path) -> Path:
     """The flagship pipeline on an input topic of its own with three partitions."""
     declared: dict[str, Any] = yaml.safe_load((BUNDLED / "battery_hazard.yaml").read_text())

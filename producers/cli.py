@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from worker.errors import UserError
 from worker.logs import configure_logs
+from worker.options import iso_ms
 
 _INTERRUPTED = 130
 
@@ -82,7 +83,7 @@ def simulate(
         speed=speed,
         duration_s=duration,
         period_ms=round(period_s * 1000),
-        start_ms=_iso_ms(start),
+        start_ms=iso_ms("--start", start),
         bad_rate=bad_rate,
         bootstrap=bootstrap,
         registry=registry,
@@ -175,7 +176,7 @@ def replay(
             key_columns=tuple(part.strip() for part in key_columns.split(",")) if key_columns else (),
             group=rack,
             topology=mapping.parse_topology(topology) if topology else {},
-            start_ms=_iso_ms(start),
+            start_ms=iso_ms("--start", start),
         ),
         speed=None if as_fast_as_possible else speed,
         rate=rate,
@@ -203,16 +204,6 @@ def replay(
     if not summary.completed:
         typer.echo("interrupted; go on with the same command and --resume", err=True)
         raise typer.Exit(_INTERRUPTED)
-
-
-def _iso_ms(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UserError(f"--start {text!r} is not ISO 8601; write for example 2026-01-31T12:00:00Z") from error
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _bar(as_json: bool) -> Progress:

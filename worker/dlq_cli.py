@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from worker.errors import UserError
-from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, address, iso_ms
 
 if TYPE_CHECKING:
     from worker.dead_letters import Selection, Survey
@@ -272,30 +271,11 @@ def _selection(
 
     return Selection(
         frozenset(reason or ()),
-        _iso_ms("--from", since),
-        _iso_ms("--to", until),
+        iso_ms("--from", since),
+        iso_ms("--to", until),
         key.encode() if key is not None else None,
-        _address(at),
+        address(at),
     )
-
-
-def _iso_ms(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UserError(f"{option} {text!r} is not ISO 8601; write for example 2026-01-31T12:00:00Z") from error
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _address(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    partition, slash, offset = text.partition("/")
-    if not (slash and partition.isdecimal() and offset.isdecimal()):
-        raise UserError(f"--at {text!r} is no address; write PARTITION/OFFSET, as `hazardstream dlq show` prints it")
-    return int(partition), int(offset)
 
 
 def _table(console: Console, title: str, rows: list[dict[str, Any]]) -> None:

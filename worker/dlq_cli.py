@@ -160,7 +160,8 @@ def redrive(
 
     unknown_schema: once the schema is registered.
     incompatible_schema, malformed, invalid, wrong_key: once schemas, ranges or pipeline were put right.
-    future: once its time has come. late: only while its key has been silent for max_span. null_value: never.
+    future: once its time has come. late: only while its key has been silent for max_span.
+    null_value: never.
 
     Any letter is late when its key has sent newer readings since.
 
@@ -253,7 +254,7 @@ def _print_plan(console: Console, plan: Mapping[str, Any], topic: str, target: s
         {
             "reason": name,
             "to redrive": plan["due"].get(name, 0),
-            "redriven": plan["redriven_before"].get(name, 0),
+            "redriven before": plan["redriven_before"].get(name, 0),
             "attempts exhausted": plan["attempts_exhausted"].get(name, 0),
             "of use": ADVICE.get(name, ""),
         }
@@ -268,20 +269,21 @@ def _selection(
     reason: list[str] | None, since: str | None, until: str | None, key: str | None, at: str | None = None
 ) -> "Selection":
     from worker.dead_letters import Selection
+    from worker.redrive import ADVICE
 
-    return Selection(
-        frozenset(reason or ()),
-        iso_ms("--from", since),
-        iso_ms("--to", until),
-        key.encode() if key is not None else None,
-        address(at),
-    )
+    if unknown := set(reason or ()) - ADVICE.keys():
+        raise UserError(f"--reason {', '.join(sorted(unknown))}: there is none; there are {', '.join(ADVICE)}")
+    from_ms, to_ms = iso_ms("--from", since), iso_ms("--to", until)
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise UserError(f"--from {since} is not before --to {until}")
+    return Selection(frozenset(reason or ()), from_ms, to_ms, key.encode() if key is not None else None, address(at))
 
 
 def _table(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
     table = Table(title=title, title_justify="left")
     for name in rows[0] if rows else ():
-        table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left")
+        # Folded, never cut: what is shown may be copied.
+        table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left", overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table if rows else title)

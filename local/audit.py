@@ -58,7 +58,8 @@ def read_all(topic: str, bootstrap: str, *, committed_only: bool = True) -> list
     return list(read(topic, bootstrap, committed_only=committed_only))
 
 
-_patiently = Retrying(
+# For questions to a broker that has just begun to lead a partition, or come back.
+patiently = Retrying(
     retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(_TIMEOUT_S), wait=wait_fixed(0.2), reraise=True
 )
 
@@ -83,8 +84,7 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
         places = [TopicPartition(topic, n) for n in numbers]
         ends, starts = {}, []
         for place in places:
-            # A broker that has just come back may not know its partitions for a moment.
-            low, high = _patiently(consumer.get_watermark_offsets, place, timeout=_TIMEOUT_S)
+            low, high = patiently(consumer.get_watermark_offsets, place, timeout=_TIMEOUT_S)
             starts.append(TopicPartition(topic, place.partition, low))
             ends[place.partition] = high
         consumer.assign(starts)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from schemas.codec import decode
 from schemas.load import load_schema
@@ -57,6 +58,12 @@ def read_all(topic: str, bootstrap: str, *, committed_only: bool = True) -> list
     return list(read(topic, bootstrap, committed_only=committed_only))
 
 
+# For questions to a broker that has just begun to lead a partition, or come back.
+patiently = Retrying(
+    retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(_TIMEOUT_S), wait=wait_fixed(0.2), reraise=True
+)
+
+
 def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator[Message]:
     """As `read_all`, one by one: for a topic that need not fit into memory.
 
@@ -77,7 +84,7 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
         places = [TopicPartition(topic, n) for n in numbers]
         ends, starts = {}, []
         for place in places:
-            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            low, high = patiently(consumer.get_watermark_offsets, place, timeout=_TIMEOUT_S)
             starts.append(TopicPartition(topic, place.partition, low))
             ends[place.partition] = high
         consumer.assign(starts)

@@ -56,7 +56,8 @@ def _start(directory: Path) -> tuple[Server, str]:
             "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
             "QUARKUS_MANAGEMENT_PORT": "0",
             # A file instead of memory: ids stand in the records of the log, and must mean the same after a crash.
-            "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{directory.resolve() / 'registry'}",
+            # Written when told, not half a second later: what it has answered for must survive a kill.
+            "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{directory.resolve() / 'registry'};WRITE_DELAY=0",
         },
     )
     wait_until_ready([server], lambda: answers(f"{url}/subjects"))

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from worker.errors import UserError
 from worker.logs import configure_logs
+from worker.options import iso_ms
 
 _INTERRUPTED = 130
 
@@ -118,7 +119,7 @@ def simulate(
         speed=speed,
         duration_s=duration,
         period_ms=round(period_s * 1000),
-        start_ms=_iso_ms(start),
+        start_ms=iso_ms("--start", start),
         bad_rate=bad_rate,
         mechanisms=wanted,
         nuisances=nuisances,
@@ -194,7 +195,7 @@ def replay(
     options = recorded.ReplayOptions(
         path=file,
         pipeline=pipeline,
-        mapping=mapping.parse_mapping(columns, key_columns, rack, topology, start_ms=_iso_ms(start)),
+        mapping=mapping.parse_mapping(columns, key_columns, rack, topology, start_ms=iso_ms("--start", start)),
         speed=None if as_fast_as_possible else speed,
         rate=rate,
         skip_bad=skip_bad,
@@ -221,16 +222,6 @@ def replay(
     if not summary.completed:
         typer.echo("interrupted; go on with the same command and --resume", err=True)
         raise typer.Exit(_INTERRUPTED)
-
-
-def _iso_ms(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UserError(f"--start {text!r} is not ISO 8601; write for example 2026-01-31T12:00:00Z") from error
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _bar(as_json: bool) -> Progress:

@@ -109,7 +109,7 @@ class Assignment:
         for number in [n for n, (due_s, _) in self.held.items() if due_s <= now]:
             del self.held[number]
             self._seek(number)
-            self._each(self._consumer.resume, [number])
+            self._each(self._consumer.resume, [number] if number in self.partitions else [])
         return ready
 
     def _note_events(self) -> None:
@@ -130,7 +130,7 @@ class Assignment:
             _LOG.info("partition given up", partition=number, next_offset=partition.next_offset)
 
     def _look_up(self, due: list[int]) -> None:
-        found = starting_points(self._consumer, self._admin, self._pipeline, due, self._metrics)
+        found = starting_points(self._consumer, self._admin, self._pipeline, due)
         for number, start in found.items():
             waiting = self._waiting[number]
             if isinstance(start, str):
@@ -166,6 +166,7 @@ class Assignment:
         self.partitions[number] = start.partition
         self._scorer.alarms.assign(number, states)
         self._restoring[number] = waiting.since
+        self._tell_gaps(number, start)
         _LOG.info(
             "partition assigned",
             partition=number,
@@ -175,6 +176,20 @@ class Assignment:
         )
         self.progressed()
         return True
+
+    def _tell_gaps(self, number: int, start: Start) -> None:
+        live_from = start.partition.live_from
+        if start.lost:
+            self._metrics.lost.inc(start.lost)
+            _LOG.error(
+                "records were deleted before they were read: keep them for longer (retention.ms) than workers are away",
+                partition=number,
+                first=live_from - start.lost,
+                last=live_from - 1,
+            )
+        if start.incomplete:
+            self._metrics.restore_incomplete.inc()
+            _LOG.warning("the log no longer reaches back far enough for a full rebuild", partition=number)
 
     def progressed(self) -> None:
         """Note which rebuilds have ended."""
@@ -188,6 +203,7 @@ class Assignment:
 
     def hold(self, number: int, reason: str, for_s: float) -> None:
         """Take no more messages of a partition for so many seconds; then go on where it stands."""
+        _LOG.warning("partition held", partition=number, reason=reason, seconds=round(for_s, 1))
         self.held[number] = time.monotonic() + for_s, reason
         self._each(self._consumer.pause, [number])
 
@@ -224,7 +240,12 @@ class Assignment:
         since = self._waiting[number].since if number in self._waiting else time.monotonic()
         self._drop(number)
         self._waiting[number] = _Waiting(since, 0.0)
+        places = [TopicPartition(self._pipeline.input.topic, number, OFFSET_BEGINNING)]
         try:
-            self._consumer.pause([TopicPartition(self._pipeline.input.topic, number)])
+            # Where an offset was not there, librdkafka has given the partition up, and only this brings it back.
+            if any(p.partition == number for p in self._consumer.assignment()):
+                self._consumer.incremental_unassign(places)
+                self._consumer.incremental_assign(places)
+                self._consumer.pause(places)
         except KafkaException as error:
-            _LOG.info("partition is gone", partition=number, reason=error_text(error))
+            _LOG.warning("partition cannot be taken over anew", partition=number, reason=error_text(error))

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from worker.errors import UserError
-from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, address, iso_ms
 
 if TYPE_CHECKING:
     from worker.dead_letters import Selection, Survey
@@ -161,7 +160,8 @@ def redrive(
 
     unknown_schema: once the schema is registered.
     incompatible_schema, malformed, invalid, wrong_key: once schemas, ranges or pipeline were put right.
-    future: once its time has come. late: only while its key has been silent for max_span. null_value: never.
+    future: once its time has come. late: only while its key has been silent for max_span.
+    null_value: never.
 
     Any letter is late when its key has sent newer readings since.
 
@@ -254,7 +254,7 @@ def _print_plan(console: Console, plan: Mapping[str, Any], topic: str, target: s
         {
             "reason": name,
             "to redrive": plan["due"].get(name, 0),
-            "redriven": plan["redriven_before"].get(name, 0),
+            "redriven before": plan["redriven_before"].get(name, 0),
             "attempts exhausted": plan["attempts_exhausted"].get(name, 0),
             "of use": ADVICE.get(name, ""),
         }
@@ -269,39 +269,21 @@ def _selection(
     reason: list[str] | None, since: str | None, until: str | None, key: str | None, at: str | None = None
 ) -> "Selection":
     from worker.dead_letters import Selection
+    from worker.redrive import ADVICE
 
-    return Selection(
-        frozenset(reason or ()),
-        _iso_ms("--from", since),
-        _iso_ms("--to", until),
-        key.encode() if key is not None else None,
-        _address(at),
-    )
-
-
-def _iso_ms(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UserError(f"{option} {text!r} is not ISO 8601; write for example 2026-01-31T12:00:00Z") from error
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _address(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    partition, slash, offset = text.partition("/")
-    if not (slash and partition.isdecimal() and offset.isdecimal()):
-        raise UserError(f"--at {text!r} is no address; write PARTITION/OFFSET, as `hazardstream dlq show` prints it")
-    return int(partition), int(offset)
+    if unknown := set(reason or ()) - ADVICE.keys():
+        raise UserError(f"--reason {', '.join(sorted(unknown))}: there is none; there are {', '.join(ADVICE)}")
+    from_ms, to_ms = iso_ms("--from", since), iso_ms("--to", until)
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise UserError(f"--from {since} is not before --to {until}")
+    return Selection(frozenset(reason or ()), from_ms, to_ms, key.encode() if key is not None else None, address(at))
 
 
 def _table(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
     table = Table(title=title, title_justify="left")
     for name in rows[0] if rows else ():
-        table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left")
+        # Folded, never cut: what is shown may be copied.
+        table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left", overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table if rows else title)

@@ -22,7 +22,8 @@ _HEX_SHOWN = 400
 
 def iso(time_ms: int) -> str:
     """A Kafka timestamp in words; empty where there was none."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds") if time_ms else ""
+    text = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds") if time_ms else ""
+    return text.replace("+00:00", "Z")
 
 
 def text_or_hex(data: bytes | None) -> str | None:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import structlog
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from worker.assignment import Assignment
 from worker.batch import Batch
@@ -88,8 +88,7 @@ class Loop:
             self._sit_out(DependencyDownError("broker", f"a transaction was aborted: {aborted}"))
         else:
             self._pause_s = _FIRST_PAUSE_S
-            if not self._assignment.held:
-                self._status.down.clear()
+            self._status.down.clear()
 
     def _gather(self) -> list[Message]:
         settings, messages, size = self._settings, list[Message](), 0
@@ -155,14 +154,20 @@ class Loop:
 
     def _hold_pending(self, batch: Batch, pending: PendingSchemaError, for_s: float) -> Batch:
         """Hold partitions at their first undecodable message; what comes before it, and other partitions, go on."""
-        note_down(self._status, pending)
         first: dict[int, int] = {}
         for row in pending.rows:
             number, offset = int(batch.partition[row]), int(batch.offset[row])
             first[number] = min(offset, first.get(number, offset))
         for number in first:
-            self._assignment.hold(number, pending.reason, min(max(for_s, _FIRST_PAUSE_S), 10 * _LONGEST_PAUSE_S))
-        return Batch.of([m for m in batch.messages if m.offset() < first.get(m.partition(), m.offset() + 1)])
+            self._assignment.hold(number, str(pending), min(max(for_s, _FIRST_PAUSE_S), 10 * _LONGEST_PAUSE_S))
+        ready = self._assignment.partitions
+        return Batch.of(
+            [
+                m
+                for m in batch.messages
+                if m.partition() in ready and m.offset() < first.get(m.partition(), m.offset() + 1)
+            ]
+        )
 
     def _sit_out(self, down: DependencyDownError) -> None:
         """Wait a while, longer each time, then take what is not merged again."""
@@ -229,13 +234,25 @@ class Loop:
         self._lag_due = time.monotonic() + _LAG_EVERY_S
         for state, numbers in status.partitions.items():
             self._metrics.partitions.labels(state).set(len(numbers))
-        status.lag = {}
+        status.lag = self._lag()
         self._metrics.lag.clear()
-        for number, partition in assignment.partitions.items():
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
-            status.lag[number] = max(high - partition.next_offset, 0)
-            self._metrics.lag.labels(number).set(status.lag[number])
+        for number, behind in status.lag.items():
+            self._metrics.lag.labels(number).set(behind)
         self._metrics.windows_held.set(self._scorer.state.held)
         active = self._scorer.alarms.active()
         for priority in self._scorer.alarms.policy.priorities:
             self._metrics.alarms_active.labels(priority).set(active[priority])
+
+    def _lag(self) -> dict[int, int]:
+        """Messages behind, by partition. What transactions leave in the log besides messages is not counted."""
+        lag = {}
+        for number, partition in self._assignment.partitions.items():
+            place = TopicPartition(self._topic, number)
+            try:
+                _, high = self._consumer.get_watermark_offsets(place, cached=True)
+            except KafkaException:
+                continue  # revoked meanwhile, or the broker is away
+            # A position moves on over what is no message; nothing is ahead of it but where a partition is held.
+            passed = -1 if number in self._assignment.held else self._consumer.position([place])[0].offset
+            lag[number] = max(high - max(partition.next_offset, passed), 0)
+        return lag

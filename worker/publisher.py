@@ -151,7 +151,7 @@ class TransactionalPublisher:
                 if failed.args[0].fatal():
                     raise _ending(failed) from failed
                 if not failed.args[0].retriable():
-                    break
+                    raise UncertainError(error_text(failed)) from failed
                 # An abort in flight must end before the next transaction begins.
                 self._waiting(error_text(failed))
                 continue

@@ -5,6 +5,7 @@ made lenient. Taken into the windows it would make them others than they were, a
 reading that nobody ever scored. So the dead letters themselves say what is to be left out.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,15 @@ from worker.topic_reader import TopicReader
 _PATIENCE_S = 10.0  # longer than an open transaction takes to end, and shorter than a loop may stand still
 
 
-def refused_before(config: dict[str, Any], pipeline: Pipeline, first: Message, live_from: int) -> Int:
+def refused_before(
+    config: dict[str, Any], pipeline: Pipeline, beat: Callable[[], None], first: Message, live_from: int
+) -> Int:
     """Offsets of the input partition, in ascending order, that were refused before they reached the windows.
 
     Args:
         config: see `worker.kafka_config.client_config`.
         pipeline: names the topics.
+        beat: called now and then: a long topic takes a while (some 40,000 letters a second), and that is no standstill.
         first: the first record of the rebuild.
         live_from: offset behind the last one.
 
@@ -40,6 +44,7 @@ def refused_before(config: dict[str, Any], pipeline: Pipeline, first: Message, l
         if kind == TIMESTAMP_LOG_APPEND_TIME:  # ascends with the offsets, and letters keep it
             span = span._replace(low=max(span.low, reader.since(topic, number, time_ms, span.high)))
         for messages in reader.read(topic, {number: span}):
+            beat()
             letters = (letter for message in messages if (letter := letter_of(message)) is not None)
             # A late reading has arrived, in the sense of worker/acceptance.py.
             sources = (letter.source for letter in letters if letter.reason != LATE)

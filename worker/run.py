@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import uuid
 from functools import partial
 from typing import Any
 
@@ -143,7 +144,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         package=package,
         alarms=Alarms(policy),
         metrics=status.metrics,
-        refused_before=partial(refused_before, config, pipeline),
+        refused_before=partial(refused_before, config, pipeline, status.turn),
     )
     publisher = _publisher(settings, config, consumer, pipeline, group_id, status)
     wait_for(publisher.open, status, stop)
@@ -220,7 +221,8 @@ def _publisher(
     topic = pipeline.outputs.predictions.topic
     if settings.guarantee == "at_least_once":
         return AtLeastOncePublisher(config, consumer, topic, settings.transaction_timeout_ms)
-    transactional_id = f"{group_id}-{settings.instance}"
+    # A named worker's successor ends what it left open. Of two without a name, none must fence the other.
+    transactional_id = f"{group_id}-{settings.instance_id or uuid.uuid4()}"
 
     def waiting(reason: str) -> None:
         status.turn()  # waiting for a broker that is away is not being stuck

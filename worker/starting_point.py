@@ -2,28 +2,34 @@
 
 from typing import Any, NamedTuple
 
-import structlog
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from worker.kafka_config import error_text
-from worker.metrics import Metrics
 from worker.partition import Checkpoint, Partition
 from worker.pipeline import Pipeline
 
-_LOG = structlog.get_logger(__name__)
 _TIMEOUT_S = 5.0
 
 
 class Start(NamedTuple):
-    """A partition as it is taken over, and which offsets of the alarm-state topic are to be read back for it."""
+    """A partition as it is taken over.
+
+    Attributes:
+        partition: where it starts.
+        alarm_states: offsets of the alarm-state topic to be read back for it.
+        lost: how many offsets retention deleted before anybody of the group came to them.
+        incomplete: whether the log no longer reaches back far enough for a full rebuild.
+    """
 
     partition: Partition
     alarm_states: range
+    lost: int
+    incomplete: bool
 
 
 def starting_points(
-    consumer: Consumer, admin: AdminClient, pipeline: Pipeline, numbers: list[int], metrics: Metrics
+    consumer: Consumer, admin: AdminClient, pipeline: Pipeline, numbers: list[int]
 ) -> dict[int, Start | str]:
     """Look up where partitions start.
 
@@ -61,7 +67,7 @@ def starting_points(
                 "kafka-consumer-groups --reset-offsets"
             )
             continue
-        found[number] = Start(_partition(number, offset, low, metrics), range(states_low, states_high))
+        found[number] = _start(number, offset, low, range(states_low, states_high))
     return found
 
 
@@ -75,22 +81,13 @@ def _offsets(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec)
     }
 
 
-def _partition(number: int, committed: TopicPartition, low: int, metrics: Metrics) -> Partition:
+def _start(number: int, committed: TopicPartition, low: int, alarm_states: range) -> Start:
     if committed.offset < 0:
-        return Partition(number, low, low)
-    if committed.offset < low:
-        metrics.lost.inc(low - committed.offset)
-        _LOG.error(
-            "records were deleted before they were read: keep them for longer (retention.ms) than workers may be away",
-            partition=number,
-            first=committed.offset,
-            last=low - 1,
-        )
+        return Start(Partition(number, low, low), alarm_states, 0, incomplete=False)
+    lost, live_from = max(low - committed.offset, 0), max(committed.offset, low)
     checkpoint = Checkpoint.load(committed.metadata)
     if checkpoint is None:
         # Committed by another tool: no telling how far back the windows reach, so all that is left is read.
-        return Partition(number, min(low, committed.offset), max(committed.offset, low))
-    if checkpoint.rebuild_from < low:
-        metrics.restore_incomplete.inc()
-        _LOG.warning("the log no longer reaches back far enough for a full rebuild", partition=number, low=low)
-    return Partition(number, max(checkpoint.rebuild_from, low), max(committed.offset, low), checkpoint.clock)
+        return Start(Partition(number, low, live_from), alarm_states, lost, incomplete=False)
+    partition = Partition(number, max(checkpoint.rebuild_from, low), live_from, checkpoint.clock)
+    return Start(partition, alarm_states, lost, incomplete=checkpoint.rebuild_from < low)

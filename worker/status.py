@@ -74,10 +74,15 @@ class Status:
             if self.model is None:
                 yield "no model is loaded"
             waiting = self.partitions.get("waiting", {})
-            if self.phase == "running" and not self.partitions.get("ready") and not waiting:
-                yield "no partition is assigned; more workers than partitions, or the group is still rebalancing"
+            if self.phase == "running" and not (self.partitions.get("ready") or waiting or self.down):
+                yield (
+                    "no partition is assigned: more workers than partitions, or the group is rebalancing, or it waits "
+                    "for the session of a member that has gone"
+                )
             for number, reason in waiting.items():
                 yield f"partition {number} is waiting: {reason}"
+            for number, reason in self.partitions.get("held", {}).items():
+                yield f"partition {number} is waiting for {reason}"
             for number in self.partitions.get("restoring", []):
                 yield f"partition {number} is rebuilding its windows"
 

@@ -18,10 +18,11 @@ _PROPERTIES = {
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
-    # What is fetched ahead.
+    # What is fetched ahead, and how soon more is fetched once there is room.
     "queued.max.messages.kbytes": 16_384,
     "queued.min.messages": 10_000,
     "fetch.max.bytes": 4_000_000,
+    "fetch.queue.backoff.ms": 10,
 }
 
 

@@ -153,9 +153,9 @@ def _leads(judged: Sequence[Judged], *, bench: bool) -> Any:
             for color, mechanism in enumerate(sorted({e.mechanism for e in events})):
                 _survival(axis, [e for e in events if e.mechanism == mechanism], line, f"C{color}", mechanism)
         axis.axvline(5, color="black", linewidth=0.8)
-        axis.set(xlabel="warning at least, minutes", title=sensors, xscale="symlog")
+        axis.set(xlabel="warning at least, minutes", title=sensors, xscale="symlog", xlim=(0, None))
     axes[0].set_ylabel("share of events")
-    axes[0].legend(fontsize=7, title="solid: model, dashed: thresholds", title_fontsize=7)
+    axes[0].legend(loc="lower left", fontsize=7, title="solid: model, dashed: thresholds", title_fontsize=7)
     return figure
 
 

@@ -78,9 +78,13 @@ def _lead_times(record: Record, axis: Any) -> None:
         axis.step(lead, 1 - np.arange(len(lead)) / len(lead), where="post", label=mechanism)
     axis.axvline(5, color="black", linewidth=0.8)
     axis.set(
-        xlabel="warning at least, minutes", ylabel="share of events", title="Lead times on test sites", xscale="symlog"
+        xlabel="warning at least, minutes",
+        ylabel="share of events",
+        title="Lead times on test sites",
+        xscale="symlog",
+        xlim=(0, None),
     )
-    axis.legend(fontsize=8)
+    axis.legend(loc="lower left", fontsize=8)
 
 
 def shap_values(record: Record) -> tuple[Float, Float]:

@@ -166,7 +166,9 @@ def fit_logistic(rows: Rows, seed: int) -> Score:
     model = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         StandardScaler(),
-        LogisticRegression(class_weight={0: 1.0, 1: imbalance(rows.target)}, max_iter=300, random_state=seed),
+        LogisticRegression(
+            class_weight={0: 1.0, 1: imbalance(rows.target)}, solver="newton-cholesky", random_state=seed
+        ),
     )
     return _sklearn(model.fit(rows.features, rows.target, logisticregression__sample_weight=rows.weight))
 

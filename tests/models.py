@@ -1,4 +1,4 @@
-"""Model packages for tests: the small preset, trained once for the whole run; and ways to change a copy."""
+"""Model packages for tests: the one that comes along, tiny datasets to train others; and ways to change a copy."""
 
 import json
 import os
@@ -10,9 +10,10 @@ from filelock import FileLock
 from shared_server import shared_server
 
 from local.mlflow_server import mlflow_server
+from training.default_model import SHIPPED
 from training.models import Boosting
-from training.presets import SMALL, Counts, Preset
-from training.train import prepare, silent, train
+from training.presets import Counts, Preset
+from training.train import prepare, silent
 from worker.package import MANIFEST, write_manifest
 
 TINIEST = Preset(
@@ -45,11 +46,9 @@ def tiniest_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory of a complete model package. It is shared: copy it before changing anything."""
-    directory = _shared(tmp_path_factory, "model-package")
-    with FileLock(f"{directory}.lock"):
-        return directory if directory.exists() else train(directory, preset=SMALL)
+def model_package() -> Path:
+    """Directory of a complete model package. It is part of the project: copy it before changing anything."""
+    return SHIPPED
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def backtest(
         str | None,
         typer.Option(
             help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory.  [default: "
-            "HAZARDSTREAM_MODEL, else the pipeline's, else the demo's small model, trained at first use]"
+            "HAZARDSTREAM_MODEL, else the pipeline's, else the one that comes with hazardstream]"
         ),
     ] = None,
     pipeline: Annotated[

@@ -1,7 +1,8 @@
 """Choose the alarm policy on validation events, for a stated budget of false alarms."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from worker.alarms import AlarmPolicy
 
 OFF_DELAY_MS = 120_000
 ON_DELAYS_MS = (0, 10_000, 20_000)
-IMMEDIATE_LOG_ODDS = (1.0, 2.0, 3.0)
+_IMMEDIATE_LOG_ODDS = 3.0
 """So far above the setpoint the on-delay may be left out."""
 RESERVE = 0.5
 """Share of the budget that validation may use: what it did not show needs the rest."""
@@ -63,12 +64,12 @@ def choose_policy(
     found = []
     rate = rate_of(scored)
     failing = [one for one in scored if one.about.fault is not None]
-    ways = [(delay, way) for delay in on_delays_ms for way in ((None, *IMMEDIATE_LOG_ODDS) if delay else (None,))]
+    ways = [(delay, way) for delay in on_delays_ms for way in ((None, _IMMEDIATE_LOG_ODDS) if delay else (None,))]
     for on_delay_ms, immediate in ways:
         tried = [policy_at(_shifted(0.5, float(log_odds)), on_delay_ms, immediate) for log_odds in _LOG_ODDS]
 
         def too_many(place: int, tried: list[AlarmPolicy] = tried) -> bool:
-            return rate(tried[place]) > budget * RESERVE
+            return rate(tried[place], budget * RESERVE) > budget * RESERVE
 
         first = bisect_left(range(1, len(tried)), True, key=too_many)  # noqa: FBT003 (what is searched for)
         policy = tried[first]
@@ -79,7 +80,14 @@ def choose_policy(
     return max(found, key=lambda one: one[:-1])[-1]
 
 
-def rate_of(scored: Sequence[Scored]) -> Callable[[AlarmPolicy], float]:
+class Rate(Protocol):
+    """False alarms a module-day of a policy; no more are counted once it is more than `enough`."""
+
+    def __call__(self, policy: AlarmPolicy, enough: float = np.inf) -> float:
+        """As described."""
+
+
+def rate_of(scored: Sequence[Scored]) -> Rate:
     """What gives the false alarms a module-day of any policy on these series.
 
     Only series whose normal operation reaches the setpoint are looked at: the others can have none.
@@ -87,10 +95,13 @@ def rate_of(scored: Sequence[Scored]) -> Callable[[AlarmPolicy], float]:
     days = sum(normal_days(one.about, one.label) for one in scored)
     peak = [float(one.probability[one.label == NORMAL].max(initial=0.0)) for one in scored]
 
-    def rate(policy: AlarmPolicy) -> float:
+    def rate(policy: AlarmPolicy, enough: float = np.inf) -> float:
         reaching = (one for one, highest in zip(scored, peak, strict=True) if highest >= policy.setpoint)
-        alarms = (alarm for one in reaching for alarm in judge(policy, one).false_alarms)
-        count = sum(alarm.weight for alarm in alarms)
-        return count / days if days else 0.0
+        found = 0.0
+        for one in reaching:
+            found += sum(alarm.weight for alarm in judge(policy, one).false_alarms) / days
+            if found > enough:
+                break
+        return found
 
     return rate

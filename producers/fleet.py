@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from producers.faults import GRID_MS, LEAD_MS, Event, World, allowed, run_faults, spread, truth
+from producers.faults import GRID_MS, LEAD_MS, Event, World, allowed, run_faults, spread
 from producers.normal import Modules, Operation, Override, draw_traits
 from producers.nuisances import Disturbance, disturb, draw_nuisances, forced_by, listed, stuck
 from producers.physics.cell import cell_of
 from producers.sensing import AMBIENT, AVG, CURRENT, GAS, MAX, SENSORS, SOC, VOLTAGE, Sensing, death_ms
+from producers.signs import truth
 from producers.site import MINUTE_MS, Forced, Site
 from producers.soft_shorts import run_soft_shorts
 from producers.trials import Build

@@ -191,11 +191,16 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
 def alarm_policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
     """The package's alarm policy with the pipeline's overrides.
 
+    The package's `immediate` was chosen for its own setpoint and on-delay, and goes with them.
+
     Raises:
         UserError: the overrides make no policy.
     """
+    own = package.policy.model_dump()
+    if {"setpoint", "on_delay_ms"} & pipeline.alarm.keys():
+        own["immediate"] = None
     try:
-        return AlarmPolicy.model_validate(package.policy.model_dump() | pipeline.alarm)
+        return AlarmPolicy.model_validate(own | pipeline.alarm)
     except ValueError as error:
         raise UserError(f"pipeline {pipeline.name}: alarm: {error}") from error
 

@@ -85,6 +85,30 @@ def allowed(mechanisms: tuple[str, ...], *, bench: bool) -> list[str]:
     return begins or ["internal_short"]
 
 
+def draw_faults(
+    world: World, order: Int, mechanism: list[str], target_ms: Int, rng: np.random.Generator
+) -> tuple[list[Event], list[Override]]:
+    """One fault for each of `mechanism`, on modules in this order; one too cool or empty to burn leaves it to the next.
+
+    Raises:
+        ValueError: no such faults are to be had.
+    """
+    events: list[Event] = []
+    overrides: list[Override] = []
+    wanted = np.arange(len(mechanism))
+    for _ in range(_TRIES):
+        chosen, order = order[: len(wanted)], order[len(wanted) :]
+        made, driven = run_faults(world, chosen, [mechanism[i] for i in wanted.tolist()], target_ms[wanted], rng)
+        events += made
+        overrides += driven
+        failed = ~np.isin(chosen, [event.module for event in made])
+        wanted, order = wanted[failed], np.concatenate([order, chosen[failed]])
+        if not wanted.size:
+            return events, overrides
+    lacking = sorted({mechanism[i] for i in wanted.tolist()})
+    raise ValueError(f"{len(wanted)} of {len(mechanism)} faults ({', '.join(lacking)}) never run away: ask for fewer")
+
+
 def run_faults(
     world: World, modules: Int, mechanism: list[str], target_ms: Int, rng: np.random.Generator
 ) -> tuple[list[Event], list[Override]]:

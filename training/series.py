@@ -22,8 +22,6 @@ NEIGHBOUR_HEAT = "neighbour_heat"
 _EPOCH_MS = 1_735_689_600_000
 _YEAR_MS = 365 * 86_400_000
 _BLOCK_STEPS = 2160
-_ATTEMPTS = 5
-_OTHER_SEED = 100_000_000
 _READINGS_A_RUN = 150
 
 
@@ -123,25 +121,18 @@ def series_of(site: Site) -> Iterator[Series]:
 
 
 def _fleet(site: Site, topology: dict[str, float], start_ms: int, span_ms: int) -> Fleet:
-    """The site's fleet: of the first seed with which all faults that are drawn can run away."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return Fleet(
-                site.modules,
-                site.seed + attempt * _OTHER_SEED,
-                faults=site.faults,
-                start_ms=start_ms,
-                span_ms=span_ms,
-                period_ms=site.period_ms,
-                mechanisms=site.mechanisms,
-                nuisances=site.nuisances,
-                cells_in_series=int(topology["cells_in_series"]),
-                capacity_ah=topology["capacity_ah"],
-            )
-        except RuntimeError:
-            if attempt == _ATTEMPTS - 1:
-                raise
-    raise AssertionError
+    return Fleet(
+        site.modules,
+        site.seed,
+        faults=site.faults,
+        start_ms=start_ms,
+        span_ms=span_ms,
+        period_ms=site.period_ms,
+        mechanisms=site.mechanisms,
+        nuisances=site.nuisances,
+        cells_in_series=int(topology["cells_in_series"]),
+        capacity_ah=topology["capacity_ah"],
+    )
 
 
 def _simulate(fleet: Fleet, steps: int, chosen: list[int]) -> tuple[Int, Float]:

@@ -79,6 +79,7 @@ def table(ours: Result, outcomes: dict[str, Outcome], readings: int) -> Table:
 
 def _checked(result: Result) -> tuple[str, str]:
     verdict = "[red]" + "; ".join(result.faults) if result.faults else f"{result.predictions:,}"
+    verdict += f", {result.off} off" if result.off and not result.faults else ""
     return f"{result.pace.per_cpu_s:,.0f}", verdict
 
 

@@ -40,10 +40,18 @@ REQUESTS = 10_000
 
 @dataclass(frozen=True)
 class Result:
-    """Of one contender: its pace, how many predictions were checked, and what is wrong with them."""
+    """Of one contender.
+
+    Attributes:
+        pace: of its predictions.
+        predictions: that were checked, all there are.
+        off: how many of them have a probability that is not ours to 1e-6.
+        faults: what is wrong with them; nothing should be.
+    """
 
     pace: Pace
     predictions: int
+    off: int
     faults: list[str]
 
 
@@ -183,7 +191,9 @@ def _from_topic(bench: Bench, server: Server, name: str, sink: str, seconds: flo
         stop([server])
     wait_for_open_transactions(sink, bench.bootstrap)
     found = bench.expected.of_avro(read_all(sink, bench.bootstrap))
-    return Result(pace, len(found), bench.expected.faults(found) + bench.expected.gaps(found))
+    return Result(
+        pace, len(found), bench.expected.off(found), bench.expected.faults(found) + bench.expected.gaps(found)
+    )
 
 
 def _from_requests(bench: Bench, server: Server, name: str, task: Task, seconds: float) -> Result:
@@ -208,7 +218,7 @@ def _from_requests(bench: Bench, server: Server, name: str, task: Task, seconds:
         stop([server])
     found = [pair for pair in of_mlserver(read_all(task.sink, bench.bootstrap)) if pair[0] != first]
     missing = [f"{len(rows) - len(found)} of {len(rows)} requests were not answered"] if len(found) < len(rows) else []
-    return Result(pace, len(found), missing + bench.expected.faults(found))
+    return Result(pace, len(found), bench.expected.off(found), missing + bench.expected.faults(found))
 
 
 def _settled(output: Output) -> int:
@@ -229,4 +239,6 @@ def _from_http(bench: Bench, server: Server, name: str, port: int, seconds: floa
         looks.add(len(found))
     finally:
         stop([server])
-    return Result(looks.pace(), len(found), bench.expected.faults(found) + bench.expected.gaps(found))
+    return Result(
+        looks.pace(), len(found), bench.expected.off(found), bench.expected.faults(found) + bench.expected.gaps(found)
+    )

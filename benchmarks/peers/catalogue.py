@@ -115,9 +115,9 @@ PEERS = {
         module="peer_flink",
         jars="flink",
         guarantee="exactly once",
-        gives_up="source partition and offset, message key; results show only with a checkpoint (each second here); "
+        gives_up="source partition and offset, message key; results show only with a checkpoint (each 3 s here); "
         "a cluster to run",
-        seconds=20.0,
+        seconds=30.0,
     ),
     "spark": Peer(
         title="Spark Structured Streaming",
@@ -126,8 +126,9 @@ PEERS = {
         module="peer_spark",
         jars="spark",
         guarantee="at least once",
-        gives_up="exactly once (its Kafka sink has no transactions); micro-batches of seconds; a cluster to run",
-        seconds=20.0,
+        gives_up="exactly once (its Kafka sink has no transactions); results wait for micro-batches of many seconds; "
+        "a cluster to run",
+        seconds=40.0,
     ),
 }
 

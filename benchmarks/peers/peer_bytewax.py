@@ -26,11 +26,11 @@ def main(file: str) -> None:
         reading = codec.decode(message.value)
         return reading["module_id"], (reading, message.partition, message.offset)
 
-    def windowed(kept: bytes | None, came: tuple[Any, ...]) -> tuple[bytes, tuple[Any, ...]]:
-        window = Window(task.spec, task.divisors, kept)
+    def windowed(window: Window | None, came: tuple[Any, ...]) -> tuple[Window, tuple[Any, ...]]:
+        window = window or Window(task.spec, task.divisors)
         reading, *place = came
         window.add(reading["ts"], codec.sensors(reading))
-        return bytes(window), (reading, window.features(), len(window), *place)
+        return window, (reading, window.features(), len(window), *place)
 
     def scored(batch: list[tuple[str, tuple[Any, ...]]]) -> list[KafkaSinkMessage[bytes, bytes]]:
         probabilities = scorer.score(np.array([features for _, (_, features, *_) in batch])).tolist()

@@ -35,13 +35,14 @@ def main(file: str, style: str) -> None:
         store="memory://",
         datadir=Path(task.directory),
         web_enabled=False,
+        key_serializer="raw",
+        value_serializer="raw",
     )
-    raw: dict[str, Any] = {"key_serializer": "raw", "value_serializer": "raw"}
-    source = app.topic(task.source, key_type=bytes, value_type=bytes, **raw)
-    sink = app.topic(task.sink, key_type=bytes, value_type=bytes, **raw)
+    source = app.topic(task.source, key_type=bytes, value_type=bytes)
+    sink = app.topic(task.sink, key_type=bytes, value_type=bytes)
 
     def agent_with_table() -> None:
-        windows = app.Table("windows", default=bytes, partitions=4, **raw)
+        windows = app.Table("windows", default=bytes, partitions=4)
 
         @app.agent(source)
         async def score(stream: Any) -> None:

@@ -109,8 +109,11 @@ def main(file: str) -> None:
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
         "parallelism.default": "2",
+        # A bundle ends with one call to the JVM for each key it changed: larger ones than the 1,000 by default help.
+        "python.fn-execution.bundle.size": "20000",
+        "python.fn-execution.bundle.time": "3000",
         "python.state.cache.size": "10000",
-        "execution.checkpointing.interval": "1s",
+        "execution.checkpointing.interval": "3s",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "taskmanager.memory.managed.size": "512m",
         "rest.port": str(task.port),

@@ -29,6 +29,7 @@ from local.own_pipeline import own_pipeline
 from local.process import Server, answers, free_ports, start, stop, wait_until_ready
 from schemas.load import load_schema
 from schemas.wire import single_object_prefix
+from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
 from worker.package import ModelPackage, load_package
 from worker.pipeline import Pipeline, load_pipeline
@@ -36,6 +37,7 @@ from worker.topics import create_topics
 
 ROOT = Path(__file__).parent.parent.parent
 REQUESTS = 10_000
+_MARKERS_APART = 0.95  # of what is counted on a topic is predictions; the rest are the ends of transactions
 
 
 @dataclass(frozen=True)
@@ -186,14 +188,17 @@ def _from_topic(bench: Bench, server: Server, name: str, sink: str, seconds: flo
     output = Output(sink, bench.bootstrap)
     try:
         pace = time_output(server, output, len(bench.expected.features), seconds, bench.shown(name))
+        stop([server])
+        wait_for_open_transactions(sink, bench.bootstrap)
+        counted = output.count()
     finally:
         output.close()
         stop([server])
-    wait_for_open_transactions(sink, bench.bootstrap)
     found = bench.expected.of_avro(read_all(sink, bench.bootstrap))
-    return Result(
-        pace, len(found), bench.expected.off(found), bench.expected.faults(found) + bench.expected.gaps(found)
-    )
+    if len(found) < _MARKERS_APART * counted:
+        raise UserError(f"{server.name} aborted {counted - len(found)} of {counted} predictions; {server.log_tail()}")
+    faults = bench.expected.faults(found) + bench.expected.gaps(found)
+    return Result(pace, len(found), bench.expected.off(found), faults)
 
 
 def _from_requests(bench: Bench, server: Server, name: str, task: Task, seconds: float) -> Result:

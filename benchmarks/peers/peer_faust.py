@@ -72,7 +72,7 @@ def main(file: str, style: str) -> None:
                 for event, reading, probability, length in zip(events, readings, probabilities, lengths, strict=True):
                     place = event.message
                     value = codec.encode(reading, probability, length, place.partition, place.offset)
-                    await sink.send(key=event.key, value=value)
+                    sink.send_soon(key=event.key, value=value)
 
     {"table": agent_with_table, "take": agent_with_take}[style]()
     app.finalize()

@@ -144,7 +144,7 @@ def main(file: str) -> None:
         )
         .set_delivery_guarantee(DeliveryGuarantee.EXACTLY_ONCE)
         .set_transactional_id_prefix(task.group)
-        .set_property("transaction.timeout.ms", "10000")
+        .set_property("transaction.timeout.ms", "30000")
         .build()
     )
     predict = udf(Predict(task), result_type=DataTypes.DOUBLE(), func_type="pandas")

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -68,13 +69,19 @@ def table(ours: Result, outcomes: dict[str, Outcome], readings: int) -> Table:
         peer = PEERS[name]
         release = version(peer.requirements, peer.package)
         if isinstance(outcome, str):
-            shown.add_row(peer.title, release, "not measured", "", "", "", peer.guarantee, f"[red]{outcome[-300:]}")
+            shown.add_row(peer.title, release, "not measured", "", "", "", peer.guarantee, f"[red]{_reason(outcome)}")
         else:
             pace = outcome.pace.per_s
             times = f"{ours.pace.per_s / pace:.1f} x"
             cells = f"{pace:,.0f}", times, *_checked(outcome)
             shown.add_row(peer.title, release, *cells, peer.guarantee, peer.gives_up)
     return shown
+
+
+def _reason(outcome: str) -> str:
+    """The first line, and the last that says something: between them is a peer's log. All of it is in the JSON."""
+    lines = [line.strip() for line in outcome.splitlines() if any(map(str.isalnum, line))]
+    return escape(lines[0][:200] + (f" … {lines[-1][-200:]}" if len(lines) > 1 else ""))
 
 
 def _checked(result: Result) -> tuple[str, str]:
@@ -105,7 +112,7 @@ def main(
 ) -> None:
     """Predictions a second of the worker, exactly once, and of its peers, on a broker started here.
 
-    Each peer runs in an environment of its own, made on first use (some minutes, 2 GB) and kept in the user's cache.
+    Each peer runs in an environment of its own, made on first use (some minutes, 2.5 GB) and kept in the user's cache.
     One that cannot run here is shown as not measured, with the reason. Exit code 1 if a prediction is wrong.
 
     Example: python -m benchmarks.peers --only quix --only flink --json

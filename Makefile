@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint bench lock clean
+.PHONY: install demo train test lint bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -30,6 +30,9 @@ lint: install  ## Format check, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+train: install  ## The default model, from simulated sites, registered in MLflow
+	$(BIN)/hazardstream train
 
 bench: install  ## Throughput of the worker beside the client's own ceiling
 	$(BIN)/python -m benchmarks.throughput

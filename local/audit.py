@@ -4,10 +4,12 @@ It shares no code with the worker but the schemas, and counts records by their a
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from schemas.codec import decode
 from schemas.load import load_schema
@@ -51,6 +53,21 @@ def read_all(topic: str, bootstrap: str, *, committed_only: bool = True) -> list
     """Every record of a topic up to its end as of now.
 
     Raises:
+        UserError: see `read`.
+    """
+    return list(read(topic, bootstrap, committed_only=committed_only))
+
+
+# For questions to a broker that has just begun to lead a partition, or come back.
+patiently = Retrying(
+    retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(_TIMEOUT_S), wait=wait_fixed(0.2), reraise=True
+)
+
+
+def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator[Message]:
+    """As `read_all`, one by one: for a topic that need not fit into memory.
+
+    Raises:
         UserError: the end is not reached in time (an open transaction).
     """
     consumer = Consumer(
@@ -67,16 +84,15 @@ def read_all(topic: str, bootstrap: str, *, committed_only: bool = True) -> list
         places = [TopicPartition(topic, n) for n in numbers]
         ends, starts = {}, []
         for place in places:
-            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            low, high = patiently(consumer.get_watermark_offsets, place, timeout=_TIMEOUT_S)
             starts.append(TopicPartition(topic, place.partition, low))
             ends[place.partition] = high
         consumer.assign(starts)
         at = {s.partition: s.offset for s in starts}
-        found: list[Message] = []
         deadline = time.monotonic() + _TIMEOUT_S
         while any(at[n] < end for n, end in ends.items()):
             batch = [m for m in consumer.consume(10_000, timeout=0.2) if m.error() is None]
-            found += batch
+            yield from batch
             for place in consumer.position(places):
                 at[place.partition] = max(at[place.partition], place.offset)
             if batch:
@@ -85,7 +101,6 @@ def read_all(topic: str, bootstrap: str, *, committed_only: bool = True) -> list
                 raise UserError(
                     f"{topic} could not be read to its end {ends}: got to {at}; is a transaction left open?"
                 )
-        return found
     finally:
         consumer.close()
 
@@ -101,7 +116,10 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
 
     read = {(m.partition(), m.offset()): m for m in read_all(source.topic, bootstrap)}
     predictions = records(outputs.predictions.topic, outputs.predictions.schema_name)
-    dead = read_all(outputs.dead_letters.topic, bootstrap)
+    # A redrive leaves marks among the dead letters, which have no reason.
+    dead = [
+        m for m in read_all(outputs.dead_letters.topic, bootstrap) if "hazardstream.reason" in dict(m.headers() or [])
+    ]
     alarms = records(outputs.alarms.topic, outputs.alarms.schema_name)
 
     scored = {(r["source_partition"], r["source_offset"]) for _, r in predictions}

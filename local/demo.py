@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.live import Live
 
@@ -27,13 +26,11 @@ from local.process import Server, answers, free_ports, port_is_free, start, stop
 from local.screen import picture, summary
 from local.watch import Watcher
 from producers.simulate import SimulateOptions, Summary, simulate
-from training.register import train_and_register
+from training.default_model import demo_model
 from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
-from worker.model_source import resolve
 from worker.pipeline import BUNDLED, load_pipeline
 from worker.topics import create_topics
-from worker.tracking import local_store
 
 PARTITIONS = 4
 EVENT_HOURS = 1.5  # enough for a fault to develop, whatever the demo's length
@@ -93,7 +90,7 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
         if kind != "mock":
             create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
         console.print("looking for a model …")
-        tracking_uri = _model(console)
+        tracking_uri, _ = demo_model(console.print)
         console.print("starting the worker …")
         worker, address = _start_worker(directory, bootstrap, pipeline_file, tracking_uri, transactions=kind != "mock")
         stack.callback(stop, [worker])
@@ -135,17 +132,6 @@ def _broker(directory: Path, console: Console) -> Iterator[tuple[str, str, Path]
             # Somebody's broker: topics of the demo's own, so that nothing there is touched and the account is right.
             kind, pipeline_file = "given", own_pipeline(directory.name, directory)
         yield bootstrap, kind, pipeline_file
-
-
-def _model(console: Console) -> str:
-    """Tracking URI of the demo's own MLflow store, with a champion in it: trained the first time, found afterwards."""
-    uri = local_store(user_cache_path("hazardstream") / "demo-mlflow")
-    try:
-        resolve("models:/battery_hazard@champion", cache_directory=user_cache_path("hazardstream"), tracking_uri=uri)
-    except UserError:
-        console.print("training a small model (once; about 20 s) …")
-        train_and_register(small=True, seed=0, tracking_uri=uri)
-    return uri
 
 
 def _start_worker(

@@ -2,12 +2,13 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -21,6 +22,18 @@ BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 # Any base64 of 16 bytes will do: the nodes of one cluster share it, and no two clusters share a directory.
 _CLUSTER_ID = "aGF6YXJkc3RyZWFtLWxvYw"
 _FORMAT_TIMEOUT_S = 60
+
+
+class Gate(NamedTuple):
+    """A further way in to the brokers.
+
+    Attributes:
+        inner: port at which each broker listens, by node.
+        outer: port at which its clients are told to find it, by node.
+    """
+
+    inner: list[int]
+    outer: list[int]
 
 
 def broker(directory: Path) -> AbstractContextManager[str]:
@@ -55,11 +68,38 @@ def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1) -> Ite
     Raises:
         UserError: it can't be had, or does not start; with the end of its log.
     """
-    servers, bootstrap = _start(directory, nodes, partitions)
+    with kafka_cluster(directory, nodes=nodes, partitions=partitions) as cluster:
+        yield cluster.bootstrap
+
+
+class Cluster(NamedTuple):
+    """Brokers that run here.
+
+    Attributes:
+        bootstrap: their addresses.
+        servers: the brokers, by node. One that was killed and is launched again has the same data and ports.
+    """
+
+    bootstrap: str
+    servers: list[Server]
+
+
+@contextmanager
+def kafka_cluster(directory: Path, *, nodes: int, partitions: int = 1, gates: Sequence[Gate] = ()) -> Iterator[Cluster]:
+    """As `kafka_broker`, for who wants to kill brokers, or to stand between them and their clients.
+
+    Args:
+        directory: see `kafka_broker`.
+        nodes: see `kafka_broker`.
+        partitions: see `kafka_broker`.
+        gates: further ways in. Who bootstraps from a gate's outer ports is sent to those by the brokers too; what
+            listens there is the caller's business.
+    """
+    cluster = _start(directory, nodes, partitions, gates)
     try:
-        yield bootstrap
+        yield cluster
     finally:
-        stop(servers)
+        stop(cluster.servers)
 
 
 def broker_pids(directory: Path) -> list[int]:
@@ -69,7 +109,7 @@ def broker_pids(directory: Path) -> list[int]:
 
 
 @retry_on_taken_port
-def _start(directory: Path, nodes: int, partitions: int) -> tuple[list[Server], str]:
+def _start(directory: Path, nodes: int, partitions: int, gates: Sequence[Gate]) -> Cluster:
     directory.mkdir(parents=True, exist_ok=True)
     logging = directory / "log4j2.properties"
     logging.write_text(files("local").joinpath("log4j2.properties").read_text())
@@ -81,7 +121,7 @@ def _start(directory: Path, nodes: int, partitions: int) -> tuple[list[Server], 
     configs = []
     for node in range(1, nodes + 1):
         config = directory / f"broker-{node}.properties"
-        settings = _settings(node, ports, directory / f"data-{node}", partitions)
+        settings = _settings(node, ports, directory / f"data-{node}", partitions, gates)
         config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         configs.append(config)
     _format(
@@ -97,10 +137,10 @@ def _start(directory: Path, nodes: int, partitions: int) -> tuple[list[Server], 
     # log_level 0: connections are refused until the broker listens, which is no news.
     admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0})
     wait_until_ready(servers, lambda: _brokers_seen(admin) == nodes)
-    return servers, bootstrap
+    return Cluster(bootstrap, servers)
 
 
-def _settings(node: int, ports: list[int], data: Path, partitions: int) -> dict[str, object]:
+def _settings(node: int, ports: list[int], data: Path, partitions: int, gates: Sequence[Gate]) -> dict[str, object]:
     """Broker settings fit for tests and a demo: few internal partitions, short waits.
 
     Args:
@@ -108,9 +148,12 @@ def _settings(node: int, ports: list[int], data: Path, partitions: int) -> dict[
         ports: listener ports of all brokers, then controller ports of all.
         data: directory of the log segments.
         partitions: of a topic that is created without a number.
+        gates: see `kafka_cluster`.
     """
     nodes = len(ports) // 2
     listener, controllers = ports[node - 1], ports[nodes:]
+    inner = {"PLAINTEXT": listener} | {f"GATE{n}": gate.inner[node - 1] for n, gate in enumerate(gates)}
+    outer = {"PLAINTEXT": listener} | {f"GATE{n}": gate.outer[node - 1] for n, gate in enumerate(gates)}
     replicas = min(nodes, 3)
     in_sync = 2 if replicas == 3 else 1
     return {
@@ -118,9 +161,10 @@ def _settings(node: int, ports: list[int], data: Path, partitions: int) -> dict[
         "node.id": node,
         "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(controllers, start=1)),
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://127.0.0.1:{listener},CONTROLLER://127.0.0.1:{controllers[node - 1]}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{listener}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listeners": _addresses(inner | {"CONTROLLER": controllers[node - 1]}),
+        "advertised.listeners": _addresses(outer),
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in [*inner, "CONTROLLER"]),
         "log.dirs": data,
         "auto.create.topics.enable": "false",
         "num.partitions": partitions,
@@ -132,6 +176,10 @@ def _settings(node: int, ports: list[int], data: Path, partitions: int) -> dict[
         "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": in_sync,
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+        # Others take over from a dead broker sooner than after Kafka's 9 s; a single one must not be taken
+        # for dead while the machine is busy, and has to wait for so long when it comes back.
+        "broker.session.timeout.ms": 4000 if nodes > 1 else 9000,
+        "broker.heartbeat.interval.ms": 500,
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1000,
         "log.initial.task.delay.ms": 1000,
@@ -139,6 +187,10 @@ def _settings(node: int, ports: list[int], data: Path, partitions: int) -> dict[
         "log.cleaner.backoff.ms": 1000,
         "log.cleaner.dedupe.buffer.size": 16 << 20,
     }
+
+
+def _addresses(ports: dict[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
 
 
 def _ports(directory: Path, nodes: int) -> list[int]:

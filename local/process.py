@@ -7,7 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -59,21 +59,52 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
-    """A running child process and its process group.
+    """A child process and its process group.
 
     Attributes:
         name: what messages call it.
-        process: the child; leader of its own process group and session.
+        command: program and arguments.
+        environment: variables set besides those of this process.
         log: file with its standard output and error.
+        process: the child; leader of its own process group and session.
         watchdog: kills the group when this process ends.
     """
 
     name: str
-    process: subprocess.Popen[bytes]
+    command: Sequence[str]
+    environment: Mapping[str, str]
     log: Path
-    watchdog: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] = field(init=False)
+    watchdog: subprocess.Popen[bytes] = field(init=False)
+
+    def launch(self) -> None:
+        """Start it, for the first time or again; its output is added to the log."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        self.watchdog = subprocess.Popen(
+            ["sh", "-c", _WATCHDOG, "watchdog", str(self.process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        pid_file(self.log).write_text(str(self.process.pid))
+
+    def kill(self) -> None:
+        """End it by SIGKILL, as a crash would; `launch` starts it again."""
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+        self.watchdog.kill()
+        self.watchdog.communicate()
+        pid_file(self.log).unlink(missing_ok=True)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its whole process group; nothing happens if that is gone."""
@@ -112,23 +143,10 @@ def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str
         environment: variables to set besides those of this process.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
-            start_new_session=True,
-        )
-    watchdog = subprocess.Popen(
-        ["sh", "-c", _WATCHDOG, "watchdog", str(process.pid)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    pid_file(log).write_text(str(process.pid))
-    return Server(name, process, log, watchdog)
+    log.unlink(missing_ok=True)
+    server = Server(name, command, environment or {}, log)
+    server.launch()
+    return server
 
 
 def wait_until_ready(servers: Sequence[Server], ready: Callable[[], bool]) -> None:
@@ -167,11 +185,7 @@ def stop(servers: Sequence[Server]) -> None:
     for server in servers:
         with suppress(subprocess.TimeoutExpired):
             server.process.wait(_STOP_S)
-        server.signal(signal.SIGKILL)
-        server.process.wait()
-        server.watchdog.kill()
-        server.watchdog.communicate()
-        pid_file(server.log).unlink(missing_ok=True)
+        server.kill()
 
 
 def pid_file(log: Path) -> Path:

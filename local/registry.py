@@ -13,10 +13,10 @@ _CONFLUENT_API = "/apis/ccompat/v7"
 
 @contextmanager
 def schema_registry(directory: Path) -> Iterator[str]:
-    """Run Apicurio Registry, with nothing in it, for the length of the block.
+    """Run Apicurio Registry for the length of the block.
 
     Args:
-        directory: gets its log file.
+        directory: gets its log file and what it stores; with nothing in it, so is the registry.
 
     Yields:
         The address of its Confluent-compatible API.
@@ -24,9 +24,19 @@ def schema_registry(directory: Path) -> Iterator[str]:
     Raises:
         UserError: it can't be had, or does not start; with the end of its log.
     """
+    with registry_server(directory) as (_, url):
+        yield url
+
+
+@contextmanager
+def registry_server(directory: Path) -> Iterator[tuple[Server, str]]:
+    """As `schema_registry`, for who wants to kill it: yields the server too.
+
+    Launched again, it has the same address, and the schemas under the same ids.
+    """
     server, url = _start(directory)
     try:
-        yield url
+        yield server, url
     finally:
         stop([server])
 
@@ -45,6 +55,9 @@ def _start(directory: Path) -> tuple[Server, str]:
             "QUARKUS_HTTP_PORT": str(port),
             "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
             "QUARKUS_MANAGEMENT_PORT": "0",
+            # A file instead of memory: ids stand in the records of the log, and must mean the same after a crash.
+            # Written when told, not half a second later: what it has answered for must survive a kill.
+            "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{directory.resolve() / 'registry'};WRITE_DELAY=0",
         },
     )
     wait_until_ready([server], lambda: answers(f"{url}/subjects"))

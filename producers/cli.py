@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from worker.errors import UserError
 from worker.logs import configure_logs
+from worker.options import iso_ms
 
 _INTERRUPTED = 130
 
@@ -34,6 +35,24 @@ Registry = Annotated[
 Start = Annotated[
     str | None, typer.Option(help="Event time of the first reading, ISO 8601 (UTC unless it says otherwise).")
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="OURS=THEIRS,… for columns of other names; a minus before THEIRS turns the sign."),
+]
+KeyColumns = Annotated[
+    str | None, typer.Option(help='Columns whose values, joined by "/", are the module, as in test,run.')
+]
+Rack = Annotated[
+    str | None, typer.Option(help="Rack of all rows of a file without such a column.  [default: the file's name]")
+]
+RecordedTopology = Annotated[
+    str | None,
+    typer.Option(
+        help="How what was recorded is built, as in cells_in_series=1,capacity_ah=2.6. Voltage and current "
+        "are then rescaled to the topology in the pipeline file, so that voltage per cell, C-rate and scores are "
+        "the recording's."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object, the last line.")]
 
 
@@ -49,6 +68,20 @@ def simulate(
     modules: Annotated[int, typer.Option(help="Modules in the fleet, in racks of 8.")] = 64,
     seed: Annotated[int, typer.Option(help="Same seed, same fleet and readings.")] = 0,
     faults: Annotated[int, typer.Option(help="How many modules develop a thermal runaway, spread over the run.")] = 0,
+    mechanism: Annotated[
+        str | None,
+        typer.Option(
+            help="What may begin a fault, with commas: internal_short, hard_short, overcharge, external_heating, "
+            "cooling_failure, propagation (neighbours catch fire).  [default: all of them]"
+        ),
+    ] = None,
+    nuisances: Annotated[
+        float,
+        typer.Option(
+            help="Expected number a module-day of what looks like a hazard and is none: heat waves, soft shorts, gas "
+            "from elsewhere, failing sensors and more."
+        ),
+    ] = 0.0,
     speed: Annotated[float, typer.Option(help="Event time over wall time.")] = 1.0,
     duration: Annotated[float | None, typer.Option(help="Wall-clock seconds; without it, until stopped.")] = None,
     period_s: Annotated[float, typer.Option(help="Event-time seconds between two readings of a module.")] = 10.0,
@@ -73,7 +106,11 @@ def simulate(
     Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
     """
     from producers import simulate as live
+    from producers.truth import MECHANISMS
 
+    wanted = tuple(part.strip() for part in mechanism.split(",")) if mechanism else MECHANISMS
+    if unknown := set(wanted) - set(MECHANISMS):
+        raise UserError(f"--mechanism: no mechanism {', '.join(sorted(unknown))}; there are {', '.join(MECHANISMS)}")
     options = live.SimulateOptions(
         pipeline=pipeline,
         modules=modules,
@@ -82,8 +119,10 @@ def simulate(
         speed=speed,
         duration_s=duration,
         period_ms=round(period_s * 1000),
-        start_ms=_iso_ms(start),
+        start_ms=iso_ms("--start", start),
         bad_rate=bad_rate,
+        mechanisms=wanted,
+        nuisances=nuisances,
         bootstrap=bootstrap,
         registry=registry,
     )
@@ -105,31 +144,17 @@ def simulate(
     )
     for fault in summary.fault_truth:
         at = datetime.fromtimestamp(fault["no_return_ts"] / 1000, UTC).isoformat(timespec="seconds")
-        typer.echo(f"fault: {fault['module_id']}, point of no return {at}")
+        typer.echo(f"fault: {fault['module_id']}, {fault['mechanism']}, point of no return {at}")
 
 
 def replay(
     file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
     *,
     pipeline: Pipeline = "battery_hazard",
-    columns: Annotated[
-        str | None,
-        typer.Option(help="OURS=THEIRS,… for columns of other names; a minus before THEIRS turns the sign."),
-    ] = None,
-    key_columns: Annotated[
-        str | None, typer.Option(help='Columns whose values, joined by "/", are the module, as in test,run.')
-    ] = None,
-    rack: Annotated[
-        str | None, typer.Option(help="Rack of all rows of a file without such a column.  [default: the file's name]")
-    ] = None,
-    topology: Annotated[
-        str | None,
-        typer.Option(
-            help="How what was recorded is built, as in cells_in_series=1,capacity_ah=2.6. Voltage and current "
-            "are then rescaled to the topology in the pipeline file, so that voltage per cell, C-rate and scores are "
-            "the recording's."
-        ),
-    ] = None,
+    columns: Columns = None,
+    key_columns: KeyColumns = None,
+    rack: Rack = None,
+    topology: RecordedTopology = None,
     start: Start = None,
     speed: Annotated[float, typer.Option(help="Factor on the recording's own pace.")] = 1.0,
     rate: Annotated[float | None, typer.Option(help="Readings a second, instead of the recording's own pace.")] = None,
@@ -155,7 +180,7 @@ def replay(
     """Publish a recorded file, in event-time order and at its own pace.
 
     Columns are found by our names or the older ones; sensors that are not there are missing. Times are ISO 8601,
-    milliseconds since 1970, or seconds from the start: then the recording begins at --start, or ends now.
+    seconds or milliseconds since 1970, or seconds from the start: then the recording begins at --start, or ends now.
 
     Example: hazardstream replay R1.csv --columns ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C
     --key-columns test,run --topology cells_in_series=1,capacity_ah=2.6 --as-fast-as-possible
@@ -170,13 +195,7 @@ def replay(
     options = recorded.ReplayOptions(
         path=file,
         pipeline=pipeline,
-        mapping=mapping.Mapping(
-            columns=mapping.parse_columns(columns) if columns else {},
-            key_columns=tuple(part.strip() for part in key_columns.split(",")) if key_columns else (),
-            group=rack,
-            topology=mapping.parse_topology(topology) if topology else {},
-            start_ms=_iso_ms(start),
-        ),
+        mapping=mapping.parse_mapping(columns, key_columns, rack, topology, start_ms=iso_ms("--start", start)),
         speed=None if as_fast_as_possible else speed,
         rate=rate,
         skip_bad=skip_bad,
@@ -203,16 +222,6 @@ def replay(
     if not summary.completed:
         typer.echo("interrupted; go on with the same command and --resume", err=True)
         raise typer.Exit(_INTERRUPTED)
-
-
-def _iso_ms(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UserError(f"--start {text!r} is not ISO 8601; write for example 2026-01-31T12:00:00Z") from error
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _bar(as_json: bool) -> Progress:

@@ -1,13 +1,13 @@
-"""A fleet of battery modules, simulated as columns: one step gives the readings of all modules at once.
+"""A fleet of battery modules, simulated on physics in blocks of time x modules, with known faults and nuisances.
 
-Everything but the faults' temperature is a function of time and seed, so a run gives the same readings however
-it is cut into steps. The runaway is a lumped self-heating model (producers/runaway.py).
+Modules of lithium cobalt oxide/graphite cells stand in racks of eight, or single cells on test benches. The physics is
+described in docs/physics.md.
 
 Example:
     >>> fleet = Fleet(modules=64, seed=7, faults=3, start_ms=1_750_000_000_000, span_ms=6 * 3_600_000)
     >>> for step in fleet.steps(2160):
     ...     step.ts, step.values        # [64] int64 ms, [64, 9] float64, NaN where missing
-    >>> fleet.faults[0].module, fleet.faults[0].onset_ts, fleet.faults[0].no_return_ts
+    >>> fleet.faults[0].module, fleet.faults[0].mechanism, fleet.faults[0].no_return_ts
 """
 
 from collections.abc import Iterator
@@ -16,33 +16,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from producers.load import DAY_SLOTS, SLOT_MS, day_tables, open_circuit_voltage_v
-from producers.runaway import Fault, Runaways, draw_runaways
+from producers.faults import GRID_MS, LEAD_MS, Event, World, allowed, run_faults, spread, truth
+from producers.normal import Modules, Operation, Override, draw_traits
+from producers.nuisances import Disturbance, disturb, draw_nuisances, forced_by, listed, stuck
+from producers.physics.cell import cell_of
+from producers.sensing import AMBIENT, AVG, CURRENT, GAS, MAX, SENSORS, SOC, VOLTAGE, Sensing, death_ms
+from producers.site import MINUTE_MS, Forced, Site
+from producers.soft_shorts import run_soft_shorts
+from producers.trials import Build
+from producers.truth import MECHANISMS, SPREADING, Fault, Nuisance
+
+__all__ = ["CAPACITY_AH", "CELLS_IN_SERIES", "MODULES_PER_RACK", "SENSORS", "Fleet", "Step", "rack_name"]
 
 MODULES_PER_RACK = 8
 CELLS_IN_SERIES = 14
 CAPACITY_AH = 100.0
 """14s2p of 50 Ah cells."""
-SENSORS = (
-    "avg_surface_temp_c",
-    "max_surface_temp_c",
-    "voltage_v",
-    "current_a",
-    "soc_percent",
-    "offgas_co_ppm",
-    "offgas_h2_ppm",
-    "offgas_voc_ppm",
-    "ambient_temp_c",
-)
-"""Order of the columns of `Step.values`: that of the record's fields."""
-
-_NOISE = np.array([0.2, 0.2, 0.05, 0.1, 0.0, 5.0, 5.0, 5.0, 0.2])
-"""Standard deviation of each sensor's noise. State of charge is computed by the management system: none."""
-_MISSING_RATE = 0.0005
-_BLOCK_MS = 3_600_000
-_OUTAGES_PER_SENSOR_HOUR = 0.004
-_OUTAGE_MEAN_MS = 240_000.0
-_DAY_MS = DAY_SLOTS * SLOT_MS
+_TWO_PARALLEL_FROM_AH = 20.0
+_BLOCK_READINGS = 200_000
+_BLOCK_STEPS = 360
+_JITTER_MS = 200
+_AFTERMATH_MS = 2 * 3_600_000
+_TRIP_MS = 60_000
+_WARM_UP_MS = 3 * 3_600_000
+_END_OF_TIME_MS = 2**42
+_COOLING_S, _CLEARING_S = 2400.0, 900.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Step:
     """Readings of all modules at one moment.
 
     Attributes:
-        ts: [modules] int64, event time, milliseconds since the Unix epoch.
+        ts: [modules] int64, event time, milliseconds since the Unix epoch; each device's clock is off a little.
         values: [modules, 9] float64 in the order of `SENSORS`, NaN where a value is missing. A module whose
             sensors all died has NaN throughout: it has gone silent, nothing is to be published for it.
     """
@@ -71,12 +69,13 @@ def rack_name(index: int) -> str:
 
 
 class Fleet:
-    """Modules in racks of eight, with daily load, weather, noise, dropouts and developing faults.
+    """Modules in racks of eight (or cells on benches) with load, weather, sensors as they are, faults and nuisances.
 
     Attributes:
         module_ids: names, such as `RackA1_Module01`, in the order of the rows of a step.
         rack_ids: name of each module's rack, same order.
-        faults: ground truth, known from the start, by time of onset (see `producers.runaway.Fault`).
+        faults: ground truth, known from the start, by time of onset.
+        nuisances: what looks like a hazard and is none, by time.
         next_ms: event time of the next step.
     """
 
@@ -89,114 +88,211 @@ class Fleet:
         start_ms: int,
         span_ms: int = 6 * 3_600_000,
         period_ms: int = 10_000,
+        mechanisms: tuple[str, ...] = MECHANISMS,
+        nuisances: float = 0.0,
+        cells_in_series: int = CELLS_IN_SERIES,
+        capacity_ah: float = CAPACITY_AH,
     ) -> None:
-        """Draw a fleet.
+        """Draw a fleet, and run the physics of its faults.
 
         Args:
             modules: number of modules.
             seed: same seed and arguments, same readings.
-            faults: how many modules (at most one fault each) develop a thermal runaway.
+            faults: how many modules fail by themselves; with `propagation` among the mechanisms their neighbours may
+                follow, and are faults of their own in `faults`.
             start_ms: event time of the first step, ms since the Unix epoch.
-            span_ms: event time over which the faults' points of no return are spread; those of a short span
-                began before `start_ms`.
+            span_ms: event time over which the faults' points of no return are spread (from 0.3 to 0.9 of it; the time a
+                fault takes is physics, so it may come some minutes off); those of a short span began before
+                `start_ms`. Nuisances fall into it, too.
             period_ms: event time from one step to the next.
+            mechanisms: of faults, to draw from.
+            nuisances: expected number a module-day, of all kinds together.
+            cells_in_series: of a module; 1 makes single cells on test benches, each in a climatic chamber, cycled with
+                0.5 to 3 C, whose faults are destructive tests. They have voltage, current and one thermometer.
+            capacity_ah: of a module; from 20 Ah on it is two cells in parallel.
 
         Raises:
-            ValueError: modules, span or period below 1, or more faults than modules.
+            ValueError: modules, span or period below 1, more faults than modules, or an unknown mechanism.
         """
-        if modules < 1 or span_ms < 1 or period_ms < 1 or not 0 <= faults <= modules:
+        if modules < 1 or span_ms < 1 or period_ms < 1 or not 0 <= faults <= modules or nuisances < 0:
             raise ValueError(f"modules={modules}, faults={faults}, span_ms={span_ms}, period_ms={period_ms}")
-        self.seed = seed
-        self.period_ms = period_ms
-        self.next_ms = start_ms
-        racks = -(-modules // MODULES_PER_RACK)
-        self._rack = np.arange(modules) // MODULES_PER_RACK
+        parallel = 2 if capacity_ah >= _TWO_PARALLEL_FROM_AH else 1
+        build = Build(cells_in_series, parallel, cell_of(capacity_ah / parallel))
+        self.seed, self.period_ms, self.next_ms = seed, period_ms, start_ms
         self.rack_ids = [rack_name(i // MODULES_PER_RACK) for i in range(modules)]
         self.module_ids = [f"{rack}_Module{i % MODULES_PER_RACK + 1:02d}" for i, rack in enumerate(self.rack_ids)]
-        rng = np.random.default_rng([seed, 0])
-        self._day = day_tables(racks, rng)
-        self._ambient_c = rng.uniform(17, 30, racks)
-        self._ambient_swing_c = rng.uniform(1, 5, racks)
-        self._weather_phase = rng.uniform(0, 2 * np.pi, racks)
-        self._cooling = rng.normal(1, 0.12, modules).clip(0.6, 1.6)
-        self._offset_c = rng.normal(0.5, 0.5, modules)
-        self._spread_c = rng.uniform(0.5, 2.5, modules)
-        self._soc_bias = rng.normal(0, 0.7, modules)
-        self._resistance = rng.normal(1, 0.1, modules).clip(0.7, 1.5)
-        self._baseline_ppm = rng.uniform((16, 2, 5), (28, 10, 30), (modules, 3))
-        self._runaways: Runaways = draw_runaways(
-            modules,
-            faults,
-            self._healthy_temp_c,
-            start_ms=start_ms,
-            span_ms=span_ms,
-            rng=np.random.default_rng([seed, 1]),
+        self._build, self._capacity_ah = build, capacity_ah
+        rack_size = 1 if build.bench else MODULES_PER_RACK
+        self._rack = np.arange(modules) // rack_size
+        self._sensing = Sensing(modules, seed, bench=build.bench)
+        self._traits = draw_traits(self._rack, build.cell, np.random.default_rng([seed, 0]), bench=build.bench)
+        first_ms = (start_ms - LEAD_MS) // MINUTE_MS * MINUTE_MS
+        drawn = draw_nuisances(
+            float(nuisances), self._rack, start_ms, span_ms, np.random.default_rng([seed, 4]), bench=build.bench
         )
-        self.faults: list[Fault] = self._runaways.faults
-        self._outage_block = -1
-        self._outage_from = np.zeros((modules, len(SENSORS)), np.int64)
-        self._outage_to = np.zeros((modules, len(SENSORS)), np.int64)
+        soft = [one for one in drawn if one.kind == "soft_short"]
+        self._disturbances: list[Disturbance] = [one for one in drawn if one.kind != "soft_short"]
+        self._stuck: dict[int, NDArray[np.float64]] = {}
+        forced = forced_by(self._disturbances, self._rack)
+        self.faults: list[Fault] = []
+        self._events: list[Event] = []
+        overrides: list[Override] = []
+        quiet: list[Nuisance] = []
+        begins = allowed(mechanisms, bench=build.bench)
+        if faults or soft:
+            noise = self._sensing.accuracy.noise
+            world = World(
+                self._site(first_ms, forced),
+                self._traits,
+                build,
+                first_ms,
+                start_ms + span_ms + 4 * _AFTERMATH_MS,
+                (noise[AVG], noise[VOLTAGE], noise[GAS.start]),
+            )
+            rng = np.random.default_rng([seed, 1])
+            overrides, quiet = self._run_physics(
+                world, faults, begins, soft, start_ms, span_ms, SPREADING in mechanisms, rng
+            )
+        self.nuisances = sorted([*listed(self._disturbances), *quiet], key=lambda n: (n.start_ts, n.module))
+        deaths = np.random.default_rng([seed, 5])
+        self._dies = [None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths) for e in self._events]
+        self._share = np.random.default_rng([seed, 6]).uniform(0.5, 1, modules)
+        # A burning module opens its rack's contactors.
+        forced += [
+            Forced(
+                int(self._rack[fault.module]),
+                (fault.no_return_ts + _TRIP_MS) // MINUTE_MS * MINUTE_MS,
+                _END_OF_TIME_MS,
+                0.0,
+            )
+            for fault in self.faults
+        ]
+        self._live = self._site(first_ms, forced)
+        warm = Modules(build.cell, self._traits, MINUTE_MS, overrides)
+        begin = start_ms - _WARM_UP_MS
+        warm.run(np.arange(begin, start_ms, MINUTE_MS), self._live.minutes(first_ms, start_ms), None)
+        self._modules = warm.at_period(period_ms)
+        self._block_steps = max(1, min(_BLOCK_STEPS, _BLOCK_READINGS // modules))
+        self._blocks = 0
+        self._made_ms = start_ms
+        self._ready: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        self._given = 0
+
+    def _site(self, first_ms: int, forced: list[Forced]) -> Site:
+        racks = int(self._rack.max()) + 1
+        return Site(racks, first_ms, np.random.default_rng([self.seed, 7]), bench=self._build.bench, forced=forced)
+
+    def _run_physics(
+        self,
+        world: World,
+        faults: int,
+        begins: list[str],
+        soft: list[Disturbance],
+        start_ms: int,
+        span_ms: int,
+        spreads: bool,
+        rng: np.random.Generator,
+    ) -> tuple[list[Override], list[Nuisance]]:
+        order = rng.permutation(len(self._rack))
+        # Stratified: however few, they are spread over the span, and mechanisms are as even as can be.
+        where = (np.arange(faults) + rng.random(faults)) / max(faults, 1)
+        target = (start_ms + (0.3 + 0.6 * where) * span_ms).astype(np.int64)
+        mechanism = [begins[i % len(begins)] for i in rng.permutation(faults).tolist()]
+        events, overrides = run_faults(world, order[:faults], mechanism, target, rng)
+        if len(events) < faults:
+            raise RuntimeError(f"{faults - len(events)} of {faults} faults did not run away; choose another seed")
+        caught, warmed = spread(world, events, MODULES_PER_RACK, rng) if spreads and not self._build.bench else ([], [])
+        burning = {e.module for e in (*events, *caught, *warmed)}
+        shorted = run_soft_shorts(world, [one for one in soft if int(one.modules[0]) not in burning], rng)
+        self._events = [*events, *caught, *warmed, *shorted]
+        self.faults = sorted((truth(e, world) for e in (*events, *caught)), key=lambda f: (f.onset_ts, f.module))
+        quiet = [Nuisance(e.module, "neighbour_heat", e.onset_ms, e.end_ms) for e in warmed]
+        return overrides, quiet + [Nuisance(e.module, "soft_short", e.onset_ms, e.end_ms) for e in shorted]
 
     def steps(self, n: int | None = None) -> Iterator[Step]:
         """The next `n` steps (endless without): `steps(2)` twice gives what `steps(4)` gives."""
         done = 0
         while n is None or done < n:
-            step = Step(np.full(len(self.module_ids), self.next_ms, np.int64), self._readings(self.next_ms))
-            self.next_ms += self.period_ms
+            ts, values = self._take(1)
             done += 1
-            yield step
+            yield Step(ts[0], values[0])
 
-    def _ambient(self, ts_ms: NDArray[np.int64] | int, rack: NDArray[np.int64]) -> NDArray[np.float64]:
-        turn = 2 * np.pi * (np.asarray(ts_ms, np.float64) / _DAY_MS)
-        day = np.sin(turn - 2.2)
-        # Weather: a slower wave, not in step with the day.
-        weather = 0.5 * np.sin(turn / 3.3 + self._weather_phase[rack])
-        swing: NDArray[np.float64] = self._ambient_c[rack] + self._ambient_swing_c[rack] * (day + weather)
-        return swing
+    def block(self, steps: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The next `steps` steps at once: ts [steps, modules] and values [steps, modules, 9]."""
+        taken = []
+        while steps > 0:
+            taken.append(self._take(steps))
+            steps -= len(taken[-1][0])
+        return np.concatenate([ts for ts, _ in taken]), np.concatenate([values for _, values in taken])
 
-    def _healthy_temp_c(self, module: NDArray[np.int64], ts_ms: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Surface temperature without a fault of each `module` at its `ts_ms`."""
-        rack = self._rack[module]
-        rise = self._day.rise_c[rack, ts_ms // SLOT_MS % DAY_SLOTS]
-        warm: NDArray[np.float64] = self._ambient(ts_ms, rack) + rise * self._cooling[module] + self._offset_c[module]
-        return warm
+    def _take(self, steps: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The next few steps, at most `steps`, of the block in hand."""
+        if not self._ready:
+            self._ready, self._given = [self._make()], 0
+        ts, values = self._ready[0]
+        taken = slice(self._given, self._given + steps)
+        self._given += steps
+        if self._given >= len(ts):
+            self._ready = []
+        self.next_ms += self.period_ms * len(ts[taken])
+        return ts[taken], values[taken]
 
-    def _readings(self, ts_ms: int) -> NDArray[np.float64]:
-        modules = len(self.module_ids)
-        slot = ts_ms // SLOT_MS % DAY_SLOTS
-        ambient_c = self._ambient(ts_ms, self._rack)
-        current_a = self._day.c_rate[self._rack, slot].astype(np.float64) * CAPACITY_AH
-        soc = (self._day.soc_percent[self._rack, slot] + self._soc_bias).clip(0, 100)
-        surface_c = ambient_c + self._day.rise_c[self._rack, slot] * self._cooling + self._offset_c
-        # 0.4 mOhm a cell pair; cold cells resist more, about 1 % a degree below 25.
-        ohm = 0.0004 * self._resistance * (1 + 0.01 * (25 - surface_c).clip(0, 40))
-        cell_v = open_circuit_voltage_v(soc) + current_a * ohm
-        out = np.empty((modules, len(SENSORS)))
-        out[:, 0] = surface_c
-        out[:, 1] = surface_c + self._spread_c
-        out[:, 2] = cell_v * CELLS_IN_SERIES
-        out[:, 3] = current_a
-        out[:, 4] = soc
-        out[:, 5:8] = self._baseline_ppm
-        out[:, 8] = ambient_c
-        self._runaways.apply(out, ts_ms)
-        rng = np.random.default_rng([self.seed, 2, ts_ms])
-        out += rng.standard_normal(out.shape) * _NOISE
-        np.maximum(out[:, 5:8], 0, out=out[:, 5:8])
-        out[rng.random(out.shape) < _MISSING_RATE] = np.nan
-        self._draw_outages(ts_ms // _BLOCK_MS)
-        out[(self._outage_from <= ts_ms) & (ts_ms < self._outage_to)] = np.nan
-        return out
+    def _make(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        rng = np.random.default_rng([self.seed, 2, self._blocks])
+        ts = self._made_ms + np.arange(self._block_steps, dtype=np.int64) * self.period_ms
+        self._blocks += 1
+        self._made_ms = int(ts[-1]) + self.period_ms
+        done = self._modules.run(ts, self._live.minutes(int(ts[0]), int(ts[-1])), rng)
+        values = self._measured(done, ts)
+        for one in self._events:
+            self._lay(one, values, ts)
+        disturb(values, ts, self._disturbances)
+        self._sensing.blur(values, rng)
+        stuck(values, ts, self._disturbances, self._stuck)
+        self._sensing.lose(values, ts, rng)
+        for one, dies in zip(self._events, self._dies, strict=True):
+            if dies is not None and ts[-1] >= dies.min():
+                values[:, one.module][ts[:, None] >= dies] = np.nan
+        # Never ahead of the nominal time, and less than a period, so that a module's time always advances.
+        late = rng.integers(0, min(_JITTER_MS, self.period_ms // 4) + 1, values.shape[:2])
+        return ts[:, None] - late, values
 
-    def _draw_outages(self, block: int) -> None:
-        """Sensors that go missing for minutes, drawn for each hour by itself; an outage ends with its hour."""
-        if block == self._outage_block:
+    def _measured(self, done: Operation, ts: NDArray[np.int64]) -> NDArray[np.float64]:
+        traits = self._traits
+        values = np.empty((*done.c_rate.shape, len(SENSORS)))
+        values[..., AVG] = done.temp_c + traits.offset_c
+        values[..., MAX] = values[..., AVG] + traits.spread_c + 0.08 * np.abs(done.temp_c - done.air_c)
+        values[..., VOLTAGE] = done.cell_v * self._build.series
+        values[..., CURRENT] = done.c_rate * self._capacity_ah
+        values[..., SOC] = done.soc_percent + traits.soc_bias
+        values[..., GAS] = self._sensing.gas_ppm(ts)
+        values[..., AMBIENT] = done.air_c
+        return values
+
+    def _lay(self, one: Event, values: NDArray[np.float64], ts: NDArray[np.int64]) -> None:
+        """Add what an event does to the readings of its module, and its gas to those of the rack."""
+        since = np.flatnonzero(ts >= one.onset_ms)
+        if not since.size:
             return
-        rng = np.random.default_rng([self.seed, 3, block])
-        shape = self._outage_from.shape
-        begins = block * _BLOCK_MS + rng.integers(0, _BLOCK_MS, shape)
-        lasts = rng.exponential(_OUTAGE_MEAN_MS, shape).astype(np.int64)
-        ends = np.minimum(begins + lasts, (block + 1) * _BLOCK_MS)
-        happens = rng.random(shape) < _OUTAGES_PER_SENSOR_HOUR
-        self._outage_from, self._outage_to = begins, np.where(happens, ends, begins)
-        self._outage_block = block
+        at = (ts[since] - one.onset_ms) / GRID_MS
+        beyond_s = np.maximum(ts[since] - one.end_ms, 0) / 1000
+        grid = np.arange(len(one.mean_c))
+
+        def course(of: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.interp(at, grid, of)
+
+        cooled, cleared = np.exp(-beyond_s / _COOLING_S), np.exp(-beyond_s / _CLEARING_S)
+        mine = values[:, one.module]
+        mine[since, AVG] += course(one.mean_c) * cooled
+        mine[since, MAX] += course(one.hot_c) * cooled
+        mine[since, VOLTAGE] += course(one.volt_v)
+        if one.no_return_ms is not None:
+            after_s = np.maximum(ts[since] - one.no_return_ms, 0) / 1000
+            mine[since, CURRENT] *= np.exp(-after_s / 30)
+        if self._build.bench:
+            return
+        others = np.flatnonzero((self._rack == self._rack[one.module]) & (np.arange(len(self._rack)) != one.module))
+        for i in range(3):
+            mine[since, GAS.start + i] += course(one.own_ppm[:, i]) * cleared
+            shared = course(one.rack_ppm[:, i]) * cleared
+            values[since[:, None], others, GAS.start + i] += shared[:, None] * self._share[others]

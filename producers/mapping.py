@@ -27,6 +27,7 @@ class Mapping:
     Attributes:
         columns: our field -> the file's column.
         key_columns: the file's columns that make the key, joined by "/"; wins over `columns`.
+        key: key (module) of every row of a file without such a column; by default such a file is refused.
         group: group (rack) of every row of a file without such a column; by default the file's name.
         topology: how what was recorded is built; readings are then rescaled to the pipeline's topology.
         start_ms: event time (ms) that the recording is moved to begin at.
@@ -34,6 +35,7 @@ class Mapping:
 
     columns: dict[str, Source] = field(default_factory=dict)
     key_columns: tuple[str, ...] = ()
+    key: str | None = None
     group: str | None = None
     topology: dict[str, float] = field(default_factory=dict)
     start_ms: int | None = None
@@ -41,7 +43,7 @@ class Mapping:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where each field of a reading comes from in one file; `group` is None where the file has no such column."""
+    """Where each field of a reading comes from in one file; no `key` and no `group` where it has no such column."""
 
     key: tuple[str, ...]
     group: str | None
@@ -53,6 +55,28 @@ class Sources:
         """Every column that is needed, once."""
         names = [*self.key, self.time, *(source.column for source in self.sensors.values())]
         return list(dict.fromkeys([*names, self.group] if self.group is not None else names))
+
+
+def parse_mapping(
+    columns: str | None,
+    key_columns: str | None,
+    group: str | None,
+    topology: str | None,
+    *,
+    start_ms: int | None = None,
+) -> Mapping:
+    """A mapping from the words of a command line.
+
+    Raises:
+        UserError: `columns` or `topology` is not written as it should be.
+    """
+    return Mapping(
+        columns=parse_columns(columns) if columns else {},
+        key_columns=tuple(part.strip() for part in key_columns.split(",")) if key_columns else (),
+        group=group,
+        topology=parse_topology(topology) if topology else {},
+        start_ms=start_ms,
+    )
 
 
 def parse_columns(text: str) -> dict[str, Source]:
@@ -123,7 +147,7 @@ def find_sources(file_columns: Sequence[str], mapping: Mapping, pipeline: Pipeli
 
     key, time, group = find(source.key), find(source.time), find(source.group)
     key_columns = mapping.key_columns or ((key.column,) if key else ())
-    if not key_columns:
+    if not key_columns and mapping.key is None:
         raise UserError(
             f"no column holds {source.key}; say which with --columns {source.key}=COLUMN or --key-columns; "
             f"the file has {there}"

@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from producers.convert import time_form, to_numbers, to_text, to_times_ms
 from producers.mapping import SCALED_BY, Mapping, Sources, find_sources
-from producers.tables import BadRow, Table, column_names, read_columns, to_numbers, to_text, to_times_ms
+from producers.tables import BadRow, Table, column_names, read_columns
 from worker.errors import UserError
 from worker.pipeline import Pipeline
 from worker.validate import bounds
@@ -85,7 +86,7 @@ def read_recording(path: Path, pipeline: Pipeline, mapping: Mapping, *, skip_bad
     faults = _Faults(table)
     identity, names = _identities(table, sources, mapping.group or path.stem, faults, pipeline)
     ts, start_ms = _times(table, sources, mapping.start_ms, faults, pipeline)
-    factors = _factors(pipeline, names, mapping.topology)
+    factors = rescaling(pipeline, names, mapping.topology)
     values = _values(table, sources, factors[identity], faults, pipeline)
     bad = sorted(faults.bad, key=lambda row: row.place)
     if bad and not skip_bad:
@@ -132,25 +133,37 @@ def _identities(
 def _times(
     table: Table, sources: Sources, start_ms: int | None, faults: _Faults, pipeline: Pipeline
 ) -> tuple[NDArray[np.int64], int | None]:
-    ms, wrong, relative = to_times_ms(table.columns[sources.time])
-    faults.add(wrong, sources.time, "is no time: ISO 8601, milliseconds since 1970 or seconds from the start")
+    form = time_form(table.columns[sources.time])
+    ms, wrong = to_times_ms(table.columns[sources.time], form)
+    faults.add(
+        wrong, sources.time, "is no time: ISO 8601, seconds or milliseconds since 1970, or seconds from the start"
+    )
     faults.add(np.isnan(ms), sources.time, f"no {pipeline.input.time}")
     usable = ms[~faults.rows & np.isfinite(ms)]
     first, last = (float(usable.min()), float(usable.max())) if len(usable) else (0.0, 0.0)
-    if relative and start_ms is None:
+    if form.relative and start_ms is None:
         # By default the recording ends now.
         start_ms = time.time_ns() // 1_000_000 - round(last)
     zero = 0.0
     if start_ms is not None:
-        zero = start_ms if relative else start_ms - first
+        zero = start_ms if form.relative else start_ms - first
     limits = bounds(pipeline.input.record_model(), pipeline.input.time)
     moved = np.rint(ms + zero)
     faults.add(~((moved >= limits.low) & (moved <= limits.high)), sources.time, "is no time that a reading can have")
     return np.where(faults.rows, 0, moved).astype(np.int64), start_ms
 
 
-def _factors(pipeline: Pipeline, names: list[tuple[str, str]], topology: dict[str, float]) -> NDArray[np.float64]:
-    """What to multiply each module's sensors by, shape [modules, sensors]."""
+def rescaling(pipeline: Pipeline, names: list[tuple[str, str]], topology: dict[str, float]) -> NDArray[np.float64]:
+    """What to multiply each module's sensors by, shape [modules, sensors].
+
+    Args:
+        pipeline: declares the topology that readings are brought to.
+        names: key and group of each module.
+        topology: of what was recorded.
+
+    Raises:
+        UserError: the pipeline declares no such parameter.
+    """
     sensors = pipeline.input.sensors()
     factors = np.ones((len(names), len(sensors)))
     for sensor, parameter in SCALED_BY.items():

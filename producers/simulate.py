@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from producers.fleet import SENSORS, Fleet, Step
 from producers.publish import Encoder, Publisher, encoder
+from producers.truth import MECHANISMS
 from worker.errors import UserError
 from worker.pipeline import Pipeline, load_pipeline
 
@@ -42,6 +43,8 @@ class SimulateOptions:
         duration_s: wall time; None runs until stopped.
         start_ms: event time of the first reading; by default such that the run ends now.
         bad_rate: part of the readings that a bad record of a random kind goes with.
+        mechanisms: what may begin a fault (see `producers.truth`).
+        nuisances: expected number a module-day of what looks like a hazard and is none.
     """
 
     pipeline: str = "battery_hazard"
@@ -53,6 +56,8 @@ class SimulateOptions:
     period_ms: int = 10_000
     start_ms: int | None = None
     bad_rate: float = 0.0
+    mechanisms: tuple[str, ...] = MECHANISMS
+    nuisances: float = 0.0
     bootstrap: str | None = None
     registry: str | None = None
 
@@ -68,7 +73,9 @@ class Summary:
         bad: to be dead letters, by kind.
         duplicates: a reading's exact copy, to be dropped.
         failed: messages the broker never confirmed.
-        fault_truth: module, onset and point of no return (ms) of each fault.
+        faults: modules that run away, those included that a neighbour set on fire.
+        fault_truth: module, mechanism, onset, first sign and point of no return (ms) of each.
+        nuisance_truth: module, kind, begin and end (ms) of what only looks like one.
         event_ms: event time of the last readings handed over.
         seconds: wall time.
         rate: produced messages a second of wall time.
@@ -77,6 +84,7 @@ class Summary:
     modules: int
     faults: int
     fault_truth: list[dict[str, Any]]
+    nuisance_truth: list[dict[str, Any]] = field(default_factory=list)
     produced: int = 0
     readings: int = 0
     masked: dict[str, int] = field(default_factory=dict)
@@ -126,6 +134,8 @@ def _checked(options: SimulateOptions) -> tuple[Pipeline, str]:
         "--speed": not 0 < options.speed < float("inf"),
         "--duration": options.duration_s is not None and not 0 < options.duration_s < float("inf"),
         "--period-s": options.period_ms < 1,
+        "--mechanism": not options.mechanisms or not set(options.mechanisms) <= set(MECHANISMS),
+        "--nuisances": not 0 <= options.nuisances < float("inf"),
         "--bad-rate": not 0 <= options.bad_rate <= 1,
     }
     if any(wrong.values()):
@@ -194,6 +204,10 @@ def _nulls(values: NDArray[np.float64]) -> list[list[float | None]]:
     return rows
 
 
+def _named(fleet: Fleet, truth: dict[str, Any]) -> dict[str, Any]:
+    return {"module_id": fleet.module_ids[truth["module"]]} | {k: v for k, v in truth.items() if k != "module"}
+
+
 def simulate(
     options: SimulateOptions,
     progress: Callable[[Summary], None] | None = None,
@@ -228,18 +242,18 @@ def simulate(
         start_ms=start_ms,
         span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
         period_ms=options.period_ms,
+        mechanisms=options.mechanisms,
+        nuisances=options.nuisances,
     )
-    truth = [
-        {"module_id": fleet.module_ids[f.module], "onset_ts": f.onset_ts, "no_return_ts": f.no_return_ts}
-        for f in fleet.faults
-    ]
-    summary = Summary(options.modules, options.faults, truth)
+    faults = [_named(fleet, vars(fault)) for fault in fleet.faults]
+    nuisances = [_named(fleet, vars(nuisance)) for nuisance in fleet.nuisances]
+    summary = Summary(options.modules, len(faults), faults, nuisances)
     messages = Messages(fleet, encode, options.bad_rate, pipeline.input.max_future_ms)
     steps = None if event_s is None else max(1, int(event_s * 1000 / options.period_ms))
     began = time.monotonic()
     began_ms = time.time_ns() // 1_000_000
     for step in fleet.steps(steps):
-        ts_ms = int(step.ts[0])
+        ts_ms = int(step.ts.max())
         due_s = max((ts_ms - start_ms) / 1000 / options.speed, (ts_ms - began_ms) / 1000)
         while not stop.is_set() and (left := began + due_s - time.monotonic()) > 0:
             publisher.wait(min(left, 0.5))

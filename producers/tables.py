@@ -1,23 +1,27 @@
-"""CSV and Parquet files as columns, each row with its place in the file, and what cannot be read set aside."""
+"""CSV and Parquet files as columns, piece by piece or whole, each row with its place in the file.
 
-import csv
+What cannot be read is set aside.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from producers.dialect import Dialect, dialect
 from worker.errors import UserError
 
-_MISSING_WORDS = ["", "nan", "na", "n/a", "null", "none"]
-_SECONDS_BELOW = 1e9
-_MILLISECONDS_FROM = 1e11
-"""Seconds since a start never reach 31 years, and milliseconds since the epoch passed this in 1973."""
+PARQUET = (".parquet", ".pq")
+TEXT = (".csv", ".tsv", ".txt")
+_PACKED = (".gz", ".bz2", ".zst")
+_BLOCK_BYTES = 1 << 24
+_PARQUET_ROWS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class BadRow:
     """Why a row cannot be used.
 
     Attributes:
-        place: number of its line (CSV; the header is line 1) or row (Parquet; from 1).
+        place: number of its line (CSV; the first line of the file is 1) or row (Parquet; from 1).
         column: the file's own column name; empty where the whole row is at fault.
         value: as it stands in the file.
         rule: what it breaks.
@@ -39,7 +43,7 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of a file.
+    """Columns of a file, or of a piece of it.
 
     Attributes:
         columns: by name, [n] each.
@@ -54,6 +58,16 @@ class Table:
     broken: list[BadRow] = field(default_factory=list)
 
 
+def is_table(path: Path) -> bool:
+    """Whether the file's name says that it holds columns."""
+    return _suffix(path) in (*PARQUET, *TEXT)
+
+
+def _suffix(path: Path) -> str:
+    name = path.with_suffix("") if path.suffix.lower() in _PACKED else path
+    return name.suffix.lower()
+
+
 def column_names(path: Path) -> list[str]:
     """Names of a file's columns.
 
@@ -62,19 +76,14 @@ def column_names(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}; check the path")
-    if path.suffix == ".csv":
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                names = next(csv.reader(file), [])
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path}, line 1: not CSV text in UTF-8 ({error}); save it as such") from error
-    elif path.suffix in (".parquet", ".pq"):
-        try:
-            names = list(pq.read_schema(path).names)
-        except pa.ArrowException as error:
-            raise UserError(f"{path} is not a Parquet file ({error}); check how it was written") from error
-    else:
-        raise UserError(f"{path}: only .csv and .parquet files can be read; convert it")
+    if not is_table(path):
+        raise UserError(f"{path}: only .csv and .parquet files can be read (or .tsv, .txt, .csv.gz); convert it")
+    if _suffix(path) in TEXT:
+        return dialect(path).names
+    try:
+        names = list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a Parquet file ({error}); check how it was written") from error
     if not all(names) or len(set(names)) < len(names) or not names:
         raise UserError(f"{path}: every column needs a name of its own, not {names}; correct the header")
     return names
@@ -86,35 +95,80 @@ def read_columns(path: Path, names: list[str]) -> Table:
     Raises:
         UserError: the file cannot be read.
     """
+    pieces = list(iter_columns(path, names))
+    if not pieces:
+        unit = "line" if _suffix(path) in TEXT else "row"
+        return Table({n: pa.chunked_array([], pa.string()) for n in names}, np.empty(0, np.int64), unit)
+    columns = {n: pa.chunked_array([c for p in pieces for c in p.columns[n].chunks]) for n in names}
+    place = np.concatenate([p.place for p in pieces])
+    return Table(columns, place, pieces[0].unit, [row for p in pieces for row in p.broken])
+
+
+def iter_columns(path: Path, names: list[str]) -> Iterator[Table]:
+    """Read some columns of a file piece by piece (some MB each): CSV as text, Parquet as it is typed.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     try:
-        if path.suffix == ".csv":
-            return _read_csv(path, names)
-        table = pq.read_table(path, columns=names)
+        if _suffix(path) in TEXT:
+            yield from _iter_csv(path, names, dialect(path))
+            return
+        first = 1
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=names):
+                columns = {n: pa.chunked_array([batch.column(n)]) for n in names}
+                yield Table(columns, np.arange(first, first + batch.num_rows, dtype=np.int64), "row")
+                first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read: {error}; check how it was written") from error
-    return Table({n: table.column(n) for n in names}, np.arange(1, table.num_rows + 1, dtype=np.int64), "row")
 
 
-def _read_csv(path: Path, names: list[str]) -> Table:
-    broken: list[BadRow] = []
+def _iter_csv(path: Path, names: list[str], how: Dialect) -> Iterator[Table]:
+    aside: list[BadRow] = []
 
     def set_aside(row: pa.csv.InvalidRow) -> str:
         rule = f"the row has {row.actual_columns} fields, the header {row.expected_columns}"
-        broken.append(BadRow(row.number, "", row.text, rule))
+        aside.append(BadRow(row.number, "", row.text, rule))
         return "skip"
 
-    table = pa.csv.read_csv(
-        path,
-        # One thread, and empty lines kept as rows: else lines could not be numbered.
-        read_options=pa.csv.ReadOptions(use_threads=False),
-        parse_options=pa.csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=set_aside),
-        convert_options=pa.csv.ConvertOptions(
-            include_columns=names, column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+    text = dict.fromkeys(names, pa.string())
+    # Empty lines are kept as rows, and names given, so that lines can be numbered.
+    options = (
+        pa.csv.ReadOptions(
+            use_threads=False,
+            block_size=_BLOCK_BYTES,
+            skip_rows=how.header_line,
+            column_names=how.names,
+            encoding=how.encoding,
         ),
+        pa.csv.ParseOptions(delimiter=how.delimiter, ignore_empty_lines=False, invalid_row_handler=set_aside),
+        pa.csv.ConvertOptions(include_columns=names, column_types=text, strings_can_be_null=False),
     )
-    lines = np.arange(2, table.num_rows + len(broken) + 2, dtype=np.int64)
-    lines = np.setdiff1d(lines, [row.place for row in broken], assume_unique=True)
-    return _without_empty(Table({n: table.column(n) for n in names}, lines, "line", broken))
+    line = how.header_line + 1
+    try:
+        reader = pa.csv.open_csv(str(path), *options)
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" in str(error):
+            return
+        raise
+    with reader:
+        for batch in reader:
+            span = np.arange(line, line + batch.num_rows + len(aside), dtype=np.int64)
+            lines = np.setdiff1d(span, [row.place for row in aside], assume_unique=True)[: batch.num_rows]
+            line = int(lines[-1]) + 1 if len(lines) else line
+            broken = [row for row in aside if row.place < line]
+            aside[:] = [row for row in aside if row.place >= line]
+            columns = {n: _with_points(pa.chunked_array([batch.column(n)]), how) for n in names}
+            yield _without_empty(Table(columns, lines, "line", broken))
+    if aside:
+        yield Table({n: pa.chunked_array([], pa.string()) for n in names}, np.empty(0, np.int64), "line", aside)
+
+
+def _with_points(column: pa.ChunkedArray, how: Dialect) -> pa.ChunkedArray:
+    if not how.decimal_comma:
+        return column
+    return pc.replace_substring_regex(column, r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$", r"\1.\2")
 
 
 def _without_empty(table: Table) -> Table:
@@ -126,77 +180,3 @@ def _without_empty(table: Table) -> Table:
     mask = pa.array(filled)
     kept = {name: column.filter(mask) for name, column in table.columns.items()}
     return Table(kept, table.place[filled], table.unit, table.broken)
-
-
-def _is_text(column: pa.ChunkedArray) -> bool:
-    return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
-
-
-def to_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as trimmed text, empty where there is nothing."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.string()), ""))
-
-
-def to_numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """A column as numbers [n], NaN where missing, and which rows [n] hold something that is no number."""
-    wrong = np.zeros(len(column), bool)
-    if not _is_text(column):
-        try:
-            numbers = column.cast(pa.float64(), safe=False)
-        except pa.ArrowException:
-            return np.full(len(column), np.nan), ~column.is_null().to_numpy()
-        return numbers.to_numpy(zero_copy_only=False).astype(np.float64), wrong
-    text = to_text(column)
-    missing = pc.is_in(pc.utf8_lower(text), value_set=pa.array(_MISSING_WORDS))
-    text = pc.if_else(missing, None, text)
-    try:
-        numbers = text.cast(pa.float64())
-    except pa.ArrowException:
-        wrong = np.array([t is not None and not _is_number(t) for t in text.to_pylist()])
-        numbers = pc.if_else(pa.array(wrong), None, text).cast(pa.float64())
-    return numbers.to_numpy(zero_copy_only=False).astype(np.float64), wrong
-
-
-def _is_number(text: str) -> bool:
-    try:
-        pa.scalar(text).cast(pa.float64())
-    except pa.ArrowException:
-        return False
-    return True
-
-
-def to_times_ms(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_], bool]:
-    """A column of times as milliseconds [n], NaN where missing, which rows are no time, and whether they are relative.
-
-    ISO 8601 text and timestamps (without zone: UTC) and milliseconds since the epoch are absolute, seconds
-    from a start are relative.
-
-    Raises:
-        UserError: numbers that are neither plausible seconds nor plausible milliseconds.
-    """
-    if pa.types.is_temporal(column.type):
-        stamps = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64())
-        return stamps.to_numpy(zero_copy_only=False).astype(np.float64), np.zeros(len(column), bool), False
-    numbers, wrong = to_numbers(column)
-    if _is_text(column) and len(wrong) and wrong.mean() > 0.5:
-        return _iso_times_ms(column)
-    known = np.abs(numbers[np.isfinite(numbers)])
-    typical = float(np.median(known)) if len(known) else 0.0
-    if _SECONDS_BELOW <= typical < _MILLISECONDS_FROM:
-        raise UserError(
-            f"times like {typical:.0f} are neither seconds from a start nor milliseconds since 1970; "
-            "convert them to one of these, or to ISO 8601 text"
-        )
-    relative = typical < _SECONDS_BELOW
-    return numbers * 1000 if relative else numbers, wrong, relative
-
-
-def _iso_times_ms(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_], bool]:
-    text = to_text(column).to_pandas()
-    times = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")
-    missing = text.str.lower().isin(_MISSING_WORDS).to_numpy()
-    unknown = times.isna().to_numpy()
-    ms = times.dt.as_unit("ms").astype("int64").to_numpy().astype(np.float64)
-    return np.where(unknown, np.nan, ms), unknown & ~missing, False

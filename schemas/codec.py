@@ -3,16 +3,17 @@
 from collections.abc import Callable
 from io import BytesIO
 from textwrap import shorten
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from cachetools import LRUCache
 from fastavro import schemaless_reader, schemaless_writer
 
-from schemas.errors import IncompatibleSchemaError, MalformedError
+from schemas.errors import IncompatibleSchemaError, MalformedError, UnreadableValueError
 from schemas.load import Schema, parsed
-from schemas.strict import compile_check
+from schemas.strict import compile_check, compile_fields
 from schemas.wire import SchemaKey, parse_prefix
 
+DECODERS_KEPT = 1000
 MAX_WORDS = 300  # characters of another library's error text, as it goes into a header of the dead letter
 
 BodyDecoder: TypeAlias = Callable[[bytes, int], dict[str, Any]]
@@ -61,19 +62,26 @@ def decode(value: bytes, writer_schema_of: Callable[[SchemaKey], Schema], reader
         worker.errors.DependencyDownError: the registry has to be asked and does not answer.
     """
     key, start = parse_prefix(value)
-    return _decoder_for(writer_schema_of(key), reader_schema)(value, start)
+    return decoder_for(writer_schema_of(key), reader_schema)(value, start)
 
 
 # By identity, as schemas are not hashable; the entry holds both schemas, so their ids stay theirs.
-_decoders: LRUCache[tuple[int, int], tuple[Schema, Schema, BodyDecoder]] = LRUCache(maxsize=256)
+_decoders: LRUCache[tuple[int, int], tuple[Schema, Schema, BodyDecoder | str]] = LRUCache(DECODERS_KEPT)
 
 
-def _decoder_for(writer_schema: Schema, reader_schema: Schema) -> BodyDecoder:
+def decoder_for(writer_schema: Schema, reader_schema: Schema) -> BodyDecoder:
+    """Give what `compile_decoder` makes, or raise what it raises; both are kept, for a flood pays for neither."""
     identities = (id(writer_schema), id(reader_schema))
     entry = _decoders.get(identities)
     if entry is None:
-        entry = (writer_schema, reader_schema, compile_decoder(writer_schema, reader_schema))
-        _decoders[identities] = entry
+        made: BodyDecoder | str
+        try:
+            made = compile_decoder(writer_schema, reader_schema)
+        except IncompatibleSchemaError as error:
+            made = str(error)
+        entry = _decoders[identities] = (writer_schema, reader_schema, made)
+    if isinstance(entry[2], str):
+        raise IncompatibleSchemaError(entry[2])
     return entry[2]
 
 
@@ -115,6 +123,65 @@ def compile_decoder(writer_schema: Schema, reader_schema: Schema) -> BodyDecoder
         return record
 
     return decode_body
+
+
+class Fields(NamedTuple):
+    """What of a value can be read with the schema it was written with.
+
+    Attributes:
+        schema: what names the writer's schema; None where the value has the prefix of neither wire format.
+        record: field name (ours, where the schemas meet) to value.
+        unread: fields that could not be read.
+        fault: why; None where the whole body is one record of the writer's.
+    """
+
+    schema: SchemaKey | None
+    record: dict[str, Any]
+    unread: list[str]
+    fault: str | None
+
+
+def decode_fields(value: bytes, writer_schema_of: Callable[[SchemaKey], Schema], reader_schema: Schema) -> Fields:
+    """Read the fields of a value up to where it breaks: for a person who looks at a bad record.
+
+    Args:
+        value: the whole message value.
+        writer_schema_of: see `decode`.
+        reader_schema: lends its names.
+
+    Raises:
+        worker.errors.DependencyDownError: the registry has to be asked and does not answer.
+    """
+    key = None
+    try:
+        key, start = parse_prefix(value)
+        plain = _without(_with_our_names(writer_schema_of(key), reader_schema), "logicalType", "default")
+        checks = compile_fields(parsed(plain))
+    except UnreadableValueError as error:
+        return Fields(key, {}, [], str(error))
+    except Exception as error:  # noqa: BLE001 - as in compile_decoder
+        return Fields(key, {}, [], f"the writer's schema is not valid Avro: {shorten(repr(error), MAX_WORDS)}")
+    end, read, fault = start, 0, None
+    try:
+        for _, check in checks:
+            end = check(value, end)
+            read += 1
+        if end < len(value):
+            fault = f"{len(value) - end} bytes follow the record, which ends at byte {end}"
+    except MalformedError as error:
+        fault = str(error)
+    readable = parsed({**plain, "fields": plain["fields"][:read]})
+    record: dict[str, Any] = schemaless_reader(BytesIO(value[start:end]), readable)
+    return Fields(key, record, [name for name, _ in checks[read:]], fault)
+
+
+def _with_our_names(writer_schema: Schema, reader_schema: Schema) -> Schema:
+    try:
+        return aligned(writer_schema, reader_schema)
+    except IncompatibleSchemaError:
+        if not isinstance(writer_schema, dict) or writer_schema.get("type") != "record":
+            raise
+        return writer_schema
 
 
 def aligned(writer_schema: Schema, reader_schema: Schema) -> Schema:

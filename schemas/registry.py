@@ -23,7 +23,8 @@ from worker.errors import DependencyDownError, UserError
 
 DEPENDENCY = "schema registry"
 MAX_ID = 2**31 - 1  # ids are Java ints in the registry's interface
-UNKNOWN_IDS_KEPT = 10_000
+SCHEMAS_KEPT = 1000
+UNKNOWN_IDS_KEPT = 1000
 RETRIES = 2
 RETRY_WAIT_MS = 100
 RETRY_MAX_WAIT_MS = 1000
@@ -34,7 +35,9 @@ class SchemaRegistry:
 
     A schema behind an id never changes and is asked for once. An id the registry does not know is asked
     for again after `unknown_ttl_s`, so that a flood of records with that id costs one question, and a schema
-    registered late is found. A registry that fails is asked `RETRIES` more times with growing, jittered
+    registered late is found. In a flood of ids (noise taken for a prefix), when `UNKNOWN_IDS_KEPT` of them are
+    remembered as unknown, no more are asked for but those that a registry, which counts up, could give out next.
+    A registry that fails is asked `RETRIES` more times with growing, jittered
     waits; then the caller is told, and waits as it does for every dependency.
 
     Args:
@@ -84,7 +87,8 @@ class SchemaRegistry:
                 "SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO and SCHEMA_REGISTRY_SSL_CA_LOCATION"
             ) from error
         self._url = url
-        self._known: dict[int, Schema] = {}
+        self._known: dict[int, Schema | str] = {}  # a text says why it cannot be used
+        self._highest_known = 0
         self._unknown: TTLCache[int, str] = TTLCache(UNKNOWN_IDS_KEPT, unknown_ttl_s, timer=clock)
 
     def __repr__(self) -> str:
@@ -97,27 +101,43 @@ class SchemaRegistry:
             schema_id: as it stands in the value, 0 to 2**32 - 1.
 
         Returns:
-            The schema with references to other subjects put in place. The same object each time.
+            The schema with references to other subjects put in place. The same object each time, while remembered.
 
         Raises:
             UnknownSchemaError: the registry has no such id.
             IncompatibleSchemaError: it is no Avro schema, or refers to what cannot be found.
             DependencyDownError: the registry does not answer, or not as a registry does.
         """
-        if schema_id in self._known:
-            return self._known[schema_id]
+        if schema_id not in self._known:
+            self._learn(schema_id)
+        known = self._known[schema_id]
+        if isinstance(known, str):
+            raise IncompatibleSchemaError(known)
+        return known
+
+    def _learn(self, schema_id: int) -> None:
         if schema_id > MAX_ID:
             raise UnknownSchemaError(f"{schema_id} cannot be a registry id: they end at {MAX_ID}")
         if (told := self._unknown.get(schema_id)) is not None:
             raise UnknownSchemaError(told)
+        if len(self._unknown) >= UNKNOWN_IDS_KEPT and schema_id > self._highest_known + UNKNOWN_IDS_KEPT:
+            raise UnknownSchemaError(
+                f"the registry was not asked for {schema_id}: it has just denied {UNKNOWN_IDS_KEPT} other ids, and "
+                f"this one is far above the highest known to exist ({self._highest_known})"
+            )
+        known: Schema | str
         try:
-            registered = _ask(self._client.get_schema, schema_id)
-            schema = self._inlined(registered, f"schema {schema_id}")
+            known = self._inlined(_ask(self._client.get_schema, schema_id), f"schema {schema_id}")
         except UnknownSchemaError as error:
             self._unknown[schema_id] = str(error)
             raise
-        self._known[schema_id] = schema
-        return schema
+        except IncompatibleSchemaError as error:
+            known = str(error)
+        if len(self._known) >= SCHEMAS_KEPT:  # somebody registers a schema a message
+            self._known.clear()
+            self._client.clear_caches()
+        self._known[schema_id] = known
+        self._highest_known = max(self._highest_known, schema_id)
 
     def register(self, subject: str, schema: Schema) -> int:
         """Register a schema under a subject, or find it there.
@@ -171,7 +191,7 @@ class SchemaRegistry:
             raise IncompatibleSchemaError(f"{name} in the registry is {registered.schema_type}, not Avro")
         try:
             into[name] = json.loads(registered.schema_str)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IncompatibleSchemaError(f"{name} in the registry is not JSON: {error}") from error
         for reference in registered.references or ():
             if reference.name not in into:

@@ -38,6 +38,21 @@ def compile_check(schema: Any) -> Callable[[bytes, int], None]:
     return check_body
 
 
+def compile_fields(schema: Any) -> list[tuple[str, Check]]:
+    """Build the checks of a record's fields one by one, to find how far a broken body can be read.
+
+    Args:
+        schema: a record schema as `schemas.load.parsed` gives it.
+
+    Returns:
+        Field name and its check, in the writer's order.
+
+    Raises:
+        IncompatibleSchemaError: see `compile_check`.
+    """
+    return _fields(schema, {schema["name"]: None})
+
+
 def _compile(schema: Any, named: dict[str, Check | None]) -> Check:
     if isinstance(schema, list):
         return _union([_compile(branch, named) for branch in schema])
@@ -64,7 +79,11 @@ def _compile_named(schema: Any, named: dict[str, Check | None]) -> Check:
         if not isinstance(size, int) or size < 0:
             raise IncompatibleSchemaError(f"the writer's fixed type {schema['name']} has a size of {size!r}")
         return _fixed(size, schema["name"])
-    return _sequence([_in_field(field["name"], _compile(field["type"], named)) for field in schema["fields"]])
+    return _sequence([check for _, check in _fields(schema, named)])
+
+
+def _fields(schema: Any, named: dict[str, Check | None]) -> list[tuple[str, Check]]:
+    return [(f["name"], _in_field(f["name"], _compile(f["type"], named))) for f in schema["fields"]]
 
 
 def _already_named(name: str, named: dict[str, Check | None]) -> Check:

@@ -1,6 +1,7 @@
 """Real servers for the tests that need them: one of each for the whole run, started by the first test that asks."""
 
 import re
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -28,6 +29,14 @@ def kafka(pytestconfig: pytest.Config) -> str:
 def registry(pytestconfig: pytest.Config) -> str:
     """Address of the Confluent-compatible API of the run's schema registry. It is shared: use subjects of your own."""
     return shared_server(pytestconfig, "registry", schema_registry)
+
+
+@pytest.fixture
+def recordings() -> Path:
+    folder = Path(__file__).parents[1].parent / "shared/data/cells_10s"
+    if not folder.is_dir():
+        pytest.skip(f"the cell recordings are not at {folder}: see docs for their public source")
+    return folder
 
 
 @pytest.fixture

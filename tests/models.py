@@ -10,32 +10,44 @@ from filelock import FileLock
 from shared_server import shared_server
 
 from local.mlflow_server import mlflow_server
-from training.train import SMALL, Preset, train
+from training.models import Boosting
+from training.presets import SMALL, Counts, Preset
+from training.train import prepare, silent, train
 from worker.package import MANIFEST, write_manifest
 
 TINIEST = Preset(
-    training=1,
-    validation=1,
-    test=1,
-    modules=16,
-    faults=4,
-    healthy=4,
+    training=Counts(events=1, normal=1, bench_events=0, bench_normal=0),
+    validation=Counts(events=1, normal=1, bench_events=0, bench_normal=0),
+    test=Counts(events=1, normal=1, bench_events=0, bench_normal=0),
+    faults=2,
+    healthy=3,
     hours=1,
-    normal_every=1,
-    rounds=5,
-    max_depth=3,
-    learning_rate=0.3,
+    normal_modules=4,
+    normal_hours=1,
+    thin=1,
+    boosting=Boosting(rounds=5, max_depth=3, learning_rate=0.3),
 )
 """Where it does not matter what the model finds."""
+
+
+def _shared(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+
+
+@pytest.fixture(scope="session")
+def tiniest_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Datasets of `TINIEST` and seed 0. They are shared: only read them."""
+    directory = _shared(tmp_path_factory, "tiniest-data")
+    with FileLock(f"{directory}.lock"):
+        prepare(directory, TINIEST, 0, silent)
+    return directory
 
 
 @pytest.fixture(scope="session")
 def model_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a complete model package. It is shared: copy it before changing anything."""
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-    directory = base / "model-package"
+    directory = _shared(tmp_path_factory, "model-package")
     with FileLock(f"{directory}.lock"):
         return directory if directory.exists() else train(directory, preset=SMALL)
 

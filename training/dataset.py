@@ -1,103 +1,148 @@
-"""Labelled readings from simulated fleets, with the features the worker computes.
+"""Event-based datasets on disk: one Parquet file a site, in directories of training, validation and test.
 
-A fleet is the unit of everything: it is drawn from a seed, and belongs as a whole to training, validation or
-test, so that no event (and no module) is seen on both sides.
+    training/site-000123.parquet     all hazardous readings, each n-th normal one
+    validation/…, test/…             every reading, in order of time, module by module
+
+Columns: `series` (number within the file), `ts`, `label`, and the features as float32. The file's metadata says whose
+each series is (`About`). A site's seed gives the same file, byte for byte, and a site is in one directory only.
 """
 
-from dataclasses import dataclass
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from producers.fleet import SENSORS, Fleet
-from producers.runaway import Fault
-from training.battery import FEATURES, SITES, TOPOLOGY
-from worker.features import Bool, Float, Int
-from worker.offline import offline_features
+from producers.truth import Fault, Nuisance
+from training.battery import FEATURES
+from training.labels import HAZARD, LEFT_OUT, NORMAL, Label, first_sign
+from training.models import Rows
+from training.series import About, Series, Site, series_of
+from worker.errors import UserError
 
-HAZARD, NORMAL, LEFT_OUT = 1, 0, -1
-
-WARNING_MS = 20 * 60_000
-"""A reading counts as hazardous from 20 minutes before the point of no return."""
-TOO_LATE_MS = 30_000
-"""An alarm later than 30 s before the point of no return is no warning."""
-AFTERMATH_MS = 10 * 60_000
-"""A burning module is still a hazard: positive for so long after the point of no return."""
-PERIOD_MS = 10_000
-_EPOCH_MS = 1_750_000_000_000
-_DAY_MS = 86_400_000
+Progress = Callable[[str, int, int], None]
+_ABOUT = b"series"
+_PROCESSES = 2
 
 
-@dataclass(frozen=True)
-class LabelledFleet:
-    """Readings of one fleet in order of time, duplicates and silent modules left out.
-
-    Attributes:
-        key: module of each reading, 0 to modules-1, shape [n].
-        ts: event time, ms, shape [n].
-        features: as the worker computes them, shape [n, f].
-        label: HAZARD, NORMAL or LEFT_OUT, shape [n].
-        faults: ground truth.
-    """
-
-    key: Int
-    ts: Int
-    features: Float
-    label: NDArray[np.int8]
-    faults: list[Fault]
-
-
-def labels(key: Int, ts: Int, faults: list[Fault]) -> NDArray[np.int8]:
-    """Label readings by ground truth, shape [n].
-
-    HAZARD from 20 minutes before the point of no return, though not before the fault began, until 10 minutes
-    after it. LEFT_OUT is what nobody could blame a model for either way: a fault younger than that, and the
-    wreck later. All else is NORMAL.
-    """
-    label = np.full(len(ts), NORMAL, np.int8)
-    for fault in faults:
-        affected = (key == fault.module) & (ts >= fault.onset_ts)
-        label[affected] = LEFT_OUT
-        near = (ts >= fault.no_return_ts - WARNING_MS) & (ts < fault.no_return_ts + AFTERMATH_MS)
-        label[affected & near] = HAZARD
-    return label
-
-
-def lacking_sensors(modules: int, rng: np.random.Generator) -> Bool:
-    """Sensors that a module's site does not have, drawn by the shares in `SITES`, shape [modules, sensors]."""
-    shares = np.array([share for share, _ in SITES.values()])
-    lacking = np.array([[sensor in absent for sensor in SENSORS] for _, absent in SITES.values()])
-    drawn: Bool = lacking[rng.choice(len(shares), modules, p=shares)]
-    return drawn
-
-
-def simulate_fleet(seed: int, *, modules: int, faults: int, healthy: int, hours: float) -> LabelledFleet:
-    """Simulate a fleet from a random time of day on, and compute features and labels of some of its modules.
-
-    The modules of a rack live alike, so a few healthy ones from many racks teach more than all from a few.
+def write_sites(
+    directory: Path, sites: Sequence[Site], *, thin: int | None = None, stage: str, progress: Progress
+) -> None:
+    """Simulate sites and write a file of each; what is there already is kept.
 
     Args:
-        seed: same seed, same result.
-        modules: modules in the fleet, in racks of 8.
-        faults: how many of them develop a runaway; all of these are in the result.
-        healthy: how many of the others are.
-        hours: event time covered.
+        directory: where; created.
+        sites: with seeds of their own.
+        thin: keep each so-many-th normal reading, and none that is left out of the labels; None keeps everything.
+        stage: name of this work for `progress`.
+        progress: told of each site done.
     """
-    rng = np.random.default_rng([seed, 1])
-    span_ms = round(hours * 3_600_000)
-    start_ms = _EPOCH_MS + int(rng.integers(0, _DAY_MS, dtype=np.int64)) // PERIOD_MS * PERIOD_MS
-    fleet = Fleet(modules, seed, faults=faults, start_ms=start_ms, span_ms=span_ms, period_ms=PERIOD_MS)
-    steps = list(fleet.steps(span_ms // PERIOD_MS))
-    ts = np.concatenate([step.ts for step in steps])
-    values = np.concatenate([step.values for step in steps])
-    key = np.tile(np.arange(modules), len(steps))
-    values[lacking_sensors(modules, rng)[key]] = np.nan
-    faulty = np.array([fault.module for fault in fleet.faults], np.int64)
-    others = rng.permutation(np.setdiff1d(np.arange(modules), faulty))[:healthy]
-    sent = np.isin(key, np.concatenate((faulty, others))) & ~np.isnan(values).all(axis=1)
-    key, ts, values = key[sent], ts[sent], values[sent]
-    scales = np.tile(FEATURES.scales(TOPOLOGY), (modules, 1))
-    features, rows = offline_features(FEATURES, key, ts, values, scales)
-    order = np.argsort(rows)  # the kernel groups readings by module
-    features, rows = features[order], rows[order]
-    return LabelledFleet(key[rows], ts[rows], features, labels(key[rows], ts[rows], fleet.faults), fleet.faults)
+    directory.mkdir(parents=True, exist_ok=True)
+    pending = [site for site in sites if not site_file(directory, site).exists()]
+    done = len(sites) - len(pending)
+    progress(stage, done, len(sites))
+    if len(pending) < _PROCESSES * 4:  # starting processes takes seconds
+        for site in pending:
+            _write(directory, site, thin)
+            progress(stage, done := done + 1, len(sites))
+        return
+    with ProcessPoolExecutor(_PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for written in as_completed([pool.submit(_write, directory, site, thin) for site in pending]):
+            written.result()
+            progress(stage, done := done + 1, len(sites))
+
+
+def claim(directory: Path, sites: list[dict[str, Any]]) -> None:
+    """Say in a directory which sites it is for.
+
+    Raises:
+        UserError: it is for others.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    says, text = directory / "sites.json", json.dumps(sites, indent=1) + "\n"
+    if says.exists() and says.read_text() != text:
+        raise UserError(f"{directory} holds datasets of another preset or seed; name another directory, or remove it")
+    says.write_text(text)
+
+
+def site_file(directory: Path, site: Site) -> Path:
+    """Where the site's series are."""
+    return directory / f"site-{site.seed:09d}.parquet"
+
+
+def _schema() -> pa.Schema:
+    columns = [("series", pa.int32()), ("ts", pa.int64()), ("label", pa.int8())]
+    return pa.schema([*columns, *((name, pa.float32()) for name in FEATURES.names)])
+
+
+def _write(directory: Path, site: Site, thin: int | None) -> None:
+    path = site_file(directory, site)
+    unfinished = path.with_suffix(".unfinished")
+    about = []
+    with pq.ParquetWriter(unfinished, _schema(), compression="zstd", write_statistics=False) as writer:
+        for number, one in enumerate(series_of(site)):
+            about.append(json.dumps(asdict(one.about)))
+            rows = _thinned(one.label, thin)
+            columns = [np.full(len(rows), number, np.int32), one.ts[rows], one.label[rows]]
+            features = one.features[rows].astype(np.float32)
+            # One row group a series: read back one by one.
+            writer.write_table(pa.table([*columns, *features.T], schema=_schema()))
+        writer.add_key_value_metadata({_ABOUT: "\n".join(about)})
+    unfinished.rename(path)
+
+
+def _thinned(label: Label, thin: int | None) -> NDArray[np.int64]:
+    if thin is None:
+        return np.arange(len(label))
+    keep = label != LEFT_OUT
+    keep &= (label != NORMAL) | (np.arange(len(label)) % thin == 0)
+    return np.flatnonzero(keep)
+
+
+def read_series(path: Path) -> Iterator[Series]:
+    """The series in a file."""
+    with pq.ParquetFile(path) as file:
+        about = [_about(line) for line in file.metadata.metadata[_ABOUT].decode().split("\n")]
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            features = np.stack([table[name].to_numpy() for name in FEATURES.names], axis=1)
+            if table.num_rows:
+                number = table["series"][0].as_py()
+                yield Series(about[number], table["ts"].to_numpy(), features, table["label"].to_numpy())
+
+
+def _about(line: str) -> About:
+    fields = json.loads(line)
+    fault = None if fields["fault"] is None else Fault(**fields["fault"])
+    return replace(About(**fields), fault=fault, nuisances=tuple(Nuisance(**n) for n in fields["nuisances"]))
+
+
+_FAST_MS, _FIRST_MS, _FIRST_COUNT = 300_000, 120_000, 5.0
+
+
+def _weights(one: Series) -> NDArray[np.float32]:
+    """What rows count: where physics gives no warning, the first minutes are what matters, and they are few."""
+    weight = np.ones(len(one.ts), np.float32)
+    if (fault := one.about.fault) is not None:
+        sign = first_sign(fault, gas=one.about.gas)
+        if fault.no_return_ts - sign < _FAST_MS:
+            weight[(one.ts >= sign) & (one.ts < sign + _FIRST_MS) & (one.label == HAZARD)] = _FIRST_COUNT
+    return weight
+
+
+def read_rows(paths: Sequence[Path]) -> Rows:
+    """All rows to train on, as float32."""
+    features, target, weight = [], [], []
+    for path in sorted(paths):
+        for one in read_series(path):
+            features.append(one.features)
+            target.append(one.label.astype(np.float32))
+            weight.append(_weights(one))
+    return Rows(np.concatenate(features), np.concatenate(target), np.concatenate(weight))

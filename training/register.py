@@ -1,12 +1,16 @@
 """Record a training in MLflow, and register its package as a model version behind an alias."""
 
 import tempfile
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.train import DEFAULT, SMALL, Progress, train
+from training.dataset import Progress
+from training.presets import Preset
+from training.train import silent, train
 from worker.errors import DependencyDownError, UserError
 from worker.package import MANIFEST, digest, load_package
 from worker.tracking import DIGEST_TAG, mlflow_client, shown, store_file, tracking_uri_or_default
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "hazardstream"
 ARTIFACT_PATH = "model"
+RECORD_PATH = "training"
+COMPARISON = "comparison"
 
 
 @dataclass(frozen=True)
@@ -33,30 +39,42 @@ class Registered:
 
 def train_and_register(
     *,
-    small: bool,
+    preset: Preset,
     seed: int = 0,
     name: str = "battery_hazard",
+    data: Path | None = None,
     alias: str = "champion",
     tracking_uri: str | None = None,
-    progress: Progress = lambda _stage, _done, _total: None,
+    progress: Progress = silent,
 ) -> Registered:
     """Train a model and register it; see `train` and `register_package`."""
     with tempfile.TemporaryDirectory(prefix="hazardstream-") as directory:
-        preset = SMALL if small else DEFAULT
-        package = train(Path(directory) / "package", preset=preset, seed=seed, name=name, progress=progress)
+        record = Path(directory) / "record"
+        package = train(
+            Path(directory) / "package",
+            preset=preset,
+            seed=seed,
+            name=name,
+            data=data,
+            record=record,
+            progress=progress,
+        )
         progress("registering", 0, 1)
-        registered = register_package(package, alias=alias, tracking_uri=tracking_uri)
+        registered = register_package(package, record=record, alias=alias, tracking_uri=tracking_uri)
         progress("registering", 1, 1)
     return registered
 
 
-def register_package(package: Path, *, alias: str = "champion", tracking_uri: str | None = None) -> Registered:
+def register_package(
+    package: Path, *, record: Path | None = None, alias: str = "champion", tracking_uri: str | None = None
+) -> Registered:
     """Log a package as a run and register it under the name in its manifest.
 
     The alias moves last, when the version is complete and ready: until then workers keep what they have.
 
     Args:
         package: directory of a complete package; it is verified first.
+        record: directory with figures of its training.
         alias: alias to point to the new version.
         tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
 
@@ -74,6 +92,8 @@ def register_package(package: Path, *, alias: str = "champion", tracking_uri: st
         run_id = client.create_run(_experiment(client, store), run_name=model.name).info.run_id
         try:
             _log(client, run_id, package, model.metrics)
+            if record is not None:
+                client.log_artifacts(run_id, str(record), RECORD_PATH)
             version = _register(client, run_id, model.name, manifest_sha256)
             client.set_registered_model_alias(model.name, alias, version)
         except BaseException:
@@ -95,13 +115,45 @@ def _experiment(client: "MlflowClient", store: str) -> str:
     return str(client.create_experiment(EXPERIMENT, artifact_location=location))
 
 
+def log_comparison(compared: dict[str, dict[str, Any]], *, tracking_uri: str | None = None) -> str:
+    """Log a comparison of models (see `training.compare`) as one run with a child for each; returns its id."""
+    store = tracking_uri_or_default(tracking_uri)
+    if (file := store_file(store)) is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with mlflow_client(store) as client:
+        experiment = _experiment(client, store)
+        run_id = str(client.create_run(experiment, run_name=COMPARISON).info.run_id)
+        for name, metrics in compared.items():
+            tags = {"mlflow.parentRunId": run_id}
+            child = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+            _log_metrics(client, child, metrics)
+            client.set_terminated(child, "FINISHED")
+        client.log_dict(run_id, compared, "comparison.json")
+        client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
 def _log(client: "MlflowClient", run_id: str, package: Path, metrics: dict[str, Any]) -> None:
     for name, value in metrics["training"].items():
         client.log_param(run_id, name, value)
-    for fleets in ("validation", "test"):
-        for name, value in metrics[fleets].items():
-            client.log_metric(run_id, f"{fleets}.{name}", value)
+    _log_metrics(client, run_id, {fleets: metrics[fleets] for fleets in ("validation", "test", "thresholds")})
     client.log_artifacts(run_id, str(package), ARTIFACT_PATH)
+
+
+def _log_metrics(client: "MlflowClient", run_id: str, metrics: dict[str, Any]) -> None:
+    """Log all numbers in nested metrics, under dotted names."""
+    from mlflow.entities import Metric  # noqa: PLC0415 - see mlflow_client
+
+    now_ms = int(time.time() * 1000)
+    client.log_batch(run_id, [Metric(name, value, now_ms, 0) for name, value in _numbers(metrics)])
+
+
+def _numbers(metrics: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float):
+            yield f"{prefix}{name}", float(value)
 
 
 def _register(client: "MlflowClient", run_id: str, name: str, manifest_sha256: str) -> str:

@@ -2,78 +2,77 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost
-from sklearn.preprocessing import StandardScaler
 
-from training.battery import FEATURES
-from training.dataset import HAZARD, NORMAL, LabelledFleet, simulate_fleet
-from training.evaluate import choose_policy, operator_metrics
+from training.battery import FEATURES, HELD_OUT
+from training.calibration import calibrated, platt, recalibrated, reliability
+from training.card import model_card
+from training.dataset import Progress, claim, read_rows, read_series, site_file, write_sites
+from training.labels import NORMAL
+from training.models import Rows, Score, fit_boosting, scorer
+from training.operators import Scored, judge, summary
+from training.policy import choose_policy
+from training.presets import DEFAULT, SPLITS, Preset, Split, sites
+from training.record import Record
+from training.series import Series
+from training.thresholds import tuned_thresholds
 from training.write_package import TrainedModel, write_package
+from worker.alarms import AlarmPolicy
 from worker.errors import UserError
-from worker.features import Float
 
-_THREADS = 2
-"""Fixed: XGBoost sums gradients thread by thread, so another number would give other last bits."""
+_CURVE_ROWS = 50_000
 
 
-@dataclass(frozen=True)
-class Preset:
-    """How much is simulated and how large the model is.
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """Progress that nobody watches."""
 
-    Attributes:
-        training, validation, test: number of fleets of each.
-        modules, faults, healthy, hours: of each fleet (see `simulate_fleet`).
-        normal_every: of the normal readings in training, each so-many-th is used; neighbours are nearly alike.
-        rounds, max_depth, learning_rate: of the boosted trees.
+
+class Data(NamedTuple):
+    """The datasets, read back."""
+
+    training: Rows
+    validation: list[Series]
+    test: list[Series]
+
+
+def prepare(directory: Path | None, preset: Preset, seed: int, progress: Progress) -> Data:
+    """Write the datasets where they are not there yet, and read them.
+
+    Args:
+        directory: of the datasets, kept and used again by the same preset and seed; None: they are thrown away.
+        preset: how much.
+        seed: of everything.
+        progress: told of each site.
+
+    Raises:
+        UserError: the directory holds datasets of another preset or seed.
     """
+    if directory is None:
+        with tempfile.TemporaryDirectory(prefix="hazardstream-data-") as thrown_away:
+            return prepare(Path(thrown_away), preset, seed, progress)
+    claim(directory, [asdict(site) for split in SPLITS for site in sites(preset, split, seed)])
+    files: dict[Split, list[Path]] = {}
+    for split in SPLITS:
+        wanted = sites(preset, split, seed)
+        thin = preset.thin if split == "training" else None
+        write_sites(directory / split, wanted, thin=thin, stage=f"simulating {split} sites", progress=progress)
+        files[split] = [site_file(directory / split, site) for site in wanted]
+    return Data(
+        read_rows(files["training"]),
+        [one for path in files["validation"] for one in read_series(path)],
+        [one for path in files["test"] for one in read_series(path)],
+    )
 
-    training: int
-    validation: int
-    test: int
-    modules: int
-    faults: int
-    healthy: int
-    hours: float
-    normal_every: int
-    rounds: int
-    max_depth: int
-    learning_rate: float
 
-
-DEFAULT = Preset(
-    training=24,
-    validation=8,
-    test=8,
-    modules=320,
-    faults=24,
-    healthy=48,
-    hours=6,
-    normal_every=5,
-    rounds=200,
-    max_depth=5,
-    learning_rate=0.1,
-)
-SMALL = Preset(
-    training=5,
-    validation=2,
-    test=1,
-    modules=240,
-    faults=16,
-    healthy=30,
-    hours=3,
-    normal_every=2,
-    rounds=80,
-    max_depth=4,
-    learning_rate=0.2,
-)
-
-Progress = Callable[[str, int, int], None]
+def score_all(score: Score, series: Sequence[Series]) -> list[Scored]:
+    """Score series, float32 features as they come from a dataset."""
+    return [Scored(one.about, one.ts, one.label, score(one.features.astype(np.float64))) for one in series]
 
 
 def train(
@@ -82,15 +81,19 @@ def train(
     preset: Preset = DEFAULT,
     seed: int = 0,
     name: str = "battery_hazard",
-    progress: Progress = lambda _stage, _done, _total: None,
+    data: Path | None = None,
+    record: Path | None = None,
+    progress: Progress = silent,
 ) -> Path:
-    """Simulate fleets, train, choose the alarm policy, measure, and write the package.
+    """Simulate sites, train, calibrate, choose the alarm policy, measure, and write the package.
 
     Args:
         output: directory of the package; must not exist, or be empty. It appears whole or not at all.
         preset: how much.
         seed: same seed and preset, same model, bit for bit.
         name: registered name of the model.
+        data: see `prepare`.
+        record: directory for figures of the training; None: none are drawn.
         progress: told of each stage, how much of it is done and out of how much.
 
     Returns:
@@ -101,79 +104,89 @@ def train(
     """
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise UserError(f"{output} is not empty; name a new directory, or remove it first")
-    total = preset.training + preset.validation + preset.test
-    fleets = []
-    for number in range(total):
-        progress("simulating fleets", number, total)
-        fleets.append(_simulate(preset, seed * 10_000 + number))
-    progress("simulating fleets", total, total)
-    first_test = preset.training + preset.validation
-    training, validation, test = fleets[: preset.training], fleets[preset.training : first_test], fleets[first_test:]
-
-    features, target = training_rows(training, preset.normal_every)
-    scaler = StandardScaler().fit(features)
-    booster = _boost(scaler.transform(features), target, preset, seed, progress)
-
-    def score(fleet: LabelledFleet) -> Float:
-        return np.asarray(booster.inplace_predict(scaler.transform(fleet.features), missing=np.nan), np.float64)
-
-    policy = choose_policy(validation, [score(f) for f in validation])
-    metrics: dict[str, Any] = {
-        "test": operator_metrics(policy, test, [score(f) for f in test]),
-        "validation": operator_metrics(policy, validation, [score(f) for f in validation]),
-        "training": {"rows": len(target), "hazardous_rows": int(target.sum()), "seed": seed, **asdict(preset)},
+    known = prepare(data, preset, seed, progress)
+    curve = Curve(progress, preset.boosting.rounds)
+    scaler, booster = fit_boosting(
+        known.training, preset.boosting, seed, watched=watched_rows(known.validation, seed), callbacks=[curve]
+    )
+    raw = score_all(scorer(scaler, booster), known.validation)
+    slope, intercept = platt(raw)
+    booster = calibrated(booster, slope, intercept)
+    validation = [replace(one, probability=recalibrated(one.probability, slope, intercept)) for one in raw]
+    progress("choosing the alarm policy", 0, 1)
+    policy = choose_policy(validation, budget=preset.false_alarm_budget)
+    baseline = tuned_thresholds(known.validation, budget=preset.false_alarm_budget)
+    progress("choosing the alarm policy", 1, 1)
+    test = score_all(scorer(scaler, booster), known.test)
+    metrics = {
+        "test": measured(policy, test),
+        "validation": measured(policy, validation),
+        "thresholds": {
+            "limits": baseline.limits,
+            "policy": baseline.policy.model_dump(),
+            "test": measured(baseline.policy, score_all(baseline.score, known.test)),
+        },
+        "training": {
+            "rows": len(known.training.target),
+            "hazardous_rows": int(known.training.target.sum()),
+            "seed": seed,
+            "held_out_mechanism": HELD_OUT,
+            "platt_slope": slope,
+            "platt_intercept": intercept,
+            **_flat(asdict(preset)),
+        },
     }
-    model = TrainedModel(name, FEATURES, scaler, booster, policy, metrics)
+    booster.set_param({"nthread": 1})
+    model = TrainedModel(name, FEATURES, scaler, booster, policy, metrics, model_card(name, policy, metrics))
+    normal = known.training.features[known.training.target == 0].astype(np.float64)
+    unseen = np.concatenate([one.features for one in known.test]).astype(np.float64)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".package-") as unfinished:
         package = Path(unfinished) / "package"
-        write_package(package, model, features[target == 0], np.concatenate([f.features for f in test]))
+        write_package(package, model, normal, unseen)
         if output.is_dir():
             output.rmdir()
         shutil.move(package, output)
+    if record is not None:
+        from training.figures import draw  # noqa: PLC0415 - matplotlib is slow to import
+
+        draw(Record(policy, test, curve.values, reliability(validation), known.test, scaler, booster), record)
     return output
 
 
-def _simulate(preset: Preset, seed: int) -> LabelledFleet:
-    return simulate_fleet(
-        seed, modules=preset.modules, faults=preset.faults, healthy=preset.healthy, hours=preset.hours
-    )
-
-
-def training_rows(fleets: list[LabelledFleet], normal_every: int) -> tuple[Float, Float]:
-    """Features [n, f] and target [n] (0 or 1): all hazardous readings, each `normal_every`-th normal one."""
-    features, target = [], []
-    for fleet in fleets:
-        # Readings are in order of time, a step of all modules after the other: thin out by module, not across them.
-        order = np.argsort(fleet.key, kind="stable")
-        thinned = np.zeros(len(order), np.bool_)
-        thinned[order[::normal_every]] = True
-        chosen = (fleet.label == HAZARD) | ((fleet.label == NORMAL) & thinned)
-        features.append(fleet.features[chosen])
-        target.append(fleet.label[chosen].astype(np.float64))
-    return np.concatenate(features), np.concatenate(target)
-
-
-def _boost(scaled: Float, target: Float, preset: Preset, seed: int, progress: Progress) -> xgboost.Booster:
-    class Report(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # xgboost is untyped
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
-            progress("boosting trees", epoch + 1, preset.rounds)
-            return False
-
-    data = xgboost.QuantileDMatrix(scaled, target, missing=np.nan, nthread=_THREADS)
-    parameters = {
-        "objective": "binary:logistic",
-        "tree_method": "hist",
-        "max_depth": preset.max_depth,
-        "learning_rate": preset.learning_rate,
-        "min_child_weight": 20,
-        "subsample": 0.7,
-        "colsample_bytree": 0.6,
-        # Half-way (geometrically) between the classes as they occur and classes of equal weight.
-        "scale_pos_weight": float(np.sqrt((target == 0).sum() / target.sum())),
-        "seed": seed,
-        "nthread": _THREADS,
+def measured(policy: AlarmPolicy, scored: Sequence[Scored]) -> dict[str, Any]:
+    """What a policy makes of series of a dataset, modules and single cells apart."""
+    return {
+        kind: summary(judge(policy, one) for one in scored if one.about.bench == bench)
+        for kind, bench in (("modules", False), ("bench", True))
     }
-    booster = xgboost.train(parameters, data, preset.rounds, callbacks=[Report()])
-    booster.set_param({"nthread": 1})
-    return booster
+
+
+class Curve(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # xgboost is untyped
+    """Follows boosting: tells of its progress, and keeps the area under the precision-recall curve by round."""
+
+    def __init__(self, progress: Progress, rounds: int) -> None:
+        self.values: list[float] = []
+        self._progress, self._rounds = progress, rounds
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
+        """As XGBoost calls it; never stops."""
+        self.values.append(round(float(evals_log["validation"]["aucpr"][-1]), 6))
+        self._progress("boosting trees", epoch + 1, self._rounds)
+        return False
+
+
+def watched_rows(validation: Sequence[Series], seed: int) -> Rows:
+    """Labelled validation rows, so few that watching them costs little."""
+    features = np.concatenate([one.features[one.label >= NORMAL] for one in validation])
+    target = np.concatenate([one.label[one.label >= NORMAL] for one in validation]).astype(np.float32)
+    some = np.random.default_rng([seed, 31]).permutation(len(target))[:_CURVE_ROWS]
+    return Rows(features, target, np.ones_like(target)).at(some)
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as parameters with dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -35,6 +35,7 @@ class TrainedModel:
     booster: xgboost.Booster
     policy: AlarmPolicy
     metrics: dict[str, Any]
+    card: str
 
 
 def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: Float) -> str:
@@ -55,6 +56,7 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
     _write_json(directory / "features.json", model.spec.model_dump())
     _write_json(directory / "alarm.json", model.policy.model_dump())
     _write_json(directory / "metrics.json", model.metrics)
+    (directory / "model-card.md").write_text(model.card)
     _write_json(directory / "reference.json", reference(model.spec.names, normal))
     golden = golden_rows(model, unseen)
     probability = model.booster.inplace_predict(model.scaler.transform(golden), missing=np.nan)

@@ -60,5 +60,7 @@ def _newest_before(arrivals: Arrivals, ts: int, clock: int, span_ms: int) -> int
     newest = arrivals[0][0] if arrivals else NEVER
     while arrivals and arrivals[-1][0] <= ts:
         arrivals.pop()
-    arrivals.append((ts, clock))
+    # One that expires no later than a newer one is never the newest: a storm of old readings adds nothing.
+    if not arrivals or arrivals[-1][1] < clock:
+        arrivals.append((ts, clock))
     return newest

@@ -3,27 +3,39 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from schemas.codec import decode
-from schemas.errors import UnreadableValueError
-from schemas.load import load_schema
-from worker.alarms import AlarmState
+from worker.alarm_restore import AlarmRestore
 from worker.decode import WriterSchemaOf
 from worker.errors import DependencyDownError
-from worker.kafka_config import admin_client, error_text
+from worker.kafka_config import error_text
 from worker.metrics import Metrics
-from worker.outbox import state_from
-from worker.partition import Checkpoint, Partition
 from worker.pipeline import Pipeline
 from worker.scoring import Scorer
+from worker.starting_point import Start, starting_points
+
+if TYPE_CHECKING:
+    from worker.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
-_TIMEOUT_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_READ_FOR_S = 0.05
+
+
+@dataclass
+class _Waiting:
+    """A partition that is assigned and not ready: since when, when to try again, how long to pause then, and why."""
+
+    since: float
+    due: float
+    pause_s: float = _FIRST_PAUSE_S
+    start: Start | None = None
+    reason: str = "it is being taken over"
 
 
 class Assignment:
@@ -31,11 +43,13 @@ class Assignment:
 
     Attributes:
         partitions: ready ones, by number. Messages of others are not for us (yet).
+        held: ready ones that cannot go on for now -> when to try again, and why.
     """
 
     def __init__(
         self,
         consumer: Consumer,
+        admin: AdminClient,
         config: dict[str, Any],
         pipeline: Pipeline,
         scorer: Scorer,
@@ -43,11 +57,12 @@ class Assignment:
         metrics: Metrics,
     ) -> None:
         self.partitions: dict[int, Partition] = {}
+        self.held: dict[int, tuple[float, str]] = {}
         self._consumer, self._pipeline, self._scorer, self._metrics = consumer, pipeline, scorer, metrics
-        self._config, self._writer_schema_of = config, writer_schema_of
-        self._admin = admin_client(config)
+        self._admin = admin
+        self._alarm_restore = AlarmRestore(config, pipeline.outputs.alarm_state, writer_schema_of)
         self._events: deque[tuple[bool, int]] = deque()
-        self._waiting: dict[int, float] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._restoring: dict[int, float] = {}
 
     def subscribe(self) -> None:
@@ -56,19 +71,22 @@ class Assignment:
             [self._pipeline.input.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
 
-    # The callbacks run inside consume(), where an exception would lose the batch: they only record.
+    # The callbacks run inside consume(), where an exception would lose the batch: they only record. So a revoke
+    # waits for the batch in hand, which ends, committed or aborted, within the transaction's timeout.
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.incremental_assign(partitions)
-        consumer.pause(partitions)
+        # From the beginning only in name: nothing is taken before it is known from where.
+        places = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
+        consumer.incremental_assign(places)
+        consumer.pause(places)
         self._events.extend((True, p.partition) for p in partitions)
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._events.extend((False, p.partition) for p in partitions)
 
     @property
-    def waiting(self) -> list[int]:
-        """Partitions assigned but not ready yet."""
-        return sorted(self._waiting)
+    def waiting(self) -> dict[int, str]:
+        """Partitions assigned but not ready yet, and why."""
+        return {number: waiting.reason for number, waiting in sorted(self._waiting.items())}
 
     @property
     def restoring(self) -> list[int]:
@@ -76,46 +94,79 @@ class Assignment:
         return sorted(self._restoring)
 
     def settle(self) -> set[int]:
-        """Drop what was revoked, make ready what was assigned, and return the numbers of the latter.
+        """Drop what was revoked, go on with taking over what was assigned, and let go on what was held long enough.
 
-        Raises:
-            DependencyDownError: the broker does not answer; call again.
+        Returns:
+            Partitions that became ready: what was fetched for them before is from the wrong place.
         """
+        self._note_events()
+        now = time.monotonic()
+        if due := [n for n, w in self._waiting.items() if w.start is None and w.due <= now]:
+            self._look_up(due)
+        # Only who has nothing else to do waits for the alarm state.
+        self._alarm_restore.advance(0.0 if self.partitions else _READ_FOR_S)
+        ready = {n for n, w in list(self._waiting.items()) if w.start and w.due <= now and self._make_ready(n, w.start)}
+        for number in [n for n, (due_s, _) in self.held.items() if due_s <= now]:
+            del self.held[number]
+            self._seek(number)
+            self._each(self._consumer.resume, [number] if number in self.partitions else [])
+        return ready
+
+    def _note_events(self) -> None:
         while self._events:
             gained, number = self._events.popleft()
+            self._drop(number)
             if gained:
-                self._waiting[number] = time.monotonic()
-            else:
-                self._drop(number)
-        settled = set(self.waiting)
-        for number in settled:
-            self._make_ready(number)
-        return settled
+                self._waiting[number] = _Waiting(time.monotonic(), 0.0)
 
     def _drop(self, number: int) -> None:
         self._waiting.pop(number, None)
         self._restoring.pop(number, None)
+        self.held.pop(number, None)
+        self._alarm_restore.drop(number)
         partition = self.partitions.pop(number, None)
         if partition is not None:
             self._scorer.revoke(partition)
-            _LOG.info("partition revoked", partition=number, next_offset=partition.next_offset)
+            _LOG.info("partition given up", partition=number, next_offset=partition.next_offset)
 
-    def _make_ready(self, number: int) -> None:
-        topic = self._pipeline.input.topic
+    def _look_up(self, due: list[int]) -> None:
+        found = starting_points(self._consumer, self._admin, self._pipeline, due)
+        for number, start in found.items():
+            waiting = self._waiting[number]
+            if isinstance(start, str):
+                self._put_off(number, waiting, start)
+            else:
+                waiting.start = start
+                self._alarm_restore.begin(number, start.alarm_states)
+
+    def _put_off(self, number: int, waiting: _Waiting, reason: str) -> None:
+        if reason != waiting.reason:
+            _LOG.warning("partition has to wait", partition=number, reason=reason)
+        waiting.due, waiting.reason = time.monotonic() + waiting.pause_s, reason
+        waiting.pause_s = min(2 * waiting.pause_s, _LONGEST_PAUSE_S)
+
+    def _make_ready(self, number: int, start: Start) -> bool:
+        waiting, partition = self._waiting[number], start.partition
+        if missing := self._alarm_restore.missing(number):
+            waiting.reason = missing
+            return False
         try:
-            committed = self._consumer.committed([TopicPartition(topic, number)], timeout=_TIMEOUT_S)[0]
-            low, _ = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT_S)
-            partition = self._starting_point(number, committed, low)
-            states = self._alarm_states(number)
-            self._consumer.seek(TopicPartition(topic, number, partition.next_offset))
-            self._consumer.resume([TopicPartition(topic, number)])
+            states = self._alarm_restore.states(number)
+            place = TopicPartition(self._pipeline.input.topic, number, partition.next_offset)
+            self._consumer.seek(place)
+            self._consumer.resume([place])
+        except DependencyDownError as down:
+            self._put_off(number, waiting, str(down))
+            return False
         except KafkaException as error:
-            raise DependencyDownError("broker", f"partition {number}: {error_text(error)}") from error
-        since = self._waiting.pop(number)
-        self.partitions[number] = partition
+            waiting.start = None
+            self._put_off(number, waiting, f"broker: {error_text(error)}")
+            return False
+        del self._waiting[number]
+        self.partitions[number] = start.partition
         self._scorer.alarms.assign(number, states)
-        if partition.next_offset < partition.live_from:
-            self._restoring[number] = since
+        self._restoring[number] = waiting.since
+        self._tell_gaps(number, start)
         _LOG.info(
             "partition assigned",
             partition=number,
@@ -123,57 +174,22 @@ class Assignment:
             live_from=partition.live_from,
             alarm_states=len(states),
         )
+        self.progressed()
+        return True
 
-    def _starting_point(self, number: int, committed: TopicPartition, low: int) -> Partition:
-        if committed.offset < 0:
-            return Partition(number, low, low)
-        checkpoint = Checkpoint.load(committed.metadata)
-        if checkpoint is None:
-            # Committed by another tool: no telling how far back the windows reach, so all that is left is read.
-            return Partition(number, min(low, committed.offset), committed.offset)
-        if checkpoint.rebuild_from < low:
+    def _tell_gaps(self, number: int, start: Start) -> None:
+        live_from = start.partition.live_from
+        if start.lost:
+            self._metrics.lost.inc(start.lost)
+            _LOG.error(
+                "records were deleted before they were read: keep them for longer (retention.ms) than workers are away",
+                partition=number,
+                first=live_from - start.lost,
+                last=live_from - 1,
+            )
+        if start.incomplete:
             self._metrics.restore_incomplete.inc()
-            _LOG.warning("the log no longer reaches back far enough for a full rebuild", partition=number, low=low)
-        live_from = max(committed.offset, low)
-        return Partition(number, max(checkpoint.rebuild_from, low), live_from, checkpoint.clock)
-
-    def _alarm_states(self, number: int) -> dict[bytes, AlarmState]:
-        """The latest alarm of each key of a partition, read back from the compacted topic."""
-        output = self._pipeline.outputs.alarm_state
-        place = TopicPartition(output.topic, number)
-        # The end as it stands whether committed or not: a predecessor's transaction may still be ending.
-        spec = self._admin.list_offsets(
-            {place: OffsetSpec.latest()}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT_S
-        )
-        end = spec[place].result().offset
-        reader, schema = Consumer(_reader_config(self._config)), load_schema(output.schema_name)
-        states: dict[bytes, AlarmState] = {}
-        try:
-            low, _ = reader.get_watermark_offsets(place, timeout=_TIMEOUT_S)
-            reader.assign([TopicPartition(output.topic, number, low)])
-            deadline = time.monotonic() + _TIMEOUT_S
-            at = low
-            while at < end:
-                for message in reader.consume(10_000, timeout=0.2):
-                    if message.error() is not None:
-                        continue
-                    states.pop(message.key(), None)
-                    try:
-                        if message.value() is not None:
-                            states[message.key()] = state_from(decode(message.value(), self._writer_schema_of, schema))
-                    except UnreadableValueError as error:
-                        # Somebody else wrote it. The key starts from normal, and its next change overwrites it.
-                        _LOG.error("unreadable alarm state", key=str(message.key()), reason=str(error))
-                    deadline = time.monotonic() + _TIMEOUT_S
-                position = reader.position([place])[0].offset
-                at = max(at, position)
-                if time.monotonic() > deadline:
-                    raise DependencyDownError(
-                        "broker", f"{output.topic}/{number} ends at {end} and is readable to {at}"
-                    )
-        finally:
-            reader.close()
-        return states
+            _LOG.warning("the log no longer reaches back far enough for a full rebuild", partition=number)
 
     def progressed(self) -> None:
         """Note which rebuilds have ended."""
@@ -185,33 +201,51 @@ class Assignment:
                 self._metrics.restore_seconds.observe(seconds)
                 _LOG.info("windows rebuilt", partition=number, seconds=round(seconds, 3), keys=len(partition.slots))
 
+    def hold(self, number: int, reason: str, for_s: float) -> None:
+        """Take no more messages of a partition for so many seconds; then go on where it stands."""
+        _LOG.warning("partition held", partition=number, reason=reason, seconds=round(for_s, 1))
+        self.held[number] = time.monotonic() + for_s, reason
+        self._each(self._consumer.pause, [number])
+
     def rewind(self) -> None:
         """Consume again from the first message not merged."""
-        for number, partition in self.partitions.items():
-            self._each(self._consumer.seek, number, partition.next_offset)
+        self._note_events()
+        for number in list(self.partitions):
+            self._seek(number)
 
     def pause(self) -> None:
         """Take no messages, while still polling, so that the group does not give us up."""
-        for number in self.partitions:
-            self._each(lambda place: self._consumer.pause([place]), number, 0)
+        self._each(self._consumer.pause, list(self.partitions))
 
     def resume(self) -> None:
         """End a pause."""
-        for number in self.partitions:
-            self._each(lambda place: self._consumer.resume([place]), number, 0)
+        self._note_events()
+        self._each(self._consumer.resume, [n for n in self.partitions if n not in self.held])
 
-    def _each(self, act: Callable[[TopicPartition], None], number: int, offset: int) -> None:
+    def _seek(self, number: int) -> None:
+        offset = self.partitions[number].next_offset
+        self._each(lambda places: self._consumer.seek(places[0]), [number], offset)
+
+    def _each(self, act: Callable[[list[TopicPartition]], None], numbers: list[int], offset: int = 0) -> None:
+        for number in numbers:
+            try:
+                act([TopicPartition(self._pipeline.input.topic, number, offset)])
+            except KafkaException as error:
+                # Revoked meanwhile, and the event that says so is on its way; or else to be put right by a new start.
+                _LOG.warning("partition cannot be steered", partition=number, reason=error_text(error))
+                self.take_over_anew(number)
+
+    def take_over_anew(self, number: int) -> None:
+        """Begin a partition again from what is committed, as if it had just been assigned."""
+        since = self._waiting[number].since if number in self._waiting else time.monotonic()
+        self._drop(number)
+        self._waiting[number] = _Waiting(since, 0.0)
+        places = [TopicPartition(self._pipeline.input.topic, number, OFFSET_BEGINNING)]
         try:
-            act(TopicPartition(self._pipeline.input.topic, number, offset))
+            # Where an offset was not there, librdkafka has given the partition up, and only this brings it back.
+            if any(p.partition == number for p in self._consumer.assignment()):
+                self._consumer.incremental_unassign(places)
+                self._consumer.incremental_assign(places)
+                self._consumer.pause(places)
         except KafkaException as error:
-            # Revoked meanwhile: the event that says so is on its way.
-            _LOG.info("partition is gone", partition=number, reason=error_text(error))
-
-
-def _reader_config(config: dict[str, Any]) -> dict[str, Any]:
-    return config | {
-        "group.id": "hazardstream-unused",  # required by the client, never joined
-        "isolation.level": "read_committed",
-        "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",
-    }
+            _LOG.warning("partition cannot be taken over anew", partition=number, reason=error_text(error))

@@ -127,16 +127,18 @@ def _decode_field(
         # A length that leads out of the row is no text: looked at before it is used as an address.
         sane &= (size >= 0) & (size <= left)
         size = np.where(sane & present, size, 0)
+        text = TextColumn(buffer, at + prefix, size)
         if target is not None:
-            out.text[target] = TextColumn(buffer, at + prefix, size)
-        return prefix + size, sane
+            out.text[target] = text
+        return prefix + size, sane & text.ascii()  # whether the rest is UTF-8 the record-by-record decoder knows
     if kind == "boolean":
         return np.ones(len(at), np.int64), buffer[at] <= 1
     width = 8 if kind == "double" else 4
     if target is not None:
         # Every place of the buffer seen as a number, whatever its alignment.
         numbers = np.ndarray(len(buffer) - width + 1, f"<f{width}", buffer, strides=(1,))
-        out.floating[target] = numbers[at].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a float32 signalling NaN
+            out.floating[target] = numbers[at].astype(np.float64)
     return np.full(len(at), width), np.ones(len(at), np.bool_)
 
 

@@ -8,8 +8,11 @@ from rich.console import Console
 
 import local.cli
 import producers.cli
+import training.backtest.cli
 import training.cli
+from worker.dlq_cli import app as dlq_app
 from worker.errors import DependencyDownError, UserError
+from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
 
 app = typer.Typer(
     name="hazardstream",
@@ -20,16 +23,7 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(help="Create or check the topics of a pipeline.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
-
-PipelineOption = Annotated[
-    str | None, typer.Option(help="Pipeline file, or name of one. Default: HAZARDSTREAM_PIPELINE, or battery_hazard.")
-]
-BootstrapOption = Annotated[
-    str | None, typer.Option("--bootstrap", help="Kafka brokers, host:port,… Default: KAFKA_BOOTSTRAP_SERVERS.")
-]
-RegistryOption = Annotated[
-    str | None, typer.Option("--registry", help="Schema registry URL. Default: SCHEMA_REGISTRY_URL, or none.")
-]
+app.add_typer(dlq_app, name="dlq")
 
 
 @app.command()
@@ -59,9 +53,9 @@ def worker(
     """
     from confluent_kafka import KafkaException
 
+    from worker.errors import SupersededError
     from worker.kafka_config import error_text
     from worker.logs import configure_logs
-    from worker.publisher import FencedError
     from worker.run import run_worker
     from worker.settings import load_settings
 
@@ -79,7 +73,7 @@ def worker(
     configure_logs(settings.log_level)
     try:
         run_worker(settings)
-    except FencedError as error:
+    except SupersededError as error:
         raise UserError(
             f"another worker has taken over as {settings.instance!r} ({error}); "
             "if that is not a successor of this one, give each worker its own --instance-id"
@@ -94,7 +88,7 @@ def doctor(
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
     model: Annotated[str | None, typer.Option(help="Model to check. Default: the pipeline's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check all that a worker needs: broker, topics, schema registry, model. Says what is wrong and what to do.
 
@@ -126,6 +120,59 @@ def tail(
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     follow(settings, topic, from_beginning=from_beginning, limit=limit)
+
+
+@app.command()
+def explain(
+    module: Annotated[str, typer.Option(help="The module (key) whose prediction is to be explained.")],
+    at: Annotated[
+        str,
+        typer.Option(help="Event time of the reading, ISO 8601 or ms since 1970; else its last one before is taken."),
+    ],
+    pipeline: PipelineOption = None,
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model to use instead of the version that the prediction names.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+) -> None:
+    """Compute a past prediction or alarm again from the log: window, features, contributions, model version.
+
+    Exit code 1 where the probability is not the published one, bit for bit.
+
+    Example: hazardstream explain --module RackA1_Module01 --at 2026-01-31T12:00:00Z
+    """
+    import json
+
+    from worker.explain import explain as compute_again
+    from worker.explain_screen import as_json as facts
+    from worker.explain_screen import as_tables
+    from worker.logs import configure_logs
+    from worker.pipeline import load_pipeline
+    from worker.settings import load_settings
+
+    configure_logs("warning")
+    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
+    found = compute_again(settings, module, _event_time_ms(at))
+    if as_json:
+        typer.echo(json.dumps(facts(found)))
+    else:
+        Console(highlight=False).print(as_tables(found, load_pipeline(settings.pipeline)))
+    if not found.same_bits:
+        raise typer.Exit(1)
+
+
+def _event_time_ms(text: str) -> int:
+    from datetime import UTC, datetime
+
+    if text.isdecimal():
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UserError(f"--at {text!r} is not ISO 8601; write for example 2026-01-31T12:00:00Z") from error
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @topics_app.command("create")
@@ -174,6 +221,7 @@ def topics_check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = N
 
 producers.cli.register(app)
 training.cli.register(app)
+training.backtest.cli.register(app)
 local.cli.register(app)
 
 

@@ -41,24 +41,40 @@ class TextColumn:
         return type(self)(self.buffer, self.start[rows], self.length[rows])
 
     def matrix(self) -> tuple[Bytes, Bool]:
-        """The texts padded to the longest, shape [n, longest], and which of the bytes are text."""
+        """The texts padded to the longest, shape [n, longest], and which of the bytes are text.
+
+        For texts whose length was checked: one giant makes all rows as long.
+        """
         place = np.arange(self.length.max(initial=0))
         inside = place < self.length[:, None]
         return self.buffer[np.where(inside, self.start[:, None] + place, len(self.buffer) - 1)], inside
+
+    def flat(self) -> tuple[Bytes, Int]:
+        """The bytes of all rows, one after the other, and the row of each: no more than the texts, one giant or not."""
+        row = np.repeat(np.arange(len(self)), self.length)
+        shift = self.start - (np.cumsum(self.length) - self.length)
+        return self.buffer[np.arange(len(row)) + shift[row]], row
 
     def equals(self, other: "TextColumn") -> Bool:
         """Which rows hold the same text as the other column, shape [n]."""
         same = np.asarray(self.length == other.length)
         rows = np.flatnonzero(same)
-        mine, inside = self.take(rows).matrix()
-        theirs, _ = other.take(rows).matrix()
-        same[rows] = ((mine == theirs) | ~inside).all(axis=1)
+        mine, row = self.take(rows).flat()
+        theirs, _ = other.take(rows).flat()
+        same[rows[row[mine != theirs]]] = False
         return same
 
     def ascii(self) -> Bool:
         """Which rows hold ASCII only, shape [n]."""
-        text, inside = self.matrix()
-        return np.asarray(~((text >= 0x80) & inside).any(axis=1))
+        text, row = self.flat()
+        only = np.ones(len(self), np.bool_)
+        only[row[text >= 0x80]] = False
+        return only
+
+    def characters(self) -> Int:
+        """How many characters each row has, shape [n]."""
+        text, row = self.flat()
+        return np.bincount(row[(text & 0xC0) != 0x80], minlength=len(self))  # bytes that begin one
 
     @classmethod
     def concatenate(cls, columns: Sequence["TextColumn"]) -> Self:

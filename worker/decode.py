@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from cachetools import LRUCache
 
-from schemas.codec import aligned, decode
+from schemas.codec import DECODERS_KEPT, aligned, decode, decoder_for
 from schemas.errors import UnreadableValueError
 from schemas.load import Schema
 from schemas.wire import CONFLUENT_MAGIC, SINGLE_OBJECT_MARKER, SchemaKey, parse_prefix
 from worker.avro_columns import PADDING, Decoded, Plan, decode_columns, decoding_plan
 from worker.columns import Bytes, Readings, Rejection, TextColumn
+from worker.errors import DependencyDownError, PendingSchemaError
 from worker.features import Int
 from worker.pipeline import Input
 
@@ -27,7 +29,7 @@ class Decoder:
         self._sensors = source.sensors()
         self._reader = reader
         self._writer_schema_of = writer_schema_of
-        self._plans: dict[SchemaKey, Plan | None] = {}
+        self._plans: LRUCache[SchemaKey, Plan | None] = LRUCache(DECODERS_KEPT)
 
     def __call__(self, values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:
         """Decode a batch.
@@ -36,7 +38,8 @@ class Decoder:
             The readings in batch order, and a rejection for each value that is none.
 
         Raises:
-            DependencyDownError: a schema is not known yet and the registry does not answer. Call again later.
+            PendingSchemaError: the schema of some rows is not known yet and the registry does not answer. Call again
+                later, or without them.
         """
         rejections = [
             Rejection(row, "null_value", "the message has no value")
@@ -48,13 +51,23 @@ class Decoder:
         buffer = np.frombuffer(b"".join((*texts, bytes(PADDING))), np.uint8)
         start = np.cumsum(length) - length
         parts, left = [], np.array([value is not None for value in values], np.bool_)
+        down, pending = None, list[int]()
         for schema_key, body, rows in self._by_schema(texts, buffer, start, length):
-            plan = self._plan(schema_key)
+            if down is not None and schema_key not in self._plans:
+                pending += rows.tolist()  # one question unanswered is enough
+                continue
+            try:
+                plan = self._plan(schema_key)
+            except DependencyDownError as error:
+                down, pending = error, rows.tolist()
+                continue
             if plan is not None:
                 columns = decode_columns(plan, buffer, start[rows] + body, (start + length)[rows])
                 part = self._part(rows, columns)
                 parts.append(part)
                 left[part.row] = False
+        if down is not None:
+            raise PendingSchemaError(down, pending)
         one_by_one = [self._decode_one(row, texts[row]) for row in np.flatnonzero(left).tolist()]
         rejections += [r for r in one_by_one if isinstance(r, Rejection)]
         parts += [r for r in one_by_one if isinstance(r, Readings)]
@@ -78,16 +91,16 @@ class Decoder:
     def _plan(self, schema_key: SchemaKey) -> Plan | None:
         if schema_key not in self._plans:
             try:
-                writer = aligned(self._writer_schema_of(schema_key), self._reader)
+                writer = self._writer_schema_of(schema_key)
+                decoder_for(writer, self._reader)  # a registry may hold any JSON: this proves it a schema
             except UnreadableValueError:
                 return None  # not remembered: it may be registered later
-            self._plans[schema_key] = decoding_plan(writer, self._reader)
+            self._plans[schema_key] = decoding_plan(aligned(writer, self._reader), self._reader)
         return self._plans[schema_key]
 
     def _part(self, rows: Int, columns: Decoded) -> Readings:
         source = self._source
         key, group = columns.text[source.key], columns.text[source.group]
-        sane = columns.understood & key.ascii() & group.ascii()
         values = np.full((len(rows), len(self._sensors)), np.nan)
         present = np.zeros(values.shape, np.bool_)
         for i, sensor in enumerate(self._sensors):
@@ -96,7 +109,7 @@ class Decoder:
                 present[:, i] = columns.present[sensor]
                 values[:, i] = np.where(present[:, i], sent, np.nan)
         part = Readings(rows, key, group, columns.integer[source.time], values, present)
-        return part.take(sane)
+        return part.take(columns.understood)
 
     def _decode_one(self, row: int, value: bytes) -> Readings | Rejection:
         source = self._source

@@ -5,6 +5,18 @@ class UserError(Exception):
     """Something only the user can put right. The text says what is wrong and what to do; shown without a traceback."""
 
 
+class UncertainError(Exception):
+    """It is not known how the transaction in hand ended: begin anew from what is committed."""
+
+
+class FencedError(UncertainError):
+    """The group has another member under this one's name, which this very worker may have joined as after a pause."""
+
+
+class SupersededError(Exception):
+    """Another worker has started under this one's name: stop at once."""
+
+
 class DependencyDownError(Exception):
     """A service (broker, schema registry, MLflow) did not answer. Waited for with backoff, never fatal.
 
@@ -16,3 +28,15 @@ class DependencyDownError(Exception):
         super().__init__(f"{dependency}: {reason}")
         self.dependency = dependency
         self.reason = reason
+
+
+class PendingSchemaError(DependencyDownError):
+    """Writer schemas of some values in a batch are not known yet and cannot be asked for.
+
+    Attributes:
+        rows: those values.
+    """
+
+    def __init__(self, down: DependencyDownError, rows: list[int]) -> None:
+        super().__init__(down.dependency, down.reason)
+        self.rows = rows

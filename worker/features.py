@@ -28,6 +28,7 @@ class FeatureSpec(BaseModel):
         windows: lengths of the rolling windows, in readings, ascending.
         max_span_ms: how far back a window reaches in event time.
         per: sensor -> topology parameter that it is divided by (voltage per cell, current as C-rate).
+        period_ms: time between two readings in training, as windows count readings; None where it is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,7 @@ class FeatureSpec(BaseModel):
     windows: tuple[PositiveInt, ...]
     max_span_ms: PositiveInt
     per: dict[str, str] = {}
+    period_ms: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "FeatureSpec":
@@ -49,10 +51,15 @@ class FeatureSpec(BaseModel):
         return self
 
     @property
+    def sensor_of(self) -> dict[str, str]:
+        """The sensor that each feature is of, in column order."""
+        rolled = {f"{c}_{s}_{w}": c for c in self.rolling for w in self.windows for s in ("mean", "std")}
+        return {c: c for c in self.sensors} | {f"{c}_diff": c for c in self.differences} | rolled
+
+    @property
     def names(self) -> list[str]:
         """Names of the features in column order."""
-        rolled = [f"{c}_{s}_{w}" for c in self.rolling for w in self.windows for s in ("mean", "std")]
-        return [*self.sensors, *(f"{c}_diff" for c in self.differences), *rolled]
+        return list(self.sensor_of)
 
     @property
     def max_readings(self) -> int:

@@ -31,6 +31,9 @@ def client_config(bootstrap: str | None = None) -> dict[str, Any]:
         "client.id": "hazardstream",
         # A broker that comes back is found within seconds.
         "reconnect.backoff.max.ms": 2000,
+        # Otherwise a client that lost all brokers drops them, and a transaction may wait for one of these for ever
+        # (librdkafka's issue 5511).
+        "metadata.recovery.strategy": "none",
         "logger": _LOGGER,
     }
     for name, value in os.environ.items():

@@ -6,11 +6,12 @@ from collections import Counter
 
 import numpy as np
 import structlog
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from worker.assignment import Assignment
 from worker.batch import Batch
-from worker.errors import DependencyDownError
+from worker.broker_watch import BrokerWatch
+from worker.errors import DependencyDownError, FencedError, PendingSchemaError, UncertainError, UserError
 from worker.metrics import Metrics
 from worker.outbox import Outbox
 from worker.publisher import AbortedError, Publisher
@@ -21,7 +22,8 @@ from worker.waiting import note_down
 
 _LOG = structlog.get_logger(__name__)
 _GULP = 1000  # messages at a time, between two looks at how many bytes have come together
-_PATIENCE_S = 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_ASKING_SHARE = 0.2  # of the time at most is spent on asking a registry that does not answer
 _LAG_EVERY_S = 1.0
 
 
@@ -34,6 +36,7 @@ class Loop:
         settings: Settings,
         topic: str,
         consumer: Consumer,
+        broker_watch: BrokerWatch,
         assignment: Assignment,
         scorer: Scorer,
         outbox: Outbox,
@@ -42,32 +45,50 @@ class Loop:
         status: Status,
     ) -> None:
         self._settings, self._topic, self._consumer = settings, topic, consumer
+        self._broker_watch = broker_watch
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._lag_due = 0.0
+        self._pause_s = _FIRST_PAUSE_S
 
     def run(self, stop: threading.Event) -> None:
-        """Turn until stopped. The batch in hand is always finished."""
+        """Turn until stopped. The batch in hand is always finished.
+
+        Raises:
+            UncertainError: begin anew.
+            FencedError: begin anew, unless another worker has taken this one's place.
+            UserError: the broker refuses for good.
+        """
         self._assignment.subscribe()
         self._status.phase = "running"
         while not stop.is_set():
-            self.turn()
+            try:
+                self._turn()
+            except FencedError:
+                raise
+            except UncertainError:
+                # A successor of this name fences the producer first; the group tells of it with a next heartbeat.
+                self._rest(2.5 * self._settings.heartbeat_interval_ms / 1000)
+                raise
+            self._tell()
         self._status.phase = "stopping"
 
-    def turn(self) -> None:
+    def _turn(self) -> None:
         """One batch."""
         messages = self._gather()
         try:
+            self._broker_watch.check(self._consumer, self._topic)
             batch = self._ours(messages, self._assignment.settle())
             if batch.messages:
                 self._process(batch)
-            self._status.down.clear()
         except DependencyDownError as down:
             self._sit_out(down)
         except AbortedError as aborted:
             self._metrics.aborts.inc()
             self._sit_out(DependencyDownError("broker", f"a transaction was aborted: {aborted}"))
-        self._tell()
+        else:
+            self._pause_s = _FIRST_PAUSE_S
+            self._status.down.clear()
 
     def _gather(self) -> list[Message]:
         settings, messages, size = self._settings, list[Message](), 0
@@ -87,7 +108,7 @@ class Loop:
         # An error comes as a message too, with the offset of a record that is still to come and words for a value.
         failed = [m for m in messages if m.error() is not None]
         for message in failed:
-            _LOG.warning("consumer error", reason=message.error().str(), partition=message.partition())
+            self._heed(message)
         batch = Batch.of([m for m in messages if m.error() is None] if failed else messages)
         # What was fetched for a partition before it was (re)assigned is from the wrong place.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
@@ -100,7 +121,14 @@ class Loop:
 
     def _process(self, batch: Batch) -> None:
         partitions = self._assignment.partitions
-        outcome = self._scorer.process(batch, partitions)
+        started = time.monotonic()
+        try:
+            outcome = self._scorer.process(batch, partitions)
+        except PendingSchemaError as pending:
+            batch = self._hold_pending(batch, pending, (time.monotonic() - started) / _ASKING_SHARE)
+            if not batch.messages:
+                return
+            outcome = self._scorer.process(batch, partitions)
         span_ms = self._scorer.package.spec.max_span_ms
         offsets = [
             TopicPartition(
@@ -119,20 +147,57 @@ class Loop:
             self._metrics.stage_seconds.labels("encode").observe(encoded - started)
             self._publisher.commit(outgoing, offsets)
             self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - encoded)
+            self._status.note_commit()
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()
         self._count(outcome)
 
+    def _hold_pending(self, batch: Batch, pending: PendingSchemaError, for_s: float) -> Batch:
+        """Hold partitions at their first undecodable message; what comes before it, and other partitions, go on."""
+        first: dict[int, int] = {}
+        for row in pending.rows:
+            number, offset = int(batch.partition[row]), int(batch.offset[row])
+            first[number] = min(offset, first.get(number, offset))
+        for number in first:
+            self._assignment.hold(number, str(pending), min(max(for_s, _FIRST_PAUSE_S), 10 * _LONGEST_PAUSE_S))
+        ready = self._assignment.partitions
+        return Batch.of(
+            [
+                m
+                for m in batch.messages
+                if m.partition() in ready and m.offset() < first.get(m.partition(), m.offset() + 1)
+            ]
+        )
+
     def _sit_out(self, down: DependencyDownError) -> None:
-        """Wait a while with all partitions paused, still polling, so that the group keeps us."""
+        """Wait a while, longer each time, then take what is not merged again."""
         note_down(self._status, down)
         self._assignment.rewind()
-        self._assignment.pause()
-        deadline = time.monotonic() + _PATIENCE_S
-        while (left := deadline - time.monotonic()) > 0:
-            self._consumer.poll(min(left, 0.2))
-        self._assignment.resume()
+        self._rest(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._assignment.rewind()
+
+    def _rest(self, for_s: float) -> None:
+        """Take no messages for a while, still polling, so that the group keeps us."""
+        self._assignment.pause()
+        deadline = time.monotonic() + for_s
+        while (left := deadline - time.monotonic()) > 0:
+            message = self._consumer.poll(min(left, 0.2))
+            if message is not None and message.error() is not None:
+                self._heed(message)
+        self._assignment.resume()
+
+    def _heed(self, message: Message) -> None:
+        """Take note of an error that came as a message; those that end the consumer for good are raised."""
+        error = message.error()
+        if error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's name
+            if "fenced" in error.str():
+                raise FencedError(error.str())
+            raise UserError(f"the broker refuses this consumer for good: {error.str()}; put that right and start again")
+        _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
+        gone = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - librdkafka's name
+        if gone and message.partition() in self._assignment.partitions:
+            self._assignment.take_over_anew(message.partition())
 
     def _count(self, outcome: Outcome) -> None:
         metrics, scored = self._metrics, outcome.scored
@@ -158,21 +223,36 @@ class Loop:
         status, assignment = self._status, self._assignment
         status.turn()
         status.answer(self._scorer, assignment.partitions)
-        if time.monotonic() < self._lag_due:
-            return
-        self._lag_due = time.monotonic() + _LAG_EVERY_S
         status.partitions = {
             "ready": sorted(assignment.partitions),
             "waiting": assignment.waiting,
             "restoring": assignment.restoring,
+            "held": {number: reason for number, (_, reason) in assignment.held.items()},
         }
-        status.lag = {}
+        if time.monotonic() < self._lag_due:
+            return
+        self._lag_due = time.monotonic() + _LAG_EVERY_S
+        for state, numbers in status.partitions.items():
+            self._metrics.partitions.labels(state).set(len(numbers))
+        status.lag = self._lag()
         self._metrics.lag.clear()
-        for number, partition in assignment.partitions.items():
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
-            status.lag[number] = max(high - partition.next_offset, 0)
-            self._metrics.lag.labels(number).set(status.lag[number])
+        for number, behind in status.lag.items():
+            self._metrics.lag.labels(number).set(behind)
         self._metrics.windows_held.set(self._scorer.state.held)
         active = self._scorer.alarms.active()
         for priority in self._scorer.alarms.policy.priorities:
             self._metrics.alarms_active.labels(priority).set(active[priority])
+
+    def _lag(self) -> dict[int, int]:
+        """Messages behind, by partition. What transactions leave in the log besides messages is not counted."""
+        lag = {}
+        for number, partition in self._assignment.partitions.items():
+            place = TopicPartition(self._topic, number)
+            try:
+                _, high = self._consumer.get_watermark_offsets(place, cached=True)
+            except KafkaException:
+                continue  # revoked meanwhile, or the broker is away
+            # A position moves on over what is no message; nothing is ahead of it but where a partition is held.
+            passed = -1 if number in self._assignment.held else self._consumer.position([place])[0].offset
+            lag[number] = max(high - max(partition.next_offset, passed), 0)
+        return lag

@@ -85,6 +85,25 @@ class Metrics:
         self.windows_held = Gauge(p + "windows_held", "Keys with a window in memory.", registry=r)
         self.model_info = Gauge(p + "model_info", "1 for the model that scores.", ["name", "version"], registry=r)
         self.aborts = Counter(p + "transactions_aborted_total", "Transactions aborted and retried.", registry=r)
+        self.begun_anew = Counter(
+            p + "begun_anew_total",
+            "Times the worker began anew in place, not knowing how a transaction had ended or having lost its group.",
+            registry=r,
+        )
+        self.first_commit = Gauge(
+            p + "start_to_first_commit_seconds",
+            "From the start of this process to its first committed batch; 0 before that.",
+            registry=r,
+        )
+        self.stuck = Counter(
+            p + "loop_stuck_total", "Times the loop did not come round for too long; see the log.", registry=r
+        )
+        self.partitions = Gauge(
+            p + "partitions",
+            "Partitions assigned to this worker, by state (restoring ones are ready, too).",
+            ["state"],
+            registry=r,
+        )
         self.restored = Counter(
             p + "restored_readings_total", "Readings replayed from the log to rebuild windows.", registry=r
         )
@@ -96,6 +115,11 @@ class Metrics:
         )
         self.restore_incomplete = Counter(
             p + "restore_incomplete_total", "Partitions whose rebuild reached past what the log still has.", registry=r
+        )
+        self.lost = Counter(
+            p + "deleted_unread_total",
+            "Offsets of the input that retention had deleted before a worker of this group came to them.",
+            registry=r,
         )
         self.waits = Counter(
             p + "dependency_waits_total", "Times the worker had to wait for a dependency.", ["dependency"], registry=r

@@ -6,11 +6,14 @@
 STORE is a digest of the tracking URI: version 1 here is not version 1 there.
 """
 
+import errno
 import hashlib
 import re
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import quote
@@ -24,10 +27,12 @@ from worker.tracking import (
     DIGEST_TAG,
     NotInMlflowError,
     mlflow_client,
+    shown,
     store_file,
     tracking_uri_or_default,
 )
 
+CACHE = "model cache"
 _LOG = structlog.get_logger(__name__)
 _FORMS = "write models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or the path of a directory"
 _PATTERNS = {
@@ -35,6 +40,13 @@ _PATTERNS = {
     "version": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>\d+)"),
     "run": re.compile(r"runs:/(?P<name>[^/]+)/(?P<which>.+)"),
 }
+# MLflow keeps no more of what went wrong with a file than the text.
+_STORAGE_FAULT = re.compile(
+    "|".join(
+        rf"\[Errno {number}\][^:\n]*"
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+    )
+)
 
 
 class _Found(BaseModel):
@@ -58,7 +70,7 @@ class _Source(NamedTuple):
 def resolve(uri: str, *, cache_directory: Path, tracking_uri: str | None = None) -> ModelPackage:
     """Find, fetch, verify and load a model package.
 
-    While MLflow is down, the package that the URI last stood for is taken from the cache.
+    While MLflow is down, or the cache takes no new package, the one that the URI last stood for is used.
 
     Args:
         uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `runs:/ID/PATH` or a directory.
@@ -70,7 +82,8 @@ def resolve(uri: str, *, cache_directory: Path, tracking_uri: str | None = None)
 
     Raises:
         UserError: the URI is of no known form, stands for nothing, or for a package that must not be used.
-        DependencyDownError: MLflow does not answer, and the cache has nothing for this URI; worth another try.
+        DependencyDownError: MLflow does not answer, or the cache cannot be written, and the cache has nothing for this
+            URI; worth another try.
     """
     if not uri.startswith(("models:", "runs:")):
         return _from_directory(Path(uri))
@@ -79,19 +92,41 @@ def resolve(uri: str, *, cache_directory: Path, tracking_uri: str | None = None)
     home = cache_directory / "models" / hashlib.sha256(store.encode()).hexdigest()[:12]
     memory = home / "resolved" / f"{quote(uri, safe='')}.json"
     try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"the model cache cannot be written: {error}; set HAZARDSTREAM_CACHE_DIRECTORY") from error
-    try:
-        found = _look_up(source, store)
-        package = _fetch(source, found, home, store)
+        with _writing(home):
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            found = _look_up(source, store)
+            package = _fetch(source, found, home, store)
     except DependencyDownError as down:
         return _last_good(source, memory, home, down)
+    _remember(found, memory)
+    return package
+
+
+@contextmanager
+def _writing(home: Path) -> Iterator[None]:
+    """What goes wrong in writing the cache is a dependency that is down: room may be made while we wait."""
+    try:
+        yield
+    except OSError as error:
+        raise _cache_down(home, str(error)) from error
+
+
+def _cache_down(home: Path, reason: str) -> DependencyDownError:
+    return DependencyDownError(
+        CACHE, f"{home} cannot be written: {reason}; make room there, or set HAZARDSTREAM_CACHE_DIRECTORY"
+    )
+
+
+def _remember(found: _Found, memory: Path) -> None:
     # Workers that share a cache may come here together.
     temporary = memory.with_suffix(f".{uuid.uuid4().hex}")
-    temporary.write_text(found.model_dump_json())
-    temporary.replace(memory)
-    return package
+    try:
+        temporary.write_text(found.model_dump_json())
+        temporary.replace(memory)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        _LOG.warning("model not remembered: it cannot be found again while mlflow is down", reason=str(error))
 
 
 def _from_directory(directory: Path) -> ModelPackage:
@@ -147,20 +182,21 @@ def _fetch(source: _Source, found: _Found, home: Path, store: str) -> ModelPacka
             _LOG.warning("cached model discarded", uri=source.uri, reason=str(error))
             shutil.rmtree(place)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home, prefix=".download-") as directory:
+    with tempfile.TemporaryDirectory(dir=home, prefix=".download-", ignore_cleanup_errors=True) as directory:
         try:
-            with mlflow_client(store):
-                from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - see mlflow_client
-
-                fetched = download_artifacts(artifact_uri=found.artifacts, dst_path=directory, tracking_uri=store)
-            package = load_package(Path(fetched), version=found.version, expected_digest=found.digest)
+            fetched = _download(found.artifacts, directory, store)
+            package = load_package(fetched, version=found.version, expected_digest=found.digest)
         except (NotInMlflowError, PackageError) as error:
             raise UserError(
                 f"{source.uri} (version {found.version}) must not be used: {error}; "
                 "train another with `hazardstream train`, or move the alias to a sound version"
             ) from error
+        except DependencyDownError as down:
+            if fault := _STORAGE_FAULT.search(str(down.__cause__)):
+                raise _cache_down(home, fault[0]) from down
+            raise
         try:
-            Path(fetched).rename(place)
+            fetched.rename(place)
         except OSError:
             if not place.is_dir():  # else another worker was faster
                 raise
@@ -168,14 +204,28 @@ def _fetch(source: _Source, found: _Found, home: Path, store: str) -> ModelPacka
     return package
 
 
+def _download(artifacts: str, directory: str, store: str) -> Path:
+    with mlflow_client(store) as client:
+        from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - see mlflow_client
+
+        if run := _PATTERNS["run"].fullmatch(artifacts):
+            # Asked for by run, MLflow says of any failure that there is nothing at that path.
+            if not client.list_artifacts(run["name"], run["which"]):
+                raise NotInMlflowError(f"MLflow at {shown(store)}: run {run['name']} has no files at {run['which']}")
+            artifacts = f"{client.get_run(run['name']).info.artifact_uri}/{run['which']}"
+        return Path(download_artifacts(artifact_uri=artifacts, dst_path=directory, tracking_uri=store))
+
+
 def _last_good(source: _Source, memory: Path, home: Path, down: DependencyDownError) -> ModelPackage:
-    """The package that the URI stood for when MLflow last answered; or MLflow's failure, if there is none."""
+    """The package that the URI stood for when all was well; or what is down now, if there is none."""
     try:
         found = _Found.model_validate_json(memory.read_text())
         package = load_package(home / found.folder, version=found.version, expected_digest=found.digest)
-    except FileNotFoundError:
+    except OSError:
         raise down from None
     except (ValidationError, PackageError) as error:
         raise DependencyDownError(down.dependency, f"{down.reason}; nor can the cache be used: {error}") from down
-    _LOG.warning("mlflow is down: cached model", uri=source.uri, version=found.version, reason=down.reason)
+    _LOG.warning(
+        "last good model used", uri=source.uri, version=found.version, down=down.dependency, reason=down.reason
+    )
     return package

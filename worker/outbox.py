@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,16 +14,21 @@ from worker.alarms import IDLE, AlarmPolicy, AlarmState
 from worker.avro_columns import Column, Flags, encode_columns
 from worker.batch import Batch
 from worker.columns import Rejection
+from worker.explanation import explain_rows
 from worker.package import ModelPackage
 from worker.pipeline import Pipeline
 from worker.scoring import Outcome
 
-TOP_CONTRIBUTIONS = 5
 ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
 REASON = "hazardstream.reason"
-OMITTED = "hazardstream.value_omitted"
+# By part of the original record, in the order in which they go when the dead letter would be too large.
+OMITTED = {part: f"hazardstream.{part}_omitted" for part in ("value", "headers", "key")}
 # What a dead letter's own headers may add to a record that was just within the limit.
 HEADER_ALLOWANCE = 8192
+# Lengths of a header's name and value, as variable-length numbers.
+_HEADER_OVERHEAD = 10
+
+Headers: TypeAlias = list[tuple[str, bytes | None]]
 
 
 class Record(NamedTuple):
@@ -33,7 +38,7 @@ class Record(NamedTuple):
     partition: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes | None]] | None = None
+    headers: Headers | None = None
     timestamp: int = 0
 
 
@@ -80,7 +85,9 @@ class Outbox:
 
     def records(self, outcome: Outcome) -> Outgoing:
         """All records of a batch."""
-        dead_letters = [self._dead_letter(outcome.batch, rejection) for rejection in outcome.rejections]
+        # In the order of the input, in which they may be redriven.
+        rejections = sorted(outcome.rejections, key=lambda rejection: rejection.row)
+        dead_letters = [self._dead_letter(outcome.batch, rejection) for rejection in rejections]
         return Outgoing(self._predictions(outcome), [*self._alarms(outcome), *self._states(outcome), *dead_letters])
 
     def _predictions(self, outcome: Outcome) -> dict[int, list[dict[str, Any]]]:
@@ -114,10 +121,9 @@ class Outbox:
         if not outcome.alarms.transitions:
             return []
         rows = [t.row for t in outcome.alarms.transitions]
-        features = outcome.scored.features[rows]
-        contributions = self._package.contributions(features)
+        explanations = explain_rows(self._package, outcome.scored.features[rows])
         batch, readings, records = outcome.batch, outcome.scored.readings, []
-        for transition, values, parts in zip(outcome.alarms.transitions, features, contributions, strict=True):
+        for transition, explanation in zip(outcome.alarms.transitions, explanations, strict=True):
             row = transition.row
             message = int(readings.row[row])
             state = transition.state
@@ -128,7 +134,7 @@ class Outbox:
                 "onset_ts": state.onset_ts,
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
-                "contributions": self._largest(values, parts),
+                **explanation.published(),
                 "model_name": self._package.name,
                 "model_version": self._package.version,
                 "source_partition": int(batch.partition[message]),
@@ -136,18 +142,6 @@ class Outbox:
             }
             records.append(self._record("alarms", self._pipeline.outputs.alarms.topic, batch, message, words))
         return records
-
-    def _largest(self, values: Any, parts: Any) -> list[dict[str, Any]]:
-        names = self._package.spec.names
-        top = np.argsort(-np.abs(parts), kind="stable")[:TOP_CONTRIBUTIONS]
-        return [
-            {
-                "feature": names[i],
-                "value": None if np.isnan(values[i]) else float(values[i]),
-                "contribution": float(parts[i]),
-            }
-            for i in top
-        ]
 
     def _states(self, outcome: Outcome) -> list[Record]:
         topic, records = self._pipeline.outputs.alarm_state.topic, []
@@ -188,8 +182,6 @@ class Outbox:
 
     def _dead_letter(self, batch: Batch, rejection: Rejection) -> Record:
         message = batch.messages[rejection.row]
-        key, value = message.key(), message.value()
-        headers = list(message.headers() or [])
         added = {
             REASON: rejection.reason,
             ERRORS + "exception": f"hazardstream.{rejection.reason}",
@@ -198,15 +190,25 @@ class Outbox:
             ERRORS + "partition": str(message.partition()),
             ERRORS + "offset": str(message.offset()),
         }
-        size = len(key or b"") + len(value or b"") + sum(len(n) + len(v or b"") for n, v in headers)
-        if size + HEADER_ALLOWANCE > self._dead_letter_max_bytes:
-            # The topic would refuse it, and the whole batch with it, forever. The bytes are where the headers say.
-            value = None
-            added[OMITTED] = f"{size} bytes are more than the dead-letter topic takes ({self._dead_letter_max_bytes})"
+        key, value, headers = message.key(), message.value(), list(message.headers() or [])
+        sizes = {"value": len(value or b""), "headers": headers_size(headers), "key": len(key or b"")}
+        # The topic would refuse what is too large, and the whole batch with it, forever. The bytes are where the
+        # headers say.
+        for part, name in OMITTED.items():
+            if sum(sizes.values()) + HEADER_ALLOWANCE > self._dead_letter_max_bytes and sizes[part]:
+                added[name] = f"{sizes[part]} bytes, and the dead-letter topic takes {self._dead_letter_max_bytes}"
+                sizes[part] = 0
+        value, key = None if OMITTED["value"] in added else value, None if OMITTED["key"] in added else key
+        headers = [] if OMITTED["headers"] in added else headers
         headers += [(name, text.encode()) for name, text in added.items()]
         timestamp = max(int(batch.broker_ts[rejection.row]), 0)
         topic = self._pipeline.outputs.dead_letters.topic
         return Record(topic, message.partition(), key, value, headers, timestamp)
+
+
+def headers_size(headers: Headers) -> int:
+    """Bytes that headers take in a record, at most."""
+    return sum(len(name.encode()) + len(value or b"") + _HEADER_OVERHEAD for name, value in headers)
 
 
 def state_from(record: Mapping[str, Any]) -> AlarmState:

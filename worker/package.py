@@ -57,6 +57,7 @@ class ModelPackage:
     spec: FeatureSpec
     policy: AlarmPolicy
     metrics: dict[str, Any]
+    reference: dict[str, Any]
     _scaler: Any
     _booster: xgboost.Booster
 
@@ -65,10 +66,14 @@ class ModelPackage:
         probability = self._booster.inplace_predict(self._scaler.transform(features), missing=np.nan)
         return np.asarray(probability, np.float64)
 
-    def contributions(self, features: Float) -> Float:
-        """Exact SHAP contributions [n, f] to the log-odds (Lundberg et al. 2020, TreeSHAP as built into XGBoost)."""
-        matrix = xgboost.DMatrix(self._scaler.transform(features), missing=np.nan)
-        return np.asarray(self._booster.predict(matrix, pred_contribs=True)[:, :-1], np.float64)
+    def contributions(self, features: Float) -> tuple[Float, Float]:
+        """Exact SHAP contributions to the log-odds [n, f], and the bias they start from [n].
+
+        Lundberg et al. 2020, TreeSHAP as built into XGBoost.
+        """
+        matrix = xgboost.DMatrix(self._scaler.transform(features), missing=np.nan, nthread=1)
+        parts = np.asarray(self._booster.predict(matrix, pred_contribs=True), np.float64)
+        return parts[:, :-1], parts[:, -1]
 
 
 def digest(path: Path) -> str:
@@ -115,6 +120,7 @@ def load_package(directory: Path, *, version: str, expected_digest: str | None =
         spec = FeatureSpec.model_validate_json((directory / "features.json").read_text())
         policy = AlarmPolicy.model_validate_json((directory / "alarm.json").read_text())
         metrics = json.loads((directory / "metrics.json").read_text())
+        reference = json.loads((directory / "reference.json").read_text())
         scaler = joblib.load(directory / "scaler.joblib")
         booster = xgboost.Booster(model_file=str(directory / "booster.ubj"))
         golden = np.load(directory / "golden.npz")
@@ -122,7 +128,7 @@ def load_package(directory: Path, *, version: str, expected_digest: str | None =
     except (OSError, ValueError, KeyError, EOFError, ValidationError, xgboost.core.XGBoostError) as error:
         raise PackageError(f"model package {directory}: {type(error).__name__}: {error}") from error
     booster.set_param({"nthread": 1})
-    package = ModelPackage(manifest.name, version, manifest, spec, policy, metrics, scaler, booster)
+    package = ModelPackage(manifest.name, version, manifest, spec, policy, metrics, reference, scaler, booster)
     if features.shape[1] != len(spec.names):
         raise PackageError(
             f"model package {directory}: golden rows have {features.shape[1]} features, features.json {len(spec.names)}"
@@ -160,6 +166,7 @@ def _verified_manifest(directory: Path, expected_digest: str | None) -> Manifest
         "features.json",
         "alarm.json",
         "metrics.json",
+        "reference.json",
         "scaler.joblib",
         "booster.ubj",
         "golden.npz",

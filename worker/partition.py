@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from worker.features import NEVER
+from worker.features import NEVER, Int
 from worker.state import REBUILD_SPANS
 
 
@@ -40,6 +40,7 @@ class Partition:
         live_from: messages before this one were committed by somebody earlier: they rebuild windows, no more.
         clock: stream time: latest event time seen.
         slots: window slot of each key.
+        refused: offsets before `live_from` that were dead letters then; None until the replay has asked for them.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Partition:
     live_from: int
     clock: int = NEVER
     slots: dict[bytes, int] = field(default_factory=dict)
+    refused: Int | None = None
     _marks: list[Checkpoint] = field(default_factory=list)
 
     def advance(self, next_offset: int, clock: int, span_ms: int) -> None:

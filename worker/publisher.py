@@ -3,6 +3,7 @@
 The sorting of errors follows librdkafka's examples/transactions.c: fatal first, then abortable, then retriable.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -10,19 +11,27 @@ from typing import Any, Protocol
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from worker.errors import DependencyDownError, UserError
+from worker.errors import DependencyDownError, UncertainError, UserError
 from worker.kafka_config import error_text
 from worker.outbox import Outgoing
 
 _LOG = structlog.get_logger(__name__)
+_SOON_S = 6.0  # more than the timeouts given to the calls
+# What no other producer of ours would fare better with.
+_FOR_GOOD = {
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.INVALID_TRANSACTION_TIMEOUT,
+    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001 - librdkafka's name
+}
 
 
 class AbortedError(Exception):
     """The batch was not committed and left nothing behind: rewind and process it again."""
-
-
-class FencedError(Exception):
-    """Another worker has taken over this one's transactional id: stop at once."""
 
 
 class Publisher(Protocol):
@@ -33,7 +42,16 @@ class Publisher(Protocol):
 
         Raises:
             AbortedError: nothing was committed.
-            FencedError: a successor is at work.
+            UncertainError: it is not known whether it was.
+        """
+        ...
+
+    def open(self) -> None:
+        """Get ready.
+
+        Raises:
+            DependencyDownError: the broker does not answer; call again.
+            UserError: it refuses.
         """
         ...
 
@@ -52,20 +70,16 @@ class TransactionalPublisher:
         topic: str,
         transactional_id: str,
         timeout_ms: int,
-        beat: Callable[[], None] = lambda: None,
+        waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._consumer, self._topic, self._beat = consumer, topic, beat
+        self._consumer, self._topic, self._waiting = consumer, topic, waiting
         self._timeout_s = timeout_ms / 1000
         self._producer = Producer(
             config | producer_defaults() | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
         )
 
     def open(self) -> None:
-        """Fence predecessors.
-
-        Raises:
-            DependencyDownError: the broker does not answer; call again.
-        """
+        """See Publisher. Ends what a predecessor of the same transactional id left open."""
         try:
             self._producer.init_transactions(10.0)
         except KafkaException as error:
@@ -89,15 +103,41 @@ class TransactionalPublisher:
     def _until(self, deadline: float, call: Callable[[], Any]) -> None:
         """Repeat a call while its error is retriable: librdkafka wants the same call again, not a new transaction."""
         while True:
-            self._beat()  # waiting for a broker that is away is not being stuck
             try:
-                call()
+                self._returned(call)
             except KafkaException as error:
                 cause = error.args[0]
                 if cause.fatal() or cause.txn_requires_abort() or not cause.retriable() or time.monotonic() > deadline:
                     raise
+                self._waiting(error_text(error))
             else:
                 return
+
+    def _returned(self, call: Callable[[], Any]) -> None:
+        """Make a call that should return within seconds, and may not: librdkafka's issue 5456 (a timeout ignored).
+
+        Raises:
+            UncertainError: it did not. The producer is left to it; the next of its transactional id fences it.
+        """
+        raised: list[BaseException] = []
+
+        def make() -> None:
+            try:
+                call()
+            except (KafkaException, BufferError) as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=make, name="transaction", daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 2 * self._timeout_s
+        thread.join(_SOON_S)
+        while thread.is_alive() and time.monotonic() < deadline:
+            self._waiting("a call to the broker has not returned yet")
+            thread.join(_SOON_S)
+        if thread.is_alive():
+            raise UncertainError("a call to the broker does not return")
+        if raised:
+            raise raised[0]
 
     def _abort(self, error: BaseException) -> None:
         cause = error.args[0] if isinstance(error, KafkaException) else None
@@ -105,15 +145,15 @@ class TransactionalPublisher:
             raise _ending(error) from error
         _LOG.warning("transaction aborted", reason=error_text(error))
         while True:
-            self._beat()
             try:
-                self._producer.abort_transaction(5.0)
+                self._returned(lambda: self._producer.abort_transaction(5.0))
             except KafkaException as failed:
                 if failed.args[0].fatal():
                     raise _ending(failed) from failed
                 if not failed.args[0].retriable():
-                    break
+                    raise UncertainError(error_text(failed)) from failed
                 # An abort in flight must end before the next transaction begins.
+                self._waiting(error_text(failed))
                 continue
             break
         raise AbortedError(error_text(error)) from error
@@ -125,10 +165,11 @@ class TransactionalPublisher:
 
 def _ending(error: BaseException) -> Exception:
     """What a fatal error is to be told as."""
-    fenced = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001 - librdkafka's name
-    if error.args[0].code() in fenced:
-        return FencedError(error_text(error))
-    return UserError(f"the broker refuses this producer for good: {error_text(error)}; put that right and start again")
+    if error.args[0].code() in _FOR_GOOD:
+        return UserError(
+            f"the broker refuses this producer for good: {error_text(error)}; put that right and start again"
+        )
+    return UncertainError(error_text(error))
 
 
 class AtLeastOncePublisher:
@@ -138,6 +179,9 @@ class AtLeastOncePublisher:
         self._consumer, self._topic, self._timeout_s = consumer, topic, timeout_ms / 1000
         self._failed: list[str] = []
         self._producer = Producer(config | producer_defaults() | {"on_delivery": self._delivered})
+
+    def open(self) -> None:
+        """See Publisher."""
 
     def _delivered(self, error: Any, _message: Any) -> None:
         if error is not None:
@@ -151,10 +195,12 @@ class AtLeastOncePublisher:
             if self._producer.flush(self._timeout_s) or self._failed:
                 self._producer.purge()
                 raise AbortedError(self._failed[0] if self._failed else "the broker did not confirm in time")
-            self._consumer.commit(offsets=offsets, asynchronous=False)
+            done = self._consumer.commit(offsets=offsets, asynchronous=False)
         except (KafkaException, BufferError) as error:
             self._producer.purge()
             raise AbortedError(error_text(error)) from error
+        if refused := [place.error.str() for place in done or [] if place.error is not None]:
+            raise AbortedError(refused[0])
 
     def close(self) -> None:
         """See Publisher."""

@@ -3,10 +3,13 @@
 import os
 import signal
 import threading
+import uuid
+from functools import partial
 from typing import Any
 
 import structlog
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
 
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
@@ -14,23 +17,27 @@ from schemas.registry import SchemaRegistry, registry_from_environment, writer_s
 from schemas.wire import confluent_prefix
 from worker.alarms import AlarmPolicy, Alarms
 from worker.assignment import Assignment
+from worker.broker_watch import BrokerWatch
 from worker.decode import Decoder
-from worker.errors import DependencyDownError, UserError
+from worker.errors import DependencyDownError, FencedError, SupersededError, UncertainError, UserError
 from worker.kafka_config import admin_client, client_config
 from worker.loop import Loop
+from worker.membership import superseded
 from worker.metrics import Metrics
 from worker.model_source import resolve
 from worker.outbox import Outbox
 from worker.package import ModelPackage
 from worker.pipeline import Pipeline, load_pipeline
 from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
+from worker.refused import refused_before
 from worker.scoring import Scorer
 from worker.settings import Settings
 from worker.sidecar import Sidecar
 from worker.status import Status
 from worker.topics import check_topics, dead_letter_limit
 from worker.validate import Validator
-from worker.waiting import StoppedError, wait_for
+from worker.waiting import StoppedError, note_down, wait_for
+from worker.watchdog import start_watchdog
 
 _LOG = structlog.get_logger(__name__)
 SHUTDOWN_WITHIN_S = 30.0
@@ -41,26 +48,62 @@ def run_worker(settings: Settings) -> None:
 
     Raises:
         UserError: something only the user can put right.
-        FencedError: another worker with the same instance id has taken over.
+        SupersededError: another worker with the same instance id has taken over.
     """
     pipeline = load_pipeline(settings.pipeline)
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: _begin_stop(stop))
-    status = Status(Metrics(), pipeline.name, settings.instance, settings.guarantee)
+    status = Status(
+        Metrics(), pipeline.name, settings.instance, settings.guarantee, stuck_after_s=settings.stuck_after_ms / 1000
+    )
+    start_watchdog(status)
     sidecar = Sidecar(status, settings.http_host, settings.http_port)
     port = sidecar.start()
     # Port 0 became one of the system's choice, and the instance may be named after it.
     settings = settings.model_copy(update={"http_port": port})
     status.instance = settings.instance
     _LOG.info("sidecar listening", address=f"http://{settings.http_host}:{port}")
+    # One for as long as the process lives: librdkafka may crash where one is given up while it waits for an answer.
+    admin = admin_client(client_config(settings.bootstrap_servers))
     try:
-        _run(settings, pipeline, status, stop)
+        while not stop.is_set():
+            try:
+                _run(settings, pipeline, admin, status, stop)
+            except UncertainError as uncertain:
+                _begin_anew(uncertain, settings, pipeline, admin, status, stop)
     except StoppedError:
         _LOG.info("stopped while waiting", reasons=status.reasons_not_ready())
     finally:
         status.phase = "stopping"
         sidecar.stop()
+
+
+def _begin_anew(
+    uncertain: UncertainError,
+    settings: Settings,
+    pipeline: Pipeline,
+    admin: AdminClient,
+    status: Status,
+    stop: threading.Event,
+) -> None:
+    """Wait until it is known whether this worker may begin anew.
+
+    Raises:
+        SupersededError: another one has its name and place.
+    """
+    _LOG.warning("beginning anew", reason=str(uncertain))
+    status.phase, status.partitions = "starting", {}
+    status.metrics.begun_anew.inc()
+    if isinstance(uncertain, FencedError) and settings.instance_id:
+        member = _group_id(settings, pipeline), settings.instance_id
+        session_s = settings.session_timeout_ms / 1000
+        if wait_for(lambda: superseded(admin, *member, session_s, stop), status, stop):
+            raise SupersededError(str(uncertain)) from uncertain
+
+
+def _group_id(settings: Settings, pipeline: Pipeline) -> str:
+    return settings.group_id or f"hazardstream-{pipeline.name}"
 
 
 def _begin_stop(stop: threading.Event) -> None:
@@ -71,9 +114,8 @@ def _begin_stop(stop: threading.Event) -> None:
     deadline.start()
 
 
-def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading.Event) -> None:
+def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Status, stop: threading.Event) -> None:
     config = client_config(settings.bootstrap_servers)
-    admin = admin_client(config)
 
     def fit_topics() -> None:
         if faults := check_topics(admin, pipeline):
@@ -90,8 +132,9 @@ def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading
     require_fit(package, pipeline)
     _show(status, pipeline, package, policy, uri)
 
-    group_id = settings.group_id or f"hazardstream-{pipeline.name}"
-    consumer = Consumer(config | _consumer_properties(settings, group_id))
+    group_id = _group_id(settings, pipeline)
+    broker_watch = BrokerWatch()
+    consumer = Consumer(config | _consumer_properties(settings, group_id) | {"error_cb": broker_watch.note})
     writer_schema_of = writer_schema_lookup(registry)
     reader = load_schema(pipeline.input.record_model().__name__)
     scorer = Scorer(
@@ -101,18 +144,19 @@ def _run(settings: Settings, pipeline: Pipeline, status: Status, stop: threading
         package=package,
         alarms=Alarms(policy),
         metrics=status.metrics,
+        refused_before=partial(refused_before, config, pipeline, status.turn),
     )
     publisher = _publisher(settings, config, consumer, pipeline, group_id, status)
-    if isinstance(publisher, TransactionalPublisher):
-        wait_for(publisher.open, status, stop)
+    wait_for(publisher.open, status, stop)
     outbox = Outbox(
         pipeline, package, policy, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop)
     )
-    assignment = Assignment(consumer, config, pipeline, scorer, writer_schema_of, status.metrics)
+    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
     loop = Loop(
         settings=settings,
         topic=pipeline.input.topic,
         consumer=consumer,
+        broker_watch=broker_watch,
         assignment=assignment,
         scorer=scorer,
         outbox=outbox,
@@ -177,22 +221,32 @@ def _publisher(
     topic = pipeline.outputs.predictions.topic
     if settings.guarantee == "at_least_once":
         return AtLeastOncePublisher(config, consumer, topic, settings.transaction_timeout_ms)
-    transactional_id = f"{group_id}-{settings.instance}"
-    return TransactionalPublisher(
-        config, consumer, topic, transactional_id, settings.transaction_timeout_ms, status.turn
-    )
+    # A named worker's successor ends what it left open. Of two without a name, none must fence the other.
+    transactional_id = f"{group_id}-{settings.instance_id or uuid.uuid4()}"
+
+    def waiting(reason: str) -> None:
+        status.turn()  # waiting for a broker that is away is not being stuck
+        note_down(status, DependencyDownError("broker", reason))
+
+    return TransactionalPublisher(config, consumer, topic, transactional_id, settings.transaction_timeout_ms, waiting)
 
 
 def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
-    return {
+    static = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
+    return static | {
         "group.id": group_id,
         "enable.auto.commit": False,
         "isolation.level": "read_committed",
-        "auto.offset.reset": "earliest",
+        # Every partition is read from an offset of our own; one that is not there is looked into, not jumped over.
+        "auto.offset.reset": "error",
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": settings.session_timeout_ms,
+        "heartbeat.interval.ms": settings.heartbeat_interval_ms,
         # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
         "queued.max.messages.kbytes": 65_536,
+        # What is fetched of one partition waits in line with the others': a backlog of one must not be a wall.
+        "queued.min.messages": 20_000,
+        "fetch.queue.backoff.ms": 20,
         "fetch.wait.max.ms": 100,
     }
 

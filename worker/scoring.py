@@ -4,12 +4,13 @@ Nothing is changed until `merge`: a batch whose transaction aborts leaves no tra
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from confluent_kafka import Message
 
 from worker.alarms import Alarms, StagedAlarms
 from worker.batch import Batch
@@ -29,6 +30,11 @@ class Decode(Protocol):
     def __call__(self, values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:
         """Decode a batch of message values."""
         ...
+
+
+LATE = "late"
+RefusedBefore = Callable[[Message, int], Int]
+"""Given a rebuild's first record and the offset behind its last: those that were dead letters (worker/refused.py)."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +82,15 @@ class Scorer:
         package: ModelPackage,
         alarms: Alarms,
         metrics: Metrics,
+        refused_before: RefusedBefore = lambda _first, _live_from: np.empty(0, np.int64),
     ) -> None:
+        self._refused_before = refused_before
         self.package = package
         self.alarms = alarms
         self.state = KeyedState(package.spec)
         self._decode, self._validate, self._topology, self._metrics = decode, validate, topology, metrics
-        self._scale_of: dict[tuple[bytes, str], Float] = {}
-        self._default_scale = package.spec.scales(dict(topology.default))
+        # By what the topology declares, never by what arrives: a flood of new keys adds nothing.
+        self._scale_of: dict[tuple[str, str], Float] = {("", ""): package.spec.scales(dict(topology.default))}
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
         """Score a batch.
@@ -90,13 +98,16 @@ class Scorer:
         Raises:
             DependencyDownError: a writer's schema is not known yet and the registry does not answer.
         """
+        live_from = np.array([partitions[p].live_from for p in batch.partition.tolist()], np.int64)
+        live = batch.offset >= live_from
+        values = [m.value() for m in batch.messages]
+        for row in self._refused_rows(batch, partitions, np.flatnonzero(~live)):
+            values[row] = None
         with self._timed("decode"):
-            readings, rejections = self._decode([m.value() for m in batch.messages])
+            readings, rejections = self._decode(values)
         with self._timed("validate"):
             valid, refused = self._validate(readings, batch.key_column(), batch.broker_ts)
         rejections += refused
-        live_from = np.array([partitions[p].live_from for p in batch.partition.tolist()], np.int64)
-        live = batch.offset >= live_from
         with self._timed("features"):
             clock, clocks = self._clock(valid.readings, batch, partitions)
             staged = self._stage(valid, batch, partitions, clock)
@@ -140,6 +151,15 @@ class Scorer:
         self.state.free(partition.slots.values())
         self.alarms.revoke(partition.number)
 
+    def _refused_rows(self, batch: Batch, partitions: Mapping[int, Partition], replayed: Int) -> Iterator[int]:
+        """Replayed rows that were dead letters when they were live: whatever was mended since, no window had them."""
+        of = batch.partition[replayed]
+        for number in np.unique(of).tolist():
+            partition, rows = partitions[number], replayed[of == number]
+            if partition.refused is None:
+                partition.refused = self._refused_before(batch.messages[rows[0]], partition.live_from)
+            yield from rows[np.isin(batch.offset[rows], partition.refused)].tolist()
+
     def _clock(
         self, readings: Readings, batch: Batch, partitions: Mapping[int, Partition]
     ) -> tuple[Int, dict[int, int]]:
@@ -156,30 +176,30 @@ class Scorer:
         numbers = batch.partition[readings.row].tolist()
         keys = [batch.keys[row] for row in readings.row.tolist()]
         slots = [partitions[p].slots.get(k, -1) for p, k in zip(numbers, keys, strict=True)]
-        for i, slot in enumerate(slots):
-            if slot < 0:
-                slots[i] = self._slot(partitions[numbers[i]], keys[i])
+        if -1 in slots:
+            # A slot that an aborted batch leaves is used when the batch comes again, or freed as one silent for long.
+            new = {(numbers[i], keys[i]): None for i, slot in enumerate(slots) if slot < 0}
+            for (number, key), slot in zip(new, self.state.allocate(len(new)).tolist(), strict=True):
+                partitions[number].slots[key] = slot
+            slots = [partitions[p].slots[k] for p, k in zip(numbers, keys, strict=True)]
         scaled = readings.values / self._scales(readings, keys)
         return self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled)
-
-    def _slot(self, partition: Partition, key: bytes) -> int:
-        if key not in partition.slots:
-            partition.slots[key] = int(self.state.allocate(1)[0])
-        return partition.slots[key]
 
     def _scales(self, readings: Readings, keys: list[bytes]) -> Float:
         """Divisors of each reading's sensors, by its own key and group: the same in any run and rebuild."""
         topology = self._topology
         if not (topology.groups or topology.keys) or not keys:
-            return self._default_scale
-        places = [(key, readings.group[i]) for i, key in enumerate(keys)]
+            return self._scale_of["", ""]
+        own = (name if (name := key.decode()) in topology.keys else "" for key in keys)
+        shared = (name if (name := readings.group[i]) in topology.groups else "" for i in range(len(keys)))
+        places = list(zip(own, shared, strict=True))
         for key, group in set(places) - self._scale_of.keys():
-            self._scale_of[key, group] = self.package.spec.scales(topology.of(key.decode(), group))
+            self._scale_of[key, group] = self.package.spec.scales(topology.of(key, group))
         return np.stack([self._scale_of[place] for place in places])
 
     def _late(self, readings: Readings, i: int) -> Rejection:
         return Rejection(
-            int(readings.row[i]), "late", f"{readings.key[i]!r} already has a reading newer than {readings.ts[i]}"
+            int(readings.row[i]), LATE, f"{readings.key[i]!r} already has a reading newer than {readings.ts[i]}"
         )
 
     def _forget_expired(self, partition: Partition, clock_before: int) -> None:

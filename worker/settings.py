@@ -32,18 +32,25 @@ class Settings(BaseSettings):
     )
     model: str | None = None  # instead of the pipeline's
     group_id: str | None = None
-    # Stable over restarts, different for workers that run at the same time: it makes the transactional id.
+    # Stable over restarts, different for workers that run at the same time: it makes the transactional id. A worker
+    # that is given one is a static member of the group: whoever starts under its name takes its place at once.
     instance_id: str | None = None
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
     batch_max_messages: PositiveInt = 4000
     batch_max_bytes: PositiveInt = 16_000_000
     linger_ms: NonNegativeInt = 20
-    transaction_timeout_ms: PositiveInt = 30_000
+    transaction_timeout_ms: PositiveInt = 10_000
     session_timeout_ms: PositiveInt = 10_000
+    stuck_after_ms: PositiveInt = 60_000
     http_host: str = "127.0.0.1"
     http_port: NonNegativeInt = 8080
     cache_directory: Path = user_cache_path("hazardstream")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def heartbeat_interval_ms(self) -> int:
+        """Five in a session: a rebalance, and having been superseded, is heard of soon."""
+        return self.session_timeout_ms // 5
 
     @property
     def instance(self) -> str:

@@ -1,18 +1,46 @@
 """The HTTP sidecar: health, metrics and a look inside, served by a thread beside the loop."""
 
 import threading
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import FastAPI, HTTPException, Path, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
 from worker.errors import UserError
 from worker.partition import Partition
 from worker.scoring import Scorer
-from worker.status import STUCK_AFTER_S, Status
+from worker.status import Status
 
 _ANSWER_WITHIN_S = 2.0
+# Questions that nobody waits for any more stay in the queue until the loop comes round.
+_QUESTIONS_WAITING = 100
+
+
+class Live(BaseModel):
+    """Whether the loop makes progress."""
+
+    live: bool
+    seconds_since_last_turn: float
+
+
+class Ready(BaseModel):
+    """Whether readings are being scored, and why not."""
+
+    ready: bool
+    reasons: list[str]
+
+
+class Problem(BaseModel):
+    """What is wrong, in words."""
+
+    detail: str
+
+
+def _problem(meaning: str) -> dict[str, Any]:
+    return {"model": Problem, "description": meaning}
 
 
 def build_app(status: Status) -> FastAPI:
@@ -24,20 +52,19 @@ def build_app(status: Status) -> FastAPI:
 
 
 def _add_health(app: FastAPI, status: Status) -> None:
-    @app.get("/live")
-    def live(response: Response) -> dict[str, Any]:
+    @app.get("/live", responses={503: {"model": Live, "description": "The loop is stuck."}})
+    def live(response: Response) -> Live:
         """Whether the loop makes progress; 503 when it is stuck."""
-        stuck = status.stuck_for_s()
-        alive = stuck < STUCK_AFTER_S
+        alive = not status.stuck()
         response.status_code = 200 if alive else 503
-        return {"live": alive, "seconds_since_last_turn": round(stuck, 3)}
+        return Live(live=alive, seconds_since_last_turn=round(status.stuck_for_s(), 3))
 
-    @app.get("/ready")
-    def ready(response: Response) -> dict[str, Any]:
+    @app.get("/ready", responses={503: {"model": Ready, "description": "Not ready, with the reasons."}})
+    def ready(response: Response) -> Ready:
         """Whether readings are being scored; 503 with the reasons when not."""
         reasons = status.reasons_not_ready()
         response.status_code = 503 if reasons else 200
-        return {"ready": not reasons, "reasons": reasons}
+        return Ready(ready=not reasons, reasons=reasons)
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -47,21 +74,21 @@ def _add_health(app: FastAPI, status: Status) -> None:
             "instance": status.instance,
             "guarantee": status.guarantee,
             "phase": status.phase,
-            "live": status.stuck_for_s() < STUCK_AFTER_S,
+            "live": not status.stuck(),
             "not_ready": status.reasons_not_ready(),
             "partitions": status.partitions,
             "lag": status.lag,
             "model": status.model and {k: status.model[k] for k in ("name", "version")},
         }
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
         """Metrics in Prometheus' text format."""
         return Response(generate_latest(status.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_inside(app: FastAPI, status: Status) -> None:
-    @app.get("/model")
+    @app.get("/model", responses={503: _problem("No model is loaded yet.")})
     def model() -> dict[str, Any]:
         """The model that scores: where from, features, alarm policy, training metrics, digests."""
         if status.model is None:
@@ -73,13 +100,22 @@ def _add_inside(app: FastAPI, status: Status) -> None:
         """Avro schemas of the topics, by role."""
         return status.schemas
 
-    @app.get("/keys/{key:path}")
-    def key(key: str) -> dict[str, Any]:
+    @app.get(
+        "/keys/{key:path}",
+        responses={
+            404: _problem("The key has no window here: unknown, silent for long, or another worker's."),
+            503: _problem("The loop is not running, or too many questions wait for it."),
+            504: _problem(f"The loop did not come round within {_ANSWER_WITHIN_S:.0f} s."),
+        },
+    )
+    def key(key: Annotated[str, Path(description="Key of a reading, such as the module's id.")]) -> dict[str, Any]:
         """Current window and alarm of one key (module)."""
+        if status.phase != "running" or status.questions.qsize() >= _QUESTIONS_WAITING:
+            raise HTTPException(503, f"the worker is {status.phase}, or asked too much at a time; see /live and /ready")
         try:
             found = status.ask(lambda scorer, partitions: _describe(key, scorer, partitions), _ANSWER_WITHIN_S)
         except TimeoutError as error:
-            raise HTTPException(503, "the loop is busy or not running; see /live and /ready") from error
+            raise HTTPException(504, "the loop is busy; ask again, and see /live") from error
         if found is None:
             raise HTTPException(404, f"{key!r} has no window here: unknown, silent for long, or another worker's")
         return dict(found)

@@ -39,59 +39,54 @@ class KeyedState:
         self.rolling = [spec.sensors.index(c) for c in spec.rolling]
         self.differences = [spec.sensors.index(c) for c in spec.differences]
         self._free: list[int] = []
+        self._used = 0  # slots from here on were never given out, and their memory never touched
         self._others: dict[int, Arrivals] = {}
-        self._arrays(0)
+        size, sensors = spec.max_readings, len(spec.sensors)
+        self.newest_ts = np.empty(0, np.int64)  # latest ts among recent arrivals, and when that arrived
+        self.newest_clock = np.empty(0, np.int64)
+        self.total = np.empty(0, np.int64)  # readings accepted so far; reading number q is in ring place q % size
+        self.ring_ts = np.empty((0, size), np.int64)
+        self.ring_clock = np.empty((0, size), np.int64)
+        self.ring_rolled = np.empty((0, size, len(self.rolling)))
+        self.known_number = np.empty((0, sensors), np.int64)  # number of the last reading that had the sensor
+        self.known_value = np.empty((0, sensors))
 
-    def _arrays(self, capacity: int) -> None:
-        size, sensors = self.spec.max_readings, len(self.spec.sensors)
-        self.newest_ts = np.full(capacity, NEVER)  # latest ts among recent arrivals, and when that arrived
-        self.newest_clock = np.full(capacity, NEVER)
-        self.total = np.zeros(
-            capacity, np.int64
-        )  # readings accepted so far; reading number q is in ring place q % size
-        self.ring_ts = np.full((capacity, size), NEVER)
-        self.ring_clock = np.full((capacity, size), NEVER)
-        self.ring_rolled = np.full((capacity, size, len(self.rolling)), np.nan)
-        self.known_number = np.full((capacity, sensors), -1)  # number of the last reading that had the sensor
-        self.known_value = np.full((capacity, sensors), np.nan)
-
-    _FIELDS = (
-        "newest_ts",
-        "newest_clock",
-        "total",
-        "ring_ts",
-        "ring_clock",
-        "ring_rolled",
-        "known_number",
-        "known_value",
-    )
+    _TIMES = ("newest_ts", "newest_clock", "ring_ts", "ring_clock")
+    _FIELDS = (*_TIMES, "total", "ring_rolled", "known_number", "known_value")
 
     def allocate(self, count: int) -> Int:
-        """Slots for so many new keys, shape [count]."""
-        while len(self._free) < count:
-            old = {name: getattr(self, name) for name in self._FIELDS}
-            held = len(self.total)
-            self._arrays(max(64, 2 * held, held + count))
-            for name, values in old.items():
-                getattr(self, name)[:held] = values
-            self._free.extend(range(len(self.total) - 1, held - 1, -1))
-        return np.array([self._free.pop() for _ in range(count)], np.int64)
-
-    def free(self, slots: Iterable[int]) -> None:
-        """Forget these keys."""
-        slots = list(slots)
-        for slot in slots:
-            self._others.pop(slot, None)
-        for name in ("newest_ts", "newest_clock", "ring_ts", "ring_clock"):
+        """Slots for so many new keys, shape [count], none of which has a reading."""
+        again = [self._free.pop() for _ in range(min(count, len(self._free)))]
+        end = self._used + count - len(again)
+        if end > len(self.total):
+            self._grow(max(64, 2 * len(self.total), end))
+        slots = np.concatenate((np.array(again, np.int64), np.arange(self._used, end)))
+        self._used = end
+        for name in self._TIMES:
             getattr(self, name)[slots] = NEVER
         self.total[slots] = 0
         self.known_number[slots] = -1
+        return slots
+
+    def _grow(self, capacity: int) -> None:
+        # One array after the other, so that only one of them is ever there twice.
+        for name in self._FIELDS:
+            old = getattr(self, name)
+            new = np.empty((capacity, *old.shape[1:]), old.dtype)
+            new[: self._used] = old[: self._used]
+            setattr(self, name, new)
+
+    def free(self, slots: Iterable[int]) -> None:
+        """Forget these keys. Their slots are given out again before any new memory is."""
+        slots = list(slots)
+        for slot in slots:
+            self._others.pop(slot, None)
         self._free.extend(slots)
 
     @property
     def held(self) -> int:
         """Keys with a window."""
-        return len(self.total) - len(self._free)
+        return self._used - len(self._free)
 
     def window(self, slot: int) -> dict[str, Any]:
         """A key's window for a person to read: event times and rolled sensors (scaled), oldest first."""
@@ -108,10 +103,8 @@ class KeyedState:
     def expired(self, slots: Int, clock: int) -> Bool:
         """Which of these keys can be freed at this stream time without changing any later result, shape [n]."""
         horizon = clock - self.spec.max_span_ms
-        gone = self.newest_clock[slots] <= horizon
-        for i in np.flatnonzero(gone):
-            gone[i] = all(arrived <= horizon for _, arrived in self._others.get(int(slots[i]), []))
-        return gone
+        waiting = [s for s, arrivals in self._others.items() if any(arrived > horizon for _, arrived in arrivals)]
+        return (self.newest_clock[slots] <= horizon) & ~np.isin(slots, waiting)
 
     def stage(self, slot: Int, ts: Int, clock: Int, values: Float) -> "Staged":
         """What a batch would add, leaving the state as it is.

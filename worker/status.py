@@ -1,15 +1,15 @@
 """What the loop tells the sidecar: plain values that one thread writes and another reads."""
 
+import os
 import queue
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from worker.metrics import Metrics
-
-STUCK_AFTER_S = 60.0
 
 
 @dataclass
@@ -18,9 +18,11 @@ class Status:
 
     Attributes:
         phase: starting, running or stopping.
+        stuck_after_s: how long the loop may take to come round before it counts as stuck.
+        committed: whether this process has committed a batch.
         down: dependency -> why it is waited for.
         last_turn: monotonic time at which the loop last came round.
-        partitions: ready, waiting and restoring partitions.
+        partitions: by state: ready, restoring; waiting and held with their reasons.
         lag: messages behind, by partition.
         model: what scores, as `/model` shows it.
         schemas: by role, as `/schema` shows them.
@@ -32,10 +34,12 @@ class Status:
     instance: str
     guarantee: str
     phase: str = "starting"
+    stuck_after_s: float = 60.0
+    committed: bool = False
     down: dict[str, str] = field(default_factory=dict)
     last_turn: float = field(default_factory=time.monotonic)
     started: float = field(default_factory=time.monotonic)
-    partitions: dict[str, list[int]] = field(default_factory=dict)
+    partitions: dict[str, Any] = field(default_factory=dict)
     lag: dict[int, int] = field(default_factory=dict)
     model: dict[str, Any] | None = None
     schemas: dict[str, Any] = field(default_factory=dict)
@@ -45,9 +49,19 @@ class Status:
         """Say that the loop makes progress."""
         self.last_turn = time.monotonic()
 
+    def note_commit(self) -> None:
+        """Say that a batch was committed; the first time tells how long the start took."""
+        if not self.committed:
+            self.committed = True
+            self.metrics.first_commit.set(_process_age_s())
+
     def stuck_for_s(self) -> float:
         """How long the loop has not come round."""
         return time.monotonic() - self.last_turn
+
+    def stuck(self) -> bool:
+        """Whether the loop has not come round for too long."""
+        return self.stuck_for_s() >= self.stuck_after_s
 
     def reasons_not_ready(self) -> list[str]:
         """Why the worker is not ready; empty when it is."""
@@ -59,8 +73,16 @@ class Status:
                 yield f"waiting for {dependency}: {reason}"
             if self.model is None:
                 yield "no model is loaded"
-            if self.phase == "running" and not self.partitions.get("ready"):
-                yield "no partition is assigned; more workers than partitions, or the group is still rebalancing"
+            waiting = self.partitions.get("waiting", {})
+            if self.phase == "running" and not (self.partitions.get("ready") or waiting or self.down):
+                yield (
+                    "no partition is assigned: more workers than partitions, or the group is rebalancing, or it waits "
+                    "for the session of a member that has gone"
+                )
+            for number, reason in waiting.items():
+                yield f"partition {number} is waiting: {reason}"
+            for number, reason in self.partitions.get("held", {}).items():
+                yield f"partition {number} is waiting for {reason}"
             for number in self.partitions.get("restoring", []):
                 yield f"partition {number} is rebuilding its windows"
 
@@ -84,3 +106,9 @@ class Status:
                 answer.set_result(question(*state))
             except Exception as error:  # noqa: BLE001 - it belongs to who asked, not to the loop
                 answer.set_exception(error)
+
+
+def _process_age_s() -> float:
+    """Seconds since this process was started (proc(5): field 22 of /proc/self/stat, in clock ticks since boot)."""
+    after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(after_name[19]) / os.sysconf("SC_CLK_TCK")

@@ -99,9 +99,12 @@ class Validator:
     def _out_of_length(self, column: TextColumn, field: str) -> Bool:
         limits = {type(m).__name__: m for m in self._model.model_fields[field].metadata}
         short, long = limits.get("MinLen"), limits.get("MaxLen")
-        # Bytes, not characters: the model has the last word where the two differ.
         wrong = column.length < (short.min_length if short else 0)
-        return wrong | (column.length > long.max_length) if long else wrong
+        if long:
+            # There are never more characters than bytes, so only these need counting.
+            rows = np.flatnonzero(column.length > long.max_length)
+            wrong[rows] = column.take(rows).characters() > long.max_length
+        return wrong
 
     def _words(self, r: Readings, i: int) -> str:
         source = self._source

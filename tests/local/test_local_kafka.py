@@ -13,8 +13,9 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import local.kafka
-from local.kafka import broker, broker_pids, kafka_broker
+from local.kafka import Gate, broker, broker_pids, kafka_broker, kafka_cluster
 from local.process import free_ports
+from tests.tcp_gate import Gate as TcpGate
 from worker.errors import UserError
 
 HOLDER = """
@@ -118,6 +119,22 @@ def test_three_nodes_keep_everything_three_times(tmp_path: Path) -> None:
         }
         produce(bootstrap, "t", b"hello")
         assert len(broker_pids(tmp_path)) == 3
+
+
+@pytest.mark.kafka
+def test_a_killed_node_comes_back_and_clients_of_a_gate_are_led_to_its_outer_ports(tmp_path: Path) -> None:
+    (inner,) = free_ports(1)
+    outer = TcpGate(inner)
+    with kafka_cluster(tmp_path, nodes=1, gates=[Gate([inner], [outer.port])]) as cluster:
+        create(cluster.bootstrap, NewTopic("t", 1, 1))
+        produce(cluster.bootstrap, "t", b"hello")
+        cluster.servers[0].kill()
+        assert broker_pids(tmp_path) == []
+        cluster.servers[0].launch()
+        assert first_value(f"127.0.0.1:{outer.port}", "t") == b"hello"
+        brokers = AdminClient({"bootstrap.servers": f"127.0.0.1:{outer.port}"}).list_topics(timeout=10).brokers
+        assert [broker.port for broker in brokers.values()] == [outer.port]
+    outer.shut()
 
 
 def test_a_directory_of_another_cluster_is_refused(tmp_path: Path) -> None:

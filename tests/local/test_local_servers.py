@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from local.mlflow_server import mlflow_server
 from local.mock import mock_cluster
-from local.process import pid_file, start, stop, wait_until_ready
-from local.registry import schema_registry
+from local.process import answers, pid_file, start, stop, wait_until_ready
+from local.registry import registry_server, schema_registry
 from worker.errors import UserError
 
 SCHEMA = '{"type": "record", "name": "R", "fields": [{"name": "x", "type": "double"}]}'
@@ -29,6 +29,18 @@ def test_the_registry_keeps_a_schema_and_is_gone_after(tmp_path: Path) -> None:
         listening = [c.laddr.ip for c in psutil.Process(pid).net_connections("inet") if c.status == psutil.CONN_LISTEN]
         assert set(listening) <= {"127.0.0.1", "::ffff:127.0.0.1"}
     assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.registry
+def test_a_registry_killed_and_launched_again_has_the_same_schemas_under_the_same_ids(tmp_path: Path) -> None:
+    with registry_server(tmp_path) as (server, url):
+        schema_id = SchemaRegistryClient({"url": url}).register_schema("readings-value", Schema(SCHEMA, "AVRO"))
+        server.kill()
+        assert not answers(f"{url}/subjects")
+        server.launch()
+        wait_until_ready([server], lambda: answers(f"{url}/subjects"))
+        found = SchemaRegistryClient({"url": url}).get_latest_version("readings-value")
+        assert found.schema_id == schema_id
 
 
 @pytest.mark.registry

@@ -8,17 +8,10 @@ import yaml
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from local.audit import patiently
 from worker.pipeline import BUNDLED
 
 Message = tuple[str | None, bytes | None]
-
-
-@pytest.fixture
-def recordings() -> Path:
-    folder = Path(__file__).parents[2].parent / "shared/data/cells_10s"
-    if not folder.is_dir():
-        pytest.skip(f"the cell recordings are not at {folder}: see docs for their public source")
-    return folder
 
 
 @pytest.fixture
@@ -44,7 +37,7 @@ def drain(kafka: str) -> Callable[[str], list[list[Message]]]:
         partitions = []
         for partition in range(3):
             at = TopicPartition(topic, partition, 0)
-            _, end = consumer.get_watermark_offsets(at, timeout=30)
+            _, end = patiently(consumer.get_watermark_offsets, at, timeout=30)
             consumer.assign([at])
             messages: list[Message] = []
             while len(messages) < end:

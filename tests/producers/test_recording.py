@@ -1,3 +1,4 @@
+import gzip
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +74,9 @@ def test_a_rack_or_module_of_its_own_topology_is_rescaled_to_that(tmp_path: Path
         ("2025-06-15T15:06:40Z", "2025-06-15T17:06:41.500+02:00"),
         ("2025-06-15 15:06:40", "2025-06-15 15:06:41.5"),
         ("1750000000000", "1750000001500"),
+        ("1750000000", "1750000001.5"),
+        ("1750000000000000", "1750000001500000"),
+        ("06/15/2025 15:06:40.0", "06/15/2025 15:06:41.5"),
     ],
 )
 def test_absolute_times(tmp_path: Path, first: str, second: str) -> None:
@@ -86,9 +90,32 @@ def test_start_moves_the_recording(tmp_path: Path, first: str, second: str) -> N
     assert read(path, Mapping(start_ms=1_700_000_000_000)).ts.tolist() == [1_700_000_000_000, 1_700_000_001_500]
 
 
-def test_numbers_that_are_neither_seconds_nor_milliseconds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="neither seconds from a start nor milliseconds"):
-        read(csv_file(tmp_path, "a,R,1750000000,50,1"))
+@pytest.mark.parametrize(
+    ("lines", "header"),
+    [
+        (["a;R;0;50,5;1", "a;R;10;50,25;1"], "module_id;rack_id;ts;voltage_v;current_a"),
+        (["a\tR\t0\t50.5\t1", "a\tR\t10\t50.25\t1"], "module_id\track_id\tts\tvoltage_v\tcurrent_a"),
+        (["0,a,R,0:00:00,50.5,1", "1,a,R,0:00:10,50.25,1"], ",module_id, rack_id,ts,voltage_v,current_a"),
+        (["a,R,0:00,50.5,1", "a,R,0:00:10.0,50.25,1"], f"# cycler 7\n\n{HEADER}"),
+    ],
+)
+def test_files_as_instruments_write_them(tmp_path: Path, lines: list[str], header: str) -> None:
+    recording = read(csv_file(tmp_path, *lines, header=header))
+    assert column(recording, "voltage_v").tolist() == [50.5, 50.25]
+    assert np.diff(recording.ts).tolist() == [10_000]
+    assert recording.groups == ["R"]
+
+
+def test_a_bad_line_below_a_preamble_keeps_its_number(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, GOOD, "a,R,1750000000000,50", header=f"# cycler 7\n{HEADER}")
+    with pytest.raises(UserError, match=r"recording.csv: line 4: .*4 fields, the header 5"):
+        read(path)
+
+
+def test_packed_and_latin_files(tmp_path: Path) -> None:
+    path = tmp_path / "packed.csv.gz"
+    path.write_bytes(gzip.compress(f"{HEADER}\nModul\xe4,R,1750000000000,50,1\n".encode("latin1")))
+    assert read(path).keys == ["Modul\xe4"]
 
 
 def test_parquet_with_the_older_names_and_its_own_types(tmp_path: Path) -> None:
@@ -172,11 +199,11 @@ def test_only_the_first_few_bad_rows_are_told(tmp_path: Path) -> None:
     ("name", "content", "says"),
     [
         ("absent.csv", None, "there is no file"),
-        ("notes.txt", b"x", "only .csv and .parquet"),
+        ("notes.xlsx", b"x", "only .csv and .parquet"),
         ("empty.csv", b"", "every column needs a name"),
         ("double.csv", b"ts,ts\n1,2\n", "every column needs a name of its own"),
         ("header.csv", b"module_id,ts,voltage_v\n", "holds no usable row"),
-        ("latin.csv", b"module_id,ts,voltage_v\nModul\xe4,1750000000000,50\n", "UTF-?8"),
+        ("utf16.csv", "module_id,ts,voltage_v\n".encode("utf-16"), "UTF-8"),
         ("false.parquet", b"module_id,ts", "not a Parquet file"),
     ],
 )

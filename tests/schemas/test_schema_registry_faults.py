@@ -14,7 +14,14 @@ import pytest
 
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
 from schemas.load import load_schema
-from schemas.registry import RETRIES, SchemaRegistry, registry_from_environment, writer_schema_lookup
+from schemas.registry import (
+    RETRIES,
+    SCHEMAS_KEPT,
+    UNKNOWN_IDS_KEPT,
+    SchemaRegistry,
+    registry_from_environment,
+    writer_schema_lookup,
+)
 from schemas.wire import ConfluentId, fingerprint
 from worker.errors import DependencyDownError, UserError
 
@@ -86,6 +93,43 @@ def test_an_unknown_id_is_asked_for_again_only_after_a_while(server: Server) -> 
         registry.writer_schema(7)
     now_s = 110.1
     assert registry.writer_schema(7) == READING
+
+
+def test_a_flood_of_unknown_ids_neither_hammers_the_registry_nor_hides_a_new_schema(server: Server) -> None:
+    now_s = 100.0
+    server.answer = lambda request: (
+        (200, KNOWN) if request.path in ("/schemas/ids/7", "/schemas/ids/8") else (404, UNKNOWN)
+    )
+    registry = SchemaRegistry(server.url, unknown_ttl_s=10, clock=lambda: now_s)
+    assert registry.writer_schema(7) == READING
+    for i in range(3 * UNKNOWN_IDS_KEPT):
+        with pytest.raises(UnknownSchemaError):
+            registry.writer_schema(1_000_000 + i)
+    assert len(server.requests) == 1 + UNKNOWN_IDS_KEPT
+    assert registry.writer_schema(8) == READING  # registered meanwhile: ids count up
+    with pytest.raises(UnknownSchemaError, match="was not asked for 2000000"):
+        registry.writer_schema(2_000_000)
+    now_s = 111.0
+    with pytest.raises(UnknownSchemaError, match="Schema 7 not found"):
+        registry.writer_schema(2_000_000)
+
+
+def test_a_schema_registered_for_every_message_fills_no_memory(server: Server) -> None:
+    server.always(200, KNOWN)
+    registry = SchemaRegistry(server.url)
+    for i in range(SCHEMAS_KEPT + 10):
+        registry.writer_schema(i)
+    assert len(registry._known) <= SCHEMAS_KEPT
+    assert len(registry._client._cache.schema_id_index[None]) <= SCHEMAS_KEPT
+
+
+def test_a_schema_nested_beyond_measure_is_incompatible_and_looked_at_once(server: Server) -> None:
+    server.always(200, {"schema": '{"type":' * 100_000 + '"int"' + "}" * 100_000})
+    registry = SchemaRegistry(server.url)
+    for _ in range(3):
+        with pytest.raises(IncompatibleSchemaError, match="is not JSON"):
+            registry.writer_schema(7)
+    assert len(server.requests) == 1
 
 
 def test_an_id_no_registry_can_have_is_not_asked_for(server: Server) -> None:

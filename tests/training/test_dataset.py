@@ -1,78 +1,99 @@
-"""Labels follow the ground truth; sites lack sensors; nothing but whole fleets is drawn."""
+"""Sites become labelled series and Parquet files: each site in one split, reproducible, as the worker would see it."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from models import TINIEST
 
 from producers.fleet import SENSORS
-from producers.runaway import Fault
-from training.battery import FEATURES, SITES
-from training.dataset import HAZARD, LEFT_OUT, NORMAL, LabelledFleet, labels, lacking_sensors, simulate_fleet
+from training.battery import FEATURES, HELD_OUT, SITES
+from training.dataset import claim, read_rows, read_series, site_file, write_sites
+from training.labels import HAZARD, LEFT_OUT, NORMAL
+from training.presets import DEFAULT, SPLITS, sites
+from training.series import Series, Site, series_of
+from training.train import silent
+from worker.errors import UserError
 
-MINUTE = 60_000
-
-
-def test_a_slow_fault_is_left_out_until_20_minutes_before_the_point_of_no_return() -> None:
-    fault = Fault(module=1, onset_ts=60 * MINUTE, no_return_ts=100 * MINUTE, vents_early=True)
-    minutes = np.array([59, 60, 79, 80, 99, 100, 109, 110, 200])
-    expected = [NORMAL, LEFT_OUT, LEFT_OUT, HAZARD, HAZARD, HAZARD, HAZARD, LEFT_OUT, LEFT_OUT]
-    assert labels(np.ones(9, np.int64), minutes * MINUTE, [fault]).tolist() == expected
-
-
-def test_a_quick_fault_is_no_hazard_before_it_began() -> None:
-    fault = Fault(module=0, onset_ts=90 * MINUTE, no_return_ts=100 * MINUTE, vents_early=False)
-    minutes = np.array([85, 89, 90, 95])
-    assert labels(np.zeros(4, np.int64), minutes * MINUTE, [fault]).tolist() == [NORMAL, NORMAL, HAZARD, HAZARD]
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10**7)), max_size=30))
-def test_modules_without_fault_are_normal_always(readings: list[tuple[int, int]]) -> None:
-    fault = Fault(module=2, onset_ts=10**6, no_return_ts=4 * 10**6, vents_early=True)
-    key, ts = (np.array(column, np.int64) for column in (zip(*readings, strict=True) if readings else ([], [])))
-    label = labels(key, ts, [fault])
-    assert (label[(key != 2) | (ts < fault.onset_ts)] == NORMAL).all()
-    assert (label[(key == 2) & (ts >= fault.onset_ts)] != NORMAL).all()
-
-
-def test_sites_lack_sensors_by_their_shares() -> None:
-    lacking = lacking_sensors(20_000, np.random.default_rng(0))
-    without_gas = sum(share for share, absent in SITES.values() if "offgas_co_ppm" in absent)
-    assert lacking[:, SENSORS.index("offgas_co_ppm")].mean() == pytest.approx(without_gas, abs=0.02)
-    assert not lacking[:, SENSORS.index("avg_surface_temp_c")].any()
-    assert sum(share for share, _ in SITES.values()) == pytest.approx(1)
+SITE = Site(seed=5, modules=8, faults=2, hours=1.5, nuisances=1.0, mechanisms=("overcharge",), healthy=4)
+BENCH = replace(SITE, mechanisms=("internal_short",), bench=True, varied=True)
 
 
 @pytest.fixture(scope="module")
-def fleet() -> LabelledFleet:
-    return simulate_fleet(5, modules=240, faults=6, healthy=30, hours=1.5)
+def series() -> list[Series]:
+    return list(series_of(SITE))
 
 
-def test_a_fleet_holds_its_faulty_modules_and_some_healthy_ones(fleet: LabelledFleet) -> None:
-    faulty = {fault.module for fault in fleet.faults}
-    assert len(faulty) == 6
-    assert set(fleet.key.tolist()) >= faulty
-    assert len(set(fleet.key.tolist())) == 36
-    assert (np.diff(fleet.ts) >= 0).all()
-    assert set(np.unique(fleet.label[fleet.key == fleet.faults[0].module])) >= {HAZARD}
+def test_a_faulty_module_is_seen_with_every_set_of_sensors_and_a_healthy_one_with_one(series: list[Series]) -> None:
+    faulty = [s.about.sensors for s in series if s.about.fault is not None and s.about.module == series[0].about.module]
+    healthy = [s.about.module for s in series if s.about.fault is None]
+    assert series[0].about.fault is not None or healthy
+    assert sorted(faulty) in ([], sorted(SITES))
+    assert len(healthy) == len(set(healthy)) == 4
 
 
-def test_a_sensor_that_a_site_lacks_is_missing_throughout(fleet: LabelledFleet) -> None:
-    gas = fleet.features[:, SENSORS.index("offgas_h2_ppm")]
-    by_module = {bool(np.isnan(gas[fleet.key == k]).all()) for k in set(fleet.key.tolist())}
-    assert by_module == {True, False}
+def test_a_sensor_that_a_site_lacks_is_missing_throughout(series: list[Series]) -> None:
+    for one in series:
+        missing = np.isnan(one.features[:, : len(SENSORS)]).all(axis=0)
+        lacking = {s for s, gone in zip(SENSORS, missing, strict=True) if gone}
+        assert lacking == set(SITES[one.about.sensors][1])
 
 
-def test_normal_operation_covers_hard_use_per_cell_and_as_c_rate(fleet: LabelledFleet) -> None:
-    normal = fleet.features[fleet.label == NORMAL]
-    column = {name: normal[:, i] for i, name in enumerate(FEATURES.names)}
-    assert np.nanmax(np.abs(column["current_a"])) > 1.2
-    assert np.nanmax(np.abs(column["current_a"])) < 2.5
+def test_voltage_is_per_cell_and_current_a_rate(series: list[Series]) -> None:
+    whole = np.concatenate([s.features[s.label == NORMAL] for s in series])
+    column = {name: whole[:, i] for i, name in enumerate(FEATURES.names)}
     assert 2.8 < np.nanmin(column["voltage_v"]) < np.nanmax(column["voltage_v"]) < 4.4
+    assert np.nanmax(np.abs(column["current_a"])) < 2.5
 
 
-def test_the_same_seed_gives_the_same_fleet() -> None:
-    first, again, other = (simulate_fleet(s, modules=8, faults=1, healthy=3, hours=0.2) for s in (3, 3, 4))
-    np.testing.assert_array_equal(first.features, again.features)
-    np.testing.assert_array_equal(first.label, again.label)
-    assert first.ts[0] != other.ts[0]
+def test_a_fault_is_labelled_in_its_own_module_only(series: list[Series]) -> None:
+    for one in series:
+        assert (HAZARD in one.label) == (one.about.fault is not None)
+
+
+def test_a_single_cell_has_no_more_than_a_thermometer_voltage_and_current() -> None:
+    kept = {s for one in series_of(BENCH) for s in set(SENSORS) - set(SITES[one.about.sensors][1])}
+    assert kept == {"avg_surface_temp_c", "voltage_v", "current_a"}
+
+
+def test_a_site_is_written_and_read_back_the_same_twice(tmp_path: Path, series: list[Series]) -> None:
+    for name in ("first", "again"):
+        write_sites(tmp_path / name, [SITE], stage="", progress=silent)
+    first, again = (site_file(tmp_path / name, SITE) for name in ("first", "again"))
+    assert first.read_bytes() == again.read_bytes()
+    for read, made in zip(read_series(first), series, strict=True):
+        assert read.about == made.about
+        np.testing.assert_array_equal(read.ts, made.ts)
+        np.testing.assert_array_equal(read.label, made.label)
+        np.testing.assert_array_equal(read.features, made.features.astype(np.float32))
+
+
+def test_all_hazards_and_each_nth_normal_reading_are_trained_on(tmp_path: Path, series: list[Series]) -> None:
+    write_sites(tmp_path, [SITE], thin=4, stage="", progress=silent)
+    features, target, weight = read_rows([site_file(tmp_path, SITE)])
+    assert features.shape == (len(target), len(FEATURES.names))
+    assert target.sum() == sum((s.label == HAZARD).sum() for s in series)
+    normal = sum((s.label == NORMAL).sum() for s in series)
+    assert (target == 0).sum() == pytest.approx(normal / 4, abs=len(series))
+    assert (weight == 1).all()  # overcharge gives warning
+    assert any((s.label == LEFT_OUT).any() for s in series)
+
+
+def test_no_site_is_in_two_splits_nor_of_two_seeds_and_one_mechanism_is_only_in_the_test() -> None:
+    of = {(seed, split): sites(DEFAULT, split, seed) for seed in (0, 1) for split in SPLITS}
+    seeds = [site.seed for group in of.values() for site in group]
+    assert len(seeds) == len(set(seeds))
+    for (_, split), group in of.items():
+        assert all((HELD_OUT in site.mechanisms) == (split == "test") for site in group)
+
+
+def test_datasets_of_another_preset_are_not_mixed_in(tmp_path: Path) -> None:
+    claim(tmp_path, [{"seed": 1}])
+    claim(tmp_path, [{"seed": 1}])
+    with pytest.raises(UserError, match="another preset"):
+        claim(tmp_path, [{"seed": 2}])
+
+
+def test_a_preset_makes_as_many_sites_as_it_says() -> None:
+    assert [len(sites(TINIEST, split, 0)) for split in SPLITS] == [2, 2, 2]

@@ -6,8 +6,8 @@ import pytest
 from models import TINIEST, renamed, resealed
 
 import training.register
+from training.presets import SMALL, SPLITS
 from training.register import register_package, train_and_register
-from training.train import SMALL
 from worker.errors import DependencyDownError
 from worker.package import PackageError
 from worker.tracking import DIGEST_TAG, local_store, mlflow_client
@@ -27,7 +27,7 @@ def test_a_version_is_complete_and_the_alias_points_to_it(package: Path, mlflow_
     assert version.tags == {DIGEST_TAG: done.manifest_sha256}
     assert files == {f"model/{file.name}" for file in package.iterdir()}
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["test.events_detected"] == SMALL.faults
+    assert run.data.metrics["test.modules.events"] >= SMALL.faults
     assert run.data.params["seed"] == "0"
 
 
@@ -42,15 +42,15 @@ def test_mlflow_shows_it_as_a_model_with_a_signature(package: Path, mlflow_url: 
 
 
 def test_a_local_store_keeps_everything_in_its_own_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique_name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique_name: str, tiniest_data: Path
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    monkeypatch.setattr(training.register, "SMALL", TINIEST)
     stages = []
     done = train_and_register(
-        small=True,
+        preset=TINIEST,
+        data=tiniest_data,
         name=unique_name,
         tracking_uri=local_store(tmp_path / "store"),
         progress=lambda stage, _done, _total: stages.append(stage),
@@ -58,7 +58,11 @@ def test_a_local_store_keeps_everything_in_its_own_directory(
     assert (done.name, done.version, done.alias) == (unique_name, "1", "champion")
     assert list(here.iterdir()) == []
     assert {p.name for p in (tmp_path / "store").iterdir()} == {"mlflow.db", "artifacts"}
-    assert list(dict.fromkeys(stages)) == ["simulating fleets", "boosting trees", "registering"]
+    simulated = [f"simulating {split} sites" for split in SPLITS]
+    assert list(dict.fromkeys(stages)) == [*simulated, "boosting trees", "choosing the alarm policy", "registering"]
+    with mlflow_client(done.tracking_uri) as client:
+        figures = {file.path for file in client.list_artifacts(done.run_id, "training")}
+    assert "training/shap-summary.png" in figures
 
 
 def test_when_registering_fails_half_way_the_alias_stays(

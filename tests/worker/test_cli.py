@@ -26,7 +26,20 @@ def hazardstream(*arguments: str, **environment: str) -> subprocess.CompletedPro
     )
 
 
-COMMANDS = ["worker", "doctor", "tail", "simulate", "replay", "train", "demo", "topics create", "topics check"]
+COMMANDS = [
+    "worker",
+    "doctor",
+    "tail",
+    "explain",
+    "backtest",
+    "simulate",
+    "replay",
+    "train",
+    "tune",
+    "evaluate",
+    "demo",
+]
+COMMANDS += ["topics create", "topics check", "dlq list", "dlq show", "dlq redrive"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -6,6 +6,7 @@ from harness import NORMAL, PREFIX, START_MS, avro, reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas import codec
 from schemas.codec import decode, encode
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema, parsed
@@ -136,6 +137,33 @@ def test_other_writers_are_resolved_alike(name: str) -> None:
     same(ours, one_by_one(values, lookup))
     assert ours[0]["voltage_v"] == 51.5
     assert len(ours) == 2
+
+
+def test_text_that_nobody_reads_must_be_utf_8_too() -> None:
+    fields = [*READER["fields"], {"name": "note", "type": "string"}]
+    writer = {"type": "record", "name": "SensorReading", "fields": fields}
+    value = encode(reading("m", START_MS) | {"note": "ok"}, parsed(writer), confluent_prefix(5))
+    readings, rejections = decoder({ConfluentId(5): writer}.__getitem__)([value, value[:-2] + b"\xff\xfe"])
+    assert readings.row.tolist() == [0]
+    assert [(r.row, r.reason) for r in rejections] == [(1, "malformed")]
+
+
+@pytest.mark.parametrize("fields", [None, 7, [{"name": "x"}], [*READER["fields"], {"name": "x", "type": "X"}]])
+def test_a_schema_that_is_none_is_incompatible_and_is_looked_into_once(
+    fields: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    monkeypatch.setattr(
+        codec, "compile_decoder", lambda *schemas, real=codec.compile_decoder: looked.append(1) or real(*schemas)
+    )
+    writer = {"type": "record", "name": "SensorReading", "fields": fields}
+    decode_batch = decoder({ConfluentId(5): writer}.__getitem__)
+    value = confluent_prefix(5) + bytes(60)
+    for _ in range(2):
+        readings, rejections = decode_batch([value] * 10)
+        assert len(readings.row) == 0
+        assert {r.reason for r in rejections} == {"incompatible_schema"}
+    assert len(looked) == 1
 
 
 def test_a_batch_may_mix_both_wire_formats_and_nulls() -> None:

@@ -1,30 +1,12 @@
 """Whatever is stopped or killed, the committed output is that of one uninterrupted run."""
 
-import itertools
 import signal
 
 import pytest
-from harness import START_MS, Stage, assert_equals_uninterrupted_run, uninterrupted_run, wait_until
-
-from producers.fleet import Fleet
-from producers.publish import encoder
-from producers.simulate import Messages
+from fleet_content import expected_outcomes, fleet_content
+from harness import Stage, assert_equals_uninterrupted_run, uninterrupted_run, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
-
-Content = list[tuple[str | None, bytes | None]]
-
-
-def fleet_content(stage: Stage, steps: int = 400) -> Content:
-    """A fleet of twelve modules, two of them failing, with bad records of every kind among the readings."""
-    fleet = Fleet(12, 3, faults=2, start_ms=START_MS, span_ms=steps * 10_000)
-    messages = Messages(fleet, encoder(stage.pipeline, None), 0.03, stage.pipeline.input.max_future_ms)
-    far_future = 4_000_000_000_000
-    return [
-        (key, value)
-        for step in itertools.islice(fleet.steps(), steps)
-        for key, value, _ in messages.of(step, far_future)
-    ]
 
 
 def test_every_reading_is_scored_once_and_in_order(stage: Stage) -> None:
@@ -93,11 +75,6 @@ def test_a_second_worker_of_the_same_name_fences_the_first(stage: Stage) -> None
             assert "give each worker its own --instance-id" in first.log.read_text()
             second.process.send_signal(signal.SIGTERM)
             second.process.wait(60)
-
-
-def expected_outcomes(stage: Stage) -> int:
-    expected = uninterrupted_run(stage)
-    return len(expected.probability) + len(expected.rejected)
 
 
 def test_how_the_stream_is_cut_into_batches_does_not_matter(stage: Stage) -> None:

@@ -166,7 +166,7 @@ def test_while_mlflow_is_down_the_cached_version_serves(package: Path, cache: Pa
     with capture_logs() as logs:
         offline = [resolve(uri, cache_directory=cache, tracking_uri=url).version for uri in uris]
     assert offline == online
-    assert {log["event"] for log in logs} == {"mlflow is down: cached model"}
+    assert {(log["event"], log["down"]) for log in logs} == {("last good model used", "mlflow")}
     with pytest.raises(DependencyDownError):
         resolve(f"models:/{done.name}@never-seen", cache_directory=cache, tracking_uri=url)
     next(cache.rglob("packages/*/1/scaler.joblib")).write_bytes(b"damaged")

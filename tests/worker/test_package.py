@@ -58,7 +58,7 @@ def test_contributions_add_up_to_the_log_odds_but_for_a_constant(package: Path) 
     model = load_package(package, version="1")
     rows = np.load(package / "golden.npz")["features"]
     probability = np.clip(model.score(rows), 1e-7, 1 - 1e-7)
-    rest = np.log(probability / (1 - probability)) - model.contributions(rows).sum(axis=1)
+    rest = np.log(probability / (1 - probability)) - model.contributions(rows)[0].sum(axis=1)
     np.testing.assert_allclose(rest, rest[0], atol=1e-2)
 
 

@@ -1,0 +1,136 @@
+"""Memory and time a worker needs for a great many modules, and that it uses the memory again when they are gone.
+
+Each module sends one reading. When the event time has moved on by more than a window can reach back, as many other
+modules do the same: the first are forgotten, and the others should need hardly any memory more.
+
+Example:
+    python -m benchmarks.modules --modules 1000000 --json
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+from confluent_kafka import Message
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.model import write_model
+from schemas.codec import encode
+from schemas.load import load_schema, parsed
+from schemas.registry import writer_schema_lookup
+from schemas.wire import single_object_prefix
+from worker.alarms import Alarms
+from worker.batch import Batch
+from worker.decode import Decoder
+from worker.metrics import Metrics
+from worker.package import load_package
+from worker.partition import Partition
+from worker.pipeline import load_pipeline
+from worker.scoring import Scorer
+from worker.validate import Validator
+
+PARTITIONS, BATCH = 4, 4000
+START_MS = 1_780_000_000_000
+
+
+def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
+    """Score two generations of modules in this process, without Kafka.
+
+    Args:
+        modules: in each generation.
+        directory: for the model package.
+        tell: told how many readings have been scored.
+
+    Returns:
+        Figures: sizes in bytes, times in s.
+    """
+    pipeline = load_pipeline("battery_hazard")
+    write_model(directory / "model", pipeline)
+    package = load_package(directory / "model", version="1")
+    scorer = Scorer(
+        decode=Decoder(pipeline.input, load_schema("SensorReading"), writer_schema_lookup(None)),
+        validate=Validator(pipeline.input),
+        topology=pipeline.topology,
+        package=package,
+        alarms=Alarms(package.policy),
+        metrics=Metrics(),
+    )
+    partitions = {number: Partition(number, 0, 0) for number in range(PARTITIONS)}
+    for number in partitions:
+        scorer.alarms.assign(number, {})
+    span_ms = package.spec.max_span_ms
+    process, figures, scored = psutil.Process(), dict[str, Any](), 0
+    figures["rss_bytes_empty"] = process.memory_info().rss
+    for generation, name in enumerate(("first", "second")):
+        slowest, began = 0.0, time.perf_counter()
+        spent = 0.0
+        for messages in _batches(modules, generation, START_MS + generation * 2 * span_ms, span_ms // 2):
+            started = time.perf_counter()
+            outcome = scorer.process(Batch.of(messages), partitions)
+            scorer.merge(outcome, partitions)
+            took = time.perf_counter() - started
+            slowest, spent = max(slowest, took), spent + took
+            scored += len(outcome.scored.probability)
+            tell(scored)
+        figures[f"rss_bytes_{name}"] = process.memory_info().rss
+        figures[f"held_{name}"] = scorer.state.held
+        figures[f"readings_per_s_{name}"] = round(modules / spent)
+        figures[f"slowest_batch_s_{name}"] = round(slowest, 3)
+        figures[f"seconds_{name}"] = round(time.perf_counter() - began, 1)
+    figures["bytes_per_module"] = round((figures["rss_bytes_first"] - figures["rss_bytes_empty"]) / modules)
+    figures["growth_in_second"] = round(figures["rss_bytes_second"] / figures["rss_bytes_first"] - 1, 3)
+    return {"modules": modules, "scored": scored, **figures}
+
+
+def _batches(modules: int, generation: int, start_ms: int, within_ms: int) -> Iterator[list[Message]]:
+    """One reading of each module, the event times spread evenly over `within_ms`."""
+    schema = load_schema("SensorReading")
+    writer, prefix, batch = parsed(schema), single_object_prefix(schema), list[Message]()
+    for i in range(modules):
+        module, ts = f"G{generation}_Module{i:07}", start_ms + i * within_ms // modules
+        sensors = {"voltage_v": 51.0, "current_a": 10.0, "avg_surface_temp_c": 26.0}
+        record = {"module_id": module, "rack_id": f"Rack{i // 100}", "ts": ts, **sensors}
+        place = {"partition": i % PARTITIONS, "offset": (generation * modules + i) // PARTITIONS}
+        value = encode({f["name"]: record.get(f["name"]) for f in schema["fields"]}, writer, prefix)
+        batch.append(Message(topic="battery.readings", key=module.encode(), value=value, timestamp=(1, ts), **place))
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def main(
+    modules: Annotated[int, typer.Option(min=BATCH, help="Modules in each of two generations.")] = 1_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+) -> None:
+    """Memory and time for a great many modules, offline, through all of a worker's stages but publishing.
+
+    Exit code 1 if not every reading was scored, or the modules of the first generation are still held.
+
+    Example: python -m benchmarks.modules --modules 1000000 --json
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="hazardstream-bench-") as directory,
+        Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
+    ):
+        bar = progress.add_task("readings", total=2 * modules)
+        figures = measure(modules, Path(directory), lambda done: progress.update(bar, completed=done))
+    if as_json:
+        typer.echo(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            typer.echo(f"{name:26} {value}")
+    if figures["scored"] != 2 * modules or figures["held_second"] > modules:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,171 @@
+"""What each mechanism does to a module: drawn parameters, and the module model's input made of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producers.normal import Modules, Operation, Override, Traits
+from producers.physics.cell import CYLINDRICAL_18650, Cell, Float
+from producers.physics.course import GRID_S, Trials
+from producers.site import MINUTE_MS, Site
+
+Int = NDArray[np.int64]
+
+_NEVER_OHM = np.inf
+_WALL_LIMIT_C = 400.0
+
+
+@dataclass(frozen=True)
+class Build:
+    """How modules are built: cells in series and parallel, and the cell. A single cell is one on a test bench."""
+
+    series: int
+    parallel: int
+    cell: Cell
+
+    @property
+    def bench(self) -> bool:
+        """Whether this is a single cell on a test bench instead of a module in a rack."""
+        return self.series == 1
+
+
+@dataclass
+class Causes:
+    """Drawn causes of abuse, one row each; arrays [rows].
+
+    Attributes:
+        mechanism: one of `truth.MECHANISMS`, or `soft_short`.
+        strength: factor that is raised until a fault really runs away (and lowered until a nuisance doesn't).
+    """
+
+    module: Int
+    mechanism: list[str]
+    ohm: Float
+    short_tau_s: Float
+    c_rate: Float
+    ramp_c_min: Float
+    wall_w_k: Float
+    conduction_w_k: Float
+    burst_pa: Float
+    weak: Int
+    strength: Float
+
+    def only(self, rows: NDArray[np.int64]) -> "Causes":
+        """Some rows."""
+        picked = {n: getattr(self, n)[rows] for n in self.__dataclass_fields__ if n != "mechanism"}
+        return Causes(mechanism=[self.mechanism[i] for i in rows.tolist()], **picked)
+
+
+def _between(low: float, high: float, rng: np.random.Generator, size: int) -> Float:
+    """Spread evenly over orders of magnitude."""
+    return np.asarray(np.exp(rng.uniform(np.log(low), np.log(high), size)))
+
+
+def draw_causes(module: Int, mechanism: list[str], build: Build, rng: np.random.Generator) -> Causes:
+    """Draw how each module of `module` is hurt by its mechanism.
+
+    Short resistances are given for an 18650 and scaled by capacity, so that heat a volume is comparable; the knee of
+    an 18650 in still air lies at about 1.7 ohm (8 to 10 W).
+    """
+    n, bench = len(module), build.bench
+    scale = CYLINDRICAL_18650.capacity_ah / build.cell.capacity_ah * (1 if bench else 2)
+    is_a = {
+        name: np.array([m == name for m in mechanism])
+        for name in ("internal_short", "hard_short", "soft_short", "cooling_failure")
+    }
+    ohm = _between(0.15, 1.3, rng, n)
+    ohm = np.where(is_a["hard_short"], _between(0.02, 0.15, rng, n), ohm)
+    ohm = np.where(is_a["soft_short"], _between(3.0, 15.0, rng, n), ohm)
+    short = is_a["hard_short"] | is_a["soft_short"] | is_a["internal_short"]
+    tau = np.where(is_a["hard_short"], 1.0, _between(60, 5400, rng, n))
+    cells = build.series * build.parallel
+    # Sealed cells without a weak spot open in runaway; the others give off gas well before (about half, as tests vary).
+    burst = np.where(rng.random(n) < 0.5, _between(2.2e5, 5e5, rng, n), _between(3e6, 8e6, rng, n))
+    heater = build.cell.heat_capacity_j_k / 30 if bench else _between(3, 9, rng, n)
+    return Causes(
+        module,
+        mechanism,
+        np.where(short, ohm * scale, _NEVER_OHM),
+        tau,
+        rng.uniform(1, 2, n)
+        if bench
+        else np.where(rng.random(n) < 0.5, rng.uniform(0.5, 1.0, n), rng.uniform(1, 2, n)),
+        _between(0.5, 10, rng, n),
+        np.where([m == "external_heating" for m in mechanism], heater, 0.0),
+        2.7 * rng.lognormal(0, 0.25, n),
+        burst,
+        rng.integers(0, cells, n),
+        np.ones(n),
+    )
+
+
+@dataclass(frozen=True)
+class Background:
+    """Normal operation of some modules each minute from `first_ms` on; arrays [modules, minutes]."""
+
+    first_ms: int
+    air_c: Float
+    usual_c: Float
+    load_w: Float
+    soc_percent: Float
+
+    def rows(self, first: Int, minutes: int) -> "list[Float]":
+        """Air, usual temperature, load and state of charge from each module's minute `first` on, [modules, minutes]."""
+        at = np.minimum(first[:, None] + np.arange(minutes), self.air_c.shape[1] - 1)
+        rows = np.arange(len(first))[:, None]
+        return [values[rows, at] for values in (self.air_c, self.usual_c, self.load_w, self.soc_percent)]
+
+
+def background(
+    site: Site, traits: Traits, cell: Cell, overrides: list[Override], from_ms: int, to_ms: int
+) -> Background:
+    """Operate modules (rows of `traits`) each minute, without the random ripple of grid services."""
+    ts = np.arange(from_ms, to_ms, MINUTE_MS, dtype=np.int64)
+    done: Operation = Modules(cell, traits, MINUTE_MS, overrides).run(ts, site.minutes(from_ms, to_ms), None)
+    return Background(from_ms, done.air_c.T, done.temp_c.T, done.heat_w.T, done.soc_percent.T)
+
+
+def make_trials(
+    causes: Causes, build: Build, traits: Traits, tables: list[Float], wall_c: Float | None = None
+) -> Trials:
+    """Input of the module model.
+
+    Args:
+        causes: what happens.
+        build: of the modules.
+        traits: of the modules, row by row those of `causes`.
+        tables: air, usual temperature, load and state of charge each minute from the onset, [modules, minutes].
+        wall_c: temperature of a burning neighbour on the model's grid, [modules, k], instead of a heater's.
+    """
+    air, usual, load, soc = tables
+    mechanism = np.array(causes.mechanism)
+    n = len(mechanism)
+    if wall_c is None:
+        rising = usual[:, :1] + causes.ramp_c_min[:, None] * causes.strength[:, None] * np.arange(8000) * (GRID_S / 60)
+        wall_c = np.minimum(rising, _WALL_LIMIT_C)
+    overcharged = mechanism == "overcharge"
+    ohm = causes.ohm / causes.strength
+    return Trials(
+        cell=build.cell,
+        series=build.series,
+        parallel=build.parallel,
+        start_c=usual[:, 0],
+        soc_percent=soc[:, 0],
+        air_c=air,
+        usual_c=usual,
+        load_w=load,
+        loss_w_k=build.cell.heat_capacity_j_k / traits.thermal_tau_s,
+        conduction_w_k=causes.conduction_w_k,
+        radiating=build.bench,
+        cooling_left=np.where(mechanism == "cooling_failure", 0.04, 1.0),
+        weak=causes.weak,
+        short_ohm=np.where(causes.short_tau_s > 1, ohm * 20, ohm),
+        short_end_ohm=ohm,
+        short_tau_s=causes.short_tau_s,
+        overcharge_c=np.where(overcharged, causes.c_rate * causes.strength, 0.0),
+        charge_from_percent=np.full(n, 100.0),
+        wall_c=wall_c,
+        wall_w_k=causes.wall_w_k,
+        burst_pa=causes.burst_pa,
+    )

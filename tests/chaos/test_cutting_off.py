@@ -1,0 +1,48 @@
+"""The gates that cut a worker off."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.tcp_gate import Gate
+
+
+@pytest.fixture
+def connected() -> Iterator[tuple[Gate, socket.socket, socket.socket]]:
+    """A gate, a client that came through it, and what the server accepted."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        gate = Gate(server.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", gate.port)) as client:
+            accepted, _ = server.accept()
+            with accepted:
+                accepted.settimeout(0.3)
+                yield gate, client, accepted
+        gate.release()
+        gate.shut()
+
+
+def test_what_is_sent_through_a_held_gate_arrives_when_it_is_released(
+    connected: tuple[Gate, socket.socket, socket.socket],
+) -> None:
+    gate, client, accepted = connected
+    client.sendall(b"before")
+    assert accepted.recv(100) == b"before"
+    gate.hold()
+    client.sendall(b"meanwhile")
+    with pytest.raises(TimeoutError):
+        accepted.recv(100)
+    gate.release()
+    assert accepted.recv(100) == b"meanwhile"
+
+
+def test_a_shut_gate_ends_connections_and_refuses_new_ones_until_it_is_opened(
+    connected: tuple[Gate, socket.socket, socket.socket],
+) -> None:
+    gate, _, accepted = connected
+    gate.shut()
+    assert accepted.recv(100) == b""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", gate.port))
+    gate.open()
+    socket.create_connection(("127.0.0.1", gate.port)).close()

@@ -1,0 +1,29 @@
+"""Input for runs that are compared with an uninterrupted one."""
+
+import itertools
+
+from harness import START_MS, Stage, uninterrupted_run
+
+from producers.fleet import Fleet
+from producers.publish import encoder
+from producers.simulate import Messages
+
+Content = list[tuple[str | None, bytes | None]]
+_FAR_FUTURE_MS = 4_000_000_000_000
+
+
+def fleet_content(stage: Stage, steps: int = 400) -> Content:
+    """A fleet of twelve modules, two of them failing, with bad records of every kind among the readings."""
+    fleet = Fleet(12, 3, faults=2, start_ms=START_MS, span_ms=steps * 10_000)
+    messages = Messages(fleet, encoder(stage.pipeline, None), 0.03, stage.pipeline.input.max_future_ms)
+    return [
+        (key, value)
+        for step in itertools.islice(fleet.steps(), steps)
+        for key, value, _ in messages.of(step, _FAR_FUTURE_MS)
+    ]
+
+
+def expected_outcomes(stage: Stage) -> int:
+    """How many readings will have been scored and records dead-lettered in the end."""
+    expected = uninterrupted_run(stage)
+    return len(expected.probability) + len(expected.rejected)

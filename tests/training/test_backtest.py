@@ -1,0 +1,350 @@
+"""Backtests on files: what is read, how it is judged, and that the scores are a worker's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from producers.mapping import parse_mapping
+from producers.publish import encoder
+from producers.recording import read_recording
+from schemas.load import load_schema
+from schemas.registry import writer_schema_lookup
+from training.backtest.read import RELATIVE_START_MS, files_in, read_files
+from training.backtest.run import Backtest, BacktestOptions, run_backtest
+from training.backtest.score import RecordingScorer
+from training.backtest.spool import Spool
+from training.backtest.sweep import Trace, alarms_under, policies, telling
+from worker.alarms import AlarmPolicy, Alarms
+from worker.batch import Batch
+from worker.cli import app
+from worker.decode import Decoder
+from worker.errors import UserError
+from worker.metrics import Metrics
+from worker.package import ModelPackage, load_package
+from worker.partition import Partition
+from worker.pipeline import load_pipeline
+from worker.scoring import Scorer
+from worker.validate import Validator
+
+PIPELINE = load_pipeline("battery_hazard")
+CELL = parse_mapping(
+    "ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C", "test,run", None, "cells_in_series=1,capacity_ah=2.6"
+)
+CELL_OPTIONS = [
+    "--columns", "ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C",
+    "--key-columns", "test,run", "--topology", "cells_in_series=1,capacity_ah=2.6",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def package(model_package: Path) -> ModelPackage:
+    return load_package(model_package, version="1")
+
+
+def recording(module: str = "m1", hours: float = 2.0, period_s: float = 10.0, *, runaway_h: float | None = None) -> Any:
+    """A module's day: 25 degrees and 51 V with noise, and if asked a slow heating that ends in a runaway."""
+    rng = np.random.default_rng(len(module))
+    t_s = np.arange(0, hours * 3600, period_s)
+    temperature = 25 + rng.normal(0, 0.1, len(t_s))
+    voltage = 51 + rng.normal(0, 0.02, len(t_s))
+    label = np.zeros(len(t_s), int)
+    if runaway_h is not None:
+        before_s = runaway_h * 3600 - t_s
+        temperature += np.where(before_s < 1200, 60 * np.clip((1200 - before_s) / 1200, 0, 2) ** 2, 0)
+        voltage -= np.where(before_s < 300, np.clip((300 - before_s) / 30, 0, 40), 0)
+        label = (before_s <= 0).astype(int)
+    return pd.DataFrame(
+        {"module_id": module, "ts": t_s, "avg_surface_temp_c": temperature, "voltage_v": voltage, "hazard": label}
+    )
+
+
+def run(package: ModelPackage, *paths: Path, policy: AlarmPolicy | None = None, **options: Any) -> Backtest:
+    return run_backtest(BacktestOptions(paths, **options), PIPELINE, package, policy or package.policy)
+
+
+def saved(frame: Any, path: Path) -> Path:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False)
+    return path
+
+
+class Message:
+    """As much of a Kafka message as the worker's stages look at."""
+
+    def __init__(self, key: bytes, value: bytes, offset: int) -> None:
+        self._key, self._value, self._offset = key, value, offset
+
+    def key(self) -> bytes:
+        return self._key
+
+    def value(self) -> bytes:
+        return self._value
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return 0, -1
+
+
+def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: ModelPackage, tmp_path: Path) -> None:
+    """Against messages as `replay` would publish them, through decode and all, in one partition."""
+    replayed = read_recording(recordings / "R1.csv", PIPELINE, CELL)
+    encode, messages = encoder(PIPELINE, None), []
+    for row, key in enumerate(replayed.key.tolist()):
+        name = replayed.keys[key]
+        values = [None if np.isnan(v) else v for v in replayed.values[row].tolist()]  # noqa: PD011 - an array of ours
+        messages.append(Message(name.encode(), encode(name, "R1", int(replayed.ts[row]), values), row))
+    decode = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
+    policy = package.policy.model_copy(update={"setpoint": 0.5, "deadband": 0.2, "priorities": {"HIGH": 0.5}})
+    scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(policy), Metrics())
+    scorer.alarms.assign(0, {})
+    partitions, expected, transitions = {0: Partition(0, 0, 0)}, {}, set()
+    for start in range(0, len(messages), 1000):
+        outcome = scorer.process(Batch.of(messages[start : start + 1000]), partitions)  # type: ignore[arg-type]
+        scorer.merge(outcome, partitions)
+        got = outcome.scored
+        for i, p in enumerate(got.probability.tolist()):
+            key = got.readings.key[i]
+            expected[key, int(got.readings.ts[i])] = p
+        transitions |= {
+            (got.readings.key[t.row], t.kind, int(got.readings.ts[t.row])) for t in outcome.alarms.transitions
+        }
+    origin = int(replayed.ts.min())
+    recorded = read_files([recordings / "R1.csv"], PIPELINE, CELL, tmp_path)
+    backtest = RecordingScorer(PIPELINE, package, policy, recorded.names, recorded.sensors)
+    found, made = {}, set()
+    for piece in backtest.score(recorded.spool.pieces()):
+        names = [recorded.names[k][0] for k in piece.key.tolist()]
+        times = (piece.ts - RELATIVE_START_MS + origin).tolist()
+        found |= dict(zip(zip(names, times, strict=True), piece.probability.tolist(), strict=True))
+        made |= {(names[t.row], t.kind, times[t.row]) for t in piece.outcome.alarms.transitions}
+    assert found == expected
+    assert made == transitions
+    assert made, "the setpoint was too high to compare any alarm"
+
+
+def test_a_real_cell_in_normal_operation_raises_no_alarm(recordings: Path, model_package: Path) -> None:
+    arguments = [str(recordings / "R1.csv"), *CELL_OPTIONS, "--model", str(model_package), "--json"]
+    done = CliRunner().invoke(app, ["backtest", *arguments])
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert (facts["events"], facts["false_alarms"]) == (0, 0)
+    assert facts["readings"] == 26_533 + sum(facts["refused"].values()) - facts["refused"].get("duplicate", 0)
+    assert facts["module_days"] == pytest.approx(3.06, abs=0.02)
+    # Garwood: no event in 3.06 days leaves up to 3.689 / 3.06.
+    assert facts["false_alarms_per_module_day_interval"] == [0, pytest.approx(3.689 / facts["module_days"], rel=1e-3)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_runaway_is_warned_of_by_label(package: ModelPackage, tmp_path: Path, kind: str) -> None:
+    frame = pd.concat([recording("fails", runaway_h=1.8), recording("sound")])
+    result = run(package, saved(frame, tmp_path / f"test.{kind}"), label_column="hazard")
+    assert (len(result.events), result.judged.detected, result.judged.false_alarms) == (1, 1, 0)
+    (lead,) = result.judged.event_lead_s
+    assert lead is not None
+    assert 60 <= lead <= 1200
+    warning = result.alarms[0]
+    assert result.recorded.names[warning.module][0] == "fails"
+    assert "temp" in warning.contributions[0].feature or "voltage" in warning.contributions[0].feature
+    # The two hours before the event are the horizon; the wreck's last 12 minutes are no operation either.
+    assert result.normal_days == pytest.approx(2 / 24, rel=0.01)
+
+
+@pytest.mark.parametrize("told", ["fails=6480", "file", "1800 s early"])
+def test_events_can_be_told(package: ModelPackage, tmp_path: Path, told: str) -> None:
+    path = saved(recording("fails", runaway_h=1.8), tmp_path / "test.csv")
+    (tmp_path / "events.csv").write_text("module,time\nfails,6480\n")
+    by_label = run(package, path, label_column="hazard")
+    if told == "1800 s early":
+        result = run(package, path, events="4680")
+        assert (result.judged.detected, result.judged.late, result.judged.false_alarms) == (0, 1, 0)
+        assert result.judged.lead_percentile_s(50) == 0
+        return
+    result = run(package, path, events=told if told != "file" else str(tmp_path / "events.csv"))
+    assert result.events == by_label.events
+    assert result.judged == by_label.judged
+
+
+def test_without_events_every_alarm_is_false(package: ModelPackage, tmp_path: Path) -> None:
+    result = run(package, saved(recording("fails", runaway_h=1.8), tmp_path / "test.csv"))
+    assert result.judged.false_alarms == len(result.alarms) >= 1
+
+
+def test_an_alarm_long_before_the_horizon_is_false(package: ModelPackage, tmp_path: Path) -> None:
+    frame = recording("fails", runaway_h=1.8)
+    result = run(package, saved(frame, tmp_path / "test.csv"), label_column="hazard", horizon_ms=60_000)
+    assert (result.judged.detected, result.judged.false_alarms) == (0, 1)
+
+
+def test_dense_readings_are_thinned_to_the_models_period(package: ModelPackage, tmp_path: Path) -> None:
+    dense = recording(runaway_h=1.8, period_s=1)
+    result = run(package, saved(dense, tmp_path / "dense.csv"), label_column="hazard")
+    assert set(result.every_ms.values()) == {10_000}
+    assert result.scored == len(dense) / 10
+    assert result.judged.detected == 1
+    thinned = dense[dense.ts % 10 == 9]
+    by_hand = run(package, saved(thinned, tmp_path / "thin.csv"), label_column="hazard", every_ms=0)
+    assert [a.ts for a in by_hand.alarms] == [a.ts for a in result.alarms]
+    assert [a.peak for a in by_hand.alarms] == [a.peak for a in result.alarms]
+    assert run(package, tmp_path / "dense.csv", every_ms=0).scored == len(dense)
+
+
+def test_values_in_rows_of_their_own_survive_the_thinning(package: ModelPackage, tmp_path: Path) -> None:
+    dense = recording(runaway_h=1.8, period_s=5)
+    dense.loc[dense.ts % 10 == 0, "voltage_v"] = np.nan
+    dense.loc[dense.ts % 10 == 5, "avg_surface_temp_c"] = np.nan
+    result = run(package, saved(dense, tmp_path / "rows.csv"), label_column="hazard")
+    assert result.judged.detected == 1
+    assert result.outside["avg_surface_temp_c"] < 0.5
+
+
+def test_sparse_readings_are_fed_as_they_are(package: ModelPackage, tmp_path: Path) -> None:
+    result = run(package, saved(recording(period_s=60, hours=4), tmp_path / "sparse.csv"))
+    assert result.scored == 240
+    assert set(result.every_ms.values()) == {0}
+
+
+@pytest.mark.parametrize("form", ["iso", "epoch s", "epoch ms", "shuffled", "doubled", "interleaved", "no key", "gaps"])
+def test_however_it_is_written_the_alarms_are_the_same(package: ModelPackage, tmp_path: Path, form: str) -> None:
+    frame = recording("fails", runaway_h=1.8)
+    plain = run(package, saved(frame, tmp_path / "fails.csv"), label_column="hazard")
+    other = frame.copy()
+    if form == "iso":
+        other["ts"] = pd.to_datetime(frame.ts, unit="s", origin="2025-01-01").dt.strftime("%Y-%m-%d %H:%M:%S")
+    elif form.startswith("epoch"):
+        other["ts"] = ((frame.ts + 1_735_689_600) * (1 if form == "epoch s" else 1000)).astype("int64")
+    elif form == "shuffled":
+        other = frame.sample(frac=1, random_state=0)
+    elif form == "doubled":
+        other = pd.concat([frame, frame])
+    elif form == "interleaved":
+        other = pd.concat([frame, recording("sound")]).sort_values("ts", kind="stable")
+    elif form == "no key":
+        other = frame.drop(columns="module_id")
+    elif form == "gaps":
+        other = pd.concat([frame, frame.assign(avg_surface_temp_c=np.nan, voltage_v=np.nan, ts=frame.ts + 5)])
+    (tmp_path / "other").mkdir()
+    result = run(package, saved(other, tmp_path / "other" / "fails.csv"), label_column="hazard", every_ms=0)
+    assert result.judged == plain.judged
+    assert [a.peak for a in result.alarms] == [a.peak for a in plain.alarms]
+
+
+def test_a_directory_is_read_whole_and_equal_names_are_kept_apart(package: ModelPackage, tmp_path: Path) -> None:
+    for name in ("a.csv", "b.parquet"):
+        saved(recording("m1"), tmp_path / name)
+    result = run(package, tmp_path)
+    assert [key for key, _ in result.recorded.names] == ["a:m1", "b:m1"]
+    assert result.scored == 2 * 720
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"label_column": "boom"}, "--label-column: .* has no column boom; it has module_id"),
+        ({"label_column": "module_id"}, "--label-column module_id holds m1; write 1"),
+        ({"events": "m9=100"}, "--events: 'm9' is not in the recording; its modules are m1"),
+        ({"events": "m1=99999"}, "--events: m1=99999 lies outside"),
+        ({"events": "m1=soon"}, "--events: 'soon' is no time"),
+    ],
+)
+def test_what_cannot_be_used_is_told(package: ModelPackage, tmp_path: Path, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        run(package, saved(recording(), tmp_path / "x.csv"), **options)
+
+
+def test_a_directory_without_recordings_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no .csv and no .parquet file"):
+        files_in([tmp_path])
+
+
+def test_the_command_warns_writes_plots_and_says_which_model(model_package: Path, tmp_path: Path) -> None:
+    frame = recording("fails", runaway_h=1.8).assign(voltage_v=4.0)
+    path, output = saved(frame, tmp_path / "x.csv"), tmp_path / "out"
+    options = ["--label-column", "hazard", "--model", str(model_package), "--output", str(output)]
+    done = CliRunner().invoke(app, ["backtest", str(path), *options], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "events detected" in done.stdout
+    assert "is --topology right" in done.stdout
+    assert "lacks max_surface_temp_c" in done.stdout
+    for plot in ("alarms.png", "policies.png"):
+        assert (output / plot).read_bytes().startswith(b"\x89PNG")
+    assert json.loads((output / "backtest.json").read_text())["model"].endswith(f"({model_package})")
+
+
+policy_of = st.builds(
+    lambda setpoint, share, on, off: AlarmPolicy(
+        setpoint=setpoint,
+        deadband=setpoint * share,
+        on_delay_ms=on,
+        off_delay_ms=off,
+        priorities={"HIGH": setpoint, "CRITICAL": (1 + setpoint) / 2},
+    ),
+    st.floats(0.1, 0.99),
+    st.floats(0, 0.9),
+    st.sampled_from([0, 10_000, 30_000]),
+    st.sampled_from([0, 10_000, 50_000]),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    policy_of,
+    st.lists(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.02, 0.5, 0.999]), max_size=60), min_size=1, max_size=3),
+    st.integers(1, 40),
+)
+def test_leaving_out_readings_that_tell_nothing_changes_no_alarm(
+    own: AlarmPolicy, modules: list[list[float]], cut: int
+) -> None:
+    module = np.repeat(np.arange(len(modules)), [len(m) for m in modules])
+    ts = np.concatenate([np.arange(len(m)) * 10_000 for m in modules])
+    trace = Trace(module, ts, np.array([p for m in modules for p in m], np.float64))
+    tried, names = policies(own), [f"m{i}" for i in range(len(modules))]
+    kept = [
+        start + np.flatnonzero(telling(*(column[start : start + cut] for column in vars(trace).values()), tried))
+        for start in range(0, len(module), cut)
+    ]
+    rows = np.concatenate(kept) if kept else np.empty(0, np.int64)
+    thinned = Trace(*(column[rows] for column in vars(trace).values()))
+    for policy in tried:
+        assert alarms_under(policy, thinned, names) == alarms_under(policy, trace, names)
+
+
+def test_the_policy_in_force_gives_the_same_in_the_sweep(package: ModelPackage, tmp_path: Path) -> None:
+    frame = pd.concat([recording("fails", runaway_h=1.8), recording("sound"), recording("burns", runaway_h=1.0)])
+    result = run(package, saved(frame, tmp_path / "x.csv"), label_column="hazard")
+    assert len(result.events) == 2
+    (own,) = [judged for policy, judged in result.swept if policy == result.policy]
+    assert own == result.judged
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 50), st.integers(0, 5)), max_size=80), st.integers(1, 30))
+def test_the_spool_gives_back_every_reading_by_module_and_time(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int, int]], at_a_time: int
+) -> None:
+    spool = Spool(tmp_path_factory.mktemp("spool"), 1)
+    for start in range(0, len(rows), at_a_time):
+        key, ts, value = np.array(rows[start : start + at_a_time], np.int64).T
+        spool.add(key, ts, value > 3, value[:, None].astype(np.float64))
+    got = [
+        (k, t, int(v))
+        for piece in spool.pieces()
+        for k, t, v in zip(piece.key.tolist(), piece.ts.tolist(), piece.values[:, 0].tolist(), strict=True)  # noqa: PD011 - an array of ours
+    ]
+    assert len(spool) == len(rows)
+    modules = list(dict.fromkeys(k for k, _, _ in got))
+    # Stable: of equal times, the one that came first.
+    assert got == sorted(rows, key=lambda row: (modules.index(row[0]), row[1]))

@@ -1,0 +1,136 @@
+"""The command that runs recordings through a model and an alarm policy."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from producers.cli import Columns, KeyColumns, Rack, RecordedTopology
+from worker.errors import UserError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(backtest)
+
+
+def backtest(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="CSV or Parquet files, or directories of them.")],
+    *,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory.  [default: "
+            "HAZARDSTREAM_MODEL, else the pipeline's, else the demo's small model, trained at first use]"
+        ),
+    ] = None,
+    pipeline: Annotated[
+        str | None, typer.Option(help="Pipeline file or name.  [default: HAZARDSTREAM_PIPELINE, or battery_hazard]")
+    ] = None,
+    columns: Columns = None,
+    key_columns: KeyColumns = None,
+    rack: Rack = None,
+    topology: RecordedTopology = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column that is 1 once the hazard is there: its first 1 is the event, the point of no return."
+        ),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(help="Times of events: MODULE=TIME,… or a file with both columns; TIME as in the recording."),
+    ] = None,
+    horizon: Annotated[
+        float, typer.Option(min=0, help="Seconds before an event from which on an alarm is a warning, not a false one.")
+    ] = 7200,
+    every: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Thin to the last reading in each so many seconds; 0: not at all.  [default: the model's own period "
+            "where readings come more often]",
+        ),
+    ] = None,
+    setpoint: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Instead of the alarm policy's own setpoint.")
+    ] = None,
+    on_delay: Annotated[float | None, typer.Option(min=0, help="Instead of its own on-delay, seconds.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Directory for plots (alarms.png, policies.png) and backtest.json.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, the last line.")
+    ] = False,
+) -> None:
+    """Run recordings through the very code of the worker and say what its alarms would have been worth.
+
+    Columns are found by our names or the older ones; sensors that are not there are missing. Times are ISO 8601,
+    seconds or milliseconds since 1970, or seconds from the start. docs/backtest.md has all of it.
+
+    Example: hazardstream backtest R1.csv --columns ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C
+    --key-columns test,run --topology cells_in_series=1,capacity_ah=2.6 --output backtest
+    """
+    try:
+        from producers.mapping import parse_mapping
+        from training.backtest.report import as_json as facts
+        from training.backtest.report import as_tables
+        from training.backtest.run import BacktestOptions, run_backtest
+        from training.default_model import model_or_default
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}; backtests need more packages: pip install 'hazardstream[training]'") from error
+    from worker.logs import configure_logs
+    from worker.pipeline import load_pipeline
+    from worker.run import alarm_policy, require_fit
+    from worker.settings import load_settings
+
+    configure_logs("warning")
+    settings = load_settings(pipeline=pipeline, model=model)
+    loaded = load_pipeline(settings.pipeline)
+    changes = {"setpoint": setpoint, "on_delay_ms": None if on_delay is None else round(on_delay * 1000)}
+    loaded = loaded.model_copy(update={"alarm": loaded.alarm | {k: v for k, v in changes.items() if v is not None}})
+    options = BacktestOptions(
+        paths=files,
+        mapping=parse_mapping(columns, key_columns, rack, topology),
+        label_column=label_column,
+        events=events,
+        every_ms=None if every is None else round(every * 1000),
+        horizon_ms=round(horizon * 1000),
+    )
+    told = Console(stderr=True, highlight=False)
+    package, where = model_or_default(settings, loaded.model, lambda words: told.print(words, markup=False))
+    require_fit(package, loaded)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=told,
+        disable=as_json or not told.is_terminal,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("reading", total=None)
+        result = run_backtest(
+            options,
+            loaded,
+            package,
+            alarm_policy(package, loaded),
+            lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None),
+        )
+    line = json.dumps(facts(result, where))
+    if not as_json:
+        Console(highlight=False).print(as_tables(result, where))
+    if output is not None:
+        from training.backtest.plot import write_plots
+
+        try:
+            plots = write_plots(result, output)
+            (output / "backtest.json").write_text(line + "\n")
+        except OSError as error:
+            raise UserError(f"--output {output} cannot be written ({error.strerror}); name another") from error
+        told.print(f"written: {', '.join(map(str, plots))}, {output / 'backtest.json'}", markup=False)
+    if as_json:
+        typer.echo(line)

@@ -1,0 +1,294 @@
+"""A backtest in words: for machines (one JSON object) and for people (tables)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from training.backtest.judge import CONFIDENCE, Alarm, Judged, poisson_interval, share_interval
+from training.backtest.read import RELATIVE_START_MS
+from training.backtest.run import Backtest
+from worker.alarms import AlarmPolicy
+
+_FEW_DAYS = 30
+_OUTSIDE = 0.05
+_SHOWN = 20
+
+
+def as_json(result: Backtest, model: str) -> dict[str, Any]:
+    """All of it. `model` says which model it was."""
+    judged, events = result.judged, len(result.events)
+    recorded = result.recorded
+    return {
+        "events": events,
+        "detected": judged.detected,
+        "late": judged.late,
+        "missed": events - judged.detected - judged.late,
+        "recall_interval": _rounded(share_interval(judged.detected, events)) if events else None,
+        "lead_s_median": judged.lead_percentile_s(50),
+        "lead_s_p10": judged.lead_percentile_s(10),
+        "false_alarms": judged.false_alarms,
+        "false_alarms_per_module_day": _rate(judged, result),
+        "false_alarms_per_module_day_interval": _interval(judged, result),
+        "confidence": CONFIDENCE,
+        "module_days": round(result.normal_days, 4),
+        "module_days_recorded": round(result.days, 4),
+        "readings": len(recorded.spool),
+        "readings_scored": result.scored,
+        "readings_per_s": round(len(recorded.spool) / result.reading_and_scoring_s, 1),
+        "seconds": round(result.seconds, 3),
+        "modules": len(recorded.names),
+        "model": model,
+        "alarm_policy": result.policy.model_dump(),
+        "horizon_s": result.horizon_ms / 1000,
+        "sensors": list(recorded.sensors),
+        "sensors_lacking": lacking(result),
+        "times": recorded.times,
+        "period_s": _typical_s(result.periods_ms),
+        "thinned_to_s": _typical_s({m: ms for m, ms in result.every_ms.items() if ms}),
+        "left_out": dict(recorded.left_out),
+        "refused": dict(result.refused),
+        "masked": dict(result.masked),
+        "warnings": warnings(result),
+        "alarm_list": [_alarm(result, i) for i in range(len(result.alarms))],
+        "event_list": [
+            {"module": recorded.names[e.module][0], **_when(result, e.module, e.ts), "lead_s": lead}
+            for e, lead in zip(result.events, judged.event_lead_s, strict=True)
+        ],
+        "sweep": [_policy(policy, tried, result) for policy, tried in result.swept],
+    }
+
+
+def _policy(policy: AlarmPolicy, judged: Judged, result: Backtest) -> dict[str, Any]:
+    return {
+        "setpoint": policy.setpoint,
+        "on_delay_s": policy.on_delay_ms / 1000,
+        "in_force": policy == result.policy,
+        "detected": judged.detected,
+        "late": judged.late,
+        "lead_s_median": judged.lead_percentile_s(50),
+        "lead_s_p10": judged.lead_percentile_s(10),
+        "false_alarms": judged.false_alarms,
+        "false_alarms_per_module_day": _rate(judged, result),
+        "false_alarms_per_module_day_interval": _interval(judged, result),
+    }
+
+
+def _alarm(result: Backtest, i: int) -> dict[str, Any]:
+    alarm = result.alarms[i]
+    ended = None if alarm.cleared_ts is None else round((alarm.cleared_ts - alarm.ts) / 1000, 3)
+    return {
+        "module": result.recorded.names[alarm.module][0],
+        **_when(result, alarm.module, alarm.ts),
+        "verdict": result.judged.verdicts[i],
+        "lead_s": result.judged.lead_s[i],
+        "priority": alarm.priority,
+        "peak_probability": alarm.peak,
+        "lasted_s": ended,
+        "contributions": [
+            {"feature": c.feature, "value": c.value, "per": c.per, "contribution": c.contribution}
+            for c in alarm.contributions[:5]
+        ],
+    }
+
+
+def _when(result: Backtest, module: int, ts: int) -> dict[str, Any]:
+    """`ts` in ms since 1970 where the recording has such times; `t_s` from the recording's start."""
+    if result.recorded.relative:
+        return {"ts": None, "t_s": (ts - RELATIVE_START_MS) / 1000}
+    return {"ts": ts, "t_s": (ts - result.recorded.spool.spans[module].first_ts) / 1000}
+
+
+def _rate(judged: Judged, result: Backtest) -> float | None:
+    return round(judged.false_alarms / result.normal_days, 6) if result.normal_days else None
+
+
+def _interval(judged: Judged, result: Backtest) -> list[float] | None:
+    return _rounded(poisson_interval(judged.false_alarms, result.normal_days)) if result.normal_days else None
+
+
+def _rounded(interval: tuple[float, float]) -> list[float]:
+    return [round(bound, 6) for bound in interval]
+
+
+def _typical_s(ms: dict[int, Any]) -> float | None:
+    known = [value for value in ms.values() if not np.isnan(value)]
+    return round(float(np.median(known)) / 1000, 3) if known else None
+
+
+def lacking(result: Backtest) -> list[str]:
+    """Sensors that the model knows and the recording does not have."""
+    return [s for s in result.package.spec.sensors if s not in result.recorded.sensors]
+
+
+def warnings(result: Backtest) -> list[str]:
+    """What makes these figures less sure than they look."""
+    found = [_period_words(result)] if _period_words(result) else []
+    if missing := lacking(result):
+        found.append(f"the recording lacks {', '.join(missing)}: the model gets them as missing")
+    if result.normal_days < _FEW_DAYS:
+        high = poisson_interval(result.judged.false_alarms, result.normal_days)[1]
+        bound = f"up to {high:.2g} a module-day are possible" if result.normal_days else "no rate can be given"
+        found.append(
+            f"{result.normal_days:.3g} module-days of normal operation say little of the rate of false alarms: {bound}"
+        )
+    if 0 < len(result.events) < 20:
+        low = share_interval(result.judged.detected, len(result.events))[0]
+        found.append(f"so few events ({len(result.events)}) say little of how many are detected: {low:.0%} or more")
+    if result.short:
+        found.append(
+            f"{result.short} modules have fewer than {result.package.spec.max_readings} readings, a full window"
+        )
+    found += _outside_words(result)
+    if not result.events:
+        found.append("no events were given (--label-column, --events): every alarm counts as false")
+    skipped = sum(result.recorded.left_out.values()) + sum(result.refused.values())
+    if skipped:
+        reasons = ", ".join(f"{why} {n:,}" for why, n in (result.recorded.left_out + result.refused).items())
+        found.append(f"{skipped:,} rows were not scored: {reasons}" + _examples(result))
+    if result.recorded.not_numbers:
+        which = ", ".join(f"{column} {n:,}" for column, n in result.recorded.not_numbers.items())
+        found.append(f"values that are no numbers count as missing: {which}")
+    if result.masked:
+        which = ", ".join(f"{sensor} {n:,}" for sensor, n in result.masked.items())
+        found.append(f"impossible values were set aside, as a worker does: {which}")
+    return found
+
+
+def _examples(result: Backtest) -> str:
+    return f" ({'; '.join(result.recorded.examples)})" if result.recorded.examples else ""
+
+
+def _period_words(result: Backtest) -> str:
+    period, thinned = _typical_s(result.periods_ms), _typical_s({m: ms for m, ms in result.every_ms.items() if ms})
+    trained = result.package.spec.period_ms
+    if period is None:
+        return ""
+    if thinned is not None:
+        return (
+            f"a reading each {period:g} s was thinned to the last in each {thinned:g} s, as windows count readings "
+            "(--every 0 feeds them as they are)"
+        )
+    if trained is None:
+        return f"the model does not say at which period it was trained: a reading each {period:g} s, fed as it is"
+    if period > trained / 1000 * 1.5:
+        span_s = result.package.spec.max_span_ms / 1000
+        return (
+            f"a reading each {period:g} s is sparser than the model's {trained / 1000:g} s, and fed as it is: a window "
+            f"of {span_s:g} s holds {max(int(span_s / period), 1)} instead of {result.package.spec.max_readings}"
+        )
+    return ""
+
+
+def _outside_words(result: Backtest) -> list[str]:
+    sensors = {s: result.outside[s] for s in result.recorded.sensors if result.outside[s] > _OUTSIDE}
+    if not sensors:
+        return []
+    which = ", ".join(f"{sensor} in {share:.0%}" for sensor, share in sensors.items())
+    advice = ""
+    if result.package.spec.per.keys() & sensors.keys():
+        advice = "; is --topology right (one cell: cells_in_series=1)?"
+    return [f"outside of what the model was trained on in normal operation: {which} of the readings{advice}"]
+
+
+def as_tables(result: Backtest, model: str) -> RenderableType:
+    """For a person."""
+    facts = as_json(result, model)
+    parts: list[RenderableType] = [_summary(facts)]
+    if result.alarms:
+        parts.append(_alarm_table(result))
+    parts.append(_sweep_table(result))
+    return Group(*parts, *(f"[yellow]note:[/] {_plain(words)}" for words in facts["warnings"]))
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _summary(facts: dict[str, Any]) -> Table:
+    table = Table(title="Backtest", show_header=False)
+    low_high = facts["false_alarms_per_module_day_interval"]
+    rate = (
+        ""
+        if low_high is None
+        else f"{facts['false_alarms_per_module_day']:.3g} a module-day, 95 %: {low_high[0]:.2g} to {low_high[1]:.2g}"
+    )
+    recall = facts["recall_interval"]
+    sure = (
+        ""
+        if recall is None
+        else f"95 %: {recall[0]:.0%} to {recall[1]:.0%}; {facts['late']} late, {facts['missed']} missed"
+    )
+    policy = facts["alarm_policy"]
+    for row in (
+        ("model", facts["model"], f"setpoint {policy['setpoint']}, on-delay {policy['on_delay_ms'] / 1000:g} s"),
+        (
+            "readings",
+            f"{facts['readings']:,}",
+            f"{facts['readings_per_s']:,.0f} readings/s; {facts['modules']} modules",
+        ),
+        ("module-days", f"{facts['module_days']:.3f}", "of normal operation"),
+        ("events detected", f"{facts['detected']} of {facts['events']}", sure),
+        ("lead", _minutes(facts["lead_s_median"]), f"median; 10th percentile {_minutes(facts['lead_s_p10'])}"),
+        ("false alarms", str(facts["false_alarms"]), rate),
+    ):
+        table.add_row(row[0], f"[bold]{_plain(str(row[1]))}[/]", _plain(row[2]))
+    return table
+
+
+def _minutes(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds / 60:.1f} min"
+
+
+def _alarm_table(result: Backtest) -> Table:
+    hidden = len(result.alarms) - _SHOWN
+    table = Table(title="Alarms", caption=f"and {hidden} more (--json has all)" if hidden > 0 else None)
+    for name in ("module", "raised", "worth", "lead", "priority", "peak", "why"):
+        table.add_column(name, overflow="fold")
+    for i, alarm in enumerate(result.alarms[:_SHOWN]):
+        verdict, lead = result.judged.verdicts[i], result.judged.lead_s[i]
+        colour = {"warning": "green", "late": "yellow", "false": "red"}[verdict]
+        table.add_row(
+            _plain(result.recorded.names[alarm.module][0]),
+            _moment(result, alarm),
+            f"[{colour}]{verdict}[/]",
+            _minutes(lead),
+            alarm.priority,
+            f"{alarm.peak:.4f}",
+            ", ".join(f"{c.feature} {_value(c.value)}" for c in alarm.contributions[:3]),
+        )
+    return table
+
+
+def _value(value: float | None) -> str:
+    return "missing" if value is None else f"{value:.4g}"
+
+
+def _moment(result: Backtest, alarm: Alarm) -> str:
+    when = _when(result, alarm.module, alarm.ts)
+    if when["ts"] is None:
+        return f"{when['t_s']:,.0f} s"
+    return datetime.fromtimestamp(when["ts"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _sweep_table(result: Backtest) -> Table:
+    delays = sorted({policy.on_delay_ms for policy, _ in result.swept})
+    found = {(policy.setpoint, policy.on_delay_ms): judged for policy, judged in result.swept}
+    what = "false alarms / events detected / median lead" if result.events else "false alarms"
+    table = Table(title=f"Other policies: {what}, by setpoint and on-delay")
+    table.add_column("setpoint")
+    for delay in delays:
+        table.add_column(f"{delay / 1000:g} s", justify="right")
+    for setpoint in sorted({policy.setpoint for policy, _ in result.swept}):
+        cells = []
+        for delay in delays:
+            judged = found[setpoint, delay]
+            cell = str(judged.false_alarms)
+            if result.events:
+                cell += f" / {judged.detected} / {_minutes(judged.lead_percentile_s(50))}"
+            own = (setpoint, delay) == (result.policy.setpoint, result.policy.on_delay_ms)
+            cells.append(f"[bold]{cell}[/]" if own else cell)
+        table.add_row(f"{setpoint:g}", *cells)
+    return table

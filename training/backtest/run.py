@@ -1,0 +1,255 @@
+"""A backtest: recordings through a model package and an alarm policy, judged by what happened."""
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from producers.mapping import Mapping
+from training.backtest.envelope import Envelopes
+from training.backtest.events import Event, by_module, labelled_events, normal_operation, told_events
+from training.backtest.judge import Alarm, Judged, apply, judge
+from training.backtest.read import Recorded, read_files
+from training.backtest.score import RecordingScorer, ScoredPiece
+from training.backtest.sweep import Trace, policies, sweep, telling
+from training.backtest.thin import thinned
+from worker.alarms import AlarmPolicy
+from worker.explanation import explain_rows
+from worker.features import Bool, Float, Int
+from worker.package import ModelPackage
+from worker.pipeline import Pipeline
+
+DENSER = 0.75
+"""A recording is thinned where its period is below this part of the training period; clocks are not exact."""
+_MS_A_DAY = 86_400_000
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class BacktestOptions:
+    """What to run.
+
+    Attributes:
+        mapping: the files' columns.
+        label_column: column that is 1 from the event on.
+        events: file or text with the times of events (`told_events`).
+        every_ms: period that readings are thinned to; 0: as recorded; None: the model's own where they are denser.
+        horizon_ms: an alarm so long before an event is still a warning of it.
+    """
+
+    paths: Sequence[Path]
+    mapping: Mapping = field(default_factory=Mapping)
+    label_column: str | None = None
+    events: str | None = None
+    every_ms: int | None = None
+    horizon_ms: int = 7_200_000
+
+
+@dataclass
+class Backtest:
+    """What came out.
+
+    Attributes:
+        recorded: what was read.
+        scored: readings scored; `fed`: given to the stages after thinning.
+        periods_s: the modules' sampling periods, s; every_ms: what each module was thinned to, 0: not at all.
+        normal_days: module-days of normal operation; days: of all that was recorded.
+        outside: share of the readings, without those of wrecks, whose feature lies outside the training reference.
+        short: modules with fewer readings than a full window.
+        reading_and_scoring_s: wall time from the first file opened to the last alarm raised; seconds: of everything.
+    """
+
+    recorded: Recorded
+    package: ModelPackage
+    policy: AlarmPolicy
+    events: list[Event]
+    alarms: list[Alarm]
+    judged: Judged
+    swept: list[tuple[AlarmPolicy, Judged]]
+    envelopes: Envelopes
+    refused: Counter[str]
+    masked: Counter[str]
+    periods_ms: dict[int, float]
+    every_ms: dict[int, int]
+    horizon_ms: int
+    fed: int = 0
+    scored: int = 0
+    days: float = 0.0
+    normal_days: float = 0.0
+    outside: dict[str, float] = field(default_factory=dict)
+    short: int = 0
+    reading_and_scoring_s: float = 0.0
+    seconds: float = 0.0
+
+
+def run_backtest(
+    options: BacktestOptions,
+    pipeline: Pipeline,
+    package: ModelPackage,
+    policy: AlarmPolicy,
+    progress: Progress = lambda _stage, _done, _total: None,
+) -> Backtest:
+    """Run recordings through the worker's stages.
+
+    Args:
+        options: the recordings, and how to read them.
+        pipeline: whose worker is stood in for.
+        package: the model.
+        policy: the alarm policy in force.
+        progress: told of stage, how much of it is done, out of how much.
+
+    Raises:
+        UserError: files, mapping or events cannot be used.
+    """
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="hazardstream-backtest-") as directory:
+        recorded = read_files(
+            options.paths,
+            pipeline,
+            options.mapping,
+            Path(directory),
+            label_column=options.label_column,
+            progress=lambda name: progress(f"reading {name}", 0, 0),
+        )
+        events = _events(options, recorded, pipeline)
+        periods = recorded.spool.periods_ms()
+        every = {m: _every(options, package, period) for m, period in periods.items()}
+        run = _Run(recorded, pipeline, package, policy, events, options.horizon_ms)
+        first_ts = {m: span.first_ts for m, span in recorded.spool.spans.items()}
+        pieces = recorded.spool.pieces()
+        for piece in run.scorer.score(thinned(pieces, every, first_ts) if any(every.values()) else pieces):
+            run.take(piece)
+            progress("scoring", run.fed, len(recorded.spool))
+        scored_after_s = time.perf_counter() - began
+    result = run.result(periods, every, progress)
+    result.reading_and_scoring_s, result.seconds = scored_after_s, time.perf_counter() - began
+    return result
+
+
+def _events(options: BacktestOptions, recorded: Recorded, pipeline: Pipeline) -> list[Event]:
+    events = told_events(options.events, recorded, pipeline.input) if options.events else []
+    if options.label_column:
+        last = {m: span.last_ts for m, span in recorded.spool.spans.items()}
+        events += labelled_events(recorded.spool.pieces(), last)
+    return sorted(events, key=lambda e: (e.module, e.ts))
+
+
+def _every(options: BacktestOptions, package: ModelPackage, period_ms: float) -> int:
+    if options.every_ms is not None:
+        return options.every_ms
+    trained = package.spec.period_ms
+    return trained if trained is not None and period_ms < DENSER * trained else 0
+
+
+class _Run:
+    """What is gathered while pieces go through the stages."""
+
+    def __init__(
+        self,
+        recorded: Recorded,
+        pipeline: Pipeline,
+        package: ModelPackage,
+        policy: AlarmPolicy,
+        events: list[Event],
+        horizon_ms: int,
+    ) -> None:
+        self.scorer = RecordingScorer(pipeline, package, policy, recorded.names, recorded.sensors)
+        self.fed = 0
+        self._recorded, self._package, self._policy = recorded, package, policy
+        self._events, self._horizon_ms = events, horizon_ms
+        self._envelopes = Envelopes(recorded.spool.spans, {e.module for e in events}, policy.setpoint)
+        self._tried = policies(policy)
+        self._kept: list[Trace] = []
+        self._alarms: dict[str, Alarm] = {}
+        self._last_ts: dict[int, int] = {}
+        self._ms = np.zeros(2)
+        self._count: Counter[int] = Counter()
+        self._of = by_module(events)
+        self._sound = 0
+        self._low, self._high = _reference(package)
+        self._outside = np.zeros(len(self._low), np.int64)
+
+    def take(self, piece: ScoredPiece) -> None:
+        """Take in a scored piece."""
+        self.fed += len(piece.outcome.batch.keys)
+        if not len(piece.key):
+            return
+        scored = piece.outcome.scored
+        raised = apply(self._alarms, piece.outcome.alarms.transitions, piece.key, piece.ts)
+        rows = [made.row for _, made in raised]
+        for (alarm, _), why in zip(
+            raised, explain_rows(self._package, scored.features[rows]) if rows else [], strict=True
+        ):
+            alarm.contributions = why.contributions
+        sound = self._time(piece.key, piece.ts)
+        with np.errstate(invalid="ignore"):
+            features = scored.features[sound]
+            self._outside += ((features < self._low) | (features > self._high)).sum(axis=0)
+        self._sound += int(sound.sum())
+        self._envelopes.add(piece)
+        keep = telling(piece.key, piece.ts, piece.probability, self._tried)
+        self._kept.append(Trace(piece.key[keep], piece.ts[keep], piece.probability[keep]))
+
+    def _time(self, key: Int, ts: Int) -> Bool:
+        """Count the time that these readings cover, and return which of them are no wreck's."""
+        span_ms = self._package.spec.max_span_ms
+        sound = np.ones(len(key), np.bool_)
+        for module in np.unique(key).tolist():
+            at = np.flatnonzero(key == module)
+            times, events = ts[at], self._of.get(module, [])
+            sound[at] = normal_operation(times, events, 0)
+            normal = normal_operation(times, events, self._horizon_ms)
+            # A gap longer than a window is no operation that anything was seen of.
+            steps = np.minimum(np.diff(times, prepend=self._last_ts.get(module, times[0])), span_ms)
+            self._ms += steps.sum(), steps[normal].sum()
+            self._last_ts[module] = int(times[-1])
+            self._count[module] += len(at)
+        return sound
+
+    def result(self, periods: dict[int, float], every: dict[int, int], progress: Progress) -> Backtest:
+        """Judge the alarms, and try the other policies."""
+        alarms = sorted(self._alarms.values(), key=lambda a: (a.ts, a.module))
+        columns = zip(*((t.module, t.ts, t.probability) for t in self._kept), strict=True)
+        trace = Trace(*(np.concatenate(c) for c in columns)) if self._kept else _NOTHING
+        names = [key for key, _ in self._recorded.names]
+        swept = []
+        for entry in sweep(self._tried, trace, names, self._events, self._horizon_ms):
+            swept.append(entry)
+            progress("trying other alarm policies", len(swept), len(self._tried))
+        full = self._package.spec.max_readings
+        outside = self._outside / max(self._sound, 1)
+        return Backtest(
+            self._recorded,
+            self._package,
+            self._policy,
+            self._events,
+            alarms,
+            judge(alarms, self._events, self._horizon_ms),
+            swept,
+            self._envelopes,
+            self.scorer.refused,
+            self.scorer.masked,
+            periods,
+            every,
+            self._horizon_ms,
+            fed=self.fed,
+            scored=sum(self._count.values()),
+            days=float(self._ms[0] / _MS_A_DAY),
+            normal_days=float(self._ms[1] / _MS_A_DAY),
+            outside=dict(zip(self._package.spec.names, outside.tolist(), strict=True)),
+            short=sum(n < full for n in self._count.values()),
+        )
+
+
+_NOTHING = Trace(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+
+def _reference(package: ModelPackage) -> tuple[Float, Float]:
+    """Smallest and largest value of each feature in the model's training on normal operation, shape [f] each."""
+    histograms = [package.reference["features"][name]["edges"] for name in package.spec.names]
+    return np.array([edges[0] for edges in histograms]), np.array([edges[-1] for edges in histograms])

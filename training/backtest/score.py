@@ -1,0 +1,124 @@
+"""Recorded readings through the worker's own stages: validate, windows, features, model, alarms.
+
+Each module is a partition of its own, so that its stream time is its own, whatever the order of modules in the files.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from training.backtest.spool import Piece
+from worker.alarms import AlarmPolicy, Alarms
+from worker.batch import Batch
+from worker.columns import Readings, Rejection, TextColumn
+from worker.features import Bool, Float, Int
+from worker.metrics import Metrics
+from worker.package import ModelPackage
+from worker.partition import Partition
+from worker.pipeline import Pipeline
+from worker.scoring import Outcome, Scorer
+from worker.validate import Validator
+
+
+class _Columns:
+    """A decode stage for readings that are columns already."""
+
+    readings: Readings
+
+    def __call__(self, values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:  # noqa: ARG002
+        return self.readings, []
+
+
+class ScoredPiece(NamedTuple):
+    """A piece of the recording with its scores; `key` [n] is the module of each scored reading."""
+
+    key: Int
+    outcome: Outcome
+
+    @property
+    def ts(self) -> Int:
+        """Event time of each scored reading, ms, shape [n]."""
+        return self.outcome.scored.readings.ts
+
+    @property
+    def probability(self) -> Float:
+        """Shape [n]."""
+        return self.outcome.scored.probability
+
+
+class RecordingScorer:
+    """Scores pieces of a recording.
+
+    Args:
+        pipeline: the pipeline whose worker is stood in for.
+        package: the model.
+        policy: the alarm policy in force.
+        names: key and group of each module.
+        sensors: the sensors that the pieces hold, of the pipeline's.
+
+    Attributes:
+        refused: readings that a worker would not score, by reason.
+        masked: values that a worker would set aside, by sensor.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        package: ModelPackage,
+        policy: AlarmPolicy,
+        names: Sequence[tuple[str, str]],
+        sensors: Sequence[str],
+    ) -> None:
+        self.refused: Counter[str] = Counter()
+        self.masked: Counter[str] = Counter()
+        self._all = pipeline.input.sensors()
+        self._at = [self._all.index(s) for s in sensors]
+        self._keys = [key.encode() for key, _ in names]
+        self._key_text = TextColumn.of(self._keys)
+        self._group_text = TextColumn.of([group.encode() for _, group in names])
+        self._decode = _Columns()
+        self._scorer = Scorer(
+            self._decode, Validator(pipeline.input), pipeline.topology, package, Alarms(policy), Metrics()
+        )
+        self._partitions: dict[int, Partition] = {}
+
+    def score(self, pieces: Iterable[Piece]) -> Iterator[ScoredPiece]:
+        """Score pieces in the order of `Spool.pieces`: a module's readings follow each other."""
+        for piece in pieces:
+            heard: Bool = np.asarray(~np.isnan(piece.values).all(axis=1))
+            if not heard.all():
+                self.refused["no sensor has a value"] += int((~heard).sum())
+                piece = piece.take(heard)  # noqa: PLW2901 - the same piece, fewer rows
+            if len(piece.key):
+                yield self._score(piece)
+
+    def _score(self, piece: Piece) -> ScoredPiece:
+        n = len(piece.key)
+        modules = np.unique(piece.key).tolist()
+        for number in modules:
+            if number not in self._partitions:
+                self._partitions[number] = Partition(number, 0, 0)
+                self._scorer.alarms.assign(number, {})
+        values = np.full((n, len(self._all)), np.nan)
+        values[:, self._at] = piece.values
+        rows = np.arange(n)
+        key, group = self._key_text.take(piece.key), self._group_text.take(piece.key)
+        self._decode.readings = Readings(rows, key, group, piece.ts, values, ~np.isnan(values))
+        keys = [self._keys[k] for k in piece.key.tolist()]
+        outcome = self._scorer.process(Batch([], keys, piece.key, rows, np.full(n, -1)), self._partitions)
+        self._scorer.merge(outcome, self._partitions)
+        self._count(outcome)
+        # Readings come module by module: all but the last one of a piece have come to their end.
+        for number in list(self._partitions):
+            if number != int(piece.key[-1]):
+                self._scorer.revoke(self._partitions.pop(number))
+        return ScoredPiece(piece.key[outcome.scored.readings.row], outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        self.refused.update(r.reason for r in outcome.rejections)
+        if outcome.deduplicated:
+            self.refused["duplicate"] += outcome.deduplicated
+        for at in np.flatnonzero(outcome.scored.masked.any(axis=0)).tolist():
+            self.masked[self._all[at]] += int(outcome.scored.masked[:, at].sum())

@@ -1,0 +1,54 @@
+"""Readings denser than the model was trained on, thinned to its period."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from training.backtest.spool import Piece
+from worker.features import Bool, Int
+
+
+def thinned(pieces: Iterable[Piece], every_ms: Mapping[int, int], first_ts: Mapping[int, int]) -> Iterator[Piece]:
+    """One reading a period: the last, with each sensor's last value in the period.
+
+    (An instrument may write voltage and temperature in rows of their own: the last row alone would lose one of them.)
+
+    Args:
+        pieces: readings sorted by module, then time.
+        every_ms: period of each module, ms; 0 leaves it as it is.
+        first_ts: from where each module's periods are counted, ms.
+    """
+    held: Piece | None = None
+    for piece in pieces:
+        whole = piece if held is None else held.followed_by(piece)
+        starts = _starts(whole, every_ms, first_ts)
+        last = int(np.flatnonzero(starts)[-1])
+        # The last period may go on in the next piece.
+        held = whole.take(slice(last, None))
+        if last:
+            yield _collapsed(whole.take(slice(last)), starts[:last])
+    if held is not None and len(held.key):
+        yield _collapsed(held, _starts(held, every_ms, first_ts))
+
+
+def _starts(piece: Piece, every_ms: Mapping[int, int], first_ts: Mapping[int, int]) -> Bool:
+    """Rows that begin a period, shape [n]."""
+    keys, code = np.unique(piece.key, return_inverse=True)
+    every = np.array([every_ms[k] for k in keys.tolist()], np.int64)[code]
+    first = np.array([first_ts[k] for k in keys.tolist()], np.int64)[code]
+    period = np.where(every > 0, (piece.ts - first) // np.maximum(every, 1), np.arange(len(piece.ts)))
+    starts = np.ones(len(piece.ts), np.bool_)
+    starts[1:] = (np.diff(code) != 0) | (np.diff(period) != 0)
+    return starts
+
+
+def _collapsed(piece: Piece, starts: Bool) -> Piece:
+    if starts.all():
+        return piece
+    begin = np.flatnonzero(starts)
+    last = np.append(begin[1:], len(starts)) - 1
+    row: Int = np.where(np.isnan(piece.values), -1, np.arange(len(starts))[:, None])
+    known = np.maximum.accumulate(row, axis=0)[last]
+    values = np.take_along_axis(piece.values, np.maximum(known, 0), axis=0)
+    values = np.where(known >= begin[:, None], values, np.nan)
+    return Piece(piece.key[last], piece.ts[last], np.logical_or.reduceat(piece.label, begin), values)

@@ -1,0 +1,96 @@
+"""Alarm state of newly assigned partitions, read back from the compacted topic while other partitions go on."""
+
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, TopicPartition
+
+from schemas.codec import decode
+from schemas.errors import UnreadableValueError
+from schemas.load import load_schema
+from worker.alarms import AlarmState
+from worker.decode import WriterSchemaOf
+from worker.outbox import state_from
+from worker.pipeline import Output
+
+_LOG = structlog.get_logger(__name__)
+_GULP = 10_000
+
+
+class AlarmRestore:
+    """Reads several partitions at once, a little at each call. Holds a consumer only while there is more to read."""
+
+    def __init__(self, config: dict[str, Any], output: Output, writer_schema_of: WriterSchemaOf) -> None:
+        self._config = config | {
+            "group.id": "hazardstream-unused",  # required by the client, never joined
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+        self._topic, self._schema = output.topic, load_schema(output.schema_name)
+        self._writer_schema_of = writer_schema_of
+        self._reader: Consumer | None = None
+        self._left: dict[int, range] = {}
+        self._latest: dict[int, dict[bytes, bytes]] = {}
+
+    def begin(self, number: int, offsets: range) -> None:
+        """Read these offsets of a partition."""
+        self.drop(number)
+        self._latest[number] = {}
+        if offsets:
+            self._left[number] = offsets
+            self._reader = self._reader or Consumer(self._config)
+            self._reader.incremental_assign([TopicPartition(self._topic, number, offsets.start)])
+
+    def drop(self, number: int) -> None:
+        """Read no more of a partition, and forget what was read."""
+        self._latest.pop(number, None)
+        if self._left.pop(number, None) is not None and self._reader is not None:
+            self._reader.incremental_unassign([TopicPartition(self._topic, number)])
+        if not self._left and self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def advance(self, timeout_s: float) -> None:
+        """Read what has come in, waiting up to `timeout_s` seconds for it."""
+        if self._reader is None:
+            return
+        for message in self._reader.consume(_GULP, timeout_s):
+            latest = self._latest.get(message.partition())
+            if message.error() is not None or latest is None:
+                continue
+            if message.value() is None:
+                latest.pop(message.key(), None)
+            else:
+                latest[message.key()] = message.value()
+        # A position moves on over what aborted transactions left, too, and messages do not.
+        for place in self._reader.position([TopicPartition(self._topic, number) for number in self._left]):
+            self._left[place.partition] = range(
+                max(self._left[place.partition].start, place.offset), self._left[place.partition].stop
+            )
+
+    def missing(self, number: int) -> str | None:
+        """In words, what is still to be read of a partition; None when it has been read to the end."""
+        left = self._left.get(number)
+        if not left:
+            return None
+        return (
+            f"its alarm state is being read back: {self._topic}/{number} is readable up to {left.start} of {left.stop}"
+            " (a predecessor's transaction may still be open)"
+        )
+
+    def states(self, number: int) -> dict[bytes, AlarmState]:
+        """The latest alarm of each key of a partition that has been read to the end.
+
+        Raises:
+            DependencyDownError: a writer's schema is not known yet and the registry does not answer; call again.
+        """
+        states = {}
+        for key, value in self._latest[number].items():
+            try:
+                states[key] = state_from(decode(value, self._writer_schema_of, self._schema))
+            except UnreadableValueError as error:
+                # Somebody else wrote it. The key starts from normal, and its next change overwrites it.
+                _LOG.error("unreadable alarm state", key=str(key), reason=str(error))
+        self.drop(number)
+        return states

@@ -1,0 +1,56 @@
+"""Which records of a rebuild were dead letters when they were live.
+
+A rebuild judges the log anew, and what was refused then may pass today: the schema has been registered, the pipeline
+made lenient. Taken into the windows it would make them others than they were, and its redriven copy a duplicate of a
+reading that nobody ever scored. So the dead letters themselves say what is to be left out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+
+from worker.dead_letters import letter_of
+from worker.features import Int
+from worker.pipeline import Pipeline
+from worker.scoring import LATE
+from worker.topic_reader import TopicReader
+
+_PATIENCE_S = 10.0  # longer than an open transaction takes to end, and shorter than a loop may stand still
+
+
+def refused_before(
+    config: dict[str, Any], pipeline: Pipeline, beat: Callable[[], None], first: Message, live_from: int
+) -> Int:
+    """Offsets of the input partition, in ascending order, that were refused before they reached the windows.
+
+    Args:
+        config: see `worker.kafka_config.client_config`.
+        pipeline: names the topics.
+        beat: called now and then: a long topic takes a while (some 40,000 letters a second), and that is no standstill.
+        first: the first record of the rebuild.
+        live_from: offset behind the last one.
+
+    Raises:
+        DependencyDownError: the broker does not answer, or holds a transaction open; call again.
+    """
+    topic, number = pipeline.outputs.dead_letters.topic, first.partition()
+    kind, time_ms = first.timestamp()
+    refused = []
+    with TopicReader(config, _PATIENCE_S) as reader:
+        # The end whether committed or not: a transaction whose offsets are committed may still be ending here.
+        span = reader.spans(topic, committed=False)[number]
+        if kind == TIMESTAMP_LOG_APPEND_TIME:  # ascends with the offsets, and letters keep it
+            span = span._replace(low=max(span.low, reader.since(topic, number, time_ms, span.high)))
+        for messages in reader.read(topic, {number: span}):
+            beat()
+            letters = (letter for message in messages if (letter := letter_of(message)) is not None)
+            # A late reading has arrived, in the sense of worker/acceptance.py.
+            sources = (letter.source for letter in letters if letter.reason != LATE)
+            refused += [
+                offset
+                for name, partition, offset in sources
+                if (name, partition) == (first.topic(), number) and first.offset() <= offset < live_from
+            ]
+    return np.unique(np.array(refused, np.int64))

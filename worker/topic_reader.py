@@ -1,0 +1,137 @@
+"""Read a topic, or some of it, to its end as of now: committed records only, in bounded memory."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeAlias
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from worker.errors import DependencyDownError, UserError
+from worker.kafka_config import admin_client, error_text, topic_partitions
+
+_TIMEOUT_S = 10.0
+_GULP = 100  # messages at a time: bounds memory where each is as large as a broker takes
+_PROPERTIES = {
+    "group.id": "hazardstream-dlq",  # the client wants one; nothing is joined or committed
+    "enable.auto.commit": False,
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    # What is fetched ahead, and how soon more is fetched once there is room.
+    "queued.max.messages.kbytes": 16_384,
+    "queued.min.messages": 10_000,
+    "fetch.max.bytes": 4_000_000,
+    "fetch.queue.backoff.ms": 10,
+}
+
+
+class Span(NamedTuple):
+    """Offsets low to high - 1 of a partition."""
+
+    low: int
+    high: int
+
+
+Spans: TypeAlias = Mapping[int, Span]
+"""By partition."""
+
+
+class TopicReader:
+    """A consumer that belongs to no group, for one reader at a time.
+
+    Args:
+        config: see `worker.kafka_config.client_config`.
+        patience_s: how long nothing may come. The default is longer than an abandoned transaction stays open.
+    """
+
+    def __init__(self, config: dict[str, Any], patience_s: float = 60.0) -> None:
+        self._patience_s = patience_s
+        self._admin = admin_client(config)
+        self.consumer = Consumer(config | _PROPERTIES)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.consumer.close()
+
+    def spans(self, topic: str, *, committed: bool = True) -> dict[int, Span]:
+        """From the first record to the end as of now.
+
+        Args:
+            topic: whose.
+            committed: up to the oldest open transaction; False: up to the last record, so that reading waits for
+                every transaction that is open now.
+
+        Raises:
+            UserError: there is no such topic.
+            DependencyDownError: no broker answers.
+        """
+        count = topic_partitions(self._admin, _TIMEOUT_S).get(topic)
+        if count is None:
+            raise UserError(f"there is no topic {topic}; `hazardstream topics create` makes the pipeline's")
+        places = [TopicPartition(topic, number) for number in range(count)]
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        earliest = self._offsets(places, OffsetSpec.earliest(), level)
+        latest = self._offsets(places, OffsetSpec.latest(), level)
+        return {number: Span(earliest[number], latest[number]) for number in range(count)}
+
+    def _offsets(self, places: list[TopicPartition], which: OffsetSpec, level: IsolationLevel) -> dict[int, int]:
+        futures = self._admin.list_offsets(
+            dict.fromkeys(places, which), isolation_level=level, request_timeout=_TIMEOUT_S
+        )
+        try:
+            return {place.partition: future.result().offset for place, future in futures.items()}
+        except KafkaException as error:
+            raise DependencyDownError("broker", error_text(error)) from error
+
+    def since(self, topic: str, partition: int, time_ms: int, otherwise: int) -> int:
+        """The first offset with this Kafka timestamp or a later one.
+
+        Raises:
+            DependencyDownError: no broker answers.
+        """
+        try:
+            (place,) = self.consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], _TIMEOUT_S)
+        except KafkaException as error:
+            raise DependencyDownError("broker", error_text(error)) from error
+        return int(place.offset) if place.offset >= 0 else otherwise
+
+    def read(
+        self, topic: str, spans: Spans, progress: Callable[[int], None] = lambda _: None
+    ) -> Iterator[list[Message]]:
+        """The committed records of these spans, in gulps; those of a partition in order.
+
+        Args:
+            topic: whose.
+            spans: what of it.
+            progress: told how many more offsets are behind us.
+
+        Raises:
+            DependencyDownError: nothing came for `patience_s`.
+        """
+        try:
+            yield from self._read(topic, spans, progress)
+        except KafkaException as error:
+            raise DependencyDownError("broker", error_text(error)) from error
+
+    def _read(self, topic: str, spans: Spans, progress: Callable[[int], None]) -> Iterator[list[Message]]:
+        at = {number: span.low for number, span in spans.items() if span.low < span.high}
+        places = [TopicPartition(topic, number, low) for number, low in at.items()]
+        self.consumer.assign(places)
+        quiet_until, said = time.monotonic() + self._patience_s, "is a transaction left open?"
+        while any(offset < spans[number].high for number, offset in at.items()):
+            gulp = self.consumer.consume(_GULP, timeout=0.2)
+            said = next((m.error().str() for m in gulp if m.error() is not None), said)
+            yield [m for m in gulp if m.error() is None and m.offset() < spans[m.partition()].high]
+            before = sum(at.values())
+            for place in self.consumer.position(places):
+                at[place.partition] = min(max(at[place.partition], place.offset), spans[place.partition].high)
+            moved = sum(at.values()) - before
+            progress(moved)
+            if moved:
+                quiet_until = time.monotonic() + self._patience_s
+            elif time.monotonic() > quiet_until:
+                raise DependencyDownError("broker", f"{topic} could not be read beyond {at}: {said}")
+        self.consumer.unassign()

@@ -1,17 +1,16 @@
 """A model package of realistic size for speed measurements: it weighs what a real one does, and predicts nothing."""
 
-import json
 from pathlib import Path
 
-import joblib
 import numpy as np
 import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from producers.fleet import Fleet
+from training.write_package import TrainedModel, write_package
+from worker.alarms import AlarmPolicy
 from worker.features import FeatureSpec
 from worker.offline import offline_features
-from worker.package import write_manifest
 from worker.pipeline import Pipeline
 
 TREES, DEPTH = 200, 6
@@ -51,17 +50,8 @@ def write_model(directory: Path, pipeline: Pipeline) -> None:
     matrix = xgboost.DMatrix(scaler.transform(features), noise, missing=np.nan)
     booster = xgboost.train({"objective": "binary:logistic", "max_depth": DEPTH, "nthread": 1}, matrix, TREES)
 
-    directory.mkdir(parents=True)
-    booster.save_model(directory / "booster.ubj")
-    joblib.dump(scaler, directory / "scaler.joblib")
-    (directory / "features.json").write_text(spec.model_dump_json())
-    policy = {"setpoint": 0.5, "deadband": 0.1, "on_delay_ms": 20_000, "off_delay_ms": 60_000}
-    (directory / "alarm.json").write_text(json.dumps(policy | {"priorities": {"HIGH": 0.5, "CRITICAL": 0.9}}))
-    (directory / "metrics.json").write_text("{}")
-    golden = features[:100]
-    np.savez(
-        directory / "golden.npz",
-        features=golden,
-        probability=booster.inplace_predict(scaler.transform(golden), missing=np.nan),
+    policy = AlarmPolicy(
+        setpoint=0.5, deadband=0.1, on_delay_ms=20_000, off_delay_ms=60_000, priorities={"HIGH": 0.5, "CRITICAL": 0.9}
     )
-    write_manifest(directory, name="benchmark", created_at="", schema_fingerprint="", libraries={})
+    model = TrainedModel("benchmark", spec, scaler, booster, policy, metrics={}, card="For measuring speed alone.\n")
+    write_package(directory, model, normal=features, unseen=features)

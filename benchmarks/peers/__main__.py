@@ -17,10 +17,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.harness import PARTITIONS
 from benchmarks.peers.bench import Result, bench, peer_result, worker_result
 from benchmarks.peers.catalogue import JVM, PEERS
 from benchmarks.peers.environments import version
-from benchmarks.throughput import MODULES, PARTITIONS
+from benchmarks.throughput import MODULES
 from worker.errors import UserError
 
 Outcome = Result | str

@@ -13,7 +13,7 @@ from confluent_kafka.admin import NewTopic
 from rich.progress import Progress
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from benchmarks.draining import Tell, publish_readings
+from benchmarks.harness import PARTITIONS
 from benchmarks.model import write_model
 from benchmarks.peers.catalogue import Peer
 from benchmarks.peers.clients import complete_rows, post_readings, publish_requests
@@ -21,7 +21,8 @@ from benchmarks.peers.environments import environment, jars
 from benchmarks.peers.expected import Expected, expected, of_mlserver
 from benchmarks.peers.job import Task
 from benchmarks.peers.running import Looks, Output, Pace, time_output, wait_for_open_transactions
-from benchmarks.throughput import MODULES, PARTITIONS
+from benchmarks.readings import Readings, Tell, publish
+from benchmarks.throughput import MODULES
 from local.audit import read_all
 from local.java import java
 from local.kafka import kafka_broker
@@ -94,13 +95,8 @@ def bench(directory: Path, readings: int, progress: Progress) -> Iterator[Bench]
         write_model(directory / "model", pipeline)
         package = load_package(directory / "model", version="1")
         bar = progress.add_task("publish", total=readings)
-        publish_readings(
-            pipeline,
-            bootstrap,
-            modules=MODULES,
-            readings=readings,
-            tell=lambda done: progress.update(bar, completed=done),
-        )
+        source = Readings.until_now(MODULES, readings)
+        publish(source, readings, pipeline.input.topic, bootstrap, lambda done: progress.update(bar, completed=done))
         yield Bench(directory, bootstrap, package, expected(pipeline, package, bootstrap), progress)
 
 

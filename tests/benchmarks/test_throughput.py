@@ -20,7 +20,10 @@ def test_a_small_run_times_each_guarantee_and_finds_every_reading_scored_exactly
     assert ended.returncode == 0, ended.stderr
     result = json.loads(ended.stdout.splitlines()[-1])
     assert result["readings"] == 20_000
-    assert result["faults"] == {run: [] for run in RUNS}
+    assert result["faults"] == {run: [] for run in RUNS | {"asked_for_metrics"}}
+    answer = result["metrics_answer_ms"]
+    assert answer["answers"] > 0
+    assert 0 < answer["p50"] <= answer["p99"] <= answer["max"]
     pace = result["readings_per_s"]
     assert pace.keys() == result["readings_per_cpu_s"].keys() == RUNS
     assert min(pace.values()) > 0

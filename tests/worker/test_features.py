@@ -88,7 +88,7 @@ def run(readings: list, cuts: list[int]) -> tuple[np.ndarray, np.ndarray, np.nda
     for a, b in itertools.pairwise(bounds):
         staged = state.stage(slots[a:b], ts[a:b], clock[a:b], values[a:b])
         features[a + staged.row] = staged.features()
-        in_window[a + staged.row] = staged.windows.readings
+        in_window[a + staged.row] = staged.in_window
         verdict[a + staged.row], verdict[a + staged.duplicate] = "accepted", "duplicate"
         state.merge(staged)
     return features, verdict, in_window, clock
@@ -171,7 +171,7 @@ def test_a_device_whose_clock_lags_still_has_a_window() -> None:
         now = 1_700_000_000_000 + n * 10_000
         ts = np.array([now, now - hour])
         staged = state.stage(slots, ts, np.array([now, now]), np.full((2, 3), 1.0))
-        assert staged.windows.readings.tolist() == [n + 1, n + 1]
+        assert staged.in_window.tolist() == [n + 1, n + 1]
         state.merge(staged)
 
 
@@ -184,7 +184,7 @@ def test_a_device_set_back_in_time_is_heard_again_after_one_span() -> None:
     assert refused.late.tolist() == [0]
     heard = state.stage(slot, np.array([now - hour]), np.array([now + SPAN_MS]), np.full((1, 3), 1.0))
     assert heard.row.tolist() == [0]
-    assert heard.windows.readings.tolist() == [1]
+    assert heard.in_window.tolist() == [1]
 
 
 def test_a_spec_that_contradicts_itself_is_refused() -> None:

@@ -24,6 +24,7 @@ from local.own_pipeline import own_pipeline
 from local.process import Server, free_ports, start
 from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
+from worker.package import ModelPackage, load_package
 from worker.pipeline import Pipeline, load_pipeline
 from worker.topics import create_topics
 
@@ -96,6 +97,10 @@ class Bench:
         admin = admin_client(client_config(self.bootstrap))
         create_topics(admin, pipeline, partitions=PARTITIONS, replication_factor=1)
         return pipeline
+
+    def package(self) -> ModelPackage:
+        """The model, as a worker loads it."""
+        return load_package(self.directory / "model", version="1")
 
     def worker(self, pipeline: Pipeline, guarantee: str = "exactly_once", **settings: str) -> Worker:
         """Start a worker process on a pipeline.

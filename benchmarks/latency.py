@@ -1,8 +1,8 @@
 """From the moment a reading is due to be sent to the arrival of its committed prediction, at fixed rates.
 
-The sender keeps its rate whatever happens, and latency counts from when a reading was *due*: a stall shows in all the readings
-that had to wait for it (no coordinated omission; Gil Tene, "How NOT to Measure Latency", 2013). Sender and receiver are
-processes of their own, and the receiver reads committed records only.
+The sender keeps its rate whatever happens, and latency counts from when a reading was *due*: a stall shows in all the
+readings that had to wait for it (no coordinated omission; Gil Tene, "How NOT to Measure Latency", 2013). Sender and
+receiver are processes of their own, and the receiver reads committed records only.
 
 Example:
     python -m benchmarks.latency --rate 10000 --seconds 10 --json
@@ -81,7 +81,7 @@ def _contender(
 
 def _warm_up(bench: Bench, server: Server, readings: Readings, pipeline: Pipeline) -> None:
     """The first readings, which wait until the contender has joined its group."""
-    publish(readings, WARM_UP, pipeline.input.topic, bench.bootstrap, lambda _: None)
+    publish(readings, range(WARM_UP), pipeline.input.topic, bench.bootstrap)
     output = Output(pipeline.outputs.predictions.topic, bench.bootstrap)
     try:
         wait_until_ready([server], lambda: output.count() >= WARM_UP)
@@ -156,7 +156,7 @@ def main(
     modules: Annotated[int, typer.Option(min=1, help="Modules that the readings are of.")] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
 ) -> None:
-    """Latency of one worker at each guarantee, beside a pass-through, from when a reading is due to its arrival, read_committed.
+    """Latency of one worker at each guarantee, beside a pass-through, from when a reading is due to its prediction.
 
     By default at 1,000, 10,000 and 30,000 readings a second. Exit code 1 if an output does not hold every reading
     exactly once.

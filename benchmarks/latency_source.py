@@ -1,7 +1,7 @@
 """Sends readings at a steady rate, each at its own time, whatever becomes of them: a process of its own.
 
 Example:
-    python -m benchmarks.latency_source 127.0.0.1:9092 battery.readings 1000 1780000000000 1000 1000:12 10000:12 times.json
+    python -m benchmarks.latency_source 127.0.0.1:9092 battery.readings 1000 1780000000000 0 1000:12 times.json
 """
 
 import json
@@ -32,7 +32,7 @@ def send_on_time(source: Source, numbers: range, rate: int) -> dict[str, int | f
         rate; first: number of the first reading; count; start_ns: when the first was due, by the monotonic clock, which
         is the same in all processes; late_ms: 99th percentile of how long after a reading was due it was sent.
     """
-    messages = [m for part in in_chunks(len(numbers)) for m in source.prepared(part + numbers.start)]
+    messages = [message for some in in_chunks(numbers) for message in source.prepared(some)]
     start_ns = time.monotonic_ns() + _HEAD_START_NS
     sent, late_ns = 0, []
     while sent < len(messages):

@@ -66,19 +66,22 @@ class Readings:
         steps = -(-count // modules)
         return cls(modules, time.time_ns() // 1_000_000 - 60_000 - steps * PERIOD_MS)
 
+    def ts(self, numbers: Numbers) -> Int:
+        """Event times, ms, shape [n]."""
+        return self.start_ms + numbers // self.modules * PERIOD_MS
+
     def encode(self, numbers: Numbers) -> tuple[list[bytes], list[bytes]]:
         """Keys and values of the messages (Avro, single-object encoding)."""
         step, module = np.divmod(numbers, self.modules)
         steps, modules, _ = self._values.shape
         key = _name("M", module)
-        ts = self.start_ms + step * PERIOD_MS
         parts = [
             np.broadcast_to(np.frombuffer(_PREFIX, np.uint8), (len(numbers), len(_PREFIX))),
             _length(key),
             key,
             _length(key),
             _name("R", module // _MODULES_PER_RACK),
-            _zigzag(ts),
+            _zigzag(self.ts(numbers)),
         ]
         head = np.concatenate(parts, axis=1)
         sensors, inside = _nullable_doubles(self._values[step % steps, module % modules])
@@ -177,20 +180,20 @@ class Source:
             raise UserError(f"the broker did not take {left} readings within {_FLUSH_S:.0f} s: its log says why")
 
 
-def publish(readings: Readings, count: int, topic: str, bootstrap: str, tell: Tell) -> None:
-    """Put readings 0 to `count - 1` on a topic.
+def publish(readings: Readings, numbers: range, topic: str, bootstrap: str, tell: Tell = lambda _: None) -> None:
+    """Put readings of these numbers on a topic.
 
     Raises:
         UserError: the broker did not take them all.
     """
     source = Source(readings, topic, bootstrap)
-    for numbers in in_chunks(count):
-        source.send(source.prepared(numbers))
-        tell(int(numbers[-1]) + 1)
+    for some in in_chunks(numbers):
+        source.send(source.prepared(some))
+        tell(int(some[-1]) + 1 - numbers.start)
     source.flush()
 
 
-def in_chunks(count: int, size: int = 20_000) -> Iterator[Numbers]:
-    """0 to `count - 1`, in arrays of at most `size`."""
-    for start in range(0, count, size):
-        yield np.arange(start, min(start + size, count))
+def in_chunks(numbers: range, size: int = 20_000) -> Iterator[Numbers]:
+    """The same numbers, in arrays of at most `size`."""
+    for start in range(numbers.start, numbers.stop, size):
+        yield np.arange(start, min(start + size, numbers.stop))

@@ -59,7 +59,7 @@ def measure(readings: int, bench: Bench) -> dict[str, Any]:
         for name in ("warm_up", "pass_through", *GUARANTEES, "asked_for_metrics")
     }
     source, topic = Readings.until_now(MODULES, readings), pipelines["warm_up"].input.topic
-    publish(source, readings, topic, bench.bootstrap, bench.shown("publish", readings))
+    publish(source, range(readings), topic, bench.bootstrap, bench.shown("publish", readings))
     # The first to fetch and commit would pay for a cold broker.
     _pass_through(bench, pipelines["warm_up"], readings)
     runs = {"pass_through": _pass_through(bench, pipelines["pass_through"], readings)}

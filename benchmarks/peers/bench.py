@@ -96,7 +96,9 @@ def bench(directory: Path, readings: int, progress: Progress) -> Iterator[Bench]
         package = load_package(directory / "model", version="1")
         bar = progress.add_task("publish", total=readings)
         source = Readings.until_now(MODULES, readings)
-        publish(source, readings, pipeline.input.topic, bootstrap, lambda done: progress.update(bar, completed=done))
+        publish(
+            source, range(readings), pipeline.input.topic, bootstrap, lambda done: progress.update(bar, completed=done)
+        )
         yield Bench(directory, bootstrap, package, expected(pipeline, package, bootstrap), progress)
 
 

@@ -124,6 +124,10 @@ class Bench:
         command = [sys.executable, "-m", "worker", "worker"]
         return Worker(start(f"the {pipeline.name} worker", command, log, environment), f"http://127.0.0.1:{port}")
 
+    def log_bytes(self, topic: str) -> int:
+        """What a topic takes on the broker's disk, compressed, with all that Kafka adds."""
+        return sum(file.stat().st_size for file in self.directory.glob(f"kafka/data-1/{topic}-*/*.log"))
+
     def pass_through(self, pipeline: Pipeline) -> Server:
         """Start a process that copies the input to the predictions' topic, in a group named as the pipeline."""
         arguments = [self.bootstrap, pipeline.input.topic, pipeline.outputs.predictions.topic, pipeline.name]

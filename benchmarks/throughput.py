@@ -72,6 +72,10 @@ def measure(readings: int, bench: Bench) -> dict[str, Any]:
         "readings_per_s": {name: round(run.pace.readings_per_s) for name, run in runs.items()},
         "readings_per_cpu_s": {name: round(run.pace.readings_per_cpu_s) for name, run in runs.items()},
         "ratios": ratios(runs),
+        "bytes_a_reading": {
+            "input": round(bench.log_bytes(topic) / readings),
+            "predictions": round(bench.log_bytes(pipelines["exactly_once"].outputs.predictions.topic) / readings),
+        },
         "metrics_answer_ms": answers.figures(),
         "faults": {name: run.faults for name, run in runs.items()} | {"asked_for_metrics": asked.faults},
     }

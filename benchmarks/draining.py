@@ -41,7 +41,9 @@ _NO_GROUP_YET = {
 }
 
 
-def time_draining(servers: Sequence[Server], bootstrap: str, group: str, topic: str, readings: int, tell: Tell) -> Pace:
+def time_draining(
+    servers: Sequence[Server], bootstrap: str, group: str, topic: str, readings: int, tell: Tell, after: int = 1
+) -> Pace:
     """Wait until a group has committed a whole topic, and give its pace.
 
     The clock runs from the first commit seen to the last, over the readings between them: the start of the process
@@ -55,6 +57,7 @@ def time_draining(servers: Sequence[Server], bootstrap: str, group: str, topic: 
         topic: the input.
         readings: how many there are.
         tell: is told of the progress.
+        after: count from when so many were committed.
 
     Raises:
         UserError: one ended, they stood still, or were done within one look.
@@ -83,7 +86,7 @@ def time_draining(servers: Sequence[Server], bootstrap: str, group: str, topic: 
             time.sleep(_LOOK_EVERY_S)
     finally:
         observer.close()
-    first, last = looks[1], looks[-1]
+    first, last = next(look for look in looks if look.committed >= after), looks[-1]
     if first is last or first.cpu_s == last.cpu_s:
         raise UserError(f"{servers[0].name} drained {readings} readings within one look; time it with more readings")
     between = last.committed - first.committed

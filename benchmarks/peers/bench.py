@@ -1,10 +1,9 @@
 """One run of the comparison: a broker, its readings, what they must score as, and each contender timed on them."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from confluent_kafka.admin import NewTopic
 from rich.progress import Progress
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from benchmarks import harness
 from benchmarks.harness import PARTITIONS
 from benchmarks.model import write_model
 from benchmarks.peers.catalogue import Peer
@@ -26,15 +26,12 @@ from benchmarks.throughput import MODULES
 from local.audit import read_all
 from local.java import java
 from local.kafka import kafka_broker
-from local.own_pipeline import own_pipeline
 from local.process import Server, answers, free_ports, start, stop, wait_until_ready
 from schemas.load import load_schema
 from schemas.wire import single_object_prefix
 from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
-from worker.package import ModelPackage, load_package
-from worker.pipeline import Pipeline, load_pipeline
-from worker.topics import create_topics
+from worker.package import ModelPackage
 
 ROOT = Path(__file__).parent.parent.parent
 REQUESTS = 10_000
@@ -59,27 +56,20 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(harness.Bench):
     """What the contenders share.
 
     Attributes:
-        directory: scratch; `model` in it is the package.
-        bootstrap: broker addresses.
-        package: the model.
+        model: scores.
         expected: the readings, and what they must score as.
-        progress: shows how far each is.
     """
 
-    directory: Path
-    bootstrap: str
-    package: ModelPackage
+    model: ModelPackage
     expected: Expected
-    progress: Progress
 
-    def shown(self, name: str) -> Tell:
+    def told(self, name: str) -> Tell:
         """A progress bar of this name."""
-        bar = self.progress.add_task(name, total=len(self.expected.features))
-        return lambda done: self.progress.update(bar, completed=done)
+        return self.shown(name, len(self.expected.features))
 
 
 @contextmanager
@@ -89,39 +79,20 @@ def bench(directory: Path, readings: int, progress: Progress) -> Iterator[Bench]
     Raises:
         UserError: it could not be started, or did not take the readings.
     """
-    with ExitStack() as stack:
-        bootstrap = stack.enter_context(kafka_broker(directory / "kafka"))
-        pipeline = _pipeline("publish", directory, bootstrap)
+    with kafka_broker(directory / "kafka") as bootstrap:
+        base = harness.Bench(directory, bootstrap, progress)
+        pipeline = base.pipeline("publish", same_input=True)
         write_model(directory / "model", pipeline)
-        package = load_package(directory / "model", version="1")
-        bar = progress.add_task("publish", total=readings)
         source = Readings.until_now(MODULES, readings)
-        publish(
-            source, range(readings), pipeline.input.topic, bootstrap, lambda done: progress.update(bar, completed=done)
-        )
-        yield Bench(directory, bootstrap, package, expected(pipeline, package, bootstrap), progress)
-
-
-def _pipeline(name: str, directory: Path, bootstrap: str) -> Pipeline:
-    """The battery pipeline with outputs of this name; its topics exist."""
-    pipeline = load_pipeline(str(own_pipeline(name, directory, same_input=True)))
-    create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
-    return pipeline
+        publish(source, range(readings), pipeline.input.topic, bootstrap, base.shown("publish", readings))
+        package = base.package()
+        yield Bench(directory, bootstrap, progress, package, expected(pipeline, package, bootstrap))
 
 
 def worker_result(bench: Bench) -> Result:
     """This project's worker, one process, exactly once."""
-    pipeline = _pipeline("hazardstream", bench.directory, bench.bootstrap)
-    options = {
-        "--pipeline": str(bench.directory / "hazardstream.yaml"),
-        "--bootstrap": bench.bootstrap,
-        "--model": str(bench.directory / "model"),
-        "--guarantee": "exactly_once",
-        "--http-port": str(free_ports(1)[0]),
-    }
-    command = [sys.executable, "-m", "worker", "worker", *(word for option in options.items() for word in option)]
-    cache = {"HAZARDSTREAM_CACHE_DIRECTORY": str(bench.directory / "cache")}
-    server = start("the worker", command, bench.directory / "hazardstream.log", cache)
+    pipeline = bench.pipeline("hazardstream", same_input=True)
+    server = bench.worker(pipeline).server
     return _from_topic(bench, server, "hazardstream", pipeline.outputs.predictions.topic, seconds=60.0)
 
 
@@ -150,7 +121,7 @@ def peer_result(bench: Bench, name: str, peer: Peer) -> Result:
 
 
 def _task(bench: Bench, name: str, peer: Peer) -> Task:
-    pipeline = _pipeline(name, bench.directory, bench.bootstrap)
+    pipeline = bench.pipeline(name, same_input=True)
     source = pipeline.input.topic
     if peer.fed == "requests":
         source = f"{name}.requests"
@@ -170,9 +141,9 @@ def _task(bench: Bench, name: str, peer: Peer) -> Task:
         booster=str(model / "booster.ubj"),
         mean=scaler.mean_.tolist(),
         scale=scaler.scale_.tolist(),
-        divisors=bench.package.spec.scales(dict(pipeline.topology.default)).tolist(),
-        spec=json.loads(bench.package.spec.model_dump_json()),
-        threshold=bench.package.policy.setpoint,
+        divisors=bench.model.spec.scales(dict(pipeline.topology.default)).tolist(),
+        spec=json.loads(bench.model.spec.model_dump_json()),
+        threshold=bench.model.policy.setpoint,
         reading_schema=reading,
         prediction_schema=prediction,
         reading_prefix=single_object_prefix(reading).hex(),
@@ -185,7 +156,7 @@ def _task(bench: Bench, name: str, peer: Peer) -> Task:
 def _from_topic(bench: Bench, server: Server, name: str, sink: str, seconds: float) -> Result:
     with closing(Output(sink, bench.bootstrap)) as output:
         try:
-            pace = time_output(server, output, len(bench.expected.features), seconds, bench.shown(name))
+            pace = time_output(server, output, len(bench.expected.features), seconds, bench.told(name))
         finally:
             stop([server])
         wait_for_open_transactions(sink, bench.bootstrap)
@@ -213,7 +184,7 @@ def _from_requests(bench: Bench, server: Server, name: str, task: Task, seconds:
         )
         before = _settled(output)
         publish_requests(bench.expected, rows, task.source, bench.bootstrap)
-        pace = time_output(server, output, before + len(rows), 3 * seconds, bench.shown(name))
+        pace = time_output(server, output, before + len(rows), 3 * seconds, bench.told(name))
     finally:
         output.close()
         stop([server])
@@ -235,7 +206,7 @@ def _from_http(bench: Bench, server: Server, name: str, port: int, seconds: floa
     looks = Looks(server)
     try:
         looks.add(0)
-        found = post_readings(bench.expected, port, seconds, bench.shown(name))
+        found = post_readings(bench.expected, port, seconds, bench.told(name))
         looks.add(len(found))
     finally:
         stop([server])

@@ -37,15 +37,13 @@ train: install  ## The default model, from simulated sites, registered in MLflow
 BENCHMARKS := throughput latency scale restore stages
 RESULTS := build/benchmarks
 
-bench: install  ## All figures and plots of docs/performance.md but the peers', into build/benchmarks
+bench: install  ## All figures of docs/performance.md but the peers', into build/benchmarks
 	@mkdir -p $(RESULTS)
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --json > $(RESULTS)/$$name.json || exit; done
-	$(BIN)/python -m benchmarks.plots $(addprefix $(RESULTS)/,throughput.json latency.json scale.json) --output $(RESULTS)
 
 peers: install  ## The worker beside Quix, Faust, Flink, Spark and others, each in an environment of its own
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m benchmarks.peers --json > $(RESULTS)/peers.json
-	$(BIN)/python -m benchmarks.plots $(RESULTS)/peers.json --output $(RESULTS)
 
 PIN := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 

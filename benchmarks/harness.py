@@ -154,16 +154,18 @@ def run(measure: Callable[[Bench], dict[str, Any]], table: Callable[[dict[str, A
     console = Console(stderr=as_json, highlight=False)
     try:
         with _bench(console) as bench:
-            figures = {"cpus": os.cpu_count(), "partitions": PARTITIONS} | measure(bench)
+            measured = {"cpus": os.cpu_count(), "partitions": PARTITIONS} | measure(bench)
     except UserError as error:
         Console(stderr=True, highlight=False).print(f"error: {error}", markup=False)
         raise typer.Exit(2) from error
+    line = json.dumps(measured)
+    figures = json.loads(line)  # as whoever reads the line has them
     console.print(table(figures))
     wrong = {name: told for name, told in figures["faults"].items() if told}
     for name, told in wrong.items():
         console.print(f"[red]{name}: " + "; ".join(told))
     if as_json:
-        typer.echo(json.dumps(figures))
+        typer.echo(line)
     if wrong:
         raise typer.Exit(1)
 

@@ -1,17 +1,8 @@
-"""What a million modules and ten million need, by the cost model that the benchmarks measured.
+"""What a million modules and ten million need, by the cost model that was measured; see benchmarks.report."""
 
-Example:
-    python -m benchmarks.plan throughput.json scale.json restore.json
-"""
-
-import json
 from math import ceil
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.readings import PERIOD_MS
@@ -73,35 +64,25 @@ def plan(modules: int, cost: dict[str, float]) -> dict[str, float]:
     }
 
 
-def main(
-    throughput: Annotated[Path, typer.Argument(exists=True, help="What benchmarks.throughput --json printed.")],
-    scale: Annotated[Path, typer.Argument(exists=True, help="What benchmarks.scale --json printed.")],
-    restore: Annotated[Path, typer.Argument(exists=True, help="What benchmarks.restore --json printed.")],
-) -> None:
-    """A plan for 1 million and 10 million modules, as Markdown, from measured results.
-
-    Example: python -m benchmarks.plan throughput.json scale.json restore.json
-    """
-    results = [json.loads(file.read_text().splitlines()[-1]) for file in (throughput, scale, restore)]
-    cost = cost_model(*results)
-    console = Console(width=120, highlight=False)
-    model = Table("cost model", box=box.MARKDOWN)
-    model.add_column("measured", justify="right")
+def cost_table(cost: dict[str, float]) -> Table:
+    """The cost model."""
+    shown = Table("cost model", "measured")
+    shown.columns[1].justify = "right"
     for name, value in cost.items():
-        model.add_row(name.replace("_", " "), _number(value))
-    console.print(model)
-    table = Table("", box=box.MARKDOWN)
+        shown.add_row(name.replace("_", " "), _number(value))
+    return shown
+
+
+def plan_table(cost: dict[str, float]) -> Table:
+    """The plans beside each other."""
     plans = [plan(modules, cost) for modules in MODULES]
+    shown = Table("")
     for modules in MODULES:
-        table.add_column(f"{modules:,} modules", justify="right")
+        shown.add_column(f"{modules:,} modules", justify="right")
     for name in plans[0]:
-        table.add_row(name, *(_number(each[name]) for each in plans))
-    console.print(table)
+        shown.add_row(name, *(_number(each[name]) for each in plans))
+    return shown
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 20 or value == int(value) else f"{value:,.1f}"
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,18 +1,10 @@
-"""Plots of docs/performance.md, from what the benchmarks printed with `--json`.
+"""Plots of docs/performance.md, from what the benchmarks printed with `--json`; see benchmarks.report."""
 
-Example:
-    python -m benchmarks.throughput --json > throughput.json
-    python -m benchmarks.plots throughput.json latency.json scale.json peers.json --output docs
-"""
-
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import matplotlib as mpl
-import typer
-from rich.console import Console
 
 mpl.use("Agg")
 
@@ -124,40 +116,17 @@ def scale(figures: dict[str, Any]) -> Figure:
     return made
 
 
-# What only this benchmark prints, and its plot.
-PLOTS: dict[str, tuple[str, Callable[[dict[str, Any]], Figure]]] = {
-    "readings_per_s": ("throughput", throughput),
-    "peers": ("peers", peers),
-    "latency_ms": ("latency", latency),
-    "by_modules": ("scale", scale),
+PLOTS: dict[str, Callable[[dict[str, Any]], Figure]] = {
+    "throughput": throughput,
+    "latency": latency,
+    "scale": scale,
+    "peers": peers,
 }
+"""By benchmark."""
 
 
-def main(
-    results: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files whose last line is JSON.")],
-    output: Annotated[Path, typer.Option(file_okay=False, help="Gets performance-NAME.png.")] = Path("docs"),
-) -> None:
-    """Draw the results of benchmarks.throughput, .latency, .scale and .peers, each run with `--json`.
-
-    Example: python -m benchmarks.plots throughput.json latency.json --output docs
-    """
-    for file in results:
-        lines = file.read_text().splitlines()
-        try:
-            figures = json.loads(lines[-1]) if lines else {}
-        except json.JSONDecodeError:
-            figures = {}
-        known = [plot for key, plot in PLOTS.items() if key in figures]
-        if not known:
-            Console(stderr=True).print(
-                f"error: the last line of {file} is no result that can be drawn; run with --json"
-            )
-            raise typer.Exit(2)
-        name, draw = known[0]
-        made = draw(figures)
-        made.savefig(output / f"performance-{name}.png", dpi=_DOTS_PER_INCH)
-        plt.close(made)
-
-
-if __name__ == "__main__":
-    typer.run(main)
+def draw(name: str, figures: dict[str, Any], directory: Path) -> None:
+    """Draw a benchmark's figures as performance-NAME.png."""
+    made = PLOTS[name](figures)
+    made.savefig(directory / f"performance-{name}.png", dpi=_DOTS_PER_INCH)
+    plt.close(made)

@@ -121,7 +121,7 @@ def table(figures: dict[str, Any]) -> Table:
     names = ("restored_readings", "until_joining_s", "group_join_s", "first_commit_s", "first_commit_less_join_s")
     for name in names:
         shown.add_column(name.replace("_", " "), justify="right")
-    runs = {f"{count:,} modules": of for count, of in figures["takeover"].items()}
+    runs = {f"{int(count):,} modules": of for count, of in figures["takeover"].items()}
     for name, of in ({f"hardly any log, {_FEW} modules": figures["start"]} | runs).items():
         shown.add_row(name, *(f"{of[each]:,}" for each in names))
     return shown

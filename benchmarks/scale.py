@@ -123,7 +123,7 @@ def table(figures: dict[str, Any]) -> Table:
             memory = [f"{of[name] / 1e6:,.0f}" for name in ("rss_bytes", "peak_rss_bytes") if name in of]
             memory += [f"{of['bytes_a_module']:,}"] if "bytes_a_module" in of else []
             pace = f"{of['readings']:,}", f"{of['readings_per_s']:,}", f"{of['cpu_us_a_reading']:.1f}"
-            shown.add_row(f"{count:,} {kind}", *pace, *memory)
+            shown.add_row(f"{int(count):,} {kind}", *pace, *memory)
     return shown
 
 

@@ -134,7 +134,7 @@ def table(figures: dict[str, Any]) -> Table:
         f"{on_kafka['clock_us']} us a reading by the clock, {on_kafka['cpu_us']} us of processor time"
     )
     shown = Table("stage", title=title, title_justify="left", caption=caption, caption_justify="left")
-    columns = {f"batches of {size:,}": of for size, of in figures["in_process_us"].items()}
+    columns = {f"batches of {int(size):,}": of for size, of in figures["in_process_us"].items()}
     columns["worker on Kafka"] = on_kafka["stages_us"]
     for heading in columns:
         shown.add_column(heading, justify="right")

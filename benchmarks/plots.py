@@ -23,6 +23,7 @@ _NAMES = {
 _MARKS = {"p50": "o", "p99": "s", "p99.9": "^"}
 _BARS_MS = {"p50": 20, "p99": 50}
 _TICKS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+_TICKS_MB = (100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
 def throughput(figures: dict[str, Any]) -> Figure:
@@ -106,10 +107,14 @@ def scale(figures: dict[str, Any]) -> Figure:
     memory.plot(modules, [of["peak_rss_bytes"] / 1e6 for of in runs.values()], "^:", color="0.55", label="at its peak")
     memory.set_yscale("log")
     memory.set_ylabel("memory of the process, MB")
+    memory.set_yticks(_TICKS_MB)
+    memory.set_ylim(_TICKS_MB[0], max(_TICKS_MB[4], 1.2 * max(of["peak_rss_bytes"] for of in runs.values()) / 1e6))
     memory.yaxis.set_major_formatter("{x:,.0f}")
     memory.legend()
     for axis in (cost, memory):
         axis.set_xscale("log")
+        axis.set_xticks(modules, [f"{count:,}" for count in modules], fontsize=8)
+        axis.minorticks_off()
         axis.set_xlabel("modules")
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)

@@ -17,10 +17,12 @@ from worker.scoring import Scorer
 from worker.validate import Validator
 
 
-def offline_scorer(pipeline: Pipeline, package: ModelPackage) -> tuple[Scorer, dict[int, Partition], Metrics]:
+def offline_scorer(
+    pipeline: Pipeline, package: ModelPackage, kind: type[Scorer] = Scorer
+) -> tuple[Scorer, dict[int, Partition], Metrics]:
     """A scorer, its partitions, which are all new, and its metrics."""
     metrics = Metrics()
-    scorer = Scorer(
+    scorer = kind(
         decode=Decoder(pipeline.input, load_schema("SensorReading"), writer_schema_lookup(None)),
         validate=Validator(pipeline.input),
         topology=pipeline.topology,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.features import FeatureSpec
+from worker.features import LONGEST_MS, FeatureSpec
 from worker.state import KeyedState
 
 SPAN_MS = 900_000
@@ -161,6 +161,32 @@ def test_freeing_expired_keys_changes_nothing(before: list, after: list) -> None
     expected = np.flatnonzero(verdict[rest] == "accepted")
     assert staged.row[order].tolist() == expected.tolist()
     assert staged.features()[order].tobytes() == whole[rest][expected].tobytes()
+
+
+def test_chunks_lone_rows_and_a_single_sensor_give_the_same_bits() -> None:
+    spec = SPEC.model_copy(update={"rolling": ("temperature",), "windows": (1, 5, 60)})
+    rng = np.random.default_rng(1)
+    values = rng.normal(25, 1, (2000, 3))
+    values[rng.random(values.shape) < 0.02] = np.nan
+    ts = 1_700_000_000_000 + np.arange(2000) * 1000
+    ts[1900:] += LONGEST_MS + 1  # silent for longer than ages are kept apart
+    keys = rng.integers(0, 3, 2000)
+
+    def features(bounds: list[int]) -> np.ndarray:
+        state = KeyedState(spec)
+        slots = state.allocate(3)[keys]
+        out = np.empty((2000, len(spec.names)))
+        for a, b in itertools.pairwise(bounds):
+            staged = state.stage(slots[a:b], ts[a:b], ts[a:b], values[a:b])
+            out[a + staged.row] = staged.features()
+            state.merge(staged)
+        return out
+
+    whole = features([0, 2000])
+    assert whole.tobytes() == features([0, *range(700, 720), 1500, 1901, 1902, 2000]).tobytes()
+    returned = [int(np.flatnonzero(keys[1900:] == key)[0]) + 1900 for key in range(3)]
+    means = whole[returned, spec.names.index("temperature_mean_60")]
+    np.testing.assert_array_equal(means, values[returned, 0])
 
 
 def test_a_device_whose_clock_lags_still_has_a_window() -> None:

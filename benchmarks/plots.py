@@ -48,6 +48,8 @@ def peers(figures: dict[str, Any]) -> Figure:
     colours = ["tab:blue" if name == "hazardstream worker" else "0.55" for name in paces]
     _bars(axis, [f"{name}*" if name in exactly else name for name in paces], list(paces.values()), colours)
     axis.set_xscale("log")
+    axis.set_xlim(min(paces.values()) / 2, 2.5 * max(paces.values()))
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set_xlabel("predictions/s, logarithmic (* exactly once, as the worker is)")
     return made
 

@@ -53,5 +53,6 @@ def write_model(directory: Path, pipeline: Pipeline) -> None:
     policy = AlarmPolicy(
         setpoint=0.5, deadband=0.1, on_delay_ms=20_000, off_delay_ms=60_000, priorities={"HIGH": 0.5, "CRITICAL": 0.9}
     )
-    model = TrainedModel("benchmark", spec, scaler, booster, policy, metrics={}, card="For measuring speed alone.\n")
+    metrics = {part: dict[str, float]() for part in ("training", "validation", "test", "thresholds")}
+    model = TrainedModel("benchmark", spec, scaler, booster, policy, metrics, card="For measuring speed alone.\n")
     write_package(directory, model, normal=features, unseen=features)

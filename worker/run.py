@@ -1,5 +1,6 @@
 """Put a worker together, run it until it is told to stop, and take it apart in order."""
 
+import gc
 import os
 import signal
 import threading
@@ -165,6 +166,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         status=status,
     )
     _LOG.info("joining the group", group=group_id, topic=pipeline.input.topic, guarantee=settings.guarantee)
+    gc.freeze()  # or each of the collector's rounds would look through all that was imported
     try:
         loop.run(stop)
     finally:

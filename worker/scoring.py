@@ -123,7 +123,7 @@ class Scorer:
         with self._timed("alarms"):
             keys = [batch.keys[row] for row in kept.row.tolist()]
             staged_alarms = self.alarms.stage(batch.partition[kept.row].tolist(), keys, kept.ts, probability)
-        in_window = staged.windows.readings[order] if len(order) else np.empty(0, np.int64)
+        in_window = staged.in_window[order] if len(order) else np.empty(0, np.int64)
         imputed = staged.imputed[order] if len(order) else np.empty((0, kept.values.shape[1]), np.bool_)
         return Outcome(
             batch,

@@ -36,9 +36,9 @@ class Settings(BaseSettings):
     # that is given one is a static member of the group: whoever starts under its name takes its place at once.
     instance_id: str | None = None
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    batch_max_messages: PositiveInt = 4000
+    batch_max_messages: PositiveInt = 8000
     batch_max_bytes: PositiveInt = 16_000_000
-    linger_ms: NonNegativeInt = 20
+    linger_ms: NonNegativeInt = 5  # from a batch's first message
     transaction_timeout_ms: PositiveInt = 10_000
     session_timeout_ms: PositiveInt = 10_000
     stuck_after_ms: PositiveInt = 60_000

@@ -57,7 +57,8 @@ def write_model(directory: Path, pipeline: Pipeline) -> None:
     (directory / "features.json").write_text(spec.model_dump_json())
     policy = {"setpoint": 0.5, "deadband": 0.1, "on_delay_ms": 20_000, "off_delay_ms": 60_000}
     (directory / "alarm.json").write_text(json.dumps(policy | {"priorities": {"HIGH": 0.5, "CRITICAL": 0.9}}))
-    (directory / "metrics.json").write_text("{}")
+    for file in ("metrics.json", "reference.json"):
+        (directory / file).write_text("{}")
     golden = features[:100]
     np.savez(
         directory / "golden.npz",

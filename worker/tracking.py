@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 DIGEST_TAG = "hazardstream.manifest_sha256"
 """Tag of a model version: digest of its package's manifest."""
+ARTIFACT_PATH = "model"
+"""Where a run keeps its package."""
 
 _ENVIRONMENT = {
     # MLflow's own defaults make a call to a dead server last for minutes. Whoever waits does so outside of MLflow.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # Whoever names a store in files means it.
+    "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",

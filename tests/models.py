@@ -110,9 +110,3 @@ def register_unseen(package: Path, name: str, tracking_uri: str) -> str:
             client.create_registered_model(name)
         tags = {DIGEST_TAG: digest(package / MANIFEST)} if (package / MANIFEST).exists() else {}
         return str(client.create_model_version(name, f"runs:/{run}/{ARTIFACT_PATH}", run_id=run, tags=tags).version)
-
-
-def point(name: str, version: str, tracking_uri: str, alias: str = "champion") -> None:
-    """Have an alias stand for a version."""
-    with mlflow_client(tracking_uri) as client:
-        client.set_registered_model_alias(name, alias, version)

@@ -33,6 +33,7 @@ from worker.tracking import (
     store_file,
     tracking_uri_or_default,
 )
+from worker.trial import try_out
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -219,6 +220,7 @@ class MlflowSource:
                     if fault := _STORAGE_FAULT.search(str(down.__cause__)):
                         raise self._cache_down(fault[0]) from down
                     raise
+                try_out(fetched, found.digest)
                 package = load_package(fetched, version=found.version, expected_digest=found.digest)
                 try:
                     fetched.rename(place)

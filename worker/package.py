@@ -43,6 +43,7 @@ Fault = Literal[
     "bad_metadata",  # metrics.json or reference.json
     "bad_scaler",  # it cannot be unpickled
     "bad_booster",
+    "crashes",  # whoever loads it
     "bad_golden_rows",  # they cannot be read
     "wrong_signature",  # not the features of its golden rows, or of a pipeline with this record
     "golden_rows_differ",  # they score differently, or not at all

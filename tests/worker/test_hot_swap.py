@@ -1,99 +1,20 @@
 """Another model takes over in mid-stream: nothing is lost or doubled, and each prediction is its own version's."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from harness import START_MS, Stage, Worker, reading, uninterrupted_run, wait_until
-from models import changed, point, register_unseen
+from harness import Stage, wait_until
+from model_registry import MODULES, Registry, await_version, readings, shown
+from models import changed
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
-PERIOD_MS = 10_000
 LONGER = {"windows": (6, 30, 120), "max_span_ms": 1_800_000}
-MODULES = [f"Rack1_Module{n:02}" for n in range(5)]
 
 
-def readings(first: int, count: int, **sensors: float) -> list[dict[str, Any]]:
-    """So many steps of all modules, every other one a little warmer."""
-    return [
-        reading(m, START_MS + step * PERIOD_MS, **{"avg_surface_temp_c": 26.0 + step % 7 * 0.3, **sensors})
-        for step in range(first, first + count)
-        for m in MODULES
-    ]
-
-
-class Registry:
-    """Versions of one model in a real MLflow server, and the packages they were made of."""
-
-    def __init__(self, name: str, url: str) -> None:
-        self.name, self.url = name, url
-        self.packages: dict[str, Path] = {}
-
-    def add(self, package: Path) -> str:
-        version = register_unseen(package, self.name, self.url)
-        self.packages[version] = package
-        return version
-
-    def point(self, version: str) -> None:
-        point(self.name, version, self.url)
-
-    @property
-    def settings(self) -> dict[str, str]:
-        return {"model": f"models:/{self.name}@champion", "tracking_uri": self.url, "model_watch_ms": "100"}
-
-
-@pytest.fixture
-def registry_of_models(unique_name: str, mlflow_url: str, model_package: Path) -> Registry:
-    """Version 1 is the model package, and the champion."""
-    found = Registry(unique_name, mlflow_url)
-    found.point(found.add(model_package))
-    return found
-
-
-@contextmanager
-def at_work(stage: Stage, models: Registry, **settings: str) -> Iterator[Worker]:
-    with stage.worker(**models.settings, **settings) as worker:
-        worker.await_ready()
-        yield worker
-
-
-def model_of(worker: Worker) -> dict[str, Any]:
-    answer = worker.get("/model")
-    return answer.json() if answer is not None and answer.status_code == 200 else {}
-
-
-def await_version(worker: Worker, version: str) -> None:
-    wait_until(lambda: model_of(worker).get("version") == version, f"version {version} scores")
-
-
-def assert_each_prediction_is_its_versions(stage: Stage, models: Registry) -> list[str]:
-    """Each reading has one prediction, equal bit for bit to what its version gives offline; returns all versions."""
-    expected = {v: uninterrupted_run(replace(stage, model=p)) for v, p in models.packages.items()}
-    found: dict[tuple[int, int], Any] = {}
-    versions = []
-    for record in stage.stream("predictions"):
-        place = record["source_partition"], record["source_offset"]
-        assert place not in found, f"doubled: {place}"
-        found[place] = record
-        offline = expected[record["model_version"]]
-        got = record["hazard_probability"], record["readings_in_window"]
-        assert got == (offline.probability[place], offline.in_window[place]), place
-        versions.append(record["model_version"])
-    some = next(iter(expected.values()))
-    assert found.keys() == some.probability.keys()
-    return versions
-
-
-def test_the_alias_moves_and_moves_back(
-    stage: Stage, registry_of_models: Registry, model_package: Path, tmp_path: Path
-) -> None:
-    models = registry_of_models
+def test_the_alias_moves_and_moves_back(stage: Stage, models: Registry, model_package: Path, tmp_path: Path) -> None:
     second = models.add(changed(model_package, tmp_path / "second", shift=0.2))
-    with at_work(stage, models) as worker:
+    with models.worker(stage) as worker:
         stage.publish_readings(readings(0, 20))
         worker.await_scored(100)
         models.point(second)
@@ -107,34 +28,30 @@ def test_the_alias_moves_and_moves_back(
         assert worker.metric("hazardstream_model_swaps_total") == 2
         assert worker.metric("hazardstream_model_info", version="1") == 1
         assert worker.metric("hazardstream_model_info", version=second) == 0
-        watch = model_of(worker)["watch"]
+        watch = shown(worker)["watch"]
         assert (watch["swaps"], watch["refused"], watch["down"]) == (2, None, None)
         assert worker.stop() == 0
-    versions = assert_each_prediction_is_its_versions(stage, models)
+    versions = models.assert_each_prediction_is_its_versions(stage)
     assert [versions.count(v) for v in ("1", second)] == [200, 100]
 
 
-def test_swaps_in_the_midst_of_a_stream(
-    stage: Stage, registry_of_models: Registry, model_package: Path, tmp_path: Path
-) -> None:
-    models = registry_of_models
+def test_swaps_in_the_midst_of_a_stream(stage: Stage, models: Registry, model_package: Path, tmp_path: Path) -> None:
     second = models.add(changed(model_package, tmp_path / "second", shift=0.2))
-    with at_work(stage, models, batch_max_messages="50") as worker:
+    with models.worker(stage, batch_max_messages="50") as worker:
         for part in range(6):
             models.point(second if part % 2 == 0 else "1")
             stage.publish_readings(readings(part * 60, 60))
             wait_until(lambda part=part: worker.metric("hazardstream_model_swaps_total") > part, "a swap")
         worker.await_scored(6 * 300)
         assert worker.stop() == 0
-    assert set(assert_each_prediction_is_its_versions(stage, models)) == {"1", second}
+    assert set(models.assert_each_prediction_is_its_versions(stage)) == {"1", second}
 
 
 def test_a_model_with_longer_windows_gets_them_from_the_log(
-    stage: Stage, registry_of_models: Registry, model_package: Path, tmp_path: Path
+    stage: Stage, models: Registry, model_package: Path, tmp_path: Path
 ) -> None:
-    models = registry_of_models
     longer = models.add(changed(model_package, tmp_path / "longer", shift=0.1, **LONGER))
-    with at_work(stage, models) as worker:
+    with models.worker(stage) as worker:
         stage.publish_readings(readings(0, 150))
         worker.await_scored(750)
         models.point(longer)
@@ -149,33 +66,31 @@ def test_a_model_with_longer_windows_gets_them_from_the_log(
         stage.publish_readings(readings(210, 10))
         worker.await_scored(1100)
         assert worker.stop() == 0
-    versions = assert_each_prediction_is_its_versions(stage, models)
+    versions = models.assert_each_prediction_is_its_versions(stage)
     assert versions.count(longer) >= 50
     in_window = [r["readings_in_window"] for r in stage.stream("predictions") if r["model_version"] == longer]
     assert in_window[-50:] == [120] * 50
 
 
 def test_a_worker_that_starts_with_longer_windows_than_its_predecessor_gets_them_from_the_log(
-    stage: Stage, registry_of_models: Registry, model_package: Path, tmp_path: Path
+    stage: Stage, models: Registry, model_package: Path, tmp_path: Path
 ) -> None:
-    models = registry_of_models
     longer = models.add(changed(model_package, tmp_path / "longer", **LONGER))
-    with at_work(stage, models) as worker:
+    with models.worker(stage) as worker:
         stage.publish_readings(readings(0, 250))
         worker.await_scored(1250)
         assert worker.stop() == 0
     models.point(longer)
-    with at_work(stage, models) as worker:
+    with models.worker(stage) as worker:
         stage.publish_readings(readings(250, 5))
         worker.await_scored(25)
         assert worker.stop() == 0
-    assert assert_each_prediction_is_its_versions(stage, models).count(longer) == 25
+    assert models.assert_each_prediction_is_its_versions(stage).count(longer) == 25
 
 
 def test_a_kill_during_swaps_loses_and_doubles_nothing(
-    stage: Stage, registry_of_models: Registry, model_package: Path, tmp_path: Path
+    stage: Stage, models: Registry, model_package: Path, tmp_path: Path
 ) -> None:
-    models = registry_of_models
     longer = models.add(changed(model_package, tmp_path / "longer", shift=0.1, **LONGER))
     stage.publish_readings(readings(0, 400))
     with stage.worker(**models.settings, batch_max_messages="50", session_timeout_ms="6000") as worker:
@@ -185,16 +100,13 @@ def test_a_kill_during_swaps_loses_and_doubles_nothing(
         worker.kill()
     with stage.worker(**models.settings, session_timeout_ms="6000"):
         wait_until(lambda: stage.outcomes() >= 2000, "all outcomes")
-    assert_each_prediction_is_its_versions(stage, models)
+    models.assert_each_prediction_is_its_versions(stage)
 
 
-def test_an_alarm_stands_across_a_swap(
-    stage: Stage, registry_of_models: Registry, model_package: Path, tmp_path: Path
-) -> None:
-    models = registry_of_models
+def test_an_alarm_stands_across_a_swap(stage: Stage, models: Registry, model_package: Path, tmp_path: Path) -> None:
     second = models.add(changed(model_package, tmp_path / "second", shift=0.01))
     hot = {"avg_surface_temp_c": 140.0, "max_surface_temp_c": 150.0, "offgas_co_ppm": 900.0, "offgas_h2_ppm": 4000.0}
-    with at_work(stage, models) as worker:
+    with models.worker(stage) as worker:
         stage.publish_readings([*readings(0, 30), *readings(30, 30, **hot)])
         wait_until(lambda: stage.records("alarms"), "an alarm")
         worker.await_scored(300)
@@ -209,4 +121,4 @@ def test_an_alarm_stands_across_a_swap(
     assert (returned["state"], returned["model_version"]) == ("RTN", second)
     assert raised["alarm_id"] == returned["alarm_id"]
     assert not stage.alarm_states()
-    assert_each_prediction_is_its_versions(stage, models)
+    models.assert_each_prediction_is_its_versions(stage)

@@ -6,6 +6,7 @@
 Nothing is compressed, so that no file unpacks to more than it weighs; only what the manifest lists is unpacked.
 """
 
+import hashlib
 import shutil
 import tempfile
 import zipfile
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from worker.errors import DependencyDownError
-from worker.package import MANIFEST, Manifest, ModelPackage, PackageError, digest
+from worker.package import MANIFEST, Manifest, ModelPackage, PackageError, digest, verified_manifest
 
 FORMAT = 1
 _METADATA, _FOLDER = "export.json", "package/"
@@ -96,11 +97,11 @@ def read_metadata(archive: Path) -> Metadata:
         return _metadata(file, archive)
 
 
-def unpack(archive: Path, cache: Path) -> tuple[Path, str]:
+def unpack(archive: Path, cache: Path) -> tuple[Path, Metadata]:
     """The package in a file, unpacked into the cache once.
 
     Returns:
-        The package's directory, yet to be verified by `load_package`, and its version.
+        The package's directory, whose files are those that the manifest lists; and what the file says it holds.
 
     Raises:
         PackageError: it is no exported model, or not a whole one.
@@ -109,23 +110,28 @@ def unpack(archive: Path, cache: Path) -> tuple[Path, str]:
     with _opened(archive) as file:
         metadata = _metadata(file, archive)
         place = cache / "archives" / digest(archive)
-        if not place.is_dir():
-            try:
+        try:
+            if not _sound(place, metadata):
+                shutil.rmtree(place, ignore_errors=True)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(dir=place.parent, prefix=".unpacking-") as directory:
                     unpacked = Path(directory) / "package"
-                    _extract(file, unpacked, archive)
+                    _extract(file, unpacked, archive, metadata)
+                    verified_manifest(unpacked, metadata.manifest_sha256)
                     if not place.is_dir():  # else another worker was faster
                         unpacked.rename(place)
-            except OSError as error:
-                raise DependencyDownError(
-                    "model cache",
-                    f"{place.parent} cannot be written: {error}; make room, or set HAZARDSTREAM_CACHE_DIRECTORY",
-                ) from error
-    if digest(place / MANIFEST) != metadata.manifest_sha256:
-        shutil.rmtree(place)
-        raise PackageError("digest_mismatch", f"{archive}: {MANIFEST} is not the one that was exported")
-    return place, metadata.version
+        except OSError as error:
+            words = f"{place.parent} cannot be written: {error}; make room, or set HAZARDSTREAM_CACHE_DIRECTORY"
+            raise DependencyDownError("model cache", words) from error
+    return place, metadata
+
+
+def _sound(place: Path, metadata: Metadata) -> bool:
+    try:
+        verified_manifest(place, metadata.manifest_sha256)
+    except PackageError:
+        return False
+    return True
 
 
 def _opened(archive: Path) -> zipfile.ZipFile:
@@ -145,8 +151,10 @@ def _metadata(file: zipfile.ZipFile, archive: Path) -> Metadata:
     return metadata
 
 
-def _extract(file: zipfile.ZipFile, directory: Path, archive: Path) -> None:
+def _extract(file: zipfile.ZipFile, directory: Path, archive: Path, metadata: Metadata) -> None:
     content = _content(file, _FOLDER + MANIFEST, archive)
+    if hashlib.sha256(content).hexdigest() != metadata.manifest_sha256:
+        raise PackageError("digest_mismatch", f"{archive}: {MANIFEST} was altered (digest differs)")
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:

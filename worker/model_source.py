@@ -82,7 +82,8 @@ def mlflow_source(
 def _from_path(path: Path, cache_directory: Path, prove: Prove) -> ModelPackage:
     try:
         if path.is_file():
-            directory, version = unpack(path, cache_directory / "models")
+            directory, metadata = unpack(path, cache_directory / "models")
+            version = metadata.version
         elif (path / MANIFEST).is_file():
             directory, version = path, f"sha256:{digest(path / MANIFEST)[:12]}"
         else:

@@ -154,7 +154,7 @@ def load_package(directory: Path, *, version: str, expected_digest: str | None =
     Raises:
         PackageError: a file is missing, altered or unreadable, or the golden rows score differently.
     """
-    manifest = _verified_manifest(directory, expected_digest)
+    manifest = verified_manifest(directory, expected_digest)
     with _reading(directory / "features.json", "bad_features") as file:
         spec = FeatureSpec.model_validate_json(file.read_text())
     with _reading(directory / "alarm.json", "bad_thresholds") as file:
@@ -207,7 +207,12 @@ def _prove(package: ModelPackage, expected: Float, directory: Path) -> None:
         )
 
 
-def _verified_manifest(directory: Path, expected_digest: str | None) -> Manifest:
+def verified_manifest(directory: Path, expected_digest: str | None) -> Manifest:
+    """The manifest of a package whose files are all there and as it says; none of them is loaded.
+
+    Raises:
+        PackageError: they are not.
+    """
     path = directory / MANIFEST
     if not path.is_file():
         raise PackageError("missing_file", f"no model package in {directory}: {MANIFEST} is missing")

@@ -40,9 +40,8 @@ def try_out(directory: Path, expected_digest: str | None) -> None:
     if done.returncode == _REFUSED and fault in FAULTS:
         raise PackageError(fault, words)
     how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
-    raise PackageError(
-        "crashes", f"model package {directory}: the process that loads it ends ({how}) {done.stderr[-300:]}"
-    )
+    words = f"model package {directory}: the process that loads it ends ({how}) {done.stderr[-300:]}"
+    raise PackageError("crashes", words)
 
 
 def _main(directory: str, expected_digest: str | None = None) -> int:

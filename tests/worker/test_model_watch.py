@@ -24,6 +24,7 @@ class Scene:
     broken: dict[str, Exception] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
     swapped: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
     status: Status = field(default_factory=lambda: Status(Metrics(), "p", "i", "exactly_once"))
 
     def __post_init__(self) -> None:
@@ -32,7 +33,7 @@ class Scene:
             60.0,
             self.package,
             lambda package: self.swapped.append(package.version),
-            lambda package: None,
+            lambda package: self.shown.append(package.version),
             self.status,
             threading.Event(),
         )
@@ -75,7 +76,7 @@ def test_a_new_version_is_swapped_in_once(scene: Scene) -> None:
     scene.look("2")
     scene.look("2")
     scene.look("1")
-    assert scene.swapped == ["2", "1"]
+    assert scene.swapped == scene.shown == ["2", "1"]
     assert scene.gauge("model_swaps_total") == 2
 
 

@@ -108,10 +108,14 @@ def test_every_fault_has_a_package_that_shows_it() -> None:
 
 @pytest.mark.parametrize("fault", [*SEALED, *LATER])
 def test_a_broken_package_is_refused_by_the_name_of_its_fault(model_package: Path, tmp_path: Path, fault: str) -> None:
-    directory, pipeline = broken(model_package, tmp_path / "broken", fault), load_pipeline("battery_hazard")
-    with pytest.raises(PackageError) as caught:
+    directory = broken(model_package, tmp_path / "broken", fault)
+
+    def use() -> None:
         try_out(directory, None)
-        prove(load_package(directory, version="2"), pipeline, max_ms=200)
+        prove(load_package(directory, version="2"), load_pipeline("battery_hazard"), max_ms=200)
+
+    with pytest.raises(PackageError) as caught:
+        use()
     assert caught.value.fault == fault
 
 

@@ -10,7 +10,10 @@ import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from producers.fleet import Fleet
-from producers.publish import encoder
+from schemas.load import load_schema
+from schemas.wire import single_object_prefix
+from worker.avro_columns import Column, encode_columns
+from worker.columns import TextColumn
 from worker.errors import UserError
 from worker.features import Int
 from worker.kafka_config import client_config
@@ -22,18 +25,28 @@ _TICK_S = 0.01
 
 
 def encoded_readings(pipeline: Pipeline, modules: int, readings: int) -> Iterator[tuple[str, bytes]]:
-    """Keys and values of a healthy fleet's readings, the newest a minute old. Values repeat; event times do not."""
+    """Keys and values of a healthy fleet's readings, the newest a minute old. Sensor values repeat; times do not."""
     steps = -(-readings // modules)
     start_ms = time.time_ns() // 1_000_000 - 60_000 - steps * _PERIOD_MS
     fleet = Fleet(modules, seed=1, start_ms=start_ms, period_ms=_PERIOD_MS)
-    encode = encoder(pipeline, registry_url=None)
-    values = [step.values for step in fleet.steps(min(steps, _STEPS_SIMULATED))]
-    rows = [[[None if v != v else v for v in row] for row in block.tolist()] for block in values]  # noqa: PLR0124 - NaN
-    for number in range(readings):
-        step, module = divmod(number, modules)
-        ts = start_ms + step * _PERIOD_MS
-        key = fleet.module_ids[module]
-        yield key, encode(key, fleet.rack_ids[module], ts, rows[step % len(rows)][module])
+    values = [np.nan_to_num(step.values, nan=20.0) for step in fleet.steps(min(steps, _STEPS_SIMULATED))]
+    source, schema = pipeline.input, load_schema(pipeline.input.record_model().__name__)
+    # A union that is never null is, in bytes, the number of its branch and the value.
+    pairs = {c: [{"name": f"{c} branch", "type": "int"}, {"name": c, "type": "double"}] for c in source.sensors()}
+    flat = {"fields": [part for field in schema["fields"] for part in pairs.get(field["name"], [field])]}
+    same: dict[str, Column] = dict.fromkeys((f"{c} branch" for c in source.sensors()), np.array(1))
+    keys, racks = (TextColumn.of([name.encode() for name in names]) for names in (fleet.module_ids, fleet.rack_ids))
+    left = readings
+    for number in range(steps):
+        sensors = dict(zip(source.sensors(), values[number % len(values)].T, strict=True))
+        identity: dict[str, Column] = {
+            source.key: keys,
+            source.group: racks,
+            source.time: np.array(start_ms + number * _PERIOD_MS),
+        }
+        encoded = encode_columns(flat, identity | same | sensors, modules, single_object_prefix(schema))
+        yield from zip(fleet.module_ids[:left], encoded, strict=False)
+        left -= min(left, modules)
 
 
 def publish_steadily(topic: str, bootstrap: str, messages: Iterator[tuple[str, bytes]], rate: int) -> None:

@@ -85,6 +85,11 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
     try:
         yield MlflowClient(tracking_uri, registry_uri=tracking_uri)
     except (UnsupportedModelRegistryStoreURIException, ModuleNotFoundError) as error:
+        if getattr(error, "name", None) in {"boto3", "botocore"}:
+            raise UserError(
+                f"MLflow at {at} keeps the model in S3: pip install 'hazardstream[s3]', or have "
+                "the MLflow server hand out files itself (--serve-artifacts)"
+            ) from error
         raise UserError(
             f"MLflow at {at} cannot be read with what is installed: a store in a database needs the whole of MLflow "
             "(pip install 'hazardstream[training]'); or set MLFLOW_TRACKING_URI to an MLflow server"

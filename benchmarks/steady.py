@@ -39,11 +39,8 @@ def encoded_readings(pipeline: Pipeline, modules: int, readings: int) -> Iterato
     left = readings
     for number in range(steps):
         sensors = dict(zip(source.sensors(), values[number % len(values)].T, strict=True))
-        identity: dict[str, Column] = {
-            source.key: keys,
-            source.group: racks,
-            source.time: np.array(start_ms + number * _PERIOD_MS),
-        }
+        now_ms = np.array(start_ms + number * _PERIOD_MS)
+        identity: dict[str, Column] = {source.key: keys, source.group: racks, source.time: now_ms}
         encoded = encode_columns(flat, identity | same | sensors, modules, single_object_prefix(schema))
         yield from zip(fleet.module_ids[:left], encoded, strict=False)
         left -= min(left, modules)

@@ -97,7 +97,9 @@ class Metrics:
             registry=r,
         )
         self.model_source_down = Gauge(
-            p + "model_source_down", "1 while MLflow does not tell where the alias points.", registry=r
+            p + "model_source_down",
+            "1 while the alias cannot be followed; /model says what does not answer.",
+            registry=r,
         )
         self.aborts = Counter(p + "transactions_aborted_total", "Transactions aborted and retried.", registry=r)
         self.begun_anew = Counter(

@@ -45,8 +45,8 @@ def model_or_default(settings: Settings, pipeline_model: str, say: Callable[[str
         package = resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
         return package, f"{package.name} {package.version} ({uri})"
 
-    if settings.model is not None:
-        return found(settings.model)
+    if (uri := settings.model_uri(pipeline_model)) != pipeline_model:
+        return found(uri)
     try:
         return found(pipeline_model)
     except UserError as error:

@@ -84,7 +84,7 @@ def backtest(
         raise UserError(f"{error}; backtests need more packages: pip install 'hazardstream[training]'") from error
     from worker.logs import configure_logs
     from worker.pipeline import load_pipeline
-    from worker.run import alarm_policy, require_fit
+    from worker.proof import alarm_policy, require_fit
     from worker.settings import load_settings
 
     configure_logs("warning")

@@ -224,7 +224,8 @@ def measure(directory: Path, seconds: float, swaps: int, rate: int, console: Con
             _await(lambda: arrivals.count >= readings, "all readings are scored", site.worker)
         watch = site.model()["watch"]
         done = watch["swaps"] - len(VERSIONS)
-        console.print("the output is held against what each version gives offline …")
+        stop([site.worker])
+        console.print(f"{done} swaps; the output is held against what each version gives offline …")
         packages = {v: load_package(directory / v, version=v) for v in VERSIONS}
         expected, stamps = offline(site, packages)
         found = account(site, expected)

@@ -19,6 +19,8 @@ Single = NDArray[np.float32]
 OUTPUT = "probability"
 """Name of the model's output among the columns."""
 BINS = 50
+TAIL = 0.001
+"""Beyond the bins that hold all but this share of the training readings on either side, next to none has been."""
 
 
 class Column(NamedTuple):
@@ -115,7 +117,7 @@ def histogram(values: Float) -> dict[str, Any]:
     """Histogram of a column [n] as `reference.json` holds it: edges at its quantiles, missing values apart."""
     known = _single(values[~np.isnan(values)])
     # Quantiles that are values: between two of them, single precision might round one to the other side.
-    shares = np.linspace(0, 1, BINS + 1)
+    shares = np.sort([*np.linspace(0, 1, BINS + 1), TAIL, 1 - TAIL])
     edges = np.unique(np.quantile(known, shares, method="inverted_cdf")) if len(known) else np.zeros(1, np.float32)
     counts = np.histogram(known, edges)[0] if len(edges) > 1 else np.array([len(known)])
     return {"edges": edges.tolist(), "counts": counts.tolist(), "missing": int(len(values) - len(known))}

@@ -4,7 +4,7 @@ All is a function of the sketches, so that whoever looks, whenever, comes to the
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import stats
 from training.drift.distance import ks_distance, ks_p_value, psi
 from training.drift.history import DAY_MS, SiteHistory
 from worker.features import Bool, Float, Int
-from worker.reference import Reference
+from worker.reference import TAIL, Reference
 from worker.sketch import HOUR_MS
 
 Kind = Literal["drift", "untrained", "missing", "schema"]
@@ -21,8 +21,9 @@ BASELINE_DAYS = 7
 LEAST_DISTANCE = 0.15
 OVER_BASELINE = 1.5
 """A day has drifted that is so many times further from the baseline than any of its own days is from the others."""
-UNTRAINED_DISTANCE = 0.9
-"""Sites differ: one lives where others only pass through. This far off, it lives where next to none has been."""
+UNTRAINED_SHARE = 0.5
+"""Sites differ, and each is far from all of them together; it is not of their kind where half of its readings lie
+beyond nearly all of theirs (`worker.reference.TAIL`)."""
 LEAST_PSI = 0.1
 FALSE_DISCOVERIES = 0.01
 MISSING_MORE = 0.10
@@ -127,7 +128,7 @@ class _Compared:
     site: str
     subjects: tuple[str, ...]
     ts: Int
-    distance: Float
+    value: Float
     limit: Float
     psi: Float
     p: Float
@@ -148,9 +149,9 @@ def corrected(compared: Sequence[_Compared]) -> list[Watched]:
             one.site,
             one.subjects,
             one.ts,
-            one.distance,
+            one.value,
             one.limit,
-            (one.distance >= one.limit) & (one.psi >= LEAST_PSI) & (sure <= FALSE_DISCOVERIES),
+            (one.value >= one.limit) & (one.psi >= LEAST_PSI) & (sure <= FALSE_DISCOVERIES),
             one.psi,
             sure,
         )
@@ -171,8 +172,19 @@ def _against_baseline(site: str, history: SiteHistory, baseline: Sequence[int], 
 def _against_training(site: str, history: SiteHistory, reference: Reference, days: Sequence[int]) -> _Compared:
     order = [reference.names.index(name) for name in history.columns]
     trained = reference.trained()[order]
-    limit = np.full(len(order), UNTRAINED_DISTANCE)
-    return _compare("untrained", site, history, trained, int(trained[0].sum()), limit, days)
+    limit = np.full(len(order), UNTRAINED_SHARE)
+    compared = _compare("untrained", site, history, trained, int(trained[0].sum()), limit, days)
+    known = np.stack([history.days[ts].counts for ts in days])[..., :-1]
+    outside = np.where(_beyond(trained[:, :-1]), known, 0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+    return replace(compared, value=outside)
+
+
+def _beyond(trained: Int) -> Bool:
+    """The bins on either side that hold no more of the training readings than `TAIL`, shape as the counts [c, bins]."""
+    up_to = np.cumsum(trained, axis=-1) / np.maximum(trained.sum(axis=-1, keepdims=True), 1)
+    below = np.concatenate((np.zeros((len(trained), 1)), up_to[:, :-1]), axis=-1)
+    little = TAIL * 1.5  # ties and counting leave a bin that should hold it with a little more
+    return np.asarray((up_to <= little) | (below >= 1 - little))
 
 
 def _compare(

@@ -1,6 +1,7 @@
 """The commands that watch data and model, and that take down what really happened."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +55,7 @@ def drift(
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
     configure_logs(settings.log_level if watch else "error")
     with MonitoringTopics(settings) as topics:
-        watching = Watch(topics, _reference(settings, topics.pipeline.model))
+        watching = Watch(topics, partial(_reference, settings, topics.pipeline.model))
         if new_baseline is not None:
             if since is None:
                 raise UserError("--new-baseline needs --since: the event time from which the site's days are normal")
@@ -156,7 +157,7 @@ def _print(look: "Look") -> None:
         shares = (("precision", found.precision), ("recall", found.recall))
         shown = ", ".join(f"{name} {value:.2f}" for name, value in shares if value is not None)
         console.print(
-            f"performance: {found.warned} of {found.events} events warned of, {found.false} alarms marked false; {shown}"
+            f"performance: {found.warned} of {found.events} events warned of, {found.false} alarms marked; {shown}"
         )
 
 

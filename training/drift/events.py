@@ -8,14 +8,14 @@ from typing import Any
 from training.drift.check import SiteState, Watched
 from worker.alarms import ACTIVE, RTN
 
-BASELINE = "baseline"
+BASELINE, PERFORMANCE = "baseline", "performance"
 _NAMESPACE = uuid.UUID("3b1c6a57-0d0f-5a57-9d5c-0f6a5f2f9c11")
 _WORDS = {
     "drift": "is distributed otherwise than in the site's first days (distance {value:.2f}, limit {limit:.2f})",
-    "untrained": "lies where the model has hardly been trained (distance {value:.2f}, limit {limit:.2f})",
+    "untrained": "lies where the model was not trained in {value:.0%} of the readings (limit {limit:.0%})",
     "missing": "is missing in {value:.0%} of the readings (limit {limit:.0%})",
     "schema": "is a schema that the site did not write with in its first days ({value:.0%} of the readings)",
-    "performance": "of the last days is {value:.2f} (limit {limit:.2f})",
+    PERFORMANCE: "of the last days is {value:.2f} (limit {limit:.2f})",
     BASELINE: "begins anew, as an operator said",
 }
 
@@ -132,14 +132,26 @@ def standing(published: Published) -> list[Place]:
     return sorted(place for place, (state, _) in published.latest.items() if state == ACTIVE)
 
 
-def superseded(published: Published, states: Mapping[str, SiteState]) -> list[Event]:
-    """Returns to normal of what stands at sites whose history began anew: by an operator's word, or a new model."""
+def ended(told: Published, watched: Sequence[Watched], states: Mapping[str, SiteState]) -> list[Event]:
+    """Returns to normal of what stands without being watched any more: a site's history began anew.
+
+    By an operator's word, or under a new model with other bins.
+
+    Args:
+        told: what the topic says, with all transitions.
+        watched: what was looked at.
+        states: of the sites.
+    """
+    active = {
+        (one.site, one.kind, subject)
+        for one in watched
+        for subject, holds in zip(one.subjects, one.active[-1].tolist(), strict=True)
+        if holds
+    }
     return [
-        Event(site, kind, subject, RTN, states[site].since_ts, 0.0, 0.0, states[site].history.model)
-        for site, kind, subject in standing(published)
-        if kind != "performance"
-        and site in states
-        and published.latest[site, kind, subject][1] <= states[site].since_ts
+        Event(site, kind, subject, RTN, states[site].until_ts, 0.0, 0.0, states[site].history.model)
+        for site, kind, subject in standing(told)
+        if site in states and kind != PERFORMANCE and (site, kind, subject) not in active
     ]
 
 

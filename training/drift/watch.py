@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from training.drift.check import SiteState, Watched, check
-from training.drift.events import Event, Place, Published, standing, superseded, transitions
+from training.drift.events import Event, Place, Published, ended, standing, transitions
 from training.drift.history import Histories
 from training.drift.topics import MonitoringTopics
 from training.performance.labels import labels_from
@@ -59,10 +59,15 @@ class Look:
 
 @dataclass
 class Watch:
-    """Reads the monitoring topics on and on, and keeps what it read."""
+    """Reads the monitoring topics on and on, and keeps what it read.
+
+    Attributes:
+        load_reference: gives the reference of the model in use; None where it is not to be had.
+    """
 
     topics: MonitoringTopics
-    reference: Reference | None
+    load_reference: Callable[[], Reference | None]
+    reference: Reference | None = None
     histories: Histories = field(default_factory=Histories)
     _records: dict[str, list[dict[str, Any]]] = field(
         default_factory=lambda: {"events": [], "labels": [], "alarms": []}
@@ -79,12 +84,18 @@ class Watch:
         for role, records in self._records.items():
             records.extend(self.topics.news(role))
         published = Published.of(self._records["events"])
-        watched, states = check(self.histories.current(), self.reference, published.since)
+        current = self.histories.current()
+        if current and (self.reference is None or self.reference.digest not in {h.reference for h in current.values()}):
+            self.reference = self.load_reference()  # the workers may have a new model
+        watched, states = check(current, self.reference, published.since)
         found = self._figures()
-        over = superseded(published, states)
-        before = Published.of([*self._records["events"], *(event.record() for event in over)])
-        performance = [] if found is None else degradation(found, self.topics.monitor.performance)
-        told = [*over, *before.still_to_tell([*transitions(watched, states), *performance])]
+        labelled_at = max((record["labelled_at"] for record in self._records["labels"]), default=0)
+        limits = self.topics.monitor.performance
+        performance = [] if found is None else degradation(found, limits, labelled_at)
+        told = published.still_to_tell([*transitions(watched, states), *performance])
+        with_told = Published.of([*self._records["events"], *(event.record() for event in told)])
+        if self.reference is not None:  # without it nothing is known of what the model was not trained for
+            told += ended(with_told, watched, states)
         if publish and told:
             self.topics.publish("events", [(event.site, event.record()) for event in told])
             self._records["events"].extend(self.topics.news("events"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from training.backtest.events import Event as Hazard
 from training.backtest.judge import Alarm, judge, share_interval
-from training.drift.events import Event
+from training.drift.events import PERFORMANCE, Event
 from training.drift.history import DAY_MS
 from training.performance.labels import EVENT, FALSE_ALARM, Label
 from worker.alarms import ACTIVE, RTN
@@ -136,8 +136,14 @@ def _marked(label: Label, alarms: Sequence[Alarm], modules: Mapping[str, int]) -
     return before[-1].alarm_id if before else None
 
 
-def degradation(found: Figures, limits: Performance) -> list[Event]:
-    """Whether precision and recall are below their limits now, as transitions; nothing where too little is known."""
+def degradation(found: Figures, limits: Performance, labelled_at: int) -> list[Event]:
+    """Whether precision and recall are below their limits now, as transitions; nothing where too little is known.
+
+    Args:
+        found: the figures.
+        limits: of the pipeline.
+        labelled_at: when the last label was given, ms: what is known changes with what is said of the past, too.
+    """
     judged = (
         ("precision", found.precision, limits.precision, found.confirmed + found.false),
         ("recall", found.recall, limits.recall, found.events),
@@ -145,10 +151,10 @@ def degradation(found: Figures, limits: Performance) -> list[Event]:
     return [
         Event(
             WHOLE_FLEET,
-            "performance",
+            PERFORMANCE,
             name,
             ACTIVE if value < limit else RTN,
-            found.until_ts,
+            max(found.until_ts, labelled_at),
             value,
             limit,
             found.model,

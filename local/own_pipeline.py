@@ -17,7 +17,8 @@ def own_pipeline(name: str, directory: Path, *, same_input: bool = False) -> Pat
     """
     content = yaml.safe_load((BUNDLED / "battery_hazard.yaml").read_text())
     content["name"] = name
-    outputs = [output for output in content["outputs"].values() if "topic" in output]
+    written = [*content["outputs"].values(), *content["monitor"].values()]
+    outputs = [output for output in written if "topic" in output]
     for place in outputs if same_input else [content["input"], *outputs]:
         place["topic"] = f"{name}.{place['topic']}"
     file = directory / f"{name}.yaml"

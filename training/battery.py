@@ -17,6 +17,16 @@ FEATURES = FeatureSpec(
 RECORD = "SensorReading"
 """Avro schema of the readings; its fingerprint is kept in the model package."""
 
+COMBINATIONS: dict[str, dict[str, float]] = {
+    "max_less_avg_temp_c": {"max_surface_temp_c": 1.0, "avg_surface_temp_c": -1.0},
+    "avg_less_ambient_temp_c": {"avg_surface_temp_c": 1.0, "ambient_temp_c": -1.0},
+    "voltage_less_soc_v": {"voltage_v": 1.0, "soc_percent": -0.0075},
+}
+"""Watched for drift besides the features: what weather or the day's trading moves together cancels in them.
+
+From empty to full, the open-circuit voltage of a cell rises by some 0.75 V.
+"""
+
 TOPOLOGY = {"cells_in_series": float(CELLS_IN_SERIES), "capacity_ah": CAPACITY_AH}
 """Of the simulated modules, where nothing else is said."""
 

@@ -14,13 +14,13 @@ from sklearn.preprocessing import StandardScaler
 
 from schemas.load import load_schema
 from schemas.wire import fingerprint
-from training.battery import RECORD
+from training.battery import COMBINATIONS, RECORD
 from worker.alarms import AlarmPolicy
 from worker.features import FeatureSpec, Float
 from worker.package import FORMAT, write_manifest
+from worker.reference import build_reference
 from worker.tracking import prepare_mlflow
 
-_BINS = 20
 _GOLDEN_ROWS = 64
 _LIBRARIES = ("numpy", "scikit-learn", "xgboost", "joblib")
 
@@ -57,10 +57,10 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
     _write_json(directory / "alarm.json", model.policy.model_dump())
     _write_json(directory / "metrics.json", model.metrics)
     (directory / "model-card.md").write_text(model.card)
-    _write_json(directory / "reference.json", reference(model.spec.names, normal))
+    known = build_reference(model.spec.names, normal, _probability(model, normal), COMBINATIONS)
+    _write_json(directory / "reference.json", known)
     golden = golden_rows(model, unseen)
-    probability = model.booster.inplace_predict(model.scaler.transform(golden), missing=np.nan)
-    np.savez(directory / "golden.npz", features=golden, probability=np.asarray(probability, np.float64))
+    np.savez(directory / "golden.npz", features=golden, probability=_probability(model, golden))
     _write_mlmodel(directory, model.spec)
     return write_manifest(
         directory,
@@ -71,24 +71,13 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
     )
 
 
-def reference(names: list[str], features: Float) -> dict[str, Any]:
-    """Histogram of each feature [n, f]: edges at its quantiles (bins of equal weight), missing ones apart."""
-    histograms = {}
-    for name, column in zip(names, features.T, strict=True):
-        known = column[~np.isnan(column)]
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1))) if len(known) else np.array([0.0])
-        counts, _ = np.histogram(known, edges) if len(edges) > 1 else (np.array([len(known)]), edges)
-        histograms[name] = {
-            "edges": edges.tolist(),
-            "counts": counts.tolist(),
-            "missing": int(len(column) - len(known)),
-        }
-    return {"rows": len(features), "features": histograms}
+def _probability(model: TrainedModel, features: Float) -> Float:
+    return np.asarray(model.booster.inplace_predict(model.scaler.transform(features), missing=np.nan), np.float64)
 
 
 def golden_rows(model: TrainedModel, features: Float) -> Float:
     """Rows [g, f] over the whole range of the model's output, with missing values, and last a row of nothing else."""
-    by_probability = np.argsort(model.booster.inplace_predict(model.scaler.transform(features), missing=np.nan))
+    by_probability = np.argsort(_probability(model, features))
     spread = by_probability[np.linspace(0, len(by_probability) - 1, _GOLDEN_ROWS // 2).astype(np.int64)]
     incomplete = np.flatnonzero(np.isnan(features).any(axis=1))
     some = incomplete[np.linspace(0, len(incomplete) - 1, _GOLDEN_ROWS // 2 - 1).astype(np.int64)]

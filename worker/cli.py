@@ -10,6 +10,7 @@ import local.cli
 import producers.cli
 import training.backtest.cli
 import training.cli
+import training.drift.cli
 from worker.dlq_cli import app as dlq_app
 from worker.errors import DependencyDownError, UserError
 from worker.model_cli import app as model_app
@@ -225,6 +226,7 @@ def topics_check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = N
 producers.cli.register(app)
 training.cli.register(app)
 training.backtest.cli.register(app)
+training.drift.cli.register(app)
 local.cli.register(app)
 
 

@@ -17,6 +17,7 @@ from worker.outbox import Outbox
 from worker.publisher import AbortedError, Publisher
 from worker.scoring import Outcome, Scorer
 from worker.settings import Settings
+from worker.sketch import Sketcher
 from worker.status import Status
 from worker.waiting import note_down
 
@@ -41,6 +42,7 @@ class Loop:
         assignment: Assignment,
         scorer: Scorer,
         outbox: Outbox,
+        sketcher: Sketcher | None,
         publisher: Publisher,
         metrics: Metrics,
         status: Status,
@@ -48,6 +50,7 @@ class Loop:
         self._settings, self._topic, self._consumer = settings, topic, consumer
         self._broker_watch = broker_watch
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
+        self._sketcher = sketcher
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
@@ -146,11 +149,19 @@ class Loop:
         if offsets:
             started = time.perf_counter()
             outgoing = self._outbox.records(outcome)
+            sketches = self._sketcher.due(partitions) if self._sketcher else {}
+            outgoing.records.extend(sketches.values())
             encoded = time.perf_counter()
             self._metrics.stage_seconds.labels("encode").observe(encoded - started)
             self._publisher.commit(outgoing, offsets)
             self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - encoded)
             self._status.note_commit()
+            if self._sketcher:
+                self._sketcher.drop(sketches)
+        if self._sketcher:
+            started = time.perf_counter()
+            self._metrics.sketched.inc(self._sketcher.count(outcome, self._scorer.package))
+            self._metrics.stage_seconds.labels("sketch").observe(time.perf_counter() - started)
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()
         self._count(outcome)

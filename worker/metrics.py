@@ -138,6 +138,48 @@ class Metrics:
             "Offsets of the input that retention had deleted before a worker of this group came to them.",
             registry=r,
         )
+        self.sketched = Counter(
+            p + "sketched_readings_total", "Readings counted in the sketches by which drift is found.", registry=r
+        )
         self.waits = Counter(
             p + "dependency_waits_total", "Times the worker had to wait for a dependency.", ["dependency"], registry=r
+        )
+
+
+class DriftMetrics:
+    """The metrics of `hazardstream drift --watch`."""
+
+    def __init__(self) -> None:
+        r = self.registry = CollectorRegistry()
+        p = "hazardstream_"
+        self.checks = Counter(p + "drift_checks_total", "Times that all sites were looked at.", registry=r)
+        self.failed = Counter(
+            p + "drift_checks_failed_total", "Times that a dependency did not answer instead.", registry=r
+        )
+        self.active = Gauge(
+            p + "drift_active",
+            "1 for what has drifted, is missing, unknown or worse, by site, kind and subject.",
+            ["site", "kind", "subject"],
+            registry=r,
+        )
+        self.distance = Gauge(
+            p + "drift_distance",
+            "Kolmogorov-Smirnov distance of the last day from the site's baseline, by column.",
+            ["site", "column"],
+            registry=r,
+        )
+        self.missing = Gauge(
+            p + "missing_share", "Part of the last hour's readings without a value.", ["site", "sensor"], registry=r
+        )
+        self.until = Gauge(
+            p + "drift_seen_until_seconds", "Event time up to which a site was counted.", ["site"], registry=r
+        )
+        self.baseline_days = Gauge(
+            p + "drift_baseline_days", "Days of which a site's baseline is made so far.", ["site"], registry=r
+        )
+        self.events = Counter(
+            p + "drift_events_total", "Transitions published, by kind and state.", ["kind", "state"], registry=r
+        )
+        self.performance = Gauge(
+            p + "model_performance", "Precision, recall and lead time by confirmed labels.", ["figure"], registry=r
         )

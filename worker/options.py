@@ -20,13 +20,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the
 
 
 def iso_ms(option: str, text: str | None) -> int | None:
+    """As `moment_ms`; nothing for nothing."""
+    return None if text is None else moment_ms(option, text)
+
+
+def moment_ms(option: str, text: str) -> int:
     """A moment in ISO 8601, UTC unless it says otherwise, as ms since the epoch.
 
     Raises:
         UserError: it is no such text.
     """
-    if text is None:
-        return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

@@ -1,11 +1,21 @@
 """The pipeline file: what is scored, from which topic, by which model, to which topics."""
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
 from worker.errors import UserError
 
@@ -85,6 +95,52 @@ class Topology(_Strict):
         return {**self.default, **self.groups.get(group, {}), **self.keys.get(key, {})}
 
 
+class SiteRule(_Strict):
+    """What a site is: the first group of a pattern that a reading's key or group begins with."""
+
+    of: Literal["key", "group"] = "group"
+    pattern: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _names_a_site(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        if groups < 1:
+            raise ValueError(f"{pattern!r} must hold one group (...): what it matches is the site's name")
+        return pattern
+
+
+class Performance(_Strict):
+    """When the model has got worse, by what operators confirmed.
+
+    Attributes:
+        days: back over which is counted.
+        labels: fewer events (or, for precision, alarms) tell nothing.
+        precision: part of the alarms that were no false ones, below which it has.
+        recall: part of the events that were alarmed before the point of no return, below which it has.
+        horizon_ms: so long before an event an alarm is a warning of it.
+    """
+
+    days: PositiveInt = 30
+    labels: PositiveInt = 10
+    precision: float = Field(0.5, ge=0, le=1)
+    recall: float = Field(0.9, ge=0, le=1)
+    horizon_ms: PositiveInt = 6 * 3_600_000
+
+
+class Monitor(_Strict):
+    """The topics by which data and model are watched, and what a site is; the whole fleet is one without a rule."""
+
+    sketches: Output
+    events: Output
+    labels: Output
+    site: SiteRule | None = None
+    performance: Performance = Performance()
+
+
 class Pipeline(_Strict):
     """A whole pipeline file."""
 
@@ -94,18 +150,38 @@ class Pipeline(_Strict):
     model: str
     topology: Topology = Topology()
     alarm: dict[str, Any] = {}
+    monitor: Monitor | None = None
 
     @property
     def topics(self) -> dict[str, str]:
-        """Topic of each role: input, predictions, alarms, alarm_state, dead_letters."""
-        outputs = self.outputs
+        """Topic of each role: input, predictions, alarms, alarm_state, dead_letters; sketches, events, labels."""
+        outputs, monitor = self.outputs, self.monitor
+        watched = monitor and {
+            "sketches": monitor.sketches.topic,
+            "events": monitor.events.topic,
+            "labels": monitor.labels.topic,
+        }
         return {
             "input": self.input.topic,
             "predictions": outputs.predictions.topic,
             "alarms": outputs.alarms.topic,
             "alarm_state": outputs.alarm_state.topic,
             "dead_letters": outputs.dead_letters.topic,
+            **(watched or {}),
         }
+
+    @property
+    def schemas(self) -> dict[str, str]:
+        """Name of the record on the topic of each role that has one."""
+        outputs, monitor = self.outputs, self.monitor
+        written: dict[str, Output] = {
+            "predictions": outputs.predictions,
+            "alarms": outputs.alarms,
+            "alarm_state": outputs.alarm_state,
+        }
+        if monitor is not None:
+            written |= {"sketches": monitor.sketches, "events": monitor.events, "labels": monitor.labels}
+        return {"input": self.input.record_model().__name__} | {r: o.schema_name for r, o in written.items()}
 
 
 def load_pipeline(path_or_name: str) -> Pipeline:

@@ -39,6 +39,7 @@ from worker.refused import refused_before
 from worker.scoring import RefusedBefore, Scorer
 from worker.settings import Settings
 from worker.sidecar import Sidecar
+from worker.sketch import Sketcher
 from worker.status import Status
 from worker.topics import check_topics, dead_letter_limit
 from worker.validate import Validator
@@ -167,6 +168,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         assignment=assignment,
         scorer=scorer,
         outbox=outbox,
+        sketcher=Sketcher(pipeline, monitor, prefixes.get("sketches")) if (monitor := pipeline.monitor) else None,
         publisher=publisher,
         metrics=status.metrics,
         status=status,
@@ -219,12 +221,13 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
     """Confluent prefixes of the outputs where there is a registry; none means single-object encoding."""
     if registry is None:
         return {}
-    outputs = pipeline.outputs
-    roles = {"predictions": outputs.predictions, "alarms": outputs.alarms, "alarm_state": outputs.alarm_state}
+    written = ("predictions", "alarms", "alarm_state", *(["sketches"] if pipeline.monitor else []))
     try:
         return {
-            role: confluent_prefix(registry.register(f"{output.topic}-value", load_schema(output.schema_name)))
-            for role, output in roles.items()
+            role: confluent_prefix(
+                registry.register(f"{pipeline.topics[role]}-value", load_schema(pipeline.schemas[role]))
+            )
+            for role in written
         }
     except UnreadableValueError as error:
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
@@ -278,12 +281,7 @@ def _show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -
     }
     status.metrics.model_info.clear()
     status.metrics.model_info.labels(package.name, package.version).set(1)
-    outputs = pipeline.outputs
-    names = {
-        "input": pipeline.input.record_model().__name__,
-        "predictions": outputs.predictions.schema_name,
-        "alarms": outputs.alarms.schema_name,
-        "alarm_state": outputs.alarm_state.schema_name,
+    status.schemas = {
+        role: {"topic": pipeline.topics[role], "schema": load_schema(name)} for role, name in pipeline.schemas.items()
     }
-    status.schemas = {role: {"topic": pipeline.topics[role], "schema": load_schema(n)} for role, n in names.items()}
     _LOG.info("model loaded", name=package.name, version=package.version, uri=uri)

@@ -89,10 +89,5 @@ def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchema
 
 
 def _schema_name(pipeline: Pipeline, topic: str) -> str | None:
-    outputs = pipeline.outputs
-    return {
-        pipeline.input.topic: pipeline.input.record_model().__name__,
-        outputs.predictions.topic: outputs.predictions.schema_name,
-        outputs.alarms.topic: outputs.alarms.schema_name,
-        outputs.alarm_state.topic: outputs.alarm_state.schema_name,
-    }.get(topic)
+    roles = {name: role for role, name in pipeline.topics.items()}
+    return pipeline.schemas.get(roles.get(topic, ""))

@@ -26,6 +26,10 @@ _SETTINGS: dict[str, dict[str, str]] = {
         "max.message.bytes": str(2 * BROKER_DEFAULT_MAX_BYTES),
         "retention.ms": str(30 * 86_400_000),
     },
+    # A site's baseline is read from its first sketches, a year and a month ago at most; so long a label is of use.
+    "sketches": {"retention.ms": str(400 * 86_400_000)},
+    "events": {"retention.ms": str(400 * 86_400_000)},
+    "labels": {"retention.ms": str(400 * 86_400_000)},
 }
 
 

@@ -1,0 +1,140 @@
+"""Simulated sites, and what the worker's own sketcher makes of them, without Kafka."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producers.fleet import SENSORS, Fleet
+from schemas.codec import decode
+from schemas.load import load_schema
+from schemas.registry import writer_schema_lookup
+from schemas.wire import single_object_prefix
+from training.battery import FEATURES, TOPOLOGY
+from training.drift.check import SiteState, Watched, check
+from training.drift.events import Event, transitions
+from training.drift.history import DAY_MS, Histories
+from worker.batch import Batch
+from worker.columns import Readings, TextColumn
+from worker.offline import offline_features
+from worker.package import ModelPackage
+from worker.pipeline import Pipeline
+from worker.reference import Reference
+from worker.scoring import Outcome, Scored
+from worker.sketch import HOUR_MS, Sketcher, sampled
+
+PERIOD_MS = 60_000
+START_MS = 1_767_225_600_000  # midnight
+Values = NDArray[np.float64]
+PREFIX = single_object_prefix(load_schema("SensorReading"))
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A site's readings: ts [steps, modules], values [steps, modules, 9]."""
+
+    ts: NDArray[np.int64]
+    values: Values
+
+    @property
+    def day(self) -> NDArray[np.float64]:
+        """Days since the start, [steps, modules]."""
+        return np.maximum(self.ts - START_MS, 0) / DAY_MS
+
+    def changed(self, change: Callable[[Values, NDArray[np.float64]], None]) -> "Recording":
+        """The same site with something done to its values, given them and the day of each, in place."""
+        values = self.values.copy()
+        change(values, self.day)
+        return Recording(self.ts, values)
+
+    def until(self, day: int) -> "Recording":
+        """Its first days."""
+        steps = day * DAY_MS // PERIOD_MS
+        return Recording(self.ts[:steps], self.values[:steps])
+
+
+def recording(seed: int, days: int, *, modules: int = 16, season_ms: int = 0) -> Recording:
+    """A site in normal operation, nuisances included, beginning so long after midwinter."""
+    start = START_MS + season_ms
+    fleet = Fleet(modules, seed, start_ms=start, span_ms=days * DAY_MS, period_ms=PERIOD_MS, nuisances=0.05)
+    ts, values = fleet.block(days * DAY_MS // PERIOD_MS)
+    return Recording(np.maximum(ts - season_ms, START_MS), values)
+
+
+def sketches(
+    recorded: Recording, package: ModelPackage, pipeline: Pipeline, *, prefix: bytes = PREFIX
+) -> list[dict[str, Any]]:
+    """What a worker publishes of a site's readings."""
+    assert pipeline.monitor is not None
+    steps, modules = recorded.ts.shape
+    key = np.tile(np.arange(modules), steps)
+    scales = np.tile(FEATURES.scales(TOPOLOGY), (modules, 1))
+    ts, values = recorded.ts.ravel(), recorded.values.reshape(-1, len(SENSORS))
+    features, rows = offline_features(FEATURES, key, ts, values, scales)
+    # Offsets are row numbers. The sketcher looks at sampled ones only, so others need not be there.
+    chosen = sampled(rows)
+    chosen = chosen[np.argsort(rows[chosen])]
+    features, rows = features[chosen], rows[chosen]
+    probability = package.score(features)
+    sketcher = Sketcher(pipeline, pipeline.monitor)
+    schema, lookup, published = load_schema("FeatureSketch"), writer_schema_lookup(None), []
+    ends = np.searchsorted(ts[rows], np.arange(START_MS, int(ts[-1]), HOUR_MS) + HOUR_MS)
+    for part in np.split(np.arange(len(rows)), ends):
+        due = sketcher.due({0})
+        published += [decode(cast("bytes", record.value), lookup, schema) for record in due.values()]
+        sketcher.drop(due)
+        if len(part):
+            some = rows[part]
+            outcome = _outcome(some, key[some], ts[some], values[some], features[part], probability[part], prefix)
+            sketcher.count(outcome, package)
+    return published
+
+
+def _outcome(
+    offset: NDArray[np.int64],
+    key: NDArray[np.int64],
+    ts: NDArray[np.int64],
+    values: Values,
+    features: Values,
+    probability: Values,
+    prefix: bytes,
+) -> Outcome:
+    n = len(offset)
+    keys = [f"Rack{k // 8}_Module{k % 8}".encode() for k in key.tolist()]
+    message = SimpleNamespace(value=lambda: prefix)
+    batch = Batch(cast("Any", [message] * n), keys, np.zeros(n, np.int64), offset, ts)
+    groups = TextColumn.of([name.split(b"_")[0] for name in keys])
+    readings = Readings(np.arange(n), TextColumn.of(keys), groups, ts, values, ~np.isnan(values))
+    none = np.zeros(values.shape, np.bool_)
+    scored = Scored(readings, features, probability, np.ones(n, np.int64), none, none)
+    clocks = {0: int(ts.max())}
+    return Outcome(batch, scored, cast("Any", None), [], 0, 0, clocks, cast("Any", None))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a check found."""
+
+    watched: list[Watched]
+    states: dict[str, SiteState]
+    events: list[Event]
+
+    def days_after(self, since_day: float) -> dict[tuple[str, str], float]:
+        """By kind and subject, how many days after a day it was first told."""
+        first: dict[tuple[str, str], float] = {}
+        for event in self.events:
+            first.setdefault((event.kind, event.subject), (event.ts - START_MS) / DAY_MS - since_day)
+        return first
+
+
+def found(of: dict[str, list[dict[str, Any]]], reference: Reference | None) -> Found:
+    """Check the sketches of sites."""
+    histories = Histories()
+    for site, published in of.items():
+        for sketch in published:
+            histories.add(sketch | {"site": site})
+    watched, states = check(histories.current(), reference, {})
+    return Found(watched, states, transitions(watched, states))

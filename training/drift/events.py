@@ -1,0 +1,160 @@
+"""Transitions of what is watched, as records of the topic of events, and what stands there already."""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from training.drift.check import SiteState, Watched
+from worker.alarms import ACTIVE, RTN
+
+BASELINE, PERFORMANCE = "baseline", "performance"
+_NAMESPACE = uuid.UUID("3b1c6a57-0d0f-5a57-9d5c-0f6a5f2f9c11")
+_WORDS = {
+    "drift": "is distributed otherwise than in the site's first days (distance {value:.2f}, limit {limit:.2f})",
+    "untrained": "lies where the model was not trained in {value:.0%} of the readings (limit {limit:.0%})",
+    "missing": "is missing in {value:.0%} of the readings (limit {limit:.0%})",
+    "schema": "is a schema that the site did not write with in its first days ({value:.0%} of the readings)",
+    PERFORMANCE: "of the last days is {value:.2f} (limit {limit:.2f})",
+    BASELINE: "begins anew, as an operator said",
+}
+
+Place = tuple[str, str, str]
+"""What a state belongs to: site, kind, subject."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A DriftEvent, see its schema."""
+
+    site: str
+    kind: str
+    subject: str
+    state: str
+    ts: int
+    value: float
+    limit: float
+    model: tuple[str, str]
+    psi: float | None = None
+    q_value: float | None = None
+
+    @property
+    def place(self) -> Place:
+        """What its state belongs to."""
+        return self.site, self.kind, self.subject
+
+    def record(self) -> dict[str, Any]:
+        """As it is published."""
+        words = _WORDS[self.kind].format(value=self.value, limit=self.limit)
+        over = "" if self.state == ACTIVE else "no longer: "
+        return {
+            "event_id": str(uuid.uuid5(_NAMESPACE, "/".join((*self.place, self.state, str(self.ts))))),
+            "site": self.site,
+            "kind": self.kind,
+            "subject": self.subject,
+            "state": self.state,
+            "ts": self.ts,
+            "value": self.value,
+            "limit": self.limit,
+            "psi": self.psi,
+            "q_value": self.q_value,
+            "model_name": self.model[0],
+            "model_version": self.model[1],
+            "message": f"site {self.site}: {over}{self.subject} {words}",
+        }
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the topic of events says.
+
+    Attributes:
+        latest: state and time of the newest transition of each place.
+        since: when an operator last began a site's baseline anew, by site, ms.
+    """
+
+    latest: dict[Place, tuple[str, int]]
+    since: dict[str, int]
+
+    @classmethod
+    def of(cls, records: Iterable[Mapping[str, Any]]) -> "Published":
+        """Fold the topic's records."""
+        latest: dict[Place, tuple[str, int]] = {}
+        since: dict[str, int] = {}
+        for record in sorted(records, key=lambda r: r["ts"]):
+            if record["kind"] == BASELINE:
+                since[record["site"]] = record["ts"]
+            else:
+                latest[record["site"], record["kind"], record["subject"]] = record["state"], record["ts"]
+        return cls(latest, since)
+
+    def still_to_tell(self, events: Sequence[Event]) -> list[Event]:
+        """Those transitions, in order of time, that change what was told last."""
+        latest, new = dict(self.latest), []
+        for event in events:
+            state, ts = latest.get(event.place, (RTN, -1))
+            if event.ts > ts and event.state != state:
+                latest[event.place] = event.state, event.ts
+                new.append(event)
+        return new
+
+
+def transitions(watched: Sequence[Watched], states: Mapping[str, SiteState]) -> list[Event]:
+    """All transitions, by time."""
+    found = []
+    for one in watched:
+        active = one.active
+        for s, subject in enumerate(one.subjects):
+            before = False
+            for w in range(len(one.ts)):
+                if active[w, s] == before:
+                    continue
+                before = bool(active[w, s])
+                found.append(
+                    Event(
+                        one.site,
+                        one.kind,
+                        subject,
+                        ACTIVE if before else RTN,
+                        int(one.ts[w]),
+                        float(one.value[w, s]),
+                        float(one.limit[s]),
+                        states[one.site].history.model,
+                        None if one.psi is None else float(one.psi[w, s]),
+                        None if one.q is None else float(one.q[w, s]),
+                    )
+                )
+    return sorted(found, key=lambda event: (event.ts, event.place))
+
+
+def standing(published: Published) -> list[Place]:
+    """What holds now, as the topic has it."""
+    return sorted(place for place, (state, _) in published.latest.items() if state == ACTIVE)
+
+
+def ended(told: Published, watched: Sequence[Watched], states: Mapping[str, SiteState]) -> list[Event]:
+    """Returns to normal of what stands without being watched any more: a site's history began anew.
+
+    By an operator's word, or under a new model with other bins.
+
+    Args:
+        told: what the topic says, with all transitions.
+        watched: what was looked at.
+        states: of the sites.
+    """
+    active = {
+        (one.site, one.kind, subject)
+        for one in watched
+        for subject, holds in zip(one.subjects, one.active[-1].tolist(), strict=True)
+        if holds
+    }
+    return [
+        Event(site, kind, subject, RTN, states[site].until_ts, 0.0, 0.0, states[site].history.model)
+        for site, kind, subject in standing(told)
+        if site in states and kind != PERFORMANCE and (site, kind, subject) not in active
+    ]
+
+
+def new_baseline(site: str, ts: int) -> Event:
+    """An operator's word that what a site does from then on is its normal."""
+    return Event(site, BASELINE, "baseline", ACTIVE, ts, 0.0, 0.0, ("", ""))

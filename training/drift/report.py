@@ -1,0 +1,136 @@
+"""A look at what is watched as a page with plots."""
+
+import html
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+from training.drift.check import BASELINE_DAYS, SiteState, Watched
+from training.drift.watch import Look
+from training.performance.rolling import Figures
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:1em 0;font-size:13px}
+td,th{border-bottom:1px solid #ddd;padding:.3em .7em;text-align:right}
+td:first-child,th:first-child{text-align:left}
+.active{color:#a3161a;font-weight:600}
+img{max-width:100%}
+"""
+_SHOWN = 12
+
+
+def write_report(look: Look, directory: Path) -> Path:
+    """Write `index.html` and its plots, and return the page.
+
+    Args:
+        look: what was found.
+        directory: created; files of the same names are replaced.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    parts = ["<h1>Drift and performance</h1>", _standing(look)]
+    for number, (site, state) in enumerate(look.states.items()):
+        parts.append(f"<h2>Site {html.escape(site)}</h2>")
+        days = f"{state.baseline_days} of {BASELINE_DAYS} days of baseline" if state.learning else "baseline complete"
+        parts.append(
+            f"<p>Model {html.escape(' '.join(state.history.model))}; {days}; seen until {_time(state.until_ts)}."
+        )
+        for one in (one for one in look.watched if one.site == site):
+            plot = f"site-{number}-{one.kind}.png"
+            _over_time(one, directory / plot)
+            parts += [f"<h3>{one.kind}</h3>", f'<p><img alt="{one.kind} over time" src="{plot}">', _latest(one)]
+            if one.kind == "drift" and (columns := _active_columns(one)):
+                plot = f"site-{number}-distributions.png"
+                _distributions(state, columns, directory / plot)
+                parts.append(f'<p><img alt="distributions before and now" src="{plot}">')
+    parts += ["<h2>Performance</h2>", _performance(look.figures)]
+    page = directory / "index.html"
+    page.write_text(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Drift and performance</title>"
+        f"<style>{_STYLE}</style>{''.join(parts)}</html>\n"
+    )
+    return page
+
+
+def _time(ts: int) -> str:
+    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="minutes")
+
+
+def _standing(look: Look) -> str:
+    if not look.standing:
+        return "<p>Nothing has drifted, is missing, unknown or worse."
+    return '<p class="active">Holds now:</p>' + _table(("site", "kind", "subject"), look.standing)
+
+
+def _latest(one: Watched) -> str:
+    """The last window of what is nearest to its limit."""
+    share = one.value[-1] / np.maximum(one.limit, 1e-9)
+    rows = [
+        (
+            one.subjects[s],
+            f"{one.value[-1, s]:.3f}",
+            f"{one.limit[s]:.3f}",
+            "" if one.psi is None else f"{one.psi[-1, s]:.3f}",
+            "" if one.q is None else f"{one.q[-1, s]:.2g}",
+            "active" if one.active[-1, s] else "",
+        )
+        for s in np.argsort(-share)[:_SHOWN].tolist()
+    ]
+    return _table(("last window", "found", "limit", "PSI", "q", ""), rows)
+
+
+def _performance(found: Figures | None) -> str:
+    if found is None:
+        return "<p>No labels: `hazardstream label` writes them."
+    rows = [(name.replace("_", " "), str(value)) for name, value in found.as_json().items()]
+    return _table(("", ""), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    top = "".join(f"<th>{html.escape(cell)}" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in row) for row in rows)
+    return f"<table><tr>{top}{body}</table>"
+
+
+def _over_time(one: Watched, path: Path) -> None:
+    """What was found, as a share of its limit, of those that came nearest to it."""
+    share = one.value / np.maximum(one.limit, 1e-9)
+    nearest = np.argsort(-share.max(axis=0))[:_SHOWN]
+    at = one.ts.astype("datetime64[ms]")
+    figure, axes = plt.subplots(figsize=(10, 3.5), layout="constrained")
+    for s in nearest.tolist():
+        axes.plot(at, np.minimum(share[:, s], 5), label=one.subjects[s], marker=".", markersize=3, linewidth=1)
+    axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
+    axes.set(ylabel="found / limit", ylim=(0, None))
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _active_columns(one: Watched) -> list[str]:
+    return [one.subjects[s] for s in np.flatnonzero(one.active[-1]).tolist()][:_SHOWN]
+
+
+def _distributions(state: SiteState, columns: Sequence[str], path: Path) -> None:
+    """Shares by bin: the baseline's days, and the last one."""
+    history = state.history
+    days = history.complete_days(state.since_ts)
+    before = np.sum([history.days[ts].counts for ts in days[:BASELINE_DAYS]], axis=0)
+    now = history.days[days[-1]].counts
+    figure, grid = plt.subplots(len(columns), 1, figsize=(10, 1.8 * len(columns)), layout="constrained", squeeze=False)
+    for axes, name in zip(grid[:, 0], columns, strict=True):
+        c = history.columns.index(name)
+        for counts, label in ((before, "first days"), (now, "last day")):
+            known = counts[c, :-1]
+            axes.stairs(known / max(known.sum(), 1), label=label)
+        axes.set_title(name, fontsize=8)
+        axes.tick_params(labelsize=7)
+    grid[0, 0].legend(fontsize=7)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

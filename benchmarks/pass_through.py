@@ -6,12 +6,11 @@ Example:
 
 import sys
 from collections import defaultdict
-from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from worker.kafka_config import client_config
-from worker.outbox import Outgoing
+from worker.outbox import Bulk, Outgoing
 from worker.publisher import TransactionalPublisher
 from worker.settings import load_settings
 
@@ -38,11 +37,11 @@ def pass_through(bootstrap: str, source: str, sink: str, group: str) -> None:
             "fetch.wait.max.ms": 100,
         }
     )
-    publisher = TransactionalPublisher(config, consumer, sink, group, settings.transaction_timeout_ms)
+    publisher = TransactionalPublisher(config, consumer, group, settings.transaction_timeout_ms)
     publisher.open()
     consumer.subscribe([source])
     while True:
-        copies: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        copies: Bulk = defaultdict(list)
         next_offsets = {}
         first = consumer.poll(0.1)
         # `consume` waits for as many as it may take: with no time to wait, it takes what is there.
@@ -51,7 +50,7 @@ def pass_through(bootstrap: str, source: str, sink: str, group: str) -> None:
             if message.error():
                 raise KafkaException(message.error())
             partition = message.partition()
-            copies[partition].append({"key": message.key(), "value": message.value()})
+            copies[sink, partition].append({"key": message.key(), "value": message.value()})
             next_offsets[partition] = message.offset() + 1
         if copies:
             publisher.commit(Outgoing(copies, []), [TopicPartition(source, p, o) for p, o in next_offsets.items()])

@@ -94,7 +94,7 @@ def _in_process(
             outgoing = outbox.records(outcome)
         with timed("merge"):
             scorer.merge(outcome, partitions)
-        scored += sum(map(len, outgoing.predictions.values()))
+        scored += sum(map(len, outgoing.bulk.values()))
         tell(scored)
     inner = {stage: spent - before[stage] for stage, spent in _stage_seconds(metrics).items()}
     process = seconds.pop("process")

@@ -161,7 +161,7 @@ class Stage:
         return {place: state_from(decode(v, lookup, schema)) for place, v in latest.items() if v is not None}
 
     def _schema(self, role: str) -> dict[str, Any]:
-        return load_schema(getattr(self.pipeline.outputs, role).schema_name)
+        return load_schema(self.pipeline.schemas[role])
 
     @property
     def writer_schema_of(self) -> WriterSchemaOf:

@@ -17,6 +17,7 @@ from worker.outbox import Outbox
 from worker.publisher import AbortedError, Publisher
 from worker.scoring import Outcome, Scorer
 from worker.settings import Settings
+from worker.shadow import Shadow
 from worker.sketch import Sketcher
 from worker.status import Status
 from worker.waiting import note_down
@@ -43,6 +44,7 @@ class Loop:
         scorer: Scorer,
         outbox: Outbox,
         sketcher: Sketcher | None,
+        shadow: Shadow | None,
         publisher: Publisher,
         metrics: Metrics,
         status: Status,
@@ -50,7 +52,7 @@ class Loop:
         self._settings, self._topic, self._consumer = settings, topic, consumer
         self._broker_watch = broker_watch
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
-        self._sketcher = sketcher
+        self._sketcher, self._shadow = sketcher, shadow
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
@@ -148,9 +150,13 @@ class Loop:
         ]
         if offsets:
             started = time.perf_counter()
+            if self._shadow:
+                self._shadow.begin(outcome, partitions)
             outgoing = self._outbox.records(outcome)
             sketches = self._sketcher.due(partitions) if self._sketcher else {}
             outgoing.records.extend(sketches.values())
+            if self._shadow:
+                outgoing.bulk.update(self._shadow.end(outcome))
             encoded = time.perf_counter()
             self._metrics.stage_seconds.labels("encode").observe(encoded - started)
             self._publisher.commit(outgoing, offsets)
@@ -158,6 +164,8 @@ class Loop:
             self._status.note_commit()
             if self._sketcher:
                 self._sketcher.drop(sketches)
+            if self._shadow:
+                self._shadow.merge(outcome)
         if self._sketcher:
             started = time.perf_counter()
             self._metrics.sketched.inc(self._sketcher.count(outcome, self._scorer.package))

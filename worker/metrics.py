@@ -11,29 +11,96 @@ from prometheus_client.registry import Collector
 from worker.features import Float
 
 _LATENCY_BOUNDS_S: Final = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600])
+_DIFFERENCE_BOUNDS: Final = np.array([0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0])
 
 
 class ColumnHistogram(Collector):
     """A Prometheus histogram that takes a column of values at once."""
 
-    def __init__(self, registry: CollectorRegistry, name: str, meaning: str) -> None:
-        self._name, self._meaning = name, meaning
-        self._counts = np.zeros(len(_LATENCY_BOUNDS_S) + 1, np.int64)
+    def __init__(self, registry: CollectorRegistry, name: str, meaning: str, bounds: Float = _LATENCY_BOUNDS_S) -> None:
+        self._name, self._meaning, self._bounds = name, meaning, bounds
+        self._counts = np.zeros(len(bounds) + 1, np.int64)
         self._sum = 0.0
         registry.register(self)
 
     def observe(self, values: Float) -> None:
         """Count each of the values, shape [n]."""
-        at = np.searchsorted(_LATENCY_BOUNDS_S, values)
+        at = np.searchsorted(self._bounds, values)
         self._counts += np.bincount(at, minlength=len(self._counts))
         self._sum += float(values.sum())
 
     def collect(self) -> Iterator[Metric]:
         """Give the histogram as Prometheus' client wants it."""
-        names = [*(str(b) for b in _LATENCY_BOUNDS_S.tolist()), "+Inf"]
+        names = [*(str(b) for b in self._bounds.tolist()), "+Inf"]
         family = HistogramMetricFamily(self._name, self._meaning)
         family.add_metric([], list(zip(names, np.cumsum(self._counts).tolist(), strict=True)), self._sum)
         yield family
+
+
+class WatchMetrics:
+    """How a model's alias is followed."""
+
+    def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
+        self.swaps = Counter(prefix + "swaps_total", "Times another model took over in mid-run.", registry=registry)
+        self.refused = Counter(
+            prefix + "refused_total",
+            "Models that the alias stood for and that were refused, by reason; /model says why.",
+            ["reason"],
+            registry=registry,
+        )
+        self.stale = Gauge(
+            prefix + "stale",
+            "1 while the alias stands for something that was refused; of champions the last good one goes on.",
+            registry=registry,
+        )
+        self.source_down = Gauge(
+            prefix + "source_down",
+            "1 while the alias cannot be followed; /model says what does not answer.",
+            registry=registry,
+        )
+
+
+class ShadowMetrics:
+    """What a challenger scores in the shadow of the champion."""
+
+    def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
+        self.info = Gauge(
+            prefix + "challenger_info",
+            "1 for the model that scores in the shadow.",
+            ["name", "version"],
+            registry=registry,
+        )
+        self.dropped = Counter(
+            prefix + "challenger_dropped_total",
+            "Challengers that failed or were too slow while they scored, and score no more, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.scored = Counter(
+            prefix + "shadow_scored_total",
+            "Readings that the challenger scored, too, and committed.",
+            registry=registry,
+        )
+        self.missed = Counter(
+            prefix + "shadow_missed_total", "Readings that it was too slow for, or failed on.", registry=registry
+        )
+        self.agreed = Counter(
+            prefix + "shadow_agreed_total",
+            "Readings that champion and challenger put on the same side of their own setpoints.",
+            registry=registry,
+        )
+        self.difference = ColumnHistogram(
+            registry,
+            prefix + "shadow_difference",
+            "How far the two probabilities of a reading lie apart.",
+            _DIFFERENCE_BOUNDS,
+        )
+        self.alarms = Counter(
+            prefix + "shadow_alarms_total",
+            "Alarms raised on readings that both scored: the champion's, and those that the challenger would raise.",
+            ["model"],
+            registry=registry,
+        )
 
 
 class Metrics:
@@ -84,23 +151,9 @@ class Metrics:
         )
         self.windows_held = Gauge(p + "windows_held", "Keys with a window in memory.", registry=r)
         self.model_info = Gauge(p + "model_info", "1 for the model that scores.", ["name", "version"], registry=r)
-        self.model_swaps = Counter(p + "model_swaps_total", "Times another model took over in mid-run.", registry=r)
-        self.model_refused = Counter(
-            p + "model_refused_total",
-            "Models that the alias stood for and that were refused, by reason; /model says why.",
-            ["reason"],
-            registry=r,
-        )
-        self.model_stale = Gauge(
-            p + "model_stale",
-            "1 while the alias stands for something that was refused, and the last good model goes on.",
-            registry=r,
-        )
-        self.model_source_down = Gauge(
-            p + "model_source_down",
-            "1 while the alias cannot be followed; /model says what does not answer.",
-            registry=r,
-        )
+        self.champion_watch = WatchMetrics(r, p + "model_")
+        self.challenger_watch = WatchMetrics(r, p + "challenger_")
+        self.shadow = ShadowMetrics(r, p)
         self.aborts = Counter(p + "transactions_aborted_total", "Transactions aborted and retried.", registry=r)
         self.begun_anew = Counter(
             p + "begun_anew_total",

@@ -8,9 +8,9 @@ from typing import Any
 import structlog
 
 from worker.errors import DependencyDownError
+from worker.metrics import WatchMetrics
 from worker.mlflow_source import Found, MlflowSource, RefusedModelError
 from worker.package import ModelPackage
-from worker.status import Status
 from worker.waiting import StoppedError
 
 _LOG = structlog.get_logger(__name__)
@@ -22,25 +22,31 @@ class ModelWatch:
     Args:
         source: where to look; its `prove` says whether the pipeline can use a model.
         every_s: seconds between two looks.
-        current: the model that scores.
-        swap: has the loop take a model over (worker/model_swap.py).
+        version: of the model that scores; empty where none does.
+        swap: has a model take over.
         show: shows a model as the one that scores.
-        status: gets what the sidecar tells of this.
+        metrics: of this watch.
+        tell: given what the sidecar tells of it; from this thread, a new one each time.
         stop: ends it.
+        lost: called when the alias comes to stand for nothing that can be used, where then no model is to go on.
+            That it stands for nothing at all is then in order.
     """
 
     def __init__(
         self,
         source: MlflowSource,
         every_s: float,
-        current: ModelPackage,
+        version: str,
         swap: Callable[[ModelPackage], None],
         show: Callable[[ModelPackage], None],
-        status: Status,
+        metrics: WatchMetrics,
+        tell: Callable[[dict[str, Any]], None],
         stop: threading.Event,
+        lost: Callable[[], None] | None = None,
     ) -> None:
         self._source, self._every_s, self._stop = source, every_s, stop
-        self._version, self._swap, self._show, self._status = current.version, swap, show, status
+        self._version, self._swap, self._show, self._lost = version, swap, show, lost
+        self._metrics, self._tell_status = metrics, tell
         self._refused: tuple[Found | None, str] | None = None
         self._told: dict[str, Any] = {
             "every_s": every_s,
@@ -84,28 +90,34 @@ class ModelWatch:
         except DependencyDownError as down:
             self._note_down(down)
             return
-        self._status.metrics.model_source_down.set(0)
+        self._metrics.source_down.set(0)
         self._tell(looked_at=_now(), down=None)
 
     def _swapped(self, package: ModelPackage) -> None:
         _LOG.info("model swapped", name=package.name, version=package.version, before=self._version)
         self._version, self._refused = package.version, None
         self._show(package)
-        self._status.metrics.model_swaps.inc()
+        self._metrics.swaps.inc()
         self._tell(refused=None, swaps=self._told["swaps"] + 1, swapped_at=_now())
 
     def _note_refused(self, found: Found | None, refused: RefusedModelError) -> None:
         if self._refused == (found, refused.fault):
             return
         self._refused = found, refused.fault
+        if self._lost is not None:
+            self._version = ""
+            self._lost()
+            if refused.fault == "not_there":
+                self._tell(refused=None)
+                return
         _LOG.error(
-            "model refused, the last good one goes on",
+            "model refused, the last good one goes on" if self._lost is None else "challenger refused",
             fault=refused.fault,
             refused=refused.version,
             scoring=self._version,
             reason=str(refused),
         )
-        self._status.metrics.model_refused.labels(refused.fault).inc()
+        self._metrics.refused.labels(refused.fault).inc()
         self._tell(
             refused={"fault": refused.fault, "version": refused.version, "reason": str(refused), "since": _now()}
         )
@@ -113,14 +125,14 @@ class ModelWatch:
     def _note_down(self, down: DependencyDownError) -> None:
         if self._told["down"] != str(down):
             _LOG.warning("the model cannot be watched for now", reason=str(down))
-        self._status.metrics.model_source_down.set(1)
+        self._metrics.source_down.set(1)
         self._tell(down=str(down))
 
     def _tell(self, **news: Any) -> None:
         # Another thread reads it: a new one each time, never changed.
         self._told = self._told | news
-        self._status.model_watch = self._told
-        self._status.metrics.model_stale.set(self._told["refused"] is not None)
+        self._tell_status(self._told)
+        self._metrics.stale.set(self._told["refused"] is not None)
 
 
 def _now() -> str:

@@ -15,6 +15,7 @@ from worker.avro_columns import Column, Flags, encode_columns
 from worker.batch import Batch
 from worker.columns import Rejection
 from worker.explanation import explain_rows
+from worker.features import Int
 from worker.pipeline import Pipeline
 from worker.scoring import Outcome
 
@@ -41,14 +42,18 @@ class Record(NamedTuple):
     timestamp: int = 0
 
 
-class Outgoing(NamedTuple):
-    """All records of a batch. predictions: by partition, as `Producer.produce_batch` takes them."""
+Bulk: TypeAlias = dict[tuple[str, int], list[dict[str, Any]]]
+"""Records, one a reading, by topic and partition, as `Producer.produce_batch` takes them."""
 
-    predictions: dict[int, list[dict[str, Any]]]
+
+class Outgoing(NamedTuple):
+    """All records of a batch: those that every reading has, and the others."""
+
+    bulk: Bulk
     records: list[Record]
 
     def __bool__(self) -> bool:
-        return bool(self.predictions or self.records)
+        return bool(self.bulk or self.records)
 
 
 class Outbox:
@@ -85,7 +90,7 @@ class Outbox:
         dead_letters = [self._dead_letter(outcome.batch, rejection) for rejection in rejections]
         return Outgoing(self._predictions(outcome), [*self._alarms(outcome), *self._states(outcome), *dead_letters])
 
-    def _predictions(self, outcome: Outcome) -> dict[int, list[dict[str, Any]]]:
+    def _predictions(self, outcome: Outcome) -> Bulk:
         scored, batch, source = outcome.scored, outcome.batch, self._pipeline.input
         readings, sensors = scored.readings, source.sensors()
         partition = batch.partition[readings.row]
@@ -107,10 +112,7 @@ class Outbox:
         }
         named = {self._name(word): column for word, column in columns.items()}
         values = encode_columns(self._schemas["predictions"], named, len(readings.row), self._prefixes["predictions"])
-        by_partition = defaultdict(list)
-        for number, row, value in zip(partition.tolist(), readings.row.tolist(), values, strict=True):
-            by_partition[number].append({"key": batch.keys[row], "value": value})
-        return dict(by_partition)
+        return in_bulk(self._pipeline.outputs.predictions.topic, batch, readings.row, values)
 
     def _alarms(self, outcome: Outcome) -> list[Record]:
         if not outcome.alarms.transitions:
@@ -199,6 +201,14 @@ class Outbox:
         timestamp = max(int(batch.broker_ts[rejection.row]), 0)
         topic = self._pipeline.outputs.dead_letters.topic
         return Record(topic, message.partition(), key, value, headers, timestamp)
+
+
+def in_bulk(topic: str, batch: Batch, rows: Int, values: list[bytes]) -> Bulk:
+    """Encoded records of these rows of a batch, under the keys and partition numbers of the messages they came from."""
+    by_place: Bulk = defaultdict(list)
+    for number, row, value in zip(batch.partition[rows].tolist(), rows.tolist(), values, strict=True):
+        by_place[topic, number].append({"key": batch.keys[row], "value": value})
+    return dict(by_place)
 
 
 def headers_size(headers: Headers) -> int:

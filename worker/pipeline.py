@@ -137,6 +137,7 @@ class Monitor(_Strict):
     sketches: Output
     events: Output
     labels: Output
+    shadow: Output
     site: SiteRule | None = None
     performance: Performance = Performance()
 
@@ -154,12 +155,13 @@ class Pipeline(_Strict):
 
     @property
     def topics(self) -> dict[str, str]:
-        """Topic of each role: input, predictions, alarms, alarm_state, dead_letters; sketches, events, labels."""
+        """Topic of each role: input, the outputs by their names, and those of `monitor`, if there is one."""
         outputs, monitor = self.outputs, self.monitor
         watched = monitor and {
             "sketches": monitor.sketches.topic,
             "events": monitor.events.topic,
             "labels": monitor.labels.topic,
+            "shadow": monitor.shadow.topic,
         }
         return {
             "input": self.input.topic,
@@ -180,7 +182,8 @@ class Pipeline(_Strict):
             "alarm_state": outputs.alarm_state,
         }
         if monitor is not None:
-            written |= {"sketches": monitor.sketches, "events": monitor.events, "labels": monitor.labels}
+            written |= {"sketches": monitor.sketches, "events": monitor.events}
+            written |= {"labels": monitor.labels, "shadow": monitor.shadow}
         return {"input": self.input.record_model().__name__} | {r: o.schema_name for r, o in written.items()}
 
 

@@ -67,12 +67,11 @@ class TransactionalPublisher:
         self,
         config: dict[str, Any],
         consumer: Consumer,
-        topic: str,
         transactional_id: str,
         timeout_ms: int,
         waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._consumer, self._topic, self._waiting = consumer, topic, waiting
+        self._consumer, self._waiting = consumer, waiting
         self._timeout_s = timeout_ms / 1000
         self._producer = Producer(
             config | producer_defaults() | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
@@ -92,7 +91,7 @@ class TransactionalPublisher:
         deadline = time.monotonic() + self._timeout_s
         try:
             self._until(deadline, self._producer.begin_transaction)
-            produce(self._producer, self._topic, outgoing, deadline)
+            produce(self._producer, outgoing, deadline)
             metadata = self._consumer.consumer_group_metadata()
             self._until(deadline, lambda: self._producer.send_offsets_to_transaction(offsets, metadata, 5.0))
             # Once asked for, a commit is repeated until it is known how it ended: giving up could double the batch.
@@ -175,8 +174,8 @@ def _ending(error: BaseException) -> Exception:
 class AtLeastOncePublisher:
     """For brokers without transactions: after a crash, readings since the last commit come out again."""
 
-    def __init__(self, config: dict[str, Any], consumer: Consumer, topic: str, timeout_ms: int) -> None:
-        self._consumer, self._topic, self._timeout_s = consumer, topic, timeout_ms / 1000
+    def __init__(self, config: dict[str, Any], consumer: Consumer, timeout_ms: int) -> None:
+        self._consumer, self._timeout_s = consumer, timeout_ms / 1000
         self._failed: list[str] = []
         self._producer = Producer(config | producer_defaults() | {"on_delivery": self._delivered})
 
@@ -191,7 +190,7 @@ class AtLeastOncePublisher:
         """See Publisher."""
         self._failed.clear()
         try:
-            produce(self._producer, self._topic, outgoing, time.monotonic() + self._timeout_s)
+            produce(self._producer, outgoing, time.monotonic() + self._timeout_s)
             if self._producer.flush(self._timeout_s) or self._failed:
                 self._producer.purge()
                 raise AbortedError(self._failed[0] if self._failed else "the broker did not confirm in time")
@@ -220,14 +219,14 @@ def producer_defaults() -> dict[str, Any]:
     }
 
 
-def produce(producer: Producer, topic: str, outgoing: Outgoing, deadline: float) -> None:
+def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:
     """Hand all records to the producer, waiting while its queue is full.
 
     Raises:
         BufferError: the queue stayed full until the deadline.
         KafkaException: a record was refused.
     """
-    for partition, messages in outgoing.predictions.items():
+    for (topic, partition), messages in outgoing.bulk.items():
         left = messages
         while left:
             producer.produce_batch(topic, left, partition=partition)

@@ -250,8 +250,6 @@ def open_publisher(
     # Both topics' limits are for whole batches of records.
     one_batch = {"batch.size": min(source.max_bytes // 2, 1_000_000)}
     transactional_id = f"hazardstream-redrive-{dead_letter_topic}"
-    publisher = TransactionalPublisher(
-        config | one_batch, reader.consumer, dead_letter_topic, transactional_id, TRANSACTION_TIMEOUT_MS
-    )
+    publisher = TransactionalPublisher(config | one_batch, reader.consumer, transactional_id, TRANSACTION_TIMEOUT_MS)
     publisher.open()
     return publisher

@@ -20,6 +20,7 @@ from schemas.wire import confluent_prefix
 from worker.alarms import Alarms
 from worker.assignment import Assignment
 from worker.broker_watch import BrokerWatch
+from worker.challenger import shadow_for, watch_challenger
 from worker.decode import Decoder, WriterSchemaOf
 from worker.errors import DependencyDownError, FencedError, SupersededError, UncertainError, UserError
 from worker.kafka_config import admin_client, client_config
@@ -156,10 +157,11 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     writer_schema_of = writer_schema_lookup(registry)
     refused = partial(refused_before, config, pipeline, status.turn)
     scorer = _scorer(pipeline, package, writer_schema_of, status.metrics, refused)
-    publisher = _publisher(settings, config, consumer, pipeline, group_id, status)
+    publisher = _publisher(settings, config, consumer, group_id, status)
     wait_for(publisher.open, status, stop)
     outbox = Outbox(pipeline, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop))
     assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
+    shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(
         settings=settings,
         topic=pipeline.input.topic,
@@ -169,6 +171,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         scorer=scorer,
         outbox=outbox,
         sketcher=Sketcher(pipeline, monitor, prefixes.get("sketches")) if (monitor := pipeline.monitor) else None,
+        shadow=shadow,
         publisher=publisher,
         metrics=status.metrics,
         status=status,
@@ -180,7 +183,11 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         next_scorer = partial(_next_scorer, settings, config, pipeline)
         swap = Swap(pipeline, status, next_scorer, config, left)
         show = partial(_show, status, pipeline, uri)
-        ModelWatch(source, settings.model_watch_ms / 1000, package, swap, show, status, left).start()
+        tell = partial(setattr, status, "model_watch")
+        every_s, metrics = settings.model_watch_ms / 1000, status.metrics.champion_watch
+        ModelWatch(source, every_s, package.version, swap, show, metrics, tell, left).start()
+    if shadow is not None:
+        watch_challenger(shadow, settings, pipeline, partial(mlflow_source, **where), status, left)
     _LOG.info("joining the group", group=group_id, topic=pipeline.input.topic, guarantee=settings.guarantee)
     gc.freeze()  # or each of the collector's rounds would look through all that was imported
     try:
@@ -221,7 +228,7 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
     """Confluent prefixes of the outputs where there is a registry; none means single-object encoding."""
     if registry is None:
         return {}
-    written = ("predictions", "alarms", "alarm_state", *(["sketches"] if pipeline.monitor else []))
+    written = ("predictions", "alarms", "alarm_state", *(["sketches", "shadow"] if pipeline.monitor else []))
     try:
         return {
             role: confluent_prefix(
@@ -234,11 +241,10 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
 
 
 def _publisher(
-    settings: Settings, config: dict[str, Any], consumer: Consumer, pipeline: Pipeline, group_id: str, status: Status
+    settings: Settings, config: dict[str, Any], consumer: Consumer, group_id: str, status: Status
 ) -> Publisher:
-    topic = pipeline.outputs.predictions.topic
     if settings.guarantee == "at_least_once":
-        return AtLeastOncePublisher(config, consumer, topic, settings.transaction_timeout_ms)
+        return AtLeastOncePublisher(config, consumer, settings.transaction_timeout_ms)
     # A named worker's successor ends what it left open. Of two without a name, none must fence the other.
     transactional_id = f"{group_id}-{settings.instance_id or uuid.uuid4()}"
 
@@ -246,7 +252,7 @@ def _publisher(
         status.turn()  # waiting for a broker that is away is not being stuck
         note_down(status, DependencyDownError("broker", reason))
 
-    return TransactionalPublisher(config, consumer, topic, transactional_id, settings.transaction_timeout_ms, waiting)
+    return TransactionalPublisher(config, consumer, transactional_id, settings.transaction_timeout_ms, waiting)
 
 
 def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:

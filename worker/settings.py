@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     )
     model_watch_ms: NonNegativeInt = 10_000  # between two looks at where an alias or stage points; 0: never
     model_max_ms: PositiveInt = 200  # longest that a model may take to score 1,000 readings
+    # A model that scores in the shadow of the one that counts: what its alias stands for, models:/NAME@challenger say.
+    challenger: str | None = None
+    challenger_share: float = Field(1.0, gt=0, le=1)  # of the keys that it scores, by a hash of the key
+    challenger_max_ms: PositiveInt = 20  # longest that a batch waits for it
     group_id: str | None = None
     # Stable over restarts, different for workers that run at the same time: it makes the transactional id. A worker
     # that is given one is a static member of the group: whoever starts under its name takes its place at once.

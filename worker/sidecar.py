@@ -91,10 +91,11 @@ def _add_health(app: FastAPI, status: Status) -> None:
 def _add_inside(app: FastAPI, status: Status) -> None:
     @app.get("/model", responses={503: _problem("No model is loaded yet.")})
     def model() -> dict[str, Any]:
-        """The model that scores: where from, features, alarm policy, training metrics, digests; how it is watched."""
+        """The model that scores: where from, features, alarm policy, metrics, digests; its watch; the challenger."""
         if status.model is None:
             raise HTTPException(503, "no model is loaded yet; see /ready")
-        return status.model | {"watch": status.model_watch}
+        challenger = {"challenger": status.challenger, "challenger_watch": status.challenger_watch}
+        return status.model | {"watch": status.model_watch} | challenger
 
     @app.get("/schema")
     def schema() -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Status:
         lag: messages behind, by partition.
         model: what scores, as `/model` shows it.
         model_watch: how the model's alias is watched, as `/model` shows it; None where the model cannot change.
+        challenger: what scores in the shadow; None where nothing does.
+        challenger_watch: as `model_watch`, of the challenger.
         schemas: by role, as `/schema` shows them.
         questions: for the loop to answer between two batches.
     """
@@ -44,6 +46,8 @@ class Status:
     lag: dict[int, int] = field(default_factory=dict)
     model: dict[str, Any] | None = None
     model_watch: dict[str, Any] | None = None
+    challenger: dict[str, Any] | None = None
+    challenger_watch: dict[str, Any] | None = None
     schemas: dict[str, Any] = field(default_factory=dict)
     questions: "queue.SimpleQueue[tuple[Callable[..., Any], Future[Any]]]" = field(default_factory=queue.SimpleQueue)
 

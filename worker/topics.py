@@ -30,6 +30,8 @@ _SETTINGS: dict[str, dict[str, str]] = {
     "sketches": {"retention.ms": str(400 * 86_400_000)},
     "events": {"retention.ms": str(400 * 86_400_000)},
     "labels": {"retention.ms": str(400 * 86_400_000)},
+    # As long as a challenger may take to prove itself; it is as much as the predictions are.
+    "shadow": {"retention.ms": str(30 * 86_400_000)},
 }
 
 

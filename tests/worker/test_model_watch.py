@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ class Scene:
         self.watch = ModelWatch(
             self,  # type: ignore[arg-type]  # it has what is asked of a source
             60.0,
-            self.package,
+            self.package.version,
             lambda package: self.swapped.append(package.version),
             lambda package: self.shown.append(package.version),
-            self.status,
+            self.status.metrics.champion_watch,
+            partial(setattr, self.status, "model_watch"),
             threading.Event(),
         )
 

@@ -1,0 +1,229 @@
+"""A challenger scores in the champion's shadow: the same windows and readings, no say in predictions and alarms.
+
+Nothing that a challenger does may hurt the champion. It scores on a thread of its own while the champion's records are
+encoded, the loop waits a few milliseconds for it, and then goes on without. One that fails, or is too slow time and
+again, is dropped until its alias stands for another.
+"""
+
+import threading
+import zlib
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import structlog
+
+from worker.alarms import ACTIVE, AlarmPolicy, Alarms, StagedAlarms
+from worker.features import Bool, Float, Int
+from worker.metrics import ShadowMetrics
+from worker.outbox import Bulk
+from worker.package import ModelPackage
+from worker.scoring import Outcome
+from worker.status import Status
+
+_LOG = structlog.get_logger(__name__)
+_MISSES = 10
+"""So many batches in a row that it was too slow for are no accident."""
+
+
+@dataclass
+class Challenger:
+    """A model in the shadow. `alarms` are those that it would raise; they begin with none, and are kept nowhere."""
+
+    package: ModelPackage
+    alarms: Alarms
+    partitions: set[int] = field(default_factory=set)
+    misses: int = 0
+
+
+class ShadowScored(NamedTuple):
+    """What a challenger makes of a batch.
+
+    Attributes:
+        challenger: who scored.
+        rows: of the scored readings, those that it scored, shape [m].
+        probability: shape [m].
+        positive: whether it reaches the challenger's setpoint, shape [m].
+        alarms: what its alarms would do; rows count within `rows`.
+    """
+
+    challenger: Challenger
+    rows: Int
+    probability: Float
+    positive: Bool
+    alarms: StagedAlarms
+
+
+class _Attempt(threading.Thread):
+    """One batch's scores, on the way. A thread that hangs does not keep the process from ending."""
+
+    def __init__(self, challenger: Challenger, rows: Int, features: Float) -> None:
+        super().__init__(name="challenger", daemon=True)
+        self.challenger, self.rows, self._features = challenger, rows, features
+        self.probability: Float | None = None
+        self.fault = ""
+
+    def run(self) -> None:
+        """Score."""
+        try:
+            probability = self.challenger.package.score(self._features)
+            if probability.shape != self.rows.shape or not ((probability >= 0) & (probability <= 1)).all():
+                self.fault = f"gives no probability for each of {len(self.rows)} readings"
+            else:
+                self.probability = probability
+        except Exception as error:  # noqa: BLE001 - whatever an unpickled scaler raises is the challenger's affair
+            self.fault = f"{type(error).__name__}: {error}"
+
+
+class Shadow:
+    """Scores batches by a challenger, as long as there is one.
+
+    Args:
+        share: of the keys, by a hash of the key: each is scored always or never.
+        max_ms: longest that a batch waits.
+        encode: makes records of what was scored.
+        status: told who scores in the shadow, and why nobody does.
+    """
+
+    def __init__(
+        self, share: float, max_ms: int, encode: Callable[[Outcome, ShadowScored], Bulk], status: Status
+    ) -> None:
+        self._encode = encode
+        self._below, self._max_s = share * 2**32, max_ms / 1000
+        self._status, self._metrics = status, status.metrics.shadow
+        self._challenger: Challenger | None = None  # replaced as a whole, from another thread
+        self._running: _Attempt | None = None  # the last that was begun
+        self._due: _Attempt | None = None  # that of the batch at hand
+        self._shadowed: ShadowScored | None = None
+
+    # Beside the loop --------------------------------------------------------------------------------------------
+
+    def adopt(self, package: ModelPackage, policy: AlarmPolicy) -> None:
+        """Have another challenger score from the next batch on."""
+        self._challenger = Challenger(package, Alarms(policy))
+        self._metrics.info.clear()
+        self._metrics.info.labels(package.name, package.version).set(1)
+        self._status.challenger = _shown(package)
+
+    def leave(self) -> None:
+        """Have none score any more."""
+        self._challenger, self._status.challenger = None, None
+        self._metrics.info.clear()
+
+    # In the loop ------------------------------------------------------------------------------------------------
+
+    def begin(self, outcome: Outcome, assigned: Container[int]) -> None:
+        """Begin to score a batch that the champion has scored.
+
+        Args:
+            outcome: what the champion made of it.
+            assigned: numbers of the partitions that are ours.
+        """
+        self._due = self._shadowed = None
+        challenger, running = self._challenger, self._running
+        if challenger is None or self._idle(challenger, outcome.package):
+            return
+        for gone in {n for n in challenger.partitions if n not in assigned}:
+            challenger.partitions.discard(gone)
+            challenger.alarms.revoke(gone)
+        rows = self._sampled(outcome)
+        if not len(rows):
+            return
+        if running is not None and running.is_alive() and running.challenger is challenger:
+            self._miss(challenger, len(rows))
+            return
+        self._due = self._running = _Attempt(challenger, rows, outcome.scored.features[rows])
+        self._due.start()
+
+    def end(self, outcome: Outcome) -> Bulk:
+        """Records of what the challenger makes of the batch; none where nobody scores it, or not in time."""
+        if self._due is None:
+            return {}
+        self._due.join(self._max_s)
+        if self._due.is_alive():
+            self._miss(self._due.challenger, len(self._due.rows))
+            return {}
+        if self._due.probability is None:
+            self._metrics.missed.inc(len(self._due.rows))
+            self._drop(self._due.challenger, "failed", self._due.fault)
+            return {}
+        self._shadowed = self._alarmed(outcome, self._due, self._due.probability)
+        return self._encode(outcome, self._shadowed)
+
+    def merge(self, outcome: Outcome) -> None:
+        """Take note that the batch at hand is committed."""
+        if self._shadowed is not None:
+            self._shadowed.challenger.alarms.merge(self._shadowed.alarms)
+            _count(self._metrics, outcome, self._shadowed)
+
+    def _alarmed(self, outcome: Outcome, attempt: _Attempt, probability: Float) -> ShadowScored:
+        challenger, rows = attempt.challenger, attempt.rows
+        challenger.misses = 0
+        batch, readings = outcome.batch, outcome.scored.readings.take(rows)
+        partition = batch.partition[readings.row].tolist()
+        for number in set(partition) - challenger.partitions:
+            challenger.partitions.add(number)
+            challenger.alarms.assign(number, {})
+        keys = [batch.keys[row] for row in readings.row.tolist()]
+        alarms = challenger.alarms.stage(partition, keys, readings.ts, probability)
+        positive = probability >= challenger.alarms.policy.setpoint
+        return ShadowScored(challenger, rows, probability, positive, alarms)
+
+    def _sampled(self, outcome: Outcome) -> Int:
+        scored = outcome.scored.readings.row
+        if self._below >= 2**32:
+            return np.arange(len(scored))
+        keys = outcome.batch.keys
+        return np.flatnonzero([zlib.crc32(keys[row]) < self._below for row in scored.tolist()])
+
+    def _idle(self, challenger: Challenger, champion: ModelPackage) -> bool:
+        """Whether there is nothing to score, and have it shown why."""
+        idle = None
+        if (challenger.package.name, challenger.package.version) == (champion.name, champion.version):
+            idle = "it is the champion"
+        elif challenger.package.spec != champion.spec:
+            idle = "its features are others than the champion's, and so are its windows: it cannot score in the shadow"
+        self._say(challenger, idle)
+        return idle is not None
+
+    def _say(self, challenger: Challenger, idle: str | None) -> None:
+        shown = self._status.challenger
+        if challenger is self._challenger and shown is not None and shown["idle"] != idle:
+            self._status.challenger = shown | {"idle": idle}
+            if idle is not None:
+                _LOG.warning("challenger does not score", version=challenger.package.version, reason=idle)
+
+    def _miss(self, challenger: Challenger, readings: int) -> None:
+        self._metrics.missed.inc(readings)
+        challenger.misses += 1
+        if challenger.misses >= _MISSES:
+            milliseconds = self._max_s * 1000
+            self._drop(
+                challenger,
+                "too_slow",
+                f"{_MISSES} batches in a row took it more than {milliseconds:.0f} ms (HAZARDSTREAM_CHALLENGER_MAX_MS)",
+            )
+
+    def _drop(self, challenger: Challenger, reason: str, words: str) -> None:
+        version = challenger.package.version
+        _LOG.error("challenger dropped, the champion goes on", version=version, fault=reason, reason=words)
+        self._metrics.dropped.labels(reason).inc()
+        if challenger is self._challenger:
+            self._challenger = None
+            self._metrics.info.clear()
+            self._status.challenger = _shown(challenger.package) | {"idle": f"dropped ({reason}): {words}"}
+
+
+def _shown(package: ModelPackage) -> dict[str, str | None]:
+    return {"name": package.name, "version": package.version, "idle": None}
+
+
+def _count(metrics: ShadowMetrics, outcome: Outcome, shadowed: ShadowScored) -> None:
+    rows, champion = shadowed.rows, outcome.scored.probability[shadowed.rows]
+    metrics.scored.inc(len(rows))
+    metrics.agreed.inc(int(((champion >= outcome.threshold) == shadowed.positive).sum()))
+    metrics.difference.observe(np.abs(champion - shadowed.probability))
+    raised = np.array([t.row for t in outcome.alarms.transitions if t.kind == ACTIVE], np.int64)
+    metrics.alarms.labels("champion").inc(int(np.isin(raised, rows).sum()))
+    metrics.alarms.labels("challenger").inc(sum(t.kind == ACTIVE for t in shadowed.alarms.transitions))

@@ -11,6 +11,7 @@ import producers.cli
 import training.backtest.cli
 import training.cli
 import training.drift.cli
+import training.promotion.cli
 from worker.dlq_cli import app as dlq_app
 from worker.errors import DependencyDownError, UserError
 from worker.model_cli import app as model_app
@@ -227,6 +228,7 @@ producers.cli.register(app)
 training.cli.register(app)
 training.backtest.cli.register(app)
 training.drift.cli.register(app)
+training.promotion.cli.register(app)
 local.cli.register(app)
 
 

@@ -1,0 +1,137 @@
+"""The command by which a challenger takes the champion's place."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.errors import UserError
+from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+
+if TYPE_CHECKING:
+    from training.promotion.decide import Verdict
+    from training.promotion.evidence import Evidence
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(promote)
+
+
+def promote(
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where the evidence is too little, or against it.")
+    ] = False,
+    module_days: Annotated[float, typer.Option(min=0, help="Module-days in the shadow that are enough.")] = 30.0,
+    events: Annotated[int, typer.Option(min=0, help="Confirmed events that are enough.")] = 5,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file with columns module, ts, kind, instead of the topic.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The champion, models:/NAME@ALIAS. Default: the pipeline's.")
+    ] = None,
+    challenger: Annotated[
+        str | None, typer.Option(help="Default: HAZARDSTREAM_CHALLENGER, or alias challenger of the same model.")
+    ] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow. Default: MLFLOW_TRACKING_URI.")] = None,
+    pipeline: PipelineOption = None,
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare champion and challenger by what the shadow recorded, and have the alias move.
+
+    Exit code 0: it moved. 1: it did not, for the reasons told. Without --yes it asks; with --json, too, it only shows.
+
+    Example: hazardstream promote --module-days 100 --events 3
+    """
+    from training.drift.topics import MonitoringTopics
+    from training.performance.labels import labels_from
+    from training.promotion.aliases import Aliases
+    from training.promotion.decide import Asked, decide
+    from training.promotion.evidence import Shadowed
+    from training.promotion.labels_file import read_labels
+    from worker.logs import configure_logs
+    from worker.settings import load_settings
+
+    settings = load_settings(
+        pipeline=pipeline,
+        bootstrap_servers=bootstrap,
+        registry_url=registry,
+        model=model,
+        challenger=challenger,
+        tracking_uri=tracking_uri,
+    )
+    configure_logs("error")
+    with MonitoringTopics(settings) as topics:
+        uri = settings.model_uri(topics.pipeline.model)
+        aliases = Aliases.of(uri, settings.challenger, settings.tracking_uri)
+        versions = aliases.versions()
+        source = topics.pipeline.input
+        shadowed = Shadowed(source, versions)
+        for record in topics.news("shadow"):
+            shadowed.add(record)
+        known = labels_from(topics.news("labels"), topics.pipeline) if labels is None else read_labels(labels, source)
+        found = shadowed.evidence(known, topics.monitor.performance.horizon_ms)
+    verdict = decide(found, Asked(module_days, events))
+    if not as_json:
+        _print(aliases.name, found, verdict)
+    moved = (verdict.promote or force) and (yes or (not as_json and _asked(aliases.name, versions)))
+    if moved:
+        aliases.promote(versions)
+    if as_json:
+        reasons = {"insufficient": verdict.insufficient, "worse": verdict.worse}
+        typer.echo(json.dumps({"name": aliases.name, **found.as_json(), **reasons, "promoted": moved}))
+    else:
+        typer.echo(f"{aliases.champion} is version {versions[1]} now" if moved else "not promoted")
+    if not moved:
+        raise typer.Exit(1)
+
+
+def _asked(name: str, versions: tuple[str, str]) -> bool:
+    if not sys.stdin.isatty():
+        raise UserError("nobody can be asked here: give --yes to have the alias move, or --json to see the evidence")
+    return typer.confirm(f"{name}: version {versions[1]} in place of {versions[0]}?")
+
+
+def _print(name: str, found: "Evidence", verdict: "Verdict") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    def share(value: float | None, interval: tuple[float, float]) -> str:
+        return "-" if value is None else f"{value:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
+
+    def seconds(value: float | None) -> str:
+        return "-" if value is None else f"{value:.0f} s"
+
+    console = Console(highlight=False)
+    agreement = f"{found.agreed / found.readings:.4%}" if found.readings else "-"
+    console.print(
+        f"{name}: {found.readings} readings of {found.modules} modules scored by both ({found.module_days:.2f} "
+        f"module-days), {found.events} confirmed events\nagreement {agreement}; probabilities differ by "
+        f"{found.difference_mean:.4f} on average, 99th percentile {found.difference_p99:.4f}"
+    )
+    table = Table("", f"champion {found.champion_version}", f"challenger {found.challenger_version}")
+    both = found.champion, found.challenger
+    table.add_row("alarms", *(str(w.alarms) for w in both))
+    table.add_row("events warned of", *(str(w.warned) for w in both))
+    table.add_row("  5 minutes ahead", *(str(w.in_time) for w in both))
+    table.add_row("recall", *(share(w.recall, w.recall_ci) for w in both))
+    table.add_row("precision", *(share(w.precision, w.precision_ci) for w in both))
+    table.add_row("lead, median", *(seconds(w.lead_median_s) for w in both))
+    table.add_row("lead, 10th percentile", *(seconds(w.lead_p10_s) for w in both))
+    table.add_row(
+        "alarms without an event, a module-day",
+        *(share(w.unexplained_per_module_day, w.unexplained_per_module_day_ci) for w in both),
+    )
+    table.add_row("  marked as false", *(str(w.marked) for w in both))
+    console.print(table)
+    for title, reasons in (("not enough is known", verdict.insufficient), ("worse", verdict.worse)):
+        for reason in reasons:
+            console.print(f"{title}: {reason}", markup=False)
+    if verdict.promote:
+        console.print("enough is known, and the challenger is not worse")

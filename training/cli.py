@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _watched(*, quiet: bool) -> "Iterator[Told]":
+def watched(*, quiet: bool) -> "Iterator[Told]":
     """A progress bar a stage, on the terminal."""
     with Progress(
         TextColumn("{task.description}"),
@@ -59,7 +59,8 @@ def _watched(*, quiet: bool) -> "Iterator[Told]":
 
 
 @contextmanager
-def _training_packages() -> Iterator[None]:
+def training_packages() -> Iterator[None]:
+    """Have what is imported within, and is not installed, told as what to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -86,7 +87,7 @@ def train(
 
     Example: hazardstream train --small
     """
-    with _training_packages():
+    with training_packages():
         from training.models import read_boosting
         from training.presets import DEFAULT, SMALL
         from training.register import train_and_register
@@ -97,7 +98,7 @@ def train(
         preset = replace(preset, boosting=read_boosting(boosting))
     started = time.monotonic()
     result: dict[str, Any]
-    with _watched(quiet=as_json) as show:
+    with watched(quiet=as_json) as show:
         if output is None:
             registered = train_and_register(
                 preset=preset, seed=seed, name=name, data=data, alias=alias, tracking_uri=tracking_uri, progress=show
@@ -139,14 +140,14 @@ def tune(
 
     Example: hazardstream tune --storage study.db --output boosting.json --data datasets
     """
-    with _training_packages():
+    with training_packages():
         from training.models import write_boosting
         from training.presets import DEFAULT, SMALL
         from training.tune import best_boosting
         from training.tune import tune as search
 
     preset = SMALL if small else DEFAULT
-    with _watched(quiet=as_json) as show:
+    with watched(quiet=as_json) as show:
         study = search(storage, trials=trials, data=data, preset=preset, seed=seed, progress=show)
     best = best_boosting(study, preset)
     write_boosting(output, best)
@@ -173,13 +174,13 @@ def compare(
 
     Example: hazardstream compare --data datasets
     """
-    with _training_packages():
+    with training_packages():
         from training.compare import compare as contest
         from training.presets import DEFAULT, SMALL
         from training.register import log_comparison
 
     preset = SMALL if small else DEFAULT
-    with _watched(quiet=as_json) as show:
+    with watched(quiet=as_json) as show:
         result = dict(contest(data, preset, seed, show))
     log_comparison(result, tracking_uri=tracking_uri)
     if as_json:
@@ -217,7 +218,7 @@ def evaluate(
 
     Example: hazardstream evaluate --module-days 10000 --report evaluation.html
     """
-    with _training_packages():
+    with training_packages():
         from training.evaluate import evaluate as judge
         from training.evaluate import evaluation_sites
         from training.evaluation_report import page
@@ -234,7 +235,7 @@ def evaluate(
     sites = evaluation_sites(
         events=events, bench_events=bench_events, module_days=module_days, bench_days=bench_days, seed=seed
     )
-    with _watched(quiet=as_json) as show:
+    with watched(quiet=as_json) as show:
         judged = sorted(judge(package, sites, processes=processes, progress=show), key=lambda one: one.site.seed)
     found = findings(judged)
     report.write_text(page(f"Evaluation of {which}", found, judged))

@@ -36,6 +36,14 @@ class Rows(NamedTuple):
     target: Row32
     weight: Row32
 
+    def and_those_of(self, other: "Rows") -> "Rows":
+        """These rows, and then the others."""
+        return Rows(
+            np.concatenate((self.features, other.features)),
+            np.concatenate((self.target, other.target)),
+            np.concatenate((self.weight, other.weight)),
+        )
+
     def at(self, places: Any) -> "Rows":
         """Some rows."""
         return Rows(*(column[places] for column in self))

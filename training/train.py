@@ -83,6 +83,7 @@ def train(
     name: str = "battery_hazard",
     data: Path | None = None,
     record: Path | None = None,
+    recorded: Rows | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Simulate sites, train, calibrate, choose the alarm policy, measure, and write the package.
@@ -94,6 +95,7 @@ def train(
         name: registered name of the model.
         data: see `prepare`.
         record: directory for figures of the training; None: none are drawn.
+        recorded: rows to train on besides the simulated ones; None: none.
         progress: told of each stage, how much of it is done and out of how much.
 
     Returns:
@@ -105,6 +107,8 @@ def train(
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise UserError(f"{output} is not empty; name a new directory, or remove it first")
     known = prepare(data, preset, seed, progress)
+    if recorded is not None:
+        known = known._replace(training=known.training.and_those_of(recorded))
     curve = Curve(progress, preset.boosting.rounds)
     scaler, booster = fit_boosting(
         known.training, preset.boosting, seed, watched=watched_rows(known.validation, seed), callbacks=[curve]
@@ -129,6 +133,7 @@ def train(
         "training": {
             "rows": len(known.training.target),
             "hazardous_rows": int(known.training.target.sum()),
+            "recorded_rows": 0 if recorded is None else len(recorded.target),
             "seed": seed,
             "held_out_mechanism": HELD_OUT,
             "platt_slope": slope,

@@ -12,6 +12,7 @@ import training.backtest.cli
 import training.cli
 import training.drift.cli
 import training.promotion.cli
+import training.retraining.cli
 from worker.dlq_cli import app as dlq_app
 from worker.errors import DependencyDownError, UserError
 from worker.model_cli import app as model_app
@@ -229,6 +230,7 @@ training.cli.register(app)
 training.backtest.cli.register(app)
 training.drift.cli.register(app)
 training.promotion.cli.register(app)
+training.retraining.cli.register(app)
 local.cli.register(app)
 
 

@@ -31,8 +31,8 @@ class Side:
             alarm = Alarm(module, f"{module}/{ts}", ts, ts, "", probability)
             self.standing[module] = alarm
             self.alarms.append(alarm)
-        elif transition == RTN and (alarm := self.standing.pop(module, None)) is not None:  # type: ignore[assignment]
-            alarm.cleared_ts = ts
+        elif transition == RTN and module in self.standing:
+            self.standing.pop(module).cleared_ts = ts
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Shadowed:
         ]
         marks = [(self._numbers[m.module], m.ts) for m in labels if m.kind == FALSE_ALARM and m.module in self._numbers]
         days = len(self._hours) / 24
-        worth = {model: _worth(side.alarms, events, marks, horizon_ms, days) for model, side in self._sides.items()}
+        champion, challenger = (_worth(self._sides[model].alarms, events, marks, horizon_ms, days) for model in MODELS)
         return Evidence(
             *self._versions,
             readings=len(self._difference),
@@ -163,7 +163,8 @@ class Shadowed:
             difference_mean=float(difference.mean()),
             difference_p99=float(np.percentile(difference, 99)),
             events=len(events),
-            **worth,
+            champion=champion,
+            challenger=challenger,
         )
 
     def _number(self, module: str) -> int:

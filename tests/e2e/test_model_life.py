@@ -1,0 +1,155 @@
+"""A model's life from one champion to the next: a trigger, a retraining, the shadow, the promotion, the swap."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import START_MS, Stage, Worker, make_stage, wait_until
+from model_registry import MODULES, PERIOD_MS, Registry, await_version, readings, shown
+from models import TINIEST
+
+from training.drift.events import Event
+from training.drift.topics import MonitoringTopics
+from training.performance.labels import EVENT, Label
+from training.register import register_package
+from training.retraining.attempt import PACKAGE, Workshop, read_report
+from training.retraining.triggers import Triggers
+from training.retraining.watch import watch
+from training.train import silent, train
+from worker.alarms import ACTIVE
+from worker.settings import Settings
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+HOT = {"avg_surface_temp_c": 140.0, "max_surface_temp_c": 150.0, "offgas_co_ppm": 900.0, "offgas_h2_ppm": 4000.0}
+
+
+@pytest.fixture
+def champion(tmp_path: Path, tiniest_data: Path, unique_name: str) -> Path:
+    """Package of the model that scores at first."""
+    return train(tmp_path / "champion", preset=TINIEST, name=unique_name, data=tiniest_data)
+
+
+@pytest.fixture
+def stage(kafka: str, topic_prefix: str, tmp_path: Path, champion: Path) -> Stage:
+    return make_stage(kafka, topic_prefix, tmp_path, champion)
+
+
+@pytest.fixture
+def models(champion: Path, mlflow_url: str, unique_name: str) -> Registry:
+    version = register_package(champion, tracking_uri=mlflow_url).version
+    return Registry(unique_name, mlflow_url, {version: champion})
+
+
+@contextmanager
+def retraining(workshop: Workshop) -> Iterator[None]:
+    """What `hazardstream retrain --watch` does, with a model so small that it takes seconds."""
+    stop = threading.Event()
+
+    def work() -> None:
+        with MonitoringTopics(workshop.settings) as topics:
+            triggers = Triggers(topics, workshop.home / "answered.json")
+            watch(
+                workshop,
+                triggers,
+                alias="challenger",
+                every_s=0.2,
+                at_most_every_s=3600,
+                stop=stop,
+                progress=silent,
+                say=lambda _report: None,
+            )
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(120)
+
+
+def promote(stage: Stage, models: Registry, *options: str) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", "promote", "--json", *options],
+        env={
+            **os.environ,
+            "HAZARDSTREAM_PIPELINE": str(stage.pipeline_file),
+            "HAZARDSTREAM_MODEL": models.uri,
+            "MLFLOW_TRACKING_URI": models.url,
+            "KAFKA_BOOTSTRAP_SERVERS": stage.bootstrap,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout.splitlines()[-1])
+
+
+def feed(stage: Stage, worker: Worker, first: int, count: int, **sensors: float) -> None:
+    """Publish so many steps of all modules, and wait until they are scored."""
+    before = worker.metric("hazardstream_scored_total")
+    stage.publish_readings(readings(first, count, **sensors))
+    worker.await_scored(int(before) + count * len(MODULES))
+
+
+def test_from_trigger_to_swap(stage: Stage, models: Registry, tmp_path: Path) -> None:
+    settings = Settings(
+        pipeline=str(stage.pipeline_file),
+        bootstrap_servers=stage.bootstrap,
+        model=models.uri,
+        tracking_uri=models.url,
+        cache_directory=tmp_path / "retraining-cache",
+    )
+    workshop = Workshop(settings, tmp_path / "retraining", TINIEST, days=1e5)
+    challenger = f"models:/{models.name}@challenger"
+    with models.worker(stage, challenger=challenger, challenger_max_ms="5000") as worker:
+        feed(stage, worker, 0, 60)
+        assert shown(worker)["challenger"] is None
+
+        # A trigger, a retraining, a challenger.
+        with retraining(workshop), MonitoringTopics(settings) as topics:
+            event = Event("all", "drift", "voltage_v", ACTIVE, START_MS, 0.4, 0.1, (models.name, "1"))
+            topics.publish("events", [("all", event.record())])
+            wait_until(lambda: (shown(worker)["challenger"] or {}).get("version") == "2", "a challenger", 240)
+        (directory,) = workshop.attempts()
+        report = read_report(directory)
+        assert (report.status, report.version, report.champion) == ("registered", "2", "1")
+        assert report.recorded_rows == 60 * len(MODULES)
+        assert "voltage_v" in report.reasons[0]
+        models.packages["2"] = directory / PACKAGE
+
+        # The shadow; and what people confirm.
+        feed(stage, worker, 60, 60)
+        feed(stage, worker, 120, 60, **HOT)
+        labels = [Label(module, START_MS + 180 * PERIOD_MS, EVENT) for module in MODULES]
+        with MonitoringTopics(settings) as topics:
+            topics.publish("labels", [(label.module, label.record(topics.pipeline)) for label in labels])
+        assert worker.metric("hazardstream_shadow_scored_total") == 120 * len(MODULES)
+
+        # Not on so little evidence; then on as little as we have.
+        code, told = promote(stage, models, "--yes")
+        assert (code, told["promoted"], len(told["insufficient"])) == (1, False, 1)
+        assert told["readings"] == 120 * len(MODULES)
+        assert told["events"] == len(MODULES)
+        assert shown(worker)["version"] == "1"
+        code, told = promote(stage, models, "--yes", "--module-days", "0.2")
+        assert (code, told["promoted"], told["worse"]) == (0, True, [])
+
+        # The swap.
+        await_version(worker, "2")
+        wait_until(lambda: shown(worker)["challenger"] is None, "no challenger any more")
+        feed(stage, worker, 180, 20)
+        assert worker.metric("hazardstream_model_swaps_total") == 1
+        assert worker.stop() == 0
+    versions = models.assert_each_prediction_is_its_versions(stage)
+    assert [versions.count(v) for v in ("1", "2")] == [180 * len(MODULES), 20 * len(MODULES)]

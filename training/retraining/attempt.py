@@ -1,0 +1,150 @@
+"""One retraining: from recorded and simulated data to a package that is, or is not, worth a place in the shadow."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+from pydantic import BaseModel
+
+from training.dataset import Progress
+from training.presets import Preset
+from training.retraining.compare import compare
+from training.retraining.recorded import recorded_rows
+from training.train import prepare, train
+from worker.model_source import resolve
+from worker.package import ModelPackage, load_package
+from worker.pipeline import load_pipeline
+from worker.settings import Settings
+
+_LOG = structlog.get_logger(__name__)
+REPORT, PACKAGE, RECORD = "report.json", "package", "record"
+
+
+class Report(BaseModel):
+    """What became of a retraining; report.json in its directory.
+
+    Attributes:
+        reasons: why it was made.
+        status: rejected; pending: not in the registry yet; registered.
+        worse: why it was rejected.
+        recorded_rows: that came from topics.
+        comparison: figures of candidate and champion on the same sites.
+        version: in the registry.
+    """
+
+    status: Literal["rejected", "pending", "registered"]
+    reasons: list[str]
+    worse: list[str]
+    begun_at: str
+    seconds: float
+    seed: int
+    name: str
+    champion: str
+    recorded_rows: int
+    comparison: dict[str, Any]
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and how is retrained.
+
+    Attributes:
+        settings: name pipeline, model, brokers, registry and MLflow.
+        home: directory of all retrainings, a directory each.
+        preset: how much is simulated, and how large the model is.
+        days: so far back recorded readings are used; 0: none are.
+    """
+
+    settings: Settings
+    home: Path
+    preset: Preset
+    days: float
+
+    def champion(self) -> ModelPackage:
+        """The model to beat.
+
+        Raises:
+            UserError: there is none.
+            DependencyDownError: MLflow does not answer, and the cache has nothing.
+        """
+        settings = self.settings
+        uri = settings.model_uri(load_pipeline(settings.pipeline).model)
+        return resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
+
+    def attempts(self) -> list[Path]:
+        """Directories of the retrainings so far, oldest first."""
+        return sorted(path.parent for path in self.home.glob(f"*/{REPORT}"))
+
+
+def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> Path:
+    """Train a candidate and hold it against the champion; returns the directory, which appears whole or not at all.
+
+    Sites are simulated from a seed that neither the champion nor an earlier candidate was trained with.
+
+    Raises:
+        UserError: there is no champion, or the pipeline's topics do not fit.
+        DependencyDownError: broker, registry or MLflow does not answer; nothing was changed.
+    """
+    started, begun_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    champion = workshop.champion()
+    number = max((int(directory.name) for directory in workshop.attempts()), default=0) + 1
+    seed = int(champion.metrics.get("training", {}).get("seed", 0)) + number
+    recorded = None
+    if workshop.days:
+        progress("reading recorded readings", 0, 1)
+        recorded = recorded_rows(workshop.settings, days=workshop.days, now_ms=time.time_ns() // 1_000_000)
+        progress("reading recorded readings", 1, 1)
+    workshop.home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=workshop.home, prefix=".unfinished-") as directory:
+        data, unfinished = Path(directory) / "data", Path(directory) / "attempt"
+        train(
+            unfinished / PACKAGE,
+            preset=workshop.preset,
+            seed=seed,
+            name=champion.name,
+            data=data,
+            record=unfinished / RECORD,
+            recorded=recorded,
+            progress=progress,
+        )
+        sites = prepare(data, workshop.preset, seed, progress)
+        candidate = load_package(unfinished / PACKAGE, version="candidate")
+        figures, worse = compare(candidate, champion, sites.validation, sites.test)
+        report = Report(
+            status="rejected" if worse else "pending",
+            reasons=list(reasons),
+            worse=worse,
+            begun_at=begun_at,
+            seconds=round(time.monotonic() - started, 1),
+            seed=seed,
+            name=champion.name,
+            champion=champion.version,
+            recorded_rows=0 if recorded is None else len(recorded.target),
+            comparison=figures,
+        )
+        (unfinished / RECORD / "retraining.json").write_text(json.dumps(report.model_dump(), indent=2))
+        write_report(unfinished, report)
+        place = workshop.home / f"{number:06d}"
+        shutil.move(unfinished, place)
+    _LOG.info("retrained", **report.model_dump(exclude={"comparison"}), directory=str(place))
+    return place
+
+
+def read_report(directory: Path) -> Report:
+    """The report of a retraining."""
+    return Report.model_validate_json((directory / REPORT).read_text())
+
+
+def write_report(directory: Path, report: Report) -> None:
+    """Put a report in the place of the one that is there."""
+    unfinished = directory / f"{REPORT}.unfinished"
+    unfinished.write_text(report.model_dump_json(indent=2) + "\n")
+    unfinished.replace(directory / REPORT)

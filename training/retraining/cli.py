@@ -1,0 +1,125 @@
+"""The command that retrains."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+
+if TYPE_CHECKING:
+    from training.retraining.attempt import Report, Workshop
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(retrain)
+
+
+def retrain(
+    *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Wait for events of drift or performance, or --trigger-file, and go on.")
+    ] = False,
+    trigger_file: Annotated[
+        Path | None, typer.Option(help="With --watch: a file whose being there is a reason; it is removed.")
+    ] = None,
+    every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")] = 60.0,
+    at_most_every_h: Annotated[float, typer.Option(min=0, help="With --watch: hours between two retrainings.")] = 24.0,
+    small: Annotated[bool, typer.Option("--small", help="A small model from few sites, in minutes.")] = False,
+    days: Annotated[
+        float, typer.Option(min=0, help="Days of recorded readings to train on, besides simulated sites. 0: none.")
+    ] = 7.0,
+    alias: Annotated[str, typer.Option(help="Alias for a model that is not worse.")] = "challenger",
+    home: Annotated[
+        Path | None, typer.Option(help="Directory that keeps all retrainings. Default: in the cache directory.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The champion to beat. Default: the pipeline's.")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow. Default: MLFLOW_TRACKING_URI.")] = None,
+    pipeline: PipelineOption = None,
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train on recorded and simulated data; register as challenger what is not worse than the champion.
+
+    While MLflow is down candidates are kept, and registered by the next call. Exit code 1: the candidate is worse, or
+    not registered yet.
+
+    Example: hazardstream retrain --watch --trigger-file /var/lib/hazardstream/retrain
+    """
+    from training.cli import training_packages, watched
+    from worker.errors import DependencyDownError
+    from worker.logs import configure_logs
+    from worker.pipeline import load_pipeline
+    from worker.settings import load_settings
+
+    with training_packages():
+        from training.presets import DEFAULT, SMALL
+        from training.retraining.attempt import Workshop, read_report
+        from training.retraining.attempt import retrain as attempt
+        from training.retraining.synchronise import synchronise
+
+    settings = load_settings(
+        pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model, tracking_uri=tracking_uri
+    )
+    configure_logs(settings.log_level if watch else "error")
+    name = load_pipeline(settings.pipeline).name
+    place = home or settings.cache_directory / "retraining" / name
+    workshop = Workshop(settings, place, SMALL if small else DEFAULT, days)
+    if watch:
+        _watch(workshop, trigger_file, alias, every_s, at_most_every_h * 3600)
+        return
+    with watched(quiet=as_json) as show:
+        directory = attempt(workshop, ["asked for by hand"], show)
+        try:
+            synchronise(workshop, alias, patience_s=60.0)
+        except DependencyDownError as down:
+            typer.echo(f"{down}; candidates wait in {place} for the next call", err=True)
+    report = read_report(directory)
+    typer.echo(json.dumps(report.model_dump() | {"directory": str(directory)}) if as_json else _words(report))
+    if report.status != "registered":
+        raise typer.Exit(1)
+
+
+def _watch(workshop: "Workshop", trigger_file: Path | None, alias: str, every_s: float, at_most_every_s: float) -> None:
+    import signal
+    import threading
+
+    import structlog
+
+    from training.drift.topics import MonitoringTopics
+    from training.retraining.triggers import Triggers
+    from training.retraining.watch import watch
+    from training.train import silent
+
+    log = structlog.get_logger(__name__)
+
+    def end(*_: object) -> None:
+        # In the midst of a training, too: what is unfinished is removed, and its triggers still wait.
+        raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    with MonitoringTopics(workshop.settings) as topics:
+        triggers = Triggers(topics, workshop.home / "answered.json", trigger_file)
+        log.info("waiting for triggers", home=str(workshop.home))
+        watch(
+            workshop,
+            triggers,
+            alias=alias,
+            every_s=every_s,
+            at_most_every_s=at_most_every_s,
+            stop=threading.Event(),
+            progress=silent,
+            say=lambda report: log.warning("retraining", outcome=_words(report)),
+        )
+
+
+def _words(report: "Report") -> str:
+    if report.status == "rejected":
+        return f"{report.name}: the candidate is not registered: " + "; ".join(report.worse)
+    if report.status == "pending":
+        return f"{report.name}: the candidate is not worse than version {report.champion}, and waits for the registry"
+    return f"{report.name}: version {report.version} is the challenger of version {report.champion}"

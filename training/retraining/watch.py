@@ -1,0 +1,66 @@
+"""Wait for reasons to retrain, and retrain."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from training.dataset import Progress
+from training.retraining.attempt import Report, Workshop, read_report, retrain
+from training.retraining.synchronise import synchronise
+from training.retraining.triggers import Triggers
+from worker.errors import DependencyDownError, UserError
+
+_LOG = structlog.get_logger(__name__)
+_PATIENCE_S = 60.0
+
+
+def watch(
+    workshop: Workshop,
+    triggers: Triggers,
+    *,
+    alias: str,
+    every_s: float,
+    at_most_every_s: float,
+    stop: threading.Event,
+    progress: Progress,
+    say: Callable[[Report], None],
+) -> None:
+    """Look for triggers every so often, and retrain at most so often, until stopped. What is down is waited for.
+
+    Args:
+        workshop: where is retrained.
+        triggers: what asks for it.
+        alias: for candidates that are not worse.
+        every_s: between two looks.
+        at_most_every_s: between two retrainings: drift of many columns is told over hours.
+        stop: ends it, between two retrainings.
+        progress: see `retrain`.
+        say: told of each report, and again once what it tells of is registered.
+    """
+    again_at = 0.0
+    while not stop.is_set():
+        try:
+            for report in synchronise(workshop, alias, 0.0):
+                say(report)
+        except (DependencyDownError, UserError) as error:
+            _LOG.warning("candidates wait for the registry", reason=str(error))
+        try:
+            waiting = triggers.waiting() if time.monotonic() >= again_at else []
+            if waiting:
+                _LOG.info("retraining", reasons=[t.words for t in waiting])
+                report = read_report(retrain(workshop, [t.words for t in waiting], progress))
+                triggers.answer(waiting)
+                again_at = time.monotonic() + at_most_every_s
+                say(report)
+                with suppress(DependencyDownError):  # the next look tries again, and tells
+                    for registered in synchronise(workshop, alias, _PATIENCE_S):
+                        say(registered)
+        except DependencyDownError as down:
+            _LOG.warning("waiting", dependency=down.dependency, reason=down.reason)
+        except UserError as error:
+            # It stands in the way of every retraining: tell it at each look until it is put right.
+            _LOG.error("not retrained", reason=str(error))
+        stop.wait(every_s)

@@ -9,10 +9,12 @@ import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from producers.fleet import Fleet
+from training.battery import COMBINATIONS
 from worker.features import FeatureSpec
 from worker.offline import offline_features
 from worker.package import write_manifest
 from worker.pipeline import Pipeline
+from worker.reference import build_reference
 
 TREES, DEPTH = 200, 6
 _MODULES, _STEPS = 64, 200
@@ -58,10 +60,8 @@ def write_model(directory: Path, pipeline: Pipeline) -> None:
     policy = {"setpoint": 0.5, "deadband": 0.1, "on_delay_ms": 20_000, "off_delay_ms": 60_000}
     (directory / "alarm.json").write_text(json.dumps(policy | {"priorities": {"HIGH": 0.5, "CRITICAL": 0.9}}))
     (directory / "metrics.json").write_text("{}")
-    golden = features[:100]
-    np.savez(
-        directory / "golden.npz",
-        features=golden,
-        probability=booster.inplace_predict(scaler.transform(golden), missing=np.nan),
-    )
+    probability = booster.inplace_predict(scaler.transform(features), missing=np.nan)
+    reference = build_reference(spec.names, features, probability, COMBINATIONS)
+    (directory / "reference.json").write_text(json.dumps(reference))
+    np.savez(directory / "golden.npz", features=features[:100], probability=probability[:100])
     write_manifest(directory, name="benchmark", created_at="", schema_fingerprint="", libraries={})

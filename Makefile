@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo train test lint bench lock clean
+.PHONY: install demo train test lint bench peers lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -34,8 +34,16 @@ lint: install  ## Format check, lint, types
 train: install  ## The default model, from simulated sites, registered in MLflow
 	$(BIN)/hazardstream train
 
-bench: install  ## Throughput of the worker beside the client's own ceiling
-	$(BIN)/python -m benchmarks.throughput
+BENCHMARKS := throughput latency scale restore stages
+RESULTS := build/benchmarks
+
+bench: install  ## All figures of docs/performance.md but the peers', into build/benchmarks
+	@mkdir -p $(RESULTS)
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --json > $(RESULTS)/$$name.json || exit; done
+
+peers: install  ## The worker beside Quix, Faust, Flink, Spark and others, each in an environment of its own
+	@mkdir -p $(RESULTS)
+	$(BIN)/python -m benchmarks.peers --json > $(RESULTS)/peers.json
 
 PIN := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 

@@ -1,29 +1,24 @@
-"""Fill a topic with readings, and time from outside how fast a process commits them."""
+"""Time from outside how fast processes commit the readings of a topic."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import psutil
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from benchmarks.readings import Tell
 from local.process import Server
-from producers.fleet import Fleet
-from producers.publish import Publisher, encoder
 from worker.errors import UserError
 from worker.kafka_config import client_config, error_text
-from worker.pipeline import Pipeline
-
-Tell = Callable[[int], None]
-"""Takes how many readings are done."""
 
 
 class Pace(NamedTuple):
-    """How fast a process drained a topic.
+    """How fast processes drained a topic.
 
     Attributes:
         readings_per_s: by the clock, which neighbours on the machine slow down.
-        readings_per_cpu_s: by the processor time that the process took, which they hardly touch.
+        readings_per_cpu_s: by the processor time that the processes took, which they hardly touch.
     """
 
     readings_per_s: float
@@ -36,7 +31,6 @@ class _Look(NamedTuple):
     committed: int
 
 
-_PERIOD_MS = 10_000
 _LOOK_EVERY_S = 0.01
 _PATIENCE_S = 60.0
 # A broker that has just made the topic of the groups' offsets says this for a moment.
@@ -47,30 +41,9 @@ _NO_GROUP_YET = {
 }
 
 
-def publish_readings(pipeline: Pipeline, bootstrap: str, *, modules: int, readings: int, tell: Tell) -> None:
-    """Put readings of a healthy fleet on the input topic: valid all of them, the newest a minute old.
-
-    Raises:
-        UserError: the broker did not take them all.
-    """
-    steps = -(-readings // modules)
-    start_ms = time.time_ns() // 1_000_000 - 60_000 - steps * _PERIOD_MS
-    fleet = Fleet(modules, seed=1, start_ms=start_ms, period_ms=_PERIOD_MS)
-    encode = encoder(pipeline, registry_url=None)
-    publisher = Publisher(pipeline.input.topic, bootstrap)
-    left = readings
-    for step in fleet.steps(steps):
-        columns = fleet.module_ids, fleet.rack_ids, step.ts.tolist(), step.values.tolist()
-        for module, rack, ts, values in list(zip(*columns, strict=True))[:left]:
-            sensors = [None if value != value else value for value in values]  # noqa: PLR0124 - NaN alone differs
-            publisher.send(module, encode(module, rack, ts, sensors), "reading")
-        left -= min(left, modules)
-        tell(readings - left)
-    if not publisher.flush() or publisher.delivered["reading"] != readings:
-        raise UserError(f"the broker took {publisher.delivered['reading']} of {readings} readings: its log says why")
-
-
-def time_draining(server: Server, bootstrap: str, group: str, topic: str, readings: int, tell: Tell) -> Pace:
+def time_draining(
+    servers: Sequence[Server], bootstrap: str, group: str, topic: str, readings: int, tell: Tell, after: int = 1
+) -> Pace:
     """Wait until a group has committed a whole topic, and give its pace.
 
     The clock runs from the first commit seen to the last, over the readings between them: the start of the process
@@ -78,15 +51,16 @@ def time_draining(server: Server, bootstrap: str, group: str, topic: str, readin
     transaction they become visible with its output.
 
     Args:
-        server: the process that drains.
+        servers: the processes that drain.
         bootstrap: broker addresses.
-        group: its consumer group.
+        group: their consumer group.
         topic: the input.
         readings: how many there are.
         tell: is told of the progress.
+        after: count from when so many were committed.
 
     Raises:
-        UserError: it ended or stood still, or was done within one look.
+        UserError: one ended, they stood still, or were done within one look.
     """
     # Without read_committed a look is not held up while a transaction is on its way.
     observer = Consumer(client_config(bootstrap) | {"group.id": group, "isolation.level": "read_uncommitted"})
@@ -94,25 +68,27 @@ def time_draining(server: Server, bootstrap: str, group: str, topic: str, readin
         partitions = [
             TopicPartition(topic, n) for n in observer.list_topics(topic, timeout=10).topics[topic].partitions
         ]
-        process = psutil.Process(server.process.pid)
+        processes = [psutil.Process(server.process.pid) for server in servers]
         looks = [_Look(time.monotonic(), 0.0, 0)]
         while looks[-1].committed < readings:
-            server.check_alive()
+            for server in servers:
+                server.check_alive()
             committed, now = _committed(observer, partitions), time.monotonic()
             if committed > looks[-1].committed:
-                cpu = process.cpu_times()
-                looks.append(_Look(now, cpu.user + cpu.system, committed))
+                cpu = [process.cpu_times() for process in processes]
+                looks.append(_Look(now, sum(each.user + each.system for each in cpu), committed))
                 tell(committed)
             elif now - looks[-1].at_s > _PATIENCE_S:
                 raise UserError(
-                    f"{server.name} stands still at {looks[-1].committed} of {readings} readings; {server.log_tail()}"
+                    f"{servers[0].name} stands still at {looks[-1].committed} of {readings} readings; "
+                    f"{servers[0].log_tail()}"
                 )
             time.sleep(_LOOK_EVERY_S)
     finally:
         observer.close()
-    first, last = looks[1], looks[-1]
+    first, last = next(look for look in looks if look.committed >= after), looks[-1]
     if first is last or first.cpu_s == last.cpu_s:
-        raise UserError(f"{server.name} drained {readings} readings within one look; time it with more --readings")
+        raise UserError(f"{servers[0].name} drained {readings} readings within one look; time it with more readings")
     between = last.committed - first.committed
     return Pace(between / (last.at_s - first.at_s), between / (last.cpu_s - first.cpu_s))
 

@@ -1,27 +1,24 @@
 """A model package of realistic size for speed measurements: it weighs what a real one does, and predicts nothing."""
 
-import json
 from pathlib import Path
 
-import joblib
 import numpy as np
 import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from producers.fleet import Fleet
-from training.battery import COMBINATIONS
+from training.write_package import TrainedModel, write_package
+from worker.alarms import AlarmPolicy
 from worker.features import FeatureSpec
 from worker.offline import offline_features
-from worker.package import write_manifest
 from worker.pipeline import Pipeline
-from worker.reference import build_reference
 
 TREES, DEPTH = 200, 6
 _MODULES, _STEPS = 64, 200
 _ROLLED = ("avg_surface_temp_c", "voltage_v", "current_a")
 
 
-def write_model(directory: Path, pipeline: Pipeline) -> None:
+def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0) -> None:
     """Write a package with the battery model's 30 features and 200 trees of depth 6.
 
     How long a score takes depends on the number and depth of the trees and on how readings spread over their
@@ -31,6 +28,7 @@ def write_model(directory: Path, pipeline: Pipeline) -> None:
     Args:
         directory: gets the package.
         pipeline: names the sensors and the topology.
+        seed: of the noise; another one makes another model.
     """
     spec = FeatureSpec(
         sensors=pipeline.input.sensors(),
@@ -49,19 +47,13 @@ def write_model(directory: Path, pipeline: Pipeline) -> None:
         np.tile(spec.scales(dict(pipeline.topology.default)), (_MODULES, 1)),
     )
     scaler = StandardScaler().fit(features)
-    noise = np.random.default_rng(0).uniform(0, 0.2, len(features))
+    noise = np.random.default_rng(seed).uniform(0, 0.2, len(features))
     matrix = xgboost.DMatrix(scaler.transform(features), noise, missing=np.nan)
     booster = xgboost.train({"objective": "binary:logistic", "max_depth": DEPTH, "nthread": 1}, matrix, TREES)
 
-    directory.mkdir(parents=True)
-    booster.save_model(directory / "booster.ubj")
-    joblib.dump(scaler, directory / "scaler.joblib")
-    (directory / "features.json").write_text(spec.model_dump_json())
-    policy = {"setpoint": 0.5, "deadband": 0.1, "on_delay_ms": 20_000, "off_delay_ms": 60_000}
-    (directory / "alarm.json").write_text(json.dumps(policy | {"priorities": {"HIGH": 0.5, "CRITICAL": 0.9}}))
-    (directory / "metrics.json").write_text("{}")
-    probability = booster.inplace_predict(scaler.transform(features), missing=np.nan)
-    reference = build_reference(spec.names, features, probability, COMBINATIONS)
-    (directory / "reference.json").write_text(json.dumps(reference))
-    np.savez(directory / "golden.npz", features=features[:100], probability=probability[:100])
-    write_manifest(directory, name="benchmark", created_at="", schema_fingerprint="", libraries={})
+    policy = AlarmPolicy(
+        setpoint=0.5, deadband=0.1, on_delay_ms=20_000, off_delay_ms=60_000, priorities={"HIGH": 0.5, "CRITICAL": 0.9}
+    )
+    metrics = {part: dict[str, float]() for part in ("training", "validation", "test", "thresholds")}
+    model = TrainedModel("benchmark", spec, scaler, booster, policy, metrics, card="For measuring speed alone.\n")
+    write_package(directory, model, normal=features, unseen=features)

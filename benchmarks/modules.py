@@ -21,22 +21,17 @@ from confluent_kafka import Message
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.harness import PARTITIONS
 from benchmarks.model import write_model
+from benchmarks.offline import offline_scorer
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
-from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
-from worker.alarms import Alarms
 from worker.batch import Batch
-from worker.decode import Decoder
-from worker.metrics import Metrics
 from worker.package import load_package
-from worker.partition import Partition
 from worker.pipeline import load_pipeline
-from worker.scoring import Scorer
-from worker.validate import Validator
 
-PARTITIONS, BATCH = 4, 4000
+BATCH = 4000
 START_MS = 1_780_000_000_000
 
 
@@ -54,17 +49,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
     pipeline = load_pipeline("battery_hazard")
     write_model(directory / "model", pipeline)
     package = load_package(directory / "model", version="1")
-    scorer = Scorer(
-        decode=Decoder(pipeline.input, load_schema("SensorReading"), writer_schema_lookup(None)),
-        validate=Validator(pipeline.input),
-        topology=pipeline.topology,
-        package=package,
-        alarms=Alarms(package.policy),
-        metrics=Metrics(),
-    )
-    partitions = {number: Partition(number, 0, 0) for number in range(PARTITIONS)}
-    for number in partitions:
-        scorer.alarms.assign(number, {})
+    scorer, partitions, _ = offline_scorer(pipeline, package)
     span_ms = package.spec.max_span_ms
     process, figures, scored = psutil.Process(), dict[str, Any](), 0
     figures["rss_bytes_empty"] = process.memory_info().rss

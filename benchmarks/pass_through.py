@@ -44,7 +44,10 @@ def pass_through(bootstrap: str, source: str, sink: str, group: str) -> None:
     while True:
         copies: dict[int, list[dict[str, Any]]] = defaultdict(list)
         next_offsets = {}
-        for message in consumer.consume(settings.batch_max_messages, settings.linger_ms / 1000):
+        first = consumer.poll(0.1)
+        # `consume` waits for as many as it may take: with no time to wait, it takes what is there.
+        messages = [] if first is None else [first, *consumer.consume(settings.batch_max_messages - 1, 0)]
+        for message in messages:
             if message.error():
                 raise KafkaException(message.error())
             partition = message.partition()

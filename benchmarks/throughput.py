@@ -4,33 +4,28 @@ Example:
     python -m benchmarks.throughput --readings 300000 --json
 """
 
-import json
-import os
-import sys
-import tempfile
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Annotated, Any
 
+import httpx
+import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks.draining import Pace, Tell, publish_readings, time_draining
-from benchmarks.model import write_model
+from benchmarks.draining import Pace, time_draining
+from benchmarks.harness import GUARANTEES, PARTITIONS, Bench, Worker, group_of, run
+from benchmarks.readings import Readings, publish
 from local.audit import Audit, audit, read_all
-from local.kafka import kafka_broker
-from local.own_pipeline import own_pipeline
-from local.process import Server, free_ports, start, stop
-from worker.errors import UserError
-from worker.kafka_config import admin_client, client_config
-from worker.pipeline import Pipeline, load_pipeline
-from worker.topics import create_topics
+from local.process import Server, stop
+from worker.pipeline import Pipeline
 
-MODULES, PARTITIONS = 1000, 4
-GUARANTEES = ("at_least_once", "exactly_once")
+MODULES = 1000
+_ASK_EVERY_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -41,92 +36,99 @@ class Run:
     faults: list[str]
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What the runs share.
+@dataclass
+class Answers:
+    """How long `/metrics` took to answer while the worker was draining, ms."""
 
-    Attributes:
-        directory: for pipeline files, logs and the model package (`model`).
-        bootstrap: broker addresses.
-        readings: on the input topic.
-        progress: shows how far each run is.
-    """
+    took_ms: list[float] = field(default_factory=list)
 
-    directory: Path
-    bootstrap: str
-    readings: int
-    progress: Progress
-
-    def shown(self, name: str) -> Tell:
-        """A progress bar of this name."""
-        bar = self.progress.add_task(name, total=self.readings)
-        return lambda done: self.progress.update(bar, completed=done)
+    def figures(self) -> dict[str, float]:
+        """Percentiles, ms, and of how many answers."""
+        p50, p99 = np.percentile(self.took_ms, (50, 99)).round(1).tolist()
+        return {"p50": p50, "p99": p99, "max": round(max(self.took_ms), 1), "answers": len(self.took_ms)}
 
 
-def measure(directory: Path, readings: int, console: Console) -> dict[str, Run]:
-    """Start a broker, fill it, and time pass-through and workers one after the other.
+def measure(readings: int, bench: Bench) -> dict[str, Any]:
+    """Fill a topic, and time pass-through and workers on it one after the other.
 
     Raises:
         UserError: something could not be started or stood still.
     """
-    columns = TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with ExitStack() as stack:
-        bootstrap = stack.enter_context(kafka_broker(directory / "kafka"))
-        bench = Bench(directory, bootstrap, readings, stack.enter_context(Progress(*columns, console=console)))
-        pipelines = {name: _pipeline(name, bench) for name in ("warm_up", "pass_through", *GUARANTEES)}
-        write_model(directory / "model", pipelines["exactly_once"])
-        publish_readings(
-            pipelines["warm_up"], bootstrap, modules=MODULES, readings=readings, tell=bench.shown("publish")
-        )
-        # The first to fetch and commit would pay for a cold broker.
-        _pass_through(bench, "warm_up", pipelines["warm_up"])
-        runs = {"pass_through": _pass_through(bench, "pass_through", pipelines["pass_through"])}
-        return runs | {name: _worker(bench, name, pipelines[name]) for name in GUARANTEES}
-
-
-def _pipeline(name: str, bench: Bench) -> Pipeline:
-    """The battery pipeline with outputs, and hence a group, of this run's own; its topics exist."""
-    file = own_pipeline(name, bench.directory, same_input=True)
-    pipeline = load_pipeline(str(file))
-    admin = admin_client(client_config(bench.bootstrap))
-    create_topics(admin, pipeline, partitions=PARTITIONS, replication_factor=1)
-    return pipeline
-
-
-def _pass_through(bench: Bench, name: str, pipeline: Pipeline) -> Run:
-    sink = pipeline.outputs.predictions.topic
-    arguments = [bench.bootstrap, pipeline.input.topic, sink, name]
-    copier = start(name, [sys.executable, "-m", "benchmarks.pass_through", *arguments], bench.directory / f"{name}.log")
-    pace = _timed(bench, name, copier, pipeline, group=name)
-    copied = len(read_all(sink, bench.bootstrap))
-    return Run(pace, [] if copied == bench.readings else [f"{copied} readings were copied instead of {bench.readings}"])
-
-
-def _worker(bench: Bench, guarantee: str, pipeline: Pipeline) -> Run:
-    options = {
-        "--pipeline": str(bench.directory / f"{guarantee}.yaml"),
-        "--bootstrap": bench.bootstrap,
-        "--model": str(bench.directory / "model"),
-        "--guarantee": guarantee,
-        "--http-port": str(free_ports(1)[0]),
+    pipelines = {
+        name: bench.pipeline(name, same_input=True)
+        for name in ("warm_up", "pass_through", *GUARANTEES, "asked_for_metrics")
     }
-    command = [sys.executable, "-m", "worker", "worker", *(word for option in options.items() for word in option)]
-    worker = start(
-        f"the {guarantee} worker",
-        command,
-        bench.directory / f"{guarantee}.log",
-        {"HAZARDSTREAM_CACHE_DIRECTORY": str(bench.directory / "cache")},
-    )
-    pace = _timed(bench, guarantee, worker, pipeline, group=f"hazardstream-{pipeline.name}")
-    return Run(pace, faults(audit(pipeline, bench.bootstrap), bench.readings))
+    source, topic = Readings.until_now(MODULES, readings), pipelines["warm_up"].input.topic
+    publish(source, range(readings), topic, bench.bootstrap, bench.shown("publish", readings))
+    # The first to fetch and commit would pay for a cold broker.
+    _pass_through(bench, pipelines["warm_up"], readings)
+    runs = {"pass_through": _pass_through(bench, pipelines["pass_through"], readings)}
+    runs |= {name: _worker(bench, pipelines[name], name, readings) for name in GUARANTEES}
+    answers = Answers()
+    asked = _worker(bench, pipelines["asked_for_metrics"], "exactly_once", readings, answers)
+    return {
+        "readings": readings,
+        "modules": MODULES,
+        "readings_per_s": {name: round(run.pace.readings_per_s) for name, run in runs.items()},
+        "readings_per_cpu_s": {name: round(run.pace.readings_per_cpu_s) for name, run in runs.items()},
+        "ratios": ratios(runs),
+        "bytes_a_reading": {
+            "input": round(bench.log_bytes(topic) / readings),
+            "predictions": round(bench.log_bytes(pipelines["exactly_once"].outputs.predictions.topic) / readings),
+        },
+        "metrics_answer_ms": answers.figures(),
+        "faults": {name: run.faults for name, run in runs.items()} | {"asked_for_metrics": asked.faults},
+    }
 
 
-def _timed(bench: Bench, name: str, server: Server, pipeline: Pipeline, group: str) -> Pace:
+def _pass_through(bench: Bench, pipeline: Pipeline, readings: int) -> Run:
+    copier = bench.pass_through(pipeline)
+    pace = _timed(bench, copier, pipeline, pipeline.name, readings)
+    copied = len(read_all(pipeline.outputs.predictions.topic, bench.bootstrap))
+    return Run(pace, [] if copied == readings else [f"{copied} readings were copied instead of {readings}"])
+
+
+def _worker(bench: Bench, pipeline: Pipeline, guarantee: str, readings: int, answers: Answers | None = None) -> Run:
+    worker = bench.worker(pipeline, guarantee)
+    with _asking(worker, answers):
+        pace = _timed(bench, worker.server, pipeline, group_of(pipeline), readings)
+    return Run(pace, faults(audit(pipeline, bench.bootstrap), readings))
+
+
+def _timed(bench: Bench, server: Server, pipeline: Pipeline, group: str, readings: int) -> Pace:
     try:
-        topic = pipeline.input.topic
-        return time_draining(server, bench.bootstrap, group, topic, bench.readings, bench.shown(name))
+        shown = bench.shown(pipeline.name, readings)
+        return time_draining([server], bench.bootstrap, group, pipeline.input.topic, readings, shown)
     finally:
         stop([server])
+
+
+@contextmanager
+def _asking(worker: Worker, answers: Answers | None) -> Iterator[None]:
+    """Ask for `/metrics` again and again; what comes while readings are being scored counts."""
+    if answers is None:
+        yield
+        return
+    done = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(timeout=30, trust_env=False) as client:
+            while not done.wait(_ASK_EVERY_S):
+                asked = time.perf_counter()
+                try:
+                    text = client.get(f"{worker.address}/metrics").text
+                except httpx.TransportError:
+                    continue  # it is still starting, or has been stopped
+                if "\nhazardstream_scored_total 0.0\n" not in text:
+                    answers.took_ms.append((time.perf_counter() - asked) * 1000)
+
+    thread = threading.Thread(target=ask, name="asking")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def faults(account: Audit, readings: int) -> list[str]:
@@ -145,18 +147,24 @@ def ratios(runs: dict[str, Run]) -> dict[str, float]:
     return {f"{a}/{b}": round(pace[a] / pace[b], 3) for a, b in pairs}
 
 
-def table(runs: dict[str, Run], readings: int) -> Table:
+def table(figures: dict[str, Any]) -> Table:
     """The result for a person to read."""
-    title = f"{readings:,} readings of {MODULES:,} modules, {PARTITIONS} partitions, one process, {os.cpu_count()} CPUs"
-    shown = Table("run", title=title, title_justify="left")
+    answer = figures["metrics_answer_ms"]
+    shown = Table(
+        "run",
+        title=f"{figures['readings']:,} readings of {MODULES:,} modules, {PARTITIONS} partitions, one process, "
+        f"{figures['cpus']} CPUs",
+        title_justify="left",
+        caption=f"/metrics asked for while draining: p50 {answer['p50']} ms, p99 {answer['p99']} ms",
+        caption_justify="left",
+    )
     for heading in ("readings/s", "of pass-through", "readings/CPU s"):
         shown.add_column(heading, justify="right")
     shown.add_column("output")
-    ceiling = runs["pass_through"].pace.readings_per_s
-    for name, run in runs.items():
-        verdict = "[red]" + "; ".join(run.faults) if run.faults else "every reading exactly once"
-        by_clock, by_cpu = run.pace
-        shown.add_row(name, f"{by_clock:,.0f}", f"{by_clock / ceiling:.0%}", f"{by_cpu:,.0f}", verdict)
+    paces, by_cpu = figures["readings_per_s"], figures["readings_per_cpu_s"]
+    for name, pace in paces.items():
+        verdict = "wrong: see below" if figures["faults"][name] else "every reading exactly once"
+        shown.add_row(name, f"{pace:,}", f"{pace / paces['pass_through']:.0%}", f"{by_cpu[name]:,}", verdict)
     return shown
 
 
@@ -166,34 +174,13 @@ def main(
 ) -> None:
     """Throughput of one worker at each guarantee, beside a pass-through that does no work, on a broker started here.
 
-    A `HAZARDSTREAM_…` setting in the environment, such as `HAZARDSTREAM_BATCH_MAX_MESSAGES`, applies to all runs.
-    Exit code 1 if an output does not hold every reading exactly once.
+    A last run is asked for `/metrics` every 10 ms; its throughput is not told. A `HAZARDSTREAM_…` setting in the
+    environment, such as `HAZARDSTREAM_BATCH_MAX_MESSAGES`, applies to all runs. Exit code 1 if an output does not hold
+    every reading exactly once.
 
     Example: python -m benchmarks.throughput --readings 300000 --json
     """
-    console = Console(stderr=as_json, highlight=False)
-    try:
-        with tempfile.TemporaryDirectory(prefix="hazardstream-bench-") as directory:
-            runs = measure(Path(directory), readings, console)
-    except UserError as error:
-        Console(stderr=True, highlight=False).print(f"error: {error}", markup=False)
-        raise typer.Exit(2) from error
-    console.print(table(runs, readings))
-    console.print("Compared: " + ", ".join(f"{pair} {ratio}" for pair, ratio in ratios(runs).items()))
-    if as_json:
-        result = {
-            "readings": readings,
-            "modules": MODULES,
-            "partitions": PARTITIONS,
-            "cpus": os.cpu_count(),
-            "readings_per_s": {name: round(run.pace.readings_per_s) for name, run in runs.items()},
-            "readings_per_cpu_s": {name: round(run.pace.readings_per_cpu_s) for name, run in runs.items()},
-            "ratios": ratios(runs),
-            "faults": {name: run.faults for name, run in runs.items()},
-        }
-        typer.echo(json.dumps(result))
-    if any(run.faults for run in runs.values()):
-        raise typer.Exit(1)
+    run(partial(measure, readings), table, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ The decoder walks all rows in step with one cursor a row. What it does not under
 judge: such rows are left to the record-by-record decoder, which has the last word. So both accept the same set.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -170,7 +171,8 @@ class Flags(NamedTuple):
 
 
 Column = TextColumn | Flags | Int | Float | Bool | str | float
-Segment = tuple[Bytes, Int]  # padded bytes [n, width] and how many of them count [n]
+Segment = tuple[Bytes, Int | None]
+"""Bytes [n, width] and how many of them count [n], None: all; n is 1 where all rows have the same."""
 
 
 def encode_columns(schema: Mapping[str, Any], columns: Mapping[str, Column], rows: int, prefix: bytes) -> list[bytes]:
@@ -182,48 +184,59 @@ def encode_columns(schema: Mapping[str, Any], columns: Mapping[str, Column], row
         rows: n.
         prefix: of the wire format.
     """
-    segments = [_constant(prefix, rows)]
+    segments = [_constant(prefix)]
     for field in schema["fields"]:
-        segments += _segments(_kind(field["type"])[0], columns[field["name"]], rows)
-    inside = np.concatenate([np.arange(s.shape[1]) < n[:, None] for s, n in segments], axis=1)
-    data = np.concatenate([s for s, _ in segments], axis=1)[inside].tobytes()
-    ends = np.cumsum(sum(n for _, n in segments)).tolist()
-    return [data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)] if rows else []
+        segments += _segments(_kind(field["type"])[0], columns[field["name"]])
+    width = sum(s.shape[1] for s, _ in segments)
+    data, inside = np.empty((rows, width), np.uint8), np.ones((rows, width), np.bool_)
+    length, at = np.full(rows, width), 0
+    for segment, count in segments:
+        here = slice(at, at + segment.shape[1])
+        data[:, here] = segment
+        if count is not None:
+            inside[:, here] = np.arange(segment.shape[1]) < count[:, None]
+            length -= segment.shape[1] - count
+        at = here.stop
+    text, ends = data[inside].tobytes(), np.cumsum(length).tolist()
+    return [text[a:b] for a, b in itertools.pairwise([0, *ends])]
 
 
-def _segments(kind: str | None, column: Column, rows: int) -> list[Segment]:
+def _segments(kind: str | None, column: Column) -> list[Segment]:
     if isinstance(column, str):
         text = column.encode()
-        return [_constant(zigzag(len(text)) + text, rows)]
+        return [_constant(zigzag(len(text)) + text)]
     if isinstance(column, Flags):
         return [_names(column)]
     if isinstance(column, TextColumn):
-        return [_zigzags(column.length), (column.matrix()[0], column.length)]
-    values = np.broadcast_to(np.asarray(column), (rows,))
+        return [_zigzags(column.length), (column.matrix(), column.length)]
+    values = np.atleast_1d(column)
     if kind in ("long", "int"):
         return [_zigzags(values.astype(np.int64))]
     if kind == "double":
-        return [(np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(rows, 8), np.full(rows, 8))]
-    return [(values.astype(np.uint8)[:, None], np.ones(rows, np.int64))]
+        return [(np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(-1, 8), None)]
+    return [(values.astype(np.uint8)[:, None], None)]
 
 
-def _constant(data: bytes, rows: int) -> Segment:
-    return np.broadcast_to(np.frombuffer(data, np.uint8), (rows, len(data))), np.full(rows, len(data))
+def _constant(data: bytes) -> Segment:
+    return np.frombuffer(data, np.uint8)[None], None
 
 
 def _zigzags(values: Int) -> Segment:
     raw = ((values << 1) ^ (values >> 63)).view(np.uint64)
     width = max(1, -(-int(raw.max(initial=1)).bit_length() // 7))
-    shifted = raw[:, None] >> (np.arange(width, dtype=np.uint64) * np.uint64(7))
-    length = np.maximum((shifted != 0).sum(axis=1), 1)
-    more = np.arange(width) < (length - 1)[:, None]
-    return (shifted & np.uint64(0x7F)).astype(np.uint8) | (more.astype(np.uint8) << 7), length
+    groups, length = np.empty((len(raw), width), np.uint8), np.ones(len(raw), np.int64)
+    for i in range(width):
+        rest = raw >> np.uint64(7)
+        more = rest != 0
+        groups[:, i] = (raw & np.uint64(0x7F)) | (more.astype(np.uint64) << np.uint64(7))
+        length += more
+        raw = rest
+    return groups, length
 
 
 def zigzag(value: int) -> bytes:
     """One Avro long."""
-    matrix, length = _zigzags(np.array([value]))
-    return matrix[0, : length[0]].tobytes()
+    return _zigzags(np.array([value]))[0].tobytes()
 
 
 def _names(column: Flags) -> Segment:
@@ -242,8 +255,4 @@ def _names(column: Flags) -> Segment:
         block = zigzag(len(names)) + b"".join(zigzag(len(n)) + n for n in names) if names else b""
         encoded.append(block + b"\0")
     texts = TextColumn.of(encoded).take(which.reshape(-1))
-    return texts.matrix()[0], texts.length
-
-
-def _none(flags: Bool) -> tuple[Bool, Int]:
-    return np.zeros((1, flags.shape[1]), np.bool_), np.zeros(len(flags), np.int64)
+    return texts.matrix(), texts.length

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from worker.features import Bool, Float, Int
@@ -40,14 +41,15 @@ class TextColumn:
         """The column of some of the rows."""
         return type(self)(self.buffer, self.start[rows], self.length[rows])
 
-    def matrix(self) -> tuple[Bytes, Bool]:
-        """The texts padded to the longest, shape [n, longest], and which of the bytes are text.
+    def matrix(self) -> Bytes:
+        """The texts and what follows them in the buffer, up to the longest text's length, shape [n, longest].
 
         For texts whose length was checked: one giant makes all rows as long.
         """
-        place = np.arange(self.length.max(initial=0))
-        inside = place < self.length[:, None]
-        return self.buffer[np.where(inside, self.start[:, None] + place, len(self.buffer) - 1)], inside
+        longest = int(self.length.max(initial=0))
+        buffer = np.concatenate((self.buffer, np.zeros(longest, np.uint8)))
+        # Through a view of windows each row is copied as a piece.
+        return sliding_window_view(buffer, longest)[self.start] if longest else np.empty((len(self), 0), np.uint8)
 
     def flat(self) -> tuple[Bytes, Int]:
         """The bytes of all rows, one after the other, and the row of each: no more than the texts, one giant or not."""

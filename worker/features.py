@@ -5,17 +5,20 @@ held, then the new ones, oldest first. Statistics come from a window's contents,
 that a window rebuilt from the log gives the same bits however the stream was cut into batches.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 NEVER = np.iinfo(np.int64).min // 4  # a time before all others that still survives a subtraction
+LONGEST_MS = 2**32 - 1  # ages of readings are kept in 32 bits; what is older is out of any window
+_CHUNK = 512  # rows at a time, whose windows fit into a processor's own cache
 
 
 class FeatureSpec(BaseModel):
@@ -37,7 +40,7 @@ class FeatureSpec(BaseModel):
     differences: tuple[str, ...]
     rolling: tuple[str, ...]
     windows: tuple[PositiveInt, ...]
-    max_span_ms: PositiveInt
+    max_span_ms: Annotated[int, Field(gt=0, le=LONGEST_MS)]
     per: dict[str, str] = {}
     period_ms: PositiveInt | None = None
 
@@ -83,50 +86,94 @@ class Timeline(NamedTuple):
     rolled: Float
 
 
-class Windows(NamedTuple):
-    """The window of each row: places in the timeline [n, max_readings], which of those are in it, how many."""
-
-    place: Int
-    inside: Bool
-    readings: Int
-
-
-def windows_at(spec: FeatureSpec, timeline: Timeline, position: Int) -> Windows:
-    """Windows that end at these positions of the timeline, shape [n].
+def readings_in_windows(spec: FeatureSpec, timeline: Timeline, position: Int) -> Int:
+    """How many readings the windows hold that end at these positions of the timeline, shape [n].
 
     A window holds at most `max_readings` readings and none older than `max_span_ms`, by the device's time and
     by the partition's stream time at arrival (see worker/state.py for why both).
     """
-    place = position[:, None] + np.arange(1 - spec.max_readings, 1)
-    inside = timeline.ts[place] > (timeline.ts[position] - spec.max_span_ms)[:, None]
-    inside &= timeline.clock[place] > (timeline.clock[position] - spec.max_span_ms)[:, None]
-    return Windows(place, inside, inside.sum(axis=1))
+    ts, clock, size = timeline.ts, timeline.clock, spec.max_readings
+    after_ts, after_clock = ts[position] - spec.max_span_ms, clock[position] - spec.max_span_ms
+    oldest = position - size + 1
+    readings = np.full(len(position), size)
+    # Within the span both times ascend: where the oldest place counts, all do.
+    rows = np.flatnonzero((ts[oldest] <= after_ts) | (clock[oldest] <= after_clock))
+    inside = sliding_window_view(ts, size)[oldest[rows]] > after_ts[rows, None]
+    inside &= sliding_window_view(clock, size)[oldest[rows]] > after_clock[rows, None]
+    readings[rows] = inside.sum(axis=1)
+    return readings
 
 
-def rolling_features(spec: FeatureSpec, timeline: Timeline, windows: Windows) -> Float:
+def rolling_features(spec: FeatureSpec, timeline: Timeline, position: Int, readings: Int) -> Float:
     """Mean and sample standard deviation of what was measured in each window, shape [n, rolling*windows*2].
 
     Missing values are left out, not filled. A mean of nothing and a deviation of fewer than two values are NaN.
-    Two passes (mean, then squared deviations), which keeps precision where values are large and nearly equal.
+
+    Args:
+        spec: the features.
+        timeline: all readings.
+        position: where each window ends, shape [n].
+        readings: how many each holds, shape [n].
     """
-    # One array operation a place, newest first: elementwise additions, so that the bits of a row depend neither on
-    # how many rows there are nor on NumPy's choice of a summation order; and a longer window goes on from a shorter.
-    place, inside = windows.place.T[::-1], windows.inside.T[::-1]
-    values = np.stack([sensor[place] for sensor in timeline.rolled], axis=1)  # [max_readings, rolling, n]
-    present = inside[:, None] & ~np.isnan(values)
-    values[~present] = 0.0
-    shape = values.shape[1:]
-    out = np.empty((shape[0], len(spec.windows), 2, shape[1]))
-    total, count, summed = np.zeros(shape), np.zeros(shape), 0
+    out = np.empty((len(position), len(spec.rolling), len(spec.windows), 2))
+    full = readings == spec.max_readings
+    _fill(out, np.flatnonzero(full), spec, timeline, position, None)
+    # Few windows lack a value. It shows in the mean of the longest.
+    lacking = ~full | np.isnan(out[:, :, -1, 0]).any(axis=1)
+    _fill(out, np.flatnonzero(lacking), spec, timeline, position, readings)
+    return out.reshape(len(position), len(spec.rolling) * len(spec.windows) * 2)
+
+
+def _fill(out: Float, rows: Int, spec: FeatureSpec, timeline: Timeline, position: Int, readings: Int | None) -> None:
+    """Put the statistics of these rows into `out`; without `readings`, of full windows only, and NaN makes NaN."""
+    size = spec.max_readings
+    windows = sliding_window_view(timeline.rolled, size, axis=1)
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        if len(chunk) == 1:
+            # Over other axes than the last in memory NumPy adds in order, whatever the other lengths are; but an axis
+            # of one counts for none.
+            chunk = chunk.repeat(2)
+        values = windows[:, position[chunk] - size + 1].transpose(2, 0, 1).copy()  # [size, rolling, chunk]
+        absent = None
+        if readings is not None:
+            outside = np.arange(size)[:, None] < size - readings[chunk]
+            absent = np.isnan(values) | outside[:, None]
+            values[absent] = 0.0
+        out[chunk] = _moments(spec.windows, values, absent).transpose(3, 2, 0, 1)
+
+
+def _moments(lengths: tuple[int, ...], values: Float, absent: Bool | None) -> Float:
+    """Mean and sample standard deviation of the last values, shape [lengths, 2, rolling, n].
+
+    In two passes over each stretch between two lengths (its mean, then squared deviations), which keeps precision
+    where values are large and nearly equal. Stretches are put together by Chan, Golub & LeVeque 1983, "Algorithms for
+    computing the sample variance", eq. 2.1.
+
+    Args:
+        lengths: how many of the last values, ascending.
+        values: shape [lengths[-1], rolling, n], oldest first; 0 where absent.
+        absent: those to leave out, same shape; None: none of them.
+    """
+    out = np.empty((len(lengths), 2, *values.shape[1:]))
+    total: Float = np.zeros(values.shape[1:])
+    squares, count, end = total, np.zeros(1), len(values)
     with np.errstate(invalid="ignore", divide="ignore"):
-        for w, length in enumerate(spec.windows):
-            for i in range(summed, length):
-                total += values[i]
-                count += present[i]
-            summed = length
-            mean, squares = total / count, np.zeros(shape)
-            for i in range(length):
-                squares += np.square((values[i] - mean) * present[i])
-            out[:, w, 0] = mean
-            out[:, w, 1] = np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
-    return out.reshape(shape[0] * len(spec.windows) * 2, shape[1]).T
+        for i, length in enumerate(lengths):
+            stretch = slice(len(values) - length, end)
+            end = stretch.start
+            added = np.add.reduce(values[stretch], axis=0)
+            more = np.full(1, float(stretch.stop - stretch.start))
+            if absent is not None:
+                more = more - np.add.reduce(absent[stretch], axis=0, dtype=np.float64)
+            deviation = values[stretch] - added / np.maximum(more, 1)
+            if absent is not None:
+                deviation[absent[stretch]] = 0.0
+            deviation *= deviation
+            gap = added / np.maximum(more, 1) - total / np.maximum(count, 1)
+            between = gap * gap * (count * more / np.maximum(count + more, 1))
+            squares = squares + np.add.reduce(deviation, axis=0) + between
+            total, count = total + added, count + more
+            out[i, 0] = total / count
+            out[i, 1] = np.sqrt(squares / np.where(count > 1, count - 1, np.nan))
+    return out

@@ -23,6 +23,7 @@ from worker.waiting import note_down
 
 _LOG = structlog.get_logger(__name__)
 _GULP = 1000  # messages at a time, between two looks at how many bytes have come together
+_IDLE_S = 0.02  # without messages, until the next look at all else
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _ASKING_SHARE = 0.2  # of the time at most is spent on asking a registry that does not answer
 _LAG_EVERY_S = 1.0
@@ -94,15 +95,17 @@ class Loop:
             self._status.down.clear()
 
     def _gather(self) -> list[Message]:
-        settings, messages, size = self._settings, list[Message](), 0
+        """What has come: a lone message soon, of a backlog as much as makes a batch."""
+        settings = self._settings
+        messages: list[Message] = self._consumer.consume(1, timeout=_IDLE_S)
+        size = sum(map(len, messages))
         deadline = time.monotonic() + settings.linger_ms / 1000
-        while len(messages) < settings.batch_max_messages and size < settings.batch_max_bytes:
+        while messages and len(messages) < settings.batch_max_messages and size < settings.batch_max_bytes:
             wanted = min(_GULP, settings.batch_max_messages - len(messages))
-            left = deadline - time.monotonic()
-            gulp = self._consumer.consume(wanted, timeout=max(left, 0.0))
+            gulp = self._consumer.consume(wanted, timeout=max(deadline - time.monotonic(), 0.0))
             messages += gulp
             size += sum(map(len, gulp))
-            if left <= 0 or (len(gulp) < wanted and time.monotonic() >= deadline):
+            if len(gulp) < wanted:
                 break
         return messages
 
@@ -251,7 +254,9 @@ class Loop:
             self._metrics.lag.labels(number).set(behind)
         self._metrics.windows_held.set(self._scorer.state.held)
         active = self._scorer.alarms.active()
-        for priority in self._scorer.alarms.policy.priorities:
+        # An alarm may stand since before a change of model, with a priority that is no more.
+        self._metrics.alarms_active.clear()
+        for priority in {*self._scorer.alarms.policy.priorities, *active}:
             self._metrics.alarms_active.labels(priority).set(active[priority])
 
     def _lag(self) -> dict[int, int]:

@@ -13,18 +13,19 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from worker.acceptance import Arrivals, judge
 from worker.features import (
+    LONGEST_MS,
     NEVER,
     Bool,
     FeatureSpec,
     Float,
     Int,
     Timeline,
-    Windows,
+    readings_in_windows,
     rolling_features,
-    windows_at,
 )
 
 # Whether a reading is accepted looks back one span, and a window one span further.
@@ -44,28 +45,32 @@ class KeyedState:
         size, sensors = spec.max_readings, len(spec.sensors)
         self.newest_ts = np.empty(0, np.int64)  # latest ts among recent arrivals, and when that arrived
         self.newest_clock = np.empty(0, np.int64)
-        self.total = np.empty(0, np.int64)  # readings accepted so far; reading number q is in ring place q % size
-        self.ring_ts = np.empty((0, size), np.int64)
-        self.ring_clock = np.empty((0, size), np.int64)
-        self.ring_rolled = np.empty((0, size, len(self.rolling)))
-        self.known_number = np.empty((0, sensors), np.int64)  # number of the last reading that had the sensor
+        self.last_ts = np.empty(0, np.int64)  # of the reading accepted last
+        self.last_clock = np.empty(0, np.int64)
+        # The readings accepted last, oldest first; how much older than the last each is, ms, at most LONGEST_MS.
+        self.age_ts = np.empty((0, size), np.uint32)
+        self.age_clock = np.empty((0, size), np.uint32)
+        self.rolled = np.empty((0, len(self.rolling), size))
+        self.known_age = np.empty((0, sensors), np.int32)  # readings accepted since one had the sensor, at most size
         self.known_value = np.empty((0, sensors))
 
-    _TIMES = ("newest_ts", "newest_clock", "ring_ts", "ring_clock")
-    _FIELDS = (*_TIMES, "total", "ring_rolled", "known_number", "known_value")
+    _TIMES = ("newest_ts", "newest_clock", "last_ts", "last_clock")
+    _AGES = ("age_ts", "age_clock")
+    _FIELDS = (*_TIMES, *_AGES, "rolled", "known_age", "known_value")
 
     def allocate(self, count: int) -> Int:
         """Slots for so many new keys, shape [count], none of which has a reading."""
         again = [self._free.pop() for _ in range(min(count, len(self._free)))]
         end = self._used + count - len(again)
-        if end > len(self.total):
-            self._grow(max(64, 2 * len(self.total), end))
+        if end > len(self.last_ts):
+            self._grow(max(64, 2 * len(self.last_ts), end))
         slots = np.concatenate((np.array(again, np.int64), np.arange(self._used, end)))
         self._used = end
         for name in self._TIMES:
             getattr(self, name)[slots] = NEVER
-        self.total[slots] = 0
-        self.known_number[slots] = -1
+        for name in self._AGES:
+            getattr(self, name)[slots] = LONGEST_MS
+        self.known_age[slots] = self.spec.max_readings
         return slots
 
     def _grow(self, capacity: int) -> None:
@@ -90,15 +95,14 @@ class KeyedState:
 
     def window(self, slot: int) -> dict[str, Any]:
         """A key's window for a person to read: event times and rolled sensors (scaled), oldest first."""
-        size = self.spec.max_readings
-        place = (self.total[slot] + np.arange(size)) % size
-        inside = self.ring_ts[slot, place] > self.newest_ts[slot] - self.spec.max_span_ms
-        inside &= self.ring_clock[slot, place] > self.newest_clock[slot] - self.spec.max_span_ms
-        rolled = self.ring_rolled[slot, place[inside]]
+        ts, clock = self.last_ts[slot] - self.age_ts[slot], self.last_clock[slot] - self.age_clock[slot]
+        inside = ts > self.newest_ts[slot] - self.spec.max_span_ms
+        inside &= clock > self.newest_clock[slot] - self.spec.max_span_ms
         columns = {
-            c: [None if np.isnan(v) else v for v in rolled[:, i].tolist()] for i, c in enumerate(self.spec.rolling)
+            c: [None if np.isnan(v) else v for v in rolled[inside].tolist()]
+            for c, rolled in zip(self.spec.rolling, self.rolled[slot], strict=True)
         }
-        return {"ts": self.ring_ts[slot, place[inside]].tolist(), **columns}
+        return {"ts": ts[inside].tolist(), **columns}
 
     def expired(self, slots: Int, clock: int) -> Bool:
         """Which of these keys can be freed at this stream time without changing any later result, shape [n]."""
@@ -151,18 +155,23 @@ class KeyedState:
             self._others.pop(key, None)
             if arrivals[1:]:
                 self._others[key] = arrivals[1:]
-        number = self.total[s.slot] + s.number_in_group
-        recent_rows = np.flatnonzero(s.group_size[s.group] - s.number_in_group <= size)
-        at = (s.slot[recent_rows], number[recent_rows] % size)
-        self.ring_ts[at] = s.ts[recent_rows]
-        self.ring_clock[at] = s.clock[recent_rows]
-        self.ring_rolled[at] = s.values[recent_rows][:, self.rolling]
-        where_known = s.last_known_row[last]  # [groups, sensors], row or -1
-        group, sensor = np.nonzero(where_known >= 0)
-        row = where_known[group, sensor]
-        self.known_number[s.slot[row], sensor] = number[row]
-        self.known_value[s.slot[row], sensor] = s.values[row, sensor]
-        self.total[s.slot[last]] += s.group_size
+        slots, timeline, ends = s.slot[last], s.timeline, s.position[last] - size + 1
+        self.last_ts[slots], self.last_clock[slots] = s.ts[last], s.clock[last]
+        self.age_ts[slots] = _age(sliding_window_view(timeline.ts, size)[ends])
+        self.age_clock[slots] = _age(sliding_window_view(timeline.clock, size)[ends])
+        self.rolled[slots] = sliding_window_view(timeline.rolled, size, axis=1)[:, ends].transpose(1, 0, 2)
+        row = s.last_known_row[last]  # [groups, sensors], or -1
+        held = np.minimum(self.known_age[slots] + s.group_size[:, None], size)
+        self.known_age[slots] = np.where(row >= 0, last[:, None] - row, held)
+        group, sensor = np.nonzero(row >= 0)
+        self.known_value[slots[group], sensor] = s.values[row[group, sensor], sensor]
+
+
+def _age(times: Int) -> Int:
+    """How much older than the last of its row each time is, ms, at most LONGEST_MS."""
+    age = times[:, -1:] - times
+    # A device set back in time: all that was before is out of any window by the stream time.
+    return np.where((age < 0) | (age > LONGEST_MS), LONGEST_MS, age)
 
 
 @dataclass
@@ -207,78 +216,78 @@ class Staged:
         return np.cumsum(self.group_size) - 1
 
     @cached_property
-    def number_in_group(self) -> Int:
-        """0, 1, … within the row's key, shape [m]."""
-        return np.arange(len(self.slot)) - (self.last_of_group - self.group_size + 1)[self.group]
-
-    @cached_property
     def last_known_row(self) -> Int:
         """Row of the key's last reading in this batch, up to this one, that has the sensor; -1: none. [m, sensors]."""
         rows = np.where(np.isnan(self.values), -1, np.arange(len(self.slot))[:, None])
-        latest = np.maximum.accumulate(rows, axis=0)
-        start = (self.last_of_group - self.group_size + 1)[self.group]
-        return np.where(latest >= start[:, None], latest, -1)
+        known = np.maximum.accumulate(rows, axis=0)
+        known[known < self._first_of_group[:, None]] = -1
+        return known
 
     @cached_property
-    def _position(self) -> Int:
-        # The timeline holds `max_readings` places of history before each key's new readings.
+    def _first_of_group(self) -> Int:
+        """Row of the first new reading of the row's key, shape [m]."""
+        return (self.last_of_group - self.group_size + 1)[self.group]
+
+    @cached_property
+    def position(self) -> Int:
+        """Place of each row in the timeline, shape [m]."""
         return np.arange(len(self.slot)) + (self.group + 1) * self.state.spec.max_readings
 
     @cached_property
-    def _timeline(self) -> Timeline:
+    def timeline(self) -> Timeline:
+        """What is held of each touched key, then its new readings."""
         state, size = self.state, self.state.spec.max_readings
         slots = self.slot[self.last_of_group]
-        place = (state.total[slots][:, None] + np.arange(size)) % size  # oldest first: the next to be overwritten
-        length = len(self.slot) + len(slots) * size
-        history = (
-            (self.last_of_group - self.group_size + 1)[:, None]
-            + np.arange(len(slots))[:, None] * size
-            + np.arange(size)
-        )
+        begin = self.position[self.last_of_group] - self.group_size + 1 - size
+        length = len(self.slot) + max(len(slots), 1) * size
         ts, clock = np.empty(length, np.int64), np.empty(length, np.int64)
         rolled = np.empty((len(state.rolling), length))
-        ts[history], ts[self._position] = state.ring_ts[slots[:, None], place], self.ts
-        clock[history], clock[self._position] = state.ring_clock[slots[:, None], place], self.clock
-        rolled[:, history] = state.ring_rolled[slots[:, None], place].transpose(2, 0, 1)
-        rolled[:, self._position] = self.values[:, state.rolling].T
+        # Through a view of windows each key's past is copied as a piece.
+        sliding_window_view(ts, size, writeable=True)[begin] = state.last_ts[slots, None] - state.age_ts[slots]
+        sliding_window_view(clock, size, writeable=True)[begin] = state.last_clock[slots, None] - state.age_clock[slots]
+        sliding_window_view(rolled, size, axis=1, writeable=True)[:, begin] = state.rolled[slots].transpose(1, 0, 2)
+        ts[self.position], clock[self.position] = self.ts, self.clock
+        rolled[:, self.position] = self.values[:, state.rolling].T
         return Timeline(ts, clock, rolled)
 
     @cached_property
-    def windows(self) -> Windows:
-        """The window that ends at each row."""
-        return windows_at(self.state.spec, self._timeline, self._position)
+    def in_window(self) -> Int:
+        """Readings in the window that ends at each row, shape [m]."""
+        return readings_in_windows(self.state.spec, self.timeline, self.position)
 
     @cached_property
-    def _filled(self) -> tuple[Float, Float]:
-        """Each sensor forward-filled within the row's window: at the row, and at the one before it. [m, sensors]."""
-        state = self.state
-        slots, size = self.slot, state.spec.max_readings
-        held_number = state.known_number[slots]
-        # How many readings before its key's first new one the sensor was last known.
-        held_age = np.where(held_number >= 0, state.total[slots][:, None] - held_number, size + 1)
-        start = (self.last_of_group - self.group_size + 1)[self.group][:, None]
-        now = self.last_known_row
-        before = np.concatenate((np.full((1, now.shape[1]), -1), now[:-1]))[: len(now)]
-        before = np.where(before >= start, before, -1)
-        row = np.arange(len(slots))[:, None]
-        filled = []
-        for known in (now, before):
-            age = np.where(known >= 0, row - known, row - start + held_age)
-            value = np.where(
-                known >= 0,
-                np.take_along_axis(self.values, np.maximum(known, 0), axis=0),
-                state.known_value[slots],
-            )
-            filled.append(np.where(age < self.windows.readings[:, None], value, np.nan))
-        return filled[0], filled[1]
+    def _filled(self) -> Float:
+        """Sensors forward-filled within the row's window, shape [m, sensors]."""
+        row, sensor = np.nonzero(np.isnan(self.values))
+        filled = self.values.copy()
+        filled[row, sensor] = self._last_known(row, sensor, self.last_known_row[row, sensor])
+        return filled
+
+    def _previous(self) -> Float:
+        """Sensors with differences, forward-filled within the row's window up to the row before, [m, differences]."""
+        before = np.full((len(self.slot), len(self.state.differences)), np.nan)
+        before[1:] = self.values[:-1, self.state.differences]
+        before[self._first] = np.nan
+        row, column = np.nonzero(np.isnan(before) | (self.in_window < 2)[:, None])
+        sensor = np.array(self.state.differences, np.int64)[column]
+        known = np.where(self._first[row], -1, self.last_known_row[row - 1, sensor])
+        before[row, column] = self._last_known(row, sensor, known)
+        return before
+
+    def _last_known(self, row: Int, sensor: Int, known: Int) -> Float:
+        """Value of the sensor at row `known` of the batch, or the one held if that is -1; NaN if out of the window."""
+        state, slot = self.state, self.slot[row]
+        age = np.where(known >= 0, row - known, row - self._first_of_group[row] + 1 + state.known_age[slot, sensor])
+        value = np.where(known >= 0, self.values[known, sensor], state.known_value[slot, sensor])
+        return np.where(age < self.in_window[row], value, np.nan)
 
     @cached_property
     def imputed(self) -> Bool:
         """Sensors that were missing and filled from the window, shape [m, sensors]."""
-        return np.isnan(self.values) & ~np.isnan(self._filled[0])
+        return np.isnan(self.values) & ~np.isnan(self._filled)
 
     def features(self) -> Float:
         """Features of each row, shape [m, f], in the order of `FeatureSpec.names`. Call before `merge`."""
-        now, before = self._filled
-        change = (now - before)[:, self.state.differences]
-        return np.concatenate((now, change, rolling_features(self.state.spec, self._timeline, self.windows)), axis=1)
+        change = self._filled[:, self.state.differences] - self._previous()
+        rolling = rolling_features(self.state.spec, self.timeline, self.position, self.in_window)
+        return np.concatenate((self._filled, change, rolling), axis=1)

@@ -1,26 +1,25 @@
-import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from running import ROOT, benchmark
 
 from benchmarks.throughput import faults
 from local.audit import Audit
 
-ROOT = Path(__file__).parent.parent.parent
 RUNS = {"pass_through", "at_least_once", "exactly_once"}
 
 
 @pytest.mark.kafka
 def test_a_small_run_times_each_guarantee_and_finds_every_reading_scored_exactly_once() -> None:
-    command = [sys.executable, "-m", "benchmarks.throughput", "--readings", "20000", "--json"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
-    assert ended.returncode == 0, ended.stderr
-    result = json.loads(ended.stdout.splitlines()[-1])
+    result = benchmark("throughput", "--readings", "20000")
     assert result["readings"] == 20_000
-    assert result["faults"] == {run: [] for run in RUNS}
+    assert result["faults"] == {run: [] for run in RUNS | {"asked_for_metrics"}}
+    answer = result["metrics_answer_ms"]
+    assert answer["answers"] > 0
+    assert 0 < answer["p50"] <= answer["p99"] <= answer["max"]
+    assert all(40 < count < 200 for count in result["bytes_a_reading"].values())
     pace = result["readings_per_s"]
     assert pace.keys() == result["readings_per_cpu_s"].keys() == RUNS
     assert min(pace.values()) > 0

@@ -49,7 +49,7 @@ def package(model_package: Path) -> ModelPackage:
 
 
 def recording(module: str = "m1", hours: float = 2.0, period_s: float = 10.0, *, runaway_h: float | None = None) -> Any:
-    """A module's day: 25 degrees and 51 V with noise, and if asked a slow heating that ends in a runaway."""
+    """A module at 25 degrees and 51 V, with noise; if asked, heated by 5 degrees a minute until it runs away."""
     rng = np.random.default_rng(len(module))
     t_s = np.arange(0, hours * 3600, period_s)
     temperature = 25 + rng.normal(0, 0.1, len(t_s))
@@ -57,8 +57,8 @@ def recording(module: str = "m1", hours: float = 2.0, period_s: float = 10.0, *,
     label = np.zeros(len(t_s), int)
     if runaway_h is not None:
         before_s = runaway_h * 3600 - t_s
-        temperature += np.where(before_s < 1200, 60 * np.clip((1200 - before_s) / 1200, 0, 2) ** 2, 0)
-        voltage -= np.where(before_s < 300, np.clip((300 - before_s) / 30, 0, 40), 0)
+        temperature += np.clip(125 - before_s / 12, 0, 125) + np.clip(-20 * before_s, 0, 300)
+        voltage[before_s < 120] = 0
         label = (before_s <= 0).astype(int)
     return pd.DataFrame(
         {"module_id": module, "ts": t_s, "avg_surface_temp_c": temperature, "voltage_v": voltage, "hazard": label}
@@ -108,7 +108,7 @@ def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: Model
         values = [None if np.isnan(v) else v for v in replayed.values[row].tolist()]  # noqa: PD011 - an array of ours
         messages.append(Message(name.encode(), encode(name, "R1", int(replayed.ts[row]), values), row))
     decode = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
-    policy = package.policy.model_copy(update={"setpoint": 0.5, "deadband": 0.2, "priorities": {"HIGH": 0.5}})
+    policy = package.policy.model_copy(update={"setpoint": 0.002, "deadband": 0.001, "priorities": {"HIGH": 0.002}})
     scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(policy), Metrics())
     scorer.alarms.assign(0, {})
     partitions, expected, transitions = {0: Partition(0, 0, 0)}, {}, set()

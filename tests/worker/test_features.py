@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.features import FeatureSpec
+from worker.features import LONGEST_MS, FeatureSpec
 from worker.state import KeyedState
 
 SPAN_MS = 900_000
@@ -88,7 +88,7 @@ def run(readings: list, cuts: list[int]) -> tuple[np.ndarray, np.ndarray, np.nda
     for a, b in itertools.pairwise(bounds):
         staged = state.stage(slots[a:b], ts[a:b], clock[a:b], values[a:b])
         features[a + staged.row] = staged.features()
-        in_window[a + staged.row] = staged.windows.readings
+        in_window[a + staged.row] = staged.in_window
         verdict[a + staged.row], verdict[a + staged.duplicate] = "accepted", "duplicate"
         state.merge(staged)
     return features, verdict, in_window, clock
@@ -163,6 +163,32 @@ def test_freeing_expired_keys_changes_nothing(before: list, after: list) -> None
     assert staged.features()[order].tobytes() == whole[rest][expected].tobytes()
 
 
+def test_chunks_lone_rows_and_a_single_sensor_give_the_same_bits() -> None:
+    spec = SPEC.model_copy(update={"rolling": ("temperature",), "windows": (1, 5, 60)})
+    rng = np.random.default_rng(1)
+    values = rng.normal(25, 1, (2000, 3))
+    values[rng.random(values.shape) < 0.02] = np.nan
+    ts = 1_700_000_000_000 + np.arange(2000) * 1000
+    ts[1900:] += LONGEST_MS + 1  # silent for longer than ages are kept apart
+    keys = rng.integers(0, 3, 2000)
+
+    def features(bounds: list[int]) -> np.ndarray:
+        state = KeyedState(spec)
+        slots = state.allocate(3)[keys]
+        out = np.empty((2000, len(spec.names)))
+        for a, b in itertools.pairwise(bounds):
+            staged = state.stage(slots[a:b], ts[a:b], ts[a:b], values[a:b])
+            out[a + staged.row] = staged.features()
+            state.merge(staged)
+        return out
+
+    whole = features([0, 2000])
+    assert whole.tobytes() == features([0, *range(700, 720), 1500, 1901, 1902, 2000]).tobytes()
+    returned = [int(np.flatnonzero(keys[1900:] == key)[0]) + 1900 for key in range(3)]
+    means = whole[returned, spec.names.index("temperature_mean_60")]
+    np.testing.assert_array_equal(means, values[returned, 0])
+
+
 def test_a_device_whose_clock_lags_still_has_a_window() -> None:
     state = KeyedState(SPEC)
     slots = state.allocate(2)
@@ -171,7 +197,7 @@ def test_a_device_whose_clock_lags_still_has_a_window() -> None:
         now = 1_700_000_000_000 + n * 10_000
         ts = np.array([now, now - hour])
         staged = state.stage(slots, ts, np.array([now, now]), np.full((2, 3), 1.0))
-        assert staged.windows.readings.tolist() == [n + 1, n + 1]
+        assert staged.in_window.tolist() == [n + 1, n + 1]
         state.merge(staged)
 
 
@@ -184,7 +210,7 @@ def test_a_device_set_back_in_time_is_heard_again_after_one_span() -> None:
     assert refused.late.tolist() == [0]
     heard = state.stage(slot, np.array([now - hour]), np.array([now + SPAN_MS]), np.full((1, 3), 1.0))
     assert heard.row.tolist() == [0]
-    assert heard.windows.readings.tolist() == [1]
+    assert heard.in_window.tolist() == [1]
 
 
 def test_a_spec_that_contradicts_itself_is_refused() -> None:

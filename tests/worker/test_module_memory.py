@@ -71,7 +71,7 @@ def test_slots_are_used_again_before_new_memory_is(scorer: Scorer) -> None:
         assert outcome.scored.in_window.tolist() == [1] * 64
         scorer.merge(outcome, partitions)
     assert scorer.state.held == 64
-    assert len(scorer.state.total) == 128
+    assert len(scorer.state.last_ts) == 128
 
 
 def test_scales_are_remembered_by_what_the_topology_declares(scorer: Scorer) -> None:

@@ -1,0 +1,52 @@
+"""Whether an output holds every reading exactly once: by the head of each record, so that millions are soon checked."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.readings import HEAD_BYTES, Numbers, Readings
+from local.audit import read
+from worker.pipeline import Pipeline
+
+_AT_A_TIME = 100_000
+
+
+def output_faults(readings: Readings, count: int, pipeline: Pipeline, bootstrap: str) -> list[str]:
+    """What is wrong with a worker's committed output, in words; nothing if it is right.
+
+    Args:
+        readings: that were published.
+        count: how many of them, from number 0 on.
+        pipeline: names the topics.
+        bootstrap: broker addresses.
+    """
+    dead = sum(1 for _ in read(pipeline.outputs.dead_letters.topic, bootstrap))
+    told = [f"{dead} readings became dead letters"] if dead else []
+    return told + faults(committed(readings, pipeline.outputs.predictions.topic, bootstrap), count)
+
+
+def committed(readings: Readings, topic: str, bootstrap: str) -> Numbers:
+    """Numbers of the readings, or their predictions, that a topic holds."""
+    return np.concatenate([np.empty(0, np.int64), *_numbers(readings, topic, bootstrap)])
+
+
+def _numbers(readings: Readings, topic: str, bootstrap: str) -> Iterator[Numbers]:
+    heads: list[bytes] = []
+    for message in read(topic, bootstrap):
+        heads.append(message.value()[:HEAD_BYTES])
+        if len(heads) == _AT_A_TIME:
+            yield readings.numbers(b"".join(heads))
+            heads.clear()
+    yield readings.numbers(b"".join(heads))
+
+
+def faults(found: Numbers, count: int) -> list[str]:
+    """What is wrong with numbers that should be 0 to `count - 1`, once each."""
+    known = found[(found >= 0) & (found < count)]
+    times = np.bincount(known, minlength=count)
+    wrong = {
+        "are of readings that nobody sent": len(found) - len(known),
+        "are of readings that had one before": int((times - 1).clip(0).sum()),
+    }
+    told = [f"{n} of {len(found)} records {what}" for what, n in wrong.items() if n]
+    return told + ([f"{missing} of {count} readings have none"] if (missing := int((times == 0).sum())) else [])

@@ -1,0 +1,183 @@
+"""What the benchmarks share: a broker, topics, a model, processes to be measured, and how a result is told."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import typer
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from benchmarks.model import write_model
+from benchmarks.readings import Tell
+from local.kafka import kafka_broker
+from local.own_pipeline import own_pipeline
+from local.process import Server, free_ports, start
+from worker.errors import UserError
+from worker.kafka_config import admin_client, client_config
+from worker.package import ModelPackage, load_package
+from worker.pipeline import Pipeline, load_pipeline
+from worker.topics import create_topics
+
+PARTITIONS = 4
+GUARANTEES = ("at_least_once", "exactly_once")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker process and its sidecar's address."""
+
+    server: Server
+    address: str
+
+    def get(self, path: str) -> httpx.Response | None:
+        """The sidecar's answer; None while there is none.
+
+        Raises:
+            UserError: the worker has ended.
+        """
+        try:
+            return httpx.get(self.address + path, timeout=30.0, trust_env=False)
+        except httpx.TransportError:
+            self.server.check_alive()
+            return None
+
+    def is_ready(self) -> bool:
+        """Whether its partitions are assigned, and their windows rebuilt."""
+        answer = self.get("/ready")
+        return answer is not None and answer.is_success
+
+    def metrics(self) -> dict[str, float]:
+        """All metrics of now, such as `hazardstream_scored_total` or `hazardstream_stage_seconds_sum{decode}`."""
+        answer = self.get("/metrics")
+        families = text_string_to_metric_families(answer.text if answer else "")
+        return {_shown(s.name, s.labels): s.value for family in families for s in family.samples}
+
+
+def _shown(name: str, labels: Mapping[str, str]) -> str:
+    return f"{name}{{{','.join(labels.values())}}}" if labels else name
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A running broker, and what runs on it.
+
+    Attributes:
+        directory: for pipeline files, logs and the model package (`model`).
+        bootstrap: broker addresses.
+        progress: shows how far each run is.
+    """
+
+    directory: Path
+    bootstrap: str
+    progress: Progress
+
+    def shown(self, name: str, total: int) -> Tell:
+        """A progress bar of this name."""
+        bar = self.progress.add_task(name, total=total)
+        return lambda done: self.progress.update(bar, completed=done)
+
+    def pipeline(self, name: str, *, same_input: bool = False) -> Pipeline:
+        """The battery pipeline with topics, and hence a group, of this run's own; they exist.
+
+        Args:
+            name: of the pipeline.
+            same_input: all runs that say so read one input topic.
+        """
+        pipeline = load_pipeline(str(own_pipeline(name, self.directory, same_input=same_input)))
+        admin = admin_client(client_config(self.bootstrap))
+        create_topics(admin, pipeline, partitions=PARTITIONS, replication_factor=1)
+        return pipeline
+
+    def package(self) -> ModelPackage:
+        """The model, as a worker loads it."""
+        return load_package(self.directory / "model", version="1")
+
+    def worker(self, pipeline: Pipeline, guarantee: str = "exactly_once", **settings: str) -> Worker:
+        """Start a worker process on a pipeline.
+
+        Args:
+            pipeline: made by `pipeline`.
+            guarantee: see the worker's settings.
+            settings: others of its settings, by name.
+        """
+        port = free_ports(1)[0]
+        chosen = {
+            "pipeline": str(self.directory / f"{pipeline.name}.yaml"),
+            "bootstrap_servers": self.bootstrap,
+            "model": str(self.directory / "model"),
+            "guarantee": guarantee,
+            "http_port": str(port),
+            "cache_directory": str(self.directory / "cache"),
+        }
+        environment = {f"HAZARDSTREAM_{name.upper()}": value for name, value in (chosen | settings).items()}
+        log = self.directory / f"{pipeline.name}-{port}.log"
+        command = [sys.executable, "-m", "worker", "worker"]
+        return Worker(start(f"the {pipeline.name} worker", command, log, environment), f"http://127.0.0.1:{port}")
+
+    def log_bytes(self, topic: str) -> int:
+        """What a topic takes on the broker's disk, compressed, with all that Kafka adds."""
+        return sum(file.stat().st_size for file in self.directory.glob(f"kafka/data-1/{topic}-*/*.log"))
+
+    def pass_through(self, pipeline: Pipeline) -> Server:
+        """Start a process that copies the input to the predictions' topic, in a group named as the pipeline."""
+        arguments = [self.bootstrap, pipeline.input.topic, pipeline.outputs.predictions.topic, pipeline.name]
+        command = [sys.executable, "-m", "benchmarks.pass_through", *arguments]
+        return start("the pass-through", command, self.directory / f"{pipeline.name}.log")
+
+
+def group_of(pipeline: Pipeline) -> str:
+    """A worker's consumer group."""
+    return f"hazardstream-{pipeline.name}"
+
+
+def run(measure: Callable[[Bench], dict[str, Any]], table: Callable[[dict[str, Any]], Table], *, as_json: bool) -> None:
+    """Start a broker, measure, and tell the result: a table for people, or one JSON object on the last line.
+
+    Args:
+        measure: gives figures by name; `faults` of them says by run what is wrong with its output.
+        table: shows the figures.
+        as_json: print the object, and the table to standard error.
+
+    Raises:
+        typer.Exit: code 1 if an output is wrong, 2 if something could not be measured.
+    """
+    console = Console(stderr=as_json, highlight=False)
+    try:
+        with _bench(console) as bench:
+            measured = {"cpus": os.cpu_count(), "partitions": PARTITIONS} | measure(bench)
+    except UserError as error:
+        Console(stderr=True, highlight=False).print(f"error: {error}", markup=False)
+        raise typer.Exit(2) from error
+    line = json.dumps(measured)
+    figures = json.loads(line)  # as whoever reads the line has them
+    console.print(table(figures))
+    wrong = {name: told for name, told in figures["faults"].items() if told}
+    for name, told in wrong.items():
+        console.print(f"[red]{name}: " + "; ".join(told))
+    if as_json:
+        typer.echo(line)
+    if wrong:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _bench(console: Console) -> Iterator[Bench]:
+    columns = TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with (
+        tempfile.TemporaryDirectory(prefix="hazardstream-bench-") as name,
+        kafka_broker(Path(name) / "kafka") as bootstrap,
+        Progress(*columns, console=console) as progress,
+    ):
+        bench = Bench(Path(name), bootstrap, progress)
+        write_model(bench.directory / "model", load_pipeline("battery_hazard"))
+        yield bench

@@ -1,0 +1,170 @@
+"""From the moment a reading is due to be sent to the arrival of its committed prediction, at fixed rates.
+
+The sender keeps its rate whatever happens, and latency counts from when a reading was *due*: a stall shows in all the
+readings that had to wait for it (no coordinated omission; Gil Tene, "How NOT to Measure Latency", 2013). Sender and
+receiver are processes of their own, and the receiver reads committed records only.
+
+Example:
+    python -m benchmarks.latency --rate 10000 --seconds 10 --json
+"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+from tenacity import Retrying, retry_if_result, wait_fixed
+
+from benchmarks.checking import faults
+from benchmarks.harness import GUARANTEES, Bench, run
+from benchmarks.peers.running import Output
+from benchmarks.readings import Readings, publish
+from local.process import Server, start, stop, wait_until_ready
+from worker.errors import UserError
+from worker.features import Int
+from worker.pipeline import Pipeline
+
+CONTENDERS = ("pass_through", *GUARANTEES)
+RATES = (1000, 10_000, 30_000)
+WARM_UP = 2000
+LEAD_S = 3
+"""Of each rate, not counted: what changes with the rate has settled by then."""
+
+
+def measure(rates: list[int], seconds: int, modules: int, bench: Bench) -> dict[str, Any]:
+    """Each contender at each rate.
+
+    Raises:
+        UserError: something could not be started, or stood still.
+    """
+    outcomes = {name: _contender(bench, name, rates, seconds, modules) for name in CONTENDERS}
+    return {
+        "seconds": seconds,
+        "modules": modules,
+        "latency_ms": {name: figures for name, (figures, _) in outcomes.items()},
+        "faults": {name: told for name, (_, told) in outcomes.items()},
+    }
+
+
+def _contender(
+    bench: Bench, name: str, rates: list[int], seconds: int, modules: int
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    pipeline = bench.pipeline(name)
+    count = WARM_UP + sum(rates) * (LEAD_S + seconds)
+    readings = Readings.until_now(modules, count)
+    server = bench.pass_through(pipeline) if name == "pass_through" else bench.worker(pipeline, name).server
+    servers = [server]
+    try:
+        _warm_up(bench, server, readings, pipeline)
+        described = [str(readings.modules), str(readings.start_ms)]
+        sink = _process(
+            bench, "latency_sink", name, [pipeline.outputs.predictions.topic, *described, str(count)], "npz"
+        )
+        servers.append(sink)
+        phases = [f"{rate}:{LEAD_S + seconds}" for rate in rates]
+        source = _process(
+            bench, "latency_source", name, [pipeline.input.topic, *described, str(WARM_UP), *phases], "json"
+        )
+        servers.append(source)
+        _await(bench, name, source, sink, server)
+    finally:
+        stop(servers)
+    received = np.load(_file(bench, "latency_sink", name, "npz"))
+    number, received_ns = received["number"], received["received_ns"]
+    sent = json.loads(_file(bench, "latency_source", name, "json").read_text())
+    return {str(p["rate"]): _percentiles(p, number, received_ns) for p in sent}, faults(number, count)
+
+
+def _warm_up(bench: Bench, server: Server, readings: Readings, pipeline: Pipeline) -> None:
+    """The first readings, which wait until the contender has joined its group."""
+    publish(readings, range(WARM_UP), pipeline.input.topic, bench.bootstrap)
+    output = Output(pipeline.outputs.predictions.topic, bench.bootstrap)
+    try:
+        wait_until_ready([server], lambda: output.count() >= WARM_UP)
+    finally:
+        output.close()
+
+
+def _file(bench: Bench, module: str, name: str, suffix: str) -> Path:
+    return bench.directory / f"{module}-{name}.{suffix}"
+
+
+def _process(bench: Bench, module: str, name: str, arguments: list[str], suffix: str) -> Server:
+    file = _file(bench, module, name, suffix)
+    command = [sys.executable, "-m", f"benchmarks.{module}", bench.bootstrap, *arguments, str(file)]
+    return start(module, command, file.with_suffix(".log"))
+
+
+def _await(bench: Bench, name: str, source: Server, sink: Server, server: Server) -> None:
+    """Wait until both have written what they have to tell.
+
+    Raises:
+        UserError: one of them, or the contender, failed.
+    """
+    bar = bench.progress.add_task(name, total=None)
+
+    def ended() -> bool:
+        server.check_alive()
+        for each in (source, sink):
+            if each.process.poll() not in {None, 0}:
+                each.check_alive()
+        return source.process.poll() == sink.process.poll() == 0
+
+    Retrying(wait=wait_fixed(0.2), retry=retry_if_result(lambda done: not done))(ended)
+    bench.progress.update(bar, total=1, completed=1)
+
+
+def _percentiles(phase: dict[str, Any], number: Int, received_ns: Int) -> dict[str, float]:
+    """Of the readings of one rate but for the lead, ms."""
+    nth = number - phase["first"]
+    counted = (nth >= LEAD_S * phase["rate"]) & (nth < phase["count"])
+    if not counted.any():
+        raise UserError(f"no reading came through at {phase['rate']} a second; try a lower --rate")
+    latency_ms = (received_ns[counted] - phase["start_ns"] - nth[counted] * (1e9 / phase["rate"])) / 1e6
+    p50, p99, p999 = np.percentile(latency_ms, (50, 99, 99.9)).round(2).tolist()
+    return {
+        "p50": p50,
+        "p99": p99,
+        "p99.9": p999,
+        "max": round(float(latency_ms.max()), 2),
+        "readings": int(counted.sum()),
+        "sent_late_p99": phase["late_ms"],
+    }
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """The result for a person to read."""
+    title = f"latency in ms, {figures['seconds']} s a rate, {figures['modules']:,} modules, {figures['cpus']} CPUs"
+    shown = Table("readings/s", "process", title=title, title_justify="left")
+    columns = ("p50", "p99", "p99.9", "max")
+    for column in columns:
+        shown.add_column(column, justify="right")
+    latency = figures["latency_ms"]
+    for rate in latency["exactly_once"]:
+        for name in CONTENDERS:
+            shown.add_row(f"{int(rate):,}", name, *(f"{latency[name][rate][column]:,.1f}" for column in columns))
+    return shown
+
+
+def main(
+    rate: Annotated[list[int] | None, typer.Option(min=10, help="Readings a second; repeat for more rates.")] = None,
+    seconds: Annotated[int, typer.Option(min=1, help="How long each rate is measured.")] = 10,
+    modules: Annotated[int, typer.Option(min=1, help="Modules that the readings are of.")] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+) -> None:
+    """Latency of one worker at each guarantee, beside a pass-through, from when a reading is due to its prediction.
+
+    By default at 1,000, 10,000 and 30,000 readings a second. Exit code 1 if an output does not hold every reading
+    exactly once.
+
+    Example: python -m benchmarks.latency --rate 10000 --seconds 10 --json
+    """
+    run(partial(measure, sorted(set(rate or RATES)), seconds, modules), table, as_json=as_json)
+
+
+if __name__ == "__main__":
+    typer.run(main)

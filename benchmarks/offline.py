@@ -1,0 +1,53 @@
+"""A worker's stages in this process, with real messages, and without Kafka."""
+
+import numpy as np
+from confluent_kafka import Message
+
+from benchmarks.harness import PARTITIONS
+from benchmarks.readings import Numbers, Readings
+from schemas.load import load_schema
+from schemas.registry import writer_schema_lookup
+from worker.alarms import Alarms
+from worker.decode import Decoder
+from worker.metrics import Metrics
+from worker.package import ModelPackage
+from worker.partition import Partition
+from worker.pipeline import Pipeline
+from worker.scoring import Scorer
+from worker.validate import Validator
+
+
+def offline_scorer(
+    pipeline: Pipeline, package: ModelPackage, kind: type[Scorer] = Scorer
+) -> tuple[Scorer, dict[int, Partition], Metrics]:
+    """A scorer, its partitions, which are all new, and its metrics."""
+    metrics = Metrics()
+    scorer = kind(
+        decode=Decoder(pipeline.input, load_schema("SensorReading"), writer_schema_lookup(None)),
+        validate=Validator(pipeline.input),
+        topology=pipeline.topology,
+        package=package,
+        alarms=Alarms(package.policy),
+        metrics=metrics,
+    )
+    for number in range(PARTITIONS):
+        scorer.alarms.assign(number, {})
+    return scorer, {number: Partition(number, 0, 0) for number in range(PARTITIONS)}, metrics
+
+
+def messages(readings: Readings, numbers: Numbers, topic: str) -> list[Message]:
+    """Readings as the consumer hands them out, each stamped with its event time by the broker.
+
+    Args:
+        readings: a number of modules that the partitions share evenly.
+        numbers: of the readings.
+        topic: they came from.
+    """
+    step, module = np.divmod(numbers, readings.modules)
+    partition = module % PARTITIONS
+    offset = step * (readings.modules // PARTITIONS) + module // PARTITIONS
+    columns = *readings.encode(numbers), partition.tolist(), offset.tolist(), readings.ts(numbers).tolist()
+    return [
+        Message(topic=topic, key=key, value=value, partition=number, offset=at, timestamp=(1, ts))
+        for key, value, number, at, ts in zip(*columns, strict=True)
+    ]

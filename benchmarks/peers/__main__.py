@@ -1,0 +1,139 @@
+"""The worker beside its peers: the same job, each as its documentation teaches, on the same real Kafka in one run.
+
+Example:
+    python -m benchmarks.peers --json
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from benchmarks.harness import PARTITIONS
+from benchmarks.peers.bench import Result, bench, peer_result, worker_result
+from benchmarks.peers.catalogue import JVM, PEERS
+from benchmarks.peers.environments import version
+from benchmarks.throughput import MODULES
+from worker.errors import UserError
+
+Outcome = Result | str
+"""A result, or why there is none."""
+
+
+def measure(directory: Path, readings: int, names: list[str], console: Console) -> tuple[Result, dict[str, Outcome]]:
+    """The worker, then each peer, one after the other.
+
+    Raises:
+        UserError: the broker or the worker failed; a peer that does is an outcome.
+    """
+    columns = TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress, bench(directory, readings, progress) as shared:
+        ours = worker_result(shared)
+        outcomes: dict[str, Outcome] = {}
+        for name in names:
+            try:
+                outcomes[name] = peer_result(shared, name, PEERS[name])
+            except UserError as error:
+                outcomes[name] = str(error)
+        return ours, outcomes
+
+
+def ratios(ours: Result, outcomes: dict[str, Outcome]) -> dict[str, float]:
+    """How many times a peer's pace ours is: each, and the fastest on each side."""
+    pace = {name: result.pace.per_s for name, result in outcomes.items() if isinstance(result, Result)}
+    best = {
+        "fastest_python_peer": max((pace[name] for name in pace.keys() - JVM), default=None),
+        "fastest_jvm_peer": max((pace[name] for name in pace.keys() & JVM), default=None),
+    }
+    return {f"worker/{name}": round(ours.pace.per_s / each, 2) for name, each in {**pace, **best}.items() if each}
+
+
+def table(ours: Result, outcomes: dict[str, Outcome], readings: int) -> Table:
+    """The result for a person to read."""
+    title = f"{readings:,} readings of {MODULES:,} modules, {PARTITIONS} partitions, {os.cpu_count()} CPUs"
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("")
+    for heading in ("version", "predictions/s", "ours is", "a CPU s", "checked"):
+        shown.add_column(heading, justify="right")
+    for heading in ("each reading", "gives up, or why not measured"):
+        shown.add_column(heading)
+    shown.add_row("hazardstream worker", "", f"{ours.pace.per_s:,.0f}", "", *_checked(ours), "exactly once", "")
+    for name, outcome in outcomes.items():
+        peer = PEERS[name]
+        release = version(peer.requirements, peer.package)
+        if isinstance(outcome, str):
+            shown.add_row(peer.title, release, "not measured", "", "", "", peer.guarantee, f"[red]{_reason(outcome)}")
+        else:
+            pace = outcome.pace.per_s
+            times = f"{ours.pace.per_s / pace:.1f} x"
+            cells = f"{pace:,.0f}", times, *_checked(outcome)
+            shown.add_row(peer.title, release, *cells, peer.guarantee, peer.gives_up)
+    return shown
+
+
+def _reason(outcome: str) -> str:
+    """The first line, and the last that says something: between them is a peer's log. All of it is in the JSON."""
+    lines = [line.strip() for line in outcome.splitlines() if any(map(str.isalnum, line))]
+    return escape(lines[0][:200] + (f" … {lines[-1][-200:]}" if len(lines) > 1 else ""))
+
+
+def _checked(result: Result) -> tuple[str, str]:
+    verdict = "[red]" + "; ".join(result.faults) if result.faults else f"{result.predictions:,}"
+    verdict += f", {result.off} off" if result.off and not result.faults else ""
+    return f"{result.pace.per_cpu_s:,.0f}", verdict
+
+
+def as_dict(ours: Result, outcomes: dict[str, Outcome], readings: int) -> dict[str, Any]:
+    """The result for a machine to read."""
+    peers = {}
+    for name, outcome in outcomes.items():
+        peer = PEERS[name]
+        facts = {
+            "version": version(peer.requirements, peer.package),
+            "guarantee": peer.guarantee,
+            "gives_up": peer.gives_up,
+        }
+        peers[name] = facts | ({"not_measured": outcome} if isinstance(outcome, str) else asdict(outcome))
+    shared = {"readings": readings, "modules": MODULES, "partitions": PARTITIONS, "cpus": os.cpu_count()}
+    return shared | {"worker": asdict(ours), "peers": peers, "ratios": ratios(ours, outcomes)}
+
+
+def main(
+    readings: Annotated[int, typer.Option(min=20_000, help="Readings on the topic.")] = 400_000,
+    only: Annotated[list[str] | None, typer.Option(help=f"Measure this peer only; of {', '.join(PEERS)}.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+) -> None:
+    """Predictions a second of the worker, exactly once, and of its peers, on a broker started here.
+
+    Each peer runs in an environment of its own, made on first use (some minutes, 2.5 GB) and kept in the user's cache.
+    One that cannot run here is shown as not measured, with the reason. Exit code 1 if a prediction is wrong.
+
+    Example: python -m benchmarks.peers --only quix --only flink --json
+    """
+    console = Console(stderr=as_json, highlight=False, width=None if os.isatty(1) else 180)
+    names = only or list(PEERS)
+    if unknown := set(names) - PEERS.keys():
+        raise typer.BadParameter(f"no peer is called {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+    try:
+        with tempfile.TemporaryDirectory(prefix="hazardstream-peers-") as directory:
+            ours, outcomes = measure(Path(directory), readings, names, console)
+    except UserError as error:
+        Console(stderr=True, highlight=False).print(f"error: {error}", markup=False)
+        raise typer.Exit(2) from error
+    console.print(table(ours, outcomes, readings))
+    if as_json:
+        typer.echo(json.dumps(as_dict(ours, outcomes, readings)))
+    if ours.faults or any(isinstance(each, Result) and each.faults for each in outcomes.values()):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

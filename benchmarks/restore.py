@@ -1,0 +1,145 @@
+"""How soon a worker scores again after it was killed: a successor rebuilds the windows from the log, and goes on.
+
+The model is that of an MLflow registry, and in the successor's cache, as it is in life.
+
+Example:
+    python -m benchmarks.restore --modules 1000 --json
+"""
+
+import json
+import time
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from benchmarks.checking import output_faults
+from benchmarks.harness import Bench, Worker, run
+from benchmarks.readings import PERIOD_MS, Readings, Tell, publish
+from local.mlflow_server import mlflow_server
+from local.process import stop
+from training.register import register_package
+from worker.errors import UserError
+from worker.state import REBUILD_SPANS
+
+MODULES = (64, 1000, 5000)
+_FEW, _FEW_STEPS = 64, 10
+_PATIENCE_S = 300.0
+_NAME = "w1"  # the successor's too, which so takes over at once and does not wait for the session to end
+
+
+def measure(modules: list[int], bench: Bench) -> dict[str, Any]:
+    """A start with hardly anything to rebuild, then takeovers with a full horizon.
+
+    Raises:
+        UserError: something could not be started or stood still.
+    """
+    model = bench.directory / "model"
+    steps = REBUILD_SPANS * bench.package().spec.max_span_ms // PERIOD_MS + 30
+    takeovers, faults = {}, {}
+    with mlflow_server(bench.directory / "mlflow") as tracking_uri:
+        uri = f"models:/{register_package(model, tracking_uri=tracking_uri).name}@champion"
+        settings = {"model": uri, "tracking_uri": tracking_uri, "instance_id": _NAME}
+        plain, faults["start"] = _takeover(bench, "start", _FEW, _FEW_STEPS, settings)
+        for count in modules:
+            name = f"{count} modules"
+            takeovers[count], faults[name] = _takeover(bench, f"takeover_{count}", count, steps, settings)
+    return {"start": plain, "takeover": takeovers, "faults": faults}
+
+
+def _takeover(
+    bench: Bench, name: str, modules: int, steps: int, settings: dict[str, str]
+) -> tuple[dict[str, Any], list[str]]:
+    pipeline, before, count = bench.pipeline(name), modules * steps, modules * (steps + 1)
+    readings, topic = Readings.until_now(modules, count), pipeline.input.topic
+    publish(readings, range(before), topic, bench.bootstrap)
+    first = bench.worker(pipeline, **settings)
+    try:
+        _await_scored(first, before, bench.shown(f"{modules:,} modules: score", before))
+        first.server.kill()
+        # What comes while nobody is there.
+        publish(readings, range(before, count), topic, bench.bootstrap)
+    finally:
+        stop([first.server])
+    started_s = time.time()
+    successor = bench.worker(pipeline, **settings)
+    try:
+        _await_scored(successor, modules, bench.shown(f"{modules:,} modules: take over", modules))
+        figures = _figures(successor, started_s)
+    finally:
+        stop([successor.server])
+    return {"readings": before} | figures, output_faults(readings, count, pipeline, bench.bootstrap)
+
+
+def _await_scored(worker: Worker, count: int, tell: Tell) -> None:
+    """Wait until it has scored and committed so many readings.
+
+    Raises:
+        UserError: it has ended, or it takes too long.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while (scored := int(worker.metrics().get("hazardstream_scored_total", 0))) < count:
+        tell(scored)
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{worker.server.name} has scored {scored} of {count} readings after {_PATIENCE_S:.0f} s; "
+                f"{worker.server.log_tail()}"
+            )
+        time.sleep(0.1)
+    tell(scored)
+
+
+def _figures(worker: Worker, started_s: float) -> dict[str, Any]:
+    """Of a start, in s from the start of the process, by its own metrics and log."""
+    metrics, at_s = worker.metrics(), _told_at_s(worker, started_s)
+    first_commit_s = metrics["hazardstream_start_to_first_commit_seconds"]
+    join_s = at_s["partition assigned"] - at_s["joining the group"]
+    return {
+        "first_commit_s": round(first_commit_s, 2),
+        "until_joining_s": round(at_s["joining the group"], 2),
+        "group_join_s": round(join_s, 2),
+        "first_commit_less_join_s": round(first_commit_s - join_s, 2),
+        "restored_readings": int(metrics["hazardstream_restored_readings_total"]),
+    }
+
+
+def _told_at_s(worker: Worker, started_s: float) -> dict[str, float]:
+    """When its log first told of each event, s from the start."""
+    at_s: dict[str, float] = {}
+    for line in worker.server.log.read_text().splitlines():
+        if line.startswith("{"):
+            told = json.loads(line)
+            at_s.setdefault(told["event"], datetime.fromisoformat(told["timestamp"]).timestamp() - started_s)
+    return at_s
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """The result for a person to read."""
+    shown = Table("successor of a killed worker", title=f"{figures['cpus']} CPUs", title_justify="left")
+    names = ("restored_readings", "until_joining_s", "group_join_s", "first_commit_s", "first_commit_less_join_s")
+    for name in names:
+        shown.add_column(name.replace("_", " "), justify="right")
+    runs = {f"{int(count):,} modules": of for count, of in figures["takeover"].items()}
+    for name, of in ({f"hardly any log, {_FEW} modules": figures["start"]} | runs).items():
+        shown.add_row(name, *(f"{of[each]:,}" for each in names))
+    return shown
+
+
+def main(
+    modules: Annotated[list[int] | None, typer.Option(min=1, help="Modules; repeat for more sizes.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+) -> None:
+    """Time from the start of a killed worker's successor to its first commit, with a full horizon to replay.
+
+    A module sends a reading each 10 s of event time, so a full horizon holds 180 readings of each. By default 64, 1,000
+    and 5,000 modules. Exit code 1 if an output does not hold every reading exactly once.
+
+    Example: python -m benchmarks.restore --modules 1000 --json
+    """
+    run(partial(measure, sorted(set(modules or MODULES))), table, as_json=as_json)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -67,6 +67,11 @@ class Reference:
         """Names of the columns."""
         return [c.name for c in self.columns]
 
+    def combined(self, column: str) -> bool:
+        """Whether a column is a feature in a combination, or the mean of one."""
+        parts = {name for weights in self._weights for name in weights}
+        return any(column == name or column.startswith(f"{name}_mean_") for name in parts)
+
     def trained(self) -> Int:
         """Counts of the training readings, shape [columns, width]."""
         counts = np.zeros((len(self.columns), self.width), np.int64)

@@ -142,7 +142,9 @@ class Sketcher:
     def count(self, outcome: Outcome, package: ModelPackage) -> int:
         """Count a committed batch that this package scored, and return how many readings were counted."""
         if package is not self._package:
-            self._package, self._reference = package, Reference(package.reference, package.spec.names)
+            self._package = package
+            known = package.reference.get("features")  # a package of another maker may have none
+            self._reference = Reference(package.reference, package.spec.names) if known else None
         clock_before = dict(self._clock)
         for number, clock in outcome.clocks.items():
             self._clock[number] = max(clock, self._clock.get(number, NEVER))

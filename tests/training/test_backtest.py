@@ -49,7 +49,7 @@ def package(model_package: Path) -> ModelPackage:
 
 
 def recording(module: str = "m1", hours: float = 2.0, period_s: float = 10.0, *, runaway_h: float | None = None) -> Any:
-    """A module's day: 25 degrees and 51 V with noise, and if asked a heating by 5 degrees a minute that ends in a runaway."""
+    """A module at 25 degrees and 51 V, with noise; if asked, heated by 5 degrees a minute until it runs away."""
     rng = np.random.default_rng(len(module))
     t_s = np.arange(0, hours * 3600, period_s)
     temperature = 25 + rng.normal(0, 0.1, len(t_s))

@@ -21,6 +21,8 @@ BASELINE_DAYS = 7
 LEAST_DISTANCE = 0.15
 OVER_BASELINE = 1.5
 """A day has drifted that is so many times further from the baseline than any of its own days is from the others."""
+COMBINED_LIMIT = 1.0
+"""Of a column that a combination watches better: alone it goes with the seasons, so only a wholly other range tells."""
 UNTRAINED_SHARE = 0.5
 """Sites differ, and each is far from all of them together; it is not of their kind where half of its readings lie
 beyond nearly all of theirs (`worker.reference.TAIL`)."""
@@ -102,7 +104,7 @@ def check(
         begin_ts = max(since.get(site, 0), min(history.hours))
         states[site] = SiteState(history, begin_ts, len(baseline), max(history.hours) + HOUR_MS)
         if later:
-            compared.append(_against_baseline(site, history, baseline, later))
+            compared.append(_against_baseline(site, history, reference, baseline, later))
         if reference is not None and reference.digest == history.reference and days:
             compared.append(_against_training(site, history, reference, days))
         if len(baseline) == BASELINE_DAYS:
@@ -159,12 +161,16 @@ def corrected(compared: Sequence[_Compared]) -> list[Watched]:
     ]
 
 
-def _against_baseline(site: str, history: SiteHistory, baseline: Sequence[int], later: Sequence[int]) -> _Compared:
+def _against_baseline(
+    site: str, history: SiteHistory, reference: Reference | None, baseline: Sequence[int], later: Sequence[int]
+) -> _Compared:
     normal = np.stack([history.days[ts].counts for ts in baseline])
     together = normal.sum(axis=0)
     # How much a site's days differ by weather and trade, its own first days tell.
     apart = ks_distance(normal, together - normal).max(axis=0)
+    combined = np.array([reference is not None and reference.combined(name) for name in history.columns])
     limit = np.minimum(np.maximum(LEAST_DISTANCE, OVER_BASELINE * apart), 1.0)
+    limit = np.where(combined, COMBINED_LIMIT, limit)
     size = sum(history.days[ts].key_hours for ts in baseline)
     return _compare("drift", site, history, together, size, limit, later)
 

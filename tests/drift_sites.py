@@ -111,7 +111,8 @@ def _outcome(
     none = np.zeros(values.shape, np.bool_)
     scored = Scored(readings, features, probability, np.ones(n, np.int64), none, none)
     clocks = {0: int(ts.max())}
-    return Outcome(batch, scored, cast("Any", None), [], 0, 0, clocks, cast("Any", None))
+    nobody = cast("Any", None)
+    return Outcome(nobody, 0.5, batch, scored, nobody, [], 0, 0, clocks, nobody)
 
 
 @dataclass(frozen=True)

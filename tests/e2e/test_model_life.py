@@ -1,4 +1,4 @@
-"""A model's life from one champion to the next: a trigger, a retraining, the shadow, the promotion, the swap."""
+"""A model's life from one champion to the next: drift, a retraining, the shadow, the promotion, the swap."""
 
 import json
 import os
@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from drift_sites import recording, sketches
 from harness import START_MS, Stage, Worker, make_stage, wait_until
 from model_registry import MODULES, PERIOD_MS, Registry, await_version, readings, shown
 from models import TINIEST
 
-from training.drift.events import Event
+from producers.sensing import CO
 from training.drift.topics import MonitoringTopics
 from training.performance.labels import EVENT, Label
 from training.register import register_package
@@ -23,10 +25,11 @@ from training.retraining.attempt import PACKAGE, Workshop, read_report
 from training.retraining.triggers import Triggers
 from training.retraining.watch import watch
 from training.train import silent, train
-from worker.alarms import ACTIVE
+from worker.package import load_package
+from worker.pipeline import Pipeline
 from worker.settings import Settings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 HOT = {"avg_surface_temp_c": 140.0, "max_surface_temp_c": 150.0, "offgas_co_ppm": 900.0, "offgas_h2_ppm": 4000.0}
 
 
@@ -75,9 +78,10 @@ def retraining(workshop: Workshop) -> Iterator[None]:
         thread.join(120)
 
 
-def promote(stage: Stage, models: Registry, *options: str) -> tuple[int, dict[str, Any]]:
+def hazardstream(stage: Stage, models: Registry, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and result of a command."""
     done = subprocess.run(
-        [sys.executable, "-m", "worker", "promote", "--json", *options],
+        [sys.executable, "-m", "worker", *arguments, "--json"],
         env={
             **os.environ,
             "HAZARDSTREAM_PIPELINE": str(stage.pipeline_file),
@@ -95,6 +99,15 @@ def promote(stage: Stage, models: Registry, *options: str) -> tuple[int, dict[st
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
 
 
+def drifted(package: Path, pipeline: Pipeline) -> list[dict[str, Any]]:
+    """What workers counted in two weeks at a site whose gas sensors shifted on the ninth day."""
+
+    def shift(values: Any, day: Any) -> None:
+        values[..., CO] += np.where(day >= 8, 10.0, 0.0)
+
+    return sketches(recording(21, 14, modules=8).changed(shift), load_package(package, version="1"), pipeline)
+
+
 def feed(stage: Stage, worker: Worker, first: int, count: int, **sensors: float) -> None:
     """Publish so many steps of all modules, and wait until they are scored."""
     before = worker.metric("hazardstream_scored_total")
@@ -102,7 +115,7 @@ def feed(stage: Stage, worker: Worker, first: int, count: int, **sensors: float)
     worker.await_scored(int(before) + count * len(MODULES))
 
 
-def test_from_trigger_to_swap(stage: Stage, models: Registry, tmp_path: Path) -> None:
+def test_from_drift_to_swap(stage: Stage, models: Registry, tmp_path: Path) -> None:
     settings = Settings(
         pipeline=str(stage.pipeline_file),
         bootstrap_servers=stage.bootstrap,
@@ -116,16 +129,18 @@ def test_from_trigger_to_swap(stage: Stage, models: Registry, tmp_path: Path) ->
         feed(stage, worker, 0, 60)
         assert shown(worker)["challenger"] is None
 
-        # A trigger, a retraining, a challenger.
+        # Drift, a retraining, a challenger.
         with retraining(workshop), MonitoringTopics(settings) as topics:
-            event = Event("all", "drift", "voltage_v", ACTIVE, START_MS, 0.4, 0.1, (models.name, "1"))
-            topics.publish("events", [("all", event.record())])
-            wait_until(lambda: (shown(worker)["challenger"] or {}).get("version") == "2", "a challenger", 240)
+            topics.publish("sketches", [("all", sketch) for sketch in drifted(stage.model, stage.pipeline)])
+            assert workshop.attempts() == []
+            code, told = hazardstream(stage, models, "drift", "--publish")
+            assert (code, "offgas_co_ppm" in {e["subject"] for e in told["new_events"]}) == (0, True)
+            wait_until(lambda: (shown(worker)["challenger"] or {}).get("version") == "2", "a challenger", 400)
         (directory,) = workshop.attempts()
         report = read_report(directory)
         assert (report.status, report.version, report.champion) == ("registered", "2", "1")
         assert report.recorded_rows == 60 * len(MODULES)
-        assert "voltage_v" in report.reasons[0]
+        assert any("offgas_co_ppm is distributed otherwise" in reason for reason in report.reasons)
         models.packages["2"] = directory / PACKAGE
 
         # The shadow; and what people confirm.
@@ -137,12 +152,12 @@ def test_from_trigger_to_swap(stage: Stage, models: Registry, tmp_path: Path) ->
         assert worker.metric("hazardstream_shadow_scored_total") == 120 * len(MODULES)
 
         # Not on so little evidence; then on as little as we have.
-        code, told = promote(stage, models, "--yes")
+        code, told = hazardstream(stage, models, "promote", "--yes")
         assert (code, told["promoted"], len(told["insufficient"])) == (1, False, 1)
         assert told["readings"] == 120 * len(MODULES)
         assert told["events"] == len(MODULES)
         assert shown(worker)["version"] == "1"
-        code, told = promote(stage, models, "--yes", "--module-days", "0.2")
+        code, told = hazardstream(stage, models, "promote", "--yes", "--module-days", "0.2")
         assert (code, told["promoted"], told["worse"]) == (0, True, [])
 
         # The swap.

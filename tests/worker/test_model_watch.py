@@ -123,3 +123,42 @@ def test_a_fetch_that_fails_for_now_is_tried_again(scene: Scene) -> None:
     scene.broken.clear()
     scene.look("2")
     assert scene.swapped == ["2"]
+
+
+def test_a_challenger_whose_alias_stands_for_nothing_is_no_fault_and_its_successor_is_taken(scene: Scene) -> None:
+    lost: list[str] = []
+    scene.watch = ModelWatch(
+        scene,  # type: ignore[arg-type]  # it has what is asked of a source
+        60.0,
+        "",
+        lambda package: scene.swapped.append(package.version),
+        lambda _package: None,
+        scene.status.metrics.challenger_watch,
+        partial(setattr, scene.status, "challenger_watch"),
+        threading.Event(),
+        lambda: lost.append("lost"),
+    )
+
+    def look(alias: str | Exception) -> dict[str, Any]:
+        scene.alias = alias
+        scene.watch.look()
+        assert scene.status.challenger_watch is not None
+        return scene.status.challenger_watch
+
+    gone = RefusedModelError("not_there", "", "there is no such alias")
+    assert look(gone)["refused"] is None
+    look("2")
+    assert look(gone)["refused"] is None
+    look(gone)
+    assert lost == ["lost", "lost"]  # each time that it had come to stand for nothing
+    look("2")
+    assert scene.swapped == ["2", "2"]
+    scene.broken["3"] = RefusedModelError("too_slow", "3", "")
+    assert look("3")["refused"]["fault"] == "too_slow"
+    assert len(lost) == 3  # what scored before is not asked for any more
+    assert scene.gauge("challenger_stale") == 1
+    look("2")
+    assert scene.swapped == ["2", "2", "2"]
+    assert scene.refused("too_slow") is None  # the champion's
+    assert scene.status.model_watch is not None
+    assert scene.status.model_watch["refused"] is None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from worker.errors import UserError
 from worker.mlflow_source import parse
-from worker.tracking import mlflow_client, tracking_uri_or_default
+from worker.tracking import NotInMlflowError, mlflow_client, tracking_uri_or_default
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,17 @@ class Aliases:
             NotInMlflowError: one of the aliases stands for nothing.
             DependencyDownError: MLflow does not answer.
         """
-        with mlflow_client(self.store) as client:
-            first, second = (
-                str(client.get_model_version_by_alias(self.name, alias).version)
-                for alias in (self.champion, self.challenger)
-            )
+        try:
+            with mlflow_client(self.store) as client:
+                first, second = (
+                    str(client.get_model_version_by_alias(self.name, alias).version)
+                    for alias in (self.champion, self.challenger)
+                )
+        except NotInMlflowError as error:
+            raise NotInMlflowError(
+                f"{error}; {self.name} needs the aliases {self.champion} and {self.challenger}: `hazardstream retrain` "
+                "makes a challenger, or set the alias in the registry"
+            ) from error
         return first, second
 
     def promote(self, seen: tuple[str, str]) -> None:

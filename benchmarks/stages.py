@@ -72,7 +72,7 @@ def _in_process(
 ) -> tuple[dict[str, float], int]:
     source = Readings.until_now(MODULES, _FULL_WINDOWS + count)
     scorer, partitions, metrics = offline_scorer(pipeline, package, _TimedByProcessor)
-    outbox = Outbox(pipeline, package, package.policy, {}, _DEAD_LETTER_MAX_BYTES)
+    outbox = Outbox(pipeline, {}, _DEAD_LETTER_MAX_BYTES)
     seconds, scored = defaultdict[str, float](float), 0
 
     @contextmanager

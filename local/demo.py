@@ -26,7 +26,7 @@ from local.process import Server, answers, free_ports, port_is_free, start, stop
 from local.screen import picture, summary
 from local.watch import Watcher
 from producers.simulate import SimulateOptions, Summary, simulate
-from training.default_model import demo_model
+from training.default_model import demo_store
 from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
 from worker.pipeline import BUNDLED, load_pipeline
@@ -89,8 +89,8 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
         pipeline = load_pipeline(str(pipeline_file))
         if kind != "mock":
             create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
-        console.print("looking for a model …")
-        tracking_uri, _ = demo_model(console.print)
+        console.print("registering the model …")
+        tracking_uri = demo_store()
         console.print("starting the worker …")
         worker, address = _start_worker(directory, bootstrap, pipeline_file, tracking_uri, transactions=kind != "mock")
         stack.callback(stop, [worker])

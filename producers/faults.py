@@ -12,7 +12,7 @@ from producers.physics.course import GRID_S, Courses
 from producers.physics.module import solve
 from producers.site import MINUTE_MS, Site
 from producers.trials import Background, Build, Causes, Int, background, draw_causes, make_trials
-from producers.truth import MECHANISMS, SPREADING, Fault
+from producers.truth import MECHANISMS, SPREADING
 
 LEAD_MS = 8 * 3_600_000
 """So long before its first reading a fleet begins to live: a fault may take that long to develop."""
@@ -22,8 +22,6 @@ _TRIES = 10
 _MODULES_BESIDE = 1
 GRID_MS = round(GRID_S * 1000)
 _BENCH_MECHANISMS = ("internal_short", "hard_short", "overcharge", "external_heating")
-_TOLERANCE = np.array([1.0, 1.5, 0.01, 10.0])
-"""What modules differ by anyway: mean and hottest temperature (C), voltage of a cell (V), gas (ppm)."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +85,30 @@ def allowed(mechanisms: tuple[str, ...], *, bench: bool) -> list[str]:
     return begins or ["internal_short"]
 
 
+def draw_faults(
+    world: World, order: Int, mechanism: list[str], target_ms: Int, rng: np.random.Generator
+) -> tuple[list[Event], list[Override]]:
+    """One fault for each of `mechanism`, on modules in this order; one too cool or empty to burn leaves it to the next.
+
+    Raises:
+        ValueError: no such faults are to be had.
+    """
+    events: list[Event] = []
+    overrides: list[Override] = []
+    wanted = np.arange(len(mechanism))
+    for _ in range(_TRIES):
+        chosen, order = order[: len(wanted)], order[len(wanted) :]
+        made, driven = run_faults(world, chosen, [mechanism[i] for i in wanted.tolist()], target_ms[wanted], rng)
+        events += made
+        overrides += driven
+        failed = ~np.isin(chosen, [event.module for event in made])
+        wanted, order = wanted[failed], np.concatenate([order, chosen[failed]])
+        if not wanted.size:
+            return events, overrides
+    lacking = sorted({mechanism[i] for i in wanted.tolist()})
+    raise ValueError(f"{len(wanted)} of {len(mechanism)} faults ({', '.join(lacking)}) never run away: ask for fewer")
+
+
 def run_faults(
     world: World, modules: Int, mechanism: list[str], target_ms: Int, rng: np.random.Generator
 ) -> tuple[list[Event], list[Override]]:
@@ -115,7 +137,7 @@ def run_faults(
 
 def _worked(causes: Causes, world: World, traits: Traits, air: Float, usual: Float, load: Float) -> tuple[Float, Float]:
     """Temperature and heat of modules that are worked hard, others as they are."""
-    hard = np.array([m in {"cooling_failure", "overcharge"} for m in causes.mechanism])[:, None]
+    hard = (causes.cycled | np.array([m == "overcharge" for m in causes.mechanism]))[:, None]
     current = (causes.c_rate * causes.strength)[:, None] * world.build.cell.capacity_ah
     heat = world.build.cell.resistance_ohm * (traits.resistance[:, None] * current**2)
     warm = air + heat * (traits.thermal_tau_s / world.build.cell.heat_capacity_j_k)[:, None]
@@ -185,7 +207,7 @@ def _override(
         for _ in range(4):
             start = onset - round((100 - at(start)) / 100 / rate * 60) * MINUTE_MS
         return Override(0, start, end, rate, swing=False, soc_percent=100 - rate * 100 * (onset - start) / 3_600_000)
-    if mechanism == "cooling_failure":
+    if causes.cycled[row]:
         start = onset - 1_800_000
         return Override(0, start, end, rate, swing=True, soc_percent=at(start))
     if emptied:
@@ -255,7 +277,7 @@ def spread(
 def _beside(world: World, pairs: list[tuple[Event, int]], rng: np.random.Generator) -> list[Event]:
     modules = np.array([beside for _, beside in pairs], np.int64)
     causes = draw_causes(modules, [SPREADING] * len(pairs), world.build, rng)
-    causes.wall_w_k[:] = 0.7 * rng.lognormal(0, 0.7, len(pairs))
+    causes.wall_w_k[:, 0] = 0.7 * rng.lognormal(0, 0.7, len(pairs))
     onset = np.array([fire.no_return_ms for fire, _ in pairs], np.int64) // MINUTE_MS * MINUTE_MS
     lived = world.background(modules, [])
     tables = lived.rows((onset - world.first_ms) // MINUTE_MS, round((_SLOWEST_H + 1.6) * 60))
@@ -270,40 +292,3 @@ def _beside(world: World, pairs: list[tuple[Event, int]], rng: np.random.Generat
         make_trials(causes, world.build, world.traits.of(modules), tables, wall), hours=3.0, after_s=_AFTER_S
     )
     return [event(courses, i, causes, i, int(onset[i]), tables[1][i]) for i in range(len(pairs))]
-
-
-def truth(one: Event, world: World) -> Fault:
-    """What happened, in words and times (see `Fault`).
-
-    Raises:
-        ValueError: the event never runs away.
-    """
-    if one.no_return_ms is None:
-        raise ValueError(f"{one.mechanism} at {one.module} never runs away")
-    temperature, voltage, gas = world.noise
-    limits = 3 * np.array([temperature, temperature, voltage, gas]) + _TOLERANCE * [1, 1, world.build.series, 1]
-    off = np.stack(
-        [
-            np.abs(one.mean_c) > limits[0],
-            np.abs(one.hot_c) > limits[1],
-            np.abs(one.volt_v) > limits[2],
-            (one.own_ppm > limits[3]).any(axis=1) & (not world.build.bench),
-        ]
-    )
-    last = min(-(-(one.no_return_ms - one.onset_ms) // GRID_MS), len(one.mean_c) - 1)
-
-    def first_sign(seen: NDArray[np.bool_]) -> int:
-        quiet = np.flatnonzero(~seen[: last + 1])
-        since = int(quiet[-1]) + 1 if quiet.size else 0
-        return min(one.onset_ms + since * GRID_MS, one.no_return_ms or 0)
-
-    thermal = min(first_sign(off[i]) for i in range(3))
-    return Fault(
-        one.module,
-        one.mechanism,
-        one.onset_ms,
-        min(thermal, first_sign(off[3])),
-        thermal,
-        one.no_return_ms,
-        vents_early=one.vent_ms is not None and one.vent_ms <= one.no_return_ms - 60_000,
-    )

@@ -19,7 +19,9 @@ _UNFORCED = np.nan
 # A rack's air and steel: 150 kJ/K, 20 W/K to the outside; eight modules make about 670 W at 1 C.
 _LEAK_1_S = 20 / 150e3
 _LOAD_K_S = 670 / 150e3
-_ARBITRAGE, _CYCLING, _STANDBY, _BENCH = range(4)
+_ARBITRAGE, _CYCLING, _STANDBY, _BENCH, _FITFUL = range(5)
+_HOTTEST_CELL_C, _RISE_C = 80.0, 8.0
+"""Nobody cycles a cell that gets hotter; at 1 C an old one warms by so much, at twice the rate by four times that."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,21 @@ class Site:
         self._racks = racks
         self._forced = forced or []
         self._seed = int(rng.integers(0, 2**62))
-        kind = rng.choice(4, racks, p=[0, 0, 0.1, 0.9] if bench else [0.55, 0.3, 0.15, 0])
-        self._roams = (kind == _CYCLING) | (kind == _BENCH)
+        kind = rng.choice(5, racks, p=[0, 0, 0.1, 0.4, 0.5] if bench else [0.55, 0.3, 0.15, 0, 0])
+        self._roams = (kind == _CYCLING) | (kind == _BENCH) | (kind == _FITFUL)
+        self._fitful = kind == _FITFUL
         self._idle = kind == _STANDBY
         hard = rng.lognormal(np.log(0.9), 0.5, racks).clip(0.3, 1.9)
         self._rate = np.where(kind == _CYCLING, hard, rng.uniform(0.15, 0.6, racks))
-        self._rate = np.where(kind == _BENCH, rng.uniform(0.5, 3.0, racks), self._rate)
         self._low = rng.uniform(0.5, 5, racks) if bench else rng.uniform(5, 20, racks)
         self._high = rng.uniform(97, 100, racks) if bench else rng.uniform(85, 97, racks)
         self._rest_s = rng.uniform(300, 3600, racks)
         self._chamber_c = rng.uniform(0, 60, racks) if bench else None
+        if self._chamber_c is not None:
+            hardest = np.sqrt((_HOTTEST_CELL_C - self._chamber_c) / _RISE_C)
+            self._rate = np.minimum(rng.uniform(0.1, 3.2, racks), hardest)
+        self._turns = np.random.default_rng([self._seed, 2**31])
+        self._pulse, self._minutes_a_pulse = np.zeros(racks), np.exp(rng.uniform(0, np.log(30), racks))
         self._mean_c, self._season_c = rng.uniform(6, 22), rng.uniform(4, 12)
         self._day_c, self._weather_c = rng.uniform(2, 7), rng.uniform(1, 4)
         self._phase = rng.uniform(0, 2 * np.pi, 3)
@@ -157,6 +164,12 @@ class Site:
     def _drive(self, ts_ms: int, windows: Float, imposed: Float) -> Float:
         hour = ts_ms % _DAY_MS / 3_600_000
         roaming = np.where(ts_ms < self._rest_until_ms, 0.0, self._direction * self._rate)
+        if self._fitful.any():
+            # Pulses and random loads: now and then another part of the rate, or rest.
+            other = self._turns.random((3, self._racks))
+            drawn = np.where(other[1] < 0.5, 0.0, np.where(other[1] < 0.9, 1.0, -1.0) * other[2] ** 2)
+            self._pulse = np.where(other[0] * self._minutes_a_pulse < 1, drawn, self._pulse)
+            roaming = np.where(self._fitful, roaming * self._pulse, roaming)
         trading = (hour >= windows[0]) & (hour < windows[0] + 6), (hour >= windows[1]) & (hour < windows[1] + 5)
         usual = np.where(trading[0], self._rate, np.where(trading[1], -self._rate, 0.0)) * windows[2]
         wanted = np.where(self._roams, roaming, np.where(self._idle, 0.0, usual))

@@ -14,6 +14,9 @@ Int = NDArray[np.int64]
 
 _NEVER_OHM = np.inf
 _WALL_LIMIT_C = 400.0
+_NAIL_OHM, _INDENTED_S, _FLAME_C_MIN = 0.003, 5.0, 30.0
+"""Destructive tests of cells are harsher: a nail shorts nearly all, a ram within seconds, a hot plate heats quickly."""
+_WHOLE_SHARE, _WORKING_SHARE, _BENCH_CYCLED_SHARE = 0.5, 0.75, 0.25
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Causes:
 
     Attributes:
         mechanism: one of `truth.MECHANISMS`, or `soft_short`.
+        wall_w_k: how well each cell is connected to a hot thing, [rows, cells].
+        cycled: charged and discharged hard meanwhile.
         strength: factor that is raised until a fault really runs away (and lowered until a nuisance doesn't).
     """
 
@@ -49,6 +54,7 @@ class Causes:
     conduction_w_k: Float
     burst_pa: Float
     weak: Int
+    cycled: NDArray[np.bool_]
     strength: Float
 
     def only(self, rows: NDArray[np.int64]) -> "Causes":
@@ -72,17 +78,17 @@ def draw_causes(module: Int, mechanism: list[str], build: Build, rng: np.random.
     scale = CYLINDRICAL_18650.capacity_ah / build.cell.capacity_ah * (1 if bench else 2)
     is_a = {
         name: np.array([m == name for m in mechanism])
-        for name in ("internal_short", "hard_short", "soft_short", "cooling_failure")
+        for name in ("internal_short", "hard_short", "soft_short", "cooling_failure", "external_heating")
     }
     ohm = _between(0.15, 1.3, rng, n)
-    ohm = np.where(is_a["hard_short"], _between(0.02, 0.15, rng, n), ohm)
+    ohm = np.where(is_a["hard_short"], _between(_NAIL_OHM if bench else 0.02, 0.15, rng, n), ohm)
     ohm = np.where(is_a["soft_short"], _between(3.0, 15.0, rng, n), ohm)
     short = is_a["hard_short"] | is_a["soft_short"] | is_a["internal_short"]
-    tau = np.where(is_a["hard_short"], 1.0, _between(60, 5400, rng, n))
+    tau = np.where(is_a["hard_short"], 1.0, _between(_INDENTED_S if bench else 60, 5400, rng, n))
     cells = build.series * build.parallel
     # Sealed cells without a weak spot open in runaway; the others give off gas well before (about half, as tests vary).
     burst = np.where(rng.random(n) < 0.5, _between(2.2e5, 5e5, rng, n), _between(3e6, 8e6, rng, n))
-    heater = build.cell.heat_capacity_j_k / 30 if bench else _between(3, 9, rng, n)
+    wall_w_k, cycled = _heaters(is_a["external_heating"], build, rng)
     return Causes(
         module,
         mechanism,
@@ -91,13 +97,31 @@ def draw_causes(module: Int, mechanism: list[str], build: Build, rng: np.random.
         rng.uniform(1, 2, n)
         if bench
         else np.where(rng.random(n) < 0.5, rng.uniform(0.5, 1.0, n), rng.uniform(1, 2, n)),
-        _between(0.5, 10, rng, n),
-        np.where([m == "external_heating" for m in mechanism], heater, 0.0),
+        _between(0.5, _FLAME_C_MIN if bench else 10, rng, n),
+        wall_w_k,
         2.7 * rng.lognormal(0, 0.25, n),
         burst,
         rng.integers(0, cells, n),
+        cycled | is_a["cooling_failure"],
         np.ones(n),
     )
+
+
+def _heaters(heated: NDArray[np.bool_], build: Build, rng: np.random.Generator) -> tuple[Float, NDArray[np.bool_]]:
+    """How well each cell is connected to what heats it, [rows, cells], and which modules are cycled meanwhile, [rows].
+
+    A cell on a test bench stands in an oven. A module has something hot beside its first cell, or is heated as a whole:
+    by its own heater that does not switch off, or hot air from a fire elsewhere. Such a module goes on working, mostly.
+    """
+    n, cells = len(heated), build.series * build.parallel
+    wall_w_k = np.zeros((n, cells))
+    if build.bench:
+        wall_w_k[:] = build.cell.heat_capacity_j_k / 30
+        return np.where(heated[:, None], wall_w_k, 0.0), heated & (rng.random(n) < _BENCH_CYCLED_SHARE)
+    wall_w_k[:, 0] = _between(3, 9, rng, n)
+    whole = heated & (rng.random(n) < _WHOLE_SHARE)
+    wall_w_k[whole] = _between(0.3, 3, rng, int(whole.sum()))[:, None]
+    return np.where(heated[:, None], wall_w_k, 0.0), whole & (rng.random(n) < _WORKING_SHARE)
 
 
 @dataclass(frozen=True)

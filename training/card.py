@@ -41,7 +41,8 @@ of 0.5 is that of those sites, not of yours.
 
 ## Alarms
 
-Setpoint {policy.setpoint}, on-delay {policy.on_delay_ms / 1000:g} s, off-delay {policy.off_delay_ms / 1000:g} s;
+Setpoint {policy.setpoint}, on-delay {policy.on_delay_ms / 1000:g} s (none from {policy.immediate} on), off-delay
+{policy.off_delay_ms / 1000:g} s;
 chosen on validation events for at most {budget:g} false alarms a module-day with {NUISANCES_PER_MODULE_DAY:g} nuisances
 a module-day.
 

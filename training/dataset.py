@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from producers.truth import Fault, Nuisance
-from training.battery import FEATURES
+from training.battery import BENCH_SITES, FEATURES, SITES
 from training.labels import HAZARD, LEFT_OUT, NORMAL, Label, first_sign
 from training.models import Rows
 from training.series import About, Series, Site, series_of
@@ -124,16 +124,23 @@ def _about(line: str) -> About:
     return replace(About(**fields), fault=fault, nuisances=tuple(Nuisance(**n) for n in fields["nuisances"]))
 
 
-_FAST_MS, _FIRST_MS, _FIRST_COUNT = 300_000, 120_000, 5.0
+_SUDDEN_MS, _FIRST_MS, _FIRST_COUNT = 600_000, 120_000, 5.0
 
 
 def _weights(one: Series) -> NDArray[np.float32]:
-    """What rows count: where physics gives no warning, the first minutes are what matters, and they are few."""
+    """What rows count.
+
+    Where physics gives little warning, the first minutes are what matters, and they are few. And a faulty module is
+    shown with every set of sensors, a healthy one with the set it has: hazards count by how many sites are equipped
+    like that, or a model would learn that modules with rare sets fail more often.
+    """
     weight = np.ones(len(one.ts), np.float32)
     if (fault := one.about.fault) is not None:
         sign = first_sign(fault, gas=one.about.gas)
-        if fault.no_return_ts - sign < _FAST_MS:
-            weight[(one.ts >= sign) & (one.ts < sign + _FIRST_MS) & (one.label == HAZARD)] = _FIRST_COUNT
+        if fault.no_return_ts - sign < _SUDDEN_MS:
+            weight[(one.ts >= sign) & (one.ts < sign + _FIRST_MS)] = _FIRST_COUNT
+        ways = BENCH_SITES if one.about.bench else SITES
+        weight *= np.where(one.label == HAZARD, ways[one.about.sensors][0] * len(ways), 1)
     return weight
 
 

@@ -1,40 +1,40 @@
-"""The model that is used where none is named: the registered one, else the demo's small one, trained at first use."""
+"""The model that is used where none is named: the registered one, else the one that is part of this project."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from training.register import register_package
 from worker.errors import UserError
 from worker.model_source import resolve
-from worker.package import ModelPackage
+from worker.package import MANIFEST, ModelPackage, digest
 from worker.settings import Settings
 from worker.tracking import local_store
 
+SHIPPED = Path(__file__).parents[1] / "pipelines" / "battery_hazard_model"
+"""The package that `hazardstream train` makes by default; docs/model.md says how good it is."""
 ALIAS = "models:/battery_hazard@champion"
 
 
-def demo_model(say: Callable[[str], None]) -> tuple[str, ModelPackage]:
-    """The demo's own MLflow store (its tracking URI) and the champion in it: trained the first time, then found."""
+def demo_store() -> str:
+    """Tracking URI of the demo's own MLflow store, with the shipped package as champion: registered the first time."""
     cache = user_cache_path("hazardstream")
-    uri = local_store(cache / "demo-mlflow")
+    uri = local_store(cache / f"demo-mlflow-{digest(SHIPPED / MANIFEST)[:12]}")
     try:
-        return uri, resolve(ALIAS, cache_directory=cache, tracking_uri=uri)
+        resolve(ALIAS, cache_directory=cache, tracking_uri=uri)
     except UserError:
-        from training.presets import SMALL  # noqa: PLC0415 - heavy, and seldom needed
-        from training.register import train_and_register  # noqa: PLC0415 - the same
-
-        say("training a small model (once; less than a minute) …")
-        train_and_register(preset=SMALL, seed=0, tracking_uri=uri)
-    return uri, resolve(ALIAS, cache_directory=cache, tracking_uri=uri)
+        register_package(SHIPPED, tracking_uri=uri)
+    return uri
 
 
 def model_or_default(settings: Settings, pipeline_model: str, say: Callable[[str], None]) -> tuple[ModelPackage, str]:
-    """The model that the settings name, else the pipeline's, else the demo's; and in words which it is.
+    """The model that the settings name, else the pipeline's, else the shipped one; and in words which it is.
 
     Args:
         settings: of the command.
         pipeline_model: the pipeline's model URI.
-        say: told what a user should know while waiting.
+        say: told what a user should know.
 
     Raises:
         UserError: the model named in the settings is not to be had.
@@ -45,11 +45,11 @@ def model_or_default(settings: Settings, pipeline_model: str, say: Callable[[str
         package = resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
         return package, f"{package.name} {package.version} ({uri})"
 
-    if settings.model is not None:
-        return found(settings.model)
+    if (uri := settings.model_uri(pipeline_model)) != pipeline_model:
+        return found(uri)
     try:
         return found(pipeline_model)
     except UserError as error:
-        say(f"{error}; using the demo's small model instead")
-        _, package = demo_model(say)
-        return package, f"{package.name} {package.version} (the demo's small model, as there is no {pipeline_model})"
+        say(f"{error}; using the model that comes with hazardstream instead")
+        package = resolve(str(SHIPPED), cache_directory=settings.cache_directory)
+        return package, f"{package.name} {package.version} (comes with hazardstream, as there is no {pipeline_model})"

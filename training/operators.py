@@ -163,8 +163,9 @@ def raised(policy: AlarmPolicy, scored: Scored) -> list[Alarm]:
 def decisive(policy: AlarmPolicy, ts: Int, probability: Float) -> Int:
     """Readings of one module that can begin or end an alarm, ascending.
 
-    The state machine knows three levels: over the setpoint, under it less the deadband, and between. Within a run of
-    readings on one level it acts on the first, and on the first by which the level's delay has passed.
+    The state machine knows four levels: so far over the setpoint that the on-delay is not waited for, over it, under it
+    less the deadband, and between. Within a run of readings on one level (the first two taken together) it acts on the
+    first, on the first by which the level's delay has passed, and on those for which it is not waited.
     """
     over, under = probability >= policy.setpoint, probability < policy.setpoint - policy.deadband
     level = over.astype(np.int8) - under
@@ -174,7 +175,9 @@ def decisive(policy: AlarmPolicy, ts: Int, probability: Float) -> Int:
     passed = ts - since >= np.select([over, under], [policy.on_delay_ms, policy.off_delay_ms], 0)
     first_passed = passed.copy()
     first_passed[1:] &= ~passed[:-1] | begins[1:]
-    return np.flatnonzero(begins | first_passed)
+    urgent = over & (probability >= policy.immediate) if policy.immediate is not None else np.zeros_like(over)
+    urgent[1:] &= ~urgent[:-1]
+    return np.flatnonzero(begins | first_passed | urgent)
 
 
 def blamed(about: About, ts: int) -> str:

@@ -1,7 +1,8 @@
 """Choose the alarm policy on validation events, for a stated budget of false alarms."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from training.series import normal_days
 from worker.alarms import AlarmPolicy
 
 OFF_DELAY_MS = 120_000
-ON_DELAYS_MS = (0, 10_000, 20_000, 30_000)
+ON_DELAYS_MS = (0, 10_000, 20_000)
+_IMMEDIATE_LOG_ODDS = 3.0
+"""So far above the setpoint the on-delay may be left out."""
 RESERVE = 0.5
 """Share of the budget that validation may use: what it did not show needs the rest."""
 _LOG_ODDS = np.arange(10, -4.01, -0.25)
@@ -19,8 +22,11 @@ _DEADBAND_LOG_ODDS = 1.0
 _CRITICAL_LOG_ODDS = 2.0
 
 
-def policy_at(setpoint: float, on_delay_ms: int) -> AlarmPolicy:
-    """The alarm policy with this setpoint and on-delay; the deadband and CRITICAL lie one and two log-odds off it."""
+def policy_at(setpoint: float, on_delay_ms: int, immediate_log_odds: float | None = None) -> AlarmPolicy:
+    """The alarm policy with this setpoint and on-delay; the deadband and CRITICAL lie one and two log-odds off it.
+
+    An alarm so many log-odds above the setpoint does not wait for the on-delay, if that is given.
+    """
     critical = _shifted(setpoint, _CRITICAL_LOG_ODDS)
     return AlarmPolicy(
         setpoint=setpoint,
@@ -28,6 +34,7 @@ def policy_at(setpoint: float, on_delay_ms: int) -> AlarmPolicy:
         on_delay_ms=on_delay_ms,
         off_delay_ms=OFF_DELAY_MS,
         priorities={"HIGH": setpoint, "CRITICAL": critical},
+        immediate=None if immediate_log_odds is None else _shifted(setpoint, immediate_log_odds),
     )
 
 
@@ -44,9 +51,10 @@ def choose_policy(
 ) -> AlarmPolicy:
     """The policy that warns of most validation events in time, within the budget less its reserve.
 
-    For each on-delay the lowest setpoint (by bisection) whose false alarms stay within; of these the one under which
-    most events meet the bar (`EventOutcome.met`), then the one that leads by most. If no setpoint stays within, the
-    highest is taken, and the metrics say so.
+    For each on-delay, and for each way to leave it out, the lowest setpoint (by bisection) whose false alarms stay
+    within; of these the one under which most events meet the bar (`EventOutcome.met`), then the one that alarms most
+    sudden ones at the first reading, then the one that leads by most. If no setpoint stays within, the highest is
+    taken, and the metrics say so.
 
     Args:
         scored: validation series.
@@ -55,22 +63,31 @@ def choose_policy(
     """
     found = []
     rate = rate_of(scored)
-    for on_delay_ms in on_delays_ms:
-        tried = [policy_at(_shifted(0.5, float(log_odds)), on_delay_ms) for log_odds in _LOG_ODDS]
+    failing = [one for one in scored if one.about.fault is not None]
+    ways = [(delay, way) for delay in on_delays_ms for way in ((None, _IMMEDIATE_LOG_ODDS) if delay else (None,))]
+    for on_delay_ms, immediate in ways:
+        tried = [policy_at(_shifted(0.5, float(log_odds)), on_delay_ms, immediate) for log_odds in _LOG_ODDS]
 
         def too_many(place: int, tried: list[AlarmPolicy] = tried) -> bool:
-            return rate(tried[place]) > budget * RESERVE
+            return rate(tried[place], budget * RESERVE) > budget * RESERVE
 
         first = bisect_left(range(1, len(tried)), True, key=too_many)  # noqa: FBT003 (what is searched for)
         policy = tried[first]
-        events = [e for one in scored if one.about.fault is not None and (e := judge(policy, one).event) is not None]
+        events = [e for one in failing if (e := judge(policy, one).event) is not None]
         lead = [max(e.lead_s or 0.0, 0.0) for e in events]
-        met = sum(e.met for e in events)
-        found.append((met, float(np.median(lead)) if lead else 0.0, on_delay_ms, policy))
-    return max(found, key=lambda one: one[:3])[-1]
+        met, first = sum(e.met for e in events), sum(e.within(0) and not e.slow for e in events)
+        found.append((met, first, float(np.median(lead)) if lead else 0.0, on_delay_ms, policy))
+    return max(found, key=lambda one: one[:-1])[-1]
 
 
-def rate_of(scored: Sequence[Scored]) -> Callable[[AlarmPolicy], float]:
+class Rate(Protocol):
+    """False alarms a module-day of a policy; no more are counted once it is more than `enough`."""
+
+    def __call__(self, policy: AlarmPolicy, enough: float = np.inf) -> float:
+        """As described."""
+
+
+def rate_of(scored: Sequence[Scored]) -> Rate:
     """What gives the false alarms a module-day of any policy on these series.
 
     Only series whose normal operation reaches the setpoint are looked at: the others can have none.
@@ -78,10 +95,13 @@ def rate_of(scored: Sequence[Scored]) -> Callable[[AlarmPolicy], float]:
     days = sum(normal_days(one.about, one.label) for one in scored)
     peak = [float(one.probability[one.label == NORMAL].max(initial=0.0)) for one in scored]
 
-    def rate(policy: AlarmPolicy) -> float:
+    def rate(policy: AlarmPolicy, enough: float = np.inf) -> float:
         reaching = (one for one, highest in zip(scored, peak, strict=True) if highest >= policy.setpoint)
-        alarms = (alarm for one in reaching for alarm in judge(policy, one).false_alarms)
-        count = sum(alarm.weight for alarm in alarms)
-        return count / days if days else 0.0
+        found = 0.0
+        for one in reaching:
+            found += sum(alarm.weight for alarm in judge(policy, one).false_alarms) / days
+            if found > enough:
+                break
+        return found
 
     return rate

@@ -59,8 +59,8 @@ class Preset:
 
 
 DEFAULT = Preset(
-    training=Counts(events=12, normal=30, bench_events=4, bench_normal=8),
-    validation=Counts(events=3, normal=32, bench_events=2, bench_normal=6),
+    training=Counts(events=12, normal=30, bench_events=8, bench_normal=20),
+    validation=Counts(events=3, normal=32, bench_events=3, bench_normal=8),
     test=Counts(events=2, normal=8, bench_events=1, bench_normal=3),
     faults=36,
     healthy=20,
@@ -68,11 +68,11 @@ DEFAULT = Preset(
     normal_modules=16,
     normal_hours=24,
     thin=5,
-    boosting=Boosting(rounds=300, max_depth=6, learning_rate=0.08),
+    boosting=Boosting(rounds=250, max_depth=8, learning_rate=0.1),
 )
 SMALL = Preset(
-    training=Counts(events=2, normal=5, bench_events=1, bench_normal=1),
-    validation=Counts(events=1, normal=4, bench_events=0, bench_normal=1),
+    training=Counts(events=2, normal=5, bench_events=2, bench_normal=3),
+    validation=Counts(events=1, normal=4, bench_events=0, bench_normal=2),
     test=Counts(events=1, normal=1, bench_events=0, bench_normal=0),
     faults=14,
     healthy=10,

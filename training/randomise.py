@@ -19,15 +19,18 @@ _HELD_SHARE = 0.15
 _LONGEST_HELD = 6
 _GAS_GAIN = (0.5, 1.5)
 _CURRENT_GAIN = (0.85, 1.15)
+_MIDDLE_V, _CELL_GAIN, _CELL_OFFSET_V = 3.7, 0.1, 0.05
+"""Cells of other makes have another voltage when full and when empty."""
 
 
-def randomised(values: Float, rng: np.random.Generator) -> Float:
+def randomised(values: Float, rng: np.random.Generator, *, bench: bool) -> Float:
     """Readings of one module as another site's instruments would show them.
 
     Args:
         values: [n, 9] in the order of `producers.sensing.SENSORS`, voltage per cell and current as C-rate, NaN where
             missing.
         rng: draws the instruments.
+        bench: a single cell, which may be of any make.
 
     Returns:
         A changed copy; what was missing still is.
@@ -37,6 +40,9 @@ def randomised(values: Float, rng: np.random.Generator) -> Float:
     offset = rng.uniform(-1, 1, 9) * _OFFSET
     offset[MAX] = offset[AVG] + 0.3 * offset[MAX]
     values += offset
+    if bench:
+        stretched = (values[:, VOLTAGE] - _MIDDLE_V) * (1 + rng.uniform(-_CELL_GAIN, _CELL_GAIN))
+        values[:, VOLTAGE] = _MIDDLE_V + stretched + rng.uniform(-_CELL_OFFSET_V, _CELL_OFFSET_V)
     values[:, GAS] *= rng.uniform(*_GAS_GAIN, 3)
     values[:, CURRENT] *= rng.uniform(*_CURRENT_GAIN)
     values += rng.standard_normal(values.shape) * _NOISE * _FINEST ** rng.random(9)

@@ -13,13 +13,12 @@ from training.presets import Preset
 from training.train import silent, train
 from worker.errors import DependencyDownError, UserError
 from worker.package import MANIFEST, digest, load_package
-from worker.tracking import DIGEST_TAG, mlflow_client, shown, store_file, tracking_uri_or_default
+from worker.tracking import ARTIFACT_PATH, DIGEST_TAG, mlflow_client, shown, store_file, tracking_uri_or_default
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "hazardstream"
-ARTIFACT_PATH = "model"
 RECORD_PATH = "training"
 COMPARISON = "comparison"
 

@@ -76,7 +76,7 @@ def tuned_thresholds(validation: Sequence[Series], *, budget: float = FALSE_ALAR
         rate = rate_of([_scored(one, channel, highest) for one in validation])
         for limit in _GRIDS[channel][::-1].tolist():
             # Where the score is 0.5 at the highest limit, this is what it is at another.
-            if rate(policy_at(limit / (limit + highest), _ON_DELAY_MS)) > share:
+            if rate(policy_at(limit / (limit + highest), _ON_DELAY_MS), share) > share:
                 break
             limits[channel] = round(float(limit), 3)
     alone = Thresholds(limits, policy_at(0.5, _ON_DELAY_MS))

@@ -1,6 +1,7 @@
 """Alarm policy and the state machine of one key's alarm, in the terms of ISA-18.2 / IEC 62682.
 
-    NORMAL --probability >= setpoint for on_delay--> ACTIVE --below setpoint - deadband for off_delay--> NORMAL (RTN)
+    NORMAL --probability >= setpoint for on_delay, or >= immediate--> ACTIVE
+    ACTIVE --below setpoint - deadband for off_delay--> NORMAL (RTN)
 
 Time is event time, so that a repeated computation makes the same transitions.
 """
@@ -28,6 +29,7 @@ class AlarmPolicy(BaseModel):
         on_delay_ms: event time for which the probability must stay at or above the setpoint.
         off_delay_ms: event time for which it must stay below setpoint less deadband.
         priorities: priority -> probability from which an alarm has it; the highest that is reached counts.
+        immediate: probability from which the on-delay is not waited for; None: it always is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +39,7 @@ class AlarmPolicy(BaseModel):
     on_delay_ms: NonNegativeInt
     off_delay_ms: NonNegativeInt
     priorities: dict[str, float]
+    immediate: float | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "AlarmPolicy":
@@ -44,7 +47,13 @@ class AlarmPolicy(BaseModel):
             raise ValueError(f"deadband {self.deadband} must be smaller than setpoint {self.setpoint}")
         if not self.priorities or min(self.priorities.values()) > self.setpoint:
             raise ValueError(f"no priority covers the setpoint {self.setpoint}: {self.priorities}")
+        if self.immediate is not None and self.immediate < self.setpoint:
+            raise ValueError(f"immediate {self.immediate} must not lie below setpoint {self.setpoint}")
         return self
+
+    def waits(self, probability: float) -> bool:
+        """Whether an alarm at this probability has to last for the on-delay."""
+        return self.immediate is None or probability < self.immediate
 
     def priority(self, probability: float) -> str:
         """The priority of an alarm at this probability."""
@@ -95,7 +104,7 @@ def _when_normal(
         return IDLE, None
     since = ts if state.pending_since_ts is None else state.pending_since_ts
     peak = max(state.peak_probability, probability)
-    if ts - since < policy.on_delay_ms:
+    if ts - since < policy.on_delay_ms and policy.waits(probability):
         return AlarmState(pending_since_ts=since, peak_probability=peak), None
     raised = AlarmState(
         active=True,

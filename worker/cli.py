@@ -12,6 +12,7 @@ import training.backtest.cli
 import training.cli
 from worker.dlq_cli import app as dlq_app
 from worker.errors import DependencyDownError, UserError
+from worker.model_cli import app as model_app
 from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 topics_app = typer.Typer(help="Create or check the topics of a pipeline.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 app.add_typer(dlq_app, name="dlq")
+app.add_typer(model_app, name="model")
 
 
 @app.command()
@@ -34,7 +36,8 @@ def worker(
     model: Annotated[
         str | None,
         typer.Option(
-            help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory. Default: pipeline's."
+            help="models:/NAME@ALIAS, models:/NAME/VERSION or /STAGE, runs:/ID/PATH, a directory or an exported file. "
+            "Default: pipeline's."
         ),
     ] = None,
     group: Annotated[str | None, typer.Option(help="Consumer group. Default: hazardstream-PIPELINE.")] = None,

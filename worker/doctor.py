@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
@@ -14,9 +15,8 @@ from schemas.registry import registry_from_environment
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import admin_client, client_config, topic_partitions
 from worker.model_source import resolve
-from worker.package import PackageError
 from worker.pipeline import Pipeline, load_pipeline
-from worker.run import alarm_policy, require_fit
+from worker.proof import prove
 from worker.settings import Settings
 from worker.topics import check_topics, warnings
 
@@ -68,7 +68,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 def _look(subject: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(subject, "ok", check())
-    except (UserError, DependencyDownError, PackageError, UnreadableValueError) as error:
+    except (UserError, DependencyDownError, UnreadableValueError) as error:
         return Finding(subject, "wrong", str(error))
 
 
@@ -92,8 +92,11 @@ def _registry(settings: Settings, pipeline: Pipeline) -> str:
 
 
 def _model(settings: Settings, pipeline: Pipeline) -> str:
-    uri = settings.model or pipeline.model
-    package = resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
-    require_fit(package, pipeline)
-    alarm_policy(package, pipeline)
+    uri = settings.model_uri(pipeline.model)
+    package = resolve(
+        uri,
+        cache_directory=settings.cache_directory,
+        tracking_uri=settings.tracking_uri,
+        prove=partial(prove, pipeline=pipeline, max_ms=settings.model_max_ms),
+    )
     return f"{uri}: {package.name} version {package.version}, digests and golden rows hold"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from schemas.codec import decode
@@ -19,7 +20,7 @@ from worker.model_source import resolve
 from worker.package import ModelPackage
 from worker.partition import Partition
 from worker.pipeline import Output, Pipeline, load_pipeline
-from worker.run import require_fit
+from worker.proof import require_fit
 from worker.scoring import Outcome, Scorer
 from worker.settings import Settings
 from worker.state import REBUILD_SPANS
@@ -160,18 +161,22 @@ class _Archive:
 def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> ModelPackage:
     """The model version that a prediction names, wherever it is to be had; or the one that the user names."""
     name, version = prediction["model_name"], prediction["model_version"]
-    candidates = [settings.model or pipeline.model]
+    candidates = [settings.model_uri(pipeline.model)]
     if settings.model is None and version.isdecimal():
         candidates.insert(0, f"models:/{name}/{version}")
     reasons = []
     for uri in candidates:
         try:
-            package = resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
+            package = resolve(
+                uri,
+                cache_directory=settings.cache_directory,
+                tracking_uri=settings.tracking_uri,
+                prove=partial(require_fit, pipeline=pipeline),
+            )
         except UserError as error:
             reasons.append(str(error))
             continue
         if settings.model is not None or (package.name, package.version) == (name, version):
-            require_fit(package, pipeline)
             return package
         reasons.append(f"{uri} is {package.name} {package.version}")
     raise UserError(

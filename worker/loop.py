@@ -243,7 +243,9 @@ class Loop:
             self._metrics.lag.labels(number).set(behind)
         self._metrics.windows_held.set(self._scorer.state.held)
         active = self._scorer.alarms.active()
-        for priority in self._scorer.alarms.policy.priorities:
+        # An alarm may stand since before a change of model, with a priority that is no more.
+        self._metrics.alarms_active.clear()
+        for priority in {*self._scorer.alarms.policy.priorities, *active}:
             self._metrics.alarms_active.labels(priority).set(active[priority])
 
     def _lag(self) -> dict[int, int]:

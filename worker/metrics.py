@@ -84,6 +84,23 @@ class Metrics:
         )
         self.windows_held = Gauge(p + "windows_held", "Keys with a window in memory.", registry=r)
         self.model_info = Gauge(p + "model_info", "1 for the model that scores.", ["name", "version"], registry=r)
+        self.model_swaps = Counter(p + "model_swaps_total", "Times another model took over in mid-run.", registry=r)
+        self.model_refused = Counter(
+            p + "model_refused_total",
+            "Models that the alias stood for and that were refused, by reason; /model says why.",
+            ["reason"],
+            registry=r,
+        )
+        self.model_stale = Gauge(
+            p + "model_stale",
+            "1 while the alias stands for something that was refused, and the last good model goes on.",
+            registry=r,
+        )
+        self.model_source_down = Gauge(
+            p + "model_source_down",
+            "1 while the alias cannot be followed; /model says what does not answer.",
+            registry=r,
+        )
         self.aborts = Counter(p + "transactions_aborted_total", "Transactions aborted and retried.", registry=r)
         self.begun_anew = Counter(
             p + "begun_anew_total",

@@ -10,12 +10,11 @@ import numpy as np
 from schemas.codec import encode
 from schemas.load import Schema, load_schema, parsed
 from schemas.wire import single_object_prefix
-from worker.alarms import IDLE, AlarmPolicy, AlarmState
+from worker.alarms import IDLE, AlarmState
 from worker.avro_columns import Column, Flags, encode_columns
 from worker.batch import Batch
 from worker.columns import Rejection
 from worker.explanation import explain_rows
-from worker.package import ModelPackage
 from worker.pipeline import Pipeline
 from worker.scoring import Outcome
 
@@ -57,8 +56,6 @@ class Outbox:
 
     Args:
         pipeline: names the topics, schemas and fields.
-        package: the model that scored.
-        policy: the alarm policy in force; its setpoint is the predictions' threshold.
         prefixes: wire-format prefix by output role; single-object encoding where absent.
         dead_letter_max_bytes: largest record that the dead-letter topic takes.
     """
@@ -66,12 +63,10 @@ class Outbox:
     def __init__(
         self,
         pipeline: Pipeline,
-        package: ModelPackage,
-        policy: AlarmPolicy,
         prefixes: Mapping[str, bytes],
         dead_letter_max_bytes: int,
     ) -> None:
-        self._pipeline, self._package, self._setpoint = pipeline, package, policy.setpoint
+        self._pipeline = pipeline
         outputs = pipeline.outputs
         names = {
             "predictions": outputs.predictions.schema_name,
@@ -99,10 +94,10 @@ class Outbox:
             source.group: readings.group,
             source.time: readings.ts,
             "probability": scored.probability,
-            "positive": scored.probability >= self._setpoint,
-            "threshold": self._setpoint,
-            "model_name": self._package.name,
-            "model_version": self._package.version,
+            "positive": scored.probability >= outcome.threshold,
+            "threshold": outcome.threshold,
+            "model_name": outcome.package.name,
+            "model_version": outcome.package.version,
             "readings_in_window": scored.in_window,
             "imputed": Flags(scored.imputed, sensors),
             "masked": Flags(scored.masked, sensors),
@@ -121,7 +116,7 @@ class Outbox:
         if not outcome.alarms.transitions:
             return []
         rows = [t.row for t in outcome.alarms.transitions]
-        explanations = explain_rows(self._package, outcome.scored.features[rows])
+        explanations = explain_rows(outcome.package, outcome.scored.features[rows])
         batch, readings, records = outcome.batch, outcome.scored.readings, []
         for transition, explanation in zip(outcome.alarms.transitions, explanations, strict=True):
             row = transition.row
@@ -135,8 +130,8 @@ class Outbox:
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
                 **explanation.published(),
-                "model_name": self._package.name,
-                "model_version": self._package.version,
+                "model_name": outcome.package.name,
+                "model_version": outcome.package.version,
                 "source_partition": int(batch.partition[message]),
                 "source_offset": int(batch.offset[message]),
             }
@@ -158,7 +153,7 @@ class Outbox:
                 "onset_ts": state.onset_ts,
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
-                "model_version": self._package.version,
+                "model_version": outcome.package.version,
             }
             message = int(outcome.scored.readings.row[row])
             records.append(self._record("alarm_state", topic, outcome.batch, message, words))

@@ -12,9 +12,11 @@ metrics.json     how well it did in training
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import joblib
 import numpy as np
@@ -22,6 +24,7 @@ import xgboost
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from worker.alarms import AlarmPolicy
+from worker.errors import UserError
 from worker.features import FeatureSpec, Float
 
 MANIFEST = "manifest.json"
@@ -30,8 +33,37 @@ FORMAT = 1
 GOLDEN_TOLERANCE = 1e-5
 
 
-class PackageError(Exception):
-    """A model package that must not be used; the text names the fault."""
+Fault = Literal[
+    "missing_file",  # a file is not there, or not in the manifest
+    "digest_mismatch",  # a file, or the manifest, is not the one that was sealed or registered
+    "unreadable_manifest",
+    "unknown_format",  # of a newer (or older) release
+    "bad_features",  # features.json is no FeatureSpec
+    "bad_thresholds",  # alarm.json, or the pipeline's overrides of it, make no alarm policy
+    "bad_metadata",  # metrics.json or reference.json
+    "bad_scaler",  # it cannot be unpickled
+    "bad_booster",
+    "crashes",  # whoever loads it
+    "bad_golden_rows",  # they cannot be read
+    "wrong_signature",  # not the features of its golden rows, or of a pipeline with this record
+    "golden_rows_differ",  # they score differently, or not at all
+    "too_slow",
+    "not_there",  # the alias, version or run stands for nothing
+]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+"""Why a package is refused: the label of `hazardstream_model_refused_total`."""
+
+
+class PackageError(UserError):
+    """A model package that must not be used; the text names the fault.
+
+    Attributes:
+        fault: its kind.
+    """
+
+    def __init__(self, fault: Fault, words: str) -> None:
+        super().__init__(words)
+        self.fault = fault
 
 
 class Manifest(BaseModel):
@@ -49,7 +81,12 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A verified model, ready to score."""
+    """A verified model, ready to score.
+
+    Attributes:
+        golden: features of its golden rows, shape [g, f].
+        directory: where it lies.
+    """
 
     name: str
     version: str
@@ -58,6 +95,8 @@ class ModelPackage:
     policy: AlarmPolicy
     metrics: dict[str, Any]
     reference: dict[str, Any]
+    golden: Float
+    directory: Path
     _scaler: Any
     _booster: xgboost.Booster
 
@@ -115,53 +154,89 @@ def load_package(directory: Path, *, version: str, expected_digest: str | None =
     Raises:
         PackageError: a file is missing, altered or unreadable, or the golden rows score differently.
     """
-    manifest = _verified_manifest(directory, expected_digest)
-    try:
-        spec = FeatureSpec.model_validate_json((directory / "features.json").read_text())
-        policy = AlarmPolicy.model_validate_json((directory / "alarm.json").read_text())
-        metrics = json.loads((directory / "metrics.json").read_text())
-        reference = json.loads((directory / "reference.json").read_text())
-        scaler = joblib.load(directory / "scaler.joblib")
-        booster = xgboost.Booster(model_file=str(directory / "booster.ubj"))
-        golden = np.load(directory / "golden.npz")
+    manifest = verified_manifest(directory, expected_digest)
+    with _reading(directory / "features.json", "bad_features") as file:
+        spec = FeatureSpec.model_validate_json(file.read_text())
+    with _reading(directory / "alarm.json", "bad_thresholds") as file:
+        policy = AlarmPolicy.model_validate_json(file.read_text())
+    with _reading(directory / "metrics.json", "bad_metadata") as file:
+        metrics = json.loads(file.read_text())
+    with _reading(directory / "reference.json", "bad_metadata") as file:
+        reference = json.loads(file.read_text())
+    with _reading(directory / "scaler.joblib", "bad_scaler") as file:
+        scaler = joblib.load(file)
+    with _reading(directory / "booster.ubj", "bad_booster") as file:
+        booster = xgboost.Booster(model_file=str(file))
+        booster.set_param({"nthread": 1})
+    with _reading(directory / "golden.npz", "bad_golden_rows") as file, np.load(file) as golden:
         features, expected = golden["features"], golden["probability"]
-    except (OSError, ValueError, KeyError, EOFError, ValidationError, xgboost.core.XGBoostError) as error:
-        raise PackageError(f"model package {directory}: {type(error).__name__}: {error}") from error
-    booster.set_param({"nthread": 1})
-    package = ModelPackage(manifest.name, version, manifest, spec, policy, metrics, reference, scaler, booster)
-    if features.shape[1] != len(spec.names):
-        raise PackageError(
-            f"model package {directory}: golden rows have {features.shape[1]} features, features.json {len(spec.names)}"
-        )
-    try:
-        off = np.abs(package.score(features) - expected)
-    except (ValueError, xgboost.core.XGBoostError) as error:
-        raise PackageError(f"model package {directory}: its golden rows cannot be scored: {error}") from error
-    if not (off <= GOLDEN_TOLERANCE).all():
-        raise PackageError(
-            f"model package {directory}: golden rows score off by up to {off.max():.2g}; expected {GOLDEN_TOLERANCE}"
-        )
+    package = ModelPackage(
+        manifest.name, version, manifest, spec, policy, metrics, reference, features, directory, scaler, booster
+    )
+    _prove(package, expected, directory)
     return package
 
 
-def _verified_manifest(directory: Path, expected_digest: str | None) -> Manifest:
+@contextmanager
+def _reading(file: Path, fault: Fault) -> Iterator[Path]:
+    try:
+        yield file
+    except Exception as error:  # unpickling raises whatever the pickled code does
+        raise PackageError(
+            fault, f"model package {file.parent}: {file.name}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _prove(package: ModelPackage, expected: Float, directory: Path) -> None:
+    golden, names = package.golden, package.spec.names
+    if golden.ndim != 2 or golden.shape[1] != len(names):
+        raise PackageError(
+            "wrong_signature",
+            f"model package {directory}: golden rows have {golden.shape[-1]} features, features.json {len(names)}",
+        )
+    try:
+        off = np.abs(package.score(golden) - expected)
+    except Exception as error:  # whatever the unpickled scaler raises
+        raise PackageError(
+            "golden_rows_differ", f"model package {directory}: its golden rows cannot be scored: {error}"
+        ) from error
+    if not (off <= GOLDEN_TOLERANCE).all():
+        raise PackageError(
+            "golden_rows_differ",
+            f"model package {directory}: golden rows score off by up to {off.max():.2g}; expected {GOLDEN_TOLERANCE}",
+        )
+
+
+def verified_manifest(directory: Path, expected_digest: str | None) -> Manifest:
+    """The manifest of a package whose files are all there and as it says; none of them is loaded.
+
+    Raises:
+        PackageError: they are not.
+    """
     path = directory / MANIFEST
     if not path.is_file():
-        raise PackageError(f"no model package in {directory}: {MANIFEST} is missing")
+        raise PackageError("missing_file", f"no model package in {directory}: {MANIFEST} is missing")
     if expected_digest is not None and digest(path) != expected_digest:
-        raise PackageError(f"model package {directory}: {MANIFEST} is not the one that was registered (digest differs)")
+        raise PackageError(
+            "digest_mismatch",
+            f"model package {directory}: {MANIFEST} is not the one that was registered (digest differs)",
+        )
     try:
         manifest = Manifest.model_validate_json(path.read_text())
     except ValidationError as error:
-        raise PackageError(f"model package {directory}: {MANIFEST} is not readable: {error}") from error
+        raise PackageError(
+            "unreadable_manifest", f"model package {directory}: {MANIFEST} is not readable: {error}"
+        ) from error
     if manifest.format != FORMAT:
-        raise PackageError(f"model package {directory}: format {manifest.format}, this worker reads {FORMAT}")
+        raise PackageError(
+            "unknown_format", f"model package {directory}: format {manifest.format}, this worker reads {FORMAT}"
+        )
     for name, expected in manifest.files.items():
         file = directory / name
         if not file.is_file():
-            raise PackageError(f"model package {directory}: {name} is missing")
+            raise PackageError("missing_file", f"model package {directory}: {name} is missing")
         if digest(file) != expected:
-            raise PackageError(f"model package {directory}: {name} was altered (digest differs)")
+            raise PackageError("digest_mismatch", f"model package {directory}: {name} was altered (digest differs)")
     for needed in (
         "features.json",
         "alarm.json",
@@ -172,5 +247,5 @@ def _verified_manifest(directory: Path, expected_digest: str | None) -> Manifest
         "golden.npz",
     ):
         if needed not in manifest.files:
-            raise PackageError(f"model package {directory}: {needed} is not in the manifest")
+            raise PackageError("missing_file", f"model package {directory}: {needed} is not in the manifest")
     return manifest

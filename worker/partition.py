@@ -13,22 +13,28 @@ class Checkpoint:
     Attributes:
         rebuild_from: offset of the first reading that can still matter.
         clock: stream time just before that reading, ms.
+        span_ms: how far back the windows reach that are meant.
     """
 
     rebuild_from: int
     clock: int
+    span_ms: int
 
     def dump(self) -> str:
         """The text that goes into the offset's metadata."""
-        return f"hazardstream/1 {self.rebuild_from} {self.clock}"
+        return f"hazardstream/2 {self.rebuild_from} {self.clock} {self.span_ms}"
 
     @classmethod
     def load(cls, metadata: str | None) -> "Checkpoint | None":
         """Read it back; None where the offset was committed by something else."""
         match (metadata or "").split():
-            case ["hazardstream/1", rebuild_from, clock] if rebuild_from.isdecimal() and clock.lstrip("-").isdecimal():
-                return cls(int(rebuild_from), int(clock))
+            case ["hazardstream/2", *numbers] if len(numbers) == 3 and all(map(_is_integer, numbers)):
+                return cls(*map(int, numbers))
         return None
+
+
+def _is_integer(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
 
 
 @dataclass
@@ -55,13 +61,13 @@ class Partition:
         """Move on behind a merged batch."""
         # A mark every so often: few to keep, and a rebuild replays hardly more than it must.
         if not self._marks or self.clock >= self._marks[-1].clock + span_ms // 16:
-            self._marks.append(Checkpoint(self.next_offset, self.clock))
+            self._marks.append(Checkpoint(self.next_offset, self.clock, span_ms))
         self.next_offset, self.clock = next_offset, clock
         while len(self._marks) > 1 and self._marks[1].clock <= clock - REBUILD_SPANS * span_ms:
             self._marks.pop(0)
 
     def checkpoint(self, clock: int, span_ms: int) -> Checkpoint:
         """What to commit with an offset at which the stream time is `clock`."""
-        marks = [*self._marks, Checkpoint(self.next_offset, self.clock)]
+        marks = [*self._marks, Checkpoint(self.next_offset, self.clock, span_ms)]
         old_enough = [m for m in marks if m.clock <= clock - REBUILD_SPANS * span_ms]
         return old_enough[-1] if old_enough else marks[0]

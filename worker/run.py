@@ -6,7 +6,8 @@ import signal
 import threading
 import uuid
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
 import structlog
 from confluent_kafka import Consumer
@@ -16,22 +17,26 @@ from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, registry_from_environment, writer_schema_lookup
 from schemas.wire import confluent_prefix
-from worker.alarms import AlarmPolicy, Alarms
+from worker.alarms import Alarms
 from worker.assignment import Assignment
 from worker.broker_watch import BrokerWatch
-from worker.decode import Decoder
+from worker.decode import Decoder, WriterSchemaOf
 from worker.errors import DependencyDownError, FencedError, SupersededError, UncertainError, UserError
 from worker.kafka_config import admin_client, client_config
 from worker.loop import Loop
 from worker.membership import superseded
 from worker.metrics import Metrics
-from worker.model_source import resolve
+from worker.mlflow_source import Prove
+from worker.model_source import mlflow_source, resolve_or_last_good
+from worker.model_swap import Swap
+from worker.model_watch import ModelWatch
 from worker.outbox import Outbox
 from worker.package import ModelPackage
 from worker.pipeline import Pipeline, load_pipeline
+from worker.proof import alarm_policy, prove
 from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
 from worker.refused import refused_before
-from worker.scoring import Scorer
+from worker.scoring import RefusedBefore, Scorer
 from worker.settings import Settings
 from worker.sidecar import Sidecar
 from worker.status import Status
@@ -41,6 +46,16 @@ from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
 
 _LOG = structlog.get_logger(__name__)
+
+
+class _Where(TypedDict):
+    """Where models are looked for, and what they have to prove."""
+
+    cache_directory: Path
+    tracking_uri: str | None
+    prove: Prove
+
+
 SHUTDOWN_WITHIN_S = 30.0
 
 
@@ -125,33 +140,24 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     wait_for(fit_topics, status, stop)
     registry = registry_from_environment(settings.registry_url) if settings.registry_url else None
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
-    uri = settings.model or pipeline.model
-    package = wait_for(
-        lambda: resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri), status, stop
-    )
-    policy = alarm_policy(package, pipeline)
-    require_fit(package, pipeline)
-    _show(status, pipeline, package, policy, uri)
+    uri = settings.model_uri(pipeline.model)
+    where: _Where = {
+        "cache_directory": settings.cache_directory,
+        "tracking_uri": settings.tracking_uri,
+        "prove": partial(prove, pipeline=pipeline, max_ms=settings.model_max_ms),
+    }
+    package = wait_for(lambda: resolve_or_last_good(uri, **where), status, stop)
+    _show(status, pipeline, uri, package)
 
     group_id = _group_id(settings, pipeline)
     broker_watch = BrokerWatch()
     consumer = Consumer(config | _consumer_properties(settings, group_id) | {"error_cb": broker_watch.note})
     writer_schema_of = writer_schema_lookup(registry)
-    reader = load_schema(pipeline.input.record_model().__name__)
-    scorer = Scorer(
-        decode=Decoder(pipeline.input, reader, writer_schema_of),
-        validate=Validator(pipeline.input),
-        topology=pipeline.topology,
-        package=package,
-        alarms=Alarms(policy),
-        metrics=status.metrics,
-        refused_before=partial(refused_before, config, pipeline, status.turn),
-    )
+    refused = partial(refused_before, config, pipeline, status.turn)
+    scorer = _scorer(pipeline, package, writer_schema_of, status.metrics, refused)
     publisher = _publisher(settings, config, consumer, pipeline, group_id, status)
     wait_for(publisher.open, status, stop)
-    outbox = Outbox(
-        pipeline, package, policy, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop)
-    )
+    outbox = Outbox(pipeline, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop))
     assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
     loop = Loop(
         settings=settings,
@@ -165,14 +171,48 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         metrics=status.metrics,
         status=status,
     )
+    left = threading.Event()
+    source = mlflow_source(uri, **where)
+    if source is not None and source.moves and settings.model_watch_ms:
+        # Beside the loop, with nothing that is the loop's own.
+        next_scorer = partial(_next_scorer, settings, config, pipeline)
+        swap = Swap(pipeline, status, next_scorer, config, left)
+        show = partial(_show, status, pipeline, uri)
+        ModelWatch(source, settings.model_watch_ms / 1000, package, swap, show, status, left).start()
     _LOG.info("joining the group", group=group_id, topic=pipeline.input.topic, guarantee=settings.guarantee)
     gc.freeze()  # or each of the collector's rounds would look through all that was imported
     try:
         loop.run(stop)
     finally:
+        left.set()
         publisher.close()
         consumer.close()
         _LOG.info("left the group")
+
+
+def _scorer(
+    pipeline: Pipeline,
+    package: ModelPackage,
+    writer_schema_of: WriterSchemaOf,
+    metrics: Metrics,
+    refused: RefusedBefore,
+) -> Scorer:
+    return Scorer(
+        decode=Decoder(pipeline.input, load_schema(pipeline.input.record_model().__name__), writer_schema_of),
+        validate=Validator(pipeline.input),
+        topology=pipeline.topology,
+        package=package,
+        alarms=Alarms(alarm_policy(package, pipeline)),
+        metrics=metrics,
+        refused_before=refused,
+    )
+
+
+def _next_scorer(settings: Settings, config: dict[str, Any], pipeline: Pipeline, package: ModelPackage) -> Scorer:
+    """A scorer for another thread than the loop's: it shares nothing with it, and its time counts as nobody's."""
+    registry = registry_from_environment(settings.registry_url) if settings.registry_url else None
+    refused = partial(refused_before, config, pipeline, lambda: None)
+    return _scorer(pipeline, package, writer_schema_lookup(registry), Metrics(), refused)
 
 
 def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, bytes]:
@@ -188,33 +228,6 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
         }
     except UnreadableValueError as error:
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
-
-
-def alarm_policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
-    """The package's alarm policy with the pipeline's overrides.
-
-    Raises:
-        UserError: the overrides make no policy.
-    """
-    try:
-        return AlarmPolicy.model_validate(package.policy.model_dump() | pipeline.alarm)
-    except ValueError as error:
-        raise UserError(f"pipeline {pipeline.name}: alarm: {error}") from error
-
-
-def require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
-    """See that the model's features can be computed from the pipeline's records.
-
-    Raises:
-        UserError: they cannot.
-    """
-    if package.spec.sensors != pipeline.input.sensors():
-        raise UserError(
-            f"model {package.name} {package.version} was trained on the sensors {', '.join(package.spec.sensors)}, and "
-            f"{pipeline.input.record} has {', '.join(pipeline.input.sensors())}; train it for this record"
-        )
-    if missing := sorted(set(package.spec.per.values()) - pipeline.topology.default.keys()):
-        raise UserError(f"pipeline {pipeline.name}: topology.default lacks {', '.join(missing)}, which the model needs")
 
 
 def _publisher(
@@ -253,16 +266,17 @@ def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
     }
 
 
-def _show(status: Status, pipeline: Pipeline, package: ModelPackage, policy: AlarmPolicy, uri: str) -> None:
+def _show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
     status.model = {
         "name": package.name,
         "version": package.version,
         "uri": uri,
         "features": package.spec.model_dump() | {"names": package.spec.names},
-        "alarm_policy": policy.model_dump(),
+        "alarm_policy": alarm_policy(package, pipeline).model_dump(),
         "metrics": package.metrics,
         "manifest": package.manifest.model_dump(),
     }
+    status.metrics.model_info.clear()
     status.metrics.model_info.labels(package.name, package.version).set(1)
     outputs = pipeline.outputs
     names = {

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from confluent_kafka import Message
 
-from worker.alarms import Alarms, StagedAlarms
+from worker.alarms import AlarmPolicy, Alarms, StagedAlarms
 from worker.batch import Batch
 from worker.columns import Readings, Rejection
 from worker.features import Bool, Float, Int
@@ -54,8 +54,15 @@ class Scored:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a batch comes to."""
+    """What a batch comes to.
 
+    Attributes:
+        package: the model that scored it.
+        threshold: probability from which a reading counts as positive.
+    """
+
+    package: ModelPackage
+    threshold: float
     batch: Batch
     scored: Scored
     alarms: StagedAlarms
@@ -87,10 +94,10 @@ class Scorer:
         self._refused_before = refused_before
         self.package = package
         self.alarms = alarms
+        self.follow: Callable[[Outcome], None] | None = None  # told of each batch that was merged
         self.state = KeyedState(package.spec)
         self._decode, self._validate, self._topology, self._metrics = decode, validate, topology, metrics
-        # By what the topology declares, never by what arrives: a flood of new keys adds nothing.
-        self._scale_of: dict[tuple[str, str], Float] = {("", ""): package.spec.scales(dict(topology.default))}
+        self._scale_of = self._scales_of_default()
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
         """Score a batch.
@@ -126,6 +133,8 @@ class Scorer:
         in_window = staged.in_window[order] if len(order) else np.empty(0, np.int64)
         imputed = staged.imputed[order] if len(order) else np.empty((0, kept.values.shape[1]), np.bool_)
         return Outcome(
+            self.package,
+            self.alarms.policy.setpoint,
             batch,
             Scored(kept, features, probability, in_window, valid.masked[chosen], imputed),
             staged_alarms,
@@ -145,6 +154,20 @@ class Scorer:
             before = partition.clock
             partition.advance(next_offset, outcome.clocks.get(number, before), self.package.spec.max_span_ms)
             self._forget_expired(partition, before)
+        if self.follow is not None:
+            self.follow(outcome)
+
+    def adopt(self, package: ModelPackage, policy: AlarmPolicy, windows_of: "Scorer | None" = None) -> None:
+        """Score with another model from the next batch on; alarms stay as they are.
+
+        Args:
+            package: the model.
+            policy: its alarm policy.
+            windows_of: where its windows are; None where its features are those of the model before.
+        """
+        self.package, self.alarms.policy = package, policy
+        if windows_of is not None:
+            self.state, self._scale_of = windows_of.state, self._scales_of_default()
 
     def revoke(self, partition: Partition) -> None:
         """Drop the windows and alarms of a partition."""
@@ -184,6 +207,10 @@ class Scorer:
             slots = [partitions[p].slots[k] for p, k in zip(numbers, keys, strict=True)]
         scaled = readings.values / self._scales(readings, keys)
         return self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled)
+
+    def _scales_of_default(self) -> dict[tuple[str, str], Float]:
+        # By what the topology declares, never by what arrives: a flood of new keys adds nothing.
+        return {("", ""): self.package.spec.scales(dict(self._topology.default))}
 
     def _scales(self, readings: Readings, keys: list[bytes]) -> Float:
         """Divisors of each reading's sensors, by its own key and group: the same in any run and rebuild."""

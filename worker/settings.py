@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, Validatio
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.errors import UserError
+from worker.tracking import ARTIFACT_PATH
 
 
 class Settings(BaseSettings):
@@ -31,6 +32,12 @@ class Settings(BaseSettings):
         None, validation_alias=AliasChoices("HAZARDSTREAM_TRACKING_URI", "MLFLOW_TRACKING_URI")
     )
     model: str | None = None  # instead of the pipeline's
+    # A run to take the model from, where `model` is not given: the variable that older systems of this kind set.
+    best_run_id: str | None = Field(
+        None, validation_alias=AliasChoices("HAZARDSTREAM_BEST_RUN_ID", "BEST_MLFLOW_RUN_ID")
+    )
+    model_watch_ms: NonNegativeInt = 10_000  # between two looks at where an alias or stage points; 0: never
+    model_max_ms: PositiveInt = 200  # longest that a model may take to score 1,000 readings
     group_id: str | None = None
     # Stable over restarts, different for workers that run at the same time: it makes the transactional id. A worker
     # that is given one is a static member of the group: whoever starts under its name takes its place at once.
@@ -51,6 +58,10 @@ class Settings(BaseSettings):
     def heartbeat_interval_ms(self) -> int:
         """Five in a session: a rebalance, and having been superseded, is heard of soon."""
         return self.session_timeout_ms // 5
+
+    def model_uri(self, pipelines: str) -> str:
+        """Where the model is: what is set, else a run that is set, else what the pipeline file says."""
+        return self.model or (f"runs:/{self.best_run_id}/{ARTIFACT_PATH}" if self.best_run_id else pipelines)
 
     @property
     def instance(self) -> str:

@@ -79,6 +79,7 @@ def _add_health(app: FastAPI, status: Status) -> None:
             "partitions": status.partitions,
             "lag": status.lag,
             "model": status.model and {k: status.model[k] for k in ("name", "version")},
+            "model_refused": status.model_watch and status.model_watch["refused"],
         }
 
     @app.get("/metrics", response_class=PlainTextResponse)
@@ -90,10 +91,10 @@ def _add_health(app: FastAPI, status: Status) -> None:
 def _add_inside(app: FastAPI, status: Status) -> None:
     @app.get("/model", responses={503: _problem("No model is loaded yet.")})
     def model() -> dict[str, Any]:
-        """The model that scores: where from, features, alarm policy, training metrics, digests."""
+        """The model that scores: where from, features, alarm policy, training metrics, digests; how it is watched."""
         if status.model is None:
             raise HTTPException(503, "no model is loaded yet; see /ready")
-        return status.model
+        return status.model | {"watch": status.model_watch}
 
     @app.get("/schema")
     def schema() -> dict[str, Any]:

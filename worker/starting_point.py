@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from worker.kafka_config import error_text
 from worker.partition import Checkpoint, Partition
 from worker.pipeline import Pipeline
+from worker.state import REBUILD_SPANS
 
 _TIMEOUT_S = 5.0
 
@@ -29,9 +30,16 @@ class Start(NamedTuple):
 
 
 def starting_points(
-    consumer: Consumer, admin: AdminClient, pipeline: Pipeline, numbers: list[int]
+    consumer: Consumer, admin: AdminClient, pipeline: Pipeline, span_ms: int, numbers: list[int]
 ) -> dict[int, Start | str]:
     """Look up where partitions start.
+
+    Args:
+        consumer: of the group.
+        admin: asks for the ends of topics.
+        pipeline: names the topics.
+        span_ms: how far back the model's windows reach.
+        numbers: of the partitions.
 
     Returns:
         By partition number, its start, or in words why it cannot be taken over now.
@@ -45,13 +53,26 @@ def starting_points(
             # The admin client would go on with the leader epochs it knows, which a restarted broker refuses.
             admin.list_topics(name, timeout=_TIMEOUT_S)
         places = [TopicPartition(name, n) for name in (topic, states) for n in numbers]
-        first, end = (_offsets(admin, places, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
+        first, end = (
+            _offsets(admin, dict.fromkeys(places, spec)) for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
+        )
+        since = _offsets(
+            admin,
+            {
+                TopicPartition(topic, place.partition): OffsetSpec.for_timestamp(
+                    rebuild_since_ms(checkpoint.clock, span_ms, pipeline)
+                )
+                for place in committed
+                if (checkpoint := Checkpoint.load(place.metadata)) and checkpoint.span_ms < span_ms
+            },
+        )
     except KafkaException as error:
         return dict.fromkeys(numbers, f"broker: {error_text(error)}")
     found: dict[int, Start | str] = {}
     for number, offset in zip(numbers, committed, strict=True):
+        reach = since.get((topic, number))
         bounds = [first[topic, number], end[topic, number], first[states, number], end[states, number]]
-        failed = [offset.error] if offset.error else [b for b in bounds if isinstance(b, KafkaException)]
+        failed = [offset.error] if offset.error else [b for b in (*bounds, reach) if isinstance(b, KafkaException)]
         if failed:
             found[number] = f"broker: {error_text(failed[0])}"
             continue
@@ -67,21 +88,36 @@ def starting_points(
                 "kafka-consumer-groups --reset-offsets"
             )
             continue
-        found[number] = _start(number, offset, low, range(states_low, states_high))
+        found[number] = _start(number, offset, low, range(states_low, states_high), reach)
     return found
 
 
-def _offsets(admin: AdminClient, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], Any]:
+def rebuild_since_ms(clock: int, span_ms: int, pipeline: Pipeline) -> int:
+    """Kafka timestamp of the first record that a rebuild of windows needs, ms.
+
+    What has an earlier one lies, by the rule against readings from the future, before the two spans of stream time that
+    matter; so stream time, which begins anew with the rebuild, is right where it counts.
+
+    Args:
+        clock: stream time from which on the windows have to be right, ms.
+        span_ms: how far back windows reach.
+        pipeline: says how far ahead of its Kafka timestamp a reading may be.
+    """
+    return max(clock - REBUILD_SPANS * span_ms - pipeline.input.max_future_ms, 0)
+
+
+def _offsets(admin: AdminClient, asked_for: dict[TopicPartition, OffsetSpec]) -> dict[tuple[str, int], Any]:
     """Offset of each place, or the exception that the broker answered with."""
-    asked = admin.list_offsets(
-        dict.fromkeys(places, spec), isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT_S
-    )
+    if not asked_for:
+        return {}
+    asked = admin.list_offsets(asked_for, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT_S)
     return {
         (place.topic, place.partition): future.exception() or future.result().offset for place, future in asked.items()
     }
 
 
-def _start(number: int, committed: TopicPartition, low: int, alarm_states: range) -> Start:
+def _start(number: int, committed: TopicPartition, low: int, alarm_states: range, reach: int | None) -> Start:
+    """reach: from where to rebuild, where what is committed was meant for shorter windows; -1: nothing is so new."""
     if committed.offset < 0:
         return Start(Partition(number, low, low), alarm_states, 0, incomplete=False)
     lost, live_from = max(low - committed.offset, 0), max(committed.offset, low)
@@ -89,5 +125,9 @@ def _start(number: int, committed: TopicPartition, low: int, alarm_states: range
     if checkpoint is None:
         # Committed by another tool: no telling how far back the windows reach, so all that is left is read.
         return Start(Partition(number, low, live_from), alarm_states, lost, incomplete=False)
+    if reach is not None:
+        start = max(min(reach, live_from) if reach >= 0 else live_from, low)
+        # The oldest record there is may be the oldest there was.
+        return Start(Partition(number, start, live_from), alarm_states, lost, incomplete=start == low > 0)
     partition = Partition(number, max(checkpoint.rebuild_from, low), live_from, checkpoint.clock)
     return Start(partition, alarm_states, lost, incomplete=checkpoint.rebuild_from < low)

@@ -25,6 +25,7 @@ class Status:
         partitions: by state: ready, restoring; waiting and held with their reasons.
         lag: messages behind, by partition.
         model: what scores, as `/model` shows it.
+        model_watch: how the model's alias is watched, as `/model` shows it; None where the model cannot change.
         schemas: by role, as `/schema` shows them.
         questions: for the loop to answer between two batches.
     """
@@ -42,6 +43,7 @@ class Status:
     partitions: dict[str, Any] = field(default_factory=dict)
     lag: dict[int, int] = field(default_factory=dict)
     model: dict[str, Any] | None = None
+    model_watch: dict[str, Any] | None = None
     schemas: dict[str, Any] = field(default_factory=dict)
     questions: "queue.SimpleQueue[tuple[Callable[..., Any], Future[Any]]]" = field(default_factory=queue.SimpleQueue)
 
@@ -94,14 +96,24 @@ class Status:
         Raises:
             TimeoutError: it did not come round in time.
         """
+        answer = self.request(question)
+        try:
+            return answer.result(timeout_s)
+        finally:
+            answer.cancel()
+
+    def request(self, question: Callable[..., Any]) -> Future[Any]:
+        """As `ask`, for who waits in a way of its own: cancel the answer when it is not wanted any more."""
         answer: Future[Any] = Future()
         self.questions.put((question, answer))
-        return answer.result(timeout_s)
+        return answer
 
     def answer(self, *state: Any) -> None:
         """Answer what was asked. Called by the loop."""
         while not self.questions.empty():
             question, answer = self.questions.get()
+            if not answer.set_running_or_notify_cancel():
+                continue
             try:
                 answer.set_result(question(*state))
             except Exception as error:  # noqa: BLE001 - it belongs to who asked, not to the loop

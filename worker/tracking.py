@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 DIGEST_TAG = "hazardstream.manifest_sha256"
 """Tag of a model version: digest of its package's manifest."""
+ARTIFACT_PATH = "model"
+"""Where a run keeps its package."""
 
 _ENVIRONMENT = {
     # MLflow's own defaults make a call to a dead server last for minutes. Whoever waits does so outside of MLflow.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # Whoever names a store in files means it.
+    "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -81,6 +85,11 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
     try:
         yield MlflowClient(tracking_uri, registry_uri=tracking_uri)
     except (UnsupportedModelRegistryStoreURIException, ModuleNotFoundError) as error:
+        if getattr(error, "name", None) in {"boto3", "botocore"}:
+            raise UserError(
+                f"MLflow at {at} keeps the model in S3: pip install 'hazardstream[s3]', or have "
+                "the MLflow server hand out files itself (--serve-artifacts)"
+            ) from error
         raise UserError(
             f"MLflow at {at} cannot be read with what is installed: a store in a database needs the whole of MLflow "
             "(pip install 'hazardstream[training]'); or set MLFLOW_TRACKING_URI to an MLflow server"

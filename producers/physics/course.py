@@ -40,8 +40,8 @@ class Trials:
         short_ohm, short_end_ohm, short_tau_s: an internal short that falls from one resistance to the other, [modules].
         overcharge_c: charging rate (1/h) at the weak module; heat beyond 100 %, [modules].
         charge_from_percent: state of charge that overcharging begins at, [modules].
-        wall_c: temperature of a hot thing beside cell 0 on a grid of `GRID_S`, [modules, k]; the last value holds on.
-        wall_w_k: how well it is connected, [modules].
+        wall_c: temperature of a hot thing on a grid of `GRID_S`, [modules, k]; the last value holds on.
+        wall_w_k: how well each cell is connected to it, [modules, cells].
         burst_pa: pressure at which a cell vents, [modules].
     """
 

@@ -83,7 +83,7 @@ def _step(trials: Trials, state: State, rows: Rows, time_s: Float, dt_s: Float) 
         watts[:, :-1] += flow
         watts[:, 1:] -= flow
     wall = trials.wall_c[rows, np.minimum((time_s / GRID_S).astype(np.int64), trials.wall_c.shape[1] - 1)]
-    watts[:, 0] += trials.wall_w_k[rows] * (wall - t[:, 0])
+    watts += trials.wall_w_k[rows] * (wall[:, None] - t)
 
     volt_drop, inside = _electrical(trials, state, rows, time_s, dt_s, failed[:, 0])
     watts += inside

@@ -19,14 +19,14 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.run import Result, run
-from training.train import SMALL, train
+from training.default_model import SHIPPED
 from worker.errors import DependencyDownError, UserError
 
 
 def main(
     seconds: Annotated[float, typer.Option(min=10, help="Length of the phase in which faults happen.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same faults at the same times, same content.")] = 7,
-    model: Annotated[Path | None, typer.Option(help="Directory of a model package; else one is trained.")] = None,
+    model: Annotated[Path, typer.Option(help="Directory of a model package.")] = SHIPPED,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Run a three-broker Kafka, a schema registry and workers; do faults; compare with an uninterrupted run.
@@ -43,9 +43,8 @@ def main(
     console = Console(stderr=True)
     result = None
     try:
-        with events, console.status("training a small model") as status:
-            package = model or train(directory / "model", preset=SMALL)
-            result = run(directory, package, seconds, seed, status.update)
+        with events, console.status("starting") as status:
+            result = run(directory, model, seconds, seed, status.update)
     except (UserError, DependencyDownError, AssertionError) as error:
         console.print(f"the run came to no end: {error}", style="red", markup=False)
     finally:

@@ -160,7 +160,7 @@ def test_slow_faults_are_hot_at_the_point_of_no_return_and_none_is_past_it_befor
 
 
 def test_a_hard_short_gives_no_warning_and_then_no_doubt() -> None:
-    of = Fleet(64, 3, faults=6, start_ms=START_MS, mechanisms=("hard_short",))
+    of = Fleet(64, 5, faults=6, start_ms=START_MS, mechanisms=("hard_short",))
     _, seen = of.block(STEPS)
     for fault in of.faults:
         assert fault.no_return_ts - fault.first_sign_ts < 10_000

@@ -109,12 +109,15 @@ def test_figures_count_a_missed_event_as_no_lead_and_weigh_nuisances() -> None:
 
 
 @given(
-    st.lists(st.sampled_from([0.01, 0.3, 0.42, 0.49, 0.5, 0.8]), min_size=1, max_size=60),
+    st.lists(st.sampled_from([0.01, 0.3, 0.42, 0.49, 0.5, 0.6, 0.8]), min_size=1, max_size=60),
     st.lists(st.integers(1, 60_000), min_size=60, max_size=60),
     st.sampled_from([0, 10_000, 30_000]),
+    st.sampled_from([None, 1.0]),
 )
-def test_the_decisive_readings_raise_the_alarms_of_all(levels: list[float], gaps: list[int], on_delay_ms: int) -> None:
-    policy = policy_at(0.5, on_delay_ms)
+def test_the_decisive_readings_raise_the_alarms_of_all(
+    levels: list[float], gaps: list[int], on_delay_ms: int, immediate_log_odds: float | None
+) -> None:
+    policy = policy_at(0.5, on_delay_ms, immediate_log_odds)
     ts, probability = np.cumsum(gaps)[: len(levels)], np.array(levels)
     about = replace(ABOUT, fault=None)
     whole = alarms_under(policy, Trace(np.zeros(len(ts), np.int64), ts, probability), ["module"])

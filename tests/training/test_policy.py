@@ -61,3 +61,14 @@ def test_deadband_and_priorities_go_with_the_setpoint(setpoint: float, on_delay_
     assert 0 < policy.deadband < policy.setpoint
     assert policy.priority(setpoint) == "HIGH"
     assert policy.priority(0.999999) == "CRITICAL"
+
+
+def test_where_a_sudden_fault_is_sure_enough_the_delay_is_left_out() -> None:
+    sudden = replace(FAILING, fault=replace(FAULT, first_sign_ts=50 * MINUTE, first_sign_tv_ts=50 * MINUTE))
+    slow = [scored(FAILING, (35, 60, 0.9)), scored(replace(FAILING, module=2), (34, 60, 0.9))]
+    # One reading of normal operation spikes over what the slow ones reach, and under what the sudden one does.
+    policy = choose_policy([*slow, scored(sudden, (50, 60, 0.9999)), scored(HEALTHY, (5, 5.1, 0.95))])
+    assert policy.on_delay_ms
+    assert policy.setpoint <= 0.9
+    assert policy.immediate is not None
+    assert judge(policy, scored(sudden, (50, 60, 0.9999))).event.within(0)  # type: ignore[union-attr]

@@ -6,7 +6,7 @@ import pytest
 from models import TINIEST, renamed, resealed
 
 import training.register
-from training.presets import SMALL, SPLITS
+from training.presets import DEFAULT, SPLITS
 from training.register import register_package, train_and_register
 from worker.errors import DependencyDownError
 from worker.package import PackageError
@@ -27,7 +27,7 @@ def test_a_version_is_complete_and_the_alias_points_to_it(package: Path, mlflow_
     assert version.tags == {DIGEST_TAG: done.manifest_sha256}
     assert files == {f"model/{file.name}" for file in package.iterdir()}
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["test.modules.events"] >= SMALL.faults
+    assert run.data.metrics["test.modules.events"] >= DEFAULT.faults
     assert run.data.params["seed"] == "0"
 
 

@@ -38,22 +38,27 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(tmp_path: P
     assert first["booster.ubj"] != other["booster.ubj"]
 
 
-def test_the_model_warns_of_faults_on_sites_it_never_saw_minutes_ahead(model_package: Path) -> None:
-    test = json.loads((model_package / "metrics.json").read_text())["test"]["modules"]
+@pytest.fixture(scope="module")
+def small_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("small") / "package", preset=SMALL)
+
+
+def test_the_model_warns_of_faults_on_sites_it_never_saw_minutes_ahead(small_package: Path) -> None:
+    test = json.loads((small_package / "metrics.json").read_text())["test"]["modules"]
     assert test["events"] >= 7 * SMALL.faults  # each with seven sets of sensors; neighbours may catch fire
     assert test["slow_in_time_share"] > 0.5
     assert test["false_alarms"] == 0
     assert test["module_days"] > 5
 
 
-def test_it_warns_of_more_than_limits_do(model_package: Path) -> None:
-    metrics = json.loads((model_package / "metrics.json").read_text())
+def test_it_warns_of_more_than_limits_do(small_package: Path) -> None:
+    metrics = json.loads((small_package / "metrics.json").read_text())
     assert metrics["test"]["modules"]["slow_in_time"] > metrics["thresholds"]["test"]["modules"]["slow_in_time"]
 
 
-def test_more_gas_or_heat_is_never_less_hazard(model_package: Path) -> None:
-    package = load_package(model_package, version="1")
-    rows = np.load(model_package / "golden.npz")["features"]
+def test_more_gas_or_heat_is_never_less_hazard(small_package: Path) -> None:
+    package = load_package(small_package, version="1")
+    rows = np.load(small_package / "golden.npz")["features"]
     for name, sign in MONOTONE.items():
         column = package.spec.names.index(name)
         known = rows[~np.isnan(rows[:, column])]
@@ -62,10 +67,10 @@ def test_more_gas_or_heat_is_never_less_hazard(model_package: Path) -> None:
         assert (sign * (package.score(more) - package.score(known)) >= -1e-7).all(), name
 
 
-def test_the_card_says_what_was_kept_out_and_the_policy(model_package: Path) -> None:
-    card = (model_package / "model-card.md").read_text()
+def test_the_card_says_what_was_kept_out_and_the_policy(small_package: Path) -> None:
+    card = (small_package / "model-card.md").read_text()
     assert f"Kept out of training and validation: {HELD_OUT}" in card
-    assert f"Setpoint {load_package(model_package, version='1').policy.setpoint}" in card
+    assert f"Setpoint {load_package(small_package, version='1').policy.setpoint}" in card
 
 
 def test_figures_are_drawn(tmp_path: Path, tiniest_data: Path) -> None:
@@ -81,15 +86,15 @@ def test_no_file_is_left_beside_the_package_and_none_is_overwritten(tmp_path: Pa
         train(tmp_path / "package", preset=TINIEST)
 
 
-def test_the_package_is_bound_to_the_schema_of_the_readings(model_package: Path) -> None:
-    manifest = load_package(model_package, version="1").manifest
+def test_the_package_is_bound_to_the_schema_of_the_readings(small_package: Path) -> None:
+    manifest = load_package(small_package, version="1").manifest
     assert len(manifest.schema_fingerprint) == 16
     assert {"numpy", "scikit-learn", "xgboost", "joblib"} == set(manifest.libraries)
 
 
-def test_the_reference_counts_every_row_of_every_feature(model_package: Path) -> None:
-    reference = json.loads((model_package / "reference.json").read_text())
-    names = load_package(model_package, version="1").spec.names
+def test_the_reference_counts_every_row_of_every_feature(small_package: Path) -> None:
+    reference = json.loads((small_package / "reference.json").read_text())
+    names = load_package(small_package, version="1").spec.names
     assert list(reference["features"]) == names
     for histogram in reference["features"].values():
         assert sum(histogram["counts"]) + histogram["missing"] == reference["rows"]

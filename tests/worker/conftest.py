@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from harness import Stage, make_stage
+from model_registry import Registry
 
 from worker.kafka_config import admin_client, client_config
 
@@ -21,3 +22,11 @@ def small_dead_letters(stage: Stage) -> None:
     change = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = admin_client(client_config(stage.bootstrap))
     admin.incremental_alter_configs([change])[change].result()
+
+
+@pytest.fixture
+def models(unique_name: str, mlflow_url: str, model_package: Path) -> Registry:
+    """Version 1 is the model package, and the champion."""
+    registry = Registry(unique_name, mlflow_url)
+    registry.point(registry.add(model_package))
+    return registry

@@ -53,6 +53,20 @@ def test_a_higher_priority_is_told_and_never_lowered() -> None:
     assert play(0.6, 0.6, 0.6, 0.95, 0.6, 0.95) == [(2, ACTIVE, "HIGH"), (3, ACTIVE, "CRITICAL")]
 
 
+def test_where_it_is_sure_enough_an_alarm_does_not_wait() -> None:
+    policy = POLICY.model_copy(update={"immediate": 0.8})
+    assert play(0.1, 0.8, policy=policy) == [(1, ACTIVE, "HIGH")]
+    assert play(0.6, 0.95, policy=policy) == [(1, ACTIVE, "CRITICAL")]
+    assert play(0.79, 0.79, 0.79, policy=policy) == [(2, ACTIVE, "HIGH")]
+
+
+def test_the_identity_of_an_alarm_that_did_not_wait_is_that_of_its_onset() -> None:
+    policy = POLICY.model_copy(update={"immediate": 0.8})
+    waited, _ = step(POLICY, AlarmState(pending_since_ts=5, peak_probability=0.7), "m", 20_005, 0.6)
+    at_once, _ = step(policy, AlarmState(pending_since_ts=5, peak_probability=0.7), "m", 10_005, 0.85)
+    assert waited.alarm_id == at_once.alarm_id
+
+
 def test_without_delays_every_crossing_counts() -> None:
     policy = POLICY.model_copy(update={"on_delay_ms": 0, "off_delay_ms": 0})
     assert [k for _, k, _ in play(0.6, 0.1, 0.6, policy=policy)] == [ACTIVE, RTN, ACTIVE]

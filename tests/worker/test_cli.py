@@ -40,6 +40,7 @@ COMMANDS = [
     "demo",
 ]
 COMMANDS += ["topics create", "topics check", "dlq list", "dlq show", "dlq redrive"]
+COMMANDS += ["model export", "model info", "model verify"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

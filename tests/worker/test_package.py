@@ -19,6 +19,7 @@ FILES = [
     "golden.npz",
     "metrics.json",
     "MLmodel",
+    "model-card.md",
     "reference.json",
     "scaler.joblib",
 ]

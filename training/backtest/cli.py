@@ -24,7 +24,7 @@ def backtest(
         str | None,
         typer.Option(
             help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory.  [default: "
-            "HAZARDSTREAM_MODEL, else the pipeline's, else the demo's small model, trained at first use]"
+            "HAZARDSTREAM_MODEL, else the pipeline's, else the one that comes with hazardstream]"
         ),
     ] = None,
     pipeline: Annotated[
@@ -84,7 +84,7 @@ def backtest(
         raise UserError(f"{error}; backtests need more packages: pip install 'hazardstream[training]'") from error
     from worker.logs import configure_logs
     from worker.pipeline import load_pipeline
-    from worker.run import alarm_policy, require_fit
+    from worker.proof import alarm_policy, require_fit
     from worker.settings import load_settings
 
     configure_logs("warning")

@@ -1,0 +1,109 @@
+"""Readings at a steady rate, and when what they come to could be read: latency without a clock in the worker."""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Self
+
+import numpy as np
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from producers.fleet import Fleet
+from schemas.load import load_schema
+from schemas.wire import single_object_prefix
+from worker.avro_columns import Column, encode_columns
+from worker.columns import TextColumn
+from worker.errors import UserError
+from worker.features import Int
+from worker.kafka_config import client_config
+from worker.pipeline import Pipeline
+
+_PERIOD_MS = 10_000
+_STEPS_SIMULATED = 200
+_TICK_S = 0.01
+
+
+def encoded_readings(pipeline: Pipeline, modules: int, readings: int) -> Iterator[tuple[str, bytes]]:
+    """Keys and values of a healthy fleet's readings, the newest a minute old. Sensor values repeat; times do not."""
+    steps = -(-readings // modules)
+    start_ms = time.time_ns() // 1_000_000 - 60_000 - steps * _PERIOD_MS
+    fleet = Fleet(modules, seed=1, start_ms=start_ms, period_ms=_PERIOD_MS)
+    values = [np.nan_to_num(step.values, nan=20.0) for step in fleet.steps(min(steps, _STEPS_SIMULATED))]
+    source, schema = pipeline.input, load_schema(pipeline.input.record_model().__name__)
+    # A union that is never null is, in bytes, the number of its branch and the value.
+    pairs = {c: [{"name": f"{c} branch", "type": "int"}, {"name": c, "type": "double"}] for c in source.sensors()}
+    flat = {"fields": [part for field in schema["fields"] for part in pairs.get(field["name"], [field])]}
+    same: dict[str, Column] = dict.fromkeys((f"{c} branch" for c in source.sensors()), np.array(1))
+    keys, racks = (TextColumn.of([name.encode() for name in names]) for names in (fleet.module_ids, fleet.rack_ids))
+    left = readings
+    for number in range(steps):
+        sensors = dict(zip(source.sensors(), values[number % len(values)].T, strict=True))
+        now_ms = np.array(start_ms + number * _PERIOD_MS)
+        identity: dict[str, Column] = {source.key: keys, source.group: racks, source.time: now_ms}
+        encoded = encode_columns(flat, identity | same | sensors, modules, single_object_prefix(schema))
+        yield from zip(fleet.module_ids[:left], encoded, strict=False)
+        left -= min(left, modules)
+
+
+def publish_steadily(topic: str, bootstrap: str, messages: Iterator[tuple[str, bytes]], rate: int) -> None:
+    """Publish so many messages a second, in ticks of 10 ms.
+
+    Raises:
+        UserError: the broker did not take them all, or this machine cannot publish so fast.
+    """
+    producer = Producer(client_config(bootstrap) | {"linger.ms": 2, "queue.buffering.max.messages": 1_000_000})
+    failures: list[str] = []
+
+    def note(error: object, _message: object) -> None:
+        if error is not None:
+            failures.append(str(error))
+
+    begun, sent = time.monotonic(), 0
+    for key, value in messages:
+        producer.produce(topic, value, key, on_delivery=note)
+        sent += 1
+        if sent % max(int(rate * _TICK_S), 1) == 0:
+            producer.poll(0)
+            time.sleep(max(begun + sent / rate - time.monotonic(), 0))
+    late_s = time.monotonic() - begun - sent / rate
+    if producer.flush(30) or failures:
+        raise UserError(f"the broker did not take all readings: {failures[:1]}; its log says why")
+    if late_s > 1:
+        raise UserError(f"{rate} readings a second are more than this machine can publish: {late_s:.1f} s late")
+
+
+class Arrivals:
+    """Watches a topic as its readers do, and notes when how many records of each partition could be read."""
+
+    def __init__(self, topic: str, bootstrap: str) -> None:
+        properties = {"group.id": "benchmark", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        self._consumer = Consumer(client_config(bootstrap) | properties | {"auto.offset.reset": "earliest"})
+        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        self._noted: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self.count = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            messages = [m for m in self._consumer.consume(5000, timeout=0.1) if m.error() is None]
+            now_ms = time.time_ns() // 1_000_000
+            numbers, counts = np.unique([m.partition() for m in messages], return_counts=True)
+            for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+                self._noted[number].append((now_ms, count))
+            self.count += len(messages)
+
+    def at_ms(self) -> dict[int, Int]:
+        """When each record could be read, in the order of its partition, ms since the epoch."""
+        return {n: np.repeat(*np.array(noted, np.int64).T) for n, noted in self._noted.items()}

@@ -1,0 +1,185 @@
+"""A broken package behind the alias is refused by the name of its fault, and the last good model goes on."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from harness import Stage, wait_until
+from model_registry import Registry, readings, shown
+from models import changed, resealed
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from structlog.testing import capture_logs
+
+from worker.mlflow_source import RefusedModelError
+from worker.model_source import resolve, resolve_or_last_good
+from worker.package import FAULTS, MANIFEST, ModelPackage, PackageError, load_package
+from worker.pipeline import load_pipeline
+from worker.proof import prove
+from worker.trial import try_out
+
+Damage = Callable[[Path], Any]
+
+
+class OfAMissingModule:
+    """Pickles as something that only a module that is not there can make."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return __import__, ("a_module_that_is_not_there",)
+
+
+class Exit:
+    """Unpickling it ends the process, as a crash does."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return __import__("os")._exit, (9,)
+
+
+def edited(file: str, **changes: Any) -> Damage:
+    def damage(package: Path) -> None:
+        content = json.loads((package / file).read_text())
+        (package / file).write_text(json.dumps(content | changes))
+
+    return damage
+
+
+def written(file: str, content: bytes) -> Damage:
+    return lambda package: (package / file).write_bytes(content)
+
+
+def dumped(scaler: Any) -> Damage:
+    return lambda package: joblib.dump(scaler, package / "scaler.joblib")
+
+
+def slow(package: Path) -> None:
+    """A scaler that gives what it should, after 4,000 steps that change nothing."""
+    with np.load(package / "golden.npz") as golden:
+        features = golden["features"].shape[1]
+    nothing = StandardScaler().fit(np.array([[-1.0] * features, [1.0] * features]))
+    joblib.dump(make_pipeline(joblib.load(package / "scaler.joblib"), *[nothing] * 4000), package / "scaler.joblib")
+
+
+def other_golden_rows(package: Path) -> None:
+    with np.load(package / "golden.npz") as golden:
+        np.savez(package / "golden.npz", features=golden["features"], probability=1 - golden["probability"])
+
+
+def other_sensors(package: Path) -> None:
+    text = (package / "features.json").read_text()
+    (package / "features.json").write_text(text.replace('"ambient_temp_c"', '"humidity"'))
+
+
+SEALED: dict[str, Damage] = {
+    "bad_features": edited("features.json", windows=[60, 30, 6]),
+    "bad_thresholds": edited("alarm.json", deadband=0.999),
+    "bad_metadata": written("metrics.json", b"{"),
+    "bad_scaler": dumped(OfAMissingModule()),
+    "bad_booster": written("booster.ubj", b"no trees"),
+    "crashes": dumped(Exit()),
+    "bad_golden_rows": written("golden.npz", b"no rows"),
+    "wrong_signature": other_sensors,
+    "golden_rows_differ": other_golden_rows,
+    "too_slow": slow,
+}
+"""Damage done before the package was sealed."""
+LATER: dict[str, Damage] = {
+    "missing_file": lambda package: (package / "scaler.joblib").unlink(),
+    "digest_mismatch": written("scaler.joblib", b"not what was sealed"),
+    "unreadable_manifest": written(MANIFEST, b"{"),
+    "unknown_format": edited(MANIFEST, format=99),
+}
+"""And after."""
+
+
+def broken(package: Path, copy: Path, fault: str) -> Path:
+    shutil.copytree(package, copy)
+    (SEALED | LATER)[fault](copy)
+    return resealed(copy) if fault in SEALED else copy
+
+
+def test_every_fault_has_a_package_that_shows_it() -> None:
+    assert {*SEALED, *LATER, "not_there"} == set(FAULTS)
+
+
+@pytest.mark.parametrize("fault", [*SEALED, *LATER])
+def test_a_broken_package_is_refused_by_the_name_of_its_fault(model_package: Path, tmp_path: Path, fault: str) -> None:
+    directory = broken(model_package, tmp_path / "broken", fault)
+
+    def use() -> None:
+        try_out(directory, None)
+        prove(load_package(directory, version="2"), load_pipeline("battery_hazard"), max_ms=200)
+
+    with pytest.raises(PackageError) as caught:
+        use()
+    assert caught.value.fault == fault
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(300)
+def test_whatever_the_alias_comes_to_stand_for_scoring_goes_on(
+    stage: Stage, models: Registry, model_package: Path, tmp_path: Path
+) -> None:
+    with models.worker(stage) as worker:
+        published = 0
+        for fault in (*SEALED, *LATER, "not_there"):
+            if fault == "not_there":
+                models.remove_alias()
+            else:
+                models.point(models.add(broken(model_package, tmp_path / fault, fault), sound=False))
+            stage.publish_readings(readings(published, 2))
+            refused = wait_until(
+                lambda fault=fault: (r := shown(worker)["watch"]["refused"]) and r["fault"] == fault and r, fault
+            )
+            stage.publish_readings(readings(published + 2, 2))
+            published += 4
+            worker.await_scored(5 * published)
+            assert refused["reason"]
+            assert worker.metric("hazardstream_model_refused_total", reason=fault) == 1
+            assert worker.metric("hazardstream_model_stale") == 1
+            assert (ready := worker.get("/ready")) is not None
+            assert ready.status_code == 200
+        models.point("1")
+        wait_until(lambda: shown(worker)["watch"]["refused"] is None, "the alias stands for what scores")
+        assert worker.metric("hazardstream_model_stale") == 0
+        assert worker.metric("hazardstream_model_refused_total") == len(FAULTS)
+        assert worker.metric("hazardstream_model_swaps_total") == 0
+        assert worker.log.read_text().count("model refused") == len(FAULTS)
+        assert worker.stop() == 0
+    assert set(models.assert_each_prediction_is_its_versions(stage)) == {"1"}
+
+
+def test_a_worker_that_starts_while_the_alias_stands_for_a_broken_one_uses_the_last_good(
+    models: Registry, model_package: Path, tmp_path: Path
+) -> None:
+    where = {"cache_directory": tmp_path / "cache", "tracking_uri": models.url}
+    models.point(models.add(broken(model_package, tmp_path / "first", "digest_mismatch"), sound=False))
+    with pytest.raises(RefusedModelError):
+        resolve_or_last_good(models.uri, **where)
+    models.point("1")
+    resolve(models.uri, **where)
+    models.point(models.add(broken(model_package, tmp_path / "second", "golden_rows_differ"), sound=False))
+    with pytest.raises(RefusedModelError):
+        resolve(models.uri, **where)
+    with capture_logs() as logs:
+        assert resolve_or_last_good(models.uri, **where).version == "1"
+    assert [log["event"] for log in logs] == ["last good model used"]
+
+
+def test_what_this_pipeline_cannot_use_does_not_become_the_last_good(
+    models: Registry, model_package: Path, tmp_path: Path
+) -> None:
+    where = {"cache_directory": tmp_path / "cache", "tracking_uri": models.url}
+
+    def prove_version_1(package: ModelPackage) -> None:
+        if package.version != "1":
+            raise PackageError("too_slow", "for this test")
+
+    resolve(models.uri, **where, prove=prove_version_1)
+    models.point(models.add(changed(model_package, tmp_path / "second", shift=0.1)))
+    assert resolve_or_last_good(models.uri, **where, prove=prove_version_1).version == "1"
+    assert resolve_or_last_good(models.uri, **where).version == "2"

@@ -1,0 +1,280 @@
+"""Model packages from MLflow's registry and runs; and the cache that outlives MLflow.
+
+    CACHE/models/STORE/resolved/URI.json       what a URI last stood for, remembered once it had proved sound
+    CACHE/models/STORE/packages/NAME/VERSION/  packages, each complete: downloaded elsewhere, proved, then renamed
+
+STORE is a digest of the tracking URI: version 1 here is not version 1 there.
+"""
+
+import errno
+import hashlib
+import re
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+from urllib.parse import quote
+
+import structlog
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from worker.errors import DependencyDownError
+from worker.package import Fault, ModelPackage, PackageError, load_package
+from worker.tracking import (
+    DIGEST_TAG,
+    NotInMlflowError,
+    mlflow_client,
+    shown,
+    store_file,
+    tracking_uri_or_default,
+)
+from worker.trial import try_out
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CACHE = "model cache"
+_LOG = structlog.get_logger(__name__)
+_Kind = Literal["alias", "version", "stage", "run"]
+_PATTERNS = {
+    "alias": re.compile(r"models:/(?P<name>[^/@]+)@(?P<which>[^/@]+)"),
+    "version": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>\d+)"),
+    # Registries before MLflow 2.9 know these and nothing else in place of aliases.
+    "stage": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>production|staging|archived)", re.IGNORECASE),
+    "run": re.compile(r"runs:/(?P<name>[^/]+)/(?P<which>.+)"),
+}
+# MLflow keeps no more of what went wrong with a file than the text.
+_STORAGE_FAULT = re.compile(
+    "|".join(
+        rf"\[Errno {number}\][^:\n]*"
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+    )
+)
+
+Prove: TypeAlias = Callable[[ModelPackage], object]
+"""Raises a PackageError where a sound package is none that this worker can use."""
+
+
+def believe(_package: ModelPackage) -> None:
+    """No proof beyond the package's own."""
+
+
+class RefusedModelError(PackageError):
+    """What a URI stands for must not be used.
+
+    Attributes:
+        version: what is refused; empty where there is nothing.
+    """
+
+    def __init__(self, fault: Fault, version: str, words: str) -> None:
+        super().__init__(fault, words)
+        self.version = version
+
+
+class Found(BaseModel):
+    """What a URI stands for: the version stamped on predictions, its place in the cache, and its manifest's digest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    folder: str
+    digest: str | None
+    artifacts: str
+
+
+class ParsedUri(NamedTuple):
+    """`name` and `which` are model and alias, model and version, model and stage, or run and path."""
+
+    uri: str
+    kind: _Kind
+    name: str
+    which: str
+
+
+def parse(uri: str) -> ParsedUri | None:
+    """Take a URI apart; None where it is of no known form."""
+    for kind in get_args(_Kind):
+        if match := _PATTERNS[kind].fullmatch(uri):
+            return ParsedUri(uri, kind, match["name"], match["which"])
+    return None
+
+
+class MlflowSource:
+    """What one URI stands for, now and when all was last well.
+
+    Args:
+        parsed: the URI.
+        cache: directory of fetched packages.
+        tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
+        prove: see `resolve`.
+    """
+
+    def __init__(self, parsed: ParsedUri, cache: Path, tracking_uri: str | None, prove: Prove) -> None:
+        self._uri, self._prove = parsed, prove
+        self._store = tracking_uri_or_default(tracking_uri)
+        self._home = cache / hashlib.sha256(self._store.encode()).hexdigest()[:12]
+        self._memory = self._home / "resolved" / f"{quote(parsed.uri, safe='')}.json"
+
+    @property
+    def moves(self) -> bool:
+        """Whether the URI may stand for something else tomorrow."""
+        return self._uri.kind in {"alias", "stage"}
+
+    def look_up(self) -> Found:
+        """Ask MLflow what the URI stands for now.
+
+        Raises:
+            RefusedModelError: for nothing.
+            DependencyDownError: MLflow does not answer.
+        """
+        uri, store = self._uri, self._store
+        advice = "train one with `hazardstream train`, or correct the model's URI or MLFLOW_TRACKING_URI"
+        file = store_file(store)
+        if file is not None and not file.exists():  # a client would create it, and still have no model
+            raise RefusedModelError("not_there", "", f"there is no {uri.uri}: no MLflow store in {file}; {advice}")
+        try:
+            with mlflow_client(store) as client:
+                if uri.kind == "run":
+                    client.get_run(uri.name)
+                    folder = f"runs/{quote(uri.name, safe='')}/{quote(uri.which, safe='')}"
+                    return Found(version=f"run:{uri.name}", folder=folder, digest=None, artifacts=uri.uri)
+                version = _version(client, uri)
+                return Found(
+                    version=str(version.version),
+                    folder=f"packages/{quote(uri.name, safe='')}/{version.version}",
+                    digest=version.tags.get(DIGEST_TAG),
+                    artifacts=client.get_model_version_download_uri(uri.name, version.version),
+                )
+        except NotInMlflowError as error:
+            raise RefusedModelError("not_there", "", f"there is no {uri.uri}: {error}; {advice}") from error
+
+    def fetch(self, found: Found) -> ModelPackage:
+        """Load what was found, from the cache if it is there and sound; prove it; and remember it as good.
+
+        Raises:
+            RefusedModelError: it must not be used.
+            DependencyDownError: MLflow does not answer, or the cache cannot be written.
+        """
+        try:
+            package = self._cached(found) or self._downloaded(found)
+            self._prove(package)
+        except (NotInMlflowError, PackageError) as error:
+            fault: Fault = error.fault if isinstance(error, PackageError) else "missing_file"
+            raise RefusedModelError(
+                fault,
+                found.version,
+                f"{self._uri.uri} (version {found.version}) must not be used: {error}; "
+                "train another with `hazardstream train`, or move the alias to a sound version",
+            ) from error
+        self._remember(found)
+        return package
+
+    def last_good(self, reason: str) -> ModelPackage | None:
+        """The package that the URI stood for when all was well, if it is still in the cache.
+
+        Args:
+            reason: why it is wanted, for the log.
+
+        Raises:
+            DependencyDownError: there was one, and it cannot be used any more.
+        """
+        try:
+            found = Found.model_validate_json(self._memory.read_text())
+            package = load_package(self._home / found.folder, version=found.version, expected_digest=found.digest)
+            self._prove(package)
+        except OSError:
+            return None
+        except (ValidationError, PackageError) as error:
+            raise DependencyDownError(CACHE, f"{reason}; nor can the cache be used: {error}") from error
+        _LOG.warning("last good model used", uri=self._uri.uri, version=found.version, reason=reason)
+        return package
+
+    def _cached(self, found: Found) -> ModelPackage | None:
+        place = self._home / found.folder
+        if not place.is_dir():
+            return None
+        try:
+            return load_package(place, version=found.version, expected_digest=found.digest)
+        except PackageError as error:
+            _LOG.warning("cached model discarded", uri=self._uri.uri, reason=str(error))
+            with self._writing():
+                shutil.rmtree(place)
+            return None
+
+    def _downloaded(self, found: Found) -> ModelPackage:
+        place = self._home / found.folder
+        with self._writing():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(
+                dir=self._home, prefix=".download-", ignore_cleanup_errors=True
+            ) as directory:
+                try:
+                    fetched = _download(found.artifacts, directory, self._store)
+                except DependencyDownError as down:
+                    if fault := _STORAGE_FAULT.search(str(down.__cause__)):
+                        raise self._cache_down(fault[0]) from down
+                    raise
+                try_out(fetched, found.digest)
+                package = load_package(fetched, version=found.version, expected_digest=found.digest)
+                try:
+                    fetched.rename(place)
+                except OSError:
+                    if not place.is_dir():  # else another worker was faster
+                        raise
+        _LOG.info("model downloaded", uri=self._uri.uri, version=found.version)
+        return replace(package, directory=place)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What goes wrong in writing the cache is a dependency that is down: room may be made while we wait."""
+        try:
+            yield
+        except OSError as error:
+            raise self._cache_down(str(error)) from error
+
+    def _cache_down(self, reason: str) -> DependencyDownError:
+        return DependencyDownError(
+            CACHE, f"{self._home} cannot be written: {reason}; make room there, or set HAZARDSTREAM_CACHE_DIRECTORY"
+        )
+
+    def _remember(self, found: Found) -> None:
+        # Workers that share a cache may come here together.
+        temporary = self._memory.with_suffix(f".{uuid.uuid4().hex}")
+        try:
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(found.model_dump_json())
+            temporary.replace(self._memory)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            _LOG.warning("model not remembered: it cannot be found again while mlflow is down", reason=str(error))
+
+
+def _version(client: "MlflowClient", uri: ParsedUri) -> "ModelVersion":
+    if uri.kind == "stage":
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            versions = client.get_latest_versions(uri.name, stages=[uri.which.capitalize()])
+        if not versions:
+            raise NotInMlflowError(f"no version of {uri.name} is in stage {uri.which}")
+        return versions[0]
+    if uri.kind == "alias":
+        return client.get_model_version_by_alias(uri.name, uri.which)
+    return client.get_model_version(uri.name, uri.which)
+
+
+def _download(artifacts: str, directory: str, store: str) -> Path:
+    with mlflow_client(store) as client:
+        from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - see mlflow_client
+
+        if run := _PATTERNS["run"].fullmatch(artifacts):
+            # Asked for by run, MLflow says of any failure that there is nothing at that path.
+            if not client.list_artifacts(run["name"], run["which"]):
+                raise NotInMlflowError(f"MLflow at {shown(store)}: run {run['name']} has no files at {run['which']}")
+            artifacts = f"{client.get_run(run['name']).info.artifact_uri}/{run['which']}"
+        return Path(download_artifacts(artifact_uri=artifacts, dst_path=directory, tracking_uri=store))

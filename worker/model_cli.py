@@ -1,0 +1,115 @@
+"""The `hazardstream model` commands: a model in one file, for sites without MLflow."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from worker.errors import UserError
+from worker.options import JsonOption, PipelineOption
+
+if TYPE_CHECKING:
+    from worker.model_archive import Metadata
+
+app = typer.Typer(help="Models in one file, for sites without MLflow.", no_args_is_help=True)
+FileArgument = Annotated[Path, typer.Argument(help="File made by `hazardstream model export`.")]
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Argument(help="File to write, such as battery_hazard-7.hazardmodel.")],
+    model: Annotated[str | None, typer.Option(help="As of `hazardstream worker`. Default: the pipeline's.")] = None,
+    pipeline: PipelineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a model, verified, into one file: what a worker needs, and what a person wants to know of it.
+
+    The same version gives the same bytes. Carry the digest that is printed by another way than the file.
+
+    Example: hazardstream model export champion.hazardmodel --model models:/battery_hazard@champion
+    """
+    from worker.model_archive import pack
+    from worker.model_source import resolve
+    from worker.package import digest
+    from worker.pipeline import load_pipeline
+    from worker.settings import load_settings
+
+    settings = load_settings(pipeline=pipeline, model=model)
+    uri = settings.model_uri(load_pipeline(settings.pipeline).model)
+    package = resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
+    try:
+        metadata = pack(package, uri, output)
+    except OSError as error:
+        raise UserError(f"{output} cannot be written: {error}; name another file") from error
+    _tell({"file": str(output), "sha256": digest(output)}, metadata, as_json=as_json)
+
+
+@app.command()
+def info(file: FileArgument, as_json: JsonOption = False) -> None:
+    """What a file says of its model. It is not verified: nothing of it is loaded.
+
+    Example: hazardstream model info champion.hazardmodel
+    """
+    from worker.model_archive import read_metadata
+    from worker.package import digest
+
+    _tell({"file": str(file), "sha256": digest(_there(file))}, read_metadata(file), as_json=as_json)
+
+
+@app.command()
+def verify(
+    file: FileArgument,
+    sha256: Annotated[str | None, typer.Option(help="Digest that `export` printed.")] = None,
+    pipeline: PipelineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove a file as a worker does: all digests, golden rows, speed, and that the pipeline's records fit.
+
+    Without --sha256 that says that the file is whole, not who made it: loading a model runs code from it.
+
+    Example: hazardstream model verify champion.hazardmodel --sha256 2f6c…
+    """
+    from functools import partial
+
+    from worker.model_archive import read_metadata
+    from worker.model_source import resolve
+    from worker.package import digest
+    from worker.pipeline import load_pipeline
+    from worker.proof import prove
+    from worker.settings import load_settings
+
+    settings, found = load_settings(pipeline=pipeline), digest(_there(file))
+    if sha256 is not None and sha256.lower() != found:
+        raise UserError(f"{file} has the digest {found}, not {sha256}: it is not the file that was exported")
+    resolve(
+        str(file),
+        cache_directory=settings.cache_directory,
+        prove=partial(prove, pipeline=load_pipeline(settings.pipeline), max_ms=settings.model_max_ms),
+    )
+    _tell({"file": str(file), "sha256": found, "verified": True}, read_metadata(file), as_json=as_json)
+
+
+def _there(file: Path) -> Path:
+    if not file.is_file():
+        raise UserError(f"there is no file {file}; make one with `hazardstream model export`")
+    return file
+
+
+def _tell(facts: dict[str, Any], metadata: "Metadata", *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(facts | metadata.model_dump()))
+        return
+    table = Table(show_header=False, box=None)
+    said = metadata.model_dump(include={"name", "version", "source", "trained_at", "manifest_sha256"})
+    libraries = ", ".join(f"{name} {version}" for name, version in metadata.libraries.items())
+    words = (
+        facts | said | {"libraries": libraries, "features": f"{len(metadata.features)}: {', '.join(metadata.features)}"}
+    )
+    for name, value in words.items():
+        table.add_row(name, str(value))
+    for name, value in metadata.metrics.items():
+        table.add_row(f"metrics.{name}", json.dumps(value))
+    Console(soft_wrap=True, highlight=False).print(table)

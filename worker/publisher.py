@@ -213,6 +213,9 @@ def producer_defaults() -> dict[str, Any]:
         "enable.idempotence": True,
         "acks": "all",
         "linger.ms": 2,
+        # A broker ends a transaction a moment after it said so, and refuses the next one until then: by default it is
+        # asked again after 100 ms (confluent-kafka-python's issue 967). Doubled each time.
+        "retry.backoff.ms": 2,
         "compression.type": "lz4",
         "queue.buffering.max.messages": 200_000,
         # Dead letters of the largest input records carry headers on top. The topic's own limit is checked at start.

@@ -3,10 +3,11 @@
 The sorting of errors follows librdkafka's examples/transactions.c: fatal first, then abortable, then retriable.
 """
 
+import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -17,6 +18,8 @@ from worker.outbox import Outgoing
 
 _LOG = structlog.get_logger(__name__)
 _SOON_S = 6.0  # more than the timeouts given to the calls
+_Calls: TypeAlias = queue.SimpleQueue[Callable[[], Any] | None]
+_Outcomes: TypeAlias = queue.SimpleQueue[Exception | None]
 # What no other producer of ours would fare better with.
 _FOR_GOOD = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
@@ -77,6 +80,9 @@ class TransactionalPublisher:
         self._producer = Producer(
             config | producer_defaults() | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
         )
+        # One thread for all calls: to start one for each takes as long as some of them.
+        self._calls, self._outcomes = _Calls(), _Outcomes()
+        threading.Thread(target=_make, args=(self._calls, self._outcomes), name="transaction", daemon=True).start()
 
     def open(self) -> None:
         """See Publisher. Ends what a predecessor of the same transactional id left open."""
@@ -119,25 +125,19 @@ class TransactionalPublisher:
         Raises:
             UncertainError: it did not. The producer is left to it; the next of its transactional id fences it.
         """
-        raised: list[BaseException] = []
-
-        def make() -> None:
-            try:
-                call()
-            except (KafkaException, BufferError) as error:
-                raised.append(error)
-
-        thread = threading.Thread(target=make, name="transaction", daemon=True)
-        thread.start()
+        self._calls.put(call)
         deadline = time.monotonic() + 2 * self._timeout_s
-        thread.join(_SOON_S)
-        while thread.is_alive() and time.monotonic() < deadline:
-            self._waiting("a call to the broker has not returned yet")
-            thread.join(_SOON_S)
-        if thread.is_alive():
-            raise UncertainError("a call to the broker does not return")
-        if raised:
-            raise raised[0]
+        while True:
+            try:
+                raised = self._outcomes.get(timeout=_SOON_S)
+            except queue.Empty:
+                if time.monotonic() > deadline:
+                    raise UncertainError("a call to the broker does not return") from None
+                self._waiting("a call to the broker has not returned yet")
+                continue
+            if raised is not None:
+                raise raised
+            return
 
     def _abort(self, error: BaseException) -> None:
         cause = error.args[0] if isinstance(error, KafkaException) else None
@@ -160,7 +160,18 @@ class TransactionalPublisher:
 
     def close(self) -> None:
         """See Publisher."""
+        self._calls.put(None)
         self._producer.purge()
+
+
+def _make(calls: _Calls, outcomes: _Outcomes) -> None:
+    while (call := calls.get()) is not None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+            outcomes.put(error)
+        else:
+            outcomes.put(None)
 
 
 def _ending(error: BaseException) -> Exception:

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import joblib
 import numpy as np
-import xgboost
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from worker.alarms import AlarmPolicy
+from worker.boosting import xgboost
 from worker.errors import UserError
 from worker.features import FeatureSpec, Float
+from worker.scaler import Scale, read_scaler
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -97,12 +97,12 @@ class ModelPackage:
     reference: dict[str, Any]
     golden: Float
     directory: Path
-    _scaler: Any
+    _scale: Scale
     _booster: xgboost.Booster
 
     def score(self, features: Float) -> Float:
         """Hazard probability of each row of features [n, f], shape [n]. A row's score does not depend on the others."""
-        probability = self._booster.inplace_predict(self._scaler.transform(features), missing=np.nan)
+        probability = self._booster.inplace_predict(self._scale(features), missing=np.nan)
         return np.asarray(probability, np.float64)
 
     def contributions(self, features: Float) -> tuple[Float, Float]:
@@ -110,7 +110,7 @@ class ModelPackage:
 
         Lundberg et al. 2020, TreeSHAP as built into XGBoost.
         """
-        matrix = xgboost.DMatrix(self._scaler.transform(features), missing=np.nan, nthread=1)
+        matrix = xgboost.DMatrix(self._scale(features), missing=np.nan, nthread=1)
         parts = np.asarray(self._booster.predict(matrix, pred_contribs=True), np.float64)
         return parts[:, :-1], parts[:, -1]
 
@@ -164,14 +164,14 @@ def load_package(directory: Path, *, version: str, expected_digest: str | None =
     with _reading(directory / "reference.json", "bad_metadata") as file:
         reference = json.loads(file.read_text())
     with _reading(directory / "scaler.joblib", "bad_scaler") as file:
-        scaler = joblib.load(file)
+        scale = read_scaler(file)
     with _reading(directory / "booster.ubj", "bad_booster") as file:
         booster = xgboost.Booster(model_file=str(file))
         booster.set_param({"nthread": 1})
     with _reading(directory / "golden.npz", "bad_golden_rows") as file, np.load(file) as golden:
         features, expected = golden["features"], golden["probability"]
     package = ModelPackage(
-        manifest.name, version, manifest, spec, policy, metrics, reference, features, directory, scaler, booster
+        manifest.name, version, manifest, spec, policy, metrics, reference, features, directory, scale, booster
     )
     _prove(package, expected, directory)
     return package

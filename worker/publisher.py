@@ -3,10 +3,11 @@
 The sorting of errors follows librdkafka's examples/transactions.c: fatal first, then abortable, then retriable.
 """
 
+import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -17,6 +18,8 @@ from worker.outbox import Outgoing
 
 _LOG = structlog.get_logger(__name__)
 _SOON_S = 6.0  # more than the timeouts given to the calls
+_Calls: TypeAlias = queue.SimpleQueue[Callable[[], Any] | None]
+_Outcomes: TypeAlias = queue.SimpleQueue[Exception | None]
 # What no other producer of ours would fare better with.
 _FOR_GOOD = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
@@ -76,6 +79,9 @@ class TransactionalPublisher:
         self._producer = Producer(
             config | producer_defaults() | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
         )
+        # One thread for all calls: to start one for each takes as long as some of them.
+        self._calls, self._outcomes = _Calls(), _Outcomes()
+        threading.Thread(target=_make, args=(self._calls, self._outcomes), name="transaction", daemon=True).start()
 
     def open(self) -> None:
         """See Publisher. Ends what a predecessor of the same transactional id left open."""
@@ -118,25 +124,19 @@ class TransactionalPublisher:
         Raises:
             UncertainError: it did not. The producer is left to it; the next of its transactional id fences it.
         """
-        raised: list[BaseException] = []
-
-        def make() -> None:
-            try:
-                call()
-            except (KafkaException, BufferError) as error:
-                raised.append(error)
-
-        thread = threading.Thread(target=make, name="transaction", daemon=True)
-        thread.start()
+        self._calls.put(call)
         deadline = time.monotonic() + 2 * self._timeout_s
-        thread.join(_SOON_S)
-        while thread.is_alive() and time.monotonic() < deadline:
-            self._waiting("a call to the broker has not returned yet")
-            thread.join(_SOON_S)
-        if thread.is_alive():
-            raise UncertainError("a call to the broker does not return")
-        if raised:
-            raise raised[0]
+        while True:
+            try:
+                raised = self._outcomes.get(timeout=_SOON_S)
+            except queue.Empty:
+                if time.monotonic() > deadline:
+                    raise UncertainError("a call to the broker does not return") from None
+                self._waiting("a call to the broker has not returned yet")
+                continue
+            if raised is not None:
+                raise raised
+            return
 
     def _abort(self, error: BaseException) -> None:
         cause = error.args[0] if isinstance(error, KafkaException) else None
@@ -159,7 +159,18 @@ class TransactionalPublisher:
 
     def close(self) -> None:
         """See Publisher."""
+        self._calls.put(None)
         self._producer.purge()
+
+
+def _make(calls: _Calls, outcomes: _Outcomes) -> None:
+    while (call := calls.get()) is not None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+            outcomes.put(error)
+        else:
+            outcomes.put(None)
 
 
 def _ending(error: BaseException) -> Exception:
@@ -212,6 +223,9 @@ def producer_defaults() -> dict[str, Any]:
         "enable.idempotence": True,
         "acks": "all",
         "linger.ms": 2,
+        # A broker ends a transaction a moment after it said so, and refuses the next one until then: by default it is
+        # asked again after 100 ms (confluent-kafka-python's issue 967). Doubled each time.
+        "retry.backoff.ms": 2,
         "compression.type": "lz4",
         "queue.buffering.max.messages": 200_000,
         # Dead letters of the largest input records carry headers on top. The topic's own limit is checked at start.

@@ -1,10 +1,12 @@
 """Real servers for the tests that need them: one of each for the whole run, started by the first test that asks."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
 from shared_server import join_run, leave_run, shared_server
 
 from local.kafka import broker
@@ -37,6 +39,13 @@ def recordings() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the cell recordings are not at {folder}: see docs for their public source")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_by_default() -> Iterator[None]:
+    """A command that was run inside a test has set up logging for itself, on a stream that ends with it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

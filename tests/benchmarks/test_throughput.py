@@ -19,7 +19,7 @@ def test_a_small_run_times_each_guarantee_and_finds_every_reading_scored_exactly
     answer = result["metrics_answer_ms"]
     assert answer["answers"] > 0
     assert 0 < answer["p50"] <= answer["p99"] <= answer["max"]
-    assert all(40 < count < 200 for count in result["bytes_a_reading"].values())
+    assert all(10 < count < 200 for count in result["bytes_a_reading"].values())
     pace = result["readings_per_s"]
     assert pace.keys() == result["readings_per_cpu_s"].keys() == RUNS
     assert min(pace.values()) > 0

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from harness import wait_until
 
 import local.kafka
 from local.kafka import Gate, broker, broker_pids, kafka_broker, kafka_cluster
@@ -112,7 +113,9 @@ def test_three_nodes_keep_everything_three_times(tmp_path: Path) -> None:
     with kafka_broker(tmp_path, nodes=3, partitions=2) as bootstrap:
         create(bootstrap, NewTopic("t"))
         producer = Producer({"bootstrap.servers": bootstrap, "acks": "all"})
-        partitions = producer.list_topics("t", timeout=10).topics["t"].partitions
+        partitions = wait_until(
+            lambda: producer.list_topics("t", timeout=10).topics["t"].partitions, "the topic is known"
+        )
         assert {partition: sorted(about.replicas) for partition, about in partitions.items()} == {
             0: [1, 2, 3],
             1: [1, 2, 3],

@@ -24,6 +24,10 @@ GRID_MS = round(GRID_S * 1000)
 _BENCH_MECHANISMS = ("internal_short", "hard_short", "overcharge", "external_heating")
 
 
+class NeverRunsAwayError(Exception):
+    """A fault that was drawn does not end in a fire: the module is too cool or too empty."""
+
+
 @dataclass(frozen=True)
 class Event:
     """What a fault or a soft short does to the readings; arrays on a grid of 5 s from the onset, less what is normal.
@@ -85,30 +89,6 @@ def allowed(mechanisms: tuple[str, ...], *, bench: bool) -> list[str]:
     return begins or ["internal_short"]
 
 
-def draw_faults(
-    world: World, order: Int, mechanism: list[str], target_ms: Int, rng: np.random.Generator
-) -> tuple[list[Event], list[Override]]:
-    """One fault for each of `mechanism`, on modules in this order; one too cool or empty to burn leaves it to the next.
-
-    Raises:
-        ValueError: no such faults are to be had.
-    """
-    events: list[Event] = []
-    overrides: list[Override] = []
-    wanted = np.arange(len(mechanism))
-    for _ in range(_TRIES):
-        chosen, order = order[: len(wanted)], order[len(wanted) :]
-        made, driven = run_faults(world, chosen, [mechanism[i] for i in wanted.tolist()], target_ms[wanted], rng)
-        events += made
-        overrides += driven
-        failed = ~np.isin(chosen, [event.module for event in made])
-        wanted, order = wanted[failed], np.concatenate([order, chosen[failed]])
-        if not wanted.size:
-            return events, overrides
-    lacking = sorted({mechanism[i] for i in wanted.tolist()})
-    raise ValueError(f"{len(wanted)} of {len(mechanism)} faults ({', '.join(lacking)}) never run away: ask for fewer")
-
-
 def run_faults(
     world: World, modules: Int, mechanism: list[str], target_ms: Int, rng: np.random.Generator
 ) -> tuple[list[Event], list[Override]]:
@@ -116,6 +96,9 @@ def run_faults(
 
     The time a mechanism takes is found first with the module's state at that time held; then the onset is put so much
     before it, and the course computed with what the module really goes through.
+
+    Raises:
+        NeverRunsAwayError: one does not, however hard it is tried.
     """
     if not len(modules):
         return [], []
@@ -188,6 +171,8 @@ def _course(
         if not pending.size:
             break
         causes.strength[pending] *= 1.25
+    if pending.size:
+        raise NeverRunsAwayError
     return [made for made in events if made is not None], kept
 
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from producers.faults import GRID_MS, LEAD_MS, Event, World, allowed, draw_faults, spread
+from producers.faults import GRID_MS, LEAD_MS, Event, NeverRunsAwayError, World, allowed, run_faults, spread
 from producers.normal import Modules, Operation, Override, draw_traits
 from producers.nuisances import Disturbance, disturb, draw_nuisances, forced_by, listed, stuck
 from producers.physics.cell import cell_of
 from producers.sensing import AMBIENT, AVG, CURRENT, GAS, MAX, SENSORS, SOC, VOLTAGE, Sensing, death_ms
 from producers.signs import truth
-from producers.site import MINUTE_MS, Forced, Site
+from producers.site import MINUTE_MS, Forced, Site, rack_name
 from producers.soft_shorts import run_soft_shorts
 from producers.trials import Build
 from producers.truth import MECHANISMS, SPREADING, Fault, Nuisance
@@ -41,6 +41,7 @@ _AFTERMATH_MS = 2 * 3_600_000
 _TRIP_MS = 60_000
 _WARM_UP_MS = 3 * 3_600_000
 _END_OF_TIME_MS = 2**42
+_ATTEMPTS, _OTHER_SEED = 5, 100_000_000
 _COOLING_S, _CLEARING_S = 2400.0, 900.0
 
 
@@ -56,17 +57,6 @@ class Step:
 
     ts: NDArray[np.int64]
     values: NDArray[np.float64]
-
-
-def rack_name(index: int) -> str:
-    """Name of the rack at `index`, four in a row: RackA1 … RackA4, RackB1 … RackZ4, RackAA1 …."""
-    row, number = divmod(index, 4)
-    letters = ""
-    row += 1
-    while row:
-        row, letter = divmod(row - 1, 26)
-        letters = chr(ord("A") + letter) + letters
-    return f"Rack{letters}{number + 1}"
 
 
 class Fleet:
@@ -113,16 +103,39 @@ class Fleet:
             capacity_ah: of a module; from 20 Ah on it is two cells in parallel.
 
         Raises:
-            ValueError: modules, span or period below 1, more faults than modules, or an unknown mechanism.
+            ValueError: modules, span or period below 1, more faults than modules, an unknown mechanism, or faults that
+                never run away.
         """
         if modules < 1 or span_ms < 1 or period_ms < 1 or not 0 <= faults <= modules or nuisances < 0:
             raise ValueError(f"modules={modules}, faults={faults}, span_ms={span_ms}, period_ms={period_ms}")
         parallel = 2 if capacity_ah >= _TWO_PARALLEL_FROM_AH else 1
         build = Build(cells_in_series, parallel, cell_of(capacity_ah / parallel))
-        self.seed, self.period_ms, self.next_ms = seed, period_ms, start_ms
+        self.period_ms, self._build, self._capacity_ah = period_ms, build, capacity_ah
+        begins = allowed(mechanisms, bench=build.bench)
+        for attempt in range(_ATTEMPTS):
+            try:
+                other = seed + attempt * _OTHER_SEED
+                self._draw(modules, other, faults, begins, start_ms, span_ms, nuisances, SPREADING in mechanisms)
+            except NeverRunsAwayError:
+                continue
+            return
+        raise ValueError(f"faults={faults} ({', '.join(begins)}) of {modules} modules never run away: ask for fewer")
+
+    def _draw(
+        self,
+        modules: int,
+        seed: int,
+        faults: int,
+        begins: list[str],
+        start_ms: int,
+        span_ms: int,
+        nuisances: float,
+        spreads: bool,
+    ) -> None:
+        build = self._build
+        self.seed, self.next_ms = seed, start_ms
         self.rack_ids = [rack_name(i // MODULES_PER_RACK) for i in range(modules)]
         self.module_ids = [f"{rack}_Module{i % MODULES_PER_RACK + 1:02d}" for i, rack in enumerate(self.rack_ids)]
-        self._build, self._capacity_ah = build, capacity_ah
         rack_size = 1 if build.bench else MODULES_PER_RACK
         self._rack = np.arange(modules) // rack_size
         self._sensing = Sensing(modules, seed, bench=build.bench)
@@ -139,7 +152,6 @@ class Fleet:
         self._events: list[Event] = []
         overrides: list[Override] = []
         quiet: list[Nuisance] = []
-        begins = allowed(mechanisms, bench=build.bench)
         if faults or soft:
             noise = self._sensing.accuracy.noise
             world = World(
@@ -151,9 +163,7 @@ class Fleet:
                 (noise[AVG], noise[VOLTAGE], noise[GAS.start]),
             )
             rng = np.random.default_rng([seed, 1])
-            overrides, quiet = self._run_physics(
-                world, faults, begins, soft, start_ms, span_ms, SPREADING in mechanisms, rng
-            )
+            overrides, quiet = self._run_physics(world, faults, begins, soft, start_ms, span_ms, spreads, rng)
         self.nuisances = sorted([*listed(self._disturbances), *quiet], key=lambda n: (n.start_ts, n.module))
         deaths = np.random.default_rng([seed, 5])
         self._dies = [None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths) for e in self._events]
@@ -172,7 +182,7 @@ class Fleet:
         warm = Modules(build.cell, self._traits, MINUTE_MS, overrides)
         begin = start_ms - _WARM_UP_MS
         warm.run(np.arange(begin, start_ms, MINUTE_MS), self._live.minutes(first_ms, start_ms), None)
-        self._modules = warm.at_period(period_ms)
+        self._modules = warm.at_period(self.period_ms)
         self._block_steps = max(1, min(_BLOCK_STEPS, _BLOCK_READINGS // modules))
         self._blocks = 0
         self._made_ms = start_ms
@@ -199,7 +209,7 @@ class Fleet:
         where = (np.arange(faults) + rng.random(faults)) / max(faults, 1)
         target = (start_ms + (0.3 + 0.6 * where) * span_ms).astype(np.int64)
         mechanism = [begins[i % len(begins)] for i in rng.permutation(faults).tolist()]
-        events, overrides = draw_faults(world, order, mechanism, target, rng)
+        events, overrides = run_faults(world, order[:faults], mechanism, target, rng)
         caught, warmed = spread(world, events, MODULES_PER_RACK, rng) if spreads and not self._build.bench else ([], [])
         burning = {e.module for e in (*events, *caught, *warmed)}
         shorted = run_soft_shorts(world, [one for one in soft if int(one.modules[0]) not in burning], rng)

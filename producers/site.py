@@ -191,3 +191,14 @@ class Site:
         change = _LEAK_1_S * (outside_c - self._air) + _LOAD_K_S * c_rate**2 + heater - self._cooling_k_s * self._on
         calm = _LEAK_1_S * (outside_c - self._air) + _LOAD_K_S * c_rate**2
         self._air = self._air + 60 * np.where(off, calm, change)
+
+
+def rack_name(index: int) -> str:
+    """Name of the rack at `index`, four in a row: RackA1 … RackA4, RackB1 … RackZ4, RackAA1 …."""
+    row, number = divmod(index, 4)
+    letters = ""
+    row += 1
+    while row:
+        row, letter = divmod(row - 1, 26)
+        letters = chr(ord("A") + letter) + letters
+    return f"Rack{letters}{number + 1}"

@@ -16,6 +16,8 @@ from producers.publish import encoder
 from producers.recording import read_recording
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from training.backtest.events import Event
+from training.backtest.judge import Alarm, judge
 from training.backtest.read import RELATIVE_START_MS, files_in, read_files
 from training.backtest.run import Backtest, BacktestOptions, run_backtest
 from training.backtest.score import RecordingScorer
@@ -183,10 +185,38 @@ def test_without_events_every_alarm_is_false(package: ModelPackage, tmp_path: Pa
     assert result.judged.false_alarms == len(result.alarms) >= 1
 
 
-def test_an_alarm_long_before_the_horizon_is_false(package: ModelPackage, tmp_path: Path) -> None:
+def test_an_alarm_that_stands_from_before_the_horizon_counts_for_the_horizon(
+    package: ModelPackage, tmp_path: Path
+) -> None:
     frame = recording("fails", runaway_h=1.8)
     result = run(package, saved(frame, tmp_path / "test.csv"), label_column="hazard", horizon_ms=60_000)
-    assert (result.judged.detected, result.judged.false_alarms) == (0, 1)
+    assert (result.judged.detected, result.judged.false_alarms) == (1, 0)
+    assert result.judged.event_lead_s == [60]
+
+
+def test_an_alarm_that_ended_long_before_the_horizon_is_false() -> None:
+    ended = Alarm(0, "a", 0, 10_000, "HIGH", 0.99, cleared_ts=20_000)
+    judged = judge([ended], [Event(0, 8_000_000, 9_000_000)], 7_200_000)
+    assert (judged.verdicts, judged.event_lead_s) == (["false"], [None])
+
+
+def test_one_alarm_may_warn_of_two_events() -> None:
+    standing = Alarm(0, "a", 0, 10_000, "HIGH", 0.99)
+    judged = judge([standing], [Event(0, 70_000, 80_000), Event(0, 1_000_000, 2_000_000)], 7_200_000)
+    assert (judged.verdicts, judged.event_lead_s) == (["warning"], [60, 990])
+
+
+def test_a_label_that_flickers_is_one_event(package: ModelPackage, tmp_path: Path) -> None:
+    frame = recording("fails", runaway_h=1.8)
+    frame.loc[frame.index[-30:-28], "hazard"] = 0
+    result = run(package, saved(frame, tmp_path / "test.csv"), label_column="hazard")
+    assert (len(result.events), result.judged.detected) == (1, 1)
+
+
+def test_a_recording_of_which_nothing_can_be_scored_is_an_error(package: ModelPackage, tmp_path: Path) -> None:
+    frame = recording().assign(avg_surface_temp_c=900.0, voltage_v=-5e6)
+    with pytest.raises(UserError, match="none of 720 readings can be scored"):
+        run(package, saved(frame, tmp_path / "test.csv"))
 
 
 def test_dense_readings_are_thinned_to_the_models_period(package: ModelPackage, tmp_path: Path) -> None:

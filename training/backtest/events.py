@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,14 @@ class Event:
     end_ts: int
 
 
+_SAME_EVENT_MS = 600_000
+
+
 def labelled_events(pieces: Iterable[Piece], last_ts: dict[int, int]) -> list[Event]:
-    """An event for each stretch of labels: from the first reading labelled 1 until the label is 0 again, or the end."""
+    """An event for each stretch of labels: from the first reading labelled 1 until the label is 0 again, or the end.
+
+    Stretches less than ten minutes apart are one: a label made by a limit flickers about it.
+    """
     events: list[Event] = []
     began: dict[int, int] = {}
     for piece in pieces:
@@ -45,7 +51,14 @@ def labelled_events(pieces: Iterable[Piece], last_ts: dict[int, int]) -> list[Ev
             elif not label and module in began:
                 events.append(Event(module, began.pop(module), ts))
     events += [Event(module, ts, last_ts[module] + 1) for module, ts in began.items()]
-    return sorted(events, key=lambda e: (e.module, e.ts))
+    joined: list[Event] = []
+    for event in sorted(events, key=lambda e: (e.module, e.ts)):
+        before = joined[-1] if joined else None
+        if before is not None and before.module == event.module and event.ts - before.end_ts < _SAME_EVENT_MS:
+            joined[-1] = replace(before, end_ts=event.end_ts)
+        else:
+            joined.append(event)
+    return joined
 
 
 def told_events(text: str, recorded: Recorded, source: Input) -> list[Event]:

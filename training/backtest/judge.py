@@ -72,7 +72,7 @@ class Judged(NamedTuple):
 
     Attributes:
         verdicts: of each alarm.
-        lead_s: of each alarm: seconds before its event, negative after it; None for a false one.
+        lead_s: of each alarm: seconds before the first event it warns of, negative after one; None for a false one.
         event_lead_s: of each event: the lead of its first alarm; None where there was none.
     """
 
@@ -104,22 +104,25 @@ class Judged(NamedTuple):
 def judge(alarms: Sequence[Alarm], events: Sequence[Event], horizon_ms: int) -> Judged:
     """Judge alarms by the events of their modules.
 
-    An alarm raised within the horizon before an event, or just when it happened, is a warning of it; one raised
-    afterwards, while the module is a wreck, is late; any other is false. Alarms are given oldest first.
+    An alarm that stood within the horizon before an event, or was raised just when it happened, is a warning of it; its
+    lead counts for no more than the horizon. One raised afterwards, while the module is a wreck, is late; any other is
+    false. Alarms are given oldest first; one may warn of several events.
     """
     verdicts: list[Verdict] = []
     leads: list[float | None] = []
     first: dict[Event, float] = {}
     of = by_module(events)
     for alarm in alarms:
-        own = of.get(alarm.module, [])
-        event = next((e for e in own if e.ts - horizon_ms <= alarm.ts < e.end_ts), None)
-        lead = None if event is None else (event.ts - alarm.ts) / 1000
-        if event is not None and lead is not None:
+        explained = [
+            e
+            for e in of.get(alarm.module, [])
+            if alarm.ts < e.end_ts and (alarm.cleared_ts is None or alarm.cleared_ts > e.ts - horizon_ms)
+        ]
+        own = [min(e.ts - alarm.ts, horizon_ms) / 1000 for e in explained]
+        for event, lead in zip(explained, own, strict=True):
             first.setdefault(event, lead)
-        alarm_verdict: Verdict = "false" if lead is None else "warning" if lead >= 0 else "late"
-        verdicts.append(alarm_verdict)
-        leads.append(lead)
+        verdicts.append("false" if not own else "warning" if max(own) >= 0 else "late")
+        leads.append(next((lead for lead in own if lead >= 0), own[-1]) if own else None)
     return Judged(verdicts, leads, [first.get(e) for e in events])
 
 

@@ -18,6 +18,7 @@ from training.backtest.score import RecordingScorer, ScoredPiece
 from training.backtest.sweep import Trace, policies, sweep, telling
 from training.backtest.thin import thinned
 from worker.alarms import AlarmPolicy
+from worker.errors import UserError
 from worker.explanation import explain_rows
 from worker.features import Bool, Float, Int
 from worker.package import ModelPackage
@@ -126,6 +127,11 @@ def run_backtest(
             run.take(piece)
             progress("scoring", run.fed, len(recorded.spool))
         scored_after_s = time.perf_counter() - began
+    if not run.fed or sum(run.scorer.refused.values()) >= run.fed:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(run.scorer.refused.items()))
+        raise UserError(
+            f"none of {run.fed} readings can be scored ({reasons or 'no reading'}); say with --columns what is what"
+        )
     result = run.result(periods, every, progress)
     result.reading_and_scoring_s, result.seconds = scored_after_s, time.perf_counter() - began
     return result

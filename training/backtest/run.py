@@ -127,12 +127,10 @@ def run_backtest(
             run.take(piece)
             progress("scoring", run.fed, len(recorded.spool))
         scored_after_s = time.perf_counter() - began
-    if not run.fed or sum(run.scorer.refused.values()) >= run.fed:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(run.scorer.refused.items()))
-        raise UserError(
-            f"none of {run.fed} readings can be scored ({reasons or 'no reading'}); say with --columns what is what"
-        )
     result = run.result(periods, every, progress)
+    if not result.scored:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(result.refused.items()))
+        raise UserError(f"no reading can be scored ({reasons or 'there is none'}); say with --columns what is what")
     result.reading_and_scoring_s, result.seconds = scored_after_s, time.perf_counter() - began
     return result
 

@@ -31,8 +31,9 @@ class _StandardScaler:
         return scaled if self.scale_ is None else scaled / self.scale_
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.mean_ = state["mean_"] if state["with_mean"] else None
-        self.scale_ = state["scale_"] if state["with_std"] else None
+        # Without the flags it is a state of this class: a package that goes to another process.
+        self.mean_ = state["mean_"] if state.get("with_mean", True) else None
+        self.scale_ = state["scale_"] if state.get("with_std", True) else None
 
 
 class _PlainUnpickler(NumpyUnpickler):  # type: ignore[misc]  # joblib has no types

@@ -1,5 +1,6 @@
 """The model's scaler does what scikit-learn's does, and a worker starts without scikit-learn."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,12 @@ def test_it_gives_the_same_bits(tmp_path: Path, fitted: Float, rows: Float, *, w
     expected, before = scaler.transform(rows), rows.copy()
     np.testing.assert_array_equal(read_scaler(tmp_path / "scaler.joblib")(rows), expected)
     np.testing.assert_array_equal(rows, before)
+
+
+def test_it_goes_to_another_process_and_is_the_same_there(model_package: Path) -> None:
+    scale = read_scaler(model_package / "scaler.joblib")
+    rows = np.random.default_rng(1).normal(size=(5, 30))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(scale))(rows), scale(rows))  # noqa: S301 - our own
 
 
 @pytest.mark.parametrize("kind", [RobustScaler, StandardScaler])

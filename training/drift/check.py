@@ -13,12 +13,14 @@ from scipy import stats
 from training.drift.distance import ks_distance, ks_p_value, psi
 from training.drift.history import DAY_MS, SiteHistory
 from worker.features import Bool, Float, Int
-from worker.reference import TAIL, Reference
+from worker.reference import OUTPUT, TAIL, Reference
 from worker.sketch import HOUR_MS
 
 Kind = Literal["drift", "untrained", "missing", "schema"]
 BASELINE_DAYS = 7
 LEAST_DISTANCE = 0.15
+LEAST_OUTPUT_DISTANCE = 0.25
+"""Of the probability: nearly all of normal operation lies far below the setpoint, where weather moves it most."""
 OVER_BASELINE = 1.5
 """A day has drifted that is so many times further from the baseline than any of its own days is from the others."""
 COMBINED_LIMIT = 1.0
@@ -169,7 +171,8 @@ def _against_baseline(
     # How much a site's days differ by weather and trade, its own first days tell.
     apart = ks_distance(normal, together - normal).max(axis=0)
     combined = np.array([reference is not None and reference.combined(name) for name in history.columns])
-    limit = np.minimum(np.maximum(LEAST_DISTANCE, OVER_BASELINE * apart), 1.0)
+    least = np.where([name == OUTPUT for name in history.columns], LEAST_OUTPUT_DISTANCE, LEAST_DISTANCE)
+    limit = np.minimum(np.maximum(least, OVER_BASELINE * apart), 1.0)
     limit = np.where(combined, COMBINED_LIMIT, limit)
     size = sum(history.days[ts].key_hours for ts in baseline)
     return _compare("drift", site, history, together, size, limit, later)

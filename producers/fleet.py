@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from producers.faults import GRID_MS, LEAD_MS, Event, NeverRunsAwayError, World, allowed, run_faults, spread
+from producers.effects import lay
+from producers.faults import LEAD_MS, Event, NeverRunsAwayError, World, allowed, run_faults, spread
 from producers.normal import Modules, Operation, Override, draw_traits
 from producers.nuisances import Disturbance, disturb, draw_nuisances, forced_by, listed, stuck
 from producers.physics.cell import cell_of
@@ -27,7 +28,7 @@ from producers.soft_shorts import run_soft_shorts
 from producers.trials import Build
 from producers.truth import MECHANISMS, SPREADING, Fault, Nuisance
 
-__all__ = ["CAPACITY_AH", "CELLS_IN_SERIES", "MODULES_PER_RACK", "SENSORS", "Fleet", "Step", "rack_name"]
+__all__ = ["CAPACITY_AH", "CELLS_IN_SERIES", "MODULES_PER_RACK", "SENSORS", "Fleet", "Step"]
 
 MODULES_PER_RACK = 8
 CELLS_IN_SERIES = 14
@@ -42,7 +43,6 @@ _TRIP_MS = 60_000
 _WARM_UP_MS = 3 * 3_600_000
 _END_OF_TIME_MS = 2**42
 _ATTEMPTS, _OTHER_SEED = 5, 100_000_000
-_COOLING_S, _CLEARING_S = 2400.0, 900.0
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,8 @@ class Fleet:
         done = self._modules.run(ts, self._live.minutes(int(ts[0]), int(ts[-1])), rng)
         values = self._measured(done, ts)
         for one in self._events:
-            self._lay(one, values, ts)
+            beside = np.flatnonzero((self._rack == self._rack[one.module]) & (np.arange(len(self._rack)) != one.module))
+            lay(one, values, ts, beside, self._share[beside])
         disturb(values, ts, self._disturbances)
         self._sensing.blur(values, rng)
         stuck(values, ts, self._disturbances, self._stuck)
@@ -277,31 +278,3 @@ class Fleet:
         values[..., GAS] = self._sensing.gas_ppm(ts)
         values[..., AMBIENT] = done.air_c
         return values
-
-    def _lay(self, one: Event, values: NDArray[np.float64], ts: NDArray[np.int64]) -> None:
-        """Add what an event does to the readings of its module, and its gas to those of the rack."""
-        since = np.flatnonzero(ts >= one.onset_ms)
-        if not since.size:
-            return
-        at = (ts[since] - one.onset_ms) / GRID_MS
-        beyond_s = np.maximum(ts[since] - one.end_ms, 0) / 1000
-        grid = np.arange(len(one.mean_c))
-
-        def course(of: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.interp(at, grid, of)
-
-        cooled, cleared = np.exp(-beyond_s / _COOLING_S), np.exp(-beyond_s / _CLEARING_S)
-        mine = values[:, one.module]
-        mine[since, AVG] += course(one.mean_c) * cooled
-        mine[since, MAX] += course(one.hot_c) * cooled
-        mine[since, VOLTAGE] += course(one.volt_v)
-        if one.no_return_ms is not None:
-            after_s = np.maximum(ts[since] - one.no_return_ms, 0) / 1000
-            mine[since, CURRENT] *= np.exp(-after_s / 30)
-        if self._build.bench:
-            return
-        others = np.flatnonzero((self._rack == self._rack[one.module]) & (np.arange(len(self._rack)) != one.module))
-        for i in range(3):
-            mine[since, GAS.start + i] += course(one.own_ppm[:, i]) * cleared
-            shared = course(one.rack_ppm[:, i]) * cleared
-            values[since[:, None], others, GAS.start + i] += shared[:, None] * self._share[others]

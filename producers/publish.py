@@ -12,7 +12,7 @@ from schemas.codec import encode
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema, parsed
 from schemas.registry import registry_from_environment
-from schemas.wire import confluent_prefix, single_object_prefix
+from schemas.wire import single_object_prefix
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import client_config, error_text
 from worker.pipeline import Pipeline
@@ -51,7 +51,7 @@ def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
 
 def _registered_prefix(url: str, topic: str, schema: dict[str, Any]) -> bytes:
     try:
-        return confluent_prefix(registry_from_environment(url).register(f"{topic}-value", schema))
+        return registry_from_environment(url).prefix(topic, schema)
     except (DependencyDownError, UnreadableValueError) as error:
         raise UserError(
             f"schema registry {url}: {error}; put it right, or leave --registry out to write Avro's "

@@ -18,7 +18,7 @@ from fastavro.schema import load_schema as inline_references
 
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
 from schemas.load import Schema
-from schemas.wire import Fingerprint, SchemaKey, shipped_fingerprints
+from schemas.wire import Fingerprint, SchemaKey, confluent_prefix, shipped_fingerprints
 from worker.errors import DependencyDownError, UserError
 
 DEPENDENCY = "schema registry"
@@ -139,6 +139,14 @@ class SchemaRegistry:
         self._known[schema_id] = known
         self._highest_known = max(self._highest_known, schema_id)
 
+    def prefix(self, topic: str, schema: Schema) -> bytes:
+        """Register the schema of a topic's values, or find it, and give what Confluent's wire format begins with.
+
+        Raises:
+            IncompatibleSchemaError, DependencyDownError: as `register` does.
+        """
+        return confluent_prefix(self.register(f"{topic}-value", schema))
+
     def register(self, subject: str, schema: Schema) -> int:
         """Register a schema under a subject, or find it there.
 
@@ -254,6 +262,15 @@ def _ask(question: Callable[..., Any], *arguments: Any) -> Any:
         raise DependencyDownError(DEPENDENCY, f"answers {error}{hint}") from error
     except Exception as error:  # refused, timed out, no TLS, no JSON: the client has no common class for these
         raise DependencyDownError(DEPENDENCY, f"does not answer: {error!r}") from error
+
+
+def registry_at(url: str | None) -> SchemaRegistry | None:
+    """`registry_from_environment`, or None where there is none.
+
+    Raises:
+        UserError: a setting cannot be used.
+    """
+    return registry_from_environment(url) if url else None
 
 
 def registry_from_environment(url: str) -> SchemaRegistry:

@@ -88,12 +88,15 @@ def sketches(
         sketcher.drop(due)
         if len(part):
             some = rows[part]
-            outcome = _outcome(some, key[some], ts[some], values[some], features[part], probability[part], prefix)
-            sketcher.count(outcome, package)
+            outcome = _outcome(
+                package, some, key[some], ts[some], values[some], features[part], probability[part], prefix
+            )
+            sketcher.count(outcome)
     return published
 
 
 def _outcome(
+    package: ModelPackage,
     offset: NDArray[np.int64],
     key: NDArray[np.int64],
     ts: NDArray[np.int64],
@@ -112,7 +115,7 @@ def _outcome(
     scored = Scored(readings, features, probability, np.ones(n, np.int64), none, none)
     clocks = {0: int(ts.max())}
     nobody = cast("Any", None)
-    return Outcome(nobody, 0.5, batch, scored, nobody, [], 0, 0, clocks, nobody)
+    return Outcome(package, 0.5, batch, scored, nobody, [], 0, 0, clocks, nobody)
 
 
 @dataclass(frozen=True)

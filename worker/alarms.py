@@ -8,8 +8,9 @@ Time is event time, so that a repeated computation makes the same transitions.
 
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
@@ -50,6 +51,24 @@ class AlarmPolicy(BaseModel):
         if self.immediate is not None and self.immediate < self.setpoint:
             raise ValueError(f"immediate {self.immediate} must not lie below setpoint {self.setpoint}")
         return self
+
+    def changed(self, changes: Mapping[str, Any]) -> "AlarmPolicy":
+        """This policy with some of its values changed.
+
+        Its `immediate` was chosen for its own setpoint and on-delay, and goes with them. With another setpoint, the
+        lowest priority begins there, and the deadband is no more than half of it.
+
+        Raises:
+            ValidationError: that makes no policy.
+        """
+        own = self.model_dump()
+        if {"setpoint", "on_delay_ms"} & changes.keys():
+            own["immediate"] = None
+        if isinstance(setpoint := changes.get("setpoint"), float):
+            lowest = min(self.priorities, key=lambda priority: self.priorities[priority])
+            own["priorities"] = {p: max(at, setpoint) for p, at in self.priorities.items()} | {lowest: setpoint}
+            own["deadband"] = min(self.deadband, setpoint / 2)
+        return AlarmPolicy.model_validate(own | dict(changes))
 
     def waits(self, probability: float) -> bool:
         """Whether an alarm at this probability has to last for the on-delay."""

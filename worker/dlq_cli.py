@@ -101,7 +101,7 @@ def show(
     Example: hazardstream dlq show --reason malformed --limit 3
     """
     from schemas.load import load_schema
-    from schemas.registry import registry_from_environment, writer_schema_lookup
+    from schemas.registry import registry_at, writer_schema_lookup
     from worker.dead_letters import letters
     from worker.dlq_show import describe, print_letter
     from worker.judge import Judge
@@ -115,7 +115,7 @@ def show(
     loaded = load_pipeline(settings.pipeline)
     topic = loaded.outputs.dead_letters.topic
     selection = _selection(reason, since, until, key, at)
-    lookup = writer_schema_lookup(registry_from_environment(settings.registry_url) if settings.registry_url else None)
+    lookup = writer_schema_lookup(registry_at(settings.registry_url))
     reader_schema = load_schema(loaded.input.record_model().__name__)
     config = client_config(settings.bootstrap_servers)
     with TopicReader(config) as reader:
@@ -167,7 +167,7 @@ def redrive(
 
     Example: hazardstream dlq redrive --reason unknown_schema --dry-run
     """
-    from schemas.registry import registry_from_environment, writer_schema_lookup
+    from schemas.registry import registry_at, writer_schema_lookup
     from worker.dead_letters import letters
     from worker.judge import Judge
     from worker.kafka_config import client_config
@@ -196,9 +196,7 @@ def redrive(
         count = sum(map(len, due.values()))
         result, foreseen = Result(), Preview()
         if not yes or dry_run:
-            lookup = writer_schema_lookup(
-                registry_from_environment(settings.registry_url) if settings.registry_url else None
-            )
+            lookup = writer_schema_lookup(registry_at(settings.registry_url))
             judge = Judge(loaded.input, lookup, stamped_anew=source.stamps)
             with _bar("judging", count, as_json) as progress:
                 foreseen = preview(letters(reader, topic, due), originals, source, judge, progress)

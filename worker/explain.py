@@ -7,24 +7,22 @@ from typing import Any
 
 from schemas.codec import decode
 from schemas.load import load_schema
-from schemas.registry import registry_from_environment, writer_schema_lookup
-from worker.alarms import Alarms
+from schemas.registry import registry_at, writer_schema_lookup
 from worker.batch import Batch
-from worker.decode import Decoder, WriterSchemaOf
+from worker.decode import WriterSchemaOf
 from worker.errors import UserError
 from worker.explanation import Explanation, explain_rows
 from worker.kafka_config import client_config
-from worker.log_reader import LogReader
 from worker.metrics import Metrics
 from worker.model_source import resolve
 from worker.package import ModelPackage
 from worker.partition import Partition
 from worker.pipeline import Output, Pipeline, load_pipeline
 from worker.proof import require_fit
-from worker.scoring import Outcome, Scorer
+from worker.scoring import Outcome, scorer_of
 from worker.settings import Settings
 from worker.state import REBUILD_SPANS
-from worker.validate import Validator
+from worker.topic_reader import MANY, Span, TopicReader
 
 # How long before the time asked for a key's reading may lie, and how far the machines' clocks may differ.
 _SHORTLY_MS = 3_600_000
@@ -74,8 +72,8 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         DependencyDownError: broker, registry or MLflow do not answer.
     """
     pipeline = load_pipeline(settings.pipeline)
-    lookup = writer_schema_lookup(registry_from_environment(settings.registry_url) if settings.registry_url else None)
-    with LogReader(client_config(settings.bootstrap_servers)) as log:
+    lookup = writer_schema_lookup(registry_at(settings.registry_url))
+    with TopicReader(client_config(settings.bootstrap_servers), gulp=MANY) as log:
         found = _Archive(log, pipeline, lookup)
         prediction = found.prediction(key, at_ms)
         number, offset = prediction["source_partition"], prediction["source_offset"]
@@ -117,7 +115,7 @@ def _published(alarm: dict[str, Any]) -> dict[str, Any]:
 class _Archive:
     """What was published about a key."""
 
-    def __init__(self, log: LogReader, pipeline: Pipeline, lookup: WriterSchemaOf) -> None:
+    def __init__(self, log: TopicReader, pipeline: Pipeline, lookup: WriterSchemaOf) -> None:
         self._log, self._pipeline, self._lookup = log, pipeline, lookup
 
     def prediction(self, key: str, at_ms: int) -> dict[str, Any]:
@@ -125,7 +123,7 @@ class _Archive:
         output, source = self._pipeline.outputs.predictions, self._pipeline.input
         latest: dict[str, Any] | None = None
         later: dict[str, Any] | None = None
-        for record in self._records(output, key, at_ms, self._log.partitions(output.topic)):
+        for record in self._records(output, key, at_ms):
             if record[source.time] > at_ms:
                 later = record
                 break
@@ -142,17 +140,21 @@ class _Archive:
 
     def alarm(self, key: str, ts: int, number: int, offset: int) -> dict[str, Any] | None:
         """The transition that the reading at this place made, if it made one."""
-        for record in self._records(self._pipeline.outputs.alarms, key, ts, [number]):
+        for record in self._records(self._pipeline.outputs.alarms, key, ts, number):
             if (record["source_partition"], record["source_offset"]) == (number, offset):
                 return record
         return None
 
-    def _records(self, output: Output, key: str, ts: int, partitions: list[int]) -> Iterator[dict[str, Any]]:
+    def _records(self, output: Output, key: str, ts: int, number: int | None = None) -> Iterator[dict[str, Any]]:
         """A key's records from about an event time on. What is said of a reading is said after it arrived."""
         schema, wanted = load_schema(output.schema_name), key.encode()
         since = ts - self._pipeline.input.max_future_ms - _SHORTLY_MS
-        starts = {n: self._log.offset_at(output.topic, n, since) for n in partitions}
-        for messages in self._log.messages(output.topic, starts):
+        spans = {
+            n: Span(self._log.since(output.topic, n, since, span.high), span.high)
+            for n, span in self._log.spans(output.topic).items()
+            if number in {n, None}
+        }
+        for messages in self._log.read(output.topic, spans):
             for message in messages:
                 if message.key() == wanted and message.value() is not None:
                     yield decode(message.value(), self._lookup, schema)
@@ -186,20 +188,21 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
 
 
 def _rebuilds(
-    log: LogReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, number: int, offset: int
+    log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, number: int, offset: int
 ) -> Iterator[tuple[int, Outcome, dict[str, Any]]]:
     """Windows rebuilt from ever further back: first message replayed, outcome of the one at `offset`, its window."""
     topic = pipeline.input.topic
-    low, high = log.bounds(topic, number)
-    if not low <= offset < high:
+    low, high = log.spans(topic)[number]
+    itself = log.read(topic, {number: Span(offset, offset + 1)}) if low <= offset < high else iter(())
+    arrived = next((m.timestamp()[1] for some in itself for m in some), None)
+    if arrived is None:
         raise UserError(
             f"the reading itself, {topic} partition {number} offset {offset}, is no longer in the log, which begins at "
             f"{low}: keep {topic} as long as its predictions are to be explained"
         )
-    arrived = next(log.messages(topic, {number: offset}))[0].timestamp()[1]
     reach_ms = REBUILD_SPANS * package.spec.max_span_ms + pipeline.input.max_future_ms
     while True:
-        start = max(low, min(log.offset_at(topic, number, arrived - reach_ms), offset))
+        start = max(low, min(log.since(topic, number, arrived - reach_ms, high), offset))
         yield start, *_rebuild(log, pipeline, package, lookup, (number, start, offset))
         if start == low:
             return
@@ -207,27 +210,20 @@ def _rebuilds(
 
 
 def _rebuild(
-    log: LogReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, place: tuple[int, int, int]
+    log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, place: tuple[int, int, int]
 ) -> tuple[Outcome, dict[str, Any]]:
     """As a worker does on assignment: replay, of which only the last message is live."""
     number, start, offset = place
     source = pipeline.input
-    reader = load_schema(source.record_model().__name__)
-    scorer = Scorer(
-        Decoder(source, reader, lookup),
-        Validator(source),
-        pipeline.topology,
-        package,
-        Alarms(package.policy),
-        Metrics(),
-    )
+    scorer = scorer_of(pipeline, package, package.policy, lookup, Metrics())
     partitions = {number: Partition(number, start, offset)}
     scorer.alarms.assign(number, {})
-    for messages in log.messages(source.topic, {number: start}):
-        due = [m for m in messages if m.offset() <= offset]
-        outcome = scorer.process(Batch.of(due), partitions)
+    for messages in log.read(source.topic, {number: Span(start, offset + 1)}):
+        if not messages:
+            continue
+        outcome = scorer.process(Batch.of(messages), partitions)
         scorer.merge(outcome, partitions)
-        if due[-1].offset() == offset:
-            slot = partitions[number].slots.get(due[-1].key())
+        if messages[-1].offset() == offset:
+            slot = partitions[number].slots.get(messages[-1].key())
             return outcome, {} if slot is None else scorer.state.window(slot)
     raise UserError(f"{source.topic} partition {number} offset {offset} cannot be read: was its transaction aborted?")

@@ -168,7 +168,7 @@ class Loop:
                 self._shadow.merge(outcome)
         if self._sketcher:
             started = time.perf_counter()
-            self._metrics.sketched.inc(self._sketcher.count(outcome, self._scorer.package))
+            self._metrics.sketched.inc(self._sketcher.count(outcome))
             self._metrics.stage_seconds.labels("sketch").observe(time.perf_counter() - started)
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import structlog
 
 from worker.alarms import AlarmPolicy
-from worker.log_reader import LogReader
 from worker.package import ModelPackage
 from worker.partition import Partition
 from worker.pipeline import Pipeline
@@ -17,6 +16,7 @@ from worker.proof import alarm_policy
 from worker.refill import OutrunError, Refill
 from worker.scoring import Scorer
 from worker.status import Status
+from worker.topic_reader import MANY, TopicReader
 from worker.waiting import StoppedError
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Swap:
             self._pause()
 
     def _swap_with_windows(self, package: ModelPackage, policy: AlarmPolicy) -> bool:
-        with LogReader(self._config) as reader:
+        with TopicReader(self._config, gulp=MANY) as reader:
             refill = Refill(self._new_scorer(package), self._pipeline, reader)
             try:
                 while not refill.following:

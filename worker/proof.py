@@ -31,21 +31,11 @@ def prove(package: ModelPackage, pipeline: Pipeline, *, max_ms: int) -> None:
 def alarm_policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
     """The package's alarm policy with the pipeline's overrides.
 
-    The package's `immediate` was chosen for its own setpoint and on-delay, and goes with them. With another setpoint,
-    its lowest priority begins there, and its deadband is no more than half of it.
-
     Raises:
         PackageError: the overrides make no policy.
     """
-    own = package.policy.model_dump()
-    if {"setpoint", "on_delay_ms"} & pipeline.alarm.keys():
-        own["immediate"] = None
-    if isinstance(setpoint := pipeline.alarm.get("setpoint"), float):
-        lowest = min(own["priorities"], key=own["priorities"].get)
-        own["priorities"] = {p: max(at, setpoint) for p, at in own["priorities"].items()} | {lowest: setpoint}
-        own["deadband"] = min(own["deadband"], setpoint / 2)
     try:
-        return AlarmPolicy.model_validate(own | pipeline.alarm)
+        return package.policy.changed(pipeline.alarm)
     except ValidationError as error:
         raise PackageError("bad_thresholds", f"pipeline {pipeline.name}: alarm: {error.errors()[0]['msg']}") from error
 

@@ -8,11 +8,11 @@ import structlog
 
 from worker.alarms import AlarmPolicy
 from worker.batch import Batch
-from worker.log_reader import LogReader
 from worker.partition import Partition
 from worker.pipeline import Pipeline
 from worker.scoring import LATE, Outcome, Scorer
 from worker.starting_point import rebuild_since_ms
+from worker.topic_reader import Span, TopicReader
 
 _LOG = structlog.get_logger(__name__)
 # So near to the loop it is no longer chased through the log: its batches are kept, and gone through when they are due.
@@ -34,7 +34,7 @@ class Refill:
         reader: of the input topic.
     """
 
-    def __init__(self, scorer: Scorer, pipeline: Pipeline, reader: LogReader) -> None:
+    def __init__(self, scorer: Scorer, pipeline: Pipeline, reader: TopicReader) -> None:
         self._scorer, self._pipeline, self._reader = scorer, pipeline, reader
         self._partitions: dict[int, Partition] = {}
         self._behind: deque[tuple[Batch, dict[int, int]]] = deque()
@@ -115,20 +115,17 @@ class Refill:
 
     def _begin(self, number: int, offset: int, clock: int) -> Partition:
         topic, span_ms = self._pipeline.input.topic, self._scorer.package.spec.max_span_ms
-        low, _ = self._reader.bounds(topic, number)
-        since = self._reader.offset_at(topic, number, rebuild_since_ms(clock, span_ms, self._pipeline))
+        low = self._reader.spans(topic)[number].low
+        since = self._reader.since(topic, number, rebuild_since_ms(clock, span_ms, self._pipeline), offset)
         start = max(min(since, offset), low)
         _LOG.info("windows are rebuilt for the next model", partition=number, rebuild_from=start, to=offset)
         return Partition(number, start, offset)
 
     def _read(self, partition: Partition) -> None:
-        topic, end = self._pipeline.input.topic, partition.live_from
-        for messages in self._reader.messages(topic, {partition.number: partition.next_offset}):
-            due = [m for m in messages if m.offset() < end]
-            if due:
-                self._absorb(Batch.of(due))
-            if len(due) < len(messages):
-                return
+        span = Span(partition.next_offset, partition.live_from)
+        for messages in self._reader.read(self._pipeline.input.topic, {partition.number: span}):
+            if messages:
+                self._absorb(Batch.of(messages))
 
     def _offset(self, number: int) -> int:
         return self._partitions[number].next_offset if number in self._partitions else 0

@@ -15,13 +15,10 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
-from schemas.registry import SchemaRegistry, registry_from_environment, writer_schema_lookup
-from schemas.wire import confluent_prefix
-from worker.alarms import Alarms
+from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
 from worker.assignment import Assignment
 from worker.broker_watch import BrokerWatch
 from worker.challenger import shadow_for, watch_challenger
-from worker.decode import Decoder, WriterSchemaOf
 from worker.errors import DependencyDownError, FencedError, SupersededError, UncertainError, UserError
 from worker.kafka_config import admin_client, client_config
 from worker.loop import Loop
@@ -37,13 +34,12 @@ from worker.pipeline import Pipeline, load_pipeline
 from worker.proof import alarm_policy, prove
 from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
 from worker.refused import refused_before
-from worker.scoring import RefusedBefore, Scorer
+from worker.scoring import Scorer, scorer_of
 from worker.settings import Settings
 from worker.sidecar import Sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
 from worker.topics import check_topics, dead_letter_limit
-from worker.validate import Validator
 from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
 
@@ -140,7 +136,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
             raise DependencyDownError("topics", "; ".join(faults))
 
     wait_for(fit_topics, status, stop)
-    registry = registry_from_environment(settings.registry_url) if settings.registry_url else None
+    registry = registry_at(settings.registry_url)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
     where: _Where = {
@@ -156,7 +152,8 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     consumer = Consumer(config | _consumer_properties(settings, group_id) | {"error_cb": broker_watch.note})
     writer_schema_of = writer_schema_lookup(registry)
     refused = partial(refused_before, config, pipeline, status.turn)
-    scorer = _scorer(pipeline, package, writer_schema_of, status.metrics, refused)
+    policy = alarm_policy(package, pipeline)
+    scorer = scorer_of(pipeline, package, policy, writer_schema_of, status.metrics, refused_before=refused)
     publisher = _publisher(settings, config, consumer, group_id, status)
     wait_for(publisher.open, status, stop)
     outbox = Outbox(pipeline, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop))
@@ -199,29 +196,12 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         _LOG.info("left the group")
 
 
-def _scorer(
-    pipeline: Pipeline,
-    package: ModelPackage,
-    writer_schema_of: WriterSchemaOf,
-    metrics: Metrics,
-    refused: RefusedBefore,
-) -> Scorer:
-    return Scorer(
-        decode=Decoder(pipeline.input, load_schema(pipeline.input.record_model().__name__), writer_schema_of),
-        validate=Validator(pipeline.input),
-        topology=pipeline.topology,
-        package=package,
-        alarms=Alarms(alarm_policy(package, pipeline)),
-        metrics=metrics,
-        refused_before=refused,
-    )
-
-
 def _next_scorer(settings: Settings, config: dict[str, Any], pipeline: Pipeline, package: ModelPackage) -> Scorer:
     """A scorer for another thread than the loop's: it shares nothing with it, and its time counts as nobody's."""
-    registry = registry_from_environment(settings.registry_url) if settings.registry_url else None
+    registry = registry_at(settings.registry_url)
     refused = partial(refused_before, config, pipeline, lambda: None)
-    return _scorer(pipeline, package, writer_schema_lookup(registry), Metrics(), refused)
+    policy, lookup = alarm_policy(package, pipeline), writer_schema_lookup(registry)
+    return scorer_of(pipeline, package, policy, lookup, Metrics(), refused_before=refused)
 
 
 def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, bytes]:
@@ -230,12 +210,7 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
         return {}
     written = ("predictions", "alarms", "alarm_state", *(["sketches", "shadow"] if pipeline.monitor else []))
     try:
-        return {
-            role: confluent_prefix(
-                registry.register(f"{pipeline.topics[role]}-value", load_schema(pipeline.schemas[role]))
-            )
-            for role in written
-        }
+        return {role: registry.prefix(pipeline.topics[role], load_schema(pipeline.schemas[role])) for role in written}
     except UnreadableValueError as error:
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 

@@ -12,14 +12,16 @@ from typing import Protocol
 import numpy as np
 from confluent_kafka import Message
 
+from schemas.load import load_schema
 from worker.alarms import AlarmPolicy, Alarms, StagedAlarms
 from worker.batch import Batch
 from worker.columns import Readings, Rejection
+from worker.decode import Decoder, WriterSchemaOf
 from worker.features import Bool, Float, Int
 from worker.metrics import Metrics
 from worker.package import ModelPackage
 from worker.partition import Partition
-from worker.pipeline import Topology
+from worker.pipeline import Pipeline, Topology
 from worker.state import KeyedState, Staged
 from worker.validate import Valid, Validator
 
@@ -244,3 +246,23 @@ class Scorer:
         started = time.perf_counter()
         yield
         self._metrics.stage_seconds.labels(stage).observe(time.perf_counter() - started)
+
+
+def scorer_of(
+    pipeline: Pipeline,
+    package: ModelPackage,
+    policy: AlarmPolicy,
+    writer_schema_of: WriterSchemaOf,
+    metrics: Metrics,
+    **more: RefusedBefore,
+) -> Scorer:
+    """A scorer of a pipeline's messages; `more` is for `Scorer`."""
+    return Scorer(
+        decode=Decoder(pipeline.input, load_schema(pipeline.input.record_model().__name__), writer_schema_of),
+        validate=Validator(pipeline.input),
+        topology=pipeline.topology,
+        package=package,
+        alarms=Alarms(policy),
+        metrics=metrics,
+        **more,
+    )

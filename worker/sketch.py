@@ -32,6 +32,7 @@ OTHER_SITES = "(others)"
 _SITES_KEPT = 200
 _KEYS_KEPT = 100_000  # a cell
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: Knuth, The Art of Computer Programming, volume 3, 6.4
+_SAMPLED_BELOW = np.uint64(2**64 // SAMPLED)
 
 
 class Cell(NamedTuple):
@@ -74,7 +75,7 @@ class Sketch:
 def sampled(offset: Int) -> Int:
     """Rows to count, by their offsets [n]: the same whenever a record is processed, in step with nothing."""
     hashed = offset.astype(np.uint64) * _GOLDEN
-    return np.flatnonzero(hashed >> np.uint64(60) == 0)
+    return np.flatnonzero(hashed < _SAMPLED_BELOW)
 
 
 class Sites:
@@ -139,8 +140,9 @@ class Sketcher:
         for cell in cells:
             del self._open[cell]
 
-    def count(self, outcome: Outcome, package: ModelPackage) -> int:
-        """Count a committed batch that this package scored, and return how many readings were counted."""
+    def count(self, outcome: Outcome) -> int:
+        """Count a committed batch, and return how many of its readings were counted."""
+        package = outcome.package
         if package is not self._package:
             self._package = package
             known = package.reference.get("features")  # a package of another maker may have none

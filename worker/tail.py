@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
-from schemas.registry import registry_from_environment, writer_schema_lookup
+from schemas.registry import registry_at, writer_schema_lookup
 from worker.decode import WriterSchemaOf
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import client_config, error_text
@@ -29,7 +29,7 @@ def follow(settings: Settings, topic_or_role: str, *, from_beginning: bool, limi
     """
     pipeline = load_pipeline(settings.pipeline)
     topic = pipeline.topics.get(topic_or_role, topic_or_role)
-    registry = registry_from_environment(settings.registry_url) if settings.registry_url else None
+    registry = registry_at(settings.registry_url)
     consumer = Consumer(
         client_config(settings.bootstrap_servers)
         | {"group.id": "hazardstream-tail", "enable.auto.commit": False, "isolation.level": "read_committed"}

@@ -1,4 +1,4 @@
-"""Read a topic, or some of it, to its end as of now: committed records only, in bounded memory."""
+"""Committed records of a topic, or of some of it, to its end as of now: outside of any group, in bounded memory."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -7,14 +7,16 @@ from typing import Any, NamedTuple, Self, TypeAlias
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import OffsetSpec
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import admin_client, error_text, topic_partitions
 
 _TIMEOUT_S = 10.0
-_GULP = 100  # messages at a time: bounds memory where each is as large as a broker takes
+MANY = 2000
+"""Messages at a time, for a topic whose records are known to be small."""
 _PROPERTIES = {
-    "group.id": "hazardstream-dlq",  # the client wants one; nothing is joined or committed
+    "group.id": "hazardstream-lookup",  # the client wants one; nothing is joined or committed
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
@@ -43,10 +45,11 @@ class TopicReader:
     Args:
         config: see `worker.kafka_config.client_config`.
         patience_s: how long nothing may come. The default is longer than an abandoned transaction stays open.
+        gulp: messages at a time. The default bounds memory where each is as large as a broker takes.
     """
 
-    def __init__(self, config: dict[str, Any], patience_s: float = 60.0) -> None:
-        self._patience_s = patience_s
+    def __init__(self, config: dict[str, Any], patience_s: float = 60.0, gulp: int = 100) -> None:
+        self._patience_s, self._gulp = patience_s, gulp
         self._admin = admin_client(config)
         self.consumer = Consumer(config | _PROPERTIES)
 
@@ -68,11 +71,21 @@ class TopicReader:
             UserError: there is no such topic.
             DependencyDownError: no broker answers.
         """
+        # A new topic's leaders, or those after a failover, are not known everywhere at once.
+        patiently = Retrying(
+            retry=retry_if_exception_type(DependencyDownError),
+            wait=wait_exponential(0.1, max=1.0),
+            stop=stop_after_delay(_TIMEOUT_S),
+            reraise=True,
+        )
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        return patiently(self._spans, topic, level)
+
+    def _spans(self, topic: str, level: IsolationLevel) -> dict[int, Span]:
         count = topic_partitions(self._admin, _TIMEOUT_S).get(topic)
         if count is None:
-            raise UserError(f"there is no topic {topic}; `hazardstream topics create` makes the pipeline's")
+            raise UserError(f"there is no topic {topic}; check --pipeline, or `hazardstream topics create` makes it")
         places = [TopicPartition(topic, number) for number in range(count)]
-        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         earliest = self._offsets(places, OffsetSpec.earliest(), level)
         latest = self._offsets(places, OffsetSpec.latest(), level)
         return {number: Span(earliest[number], latest[number]) for number in range(count)}
@@ -87,13 +100,13 @@ class TopicReader:
             raise DependencyDownError("broker", error_text(error)) from error
 
     def since(self, topic: str, partition: int, time_ms: int, otherwise: int) -> int:
-        """The first offset with this Kafka timestamp or a later one.
+        """The first offset whose Kafka timestamp is this (or later).
 
         Raises:
             DependencyDownError: no broker answers.
         """
         try:
-            (place,) = self.consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], _TIMEOUT_S)
+            (place,) = self.consumer.offsets_for_times([TopicPartition(topic, partition, max(time_ms, 0))], _TIMEOUT_S)
         except KafkaException as error:
             raise DependencyDownError("broker", error_text(error)) from error
         return int(place.offset) if place.offset >= 0 else otherwise
@@ -122,7 +135,7 @@ class TopicReader:
         self.consumer.assign(places)
         quiet_until, said = time.monotonic() + self._patience_s, "is a transaction left open?"
         while any(offset < spans[number].high for number, offset in at.items()):
-            gulp = self.consumer.consume(_GULP, timeout=0.2)
+            gulp = self.consumer.consume(self._gulp, timeout=0.2)
             said = next((m.error().str() for m in gulp if m.error() is not None), said)
             yield [m for m in gulp if m.error() is None and m.offset() < spans[m.partition()].high]
             before = sum(at.values())

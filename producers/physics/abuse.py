@@ -11,7 +11,6 @@ import numpy as np
 from producers.physics.cell import GAS_CONSTANT, KELVIN, Float
 
 SEI, ANODE, CATHODE, ELECTROLYTE = range(4)
-NAMES = ("sei", "anode", "cathode", "electrolyte")
 FREQUENCY_1_S = np.array([1.667e15, 2.5e13, 6.667e13, 5.14e25])
 ACTIVATION_J_MOL = np.array([1.3508e5, 1.3508e5, 1.396e5, 2.74e5])
 HEAT_J_G = np.array([257.0, 1714.0, 314.0, 155.0])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from producers.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS, Fleet, rack_name
+from producers.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS, Fleet
+from producers.site import rack_name
 from producers.truth import MECHANISMS, NUISANCES, Fault
 from worker.pipeline import load_pipeline
 from worker.validate import bounds

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -79,28 +80,6 @@ def saved(frame: Any, path: Path) -> Path:
     return path
 
 
-class Message:
-    """As much of a Kafka message as the worker's stages look at."""
-
-    def __init__(self, key: bytes, value: bytes, offset: int) -> None:
-        self._key, self._value, self._offset = key, value, offset
-
-    def key(self) -> bytes:
-        return self._key
-
-    def value(self) -> bytes:
-        return self._value
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self._offset
-
-    def timestamp(self) -> tuple[int, int]:
-        return 0, -1
-
-
 def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: ModelPackage, tmp_path: Path) -> None:
     """Against messages as `replay` would publish them, through decode and all, in one partition."""
     replayed = read_recording(recordings / "R1.csv", PIPELINE, CELL)
@@ -108,14 +87,15 @@ def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: Model
     for row, key in enumerate(replayed.key.tolist()):
         name = replayed.keys[key]
         values = [None if np.isnan(v) else v for v in replayed.values[row].tolist()]  # noqa: PD011 - an array of ours
-        messages.append(Message(name.encode(), encode(name, "R1", int(replayed.ts[row]), values), row))
+        value = encode(name, "R1", int(replayed.ts[row]), values)
+        messages.append(Message(key=name.encode(), value=value, partition=0, offset=row, timestamp=(0, -1)))
     decode = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
     policy = package.policy.model_copy(update={"setpoint": 0.002, "deadband": 0.001, "priorities": {"HIGH": 0.002}})
     scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(policy), Metrics())
     scorer.alarms.assign(0, {})
     partitions, expected, transitions = {0: Partition(0, 0, 0)}, {}, set()
     for start in range(0, len(messages), 1000):
-        outcome = scorer.process(Batch.of(messages[start : start + 1000]), partitions)  # type: ignore[arg-type]
+        outcome = scorer.process(Batch.of(messages[start : start + 1000]), partitions)
         scorer.merge(outcome, partitions)
         got = outcome.scored
         for i, p in enumerate(got.probability.tolist()):

@@ -24,6 +24,7 @@ from worker.partition import Partition
 from worker.pipeline import load_pipeline
 from worker.refill import OutrunError, Refill
 from worker.scoring import Outcome, Scorer
+from worker.topic_reader import Span, Spans
 from worker.validate import Validator
 
 PIPELINE = load_pipeline("battery_hazard")
@@ -38,21 +39,22 @@ def message(offset: int) -> Message:
 
 
 class Log:
-    """What a LogReader gives, of a log in memory."""
+    """What a TopicReader gives, of a log in memory."""
 
     def __init__(self) -> None:
         self.records: list[Message] = []
 
-    def bounds(self, _topic: str, _number: int) -> tuple[int, int]:
-        return 0, len(self.records)
+    def spans(self, _topic: str) -> Spans:
+        return {0: Span(0, len(self.records))}
 
-    def offset_at(self, _topic: str, _number: int, timestamp_ms: int) -> int:
+    def since(self, _topic: str, _number: int, timestamp_ms: int, otherwise: int) -> int:
         late = (m.offset() for m in self.records if m.timestamp()[1] >= timestamp_ms)
-        return next(late, len(self.records))
+        return next(late, otherwise)
 
-    def messages(self, _topic: str, starts: dict[int, int]) -> Iterator[list[Message]]:
-        for start in range(starts[0], len(self.records), 70):
-            yield self.records[start : start + 70]
+    def read(self, _topic: str, spans: Spans) -> Iterator[list[Message]]:
+        for start in range(spans[0].low, spans[0].high, 70):
+            yield self.records[start : min(start + 70, spans[0].high)]
+            yield []
 
 
 def decoder() -> Decoder:

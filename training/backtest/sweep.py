@@ -24,16 +24,7 @@ def policies(own: AlarmPolicy) -> list[AlarmPolicy]:
 def _at(own: AlarmPolicy, setpoint: float, on_delay_ms: int) -> AlarmPolicy:
     if (setpoint, on_delay_ms) == (own.setpoint, own.on_delay_ms):
         return own
-    if setpoint == own.setpoint:
-        return own.model_copy(update={"on_delay_ms": on_delay_ms, "immediate": None})
-    deadband = min(own.deadband, setpoint / 2)
-    return AlarmPolicy(
-        setpoint=setpoint,
-        deadband=deadband,
-        on_delay_ms=on_delay_ms,
-        off_delay_ms=own.off_delay_ms,
-        priorities={"HIGH": setpoint},
-    )
+    return own.changed({"on_delay_ms": on_delay_ms} | ({} if setpoint == own.setpoint else {"setpoint": setpoint}))
 
 
 @dataclass(frozen=True)

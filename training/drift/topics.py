@@ -10,8 +10,8 @@ from confluent_kafka import KafkaException, Producer
 from schemas.codec import decode, encode
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema, parsed
-from schemas.registry import registry_from_environment, writer_schema_lookup
-from schemas.wire import confluent_prefix, single_object_prefix
+from schemas.registry import registry_at, writer_schema_lookup
+from schemas.wire import single_object_prefix
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import client_config, error_text
 from worker.pipeline import Monitor, Pipeline, load_pipeline
@@ -42,7 +42,7 @@ class MonitoringTopics:
             )
         self.monitor: Monitor = monitor
         self._config = client_config(settings.bootstrap_servers)
-        self._registry = registry_from_environment(settings.registry_url) if settings.registry_url else None
+        self._registry = registry_at(settings.registry_url)
         self._writer_schema_of = writer_schema_lookup(self._registry)
         self._reader = TopicReader(self._config)
         self._behind: dict[str, dict[int, int]] = {}
@@ -99,6 +99,6 @@ class MonitoringTopics:
         if self._registry is None:
             return single_object_prefix(schema)
         try:
-            return confluent_prefix(self._registry.register(f"{topic}-value", schema))
+            return self._registry.prefix(topic, schema)
         except UnreadableValueError as error:
             raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error

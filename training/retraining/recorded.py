@@ -9,7 +9,7 @@ import numpy as np
 import structlog
 
 from schemas.load import load_schema
-from schemas.registry import registry_from_environment, writer_schema_lookup
+from schemas.registry import registry_at, writer_schema_lookup
 from training.backtest.events import Event as Hazard
 from training.backtest.events import by_module, normal_operation
 from training.backtest.judge import Alarm
@@ -23,9 +23,9 @@ from worker.decode import Decoder
 from worker.errors import UserError
 from worker.features import Bool, Float, Int
 from worker.kafka_config import client_config
-from worker.log_reader import LogReader
 from worker.offline import offline_features
 from worker.settings import Settings
+from worker.topic_reader import MANY, Span, TopicReader
 from worker.validate import Validator
 
 _LOG = structlog.get_logger(__name__)
@@ -105,16 +105,19 @@ def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | Non
 
 def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since_ms: int) -> Mapping[int, _Recording]:
     source = topics.pipeline.input
-    registry = registry_from_environment(settings.registry_url) if settings.registry_url else None
+    registry = registry_at(settings.registry_url)
     decode = Decoder(source, load_schema(source.record_model().__name__), writer_schema_lookup(registry))
     validate = Validator(source)
     recordings: dict[int, _Recording] = defaultdict(_Recording)
-    with LogReader(client_config(settings.bootstrap_servers)) as reader:
-        starts = {n: reader.offset_at(source.topic, n, since_ms) for n in reader.partitions(source.topic)}
-        readings = sum(reader.bounds(source.topic, n)[1] - start for n, start in starts.items())
+    with TopicReader(client_config(settings.bootstrap_servers), gulp=MANY) as reader:
+        spans = {
+            n: Span(reader.since(source.topic, n, since_ms, span.high), span.high)
+            for n, span in reader.spans(source.topic).items()
+        }
+        readings = sum(span.high - span.low for span in spans.values())
         below = min(1.0, _READINGS / max(readings, 1)) * 2**32
         _LOG.info("reading recorded readings", readings=readings, share_of_modules=round(below / 2**32, 3))
-        for messages in reader.messages(source.topic, starts):
+        for messages in reader.read(source.topic, spans):
             batch = Batch.of([m for m in messages if zlib.crc32(m.key() or b"") < below])
             found, _ = decode([m.value() for m in batch.messages])
             valid, _ = validate(found, batch.key_column(), batch.broker_ts)

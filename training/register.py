@@ -13,7 +13,15 @@ from training.presets import Preset
 from training.train import silent, train
 from worker.errors import DependencyDownError, UserError
 from worker.package import MANIFEST, digest, load_package
-from worker.tracking import ARTIFACT_PATH, DIGEST_TAG, mlflow_client, shown, store_file, tracking_uri_or_default
+from worker.tracking import (
+    ARTIFACT_PATH,
+    DIGEST_TAG,
+    NotInMlflowError,
+    mlflow_client,
+    shown,
+    store_file,
+    tracking_uri_or_default,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -84,9 +92,7 @@ def register_package(
     """
     model = load_package(package, version="unregistered")
     manifest_sha256 = digest(package / MANIFEST)
-    store = tracking_uri_or_default(tracking_uri)
-    if (file := store_file(store)) is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    store = _store(tracking_uri)
     with mlflow_client(store) as client:
         run_id = client.create_run(_experiment(client, store), run_name=model.name).info.run_id
         try:
@@ -103,6 +109,27 @@ def register_package(
     return Registered(model.name, version, alias, run_id, shown(store), manifest_sha256, model.metrics)
 
 
+def version_behind(name: str, alias: str, *, tracking_uri: str | None = None) -> str | None:
+    """The version that an alias stands for, if it does.
+
+    Raises:
+        UserError: MLflow refuses.
+        DependencyDownError: MLflow does not answer.
+    """
+    try:
+        with mlflow_client(_store(tracking_uri)) as client:
+            return str(client.get_model_version_by_alias(name, alias).version)
+    except NotInMlflowError:
+        return None
+
+
+def _store(tracking_uri: str | None) -> str:
+    store = tracking_uri_or_default(tracking_uri)
+    if (file := store_file(store)) is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return store
+
+
 def _experiment(client: "MlflowClient", store: str) -> str:
     """Id of the experiment; its artifacts lie beside a local store, never in the current directory."""
     if (known := client.get_experiment_by_name(EXPERIMENT)) is not None:
@@ -116,9 +143,7 @@ def _experiment(client: "MlflowClient", store: str) -> str:
 
 def log_comparison(compared: dict[str, dict[str, Any]], *, tracking_uri: str | None = None) -> str:
     """Log a comparison of models (see `training.compare`) as one run with a child for each; returns its id."""
-    store = tracking_uri_or_default(tracking_uri)
-    if (file := store_file(store)) is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    store = _store(tracking_uri)
     with mlflow_client(store) as client:
         experiment = _experiment(client, store)
         run_id = str(client.create_run(experiment, run_name=COMPARISON).info.run_id)
@@ -133,9 +158,9 @@ def log_comparison(compared: dict[str, dict[str, Any]], *, tracking_uri: str | N
 
 
 def _log(client: "MlflowClient", run_id: str, package: Path, metrics: dict[str, Any]) -> None:
-    for name, value in metrics["training"].items():
+    for name, value in metrics.get("training", {}).items():
         client.log_param(run_id, name, value)
-    _log_metrics(client, run_id, {fleets: metrics[fleets] for fleets in ("validation", "test", "thresholds")})
+    _log_metrics(client, run_id, {part: metrics.get(part, {}) for part in ("validation", "test", "thresholds")})
     client.log_artifacts(run_id, str(package), ARTIFACT_PATH)
 
 

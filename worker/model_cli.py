@@ -1,4 +1,4 @@
-"""The `hazardstream model` commands: a model in one file, for sites without MLflow."""
+"""The `hazardstream model` commands: a model put into a registry, or carried in one file to where there is none."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,46 @@ from worker.options import JsonOption, PipelineOption
 if TYPE_CHECKING:
     from worker.model_archive import Metadata
 
-app = typer.Typer(help="Models in one file, for sites without MLflow.", no_args_is_help=True)
+app = typer.Typer(
+    help="Register a model that is there already; carry one in a file, for sites without MLflow.", no_args_is_help=True
+)
 FileArgument = Annotated[Path, typer.Argument(help="File made by `hazardstream model export`.")]
+
+
+@app.command()
+def register(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Directory, exported file or URI. Default: the model that comes with hazardstream."),
+    ] = None,
+    alias: Annotated[str, typer.Option(help="Alias that is moved to the new version.")] = "champion",
+    if_none: Annotated[
+        bool, typer.Option("--if-none", help="Only where the alias stands for nothing yet; else leave all as it is.")
+    ] = False,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow. Default: MLFLOW_TRACKING_URI.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a model that is there already into MLflow's registry, under its own name, and move an alias to it.
+
+    Example: hazardstream model register champion.hazardmodel --alias challenger
+    """
+    from training.cli import training_packages
+    from worker.model_source import resolve
+    from worker.settings import load_settings
+
+    with training_packages():
+        from training.default_model import SHIPPED
+        from training.register import register_package, version_behind
+
+    settings = load_settings(tracking_uri=tracking_uri)
+    store = settings.tracking_uri
+    package = resolve(model or str(SHIPPED), cache_directory=settings.cache_directory, tracking_uri=store)
+    known = version_behind(package.name, alias, tracking_uri=store) if if_none else None
+    version = known or register_package(package.directory, alias=alias, tracking_uri=store).version
+    if as_json:
+        typer.echo(json.dumps({"name": package.name, "version": version, "alias": alias, "registered": not known}))
+    else:
+        typer.echo(f"{package.name}@{alias} {'already stood for' if known else 'stands for'} version {version}")
 
 
 @app.command()

@@ -25,6 +25,7 @@ from worker.alarms import AlarmPolicy
 from worker.boosting import xgboost
 from worker.errors import UserError
 from worker.features import FeatureSpec, Float
+from worker.reference import Reference
 from worker.scaler import Scale, read_scaler
 
 MANIFEST = "manifest.json"
@@ -84,6 +85,7 @@ class ModelPackage:
     """A verified model, ready to score.
 
     Attributes:
+        reference: of its training, for drift; a package of another maker may have none (`{}` in the file).
         golden: features of its golden rows, shape [g, f].
         directory: where it lies.
     """
@@ -94,7 +96,7 @@ class ModelPackage:
     spec: FeatureSpec
     policy: AlarmPolicy
     metrics: dict[str, Any]
-    reference: dict[str, Any]
+    reference: Reference | None
     golden: Float
     directory: Path
     _scale: Scale
@@ -162,7 +164,8 @@ def load_package(directory: Path, *, version: str, expected_digest: str | None =
     with _reading(directory / "metrics.json", "bad_metadata") as file:
         metrics = json.loads(file.read_text())
     with _reading(directory / "reference.json", "bad_metadata") as file:
-        reference = json.loads(file.read_text())
+        histograms = json.loads(file.read_text())
+        reference = Reference(histograms, spec.names) if histograms else None
     with _reading(directory / "scaler.joblib", "bad_scaler") as file:
         scale = read_scaler(file)
     with _reading(directory / "booster.ubj", "bad_booster") as file:

@@ -49,7 +49,13 @@ class Reference:
     """
 
     def __init__(self, reference: Mapping[str, Any], features: Sequence[str]) -> None:
-        """Take a package's `reference` and the names of its features."""
+        """Take a package's `reference` and the names of its features.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none of theirs.
+        """
+        if list(reference["features"]) != list(features):
+            raise ValueError("its features are not those of features.json")
         columns = [_column(name, histogram) for name, histogram in reference["features"].items()]
         combinations = reference.get("combinations", {})
         columns += [_column(name, histogram) for name, histogram in combinations.items()]
@@ -57,8 +63,13 @@ class Reference:
             columns.append(_column(OUTPUT, output))
         self.columns = tuple(columns)
         self.width = max(len(c.edges) for c in columns) + 2
-        self._weights = [histogram["weights"] for histogram in combinations.values()]
         self._place = {name: i for i, name in enumerate(features)}
+        self._weights = [
+            {name: float(weight) for name, weight in histogram["weights"].items()}
+            for histogram in combinations.values()
+        ]
+        if unknown := {name for weights in self._weights for name in weights} - self._place.keys():
+            raise ValueError(f"combinations of {', '.join(sorted(unknown))}, which are no features")
         identity = [self._weights, [(c.name, c.edges.tolist()) for c in columns]]
         self.digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
@@ -112,6 +123,8 @@ def _column(name: str, histogram: Mapping[str, Any]) -> Column:
     """A column from its histogram, whose bins take their lower edge in, and the last one its upper edge too."""
     edges = _single(np.array(histogram["edges"], np.float64))
     counts = np.array(histogram["counts"], np.int64)
+    if len(counts) != max(len(edges) - 1, 1) or not (np.diff(edges) > 0).all():
+        raise ValueError(f"the bins of {name} do not ascend, or have no count each")
     if len(edges) == 1:  # a constant, or nothing known
         edges = np.repeat(edges, 2)
     edges[-1] = np.nextafter(edges[-1], np.float32(np.inf))

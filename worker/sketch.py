@@ -118,7 +118,6 @@ class Sketcher:
         self._sites = Sites(monitor)
         self._open: dict[Cell, Sketch] = {}
         self._package: ModelPackage | None = None
-        self._reference: Reference | None = None
         self._clock: dict[int, int] = {}
 
     def due(self, assigned: Container[int]) -> dict[Cell, Record]:
@@ -142,15 +141,11 @@ class Sketcher:
 
     def count(self, outcome: Outcome) -> int:
         """Count a committed batch, and return how many of its readings were counted."""
-        package = outcome.package
-        if package is not self._package:
-            self._package = package
-            known = package.reference.get("features")  # a package of another maker may have none
-            self._reference = Reference(package.reference, package.spec.names) if known else None
+        self._package = package = outcome.package
         clock_before = dict(self._clock)
         for number, clock in outcome.clocks.items():
             self._clock[number] = max(clock, self._clock.get(number, NEVER))
-        scored, batch, reference = outcome.scored, outcome.batch, self._reference
+        scored, batch, reference = outcome.scored, outcome.batch, package.reference
         rows = sampled(batch.offset[scored.readings.row])
         if not len(rows) or reference is None:
             return 0

@@ -35,7 +35,8 @@ def package(model_package: Path) -> ModelPackage:
 
 @pytest.fixture(scope="module")
 def reference(package: ModelPackage) -> Reference:
-    return Reference(package.reference, package.spec.names)
+    assert package.reference is not None
+    return package.reference
 
 
 @pytest.fixture(scope="module")

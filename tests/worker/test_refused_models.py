@@ -48,6 +48,15 @@ def edited(file: str, **changes: Any) -> Damage:
     return damage
 
 
+def reference_with(change: Callable[[dict[str, Any]], Any]) -> Damage:
+    def damage(package: Path) -> None:
+        content = json.loads((package / "reference.json").read_text())
+        change(content)
+        (package / "reference.json").write_text(json.dumps(content))
+
+    return damage
+
+
 def written(file: str, content: bytes) -> Damage:
     return lambda package: (package / file).write_bytes(content)
 
@@ -70,8 +79,8 @@ def other_golden_rows(package: Path) -> None:
 
 
 def other_sensors(package: Path) -> None:
-    text = (package / "features.json").read_text()
-    (package / "features.json").write_text(text.replace('"ambient_temp_c"', '"humidity"'))
+    for file in (package / "features.json", package / "reference.json"):
+        file.write_text(file.read_text().replace('"ambient_temp_c', '"humidity'))
 
 
 SEALED: dict[str, Damage] = {
@@ -117,6 +126,26 @@ def test_a_broken_package_is_refused_by_the_name_of_its_fault(model_package: Pat
     with pytest.raises(PackageError) as caught:
         use()
     assert caught.value.fault == fault
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        reference_with(lambda content: content["features"].popitem()),
+        reference_with(lambda content: content["features"]["voltage_v"]["edges"].reverse()),
+        reference_with(lambda content: content["output"]["counts"].pop()),
+        reference_with(lambda content: content["combinations"].update(odd=content["output"] | {"weights": {"hum": 1}})),
+    ],
+)
+def test_a_training_reference_that_is_not_of_its_model_is_refused(
+    model_package: Path, tmp_path: Path, damage: Damage
+) -> None:
+    """Later, in the middle of the stream, it would end the worker."""
+    shutil.copytree(model_package, tmp_path / "broken")
+    damage(tmp_path / "broken")
+    with pytest.raises(PackageError, match=r"reference\.json") as caught:
+        load_package(resealed(tmp_path / "broken"), version="2")
+    assert caught.value.fault == "bad_metadata"
 
 
 @pytest.mark.kafka

@@ -254,6 +254,9 @@ _NOTHING = Trace(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
 def _reference(package: ModelPackage) -> tuple[Float, Float]:
-    """Smallest and largest value of each feature in the model's training on normal operation, shape [f] each."""
-    histograms = [package.reference["features"][name]["edges"] for name in package.spec.names]
-    return np.array([edges[0] for edges in histograms]), np.array([edges[-1] for edges in histograms])
+    """Bounds of each feature in training on normal operation, shape [f] each; infinite where they are not known."""
+    features = len(package.spec.names)
+    if package.reference is None:
+        return np.full(features, -np.inf), np.full(features, np.inf)
+    bins = [column.edges for column in package.reference.columns[:features]]
+    return np.array([e[0] for e in bins], np.float64), np.array([e[-1] for e in bins], np.float64)

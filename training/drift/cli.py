@@ -86,7 +86,6 @@ def _reference(settings: "Settings", uri: str) -> "Reference | None":
     """The training reference of the model; without one, sites are compared with themselves only."""
     from worker.errors import DependencyDownError
     from worker.model_source import resolve
-    from worker.reference import Reference
 
     try:
         package = resolve(
@@ -97,7 +96,7 @@ def _reference(settings: "Settings", uri: str) -> "Reference | None":
             raise
         typer.echo(f"no training reference, sites are compared with themselves only: {error}", err=True)
         return None
-    return Reference(package.reference, package.spec.names)
+    return package.reference
 
 
 def _watch(watching: "Watch", every_s: float, host: str, port: int) -> None:

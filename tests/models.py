@@ -18,6 +18,7 @@ from training.default_model import SHIPPED
 from training.models import Boosting
 from training.presets import Counts, Preset
 from training.train import prepare, silent
+from worker.features import FeatureSpec
 from worker.package import MANIFEST, digest, write_manifest
 from worker.tracking import ARTIFACT_PATH, DIGEST_TAG, mlflow_client
 
@@ -91,6 +92,10 @@ def changed(package: Path, copy: Path, *, shift: float = 0.0, **features: Any) -
     joblib.dump(scaler, copy / "scaler.joblib")
     spec = json.loads((copy / "features.json").read_text())
     (copy / "features.json").write_text(json.dumps(spec | features))
+    names = FeatureSpec.model_validate(spec | features).names
+    reference = json.loads((copy / "reference.json").read_text())
+    reference["features"] = dict(zip(names, reference["features"].values(), strict=True))
+    (copy / "reference.json").write_text(json.dumps(reference))
     with np.load(copy / "golden.npz") as golden:
         rows = golden["features"]
     booster = xgboost.Booster(model_file=str(copy / "booster.ubj"))

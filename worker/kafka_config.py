@@ -8,14 +8,16 @@ named by `KAFKA_CONFIG_FILE`.
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from worker.errors import DependencyDownError, UserError
 
+T = TypeVar("T")
 _PASSED = ("KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_", "KAFKA_SSL_")
 _LOGGER = logging.getLogger("librdkafka")
 
@@ -68,8 +70,21 @@ def admin_client(config: dict[str, Any]) -> AdminClient:
     Raises:
         UserError: librdkafka refuses a property.
     """
+    return _made(AdminClient, config)
+
+
+def consumer(config: dict[str, Any]) -> Consumer:
+    """A consumer.
+
+    Raises:
+        UserError: librdkafka refuses a property.
+    """
+    return _made(Consumer, config)
+
+
+def _made(client: Callable[[dict[str, Any]], T], config: dict[str, Any]) -> T:
     try:
-        return AdminClient(config)
+        return client(config)
     except (KafkaException, ValueError) as error:
         raise UserError(f"Kafka settings: {error_text(error)}; see KAFKA_* in the environment") from error
 

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from worker.errors import DependencyDownError, UserError
-from worker.kafka_config import admin_client, error_text, topic_partitions
+from worker.kafka_config import consumer, error_text
 
 _TIMEOUT_S = 10.0
 MANY = 2000
@@ -50,8 +49,8 @@ class TopicReader:
 
     def __init__(self, config: dict[str, Any], patience_s: float = 60.0, gulp: int = 100) -> None:
         self._patience_s, self._gulp = patience_s, gulp
-        self._admin = admin_client(config)
-        self.consumer = Consumer(config | _PROPERTIES)
+        self._config = config | _PROPERTIES
+        self.consumer = consumer(self._config)
 
     def __enter__(self) -> Self:
         return self
@@ -78,26 +77,26 @@ class TopicReader:
             stop=stop_after_delay(_TIMEOUT_S),
             reraise=True,
         )
-        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        return patiently(self._spans, topic, level)
+        return patiently(self._spans, topic, committed=committed)
 
-    def _spans(self, topic: str, level: IsolationLevel) -> dict[int, Span]:
-        count = topic_partitions(self._admin, _TIMEOUT_S).get(topic)
-        if count is None:
-            raise UserError(f"there is no topic {topic}; check --pipeline, or `hazardstream topics create` makes it")
-        places = [TopicPartition(topic, number) for number in range(count)]
-        earliest = self._offsets(places, OffsetSpec.earliest(), level)
-        latest = self._offsets(places, OffsetSpec.latest(), level)
-        return {number: Span(earliest[number], latest[number]) for number in range(count)}
-
-    def _offsets(self, places: list[TopicPartition], which: OffsetSpec, level: IsolationLevel) -> dict[int, int]:
-        futures = self._admin.list_offsets(
-            dict.fromkeys(places, which), isolation_level=level, request_timeout=_TIMEOUT_S
-        )
+    def _spans(self, topic: str, *, committed: bool) -> dict[int, Span]:
+        # Not an admin client: librdkafka ends the process if one is given up while it waits for an answer.
+        asked = self.consumer if committed else consumer(self._config | {"isolation.level": "read_uncommitted"})
         try:
-            return {place.partition: future.result().offset for place, future in futures.items()}
+            found = asked.list_topics(topic, _TIMEOUT_S).topics[topic]
+            if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise UserError(
+                    f"there is no topic {topic}; check --pipeline, or make it: `hazardstream topics create`"
+                )
+            if found.error is not None:
+                raise DependencyDownError("broker", f"{topic}: {found.error.str()}")
+            places = [TopicPartition(topic, number) for number in sorted(found.partitions)]
+            return {place.partition: Span(*asked.get_watermark_offsets(place, _TIMEOUT_S)) for place in places}
         except KafkaException as error:
             raise DependencyDownError("broker", error_text(error)) from error
+        finally:
+            if asked is not self.consumer:
+                asked.close()
 
     def since(self, topic: str, partition: int, time_ms: int, otherwise: int) -> int:
         """The first offset whose Kafka timestamp is this (or later).

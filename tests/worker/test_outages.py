@@ -98,10 +98,15 @@ def test_a_broker_that_is_down_at_start(own_stage: Stage, broker: Broker) -> Non
 def test_a_broker_that_is_killed_while_readings_are_scored(own_stage: Stage, broker: Broker) -> None:
     # Longer than the outage: a broker without any other, which starts while a transaction is overdue, may forget to end
     # it ("likely deleted already and hence can be skipped" in its log), and the next one then commits its records too.
+    # The same happens to a commit that such a broker had promised and not carried out when it was killed, which
+    # docs/fault-tolerance.md tells of: so the worker is held, and what it asked for is given time to end.
     settings = {"batch_max_messages": "20", "transaction_timeout_ms": "60000"}
     with own_stage.worker(**settings) as worker:
         worker.await_scored(500)
+        worker.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.0)
         broker.kill()
+        worker.process.send_signal(signal.SIGCONT)
         await_reason(worker, "waiting for broker")
         assert broker.start() == own_stage.bootstrap
         await_outcomes(own_stage, worker)

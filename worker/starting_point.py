@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from worker.kafka_config import error_text
@@ -67,7 +67,9 @@ def starting_points(
             },
         )
     except KafkaException as error:
-        return dict.fromkeys(numbers, f"broker: {error_text(error)}")
+        hangs = error.args[0].code() == KafkaError._TIMED_OUT  # noqa: SLF001 - librdkafka's name
+        hint = "; if that lasts while the broker is up, a transaction hangs: see docs/operations.md" if hangs else ""
+        return dict.fromkeys(numbers, f"broker: {error_text(error)}{hint}")
     found: dict[int, Start | str] = {}
     for number, offset in zip(numbers, committed, strict=True):
         reach = since.get((topic, number))

@@ -99,7 +99,7 @@ def test_a_broker_that_is_killed_while_readings_are_scored(own_stage: Stage, bro
     # Longer than the outage: a broker without any other, which starts while a transaction is overdue, may forget to end
     # it ("likely deleted already and hence can be skipped" in its log), and the next one then commits its records too.
     # The same happens to a commit that such a broker had promised and not carried out when it was killed, which
-    # docs/fault-tolerance.md tells of: so the worker is held, and what it asked for is given time to end.
+    # docs/operations.md tells of: so the worker is held, and what it asked for is given time to end.
     settings = {"batch_max_messages": "20", "transaction_timeout_ms": "60000"}
     with own_stage.worker(**settings) as worker:
         worker.await_scored(500)

@@ -78,15 +78,15 @@ def _measured(of: dict[str, Any]) -> str:
 
 
 def worse(own: dict[str, Any], baseline: dict[str, Any]) -> str:
-    """Where the baseline leads by more, in words."""
-    lines = []
+    """Where the baseline leads by more, mechanism by mechanism and for each set of sensors, in words."""
+    rows = []
     for kind, mine in own.items():
-        for name, lead in mine.get("slow_lead_by_mechanism", {}).items():
-            other = baseline[kind]["slow_lead_by_mechanism"].get(name, 0.0)
+        for name, lead in mine["slow_lead_by_mechanism"].items():
+            other = baseline[kind]["slow_lead_by_mechanism"][name]
             if other > lead:
-                lines.append(
-                    f"- {kind}, {name}: thresholds lead by {other / 60:.1f} min, the model by {lead / 60:.1f} min."
-                )
-    if not lines:
-        return "The model leads the threshold baseline by median lead time on every mechanism.\n"
-    return "Where the threshold baseline warns earlier (median):\n\n" + "\n".join(lines) + "\n"
+                mechanism, sensors = name.split("/")
+                rows.append(f"| {kind} | {mechanism} | {sensors} | {lead / 60:.1f} | {other / 60:.1f} |")
+    if not rows:
+        return "The model leads the threshold baseline on every mechanism with every set of sensors (median lead).\n"
+    head = "| on | mechanism | sensors | model, min | threshold baseline, min |\n|---|---|---|---|---|\n"
+    return "Where the threshold baseline warns earlier (median lead):\n\n" + head + "\n".join(rows) + "\n"

@@ -68,6 +68,15 @@ def test_the_card_says_what_was_kept_out_and_the_policy(small_package: Path) -> 
     assert f"Setpoint {load_package(small_package, version='1').policy.setpoint}" in card
 
 
+def test_the_card_names_where_limits_warn_earlier(small_package: Path) -> None:
+    metrics = json.loads((small_package / "metrics.json").read_text())
+    card = (small_package / "model-card.md").read_text()
+    for kind in ("modules", "bench"):
+        limits = metrics["thresholds"]["test"][kind]["slow_lead_by_mechanism"]
+        for name, lead in metrics["test"][kind]["slow_lead_by_mechanism"].items():
+            assert (f"| {kind} | {name.replace('/', ' | ')} |" in card) == (limits[name] > lead)
+
+
 def test_figures_are_drawn(tmp_path: Path, tiniest_data: Path) -> None:
     train(tmp_path / "package", preset=TINIEST, data=tiniest_data, record=tmp_path / "record")
     names = {file.stem for file in (tmp_path / "record").iterdir()}

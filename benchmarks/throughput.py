@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -170,6 +171,10 @@ def table(figures: dict[str, Any]) -> Table:
 
 def main(
     readings: Annotated[int, typer.Option(min=20_000, help="Readings to publish and drain.")] = 300_000,
+    model: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Package to score with.  [default: 200 trees of depth 6]"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
 ) -> None:
     """Throughput of one worker at each guarantee, beside a pass-through that does no work, on a broker started here.
@@ -180,7 +185,7 @@ def main(
 
     Example: python -m benchmarks.throughput --readings 300000 --json
     """
-    run(partial(measure, readings), table, as_json=as_json)
+    run(partial(measure, readings), table, as_json=as_json, model=model)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
         stack.callback(watcher.stop)
         simulated = _play(options, bootstrap, pipeline_file, watcher, worker, address, console)
         if options.keep:
-            _linger(console, bootstrap, address)
+            _linger(console, bootstrap, address, tracking_uri)
         _stop_worker(worker)
         result = Result(
             audit(pipeline, bootstrap),
@@ -207,9 +207,10 @@ def _health(address: str) -> dict[str, Any]:
     return health
 
 
-def _linger(console: Console, bootstrap: str, address: str) -> None:
+def _linger(console: Console, bootstrap: str, address: str, tracking_uri: str) -> None:
     console.print(
-        f"\nStill running: broker {bootstrap}, worker {address} (/docs, /health, /metrics). Try, in another terminal:\n"
+        f"\nStill running: broker {bootstrap}, worker {address} (/docs, /health, /metrics), and MLflow's store at\n"
+        f"MLFLOW_TRACKING_URI={tracking_uri}\nTry, in another terminal:\n"
         f"  hazardstream tail alarms --bootstrap {bootstrap} --from-beginning\n"
         f"  hazardstream simulate --bootstrap {bootstrap} --duration 60\nCtrl-C ends it."
     )

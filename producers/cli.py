@@ -21,7 +21,10 @@ from worker.options import iso_ms
 
 _INTERRUPTED = 130
 
-Pipeline = Annotated[str, typer.Option(help="Name of a bundled pipeline, or the path of a pipeline file.")]
+Pipeline = Annotated[
+    str,
+    typer.Option(envvar="HAZARDSTREAM_PIPELINE", help="Name of a bundled pipeline, or the path of a pipeline file."),
+]
 Bootstrap = Annotated[
     str | None, typer.Option(help="Kafka brokers, HOST:PORT,….  [default: KAFKA_BOOTSTRAP_SERVERS, or 127.0.0.1:9092]")
 ]

@@ -220,8 +220,12 @@ class MlflowSource:
                     if fault := _STORAGE_FAULT.search(str(down.__cause__)):
                         raise self._cache_down(fault[0]) from down
                     raise
-                try_out(fetched, found.digest)
-                package = load_package(fetched, version=found.version, expected_digest=found.digest)
+                try:
+                    try_out(fetched, found.digest)
+                    package = load_package(fetched, version=found.version, expected_digest=found.digest)
+                except PackageError as error:  # the directory will be gone when somebody reads of it
+                    words = str(error).replace(str(fetched), found.artifacts)
+                    raise PackageError(error.fault, words) from error
                 try:
                     fetched.rename(place)
                 except OSError:

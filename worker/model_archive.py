@@ -126,6 +126,18 @@ def unpack(archive: Path, cache: Path) -> tuple[Path, Metadata]:
     return place, metadata
 
 
+def require_its_own(package: ModelPackage, metadata: Metadata, archive: Path) -> None:
+    """See that a file says of its package what is so. Of the version there is no other trace: its digest proves that.
+
+    Raises:
+        PackageError: it was altered.
+    """
+    said = metadata.name, metadata.trained_at, metadata.features, metadata.libraries, metadata.metrics
+    manifest = package.manifest
+    if said != (package.name, manifest.created_at, package.spec.names, manifest.libraries, package.metrics):
+        raise PackageError("digest_mismatch", f"{archive}: {_METADATA} was altered: it is not of this package")
+
+
 def _sound(place: Path, metadata: Metadata) -> bool:
     try:
         verified_manifest(place, metadata.manifest_sha256)

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from worker.errors import UserError
 from worker.options import JsonOption, PipelineOption
@@ -140,14 +138,11 @@ def _tell(facts: dict[str, Any], metadata: "Metadata", *, as_json: bool) -> None
     if as_json:
         typer.echo(json.dumps(facts | metadata.model_dump()))
         return
-    table = Table(show_header=False, box=None)
     said = metadata.model_dump(include={"name", "version", "source", "trained_at", "manifest_sha256"})
     libraries = ", ".join(f"{name} {version}" for name, version in metadata.libraries.items())
     words = (
         facts | said | {"libraries": libraries, "features": f"{len(metadata.features)}: {', '.join(metadata.features)}"}
     )
-    for name, value in words.items():
-        table.add_row(name, str(value))
-    for name, value in metadata.metrics.items():
-        table.add_row(f"metrics.{name}", json.dumps(value))
-    Console(soft_wrap=True, highlight=False).print(table)
+    words |= {f"metrics.{name}": json.dumps(value) for name, value in metadata.metrics.items()}
+    for name, value in words.items():  # whole, however narrow the terminal: a digest is to be copied
+        typer.echo(f"{name:<18} {value}")

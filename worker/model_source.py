@@ -5,8 +5,9 @@ from pathlib import Path
 
 from worker.errors import DependencyDownError, UserError
 from worker.mlflow_source import MlflowSource, Prove, RefusedModelError, believe, parse
-from worker.model_archive import unpack
+from worker.model_archive import Metadata, require_its_own, unpack
 from worker.package import MANIFEST, ModelPackage, PackageError, digest, load_package
+from worker.tracking import NotAllowedError
 
 _FORMS = (
     "write models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/Production, runs:/ID/PATH or the path of a "
@@ -19,7 +20,7 @@ def resolve(
 ) -> ModelPackage:
     """Find, fetch, verify and load a model package.
 
-    While MLflow is down, or the cache takes no new package, the one that the URI last stood for is used.
+    While MLflow is down or refuses, or the cache takes no new package, the one that the URI last stood for is used.
 
     Args:
         uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/NAME/STAGE`, `runs:/ID/PATH`, a directory, or a file
@@ -42,7 +43,7 @@ def resolve(
         return _from_path(Path(uri), cache_directory, prove)
     try:
         return source.fetch(source.look_up())
-    except DependencyDownError as down:
+    except (DependencyDownError, NotAllowedError) as down:
         package = source.last_good(str(down))
         if package is None:
             raise
@@ -80,6 +81,7 @@ def mlflow_source(
 
 
 def _from_path(path: Path, cache_directory: Path, prove: Prove) -> ModelPackage:
+    metadata: Metadata | None = None
     try:
         if path.is_file():
             directory, metadata = unpack(path, cache_directory / "models")
@@ -89,9 +91,10 @@ def _from_path(path: Path, cache_directory: Path, prove: Prove) -> ModelPackage:
         else:
             raise UserError(f"no model package in {path}; make one with `hazardstream train --output DIR`, or {_FORMS}")
         package = load_package(directory, version=version)
+        if metadata is not None:
+            require_its_own(package, metadata, path)
         prove(package)
     except PackageError as error:
-        raise RefusedModelError(
-            error.fault, str(path), f"{error}; make it anew with `hazardstream train --output DIR`"
-        ) from error
+        advice = "copy or export it again" if path.is_file() else "make it anew with `hazardstream train --output DIR`"
+        raise RefusedModelError(error.fault, str(path), f"{error}; {advice}") from error
     return package

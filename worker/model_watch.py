@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from worker.errors import DependencyDownError
+from worker.errors import DependencyDownError, UserError
 from worker.metrics import WatchMetrics
 from worker.mlflow_source import Found, MlflowSource, RefusedModelError
 from worker.package import ModelPackage
@@ -87,7 +87,7 @@ class ModelWatch:
                 self._swapped(package)
         except RefusedModelError as refused:
             self._note_refused(found, refused)
-        except DependencyDownError as down:
+        except (DependencyDownError, UserError) as down:
             self._note_down(down)
             return
         self._metrics.source_down.set(0)
@@ -122,7 +122,7 @@ class ModelWatch:
             refused={"fault": refused.fault, "version": refused.version, "reason": str(refused), "since": _now()}
         )
 
-    def _note_down(self, down: DependencyDownError) -> None:
+    def _note_down(self, down: DependencyDownError | UserError) -> None:
         if self._told["down"] != str(down):
             _LOG.warning("the model cannot be watched for now", reason=str(down))
         self._metrics.source_down.set(1)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from worker.alarms import AlarmPolicy
 from worker.boosting import xgboost
@@ -162,10 +162,14 @@ def load_package(directory: Path, *, version: str, expected_digest: str | None =
     with _reading(directory / "alarm.json", "bad_thresholds") as file:
         policy = AlarmPolicy.model_validate_json(file.read_text())
     with _reading(directory / "metrics.json", "bad_metadata") as file:
-        metrics = json.loads(file.read_text())
+        metrics = TypeAdapter(dict[str, Any]).validate_json(file.read_text())
     with _reading(directory / "reference.json", "bad_metadata") as file:
         histograms = json.loads(file.read_text())
-        reference = Reference(histograms, spec.names) if histograms else None
+        if histograms and list(histograms["features"]) != spec.names:
+            raise PackageError(
+                "wrong_signature", f"model package {directory}: features.json and {file.name} name other features"
+            )
+        reference = Reference(histograms) if histograms else None
     with _reading(directory / "scaler.joblib", "bad_scaler") as file:
         scale = read_scaler(file)
     with _reading(directory / "booster.ubj", "bad_booster") as file:
@@ -184,6 +188,8 @@ def load_package(directory: Path, *, version: str, expected_digest: str | None =
 def _reading(file: Path, fault: Fault) -> Iterator[Path]:
     try:
         yield file
+    except PackageError:
+        raise
     except Exception as error:  # unpickling raises whatever the pickled code does
         raise PackageError(
             fault, f"model package {file.parent}: {file.name}: {type(error).__name__}: {error}"
@@ -192,6 +198,11 @@ def _reading(file: Path, fault: Fault) -> Iterator[Path]:
 
 def _prove(package: ModelPackage, expected: Float, directory: Path) -> None:
     golden, names = package.golden, package.spec.names
+    if not len(golden) or len(golden) != len(expected):
+        raise PackageError(
+            "bad_golden_rows",
+            f"model package {directory}: {len(golden)} golden rows and {len(expected)} scores prove nothing",
+        )
     if golden.ndim != 2 or golden.shape[1] != len(names):
         raise PackageError(
             "wrong_signature",

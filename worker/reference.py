@@ -48,22 +48,22 @@ class Reference:
         width: counts a column: those of the longest, and in the last place the readings without a value.
     """
 
-    def __init__(self, reference: Mapping[str, Any], features: Sequence[str]) -> None:
-        """Take a package's `reference` and the names of its features.
+    def __init__(self, reference: Mapping[str, Any]) -> None:
+        """Take what a package's `reference.json` holds.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none of theirs.
+            KeyError, TypeError, ValueError, OverflowError: it holds something else.
         """
-        if list(reference["features"]) != list(features):
-            raise ValueError("its features are not those of features.json")
         columns = [_column(name, histogram) for name, histogram in reference["features"].items()]
         combinations = reference.get("combinations", {})
         columns += [_column(name, histogram) for name, histogram in combinations.items()]
         if (output := reference.get("output")) is not None:
             columns.append(_column(OUTPUT, output))
         self.columns = tuple(columns)
+        if len(set(self.names)) < len(columns):
+            raise ValueError("a combination has a feature's name")
         self.width = max(len(c.edges) for c in columns) + 2
-        self._place = {name: i for i, name in enumerate(features)}
+        self._place = {name: i for i, name in enumerate(reference["features"])}
         self._weights = [
             {name: float(weight) for name, weight in histogram["weights"].items()}
             for histogram in combinations.values()
@@ -123,12 +123,13 @@ def _column(name: str, histogram: Mapping[str, Any]) -> Column:
     """A column from its histogram, whose bins take their lower edge in, and the last one its upper edge too."""
     edges = _single(np.array(histogram["edges"], np.float64))
     counts = np.array(histogram["counts"], np.int64)
-    if len(counts) != max(len(edges) - 1, 1) or not (np.diff(edges) > 0).all():
+    missing = np.int64(histogram["missing"])
+    if len(counts) != max(len(edges) - 1, 1) or not (np.diff(edges) > 0).all() or min(counts.min(), missing) < 0:
         raise ValueError(f"the bins of {name} do not ascend, or have no count each")
     if len(edges) == 1:  # a constant, or nothing known
         edges = np.repeat(edges, 2)
     edges[-1] = np.nextafter(edges[-1], np.float32(np.inf))
-    return Column(name, edges, np.concatenate(([0], counts, [0])), int(histogram["missing"]))
+    return Column(name, edges, np.concatenate(([0], counts, [0])), int(missing))
 
 
 def histogram(values: Float) -> dict[str, Any]:

@@ -133,6 +133,8 @@ class Refill:
     def _go_through(self, at_most: int = _LEVEL) -> None:
         for _ in range(min(at_most, len(self._behind))):
             batch, next_offsets = self._behind[0]
+            if next_offsets.keys() - self._partitions.keys():
+                raise OutrunError
             for number, offset in next_offsets.items():
                 self._partitions[number].live_from = offset
             if batch.messages:

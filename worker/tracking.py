@@ -39,6 +39,10 @@ class NotInMlflowError(UserError):
     """MLflow answered, and does not have what was asked for."""
 
 
+class NotAllowedError(UserError):
+    """MLflow answered, and lets these credentials do no such thing."""
+
+
 def local_store(directory: Path) -> str:
     """Tracking URI of an MLflow store in files of this directory."""
     return f"sqlite:///{directory.absolute() / 'mlflow.db'}"
@@ -72,7 +76,8 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
 
     Raises:
         NotInMlflowError: there is no such model, version, alias, run or file.
-        UserError: it is refused, or a local store is to be read where only the small MLflow client is installed.
+        NotAllowedError: it is refused.
+        UserError: a local store is to be read where only the small MLflow client is installed.
         DependencyDownError: MLflow does not answer.
     """
     prepare_mlflow()
@@ -99,7 +104,7 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
         if error.error_code in _NOT_THERE:
             raise NotInMlflowError(f"MLflow at {at}: {reason}") from error
         if error.error_code in _NOT_ALLOWED:
-            raise UserError(
+            raise NotAllowedError(
                 f"MLflow at {at} refuses: {reason}; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
                 "or MLFLOW_TRACKING_TOKEN"
             ) from error

@@ -125,6 +125,14 @@ def test_a_compressed_one_is_refused(archive: Path, tmp_path: Path) -> None:
         resolve(str(rewritten(archive, lambda _: None, compressed=True)), cache_directory=tmp_path / "cache")
 
 
+@pytest.mark.parametrize(
+    "claim", [{"name": "another"}, {"metrics": {"recall": 1.0}}, {"trained_at": "2030-01-01"}, {"features": []}]
+)
+def test_what_a_file_says_of_its_package_must_be_so(archive: Path, tmp_path: Path, claim: dict[str, object]) -> None:
+    with pytest.raises(PackageError, match="export it again"):
+        resolve(str(rewritten(archive, claiming(**claim))), cache_directory=tmp_path / "cache")
+
+
 def test_any_other_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"not a zip")
     with pytest.raises(PackageError, match="no exported model"):
@@ -145,6 +153,7 @@ def test_export_info_and_verify_from_the_registry(models: Registry, tmp_path: Pa
     assert json.loads(info.stdout.splitlines()[-1]) == exported
     for_people = commanded("info", str(file), cache=cache).stdout
     assert exported["trained_at"] in for_people
+    assert exported["sha256"] in for_people
     assert "xgboost" in for_people
     verified = commanded("verify", str(file), "--sha256", exported["sha256"], "--json", cache=tmp_path / "other cache")
     assert json.loads(verified.stdout.splitlines()[-1])["verified"], verified.stderr

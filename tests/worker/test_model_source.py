@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import quote
 
 import joblib
@@ -18,7 +20,7 @@ from training.register import register_package
 from worker.errors import DependencyDownError, UserError
 from worker.model_source import resolve
 from worker.package import MANIFEST, digest
-from worker.tracking import local_store, mlflow_client, shown
+from worker.tracking import NotAllowedError, local_store, mlflow_client, shown
 
 
 @pytest.fixture
@@ -173,6 +175,32 @@ def test_while_mlflow_is_down_the_cached_version_serves(package: Path, cache: Pa
     next(cache.rglob("packages/*/1/scaler.joblib")).write_bytes(b"damaged")
     with pytest.raises(DependencyDownError, match=r"scaler\.joblib was altered"):
         resolve(uris[0], cache_directory=cache, tracking_uri=url)
+
+
+class Forbidding(BaseHTTPRequestHandler):
+    """MLflow behind a proxy that no longer takes our credentials."""
+
+    def do_GET(self) -> None:
+        self.send_response(403)
+        self.end_headers()
+        self.wfile.write(b'{"error_code": "PERMISSION_DENIED", "message": "token expired"}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_while_mlflow_refuses_the_cached_version_serves(package: Path, cache: Path, tmp_path: Path) -> None:
+    with mlflow_server(tmp_path / "server") as url:
+        uri = f"models:/{register_package(package, tracking_uri=url).name}@champion"
+        assert resolve(uri, cache_directory=cache, tracking_uri=url).version == "1"
+    with HTTPServer(("127.0.0.1", int(url.rpartition(":")[2])), Forbidding) as proxy:
+        Thread(target=proxy.serve_forever, daemon=True).start()
+        with capture_logs() as logs:
+            assert resolve(uri, cache_directory=cache, tracking_uri=url).version == "1"
+        assert "token expired" in logs[0]["reason"]
+        with pytest.raises(NotAllowedError, match="MLFLOW_TRACKING_TOKEN"):
+            resolve("models:/never@seen", cache_directory=cache, tracking_uri=url)
+        proxy.shutdown()
 
 
 def test_mlflow_down_and_nothing_cached_is_to_be_waited_for(cache: Path) -> None:

@@ -14,6 +14,7 @@ from worker.mlflow_source import Found, RefusedModelError
 from worker.model_watch import ModelWatch
 from worker.package import ModelPackage, load_package
 from worker.status import Status
+from worker.tracking import NotAllowedError
 
 
 @dataclass
@@ -115,6 +116,12 @@ def test_mlflow_out_of_reach_is_told_and_a_swap_comes_later(scene: Scene) -> Non
     assert scene.look("2")["down"] is None
     assert scene.gauge("model_source_down") == 0
     assert scene.swapped == ["2"]
+
+
+def test_mlflow_that_refuses_is_told_as_out_of_reach(scene: Scene) -> None:
+    assert scene.look(NotAllowedError("MLflow refuses: token expired"))["down"] == "MLflow refuses: token expired"
+    assert scene.gauge("model_source_down") == 1
+    assert scene.look("2")["down"] is None
 
 
 def test_a_fetch_that_fails_for_now_is_tried_again(scene: Scene) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -148,6 +149,8 @@ def test_a_partition_that_comes_meanwhile_does_so_too(short: ModelPackage, longe
     refill = Refill(scorer_of(longer), PIPELINE, loop.log)  # type: ignore[arg-type]
     loop.rebuild_until_following(refill, between=lambda: None)
     loop.partitions[1] = Partition(1, 0, 0)
+    assert loop.scorer.follow is not None
+    loop.scorer.follow(cast("Outcome", SimpleNamespace(rejections=[], batch=Batch.of([]), next_offsets={1: 5})))
     with pytest.raises(OutrunError):
         refill.take_over(loop.scorer, loop.partitions, longer.policy)
 

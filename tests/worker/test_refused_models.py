@@ -79,8 +79,8 @@ def other_golden_rows(package: Path) -> None:
 
 
 def other_sensors(package: Path) -> None:
-    for file in (package / "features.json", package / "reference.json"):
-        file.write_text(file.read_text().replace('"ambient_temp_c', '"humidity'))
+    text = (package / "features.json").read_text()
+    (package / "features.json").write_text(text.replace('"ambient_temp_c"', '"humidity"'))
 
 
 SEALED: dict[str, Damage] = {
@@ -131,7 +131,9 @@ def test_a_broken_package_is_refused_by_the_name_of_its_fault(model_package: Pat
 @pytest.mark.parametrize(
     "damage",
     [
-        reference_with(lambda content: content["features"].popitem()),
+        reference_with(lambda content: content["features"]["voltage_v"].update(missing=1e30)),
+        reference_with(lambda content: content["features"]["voltage_v"]["counts"].__setitem__(0, -1)),
+        reference_with(lambda content: content["combinations"].update(voltage_v=content["output"] | {"weights": {}})),
         reference_with(lambda content: content["features"]["voltage_v"]["edges"].reverse()),
         reference_with(lambda content: content["output"]["counts"].pop()),
         reference_with(lambda content: content["combinations"].update(odd=content["output"] | {"weights": {"hum": 1}})),
@@ -146,6 +148,24 @@ def test_a_training_reference_that_is_not_of_its_model_is_refused(
     with pytest.raises(PackageError, match=r"reference\.json") as caught:
         load_package(resealed(tmp_path / "broken"), version="2")
     assert caught.value.fault == "bad_metadata"
+
+
+def no_golden_rows(package: Path) -> None:
+    with np.load(package / "golden.npz") as golden:
+        np.savez(package / "golden.npz", features=golden["features"][:0], probability=golden["probability"][:0])
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"), [(no_golden_rows, "bad_golden_rows"), (written("metrics.json", b"[1, 2]"), "bad_metadata")]
+)
+def test_a_package_that_proves_nothing_or_says_nonsense_of_itself_is_refused(
+    model_package: Path, tmp_path: Path, damage: Damage, fault: str
+) -> None:
+    shutil.copytree(model_package, tmp_path / "broken")
+    damage(tmp_path / "broken")
+    with pytest.raises(PackageError) as caught:
+        load_package(resealed(tmp_path / "broken"), version="2")
+    assert caught.value.fault == fault
 
 
 @pytest.mark.kafka

@@ -13,15 +13,20 @@ from worker.alarms import ACTIVE, RTN
 from worker.errors import UserError
 from worker.pipeline import load_pipeline
 
-SOURCE = load_pipeline("battery_hazard").input
+PIPELINE = load_pipeline("battery_hazard")
+SOURCE = PIPELINE.input
 HOUR_MS, MINUTE_MS, START_MS = 3_600_000, 60_000, 1_780_000_000_000 // 3_600_000 * 3_600_000
 ASKED = Asked(module_days=1.0, events=1)
 
 
 class Recorded:
-    """Shadow records of a day of some modules, one a minute; alarms are put in by hand."""
+    """Shadow records of a day of some modules, one a minute; alarms are put in by hand.
+
+    `published` are the champion's, as on the topic of alarms.
+    """
 
     def __init__(self, modules: int = 4, hours: int = 24) -> None:
+        self.published: list[dict[str, Any]] = []
         self.records: dict[tuple[int, int], dict[str, Any]] = {}
         for module in range(modules):
             for minute in range(hours * 60):
@@ -43,14 +48,28 @@ class Recorded:
     def alarm(self, model: str, module: int, minute: int, until: int) -> None:
         for at in range(minute, until):
             self.records[module, at] |= {f"{model}_positive": True, f"{model}_probability": 0.9}
-        self.records[module, minute][f"{model}_alarm"] = ACTIVE
-        self.records[module, until][f"{model}_alarm"] = RTN
+        self.transition(model, module, minute, minute, ACTIVE)
+        self.transition(model, module, minute, until, RTN)
+
+    def transition(self, model: str, module: int, onset: int, minute: int, state: str) -> None:
+        if (module, minute) in self.records:
+            self.records[module, minute][f"{model}_alarm"] = state
+        if model == "champion":
+            alarm = {"module_id": f"m{module}", "alarm_id": f"{module}/{onset}", "onset_ts": at(onset)}
+            made = {"ts": at(minute), "state": state, "priority": "HIGH", "peak_probability": 0.9}
+            self.published.append(alarm | made)
+
+    def miss(self, module: int, minute: int, until: int) -> None:
+        """The challenger is late for these readings; what its alarm would have done, it does at the next."""
+        for at in range(minute, until):
+            if made := self.records.pop((module, at))["challenger_alarm"]:
+                self.records[module, until]["challenger_alarm"] = made
 
     def evidence(self, *labels: Label, versions: tuple[str, str] = ("1", "2"), times: int = 1) -> Evidence:
-        shadowed = Shadowed(SOURCE, versions)
+        shadowed = Shadowed(PIPELINE, versions)
         for record in [*self.records.values()] * times:
             shadowed.add(record)
-        return shadowed.evidence(labels, 6 * HOUR_MS)
+        return shadowed.evidence(labels, self.published, 6 * HOUR_MS)
 
 
 def at(minute: int) -> int:
@@ -90,6 +109,40 @@ def test_an_alarm_that_stands_is_not_raised_again_by_a_higher_priority(recorded:
     recorded.alarm("challenger", 0, 100, 120)
     recorded.records[0, 110]["challenger_alarm"] = ACTIVE
     assert recorded.evidence().challenger.alarms == 1
+
+
+@pytest.mark.parametrize(("gap", "until", "seen"), [(590, 593, 2), (695, 705, 2), (580, 602, 2), (588, 710, 1)])
+def test_batches_missed_favour_neither_of_two_that_do_the_same(
+    recorded: Recorded, gap: int, until: int, seen: int
+) -> None:
+    for model in ("champion", "challenger"):
+        recorded.alarm(model, 0, 590, 700)
+        recorded.alarm(model, 0, 1100, 1110)
+    recorded.miss(0, gap, until)
+    found = recorded.evidence(Label("m0", at(600), EVENT), Label("m0", at(1200), EVENT))
+    assert found.champion == found.challenger
+    assert found.champion.alarms == seen
+
+
+def test_alarms_that_came_one_after_the_other_unseen_are_one(recorded: Recorded) -> None:
+    recorded.alarm("champion", 0, 100, 120)
+    recorded.alarm("champion", 0, 121, 140)
+    recorded.alarm("challenger", 0, 100, 140)
+    recorded.miss(0, 118, 125)
+    found = recorded.evidence()
+    assert (found.champion.alarms, found.challenger.alarms) == (1, 1)
+
+
+def test_an_alarm_that_stood_before_the_shadow_began_counts_from_then_on(recorded: Recorded) -> None:
+    recorded.transition("champion", 0, -30, -30, ACTIVE)
+    recorded.transition("champion", 0, -30, 20, RTN)
+    recorded.transition("champion", 1, -30, -30, ACTIVE)
+    recorded.transition("champion", 1, -30, -10, RTN)
+    recorded.transition("champion", 9, 5, 5, ACTIVE)  # of a module that is not in the shadow
+    recorded.alarm("challenger", 0, 0, 20)
+    found = recorded.evidence(Label("m0", at(10), EVENT))
+    assert found.champion == found.challenger
+    assert (found.champion.alarms, found.champion.lead_median_s) == (1, 600.0)
 
 
 def test_records_of_other_versions_do_not_count(recorded: Recorded) -> None:

@@ -71,12 +71,15 @@ def promote(
         uri = settings.model_uri(topics.pipeline.model)
         aliases = Aliases.of(uri, settings.challenger, settings.tracking_uri)
         versions = aliases.versions()
-        source = topics.pipeline.input
-        shadowed = Shadowed(source, versions)
+        shadowed = Shadowed(topics.pipeline, versions)
         for record in topics.news("shadow"):
             shadowed.add(record)
-        known = labels_from(topics.news("labels"), topics.pipeline) if labels is None else read_labels(labels, source)
-        found = shadowed.evidence(known, topics.monitor.performance.horizon_ms)
+        known = (
+            labels_from(topics.news("labels"), topics.pipeline)
+            if labels is None
+            else read_labels(labels, topics.pipeline.input)
+        )
+        found = shadowed.evidence(known, topics.news("alarms"), topics.monitor.performance.horizon_ms)
     verdict = decide(found, Asked(module_days, events))
     if not as_json:
         _print(aliases.name, found, verdict)

@@ -1,8 +1,13 @@
-"""What the shadow's records say of champion and challenger, held against what people confirmed."""
+"""What the shadow's records say of champion and challenger, held against what people confirmed.
+
+Batches that the challenger was late for have no records. Its own alarms are known only from readings that it scored; so
+the champion's, of which all is known, are looked at from those readings alone: neither gains by a gap.
+"""
 
 from array import array
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +16,18 @@ from training.backtest.events import Event as Hazard
 from training.backtest.judge import Alarm, judge, poisson_interval, share_interval
 from training.operators import REQUIRED_WARNING_S
 from training.performance.labels import EVENT, FALSE_ALARM, Label
+from training.performance.rolling import alarms_from
 from worker.alarms import ACTIVE, RTN
-from worker.pipeline import Input
+from worker.features import Int
+from worker.pipeline import Pipeline
 
 _HOUR_MS, _WRECK_MS = 3_600_000, 86_400_000
-MODELS = ("champion", "challenger")
+_NONE = np.empty(0, np.int64)
 
 
 @dataclass
-class Side:
-    """One model's alarms, folded from its transitions: of one that stands, a further ACTIVE is no new alarm."""
+class WouldBe:
+    """The challenger's alarms, folded from its transitions: of one that stands, a further ACTIVE is no new alarm."""
 
     alarms: list[Alarm] = field(default_factory=list)
     standing: dict[int, Alarm] = field(default_factory=dict)
@@ -33,6 +40,35 @@ class Side:
             self.alarms.append(alarm)
         elif transition == RTN and module in self.standing:
             self.standing.pop(module).cleared_ts = ts
+
+
+def as_seen(alarms: Iterable[Alarm], seen: Mapping[int, Int]) -> list[Alarm]:
+    """Alarms as they look from some of the readings.
+
+    One is raised, and cleared, at the first of them from which it stands, and no longer does; one that stood at none is
+    left out. One that follows upon another with none of them in between is that other, going on.
+
+    Args:
+        alarms: of each module, oldest first.
+        seen: times of these readings by module, ms, ascending.
+    """
+    found: list[Alarm] = []
+    last: dict[int, tuple[Alarm, int]] = {}
+    for alarm in alarms:
+        times = seen.get(alarm.module, _NONE)
+        begin = int(np.searchsorted(times, alarm.ts))
+        end = len(times) if alarm.cleared_ts is None else int(np.searchsorted(times, alarm.cleared_ts))
+        if begin == end:
+            continue
+        cleared_ts = int(times[end]) if end < len(times) else None
+        before, ended = last.get(alarm.module, (alarm, -1))
+        if ended == begin:
+            before.cleared_ts = cleared_ts
+        else:
+            before = replace(alarm, ts=int(times[begin]), cleared_ts=cleared_ts)
+            found.append(before)
+        last[alarm.module] = before, end
+    return found
 
 
 @dataclass(frozen=True)
@@ -109,22 +145,23 @@ class Shadowed:
     """The shadow's records of two versions, added up.
 
     Args:
-        source: names the fields of key and time.
+        pipeline: names the fields.
         versions: of champion and challenger; records of others are passed over.
     """
 
-    def __init__(self, source: Input, versions: tuple[str, str]) -> None:
-        self._source, self._versions = source, versions
+    def __init__(self, pipeline: Pipeline, versions: tuple[str, str]) -> None:
+        self._pipeline, self._source, self._versions = pipeline, pipeline.input, versions
         self._numbers: dict[str, int] = {}
         self._hours: set[tuple[int, int]] = set()
         self._difference = array("d")
         self._agreed = 0
         self._places: set[tuple[int, int]] = set()
-        self._sides = {model: Side() for model in MODELS}
+        self._times: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        self._would_be = WouldBe()
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add a ShadowScore; the same one again (without transactions, after a crash) changes nothing."""
-        if tuple(record[f"{model}_version"] for model in MODELS) != self._versions:
+        if (record["champion_version"], record["challenger_version"]) != self._versions:
             return
         place = record["source_partition"], record["source_offset"]
         if place in self._places:
@@ -134,15 +171,16 @@ class Shadowed:
         self._hours.add((module, ts // _HOUR_MS))
         self._difference.append(abs(record["champion_probability"] - record["challenger_probability"]))
         self._agreed += record["champion_positive"] == record["challenger_positive"]
-        for model, side in self._sides.items():
-            if transition := record[f"{model}_alarm"]:
-                side.note(module, ts, transition, record[f"{model}_probability"])
+        self._times[module].append(ts)
+        if transition := record["challenger_alarm"]:
+            self._would_be.note(module, ts, transition, record["challenger_probability"])
 
-    def evidence(self, labels: Sequence[Label], horizon_ms: int) -> Evidence:
+    def evidence(self, labels: Sequence[Label], published: Iterable[Mapping[str, Any]], horizon_ms: int) -> Evidence:
         """What it comes to.
 
         Args:
             labels: what people confirmed.
+            published: records of the topic of alarms, the champion's, those of a module in order.
             horizon_ms: so long before an event an alarm is a warning of it.
         """
         difference = np.frombuffer(self._difference) if self._difference else np.zeros(1)
@@ -153,7 +191,9 @@ class Shadowed:
         ]
         marks = [(self._numbers[m.module], m.ts) for m in labels if m.kind == FALSE_ALARM and m.module in self._numbers]
         days = len(self._hours) / 24
-        champion, challenger = (_worth(self._sides[model].alarms, events, marks, horizon_ms, days) for model in MODELS)
+        times = {module: np.sort(np.frombuffer(ts, np.int64)) for module, ts in self._times.items()}
+        sides = as_seen(alarms_from(published, self._pipeline, dict(self._numbers)), times), self._would_be.alarms
+        champion, challenger = (_worth(alarms, events, marks, horizon_ms, days) for alarms in sides)
         return Evidence(
             *self._versions,
             readings=len(self._difference),

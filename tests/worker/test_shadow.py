@@ -55,6 +55,7 @@ class Scene:
     status: Status = field(default_factory=lambda: Status(Metrics(), "p", "i", "exactly_once"))
     partitions: dict[int, Partition] = field(default_factory=lambda: {0: Partition(0, 0, 0)})
     offset: int = 0
+    now_s: float = 0.0
 
     def __post_init__(self) -> None:
         decoder = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
@@ -65,7 +66,7 @@ class Scene:
         )
         assert PIPELINE.monitor is not None
         encode = ShadowRecords(PIPELINE, PIPELINE.monitor.shadow, None)
-        self.shadow = Shadow(self.share, self.max_ms, encode, self.status)
+        self.shadow = Shadow(self.share, self.max_ms, encode, self.status, lambda: self.now_s)
 
     def challenge(self, does: Any, version: str = "2", **changes: Any) -> None:
         known = {name: getattr(self.champion, name) for name in ModelPackage.__dataclass_fields__}
@@ -189,17 +190,39 @@ def test_a_challenger_that_fails_is_dropped(scene: Scene, does: Any) -> None:
     assert len(scene.records) == MODULES
 
 
-def test_a_challenger_that_hangs_is_waited_for_once_and_then_dropped(
+def test_a_challenger_that_is_too_slow_rests_and_is_tried_again(
     champion: ModelPackage, release: threading.Event
 ) -> None:
-    scene = Scene(champion, max_ms=1)
+    scene = Scene(champion, max_ms=500)
     scene.challenge(lambda features: release.wait(60) and np.zeros(len(features)))
     for _ in range(12):
         scene.batch()
     assert scene.records == []
     assert scene.metric("challenger_dropped_total", reason="too_slow") == 1
-    assert scene.metric("shadow_missed_total") == 10 * MODULES
+    assert scene.metric("challenger_info", name=champion.name, version="2") == 1
+    assert scene.metric("shadow_missed_total") == 12 * MODULES
     assert "HAZARDSTREAM_CHALLENGER_MAX_MS" in scene.idle
+    release.set()
+    scene.batch()
+    assert scene.records == []  # it is fast now, and rests
+    scene.now_s = 61.0
+    scene.batch()
+    assert len(scene.records) == MODULES
+    assert scene.idle == "None"
+    assert scene.metric("challenger_dropped_total", reason="too_slow") == 1
+
+
+def test_a_challenger_that_hangs_is_waited_for_once_and_not_begun_again(
+    champion: ModelPackage, release: threading.Event
+) -> None:
+    scene, begun = Scene(champion, max_ms=1), []
+    scene.challenge(lambda _features: begun.append(1) or release.wait(60))
+    for minute in range(5):
+        scene.now_s = minute * 61.0
+        for _ in range(12):
+            scene.batch()
+    assert len(begun) == 1
+    assert scene.metric("challenger_dropped_total", reason="too_slow") == 5
     patient = Scene(champion)
     patient.challenge(lambda features: np.zeros(len(features)))
     patient.batch()

@@ -9,14 +9,14 @@ import math
 import threading
 import time
 import zlib
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import structlog
 
-from worker.alarms import ACTIVE, AlarmPolicy, Alarms, StagedAlarms
+from worker.alarms import RTN, AlarmPolicy, Alarms, StagedAlarms, Transition
 from worker.features import Bool, Float, Int
 from worker.metrics import ShadowMetrics
 from worker.outbox import Bulk
@@ -39,6 +39,7 @@ class Challenger:
         alarms: those that it would raise; they begin with none, and are kept nowhere.
         misses: batches in a row that it was too slow for.
         rests_until: when it is tried again, on the shadow's clock.
+        counted: ids of alarms that stand and are counted, the champion's and its own.
     """
 
     package: ModelPackage
@@ -46,6 +47,7 @@ class Challenger:
     partitions: set[int] = field(default_factory=set)
     misses: int = 0
     rests_until: float = -math.inf
+    counted: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
 
 
 class ShadowScored(NamedTuple):
@@ -248,6 +250,19 @@ def _count(metrics: ShadowMetrics, outcome: Outcome, shadowed: ShadowScored) -> 
     metrics.scored.inc(len(rows))
     metrics.agreed.inc(int(((champion >= outcome.threshold) == shadowed.positive).sum()))
     metrics.difference.observe(np.abs(champion - shadowed.probability))
-    raised = np.array([t.row for t in outcome.alarms.transitions if t.kind == ACTIVE], np.int64)
-    metrics.alarms.labels("champion").inc(int(np.isin(raised, rows).sum()))
-    metrics.alarms.labels("challenger").inc(sum(t.kind == ACTIVE for t in shadowed.alarms.transitions))
+    scored = set(rows.tolist())
+    both = [t for t in outcome.alarms.transitions if t.row in scored], shadowed.alarms.transitions
+    for model, made, counted in zip(("champion", "challenger"), both, shadowed.challenger.counted, strict=True):
+        metrics.alarms.labels(model).inc(_raised(made, counted))
+
+
+def _raised(transitions: Iterable[Transition], counted: set[str]) -> int:
+    """How many alarms are new: a transition to a higher priority is one of an alarm that stands."""
+    raised = 0
+    for made in transitions:
+        if made.kind == RTN:
+            counted.discard(made.state.alarm_id)
+        elif made.state.alarm_id not in counted:
+            counted.add(made.state.alarm_id)
+            raised += 1
+    return raised

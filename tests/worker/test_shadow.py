@@ -148,6 +148,25 @@ def test_disagreement_difference_and_would_be_alarms_are_counted(scene: Scene) -
     assert {r["challenger_alarm"] for r in scene.records[-MODULES:]} == {""}  # another model, other alarms
 
 
+def test_alarms_are_counted_when_they_are_raised_and_not_when_their_priority_rises(champion: ModelPackage) -> None:
+    probability = [0.6]
+    known = {name: getattr(champion, name) for name in ModelPackage.__dataclass_fields__}
+    models = [
+        Fake(**known | {"version": version}, does=lambda features: np.full(len(features), probability[0]))
+        for version in ("1", "2")
+    ]
+    policy = POLICY.changed({"priorities": {"high": 0.5, "critical": 0.8}})
+    scene = Scene(models[0])
+    scene.scorer.alarms.policy = policy
+    scene.shadow.adopt(models[1], policy)
+    for now in (0.6, 0.9, 0.9, 0.1, 0.9):  # raised, critical, stays, back to normal, raised
+        probability[0] = now
+        scene.batch()
+    for model in ("champion", "challenger"):
+        assert [r[f"{model}_alarm"] for r in scene.records].count("ACTIVE") == 3 * MODULES
+        assert scene.metric("shadow_alarms_total", model=model) == 2 * MODULES
+
+
 def test_what_is_not_committed_leaves_no_trace(scene: Scene) -> None:
     scene.challenge(lambda features: np.full(len(features), 0.9))
     scene.batch(commit=False)

@@ -1,11 +1,13 @@
 """What the shadow recorded decides: enough evidence, and not worse, or the champion stays."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from training.performance.labels import EVENT, FALSE_ALARM, Label
+from training.promotion.cli import _print
 from training.promotion.decide import Asked, decide
 from training.promotion.evidence import Evidence, Shadowed
 from training.promotion.labels_file import read_labels
@@ -155,7 +157,38 @@ def test_records_of_other_versions_do_not_count(recorded: Recorded) -> None:
 def test_events_of_modules_that_were_not_in_the_shadow_do_not_count(recorded: Recorded) -> None:
     found = recorded.evidence(Label("elsewhere", at(600), EVENT), Label("m0", at(600) + 48 * HOUR_MS, EVENT))
     assert found.events == 0
+    assert found.unknown_modules == ("elsewhere",)
     assert "0 confirmed events" in decide(found, ASKED).insufficient[0]
+
+
+def test_modules_of_labels_that_the_shadow_has_never_seen_are_named(
+    recorded: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = [Label(f"far{n:02}", at(600), EVENT) for n in range(12)]
+    found = recorded.evidence(Label("m0", at(600), EVENT), *elsewhere)
+    _print("battery_hazard", found, decide(found, ASKED))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "never seen do not count: far00, far01," in told
+    assert "far09 and 2 more" in told
+    found = recorded.evidence(Label("m0", at(600), EVENT))
+    _print("battery_hazard", found, decide(found, ASKED))
+    assert "never seen" not in capsys.readouterr().out
+
+
+def test_evidence_of_nothing_is_strict_json(recorded: Recorded) -> None:
+    found = recorded.evidence(versions=("1", "3"))
+    told = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert told["champion"]["unexplained_per_module_day_ci"] == [0.0, None]
+
+
+@pytest.mark.parametrize(("minute", "marked"), [(299, 0), (305, 1), (330, 1)])
+def test_a_mark_is_of_the_alarm_that_stood_or_of_the_last_before(recorded: Recorded, minute: int, marked: int) -> None:
+    recorded.alarm("champion", 1, 300, 310)
+    recorded.alarm("challenger", 1, 300, 310)
+    recorded.alarm("champion", 1, 100, 110)
+    recorded.miss(1, 95, 112)  # an operator's mark of an alarm that the shadow did not see is not of another
+    found = recorded.evidence(Label("m1", at(minute), FALSE_ALARM))
+    assert (found.champion.alarms, found.champion.marked, found.challenger.marked) == (1, marked, marked)
 
 
 def test_too_short_in_the_shadow() -> None:
@@ -205,6 +238,12 @@ def test_labels_from_a_file(tmp_path: Path) -> None:
         ("module,ts\nm0,2026-01-31T12:00:00Z\nm1,2026-02-01T12:00:00Z\nm1,soon\n", "soon"),
         ("module,ts,kind\nm0,2026-01-31T12:00:00Z,fire\n", "'fire' is not known"),
         ("module,ts\nm0,12\n", "counts from a start"),
+        ("module,ts,kind\n,,\n", r"labels.csv holds no labels: from line 2 on there is nothing"),
+        ("module,ts,kind\n", r"labels.csv holds no labels"),
+        ("module,ts\nm0,2026-01-31\nm0,\n", r"labels.csv, line 3: nothing in column ts"),
+        ("module,ts\nm0,2026-01-31\n\n,2026-01-31\n", r"labels.csv, line 4: nothing in column module"),
+        ("module,ts,kind\nm0,2026-01-31,event\nm0,2026-01-31,\n", r"labels.csv, line 3: nothing in column kind"),
+        ("module,ts,kind\nm0,2026-01-31,event\nm0,2026-01-31\n", r"labels.csv, line 3: the row has 2 fields"),
     ],
 )
 def test_files_that_hold_no_labels_are_refused_by_what_is_wrong(tmp_path: Path, content: str, fault: str) -> None:

@@ -4,9 +4,10 @@ Batches that the challenger was late for have no records. Its own alarms are kno
 the champion's, of which all is known, are looked at from those readings alone: neither gains by a gap.
 """
 
+import json
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -15,8 +16,8 @@ import numpy as np
 from training.backtest.events import Event as Hazard
 from training.backtest.judge import Alarm, judge, poisson_interval, share_interval
 from training.operators import REQUIRED_WARNING_S
-from training.performance.labels import EVENT, FALSE_ALARM, Label
-from training.performance.rolling import alarms_from
+from training.performance.labels import EVENT, Label
+from training.performance.rolling import alarms_from, marked
 from worker.alarms import ACTIVE, RTN
 from worker.features import Int
 from worker.pipeline import Pipeline
@@ -81,7 +82,7 @@ class Worth:
         in_time: events alarmed at least `REQUIRED_WARNING_S` before.
         late: events alarmed only afterwards.
         confirmed: alarms with an event behind them.
-        marked: alarms that stood when an operator marked a false one.
+        marked: alarms that an operator marked as false, and no event explains.
         precision: confirmed of those that are confirmed or marked; None: none is.
         recall: warned of the events; None: there were none.
         lead_median_s, lead_p10_s: before the point of no return; a missed event leads by nothing.
@@ -118,6 +119,7 @@ class Evidence:
         agreed: readings on the same side of both setpoints.
         difference_mean, difference_p99: of the probabilities, absolute.
         events: confirmed, of modules that were seen at the time.
+        unknown_modules: that there are labels of, and that the shadow has never seen.
     """
 
     champion_version: str
@@ -129,16 +131,19 @@ class Evidence:
     difference_mean: float
     difference_p99: float
     events: int
+    unknown_modules: tuple[str, ...]
     champion: Worth
     challenger: Worth
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values; a bound that is infinite is None, as JSON has no such number."""
         agreement = self.agreed / self.readings if self.readings else None
-        return asdict(self) | {
+        values = asdict(self) | {
             "agreement": agreement,
             "agreement_ci": share_interval(self.agreed, self.readings),
         }
+        plain: dict[str, Any] = json.loads(json.dumps(values), parse_constant=lambda _: None)
+        return plain
 
 
 class Shadowed:
@@ -189,11 +194,12 @@ class Shadowed:
             for label in labels
             if label.kind == EVENT and self._seen(label)
         ]
-        marks = [(self._numbers[m.module], m.ts) for m in labels if m.kind == FALSE_ALARM and m.module in self._numbers]
-        days = len(self._hours) / 24
         times = {module: np.sort(np.frombuffer(ts, np.int64)) for module, ts in self._times.items()}
-        sides = as_seen(alarms_from(published, self._pipeline, dict(self._numbers)), times), self._would_be.alarms
-        champion, challenger = (_worth(alarms, events, marks, horizon_ms, days) for alarms in sides)
+        raised, days = alarms_from(published, self._pipeline, dict(self._numbers)), len(self._hours) / 24
+        champion, challenger = (
+            _worth(alarms, events, marked(labels, known, self._numbers), horizon_ms, days)
+            for alarms, known in ((as_seen(raised, times), raised), (self._would_be.alarms, self._would_be.alarms))
+        )
         return Evidence(
             *self._versions,
             readings=len(self._difference),
@@ -203,6 +209,7 @@ class Shadowed:
             difference_mean=float(difference.mean()),
             difference_p99=float(np.percentile(difference, 99)),
             events=len(events),
+            unknown_modules=tuple(sorted({label.module for label in labels} - self._numbers.keys())),
             champion=champion,
             challenger=challenger,
         )
@@ -217,22 +224,22 @@ class Shadowed:
 
 
 def _worth(
-    alarms: Sequence[Alarm], events: Sequence[Hazard], marks: Sequence[tuple[int, int]], horizon_ms: int, days: float
+    alarms: Sequence[Alarm], events: Sequence[Hazard], marks: Container[str], horizon_ms: int, days: float
 ) -> Worth:
     alarms = sorted(alarms, key=lambda alarm: alarm.ts)
     judged = judge(alarms, events, horizon_ms)
     unexplained = [a for a, verdict in zip(alarms, judged.verdicts, strict=True) if verdict == "false"]
     confirmed = len(alarms) - len(unexplained)
-    marked = sum(any(_stood(alarm, *mark) for mark in marks) for alarm in unexplained)
+    told = sum(alarm.alarm_id in marks for alarm in unexplained)
     return Worth(
         alarms=len(alarms),
         warned=judged.detected,
         in_time=sum(lead is not None and lead >= REQUIRED_WARNING_S for lead in judged.event_lead_s),
         late=judged.late,
         confirmed=confirmed,
-        marked=marked,
-        precision=confirmed / (confirmed + marked) if confirmed + marked else None,
-        precision_ci=share_interval(confirmed, confirmed + marked),
+        marked=told,
+        precision=confirmed / (confirmed + told) if confirmed + told else None,
+        precision_ci=share_interval(confirmed, confirmed + told),
         recall=judged.detected / len(events) if events else None,
         recall_ci=share_interval(judged.detected, len(events)),
         lead_median_s=judged.lead_percentile_s(50),
@@ -241,7 +248,3 @@ def _worth(
         unexplained_per_module_day=len(unexplained) / days if days else 0.0,
         unexplained_per_module_day_ci=poisson_interval(len(unexplained), days),
     )
-
-
-def _stood(alarm: Alarm, module: int, ts: int) -> bool:
-    return alarm.module == module and alarm.ts <= ts and (alarm.cleared_ts is None or ts <= alarm.cleared_ts)

@@ -72,7 +72,7 @@ class ShadowMetrics:
         )
         self.dropped = Counter(
             prefix + "challenger_dropped_total",
-            "Challengers that failed or were too slow while they scored, and score no more, by reason.",
+            "Times that a challenger failed and scores no more, or was too slow and rests for a while, by reason.",
             ["reason"],
             registry=registry,
         )

@@ -94,7 +94,12 @@ class ModelWatch:
         self._tell(looked_at=_now(), down=None)
 
     def _swapped(self, package: ModelPackage) -> None:
-        _LOG.info("model swapped", name=package.name, version=package.version, before=self._version)
+        _LOG.info(
+            "model swapped" if self._lost is None else "challenger swapped in",
+            name=package.name,
+            version=package.version,
+            before=self._version,
+        )
         self._version, self._refused = package.version, None
         self._show(package)
         self._metrics.swaps.inc()

@@ -1,20 +1,22 @@
 """A challenger scores in the champion's shadow: the same windows and readings, no say in predictions and alarms.
 
 Nothing that a challenger does may hurt the champion. It scores on a thread of its own while the champion's records are
-encoded, the loop waits a few milliseconds for it, and then goes on without. One that fails, or is too slow time and
-again, is dropped until its alias stands for another.
+encoded, the loop waits a few milliseconds for it, and then goes on without. One that is too slow time and again rests
+for a while, as one may be while a worker catches up; one that fails is dropped until its alias stands for another.
 """
 
+import math
 import threading
+import time
 import zlib
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import structlog
 
-from worker.alarms import ACTIVE, AlarmPolicy, Alarms, StagedAlarms
+from worker.alarms import RTN, AlarmPolicy, Alarms, StagedAlarms, Transition
 from worker.features import Bool, Float, Int
 from worker.metrics import ShadowMetrics
 from worker.outbox import Bulk
@@ -25,16 +27,27 @@ from worker.status import Status
 _LOG = structlog.get_logger(__name__)
 _MISSES = 10
 """So many batches in a row that it was too slow for are no accident."""
+_REST_S = 60.0
+"""Waiting in vain for `_MISSES` batches once in this time costs the champion next to nothing."""
 
 
 @dataclass
 class Challenger:
-    """A model in the shadow. `alarms` are those that it would raise; they begin with none, and are kept nowhere."""
+    """A model in the shadow.
+
+    Attributes:
+        alarms: those that it would raise; they begin with none, and are kept nowhere.
+        misses: batches in a row that it was too slow for.
+        rests_until: when it is tried again, on the shadow's clock.
+        counted: ids of alarms that stand and are counted, the champion's and its own.
+    """
 
     package: ModelPackage
     alarms: Alarms
     partitions: set[int] = field(default_factory=set)
     misses: int = 0
+    rests_until: float = -math.inf
+    counted: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
 
 
 class ShadowScored(NamedTuple):
@@ -84,12 +97,22 @@ class Shadow:
         max_ms: longest that a batch waits.
         encode: makes records of what was scored.
         status: told who scores in the shadow, and why nobody does.
+        clock: seconds, monotonic.
     """
 
     def __init__(
-        self, share: float, max_ms: int, encode: Callable[[Outcome, ShadowScored], Bulk], status: Status
+        self,
+        share: float,
+        max_ms: int,
+        encode: Callable[[Outcome, ShadowScored], Bulk],
+        status: Status,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._encode = encode
+        self._encode, self._clock = encode, clock
+        self._too_slow = (
+            f"{_MISSES} batches in a row took it more than {max_ms} ms (HAZARDSTREAM_CHALLENGER_MAX_MS): it rests for "
+            f"{_REST_S:.0f} s and is then tried again"
+        )
         self._below, self._max_s = share * 2**32, max_ms / 1000
         self._status, self._metrics = status, status.metrics.shadow
         self._challenger: Challenger | None = None  # replaced as a whole, from another thread
@@ -122,13 +145,20 @@ class Shadow:
         """
         self._due = self._shadowed = None
         challenger, running = self._challenger, self._running
-        if challenger is None or self._idle(challenger, outcome.package):
+        if challenger is None:
+            return
+        unfit, rests = _unfit(challenger.package, outcome.package), self._clock() < challenger.rests_until
+        self._say(challenger, unfit or (self._too_slow if rests else None))
+        if unfit is not None:
             return
         for gone in {n for n in challenger.partitions if n not in assigned}:
             challenger.partitions.discard(gone)
             challenger.alarms.revoke(gone)
         rows = self._sampled(outcome)
         if not len(rows):
+            return
+        if rests:
+            self._metrics.missed.inc(len(rows))
             return
         if running is not None and running.is_alive() and running.challenger is challenger:
             self._miss(challenger, len(rows))
@@ -146,7 +176,7 @@ class Shadow:
             return {}
         if self._due.probability is None:
             self._metrics.missed.inc(len(self._due.rows))
-            self._drop(self._due.challenger, "failed", self._due.fault)
+            self._fail(self._due.challenger, self._due.fault)
             return {}
         self._shadowed = self._alarmed(outcome, self._due, self._due.probability)
         return self._encode(outcome, self._shadowed)
@@ -177,16 +207,6 @@ class Shadow:
         keys = outcome.batch.keys
         return np.flatnonzero([zlib.crc32(keys[row]) < self._below for row in scored.tolist()])
 
-    def _idle(self, challenger: Challenger, champion: ModelPackage) -> bool:
-        """Whether there is nothing to score, and have it shown why."""
-        idle = None
-        if (challenger.package.name, challenger.package.version) == (champion.name, champion.version):
-            idle = "it is the champion"
-        elif challenger.package.spec != champion.spec:
-            idle = "its features are others than the champion's, and so are its windows: it cannot score in the shadow"
-        self._say(challenger, idle)
-        return idle is not None
-
     def _say(self, challenger: Challenger, idle: str | None) -> None:
         shown = self._status.challenger
         if challenger is self._challenger and shown is not None and shown["idle"] != idle:
@@ -198,21 +218,27 @@ class Shadow:
         self._metrics.missed.inc(readings)
         challenger.misses += 1
         if challenger.misses >= _MISSES:
-            milliseconds = self._max_s * 1000
-            self._drop(
-                challenger,
-                "too_slow",
-                f"{_MISSES} batches in a row took it more than {milliseconds:.0f} ms (HAZARDSTREAM_CHALLENGER_MAX_MS)",
-            )
+            challenger.misses, challenger.rests_until = 0, self._clock() + _REST_S
+            self._metrics.dropped.labels("too_slow").inc()
+            self._say(challenger, self._too_slow)
 
-    def _drop(self, challenger: Challenger, reason: str, words: str) -> None:
+    def _fail(self, challenger: Challenger, fault: str) -> None:
         version = challenger.package.version
-        _LOG.error("challenger dropped, the champion goes on", version=version, fault=reason, reason=words)
-        self._metrics.dropped.labels(reason).inc()
+        _LOG.error("challenger dropped, the champion goes on", version=version, reason=fault)
+        self._metrics.dropped.labels("failed").inc()
         if challenger is self._challenger:
             self._challenger = None
             self._metrics.info.clear()
-            self._status.challenger = _shown(challenger.package) | {"idle": f"dropped ({reason}): {words}"}
+            self._status.challenger = _shown(challenger.package) | {"idle": f"dropped (failed): {fault}"}
+
+
+def _unfit(challenger: ModelPackage, champion: ModelPackage) -> str | None:
+    """Why a model cannot score in the champion's shadow; None: it can."""
+    if (challenger.name, challenger.version) == (champion.name, champion.version):
+        return "it is the champion"
+    if challenger.spec != champion.spec:
+        return "its features are others than the champion's, and so are its windows: it cannot score in the shadow"
+    return None
 
 
 def _shown(package: ModelPackage) -> dict[str, str | None]:
@@ -224,6 +250,19 @@ def _count(metrics: ShadowMetrics, outcome: Outcome, shadowed: ShadowScored) -> 
     metrics.scored.inc(len(rows))
     metrics.agreed.inc(int(((champion >= outcome.threshold) == shadowed.positive).sum()))
     metrics.difference.observe(np.abs(champion - shadowed.probability))
-    raised = np.array([t.row for t in outcome.alarms.transitions if t.kind == ACTIVE], np.int64)
-    metrics.alarms.labels("champion").inc(int(np.isin(raised, rows).sum()))
-    metrics.alarms.labels("challenger").inc(sum(t.kind == ACTIVE for t in shadowed.alarms.transitions))
+    scored = set(rows.tolist())
+    both = [t for t in outcome.alarms.transitions if t.row in scored], shadowed.alarms.transitions
+    for model, made, counted in zip(("champion", "challenger"), both, shadowed.challenger.counted, strict=True):
+        metrics.alarms.labels(model).inc(_raised(made, counted))
+
+
+def _raised(transitions: Iterable[Transition], counted: set[str]) -> int:
+    """How many alarms are new: a transition to a higher priority is one of an alarm that stands."""
+    raised = 0
+    for made in transitions:
+        if made.kind == RTN:
+            counted.discard(made.state.alarm_id)
+        elif made.state.alarm_id not in counted:
+            counted.add(made.state.alarm_id)
+            raised += 1
+    return raised

@@ -156,6 +156,9 @@ def test_from_drift_to_swap(stage: Stage, models: Registry, tmp_path: Path) -> N
         assert (code, told["promoted"], len(told["insufficient"])) == (1, False, 1)
         assert told["readings"] == 120 * len(MODULES)
         assert told["events"] == len(MODULES)
+        for model in ("champion", "challenger"):
+            alarms = worker.metric("hazardstream_shadow_alarms_total", model=model)
+            assert told[model]["alarms"] == alarms == len(MODULES)
         assert shown(worker)["version"] == "1"
         code, told = hazardstream(stage, models, "promote", "--yes", "--module-days", "0.2")
         assert (code, told["promoted"], told["worse"]) == (0, True, [])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from worker.errors import DependencyDownError
 from worker.metrics import Metrics
@@ -158,7 +159,9 @@ def test_a_challenger_whose_alias_stands_for_nothing_is_no_fault_and_its_success
     assert look(gone)["refused"] is None
     look(gone)
     assert lost == ["lost", "lost"]  # each time that it had come to stand for nothing
-    look("2")
+    with capture_logs() as logs:
+        look("2")
+    assert [log["event"] for log in logs] == ["challenger swapped in"]
     assert scene.swapped == ["2", "2"]
     scene.broken["3"] = RefusedModelError("too_slow", "3", "")
     assert look("3")["refused"]["fault"] == "too_slow"

@@ -55,6 +55,7 @@ class Scene:
     status: Status = field(default_factory=lambda: Status(Metrics(), "p", "i", "exactly_once"))
     partitions: dict[int, Partition] = field(default_factory=lambda: {0: Partition(0, 0, 0)})
     offset: int = 0
+    now_s: float = 0.0
 
     def __post_init__(self) -> None:
         decoder = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
@@ -65,7 +66,7 @@ class Scene:
         )
         assert PIPELINE.monitor is not None
         encode = ShadowRecords(PIPELINE, PIPELINE.monitor.shadow, None)
-        self.shadow = Shadow(self.share, self.max_ms, encode, self.status)
+        self.shadow = Shadow(self.share, self.max_ms, encode, self.status, lambda: self.now_s)
 
     def challenge(self, does: Any, version: str = "2", **changes: Any) -> None:
         known = {name: getattr(self.champion, name) for name in ModelPackage.__dataclass_fields__}
@@ -147,6 +148,25 @@ def test_disagreement_difference_and_would_be_alarms_are_counted(scene: Scene) -
     assert {r["challenger_alarm"] for r in scene.records[-MODULES:]} == {""}  # another model, other alarms
 
 
+def test_alarms_are_counted_when_they_are_raised_and_not_when_their_priority_rises(champion: ModelPackage) -> None:
+    probability = [0.6]
+    known = {name: getattr(champion, name) for name in ModelPackage.__dataclass_fields__}
+    models = [
+        Fake(**known | {"version": version}, does=lambda features: np.full(len(features), probability[0]))
+        for version in ("1", "2")
+    ]
+    policy = POLICY.changed({"priorities": {"high": 0.5, "critical": 0.8}})
+    scene = Scene(models[0])
+    scene.scorer.alarms.policy = policy
+    scene.shadow.adopt(models[1], policy)
+    for now in (0.6, 0.9, 0.9, 0.1, 0.9):  # raised, critical, stays, back to normal, raised
+        probability[0] = now
+        scene.batch()
+    for model in ("champion", "challenger"):
+        assert [r[f"{model}_alarm"] for r in scene.records].count("ACTIVE") == 3 * MODULES
+        assert scene.metric("shadow_alarms_total", model=model) == 2 * MODULES
+
+
 def test_what_is_not_committed_leaves_no_trace(scene: Scene) -> None:
     scene.challenge(lambda features: np.full(len(features), 0.9))
     scene.batch(commit=False)
@@ -189,17 +209,39 @@ def test_a_challenger_that_fails_is_dropped(scene: Scene, does: Any) -> None:
     assert len(scene.records) == MODULES
 
 
-def test_a_challenger_that_hangs_is_waited_for_once_and_then_dropped(
+def test_a_challenger_that_is_too_slow_rests_and_is_tried_again(
     champion: ModelPackage, release: threading.Event
 ) -> None:
-    scene = Scene(champion, max_ms=1)
+    scene = Scene(champion, max_ms=500)
     scene.challenge(lambda features: release.wait(60) and np.zeros(len(features)))
     for _ in range(12):
         scene.batch()
     assert scene.records == []
     assert scene.metric("challenger_dropped_total", reason="too_slow") == 1
-    assert scene.metric("shadow_missed_total") == 10 * MODULES
+    assert scene.metric("challenger_info", name=champion.name, version="2") == 1
+    assert scene.metric("shadow_missed_total") == 12 * MODULES
     assert "HAZARDSTREAM_CHALLENGER_MAX_MS" in scene.idle
+    release.set()
+    scene.batch()
+    assert scene.records == []  # it is fast now, and rests
+    scene.now_s = 61.0
+    scene.batch()
+    assert len(scene.records) == MODULES
+    assert scene.idle == "None"
+    assert scene.metric("challenger_dropped_total", reason="too_slow") == 1
+
+
+def test_a_challenger_that_hangs_is_waited_for_once_and_not_begun_again(
+    champion: ModelPackage, release: threading.Event
+) -> None:
+    scene, begun = Scene(champion, max_ms=1), []
+    scene.challenge(lambda _features: begun.append(1) or release.wait(60))
+    for minute in range(5):
+        scene.now_s = minute * 61.0
+        for _ in range(12):
+            scene.batch()
+    assert len(begun) == 1
+    assert scene.metric("challenger_dropped_total", reason="too_slow") == 5
     patient = Scene(champion)
     patient.challenge(lambda features: np.zeros(len(features)))
     patient.batch()

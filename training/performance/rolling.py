@@ -100,9 +100,9 @@ def figures(
     # A warning that came before these days is still one of an event within them.
     looked_at = [a for a in alarms if a.ts > since_ts - limits.horizon_ms]
     judged = judge(looked_at, events, limits.horizon_ms)
-    marked = {_marked(label, looked_at, modules) for label in labels if label.kind == FALSE_ALARM}
+    said = marked(labels, looked_at, modules)
     false = sum(
-        verdict == "false" and alarm.alarm_id in marked and alarm.ts > since_ts
+        verdict == "false" and alarm.alarm_id in said and alarm.ts > since_ts
         for alarm, verdict in zip(looked_at, judged.verdicts, strict=True)
     )
     confirmed = sum(verdict != "false" for verdict in judged.verdicts)
@@ -130,10 +130,21 @@ def figures(
     )
 
 
-def _marked(label: Label, alarms: Sequence[Alarm], modules: Mapping[str, int]) -> str | None:
-    """The alarm of the label's module that stood at its time, or was raised last before it."""
-    before = [a for a in alarms if a.module == modules.get(label.module) and a.onset_ts <= label.ts]
-    return before[-1].alarm_id if before else None
+def marked(labels: Iterable[Label], alarms: Sequence[Alarm], modules: Mapping[str, int]) -> set[str]:
+    """Ids of alarms marked as false: of the label's module, the one that stood at its time or was raised last before.
+
+    Args:
+        labels: of all kinds.
+        alarms: of each module, oldest first.
+        modules: number of each.
+    """
+    found: set[str] = set()
+    for label in labels:
+        if label.kind == FALSE_ALARM:
+            number = modules.get(label.module)
+            before = [a for a in alarms if a.module == number and a.onset_ts <= label.ts]
+            found.update(a.alarm_id for a in before[-1:])
+    return found
 
 
 def degradation(found: Figures, limits: Performance, labelled_at: int) -> list[Event]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from training.promotion.decide import Verdict
     from training.promotion.evidence import Evidence
 
+_SHOWN = 10
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
@@ -71,12 +73,15 @@ def promote(
         uri = settings.model_uri(topics.pipeline.model)
         aliases = Aliases.of(uri, settings.challenger, settings.tracking_uri)
         versions = aliases.versions()
-        source = topics.pipeline.input
-        shadowed = Shadowed(source, versions)
+        shadowed = Shadowed(topics.pipeline, versions)
         for record in topics.news("shadow"):
             shadowed.add(record)
-        known = labels_from(topics.news("labels"), topics.pipeline) if labels is None else read_labels(labels, source)
-        found = shadowed.evidence(known, topics.monitor.performance.horizon_ms)
+        known = (
+            labels_from(topics.news("labels"), topics.pipeline)
+            if labels is None
+            else read_labels(labels, topics.pipeline.input)
+        )
+        found = shadowed.evidence(known, topics.news("alarms"), topics.monitor.performance.horizon_ms)
     verdict = decide(found, Asked(module_days, events))
     if not as_json:
         _print(aliases.name, found, verdict)
@@ -85,7 +90,7 @@ def promote(
         aliases.promote(versions)
     if as_json:
         reasons = {"insufficient": verdict.insufficient, "worse": verdict.worse}
-        typer.echo(json.dumps({"name": aliases.name, **found.as_json(), **reasons, "promoted": moved}))
+        typer.echo(json.dumps({"name": aliases.name, **found.as_json(), **reasons, "promoted": moved}, allow_nan=False))
     else:
         typer.echo(f"{aliases.champion} is version {versions[1]} now" if moved else "not promoted")
     if not moved:
@@ -115,6 +120,10 @@ def _print(name: str, found: "Evidence", verdict: "Verdict") -> None:
         f"module-days), {found.events} confirmed events\nagreement {agreement}; probabilities differ by "
         f"{found.difference_mean:.4f} on average, 99th percentile {found.difference_p99:.4f}"
     )
+    if found.unknown_modules:
+        shown = ", ".join(found.unknown_modules[:_SHOWN])
+        more = f" and {rest} more" if (rest := len(found.unknown_modules) - _SHOWN) > 0 else ""
+        console.print(f"labels of modules that the shadow has never seen do not count: {shown}{more}", markup=False)
     table = Table("", f"champion {found.champion_version}", f"challenger {found.challenger_version}")
     both = found.champion, found.challenger
     table.add_row("alarms", *(str(w.alarms) for w in both))

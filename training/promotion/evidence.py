@@ -1,8 +1,14 @@
-"""What the shadow's records say of champion and challenger, held against what people confirmed."""
+"""What the shadow's records say of champion and challenger, held against what people confirmed.
 
+Batches that the challenger was late for have no records. Its own alarms are known only from readings that it scored; so
+the champion's, of which all is known, are looked at from those readings alone: neither gains by a gap.
+"""
+
+import json
 from array import array
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,17 +16,19 @@ import numpy as np
 from training.backtest.events import Event as Hazard
 from training.backtest.judge import Alarm, judge, poisson_interval, share_interval
 from training.operators import REQUIRED_WARNING_S
-from training.performance.labels import EVENT, FALSE_ALARM, Label
+from training.performance.labels import EVENT, Label
+from training.performance.rolling import alarms_from, marked
 from worker.alarms import ACTIVE, RTN
-from worker.pipeline import Input
+from worker.features import Int
+from worker.pipeline import Pipeline
 
 _HOUR_MS, _WRECK_MS = 3_600_000, 86_400_000
-MODELS = ("champion", "challenger")
+_NONE = np.empty(0, np.int64)
 
 
 @dataclass
-class Side:
-    """One model's alarms, folded from its transitions: of one that stands, a further ACTIVE is no new alarm."""
+class WouldBe:
+    """The challenger's alarms, folded from its transitions: of one that stands, a further ACTIVE is no new alarm."""
 
     alarms: list[Alarm] = field(default_factory=list)
     standing: dict[int, Alarm] = field(default_factory=dict)
@@ -35,6 +43,35 @@ class Side:
             self.standing.pop(module).cleared_ts = ts
 
 
+def as_seen(alarms: Iterable[Alarm], seen: Mapping[int, Int]) -> list[Alarm]:
+    """Alarms as they look from some of the readings.
+
+    One is raised, and cleared, at the first of them from which it stands, and no longer does; one that stood at none is
+    left out. One that follows upon another with none of them in between is that other, going on.
+
+    Args:
+        alarms: of each module, oldest first.
+        seen: times of these readings by module, ms, ascending.
+    """
+    found: list[Alarm] = []
+    last: dict[int, tuple[Alarm, int]] = {}
+    for alarm in alarms:
+        times = seen.get(alarm.module, _NONE)
+        begin = int(np.searchsorted(times, alarm.ts))
+        end = len(times) if alarm.cleared_ts is None else int(np.searchsorted(times, alarm.cleared_ts))
+        if begin == end:
+            continue
+        cleared_ts = int(times[end]) if end < len(times) else None
+        before, ended = last.get(alarm.module, (alarm, -1))
+        if ended == begin:
+            before.cleared_ts = cleared_ts
+        else:
+            before = replace(alarm, ts=int(times[begin]), cleared_ts=cleared_ts)
+            found.append(before)
+        last[alarm.module] = before, end
+    return found
+
+
 @dataclass(frozen=True)
 class Worth:
     """What one model's alarms were worth.
@@ -45,7 +82,7 @@ class Worth:
         in_time: events alarmed at least `REQUIRED_WARNING_S` before.
         late: events alarmed only afterwards.
         confirmed: alarms with an event behind them.
-        marked: alarms that stood when an operator marked a false one.
+        marked: alarms that an operator marked as false, and no event explains.
         precision: confirmed of those that are confirmed or marked; None: none is.
         recall: warned of the events; None: there were none.
         lead_median_s, lead_p10_s: before the point of no return; a missed event leads by nothing.
@@ -82,6 +119,7 @@ class Evidence:
         agreed: readings on the same side of both setpoints.
         difference_mean, difference_p99: of the probabilities, absolute.
         events: confirmed, of modules that were seen at the time.
+        unknown_modules: that there are labels of, and that the shadow has never seen.
     """
 
     champion_version: str
@@ -93,38 +131,42 @@ class Evidence:
     difference_mean: float
     difference_p99: float
     events: int
+    unknown_modules: tuple[str, ...]
     champion: Worth
     challenger: Worth
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values; a bound that is infinite is None, as JSON has no such number."""
         agreement = self.agreed / self.readings if self.readings else None
-        return asdict(self) | {
+        values = asdict(self) | {
             "agreement": agreement,
             "agreement_ci": share_interval(self.agreed, self.readings),
         }
+        plain: dict[str, Any] = json.loads(json.dumps(values), parse_constant=lambda _: None)
+        return plain
 
 
 class Shadowed:
     """The shadow's records of two versions, added up.
 
     Args:
-        source: names the fields of key and time.
+        pipeline: names the fields.
         versions: of champion and challenger; records of others are passed over.
     """
 
-    def __init__(self, source: Input, versions: tuple[str, str]) -> None:
-        self._source, self._versions = source, versions
+    def __init__(self, pipeline: Pipeline, versions: tuple[str, str]) -> None:
+        self._pipeline, self._source, self._versions = pipeline, pipeline.input, versions
         self._numbers: dict[str, int] = {}
         self._hours: set[tuple[int, int]] = set()
         self._difference = array("d")
         self._agreed = 0
         self._places: set[tuple[int, int]] = set()
-        self._sides = {model: Side() for model in MODELS}
+        self._times: dict[int, array[int]] = defaultdict(lambda: array("q"))
+        self._would_be = WouldBe()
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add a ShadowScore; the same one again (without transactions, after a crash) changes nothing."""
-        if tuple(record[f"{model}_version"] for model in MODELS) != self._versions:
+        if (record["champion_version"], record["challenger_version"]) != self._versions:
             return
         place = record["source_partition"], record["source_offset"]
         if place in self._places:
@@ -134,15 +176,16 @@ class Shadowed:
         self._hours.add((module, ts // _HOUR_MS))
         self._difference.append(abs(record["champion_probability"] - record["challenger_probability"]))
         self._agreed += record["champion_positive"] == record["challenger_positive"]
-        for model, side in self._sides.items():
-            if transition := record[f"{model}_alarm"]:
-                side.note(module, ts, transition, record[f"{model}_probability"])
+        self._times[module].append(ts)
+        if transition := record["challenger_alarm"]:
+            self._would_be.note(module, ts, transition, record["challenger_probability"])
 
-    def evidence(self, labels: Sequence[Label], horizon_ms: int) -> Evidence:
+    def evidence(self, labels: Sequence[Label], published: Iterable[Mapping[str, Any]], horizon_ms: int) -> Evidence:
         """What it comes to.
 
         Args:
             labels: what people confirmed.
+            published: records of the topic of alarms, the champion's, those of a module in order.
             horizon_ms: so long before an event an alarm is a warning of it.
         """
         difference = np.frombuffer(self._difference) if self._difference else np.zeros(1)
@@ -151,9 +194,12 @@ class Shadowed:
             for label in labels
             if label.kind == EVENT and self._seen(label)
         ]
-        marks = [(self._numbers[m.module], m.ts) for m in labels if m.kind == FALSE_ALARM and m.module in self._numbers]
-        days = len(self._hours) / 24
-        champion, challenger = (_worth(self._sides[model].alarms, events, marks, horizon_ms, days) for model in MODELS)
+        times = {module: np.sort(np.frombuffer(ts, np.int64)) for module, ts in self._times.items()}
+        raised, days = alarms_from(published, self._pipeline, dict(self._numbers)), len(self._hours) / 24
+        champion, challenger = (
+            _worth(alarms, events, marked(labels, known, self._numbers), horizon_ms, days)
+            for alarms, known in ((as_seen(raised, times), raised), (self._would_be.alarms, self._would_be.alarms))
+        )
         return Evidence(
             *self._versions,
             readings=len(self._difference),
@@ -163,6 +209,7 @@ class Shadowed:
             difference_mean=float(difference.mean()),
             difference_p99=float(np.percentile(difference, 99)),
             events=len(events),
+            unknown_modules=tuple(sorted({label.module for label in labels} - self._numbers.keys())),
             champion=champion,
             challenger=challenger,
         )
@@ -177,22 +224,22 @@ class Shadowed:
 
 
 def _worth(
-    alarms: Sequence[Alarm], events: Sequence[Hazard], marks: Sequence[tuple[int, int]], horizon_ms: int, days: float
+    alarms: Sequence[Alarm], events: Sequence[Hazard], marks: Container[str], horizon_ms: int, days: float
 ) -> Worth:
     alarms = sorted(alarms, key=lambda alarm: alarm.ts)
     judged = judge(alarms, events, horizon_ms)
     unexplained = [a for a, verdict in zip(alarms, judged.verdicts, strict=True) if verdict == "false"]
     confirmed = len(alarms) - len(unexplained)
-    marked = sum(any(_stood(alarm, *mark) for mark in marks) for alarm in unexplained)
+    told = sum(alarm.alarm_id in marks for alarm in unexplained)
     return Worth(
         alarms=len(alarms),
         warned=judged.detected,
         in_time=sum(lead is not None and lead >= REQUIRED_WARNING_S for lead in judged.event_lead_s),
         late=judged.late,
         confirmed=confirmed,
-        marked=marked,
-        precision=confirmed / (confirmed + marked) if confirmed + marked else None,
-        precision_ci=share_interval(confirmed, confirmed + marked),
+        marked=told,
+        precision=confirmed / (confirmed + told) if confirmed + told else None,
+        precision_ci=share_interval(confirmed, confirmed + told),
         recall=judged.detected / len(events) if events else None,
         recall_ci=share_interval(judged.detected, len(events)),
         lead_median_s=judged.lead_percentile_s(50),
@@ -201,7 +248,3 @@ def _worth(
         unexplained_per_module_day=len(unexplained) / days if days else 0.0,
         unexplained_per_module_day_ci=poisson_interval(len(unexplained), days),
     )
-
-
-def _stood(alarm: Alarm, module: int, ts: int) -> bool:
-    return alarm.module == module and alarm.ts <= ts and (alarm.cleared_ts is None or ts <= alarm.cleared_ts)

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from producers.convert import time_form, to_text, to_times_ms
-from producers.tables import column_names, read_columns
+from producers.dialect import dialect
+from producers.tables import Table, column_names, iter_columns, read_columns
 from training.performance.labels import EVENT, KINDS, WITHDRAWN, Label
 from worker.errors import UserError
 from worker.pipeline import Input
@@ -27,15 +28,39 @@ def read_labels(path: Path, source: Input) -> list[Label]:
     if key is None or time is None:
         raise UserError(f"{path} needs columns module and ts, and has {', '.join(names)}; rename its columns")
     kind = ["kind"] if "kind" in names else []
-    columns = read_columns(path, [key, time, *kind]).columns
+    table = _whole(path, [key, time, *kind])
+    columns = table.columns
+    for name, column in columns.items():
+        empty = [row for row, cell in enumerate(column.to_pylist()) if cell is None or not str(cell).strip()]
+        if empty:
+            raise UserError(f"{_at(path, table, empty[0])}: nothing in column {name}; fill it in, or take the row out")
     form = time_form(columns[time])
     if form.relative:
         raise UserError(f"{path}: column {time} counts from a start; write times as ISO 8601, or since 1970")
     ms, wrong = to_times_ms(columns[time], form)
     if (bad := np.flatnonzero(wrong | ~np.isfinite(ms))).size:
-        raise UserError(f"{path}: {columns[time][int(bad[0])]} in column {time} is no time; write ISO 8601")
+        first = int(bad[0])
+        raise UserError(
+            f"{_at(path, table, first)}: {columns[time][first]} in column {time} is no time; write ISO 8601"
+        )
     kinds = to_text(columns["kind"]).to_pylist() if kind else [EVENT] * len(ms)
-    if unknown := sorted(set(kinds) - set(KINDS)):
-        raise UserError(f"{path}: kind {unknown[0]!r} is not known; use one of {', '.join(KINDS)}")
+    if unknown := [row for row, name in enumerate(kinds) if name not in KINDS]:
+        first = unknown[0]
+        raise UserError(f"{_at(path, table, first)}: kind {kinds[first]!r} is not known; use one of {', '.join(KINDS)}")
     rows = zip(to_text(columns[key]).to_pylist(), ms.tolist(), kinds, strict=True)
     return [Label(module, round(ts), kind) for module, ts, kind in rows if kind != WITHDRAWN]
+
+
+def _whole(path: Path, names: list[str]) -> Table:
+    pieces = list(iter_columns(path, names))
+    for piece in pieces:
+        for row in piece.broken:
+            raise UserError(f"{path}, {piece.unit} {row.place}: {row.rule}; correct the row")
+    if not any(len(piece.place) for piece in pieces):
+        begin = f"line {dialect(path).header_line + 1}" if pieces and pieces[0].unit == "line" else "the first row"
+        raise UserError(f"{path} holds no labels: from {begin} on there is nothing in columns {', '.join(names)}")
+    return read_columns(path, names)
+
+
+def _at(path: Path, table: Table, row: int) -> str:
+    return f"{path}, {table.unit} {table.place[row]}"

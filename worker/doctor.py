@@ -17,7 +17,7 @@ from worker.kafka_config import admin_client, client_config, topic_partitions
 from worker.model_source import resolve
 from worker.pipeline import Pipeline, load_pipeline
 from worker.proof import prove
-from worker.settings import Settings
+from worker.settings import Settings, unread_settings
 from worker.topics import check_topics, warnings
 
 
@@ -44,6 +44,8 @@ def examine(settings: Settings, *, as_json: bool) -> bool:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
+    for name in unread_settings():
+        yield Finding("settings", "warning", f"{name} is no setting: mistyped? docs/operations.md lists them")
     pipeline = load_pipeline(settings.pipeline)
     pipeline.input.sensors()  # that the record can be imported
     yield Finding(

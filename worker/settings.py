@@ -1,5 +1,6 @@
 """Settings of one worker process, from the environment (or a file named for a secret) and the command line."""
 
+import os
 import socket
 from pathlib import Path
 from typing import Literal
@@ -71,6 +72,12 @@ class Settings(BaseSettings):
     def instance(self) -> str:
         """Name of this worker: unique on a machine by its sidecar's port."""
         return self.instance_id or f"{socket.gethostname()}-{self.http_port}"
+
+
+def unread_settings() -> list[str]:
+    """Variables of the environment that look like settings and are none: mistyped, most likely."""
+    known = {f"HAZARDSTREAM_{name.upper()}" for name in Settings.model_fields} | {"HAZARDSTREAM_MAVEN_REPOSITORY"}
+    return sorted(name for name in os.environ if name.startswith("HAZARDSTREAM_") and name not in known)
 
 
 def load_settings(**given: object) -> Settings:

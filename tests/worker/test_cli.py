@@ -62,6 +62,13 @@ def test_doctor_on_a_broker_that_is_down_says_so_and_what_to_do() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_doctor_tells_of_a_mistyped_setting() -> None:
+    done = hazardstream("doctor", "--bootstrap", "127.0.0.1:1", "--json", HAZARDSTREAM_CHALENGER="models:/a@b")
+    (found,) = [f for f in json.loads(done.stdout)["findings"] if f["subject"] == "settings"]
+    assert found["verdict"] == "warning"
+    assert "HAZARDSTREAM_CHALENGER is no setting" in found["words"]
+
+
 def test_doctor_is_content_when_all_is_well(stage: Stage) -> None:
     done = hazardstream(
         "doctor", "--bootstrap", stage.bootstrap, "--model", str(stage.model), "--pipeline", str(stage.pipeline_file)

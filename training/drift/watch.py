@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from training.drift.check import SiteState, Watched, check
-from training.drift.events import Event, Place, Published, ended, standing, transitions
+from training.drift.events import Event, Place, Published, anew, standing, transitions
 from training.drift.history import Histories
 from training.drift.topics import MonitoringTopics
 from training.performance.labels import labels_from
@@ -95,7 +95,7 @@ class Watch:
         told = published.still_to_tell([*transitions(watched, states), *performance])
         with_told = Published.of([*self._records["events"], *(event.record() for event in told)])
         if self.reference is not None:  # without it nothing is known of what the model was not trained for
-            told += ended(with_told, watched, states)
+            told += anew(with_told, watched, states)
         if publish and told:
             self.topics.publish("events", [(event.site, event.record()) for event in told])
             self._records["events"].extend(self.topics.news("events"))

@@ -140,3 +140,15 @@ def test_drift_that_cannot_be_compared_any_more_is_not_told_as_mended_and_told_a
     assert all("is not watched" in told[3] and "may still hold" in told[3] for told in ended)
     site.goes_on(2, shift=True)  # the former model again
     assert {(told[:3]) for told in site.told()} == {(*place, "ACTIVE") for place in drifted}
+
+
+def test_the_last_word_on_a_baseline_counts_also_where_it_names_an_earlier_time(site: Site) -> None:
+    site.goes_on(5 * 24, shift=True)
+    drifted = {told[:3] for told in site.told()}
+    site.begins_anew(13_000)  # mistyped: nothing is watched from there on
+    assert {told[2] for told in site.told()} == {"RTN"}
+    assert site.stands() == set()
+    site.begins_anew(0)
+    assert {told[:3] for told in site.told()} == drifted
+    site.begins_anew(8)
+    assert {told[2] for told in site.told()} == {"RTN"}

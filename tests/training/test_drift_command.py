@@ -127,6 +127,12 @@ def test_a_new_baseline_ends_what_stands(drifting: Stage) -> None:
     assert run(drifting, "drift", "--publish")["new_events"] == []
 
 
+def test_a_new_baseline_from_a_time_to_come_is_refused(drifting: Stage) -> None:
+    said = run(drifting, "drift", "--new-baseline", "all", "--since", "2162-01-09T00:00:00Z", code=2)
+    assert "--since 2162-01-09T00:00:00Z is later than now" in said
+    assert published(drifting, "events") == []
+
+
 def test_the_watch_publishes_and_serves_metrics(drifting: Stage) -> None:
     port = free_ports(1)[0]
     with command(drifting, "drift", "--watch", "--every-s", "0.5", "--metrics-port", str(port)) as process:

@@ -82,7 +82,7 @@ class Published:
 
     Attributes:
         latest: state and time of the newest transition of each place.
-        since: when an operator last began a site's baseline anew, by site, ms.
+        since: from when on a site's days are normal, by the last word of an operator on it, by site, ms.
     """
 
     latest: dict[Place, tuple[str, int]]
@@ -90,14 +90,15 @@ class Published:
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> "Published":
-        """Fold the topic's records."""
-        latest: dict[Place, tuple[str, int]] = {}
-        since: dict[str, int] = {}
-        for record in sorted(records, key=lambda r: r["ts"]):
-            if record["kind"] == BASELINE:
-                since[record["site"]] = record["ts"]
-            else:
-                latest[record["site"], record["kind"], record["subject"]] = record["state"], record["ts"]
+        """Fold the topic's records, those of a site in the order of the topic."""
+        told = list(records)
+        # An earlier time may be the later word: the correction of a mistyped one.
+        since = {record["site"]: record["ts"] for record in told if record["kind"] == BASELINE}
+        latest = {
+            (record["site"], record["kind"], record["subject"]): (record["state"], record["ts"])
+            for record in sorted(told, key=lambda r: r["ts"])
+            if record["kind"] != BASELINE
+        }
         return cls(latest, since)
 
     def still_to_tell(self, events: Sequence[Event]) -> list[Event]:

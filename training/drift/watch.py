@@ -13,7 +13,7 @@ from training.drift.history import Histories
 from training.drift.topics import MonitoringTopics
 from training.performance.labels import labels_from
 from training.performance.rolling import Figures, alarms_from, degradation, figures
-from worker.errors import DependencyDownError
+from worker.errors import DependencyDownError, UserError
 from worker.metrics import DriftMetrics
 from worker.reference import Reference
 
@@ -116,12 +116,26 @@ class Watch:
 def watch(
     watch: Watch, metrics: DriftMetrics, every_s: float, stop: threading.Event, say: Callable[[Look], None]
 ) -> None:
-    """Look every so often until stopped. What is down is waited for."""
+    """Look every so often until stopped. What is down is waited for; what fails is tried again at the next look.
+
+    Raises:
+        UserError: something stood in the way of looking from the start.
+    """
+    begun = False
     while not stop.is_set():
         try:
+            if not begun:
+                watch.look(publish=False)
+                begun = True
             look = watch.look(publish=True)
         except DependencyDownError as down:
             _LOG.warning("waiting", dependency=down.dependency, reason=down.reason)
+            metrics.failed.inc()
+        except UserError as error:
+            if not begun:
+                raise
+            # Somebody has to put it right: tell it at each look until then.
+            _LOG.error("look failed", reason=str(error))
             metrics.failed.inc()
         else:
             show(look, metrics)

@@ -196,13 +196,15 @@ def label(
     Example: hazardstream label --module RackA1_Module01 --at 2026-01-31T12:00:00Z --kind event --by "fire brigade"
     """
     from training.drift.topics import MonitoringTopics
-    from training.performance.labels import KINDS, Label
+    from training.performance.labels import KINDS, WITHDRAWN, Label
     from worker.settings import load_settings
 
     if kind not in KINDS:
         raise UserError(f"--kind {kind!r} is not known; use one of {', '.join(KINDS)}")
+    # What was mistyped can be taken back, whenever it lies.
+    ts = moment_ms("--at", at) if kind == WITHDRAWN else _past_ms("--at", at)
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     with MonitoringTopics(settings) as topics:
-        record = Label(module, moment_ms("--at", at), kind, by, note).record(topics.pipeline)
+        record = Label(module, ts, kind, by, note).record(topics.pipeline)
         topics.publish("labels", [(module, record)])
     typer.echo(json.dumps(record) if as_json else f"labelled {module} at {at}: {kind}")

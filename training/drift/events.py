@@ -11,13 +11,14 @@ from worker.alarms import ACTIVE, RTN
 BASELINE, PERFORMANCE = "baseline", "performance"
 _NAMESPACE = uuid.UUID("3b1c6a57-0d0f-5a57-9d5c-0f6a5f2f9c11")
 _WORDS = {
-    "drift": "is distributed otherwise than in the site's first days (distance {value:.2f}, limit {limit:.2f})",
-    "untrained": "lies where the model was not trained in {value:.0%} of the readings (limit {limit:.0%})",
-    "missing": "is missing in {value:.0%} of the readings (limit {limit:.0%})",
-    "schema": "is a schema that the site did not write with in its first days ({value:.0%} of the readings)",
-    PERFORMANCE: "of the last days is {value:.2f} (limit {limit:.2f})",
+    "drift": "is distributed otherwise than in the site's first days (distance {value}, limit {limit})",
+    "untrained": "lies where the model was not trained in {value} of the readings (limit {limit})",
+    "missing": "is missing in {value} of the readings (limit {limit})",
+    "schema": "is a schema that the site did not write with in its first days ({value} of the readings)",
+    PERFORMANCE: "of the last days is {value} (limit {limit})",
     BASELINE: "begins anew, as an operator said",
 }
+_MOST_DIGITS = 6
 _UNWATCHED = (
     "is not watched for {kind!r} any more, as its baseline began anew or the model has another reference; "
     "it may still hold"
@@ -25,6 +26,20 @@ _UNWATCHED = (
 
 Place = tuple[str, str, str]
 """What a state belongs to: site, kind, subject."""
+
+
+def told_apart(value: float, limit: float, shape: str, digits: int) -> tuple[str, str]:
+    """A value and its limit as text, with as many more digits as it takes to see that they differ.
+
+    Args:
+        value: what was found.
+        limit: what it was held against.
+        shape: of the text, `f` or `%`.
+        digits: after the point, where those are enough.
+    """
+    while value != limit and digits < _MOST_DIGITS and f"{value:.{digits}{shape}}" == f"{limit:.{digits}{shape}}":
+        digits += 1
+    return f"{value:.{digits}{shape}}", f"{limit:.{digits}{shape}}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,9 @@ class Event:
 
     def _found(self) -> str:
         over = "" if self.state == ACTIVE else "no longer: "
-        return f"{over}{self.subject} {_WORDS[self.kind].format(value=self.value, limit=self.limit)}"
+        shape, digits = ("f", 2) if self.kind in {"drift", PERFORMANCE} else ("%", 0)
+        value, limit = told_apart(self.value, self.limit, shape, digits)
+        return f"{over}{self.subject} {_WORDS[self.kind].format(value=value, limit=limit)}"
 
 
 @dataclass(frozen=True)

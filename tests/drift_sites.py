@@ -1,9 +1,9 @@
-"""Simulated sites, and what the worker's own sketcher makes of them, without Kafka."""
+"""Simulated sites and what the worker's own sketcher makes of them, and made-up ones under watch, without Kafka."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,20 @@ from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
 from training.battery import FEATURES, TOPOLOGY
 from training.drift.check import SiteState, Watched, check
-from training.drift.events import Event, transitions
+from training.drift.events import Event, new_baseline, transitions
 from training.drift.history import DAY_MS, Histories
+from training.drift.watch import Watch
 from worker.batch import Batch
 from worker.columns import Readings, TextColumn
 from worker.offline import offline_features
 from worker.package import ModelPackage
-from worker.pipeline import Pipeline
+from worker.pipeline import Pipeline, load_pipeline
 from worker.reference import Reference
 from worker.scoring import Outcome, Scored
 from worker.sketch import HOUR_MS, Sketcher, sampled
+
+if TYPE_CHECKING:
+    from training.drift.topics import MonitoringTopics
 
 PERIOD_MS = 60_000
 START_MS = 1_767_225_600_000  # midnight
@@ -142,3 +146,67 @@ def found(of: dict[str, list[dict[str, Any]]], reference: Reference | None) -> F
             histories.add(sketch | {"site": site})
     watched, states = check(histories.current(), reference, {})
     return Found(watched, states, transitions(watched, states))
+
+
+class Memory:
+    """Monitoring topics in memory."""
+
+    def __init__(self) -> None:
+        self.pipeline = load_pipeline("battery_hazard")
+        assert self.pipeline.monitor is not None
+        self.monitor = self.pipeline.monitor
+        self.unread: dict[str, list[dict[str, Any]]] = {role: [] for role in ("sketches", "events", "labels", "alarms")}
+
+    def news(self, role: str) -> list[dict[str, Any]]:
+        read, self.unread[role] = self.unread[role], []
+        return read
+
+    def publish(self, role: str, records: list[tuple[str, dict[str, Any]]]) -> None:
+        self.unread[role] += [record for _, record in records]
+
+
+class MadeUpSite:
+    """A watched site, whose sketches are made up hour by hour."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference, self.topics, self.hour = reference, Memory(), 0
+        self.watch = Watch(cast("MonitoringTopics", self.topics), lambda: reference)
+        self.rng = np.random.default_rng(0)
+
+    def goes_on(
+        self, hours: int, *, digest: str | None = None, dead: bool = False, schema: str = "id 1", shift: bool = False
+    ) -> None:
+        """So many hours more are counted."""
+        bins = self.reference.width - 1
+        shares = np.arange(bins) >= bins // 2 if shift else np.ones(bins)
+        for hour in range(self.hour, self.hour + hours):
+            counts = {n: [*self.rng.multinomial(400, shares / shares.sum()).tolist(), 0] for n in self.reference.names}
+            self.topics.unread["sketches"].append(
+                {
+                    "site": "North",
+                    "hour_ts": START_MS + hour * HOUR_MS,
+                    "model_name": "m",
+                    "model_version": "1" if digest is None else "2",
+                    "reference": digest or self.reference.digest,
+                    "readings": 400,
+                    "keys": 16,
+                    "columns": counts,
+                    "missing": {"offgas_co_ppm": 400 if dead else 4, "voltage_v": 4},
+                    "schemas": {schema: 400},
+                    "source_partition": 0,
+                    "source_offset": hour,
+                }
+            )
+        self.hour += hours
+
+    def begins_anew(self, day: int) -> None:
+        self.topics.publish("events", [("North", new_baseline("North", START_MS + day * DAY_MS).record())])
+
+    def told(self) -> list[tuple[str, str, str, str]]:
+        """Kind, subject, state and message of what a look tells."""
+        look = self.watch.look(publish=True)
+        records = [event.record() for event in look.told]
+        return [(r["kind"], r["subject"], r["state"], r["message"]) for r in records]
+
+    def stands(self) -> set[tuple[str, str, str]]:
+        return set(self.watch.look(publish=False).standing)

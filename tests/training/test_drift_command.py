@@ -22,6 +22,8 @@ from schemas.codec import decode
 from schemas.load import load_schema
 from training.drift.history import DAY_MS
 from training.drift.topics import MonitoringTopics
+from training.performance.labels import EVENT, Label
+from worker.options import moment_ms
 from worker.package import load_package
 from worker.settings import Settings
 
@@ -127,6 +129,12 @@ def test_a_new_baseline_ends_what_stands(drifting: Stage) -> None:
     assert run(drifting, "drift", "--publish")["new_events"] == []
 
 
+def test_a_new_baseline_from_a_time_to_come_is_refused(drifting: Stage) -> None:
+    said = run(drifting, "drift", "--new-baseline", "all", "--since", "2162-01-09T00:00:00Z", code=2)
+    assert "--since 2162-01-09T00:00:00Z is later than now" in said
+    assert published(drifting, "events") == []
+
+
 def test_the_watch_publishes_and_serves_metrics(drifting: Stage) -> None:
     port = free_ports(1)[0]
     with command(drifting, "drift", "--watch", "--every-s", "0.5", "--metrics-port", str(port)) as process:
@@ -201,3 +209,21 @@ def test_labels_and_alarms_give_precision_recall_and_lead(stage: Stage) -> None:
 def test_a_label_of_no_known_kind_is_refused_in_words(stage: Stage) -> None:
     said = run(stage, "label", "--module", "A", "--at", "2026-01-01", "--kind", "fire", code=2)
     assert "event, false_alarm, withdrawn" in said
+
+
+def test_a_label_of_a_time_to_come_is_refused_and_one_that_is_there_can_be_taken_back(stage: Stage) -> None:
+    at = "2162-01-01T00:00:00Z"
+    for kind in ("event", "false_alarm"):
+        assert f"--at {at} is later than now" in run(
+            stage, "label", "--module", "A", "--at", at, "--kind", kind, code=2
+        )
+    assert published(stage, "labels") == []
+    mistyped = Label("A", moment_ms("--at", at), EVENT).record(stage.pipeline)
+    publish(stage, "labels", [("A", mistyped)])
+    with command(stage, "drift", "--json") as process:
+        said, complaint = process.communicate(timeout=120)
+    assert json.loads(said.splitlines()[-1])["performance"] is None
+    assert "label of a time to come left out" in complaint
+    run(stage, "label", "--module", "A", "--at", at, "--kind", "withdrawn")
+    with command(stage, "drift", "--json") as process:
+        assert "time to come" not in process.communicate(timeout=120)[1]

@@ -109,8 +109,7 @@ def check(
             compared.append(_against_baseline(site, history, reference, baseline, later))
         if reference is not None and reference.digest == history.reference and days:
             compared.append(_against_training(site, history, reference, days))
-        if len(baseline) == BASELINE_DAYS:
-            rest += _hourly(site, history, baseline)
+        rest += _hourly(site, history, history.first_days(BASELINE_DAYS, since.get(site, 0)))
     return [*corrected(compared), *rest], states
 
 
@@ -208,7 +207,9 @@ def _compare(
 
 
 def _hourly(site: str, history: SiteHistory, baseline: Sequence[int]) -> list[Watched]:
-    """Missing sensors and schemas, each hour after the baseline."""
+    """Missing sensors and schemas, each hour after the baseline: the site's, whichever model scored."""
+    if len(baseline) < BASELINE_DAYS:
+        return []
     enough = [ts for ts in history.complete_hours(baseline[0]) if history.hours[ts].readings >= _READINGS_AN_HOUR]
     normal = [history.hours[ts] for ts in enough if ts // DAY_MS * DAY_MS in baseline]
     later = [ts for ts in enough if ts >= baseline[-1] + DAY_MS]

@@ -61,7 +61,7 @@ def drift(
                 raise UserError("--new-baseline needs --since: the event time from which the site's days are normal")
             if new_baseline not in (known := watching.look(publish=False).states):
                 raise UserError(f"there is no site {new_baseline!r}; known are: {', '.join(known) or 'none'}")
-            event = begin(new_baseline, moment_ms("--since", since))
+            event = begin(new_baseline, _past_ms("--since", since))
             topics.publish("events", [(new_baseline, event.record())])
         if watch:
             _watch(watching, every_s, metrics_host, metrics_port)
@@ -80,6 +80,22 @@ def drift(
         _print(look)
         if page:
             typer.echo(f"report: {page}")
+
+
+def _past_ms(option: str, text: str) -> int:
+    """A moment that has been, as ms since the epoch.
+
+    Raises:
+        UserError: it is no moment, or still to come.
+    """
+    from datetime import UTC, datetime
+
+    from training.drift.clock import lies_ahead
+
+    if lies_ahead(ts := moment_ms(option, text)):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        raise UserError(f"{option} {text} is later than now, which is {now}; mistyped? Give a time that has been")
+    return ts
 
 
 def _reference(settings: "Settings", uri: str) -> "Reference | None":
@@ -180,13 +196,15 @@ def label(
     Example: hazardstream label --module RackA1_Module01 --at 2026-01-31T12:00:00Z --kind event --by "fire brigade"
     """
     from training.drift.topics import MonitoringTopics
-    from training.performance.labels import KINDS, Label
+    from training.performance.labels import KINDS, WITHDRAWN, Label
     from worker.settings import load_settings
 
     if kind not in KINDS:
         raise UserError(f"--kind {kind!r} is not known; use one of {', '.join(KINDS)}")
+    # What was mistyped can be taken back, whenever it lies.
+    ts = moment_ms("--at", at) if kind == WITHDRAWN else _past_ms("--at", at)
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     with MonitoringTopics(settings) as topics:
-        record = Label(module, moment_ms("--at", at), kind, by, note).record(topics.pipeline)
+        record = Label(module, ts, kind, by, note).record(topics.pipeline)
         topics.publish("labels", [(module, record)])
     typer.echo(json.dumps(record) if as_json else f"labelled {module} at {at}: {kind}")

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ DAY_MS = 86_400_000
 _HOURS_A_DAY = 12
 """A day that was seen for fewer hours is left out: what happens by day and by night differs."""
 _READINGS_A_DAY = 100
+
+
+def _usable(hours: int, readings: int) -> bool:
+    return hours >= _HOURS_A_DAY and readings >= _READINGS_A_DAY
 
 
 @dataclass
@@ -35,7 +40,7 @@ class Day:
     @property
     def usable(self) -> bool:
         """Whether it says what a day of this site is like."""
-        return len(self.hours) >= _HOURS_A_DAY and self.readings >= _READINGS_A_DAY
+        return _usable(len(self.hours), self.readings)
 
 
 @dataclass
@@ -56,19 +61,23 @@ class SiteHistory:
         columns: names.
         sensors: names.
         model: name and version that scored last.
-        days, hours: by their begin, ms.
+        hours: by their begin, ms; under whichever reference: what is missing does not depend on columns and bins.
+        days: by their begin, ms.
+        last_ts: begin of the last hour under this reference, ms.
     """
 
     reference: str
     columns: tuple[str, ...]
     sensors: tuple[str, ...]
     model: tuple[str, str]
-    days: dict[int, Day] = field(default_factory=dict)
     hours: dict[int, Hour] = field(default_factory=dict)
+    days: dict[int, Day] = field(default_factory=dict)
+    last_ts: int = 0
 
     def add(self, sketch: Mapping[str, Any]) -> None:
         """Add a FeatureSketch of this site and reference."""
         hour_ts = sketch["hour_ts"]
+        self.last_ts = max(self.last_ts, hour_ts)
         self.model = sketch["model_name"], sketch["model_version"]
         counts = np.array([sketch["columns"][name] for name in self.columns], np.int64)
         missing = np.array([sketch["missing"][name] for name in self.sensors], np.int64)
@@ -87,6 +96,13 @@ class SiteHistory:
         seen_ts = max(self.hours, default=0)
         return [ts for ts in sorted(self.days) if since_ts <= ts <= seen_ts - DAY_MS and self.days[ts].usable]
 
+    def first_days(self, count: int, since_ts: int = 0) -> list[int]:
+        """The first so many days from a time on that are over and usable, under whichever reference, ascending."""
+        last_ts = max(self.hours, default=0) - DAY_MS
+        by_day = groupby(sorted(ts for ts in self.hours if ts >= since_ts), lambda ts: ts // DAY_MS * DAY_MS)
+        seen = ((day, [self.hours[ts].readings for ts in hours]) for day, hours in by_day if since_ts <= day <= last_ts)
+        return list(islice((day for day, readings in seen if _usable(len(readings), sum(readings))), count))
+
     def complete_hours(self, since_ts: int = 0) -> list[int]:
         """The hours from a time on that are over, ascending."""
         seen_ts = max(self.hours, default=0)
@@ -98,6 +114,7 @@ class Histories:
 
     def __init__(self) -> None:
         self._of: dict[str, dict[str, SiteHistory]] = {}
+        self._hours: dict[tuple[str, tuple[str, ...]], dict[int, Hour]] = {}
         self._seen: set[tuple[str, int, str, int, int]] = set()
 
     def add(self, sketch: Mapping[str, Any]) -> None:
@@ -109,15 +126,17 @@ class Histories:
         self._seen.add(identity)
         sites = self._of.setdefault(sketch["site"], {})
         # The newest reference last: a site goes on under the model that scores it now.
+        sensors = tuple(sorted(sketch["missing"]))
         history = sites.pop(sketch["reference"], None) or SiteHistory(
             sketch["reference"],
             tuple(sorted(sketch["columns"])),
-            tuple(sorted(sketch["missing"])),
+            sensors,
             (sketch["model_name"], sketch["model_version"]),
+            self._hours.setdefault((sketch["site"], sensors), {}),
         )
         sites[sketch["reference"]] = history
         history.add(sketch)
 
     def current(self) -> dict[str, SiteHistory]:
         """Each site's history under the reference that its latest hours were counted by."""
-        return {site: max(of.values(), key=lambda history: max(history.hours)) for site, of in sorted(self._of.items())}
+        return {site: max(of.values(), key=lambda history: history.last_ts) for site, of in sorted(self._of.items())}

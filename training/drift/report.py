@@ -12,6 +12,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from training.drift.check import BASELINE_DAYS, SiteState, Watched
+from training.drift.events import told_apart
 from training.drift.watch import Look
 from training.performance.rolling import Figures
 
@@ -58,8 +59,8 @@ def write_report(look: Look, directory: Path) -> Path:
     return page
 
 
-def _time(ts: int) -> str:
-    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="minutes")
+def _time(ts: int, precision: str = "minutes") -> str:
+    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec=precision)
 
 
 def _standing(look: Look) -> str:
@@ -74,8 +75,7 @@ def _latest(one: Watched) -> str:
     rows = [
         (
             one.subjects[s],
-            f"{one.value[-1, s]:.3f}",
-            f"{one.limit[s]:.3f}",
+            *told_apart(float(one.value[-1, s]), float(one.limit[s]), "f", 3),
             "" if one.psi is None else f"{one.psi[-1, s]:.3f}",
             "" if one.q is None else f"{one.q[-1, s]:.2g}",
             "active" if one.active[-1, s] else "",
@@ -88,8 +88,29 @@ def _latest(one: Watched) -> str:
 def _performance(found: Figures | None) -> str:
     if found is None:
         return "<p>No labels: `hazardstream label` writes them."
-    rows = [(name.replace("_", " "), str(value)) for name, value in found.as_json().items()]
-    return _table(("", ""), rows)
+    missed = ", ".join(f"{module} at {_time(ts, 'seconds')}" for module, ts in found.missed)
+    rows = [
+        ("looked at until", _time(found.until_ts, "seconds")),
+        ("confirmed events", f"{found.events}: {found.warned} warned of in time, {found.late} alarmed only afterwards"),
+        ("events not warned of in time", missed or "none"),
+        ("alarms", f"{found.alarms}: {found.confirmed} with an event behind them, {found.false} marked as false"),
+        ("precision", _share(found.precision, found.precision_ci, "no alarm is confirmed or marked as false")),
+        ("recall", _share(found.recall, found.recall_ci, "no event is confirmed")),
+        ("lead, median", _minutes(found.lead_median_s)),
+        ("lead, 10th percentile", _minutes(found.lead_p10_s)),
+        ("model", " ".join(found.model).strip() or "not known: there is no alarm"),
+    ]
+    return _table(("last days", ""), rows)
+
+
+def _share(value: float | None, interval: tuple[float, float], unknown: str) -> str:
+    if value is None:
+        return f"not known: {unknown}"
+    return f"{value:.2f} (95 % confidence: {interval[0]:.2f} to {interval[1]:.2f})"
+
+
+def _minutes(seconds: float | None) -> str:
+    return "not known: no event is confirmed" if seconds is None else f"{seconds / 60:.1f} minutes"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -104,6 +125,7 @@ def _over_time(one: Watched, path: Path) -> None:
     nearest = np.argsort(-share.max(axis=0))[:_SHOWN]
     at = one.ts.astype("datetime64[ms]")
     figure, axes = plt.subplots(figsize=(10, 3.5), layout="constrained")
+    axes.set_prop_cycle(color=mpl.color_sequences["tab20"][: len(nearest)])  # the usual ten repeat
     for s in nearest.tolist():
         axes.plot(at, np.minimum(share[:, s], 5), label=one.subjects[s], marker=".", markersize=3, linewidth=1)
     axes.axhline(1, color="black", linewidth=0.8, linestyle="--")

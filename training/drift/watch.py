@@ -8,12 +8,12 @@ from typing import Any
 import structlog
 
 from training.drift.check import SiteState, Watched, check
-from training.drift.events import Event, Place, Published, ended, standing, transitions
+from training.drift.events import Event, Place, Published, anew, standing, transitions
 from training.drift.history import Histories
 from training.drift.topics import MonitoringTopics
 from training.performance.labels import labels_from
 from training.performance.rolling import Figures, alarms_from, degradation, figures
-from worker.errors import DependencyDownError
+from worker.errors import DependencyDownError, UserError
 from worker.metrics import DriftMetrics
 from worker.reference import Reference
 
@@ -95,7 +95,7 @@ class Watch:
         told = published.still_to_tell([*transitions(watched, states), *performance])
         with_told = Published.of([*self._records["events"], *(event.record() for event in told)])
         if self.reference is not None:  # without it nothing is known of what the model was not trained for
-            told += ended(with_told, watched, states)
+            told += anew(with_told, watched, states)
         if publish and told:
             self.topics.publish("events", [(event.site, event.record()) for event in told])
             self._records["events"].extend(self.topics.news("events"))
@@ -116,12 +116,26 @@ class Watch:
 def watch(
     watch: Watch, metrics: DriftMetrics, every_s: float, stop: threading.Event, say: Callable[[Look], None]
 ) -> None:
-    """Look every so often until stopped. What is down is waited for."""
+    """Look every so often until stopped. What is down is waited for; what fails is tried again at the next look.
+
+    Raises:
+        UserError: something stood in the way of looking from the start.
+    """
+    begun = False
     while not stop.is_set():
         try:
+            if not begun:
+                watch.look(publish=False)
+                begun = True
             look = watch.look(publish=True)
         except DependencyDownError as down:
             _LOG.warning("waiting", dependency=down.dependency, reason=down.reason)
+            metrics.failed.inc()
+        except UserError as error:
+            if not begun:
+                raise
+            # Somebody has to put it right: tell it at each look until then.
+            _LOG.error("look failed", reason=str(error))
             metrics.failed.inc()
         else:
             show(look, metrics)

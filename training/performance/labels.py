@@ -4,10 +4,15 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
+from training.drift.clock import lies_ahead
 from worker.pipeline import Pipeline
 
+_LOG = structlog.get_logger(__name__)
 EVENT, FALSE_ALARM, WITHDRAWN = "event", "false_alarm", "withdrawn"
 KINDS = (EVENT, FALSE_ALARM, WITHDRAWN)
 _NAMESPACE = uuid.UUID("b0c2f7be-51a1-5b38-8a43-8f0f0d8e6d20")
@@ -45,11 +50,19 @@ class Label:
 
 
 def labels_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline) -> list[Label]:
-    """The labels that hold, by time: of those with the same identity the last, unless it was withdrawn."""
+    """The labels that hold, by time: of those with the same identity the last, unless it was withdrawn.
+
+    One of a time to come is mistyped, and would stand for the last days by itself: it is left out, and logged.
+    """
     latest = {record["label_id"]: record for record in sorted(records, key=lambda r: r["labelled_at"])}
-    labels = [
-        Label(record[pipeline.input.key], record["ts"], record["kind"], record["by"], record["note"])
-        for record in latest.values()
-        if record["kind"] != WITHDRAWN
-    ]
+    labels = []
+    for record in latest.values():
+        label = Label(record[pipeline.input.key], record["ts"], record["kind"], record["by"], record["note"])
+        if label.kind == WITHDRAWN:
+            continue
+        if lies_ahead(label.ts):
+            at = datetime.fromtimestamp(label.ts / 1000, UTC).isoformat()
+            _LOG.error("label of a time to come left out; withdraw it", module=label.module, at=at, kind=label.kind)
+            continue
+        labels.append(label)
     return sorted(labels, key=lambda label: (label.ts, label.module))

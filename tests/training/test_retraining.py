@@ -1,6 +1,7 @@
 """Retraining: what asks for it, what is trained on, what is worse, and what becomes of candidates."""
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from harness import START_MS, Stage, make_stage, reading
 from models import TINIEST, renamed
+from structlog.testing import capture_logs
+from typer.testing import CliRunner
 
 import training.retraining.synchronise
 from local.process import free_ports
@@ -20,15 +23,17 @@ from training.drift.topics import MonitoringTopics
 from training.operators import EventOutcome, FalseAlarm, Verdict
 from training.performance.labels import EVENT, FALSE_ALARM, Label
 from training.register import register_package
-from training.retraining.attempt import PACKAGE, Report, Workshop, read_report, retrain, write_report
+from training.retraining.attempt import PACKAGE, REPORT, Report, Workshop, read_report, retrain, write_report
 from training.retraining.compare import compare, worse
 from training.retraining.recorded import recorded_rows
 from training.retraining.synchronise import synchronise
 from training.retraining.triggers import Triggers
+from training.retraining.watch import watch
 from training.series import About
 from training.train import silent
 from worker.alarms import ACTIVE, RTN
-from worker.errors import DependencyDownError
+from worker.cli import app
+from worker.errors import DependencyDownError, UserError
 from worker.package import load_package
 from worker.settings import Settings
 from worker.tracking import mlflow_client
@@ -177,6 +182,87 @@ def test_alarms_that_nobody_marked_are_left_out_and_false_ones_are_learned_from(
     assert rows is not None
     assert len(rows.target) == 120  # all of m0 and m1, and nothing of m2
     assert (rows.features[:, 0] == 140.0).sum() == 30
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("held", ["", "5", '["half'])
+def test_a_damaged_memory_of_what_was_answered_is_told(topics: MonitoringTopics, tmp_path: Path, held: str) -> None:
+    memory = tmp_path / "answered.json"
+    memory.write_text(held)
+    file = tmp_path / "retrain"
+    file.touch()
+    triggers = Triggers(topics, memory, file)
+    with pytest.raises(UserError, match=rf"{memory} is damaged .*: remove it"):
+        triggers.waiting()
+    memory.unlink()
+    triggers.answer(triggers.waiting())
+    assert [p.name for p in tmp_path.glob("answered*")] == ["answered.json"]
+
+
+@pytest.mark.kafka
+def test_a_trigger_file_that_is_no_file_is_told(topics: MonitoringTopics, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"trigger file .* directory"):
+        Triggers(topics, tmp_path / "answered.json", tmp_path).waiting()
+    done = CliRunner().invoke(app, ["retrain", "--watch", "--trigger-file", str(tmp_path)], env={"COLUMNS": "300"})
+    assert done.exit_code == 2
+    assert "is a directory" in done.stderr
+
+
+@pytest.mark.kafka
+def test_the_service_goes_on_past_what_it_cannot_read(
+    topics: MonitoringTopics, tmp_path: Path, model_package: Path
+) -> None:
+    """An answered.json without content, an attempt's report of half its length, and a directory of somebody else."""
+    shop = workshop(tmp_path, str(model_package), "http://127.0.0.1:1")
+    report = pending(shop, model_package, 1, "battery_hazard") / REPORT
+    report.write_text(report.read_text()[:100])
+    (shop.home / "notes").mkdir()
+    (shop.home / "notes" / REPORT).touch()
+    (shop.home / "answered.json").touch()
+    (tmp_path / "retrain").touch()
+    looks: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            looks.append(timeout or 0.0)
+            if len(looks) == 2:
+                self.set()
+            return super().wait(0.0)
+
+    with capture_logs() as logs:
+        watch(
+            shop,
+            Triggers(topics, shop.home / "answered.json", tmp_path / "retrain"),
+            alias="challenger",
+            every_s=60.0,
+            at_most_every_s=0.0,
+            stop=Stop(),
+            progress=silent,
+            say=lambda _: None,
+        )
+    told = [(log["event"], str(log["reason"])) for log in logs if log["log_level"] == "error"]
+    assert [event for event, _ in told] == ["a retraining is left aside", "not retrained"] * 2
+    assert str(report) in told[0][1]
+    assert "answered.json" in told[1][1]
+
+
+def test_a_damaged_report_is_told_before_the_training(tmp_path: Path, model_package: Path) -> None:
+    shop = workshop(tmp_path, str(model_package), "http://127.0.0.1:1")
+    (pending(shop, model_package, 1, "battery_hazard") / REPORT).write_text("{}")
+    command = ["retrain", "--small", "--days", "0", "--home", str(shop.home), "--model", str(model_package)]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, UserError)
+    assert f"remove {shop.home / '000001'}" in str(done.exception)
+
+
+def test_what_is_not_ours_in_the_home_is_left_alone(tmp_path: Path, model_package: Path) -> None:
+    shop = workshop(tmp_path, str(model_package), "http://127.0.0.1:1")
+    for name in ("notes", "000007", "000009"):
+        (shop.home / name).mkdir(parents=True)
+    (shop.home / "notes" / REPORT).touch()
+    ours = pending(shop, model_package, 8, "battery_hazard")
+    assert shop.attempts() == [ours]
+    assert shop.next_number() == 10
 
 
 def workshop(tmp_path: Path, model: str, url: str) -> Workshop:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import structlog
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from training.dataset import Progress
 from training.presets import Preset
 from training.retraining.compare import compare
+from training.retraining.files import read_json, write_whole
 from training.retraining.recorded import recorded_rows
 from training.train import prepare, train
 from worker.model_source import resolve
@@ -80,8 +81,15 @@ class Workshop:
         return resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
 
     def attempts(self) -> list[Path]:
-        """Directories of the retrainings so far, oldest first."""
-        return sorted(path.parent for path in self.home.glob(f"*/{REPORT}"))
+        """Directories of the retrainings so far, oldest first; what else lies there is not ours."""
+        return [directory for directory in self._numbered() if (directory / REPORT).exists()]
+
+    def next_number(self) -> int:
+        """A number that no directory has, whosever it is."""
+        return max((int(directory.name) for directory in self._numbered()), default=0) + 1
+
+    def _numbered(self) -> list[Path]:
+        return sorted((p for p in self.home.glob("*/") if p.name.isdecimal()), key=lambda path: int(path.name))
 
 
 def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> Path:
@@ -95,7 +103,7 @@ def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> P
     """
     started, begun_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     champion = workshop.champion()
-    number = max((int(directory.name) for directory in workshop.attempts()), default=0) + 1
+    number = workshop.next_number()
     seed = int(champion.metrics.get("training", {}).get("seed", 0)) + number
     recorded = None
     if workshop.days:
@@ -139,12 +147,14 @@ def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> P
 
 
 def read_report(directory: Path) -> Report:
-    """The report of a retraining."""
-    return Report.model_validate_json((directory / REPORT).read_text())
+    """The report of a retraining.
+
+    Raises:
+        UserError: there is none that can be read.
+    """
+    return read_json(directory / REPORT, TypeAdapter(Report), f"remove {directory}, or restore the file")
 
 
 def write_report(directory: Path, report: Report) -> None:
     """Put a report in the place of the one that is there."""
-    unfinished = directory / f"{REPORT}.unfinished"
-    unfinished.write_text(report.model_dump_json(indent=2) + "\n")
-    unfinished.replace(directory / REPORT)
+    write_whole(directory / REPORT, report.model_dump_json(indent=2) + "\n")

@@ -23,7 +23,8 @@ def retrain(
         bool, typer.Option("--watch", help="Wait for events of drift or performance, or --trigger-file, and go on.")
     ] = False,
     trigger_file: Annotated[
-        Path | None, typer.Option(help="With --watch: a file whose being there is a reason; it is removed.")
+        Path | None,
+        typer.Option(dir_okay=False, help="With --watch: a file whose being there is a reason; it is removed."),
     ] = None,
     every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")] = 60.0,
     at_most_every_h: Annotated[float, typer.Option(min=0, help="With --watch: hours between two retrainings.")] = 24.0,
@@ -71,6 +72,8 @@ def retrain(
     if watch:
         _watch(workshop, trigger_file, alias, every_s, at_most_every_h * 3600)
         return
+    for earlier in workshop.attempts():
+        read_report(earlier)  # what is damaged is told before the hours of a training, not after
     with watched(quiet=as_json) as show:
         directory = attempt(workshop, ["asked for by hand"], show)
         try:

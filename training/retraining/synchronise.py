@@ -7,7 +7,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from training.register import register_package
 from training.retraining.attempt import PACKAGE, RECORD, Report, Workshop, read_report, write_report
-from worker.errors import DependencyDownError
+from worker.errors import DependencyDownError, UserError
 from worker.package import MANIFEST, digest
 from worker.tracking import DIGEST_TAG, mlflow_client, tracking_uri_or_default
 
@@ -16,6 +16,8 @@ _LOG = structlog.get_logger(__name__)
 
 def synchronise(workshop: Workshop, alias: str, patience_s: float) -> list[Report]:
     """Register what is pending, oldest first, each with the alias moved last; returns what was registered.
+
+    What cannot be read is logged and left aside.
 
     Args:
         workshop: whose.
@@ -34,7 +36,11 @@ def synchronise(workshop: Workshop, alias: str, patience_s: float) -> list[Repor
         reraise=True,
     )
     for directory in workshop.attempts():
-        report = read_report(directory)
+        try:
+            report = read_report(directory)
+        except UserError as error:
+            _LOG.error("a retraining is left aside", reason=str(error))
+            continue
         if report.status != "pending":
             continue
         version = retrying(_registered, workshop, directory, report.name, alias)

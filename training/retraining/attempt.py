@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from training.dataset import Progress
 from training.presets import Preset
-from training.retraining.compare import compare
+from training.retraining.compare import Comparison, compare
 from training.retraining.files import read_json, write_whole
 from training.retraining.recorded import recorded_rows
 from training.train import prepare, train
@@ -33,14 +33,16 @@ class Report(BaseModel):
 
     Attributes:
         reasons: why it was made.
-        status: rejected; pending: not in the registry yet; registered.
+        status: rejected; pending: not in the registry yet; superseded: it waited, and a later one came; registered.
         worse: why it was rejected.
+        champion: version that it was compared with.
         recorded_rows: that came from topics.
         comparison: figures of candidate and champion on the same sites.
+        waits_for: why it is pending, where it is not for MLflow's answer.
         version: in the registry.
     """
 
-    status: Literal["rejected", "pending", "registered"]
+    status: Literal["rejected", "pending", "superseded", "registered"]
     reasons: list[str]
     worse: list[str]
     begun_at: str
@@ -50,6 +52,7 @@ class Report(BaseModel):
     champion: str
     recorded_rows: int
     comparison: dict[str, Any]
+    waits_for: str | None = None
     version: str | None = None
 
 
@@ -123,27 +126,62 @@ def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> P
             recorded=recorded,
             progress=progress,
         )
-        sites = prepare(data, workshop.preset, seed, progress)
-        candidate = load_package(unfinished / PACKAGE, version="candidate")
-        figures, worse = compare(candidate, champion, sites.validation, sites.test)
+        judged = _judged(unfinished / PACKAGE, champion, data, workshop.preset, seed, progress)
         report = Report(
-            status="rejected" if worse else "pending",
+            status="rejected" if judged.worse else "pending",
             reasons=list(reasons),
-            worse=worse,
+            worse=judged.worse,
             begun_at=begun_at,
             seconds=round(time.monotonic() - started, 1),
             seed=seed,
             name=champion.name,
             champion=champion.version,
             recorded_rows=0 if recorded is None else len(recorded.target),
-            comparison=figures,
+            comparison=judged.figures,
         )
-        (unfinished / RECORD / "retraining.json").write_text(json.dumps(report.model_dump(), indent=2))
-        write_report(unfinished, report)
+        _write_verdict(unfinished, report)
         place = workshop.home / f"{number:06d}"
         shutil.move(unfinished, place)
     _LOG.info("retrained", **report.model_dump(exclude={"comparison"}), directory=str(place))
     return place
+
+
+def judge_again(workshop: Workshop, directory: Path, champion: ModelPackage, progress: Progress) -> Report:
+    """Hold a candidate that waited against another champion, on sites simulated from its own seed as at first.
+
+    Returns:
+        Its report, which tells of this comparison now: pending, or rejected.
+
+    Raises:
+        UserError: its package is damaged.
+    """
+    report = read_report(directory)
+    with tempfile.TemporaryDirectory(dir=workshop.home, prefix=".unfinished-") as data:
+        judged = _judged(directory / PACKAGE, champion, Path(data), workshop.preset, report.seed, progress)
+    verdict = {
+        "status": "rejected" if judged.worse else "pending",
+        "worse": judged.worse,
+        "champion": champion.version,
+        "comparison": judged.figures,
+        "waits_for": None,
+    }
+    report = report.model_copy(update=verdict)
+    _write_verdict(directory, report)
+    _LOG.info("compared again", **report.model_dump(exclude={"comparison"}), directory=str(directory))
+    return report
+
+
+def _judged(
+    package: Path, champion: ModelPackage, data: Path, preset: Preset, seed: int, progress: Progress
+) -> Comparison:
+    sites = prepare(data, preset, seed, progress)
+    return compare(load_package(package, version="candidate"), champion, sites.validation, sites.test)
+
+
+def _write_verdict(directory: Path, report: Report) -> None:
+    """Write the report, and beside it what is to stand with the version in the registry."""
+    write_whole(directory / RECORD / "retraining.json", json.dumps(report.model_dump(), indent=2))
+    write_report(directory, report)
 
 
 def read_report(directory: Path) -> Report:

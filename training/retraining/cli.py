@@ -45,8 +45,8 @@ def retrain(
 ) -> None:
     """Train on recorded and simulated data; register as challenger what is not worse than the champion.
 
-    While MLflow is down candidates are kept, and registered by the next call. Exit code 1: the candidate is worse, or
-    not registered yet.
+    While MLflow is down, or another version is the challenger, the candidate waits, and the next call registers it if
+    it can. Exit code 1: the candidate is worse, or not registered yet.
 
     Example: hazardstream retrain --watch --trigger-file /var/lib/hazardstream/retrain
     """
@@ -77,9 +77,9 @@ def retrain(
     with watched(quiet=as_json) as show:
         directory = attempt(workshop, ["asked for by hand"], show)
         try:
-            synchronise(workshop, alias, patience_s=60.0)
+            synchronise(workshop, alias, 60.0, show)
         except DependencyDownError as down:
-            typer.echo(f"{down}; candidates wait in {place} for the next call", err=True)
+            typer.echo(f"{down}; the candidate waits in {place} for the next call", err=True)
     report = read_report(directory)
     typer.echo(json.dumps(report.model_dump() | {"directory": str(directory)}) if as_json else _words(report))
     if report.status != "registered":
@@ -124,5 +124,6 @@ def _words(report: "Report") -> str:
     if report.status == "rejected":
         return f"{report.name}: the candidate is not registered: " + "; ".join(report.worse)
     if report.status == "pending":
-        return f"{report.name}: the candidate is not worse than version {report.champion}, and waits for the registry"
+        what = f"{report.name}: the candidate is not worse than version {report.champion}, and waits"
+        return f"{what}: {report.waits_for}" if report.waits_for else f"{what} for the registry"
     return f"{report.name}: version {report.version} is the challenger of version {report.champion}"

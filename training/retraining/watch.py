@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
@@ -38,15 +37,19 @@ def watch(
         at_most_every_s: between two retrainings: drift of many columns is told over hours.
         stop: ends it, between two retrainings.
         progress: see `retrain`.
-        say: told of each report, and again once what it tells of is registered.
+        say: told of each report, and again whenever it comes to say something else.
     """
     again_at = 0.0
-    while not stop.is_set():
+
+    def bring(patience_s: float) -> None:
         try:
-            for report in synchronise(workshop, alias, 0.0):
+            if report := synchronise(workshop, alias, patience_s, progress):
                 say(report)
         except (DependencyDownError, UserError) as error:
-            _LOG.warning("candidates wait for the registry", reason=str(error))
+            _LOG.warning("the candidate waits", reason=str(error))
+
+    while not stop.is_set():
+        bring(0.0)
         try:
             waiting = triggers.waiting() if time.monotonic() >= again_at else []
             if waiting:
@@ -55,9 +58,7 @@ def watch(
                 triggers.answer(waiting)
                 again_at = time.monotonic() + at_most_every_s
                 say(report)
-                with suppress(DependencyDownError):  # the next look tries again, and tells
-                    for registered in synchronise(workshop, alias, _PATIENCE_S):
-                        say(registered)
+                bring(_PATIENCE_S)
         except DependencyDownError as down:
             _LOG.warning("waiting", dependency=down.dependency, reason=down.reason)
         except UserError as error:

@@ -1,9 +1,11 @@
 """Retraining: what asks for it, what is trained on, what is worse, and what becomes of candidates."""
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 
 import training.retraining.compare
 import training.retraining.synchronise
+import training.retraining.watch
 from local.process import free_ports
 from producers.truth import Fault
 from training.battery import FEATURES
@@ -209,6 +212,52 @@ def test_a_trigger_file_that_is_no_file_is_told(topics: MonitoringTopics, tmp_pa
     assert "is a directory" in done.stderr
 
 
+def look(shop: Workshop, triggers: Triggers, *, times: int, at_most_every_s: float = 0.0) -> None:
+    """What `hazardstream retrain --watch` does in so many looks."""
+    looks = itertools.count(1)
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout == 60.0
+            if next(looks) == times:
+                self.set()
+            return self.is_set()
+
+    watch(
+        shop,
+        triggers,
+        alias="challenger",
+        every_s=60.0,
+        at_most_every_s=at_most_every_s,
+        stop=Stop(),
+        progress=silent,
+        say=lambda _: None,
+    )
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("ago_h", "retrained"), [(23, False), (25, True), (-1, True)])
+def test_how_long_ago_the_last_retraining_was_outlives_a_restart(
+    topics: MonitoringTopics,
+    tmp_path: Path,
+    model_package: Path,
+    ago_h: int,
+    retrained: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = workshop(tmp_path, str(model_package), "http://127.0.0.1:1")
+    begun_at = datetime.now(UTC) - timedelta(hours=ago_h)
+    before = pending(shop, model_package, 1, "battery_hazard", begun_at)
+    write_report(before, read_report(before).model_copy(update={"status": "rejected"}))
+    (tmp_path / "retrain").touch()
+    monkeypatch.setattr(training.retraining.watch, "_PATIENCE_S", 0.0)  # there is no MLflow to wait for
+    triggers = Triggers(topics, shop.home / "answered.json", tmp_path / "retrain")
+    look(shop, triggers, times=1, at_most_every_s=24 * 3600)
+    assert (len(shop.attempts()) == 2) == retrained
+    assert (tmp_path / "retrain").exists() != retrained
+
+
 @pytest.mark.kafka
 def test_the_service_goes_on_past_what_it_cannot_read(
     topics: MonitoringTopics, tmp_path: Path, model_package: Path
@@ -221,26 +270,8 @@ def test_the_service_goes_on_past_what_it_cannot_read(
     (shop.home / "notes" / REPORT).touch()
     (shop.home / "answered.json").touch()
     (tmp_path / "retrain").touch()
-    looks: list[float] = []
-
-    class Stop(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            looks.append(timeout or 0.0)
-            if len(looks) == 2:
-                self.set()
-            return super().wait(0.0)
-
     with capture_logs() as logs:
-        watch(
-            shop,
-            Triggers(topics, shop.home / "answered.json", tmp_path / "retrain"),
-            alias="challenger",
-            every_s=60.0,
-            at_most_every_s=0.0,
-            stop=Stop(),
-            progress=silent,
-            say=lambda _: None,
-        )
+        look(shop, Triggers(topics, shop.home / "answered.json", tmp_path / "retrain"), times=2)
     told = [(log["event"], str(log["reason"])) for log in logs if log["log_level"] == "error"]
     assert [event for event, _ in told] == ["a retraining is left aside", "not retrained"] * 2
     assert str(report) in told[0][1]
@@ -271,7 +302,10 @@ def workshop(tmp_path: Path, model: str, url: str) -> Workshop:
     return Workshop(made, tmp_path / "home", TINIEST, days=0)
 
 
-def pending(workshop: Workshop, package: Path, number: int, name: str) -> Path:
+LONG_AGO = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+def pending(workshop: Workshop, package: Path, number: int, name: str, begun_at: datetime = LONG_AGO) -> Path:
     """A candidate that waits."""
     directory = workshop.home / f"{number:06d}"
     renamed(package, directory / PACKAGE, name)
@@ -282,7 +316,7 @@ def pending(workshop: Workshop, package: Path, number: int, name: str) -> Path:
             status="pending",
             reasons=["drift"],
             worse=[],
-            begun_at="",
+            begun_at=begun_at,
             seconds=1.0,
             seed=number,
             name=name,

@@ -1,17 +1,16 @@
 """One retraining: from recorded and simulated data to a package that is, or is not, worth a place in the shadow."""
 
-import json
 import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import structlog
-from pydantic import BaseModel, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
 from training.dataset import Progress
 from training.presets import Preset
@@ -35,6 +34,7 @@ class Report(BaseModel):
         reasons: why it was made.
         status: rejected; pending: not in the registry yet; superseded: it waited, and a later one came; registered.
         worse: why it was rejected.
+        begun_at: time, which `seconds` later was over.
         champion: version that it was compared with.
         recorded_rows: that came from topics.
         comparison: figures of candidate and champion on the same sites.
@@ -45,7 +45,7 @@ class Report(BaseModel):
     status: Literal["rejected", "pending", "superseded", "registered"]
     reasons: list[str]
     worse: list[str]
-    begun_at: str
+    begun_at: AwareDatetime
     seconds: float
     seed: int
     name: str
@@ -54,6 +54,11 @@ class Report(BaseModel):
     comparison: dict[str, Any]
     waits_for: str | None = None
     version: str | None = None
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the training was over."""
+        return self.begun_at + timedelta(seconds=self.seconds)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> P
         UserError: there is no champion, or the pipeline's topics do not fit.
         DependencyDownError: broker, registry or MLflow does not answer; nothing was changed.
     """
-    started, begun_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    started, begun_at = time.monotonic(), datetime.now(UTC).replace(microsecond=0)
     champion = workshop.champion()
     number = workshop.next_number()
     seed = int(champion.metrics.get("training", {}).get("seed", 0)) + number
@@ -142,7 +147,7 @@ def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> P
         _write_verdict(unfinished, report)
         place = workshop.home / f"{number:06d}"
         shutil.move(unfinished, place)
-    _LOG.info("retrained", **report.model_dump(exclude={"comparison"}), directory=str(place))
+    _LOG.info("retrained", **report.model_dump(mode="json", exclude={"comparison"}), directory=str(place))
     return place
 
 
@@ -167,7 +172,7 @@ def judge_again(workshop: Workshop, directory: Path, champion: ModelPackage, pro
     }
     report = report.model_copy(update=verdict)
     _write_verdict(directory, report)
-    _LOG.info("compared again", **report.model_dump(exclude={"comparison"}), directory=str(directory))
+    _LOG.info("compared again", **report.model_dump(mode="json", exclude={"comparison"}), directory=str(directory))
     return report
 
 
@@ -180,7 +185,7 @@ def _judged(
 
 def _write_verdict(directory: Path, report: Report) -> None:
     """Write the report, and beside it what is to stand with the version in the registry."""
-    write_whole(directory / RECORD / "retraining.json", json.dumps(report.model_dump(), indent=2))
+    write_whole(directory / RECORD / "retraining.json", report.model_dump_json(indent=2))
     write_report(directory, report)
 
 

@@ -81,7 +81,9 @@ def retrain(
         except DependencyDownError as down:
             typer.echo(f"{down}; the candidate waits in {place} for the next call", err=True)
     report = read_report(directory)
-    typer.echo(json.dumps(report.model_dump() | {"directory": str(directory)}) if as_json else _words(report))
+    typer.echo(
+        json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _words(report)
+    )
     if report.status != "registered":
         raise typer.Exit(1)
 

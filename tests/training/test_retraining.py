@@ -287,6 +287,11 @@ def test_a_damaged_report_is_told_before_the_training(tmp_path: Path, model_pack
     assert f"remove {shop.home / '000001'}" in str(done.exception)
 
 
+def test_an_alias_of_a_bad_name_is_told_before_the_training(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["retrain", "--alias", "a b/c", "--home", str(tmp_path / "home")])
+    assert "MLflow takes no alias 'a b/c'" in str(done.exception)
+
+
 def test_what_is_not_ours_in_the_home_is_left_alone(tmp_path: Path, model_package: Path) -> None:
     shop = workshop(tmp_path, str(model_package), "http://127.0.0.1:1")
     for name in ("notes", "000007", "000009"):

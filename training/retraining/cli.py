@@ -58,10 +58,12 @@ def retrain(
 
     with training_packages():
         from training.presets import DEFAULT, SMALL
+        from training.register import refuse_bad_alias
         from training.retraining.attempt import Workshop, read_report
         from training.retraining.attempt import retrain as attempt
         from training.retraining.synchronise import synchronise
 
+    refuse_bad_alias(alias)
     settings = load_settings(
         pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model, tracking_uri=tracking_uri
     )

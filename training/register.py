@@ -18,6 +18,7 @@ from worker.tracking import (
     DIGEST_TAG,
     NotInMlflowError,
     mlflow_client,
+    prepare_mlflow,
     shown,
     store_file,
     tracking_uri_or_default,
@@ -55,6 +56,7 @@ def train_and_register(
     progress: Progress = silent,
 ) -> Registered:
     """Train a model and register it; see `train` and `register_package`."""
+    refuse_bad_alias(alias)
     with tempfile.TemporaryDirectory(prefix="hazardstream-") as directory:
         record = Path(directory) / "record"
         package = train(
@@ -77,7 +79,8 @@ def register_package(
 ) -> Registered:
     """Log a package as a run and register it under the name in its manifest.
 
-    The alias moves last, when the version is complete and ready: until then workers keep what they have.
+    The alias moves last, when the version is complete and ready: until then workers keep what they have. If it cannot
+    be moved, the version is deleted again.
 
     Args:
         package: directory of a complete package; it is verified first.
@@ -90,6 +93,7 @@ def register_package(
         UserError: MLflow refuses.
         DependencyDownError: MLflow does not answer.
     """
+    refuse_bad_alias(alias)
     model = load_package(package, version="unregistered")
     manifest_sha256 = digest(package / MANIFEST)
     store = _store(tracking_uri)
@@ -100,13 +104,35 @@ def register_package(
             if record is not None:
                 client.log_artifacts(run_id, str(record), RECORD_PATH)
             version = _register(client, run_id, model.name, manifest_sha256)
-            client.set_registered_model_alias(model.name, alias, version)
+            try:
+                client.set_registered_model_alias(model.name, alias, version)
+            except BaseException:
+                with suppress(Exception):  # the first failure is the one to tell
+                    _withdraw(client, model.name, version)
+                raise
         except BaseException:
             with suppress(Exception):  # the first failure is the one to tell
                 client.set_terminated(run_id, "FAILED")
             raise
         client.set_terminated(run_id, "FINISHED")
     return Registered(model.name, version, alias, run_id, shown(store), manifest_sha256, model.metrics)
+
+
+def refuse_bad_alias(alias: str) -> None:
+    """See that MLflow takes an alias of this name, before anything is trained or written for it.
+
+    Raises:
+        UserError: it does not.
+    """
+    prepare_mlflow()
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see mlflow_client
+    from mlflow.utils import validation  # noqa: PLC0415
+
+    try:
+        validation._validate_model_alias_name(alias)  # noqa: SLF001 - what its stores ask; nothing public does
+        validation._validate_model_alias_name_reserved(alias)  # noqa: SLF001
+    except MlflowException as error:
+        raise UserError(f"MLflow takes no alias {alias!r}: {error.message} Choose another one") from error
 
 
 def version_behind(name: str, alias: str, *, tracking_uri: str | None = None) -> str | None:
@@ -194,3 +220,9 @@ def _register(client: "MlflowClient", run_id: str, name: str, manifest_sha256: s
     if version.status != "READY":
         raise DependencyDownError("mlflow", f"version {version.version} of {name} is {version.status}, not READY")
     return str(version.version)
+
+
+def _withdraw(client: "MlflowClient", name: str, version: str) -> None:
+    """Delete a version that no alias came to stand for; if one did, and only the answer was lost, it is in use."""
+    if not client.get_model_version(name, version).aliases:
+        client.delete_model_version(name, version)

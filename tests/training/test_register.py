@@ -1,6 +1,7 @@
 """What ends up in MLflow: a run, a complete model version, and an alias that moves last."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from models import TINIEST, renamed, resealed
@@ -8,9 +9,13 @@ from models import TINIEST, renamed, resealed
 import training.register
 from training.presets import DEFAULT, SPLITS
 from training.register import register_package, train_and_register
-from worker.errors import DependencyDownError
+from worker.errors import DependencyDownError, UserError
 from worker.package import PackageError
 from worker.tracking import DIGEST_TAG, local_store, mlflow_client
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 
 @pytest.fixture
@@ -74,10 +79,69 @@ def test_when_registering_fails_half_way_the_alias_stays(
         register_package(resealed(package, created_at="later"), tracking_uri=mlflow_url)
     with mlflow_client(mlflow_url) as client:
         assert client.get_model_version_by_alias(first.name, "champion").version == "1"
-        runs = client.search_runs(
-            [client.get_experiment_by_name("hazardstream").experiment_id], f"run_name = '{first.name}'"
-        )
+        runs = runs_of(client, first.name)
     assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]
+
+
+@pytest.mark.parametrize("alias", ["a b/c", "", "latest", "v2", "x" * 256])
+def test_an_alias_that_mlflow_does_not_take_is_refused_before_anything_is_written(
+    package: Path, mlflow_url: str, unique_name: str, alias: str
+) -> None:
+    with pytest.raises(UserError, match="MLflow takes no alias"):
+        register_package(package, alias=alias, tracking_uri=mlflow_url)
+    with mlflow_client(mlflow_url) as client:
+        assert client.search_registered_models(f"name='{unique_name}'") == []
+        assert runs_of(client, unique_name) == []
+
+
+def test_an_alias_is_looked_at_before_the_training(unique_name: str, tmp_path: Path) -> None:
+    stages: list[str] = []
+    with pytest.raises(UserError, match="Names may only contain alphanumerics"):
+        train_and_register(
+            preset=TINIEST,
+            name=unique_name,
+            alias="a b/c",
+            tracking_uri=local_store(tmp_path / "store"),
+            progress=lambda stage, _done, _total: stages.append(stage),
+        )
+    assert stages == []
+
+
+def test_a_version_whose_alias_cannot_be_moved_does_not_stay(
+    package: Path, mlflow_url: str, unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_package(package, tracking_uri=mlflow_url)
+    monkeypatch.setattr("mlflow.MlflowClient.set_registered_model_alias", _dies)
+    with pytest.raises(DependencyDownError):
+        register_package(resealed(package, created_at="later"), tracking_uri=mlflow_url)
+    with mlflow_client(mlflow_url) as client:
+        assert [v.version for v in client.search_model_versions(f"name='{unique_name}'")] == ["1"]
+        assert client.get_model_version_by_alias(unique_name, "champion").version == "1"
+        assert sorted(run.info.status for run in runs_of(client, unique_name)) == ["FAILED", "FINISHED"]
+
+
+def test_a_version_whose_alias_moved_stays_though_the_answer_was_lost(
+    package: Path, mlflow_url: str, unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient  # noqa: PLC0415 - takes seconds
+
+    moves = MlflowClient.set_registered_model_alias
+
+    def lost(*given: str) -> None:
+        moves(*given)
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", lost)
+    with pytest.raises(DependencyDownError):
+        register_package(package, tracking_uri=mlflow_url)
+    with mlflow_client(mlflow_url) as client:
+        assert client.get_model_version_by_alias(unique_name, "champion").version == "1"
+
+
+def runs_of(client: "MlflowClient", name: str) -> list["Run"]:
+    """Runs of the models of this name."""
+    experiment = client.get_experiment_by_name("hazardstream")
+    return list(client.search_runs([experiment.experiment_id], f"run_name = '{name}'")) if experiment else []
 
 
 def _dies(*_: object) -> None:

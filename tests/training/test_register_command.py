@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from training.default_model import SHIPPED
 from worker.cli import app
+from worker.errors import UserError
 from worker.model_archive import pack
 from worker.model_source import resolve
 from worker.package import load_package
@@ -49,3 +50,10 @@ def test_what_is_no_model_is_told(store: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["model", "register", str(tmp_path), "--tracking-uri", store])
     assert done.exit_code != 0
     assert "no model package" in str(done.exception)
+
+
+def test_an_alias_of_a_bad_name_leaves_nothing_behind(store: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["model", "register", "--alias", "a b/c", "--tracking-uri", store])
+    assert isinstance(done.exception, UserError)
+    assert "'a b/c': Invalid alias name" in str(done.exception)
+    assert not (tmp_path / "mlflow").exists()

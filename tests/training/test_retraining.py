@@ -9,29 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import START_MS, Stage, make_stage, reading
-from models import TINIEST, renamed
+from retrainings import workshop
 
-import training.retraining.synchronise
-from local.process import free_ports
 from producers.truth import Fault
 from training.battery import FEATURES
 from training.drift.events import Event
 from training.drift.topics import MonitoringTopics
 from training.operators import EventOutcome, FalseAlarm, Verdict
 from training.performance.labels import EVENT, FALSE_ALARM, Label
-from training.register import register_package
-from training.retraining.attempt import PACKAGE, Report, Workshop, read_report, retrain, write_report
+from training.retraining.attempt import PACKAGE, read_report, retrain
 from training.retraining.compare import compare, worse
 from training.retraining.recorded import recorded_rows
-from training.retraining.synchronise import synchronise
 from training.retraining.triggers import Triggers
 from training.series import About
 from training.train import silent
 from worker.alarms import ACTIVE, RTN
-from worker.errors import DependencyDownError
 from worker.package import load_package
 from worker.settings import Settings
-from worker.tracking import mlflow_client
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 
@@ -179,34 +173,6 @@ def test_alarms_that_nobody_marked_are_left_out_and_false_ones_are_learned_from(
     assert (rows.features[:, 0] == 140.0).sum() == 30
 
 
-def workshop(tmp_path: Path, model: str, url: str) -> Workshop:
-    made = Settings(model=model, tracking_uri=url, cache_directory=tmp_path / "cache", pipeline="battery_hazard")
-    return Workshop(made, tmp_path / "home", TINIEST, days=0)
-
-
-def pending(workshop: Workshop, package: Path, number: int, name: str) -> Path:
-    """A candidate that waits."""
-    directory = workshop.home / f"{number:06d}"
-    renamed(package, directory / PACKAGE, name)
-    (directory / "record").mkdir()
-    write_report(
-        directory,
-        Report(
-            status="pending",
-            reasons=["drift"],
-            worse=[],
-            begun_at="",
-            seconds=1.0,
-            seed=number,
-            name=name,
-            champion="1",
-            recorded_rows=0,
-            comparison={},
-        ),
-    )
-    return directory
-
-
 @pytest.mark.timeout(180)
 def test_a_candidate_is_trained_on_a_seed_of_its_own_and_compared(tmp_path: Path, model_package: Path) -> None:
     shop = workshop(tmp_path, str(model_package), "http://127.0.0.1:1")
@@ -222,40 +188,3 @@ def test_a_candidate_is_trained_on_a_seed_of_its_own_and_compared(tmp_path: Path
     assert figures["candidate"]["modules"] == candidate.metrics["test"]["modules"]
     assert json.loads((directory / "record" / "retraining.json").read_text())["seed"] == report.seed
     assert [p.name for p in shop.home.iterdir()] == ["000001"]  # nothing unfinished is left
-
-
-def test_candidates_wait_while_mlflow_is_down_and_are_registered_once(
-    tmp_path: Path, model_package: Path, mlflow_url: str, unique_name: str
-) -> None:
-    (port,) = free_ports(1)
-    down = workshop(tmp_path, f"models:/{unique_name}@champion", f"http://127.0.0.1:{port}")
-    first, second = (pending(down, model_package, n, unique_name) for n in (1, 2))
-    with pytest.raises(DependencyDownError):
-        synchronise(down, "challenger", 0.0)
-    assert read_report(first).status == "pending"
-    shop = workshop(tmp_path, f"models:/{unique_name}@champion", mlflow_url)
-    done = synchronise(shop, "challenger", 10.0)
-    assert [r.version for r in done] == ["1", "1"]  # the same bytes are the same version
-    assert synchronise(shop, "challenger", 10.0) == []
-    with mlflow_client(mlflow_url) as client:
-        assert client.get_model_version_by_alias(unique_name, "challenger").version == read_report(second).version
-
-
-def test_what_was_registered_by_halves_is_completed_not_doubled(
-    tmp_path: Path, model_package: Path, mlflow_url: str, unique_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shop = workshop(tmp_path, f"models:/{unique_name}@champion", mlflow_url)
-    directory = pending(shop, model_package, 1, unique_name)
-
-    def cut_off(*given: Any, **named: Any) -> Any:
-        register_package(*given, **named | {"alias": "lost"})
-        raise DependencyDownError("mlflow", "connection reset")
-
-    monkeypatch.setattr(training.retraining.synchronise, "register_package", cut_off)
-    with pytest.raises(DependencyDownError):
-        synchronise(shop, "challenger", 0.0)
-    monkeypatch.undo()
-    (done,) = synchronise(shop, "challenger", 10.0)
-    assert (done.status, done.version, read_report(directory).version) == ("registered", "1", "1")
-    with mlflow_client(mlflow_url) as client:
-        assert [v.version for v in client.search_model_versions(f"name='{unique_name}'")] == ["1"]

@@ -1,21 +1,21 @@
 """One retraining: from recorded and simulated data to a package that is, or is not, worth a place in the shadow."""
 
-import json
 import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import structlog
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
 from training.dataset import Progress
 from training.presets import Preset
-from training.retraining.compare import compare
+from training.retraining.compare import Comparison, compare
+from training.retraining.files import read_json, write_whole
 from training.retraining.recorded import recorded_rows
 from training.train import prepare, train
 from worker.model_source import resolve
@@ -32,24 +32,33 @@ class Report(BaseModel):
 
     Attributes:
         reasons: why it was made.
-        status: rejected; pending: not in the registry yet; registered.
+        status: rejected; pending: not in the registry yet; superseded: it waited, and a later one came; registered.
         worse: why it was rejected.
+        begun_at: time, which `seconds` later was over.
+        champion: version that it was compared with.
         recorded_rows: that came from topics.
         comparison: figures of candidate and champion on the same sites.
+        waits_for: why it is pending, where it is not for MLflow's answer.
         version: in the registry.
     """
 
-    status: Literal["rejected", "pending", "registered"]
+    status: Literal["rejected", "pending", "superseded", "registered"]
     reasons: list[str]
     worse: list[str]
-    begun_at: str
+    begun_at: AwareDatetime
     seconds: float
     seed: int
     name: str
     champion: str
     recorded_rows: int
     comparison: dict[str, Any]
+    waits_for: str | None = None
     version: str | None = None
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the training was over."""
+        return self.begun_at + timedelta(seconds=self.seconds)
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,15 @@ class Workshop:
         return resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
 
     def attempts(self) -> list[Path]:
-        """Directories of the retrainings so far, oldest first."""
-        return sorted(path.parent for path in self.home.glob(f"*/{REPORT}"))
+        """Directories of the retrainings so far, oldest first; what else lies there is not ours."""
+        return [directory for directory in self._numbered() if (directory / REPORT).exists()]
+
+    def next_number(self) -> int:
+        """A number that no directory has, whosever it is."""
+        return max((int(directory.name) for directory in self._numbered()), default=0) + 1
+
+    def _numbered(self) -> list[Path]:
+        return sorted((p for p in self.home.glob("*/") if p.name.isdecimal()), key=lambda path: int(path.name))
 
 
 def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> Path:
@@ -93,9 +109,9 @@ def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> P
         UserError: there is no champion, or the pipeline's topics do not fit.
         DependencyDownError: broker, registry or MLflow does not answer; nothing was changed.
     """
-    started, begun_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    started, begun_at = time.monotonic(), datetime.now(UTC).replace(microsecond=0)
     champion = workshop.champion()
-    number = max((int(directory.name) for directory in workshop.attempts()), default=0) + 1
+    number = workshop.next_number()
     seed = int(champion.metrics.get("training", {}).get("seed", 0)) + number
     recorded = None
     if workshop.days:
@@ -115,36 +131,73 @@ def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> P
             recorded=recorded,
             progress=progress,
         )
-        sites = prepare(data, workshop.preset, seed, progress)
-        candidate = load_package(unfinished / PACKAGE, version="candidate")
-        figures, worse = compare(candidate, champion, sites.validation, sites.test)
+        judged = _judged(unfinished / PACKAGE, champion, data, workshop.preset, seed, progress)
         report = Report(
-            status="rejected" if worse else "pending",
+            status="rejected" if judged.worse else "pending",
             reasons=list(reasons),
-            worse=worse,
+            worse=judged.worse,
             begun_at=begun_at,
             seconds=round(time.monotonic() - started, 1),
             seed=seed,
             name=champion.name,
             champion=champion.version,
             recorded_rows=0 if recorded is None else len(recorded.target),
-            comparison=figures,
+            comparison=judged.figures,
         )
-        (unfinished / RECORD / "retraining.json").write_text(json.dumps(report.model_dump(), indent=2))
-        write_report(unfinished, report)
+        _write_verdict(unfinished, report)
         place = workshop.home / f"{number:06d}"
         shutil.move(unfinished, place)
-    _LOG.info("retrained", **report.model_dump(exclude={"comparison"}), directory=str(place))
+    _LOG.info("retrained", **report.model_dump(mode="json", exclude={"comparison"}), directory=str(place))
     return place
 
 
+def judge_again(workshop: Workshop, directory: Path, champion: ModelPackage, progress: Progress) -> Report:
+    """Hold a candidate that waited against another champion, on sites simulated from its own seed as at first.
+
+    Returns:
+        Its report, which tells of this comparison now: pending, or rejected.
+
+    Raises:
+        UserError: its package is damaged.
+    """
+    report = read_report(directory)
+    with tempfile.TemporaryDirectory(dir=workshop.home, prefix=".unfinished-") as data:
+        judged = _judged(directory / PACKAGE, champion, Path(data), workshop.preset, report.seed, progress)
+    verdict = {
+        "status": "rejected" if judged.worse else "pending",
+        "worse": judged.worse,
+        "champion": champion.version,
+        "comparison": judged.figures,
+        "waits_for": None,
+    }
+    report = report.model_copy(update=verdict)
+    _write_verdict(directory, report)
+    _LOG.info("compared again", **report.model_dump(mode="json", exclude={"comparison"}), directory=str(directory))
+    return report
+
+
+def _judged(
+    package: Path, champion: ModelPackage, data: Path, preset: Preset, seed: int, progress: Progress
+) -> Comparison:
+    sites = prepare(data, preset, seed, progress)
+    return compare(load_package(package, version="candidate"), champion, sites.validation, sites.test)
+
+
+def _write_verdict(directory: Path, report: Report) -> None:
+    """Write the report, and beside it what is to stand with the version in the registry."""
+    write_whole(directory / RECORD / "retraining.json", report.model_dump_json(indent=2))
+    write_report(directory, report)
+
+
 def read_report(directory: Path) -> Report:
-    """The report of a retraining."""
-    return Report.model_validate_json((directory / REPORT).read_text())
+    """The report of a retraining.
+
+    Raises:
+        UserError: there is none that can be read.
+    """
+    return read_json(directory / REPORT, TypeAdapter(Report), f"remove {directory}, or restore the file")
 
 
 def write_report(directory: Path, report: Report) -> None:
     """Put a report in the place of the one that is there."""
-    unfinished = directory / f"{REPORT}.unfinished"
-    unfinished.write_text(report.model_dump_json(indent=2) + "\n")
-    unfinished.replace(directory / REPORT)
+    write_whole(directory / REPORT, report.model_dump_json(indent=2) + "\n")

@@ -23,7 +23,8 @@ def retrain(
         bool, typer.Option("--watch", help="Wait for events of drift or performance, or --trigger-file, and go on.")
     ] = False,
     trigger_file: Annotated[
-        Path | None, typer.Option(help="With --watch: a file whose being there is a reason; it is removed.")
+        Path | None,
+        typer.Option(dir_okay=False, help="With --watch: a file whose being there is a reason; it is removed."),
     ] = None,
     every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")] = 60.0,
     at_most_every_h: Annotated[float, typer.Option(min=0, help="With --watch: hours between two retrainings.")] = 24.0,
@@ -44,8 +45,8 @@ def retrain(
 ) -> None:
     """Train on recorded and simulated data; register as challenger what is not worse than the champion.
 
-    While MLflow is down candidates are kept, and registered by the next call. Exit code 1: the candidate is worse, or
-    not registered yet.
+    While MLflow is down, or another version is the challenger, the candidate waits, and the next call registers it if
+    it can. Exit code 1: the candidate is worse, or not registered yet.
 
     Example: hazardstream retrain --watch --trigger-file /var/lib/hazardstream/retrain
     """
@@ -57,10 +58,12 @@ def retrain(
 
     with training_packages():
         from training.presets import DEFAULT, SMALL
+        from training.register import refuse_bad_alias
         from training.retraining.attempt import Workshop, read_report
         from training.retraining.attempt import retrain as attempt
         from training.retraining.synchronise import synchronise
 
+    refuse_bad_alias(alias)
     settings = load_settings(
         pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model, tracking_uri=tracking_uri
     )
@@ -71,14 +74,18 @@ def retrain(
     if watch:
         _watch(workshop, trigger_file, alias, every_s, at_most_every_h * 3600)
         return
+    for earlier in workshop.attempts():
+        read_report(earlier)  # what is damaged is told before the hours of a training, not after
     with watched(quiet=as_json) as show:
         directory = attempt(workshop, ["asked for by hand"], show)
         try:
-            synchronise(workshop, alias, patience_s=60.0)
+            synchronise(workshop, alias, 60.0, show)
         except DependencyDownError as down:
-            typer.echo(f"{down}; candidates wait in {place} for the next call", err=True)
+            typer.echo(f"{down}; the candidate waits in {place} for the next call", err=True)
     report = read_report(directory)
-    typer.echo(json.dumps(report.model_dump() | {"directory": str(directory)}) if as_json else _words(report))
+    typer.echo(
+        json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _words(report)
+    )
     if report.status != "registered":
         raise typer.Exit(1)
 
@@ -121,5 +128,6 @@ def _words(report: "Report") -> str:
     if report.status == "rejected":
         return f"{report.name}: the candidate is not registered: " + "; ".join(report.worse)
     if report.status == "pending":
-        return f"{report.name}: the candidate is not worse than version {report.champion}, and waits for the registry"
+        what = f"{report.name}: the candidate is not worse than version {report.champion}, and waits"
+        return f"{what}: {report.waits_for}" if report.waits_for else f"{what} for the registry"
     return f"{report.name}: version {report.version} is the challenger of version {report.champion}"

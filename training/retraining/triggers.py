@@ -6,12 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from training.drift.events import PERFORMANCE, Published
 from training.drift.topics import MonitoringTopics
+from training.retraining.files import read_json, write_whole
 from worker.alarms import ACTIVE
+from worker.errors import UserError
 
 KINDS = ("drift", "untrained", PERFORMANCE)
 """Events that another model may help against; a sensor that is missing has to be mended."""
+_IDENTITIES = TypeAdapter(set[str])
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Triggers:
 
         Raises:
             DependencyDownError: broker or registry does not answer; call again.
+            UserError: the trigger file, or that of what was answered, cannot be read.
         """
         self._records.extend(self.topics.news("events"))
         answered = self._answered()
@@ -52,8 +58,8 @@ class Triggers:
             for place, (state, ts) in sorted(standing)
             if state == ACTIVE and place[1] in KINDS
         ]
-        if self.file is not None and self.file.exists():
-            found.append(Trigger(f"file {self.file}", self.file.read_text().strip() or f"{self.file} is there"))
+        if self.file is not None and (words := self._asked(self.file)) is not None:
+            found.append(Trigger(f"file {self.file}", words.strip() or f"{self.file} is there"))
         return [trigger for trigger in found if trigger.identity not in answered]
 
     def answer(self, triggers: Iterable[Trigger]) -> None:
@@ -63,9 +69,21 @@ class Triggers:
             self.file.unlink(missing_ok=True)
             identities.discard(f"file {self.file}")
         self.memory.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.memory.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(sorted(identities | self._answered()), indent=1))
-        unfinished.replace(self.memory)
+        write_whole(self.memory, json.dumps(sorted(identities | self._answered()), indent=1))
 
     def _answered(self) -> set[str]:
-        return set(json.loads(self.memory.read_text())) if self.memory.exists() else set()
+        if not self.memory.exists():
+            return set()
+        return read_json(self.memory, _IDENTITIES, "remove it, and all that stands is answered once more")
+
+    @staticmethod
+    def _asked(file: Path) -> str | None:
+        """Text of the trigger file, if it is there."""
+        try:
+            return file.read_text(errors="replace")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UserError(
+                f"the trigger file {file} cannot be read ({error.strerror}): put a text file there, or nothing"
+            ) from error

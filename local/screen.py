@@ -51,7 +51,7 @@ def summary(
         ("deduplicated", audit.deduplicated, "same module and event time again: dropped"),
         ("duplicates", audit.duplicates, "readings with more than one outcome"),
         ("missing", audit.missing, "readings with no outcome"),
-        ("alarms", audit.alarms, f"raised; {simulated.faults} faults were injected"),
+        ("alarms", audit.alarms, f"raised; {simulated.faults} modules fail, and alarm neighbours by heat and smoke"),
     ):
         table.add_row(row[0], _count(row[1]), row[2])
     latency = f"{latency_ms_p50} / {latency_ms_p99} ms"

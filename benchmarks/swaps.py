@@ -33,9 +33,7 @@ from local.process import Server, answers, free_ports, start, stop
 from schemas.load import load_schema, parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
-from worker.alarms import Alarms
 from worker.batch import Batch
-from worker.decode import Decoder
 from worker.errors import UserError
 from worker.features import Float, Int
 from worker.kafka_config import admin_client, client_config
@@ -43,10 +41,9 @@ from worker.metrics import Metrics
 from worker.package import MANIFEST, ModelPackage, digest, load_package
 from worker.partition import Partition
 from worker.pipeline import Pipeline, load_pipeline
-from worker.scoring import Scorer
+from worker.scoring import scorer_of
 from worker.topics import create_topics
 from worker.tracking import ARTIFACT_PATH, DIGEST_TAG, mlflow_client
-from worker.validate import Validator
 
 MODULES, PARTITIONS = 1000, 4
 NAME, ALIAS = "benchmark", "champion"
@@ -155,14 +152,8 @@ def swap_regularly(site: Site, seconds: float, swaps: int) -> None:
 def offline(site: Site, packages: dict[str, ModelPackage]) -> tuple[dict[str, dict[int, Float]], dict[int, Int]]:
     """What each version gives for each input record, and its Kafka timestamp, by partition in the order of offsets."""
     source = site.pipeline.input
-    scorer = Scorer(
-        Decoder(source, load_schema(source.record_model().__name__), writer_schema_lookup(None)),
-        Validator(source),
-        site.pipeline.topology,
-        packages[VERSIONS[0]],
-        Alarms(packages[VERSIONS[0]].policy),
-        Metrics(),
-    )
+    first = packages[VERSIONS[0]]
+    scorer = scorer_of(site.pipeline, first, first.policy, writer_schema_lookup(None), Metrics())
     partitions = {number: Partition(number, 0, 0) for number in range(PARTITIONS)}
     for number in partitions:
         scorer.alarms.assign(number, {})

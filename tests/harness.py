@@ -23,18 +23,17 @@ from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from schemas.wire import single_object_prefix
 from tests.comparison import Comparison, Expected, compare
-from worker.alarms import IDLE, Alarms, AlarmState
+from worker.alarms import IDLE, AlarmState
 from worker.batch import Batch
-from worker.decode import Decoder, WriterSchemaOf
+from worker.decode import WriterSchemaOf
 from worker.kafka_config import admin_client, client_config
 from worker.metrics import Metrics
 from worker.outbox import state_from
 from worker.package import load_package
 from worker.partition import Partition
 from worker.pipeline import Pipeline, load_pipeline
-from worker.scoring import Scorer
+from worker.scoring import scorer_of
 from worker.topics import create_topics
-from worker.validate import Validator
 
 READING = parsed(load_schema("SensorReading"))
 PREFIX = single_object_prefix(load_schema("SensorReading"))
@@ -226,14 +225,7 @@ class Worker:
 def uninterrupted_run(stage: Stage, *, at_a_time: int = 20_000) -> Expected:
     """Score the whole input topic in this process, without Kafka's help and without a stop."""
     pipeline, package = stage.pipeline, load_package(stage.model, version="offline")
-    scorer = Scorer(
-        decode=Decoder(pipeline.input, load_schema("SensorReading"), stage.writer_schema_of),
-        validate=Validator(pipeline.input),
-        topology=pipeline.topology,
-        package=package,
-        alarms=Alarms(package.policy),
-        metrics=Metrics(),
-    )
+    scorer = scorer_of(pipeline, package, package.policy, stage.writer_schema_of, Metrics())
     partitions: dict[int, Partition] = {}
     expected = Expected()
     messages = read(pipeline.input.topic, stage.bootstrap)

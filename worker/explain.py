@@ -149,11 +149,7 @@ class _Archive:
         """A key's records from about an event time on. What is said of a reading is said after it arrived."""
         schema, wanted = load_schema(output.schema_name), key.encode()
         since = ts - self._pipeline.input.max_future_ms - _SHORTLY_MS
-        spans = {
-            n: Span(self._log.since(output.topic, n, since, span.high), span.high)
-            for n, span in self._log.spans(output.topic).items()
-            if number in {n, None}
-        }
+        spans = self._log.spans_since(output.topic, since, None if number is None else {number})
         for messages in self._log.read(output.topic, spans):
             for message in messages:
                 if message.key() == wanted and message.value() is not None:
@@ -192,7 +188,7 @@ def _rebuilds(
 ) -> Iterator[tuple[int, Outcome, dict[str, Any]]]:
     """Windows rebuilt from ever further back: first message replayed, outcome of the one at `offset`, its window."""
     topic = pipeline.input.topic
-    low, high = log.spans(topic)[number]
+    low, high = log.spans(topic, {number})[number]
     itself = log.read(topic, {number: Span(offset, offset + 1)}) if low <= offset < high else iter(())
     arrived = next((m.timestamp()[1] for some in itself for m in some), None)
     if arrived is None:

@@ -115,7 +115,7 @@ class Refill:
 
     def _begin(self, number: int, offset: int, clock: int) -> Partition:
         topic, span_ms = self._pipeline.input.topic, self._scorer.package.spec.max_span_ms
-        low = self._reader.spans(topic)[number].low
+        low = self._reader.spans(topic, {number})[number].low
         since = self._reader.since(topic, number, rebuild_since_ms(clock, span_ms, self._pipeline), offset)
         start = max(min(since, offset), low)
         _LOG.info("windows are rebuilt for the next model", partition=number, rebuild_from=start, to=offset)

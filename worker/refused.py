@@ -40,7 +40,7 @@ def refused_before(
     refused = []
     with TopicReader(config, _PATIENCE_S) as reader:
         # The end whether committed or not: a transaction whose offsets are committed may still be ending here.
-        span = reader.spans(topic, committed=False)[number]
+        span = reader.spans(topic, {number}, committed=False)[number]
         if kind == TIMESTAMP_LOG_APPEND_TIME:  # ascends with the offsets, and letters keep it
             span = span._replace(low=max(span.low, reader.since(topic, number, time_ms, span.high)))
         for messages in reader.read(topic, {number: span}):

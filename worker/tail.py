@@ -5,19 +5,18 @@ import math
 from typing import Any
 
 import typer
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from schemas.registry import registry_at, writer_schema_lookup
 from worker.decode import WriterSchemaOf
-from worker.errors import DependencyDownError, UserError
+from worker.errors import DependencyDownError
 from worker.kafka_config import client_config, error_text
 from worker.pipeline import Pipeline, load_pipeline
 from worker.settings import Settings
-
-_TIMEOUT_S = 10.0
+from worker.topic_reader import TopicReader
 
 
 def follow(settings: Settings, topic_or_role: str, *, from_beginning: bool, limit: int | None) -> None:
@@ -30,36 +29,21 @@ def follow(settings: Settings, topic_or_role: str, *, from_beginning: bool, limi
     pipeline = load_pipeline(settings.pipeline)
     topic = pipeline.topics.get(topic_or_role, topic_or_role)
     registry = registry_at(settings.registry_url)
-    consumer = Consumer(
-        client_config(settings.bootstrap_servers)
-        | {"group.id": "hazardstream-tail", "enable.auto.commit": False, "isolation.level": "read_committed"}
-    )
-    try:
-        consumer.assign(_places(consumer, topic, from_beginning=from_beginning))
-        writer_schema_of = writer_schema_lookup(registry)
-        shown = 0
-        while limit is None or shown < limit:
-            message = consumer.poll(0.2)
-            if message is not None and message.error() is None:
-                typer.echo(json.dumps(_record(message, pipeline, writer_schema_of)))
-                shown += 1
-    except KeyboardInterrupt:
-        return
-    except KafkaException as error:
-        raise DependencyDownError("broker", error_text(error)) from error
-    finally:
-        consumer.close()
-
-
-def _places(consumer: Consumer, topic: str, *, from_beginning: bool) -> list[TopicPartition]:
-    found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
-    if found.error is not None:
-        raise UserError(f"there is no topic {topic}; `hazardstream topics create` makes the pipeline's")
-    places = []
-    for partition in found.partitions:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
-        places.append(TopicPartition(topic, partition, low if from_beginning else high))
-    return places
+    with TopicReader(client_config(settings.bootstrap_servers)) as reader:
+        try:
+            starts = {n: low if from_beginning else high for n, (low, high) in reader.spans(topic).items()}
+            reader.consumer.assign([TopicPartition(topic, n, offset) for n, offset in starts.items()])
+            writer_schema_of = writer_schema_lookup(registry)
+            shown = 0
+            while limit is None or shown < limit:
+                message = reader.consumer.poll(0.2)
+                if message is not None and message.error() is None:
+                    typer.echo(json.dumps(_record(message, pipeline, writer_schema_of)))
+                    shown += 1
+        except KeyboardInterrupt:
+            return
+        except KafkaException as error:
+            raise DependencyDownError("broker", error_text(error)) from error
 
 
 def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchemaOf) -> dict[str, Any]:

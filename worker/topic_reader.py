@@ -1,7 +1,7 @@
 """Committed records of a topic, or of some of it, to its end as of now: outside of any group, in bounded memory."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -58,11 +58,12 @@ class TopicReader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.consumer.close()
 
-    def spans(self, topic: str, *, committed: bool = True) -> dict[int, Span]:
+    def spans(self, topic: str, only: Container[int] | None = None, *, committed: bool = True) -> dict[int, Span]:
         """From the first record to the end as of now.
 
         Args:
             topic: whose.
+            only: numbers of the partitions that are asked for, each of which is a request; None: all.
             committed: up to the oldest open transaction; False: up to the last record, so that reading waits for
                 every transaction that is open now.
 
@@ -77,9 +78,9 @@ class TopicReader:
             stop=stop_after_delay(_TIMEOUT_S),
             reraise=True,
         )
-        return patiently(self._spans, topic, committed=committed)
+        return patiently(self._spans, topic, only, committed=committed)
 
-    def _spans(self, topic: str, *, committed: bool) -> dict[int, Span]:
+    def _spans(self, topic: str, only: Container[int] | None, *, committed: bool) -> dict[int, Span]:
         # Not an admin client: librdkafka ends the process if one is given up while it waits for an answer.
         asked = self.consumer if committed else consumer(self._config | {"isolation.level": "read_uncommitted"})
         try:
@@ -90,13 +91,23 @@ class TopicReader:
                 )
             if found.error is not None:
                 raise DependencyDownError("broker", f"{topic}: {found.error.str()}")
-            places = [TopicPartition(topic, number) for number in sorted(found.partitions)]
+            numbers = (number for number in sorted(found.partitions) if only is None or number in only)
+            places = [TopicPartition(topic, number) for number in numbers]
             return {place.partition: Span(*asked.get_watermark_offsets(place, _TIMEOUT_S)) for place in places}
         except KafkaException as error:
             raise DependencyDownError("broker", error_text(error)) from error
         finally:
             if asked is not self.consumer:
                 asked.close()
+
+    def spans_since(self, topic: str, time_ms: int, only: Container[int] | None = None) -> dict[int, Span]:
+        """As `spans`, from the first record with this Kafka timestamp (or a later one) on.
+
+        Raises:
+            UserError, DependencyDownError: as of `spans`.
+        """
+        spans = self.spans(topic, only).items()
+        return {number: Span(self.since(topic, number, time_ms, high), high) for number, (_, high) in spans}
 
     def since(self, topic: str, partition: int, time_ms: int, otherwise: int) -> int:
         """The first offset whose Kafka timestamp is this (or later).

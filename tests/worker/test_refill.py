@@ -1,6 +1,6 @@
 """Windows rebuilt beside a loop that goes on are those of a run that always had them; or they do not take over."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,7 +45,7 @@ class Log:
     def __init__(self) -> None:
         self.records: list[Message] = []
 
-    def spans(self, _topic: str) -> Spans:
+    def spans(self, _topic: str, _only: Container[int]) -> Spans:
         return {0: Span(0, len(self.records))}
 
     def since(self, _topic: str, _number: int, timestamp_ms: int, otherwise: int) -> int:

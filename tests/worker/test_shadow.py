@@ -15,19 +15,17 @@ from models import changed
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.alarms import AlarmPolicy, Alarms
+from worker.alarms import AlarmPolicy
 from worker.batch import Batch
-from worker.decode import Decoder
 from worker.features import Float
 from worker.metrics import Metrics
 from worker.package import ModelPackage, load_package
 from worker.partition import Partition
 from worker.pipeline import load_pipeline
-from worker.scoring import Scorer
+from worker.scoring import scorer_of
 from worker.shadow import Shadow
 from worker.shadow_records import ShadowRecords
 from worker.status import Status
-from worker.validate import Validator
 
 PIPELINE = load_pipeline("battery_hazard")
 MODULES, PERIOD_MS = 40, 10_000
@@ -58,12 +56,9 @@ class Scene:
     now_s: float = 0.0
 
     def __post_init__(self) -> None:
-        decoder = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
-        alarms = Alarms(self.champion.policy)
-        alarms.assign(0, {})
-        self.scorer = Scorer(
-            decoder, Validator(PIPELINE.input), PIPELINE.topology, self.champion, alarms, self.status.metrics
-        )
+        lookup = writer_schema_lookup(None)
+        self.scorer = scorer_of(PIPELINE, self.champion, self.champion.policy, lookup, self.status.metrics)
+        self.scorer.alarms.assign(0, {})
         assert PIPELINE.monitor is not None
         encode = ShadowRecords(PIPELINE, PIPELINE.monitor.shadow, None)
         self.shadow = Shadow(self.share, self.max_ms, encode, self.status, lambda: self.now_s)

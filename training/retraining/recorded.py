@@ -25,7 +25,7 @@ from worker.features import Bool, Float, Int
 from worker.kafka_config import client_config
 from worker.offline import offline_features
 from worker.settings import Settings
-from worker.topic_reader import MANY, Span, TopicReader
+from worker.topic_reader import MANY, TopicReader
 from worker.validate import Validator
 
 _LOG = structlog.get_logger(__name__)
@@ -110,10 +110,7 @@ def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since
     validate = Validator(source)
     recordings: dict[int, _Recording] = defaultdict(_Recording)
     with TopicReader(client_config(settings.bootstrap_servers), gulp=MANY) as reader:
-        spans = {
-            n: Span(reader.since(source.topic, n, since_ms, span.high), span.high)
-            for n, span in reader.spans(source.topic).items()
-        }
+        spans = reader.spans_since(source.topic, since_ms)
         readings = sum(span.high - span.low for span in spans.values())
         below = min(1.0, _READINGS / max(readings, 1)) * 2**32
         _LOG.info("reading recorded readings", readings=readings, share_of_modules=round(below / 2**32, 3))

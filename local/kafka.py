@@ -1,6 +1,5 @@
 """A real Apache Kafka (KRaft) on this machine, from its jars."""
 
-import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from local.jars import kafka_jars
 from local.java import java
 from local.process import Server, free_ports, port_is_free, retry_on_taken_port, start, stop, wait_until_ready
+from worker.environment import variable
 from worker.errors import UserError
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
@@ -45,7 +45,7 @@ def broker(directory: Path) -> AbstractContextManager[str]:
     Returns:
         A context manager that yields the bootstrap address.
     """
-    given = os.environ.get(BOOTSTRAP_VARIABLE)
+    given = variable(BOOTSTRAP_VARIABLE)
     return nullcontext(given) if given else kafka_broker(directory)
 
 

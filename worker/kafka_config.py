@@ -30,8 +30,9 @@ def client_config(bootstrap: str | None = None) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap.servers": bootstrap or variable("KAFKA_BOOTSTRAP_SERVERS") or "127.0.0.1:9092",
         "client.id": "hazardstream",
-        # A broker that comes back is found within seconds.
+        # A broker that comes back is found within seconds, and so are partitions that are added.
         "reconnect.backoff.max.ms": 2000,
+        "topic.metadata.refresh.interval.ms": 5000,
         # Otherwise a client that lost all brokers drops them, and a transaction may wait for one of these for ever
         # (librdkafka's issue 5511).
         "metadata.recovery.strategy": "none",
@@ -41,7 +42,9 @@ def client_config(bootstrap: str | None = None) -> dict[str, Any]:
     if path := variable("KAFKA_CONFIG_FILE"):
         lines = [line.strip() for line in read("KAFKA_CONFIG_FILE", path).splitlines()]
         config |= dict(_property(path, line) for line in lines if line and not line.startswith("#"))
-    return config
+    # Asking about a topic must not create it, with the broker's settings instead of ours. Admin clients and producers
+    # do that by default where brokers allow it.
+    return config | {"allow.auto.create.topics": False}
 
 
 def _property(path: str, line: str) -> tuple[str, str]:

@@ -130,7 +130,7 @@ class Assignment:
             _LOG.info("partition given up", partition=number, next_offset=partition.next_offset)
 
     def _look_up(self, due: list[int]) -> None:
-        found = starting_points(self._consumer, self._admin, self._pipeline, self._scorer.package.spec.max_span_ms, due)
+        found = starting_points(self._consumer, self._admin, self._pipeline, self._scorer.state.rebuild_span_ms, due)
         for number, start in found.items():
             waiting = self._waiting[number]
             if isinstance(start, str):

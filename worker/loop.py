@@ -137,7 +137,7 @@ class Loop:
             if not batch.messages:
                 return
             outcome = self._scorer.process(batch, partitions)
-        span_ms = self._scorer.package.spec.max_span_ms
+        span_ms = self._scorer.state.rebuild_span_ms
         offsets = [
             TopicPartition(
                 self._topic,

@@ -2,12 +2,13 @@
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
@@ -85,7 +86,14 @@ class Cluster(NamedTuple):
 
 
 @contextmanager
-def kafka_cluster(directory: Path, *, nodes: int, partitions: int = 1, gates: Sequence[Gate] = ()) -> Iterator[Cluster]:
+def kafka_cluster(
+    directory: Path,
+    *,
+    nodes: int,
+    partitions: int = 1,
+    gates: Sequence[Gate] = (),
+    settings: Mapping[str, object] = MappingProxyType({}),
+) -> Iterator[Cluster]:
     """As `kafka_broker`, for who wants to kill brokers, or to stand between them and their clients.
 
     Args:
@@ -94,8 +102,9 @@ def kafka_cluster(directory: Path, *, nodes: int, partitions: int = 1, gates: Se
         partitions: see `kafka_broker`.
         gates: further ways in. Who bootstraps from a gate's outer ports is sent to those by the brokers too; what
             listens there is the caller's business.
+        settings: broker settings that replace those of ours.
     """
-    cluster = _start(directory, nodes, partitions, gates)
+    cluster = _start(directory, nodes, partitions, gates, settings)
     try:
         yield cluster
     finally:
@@ -109,7 +118,9 @@ def broker_pids(directory: Path) -> list[int]:
 
 
 @retry_on_taken_port
-def _start(directory: Path, nodes: int, partitions: int, gates: Sequence[Gate]) -> Cluster:
+def _start(
+    directory: Path, nodes: int, partitions: int, gates: Sequence[Gate], replaced: Mapping[str, object]
+) -> Cluster:
     directory.mkdir(parents=True, exist_ok=True)
     logging = directory / "log4j2.properties"
     logging.write_text(files("local").joinpath("log4j2.properties").read_text())
@@ -121,7 +132,7 @@ def _start(directory: Path, nodes: int, partitions: int, gates: Sequence[Gate]) 
     configs = []
     for node in range(1, nodes + 1):
         config = directory / f"broker-{node}.properties"
-        settings = _settings(node, ports, directory / f"data-{node}", partitions, gates)
+        settings = _settings(node, ports, directory / f"data-{node}", partitions, gates) | dict(replaced)
         config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         configs.append(config)
     _format(

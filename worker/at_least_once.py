@@ -1,0 +1,45 @@
+"""Publish a batch and then commit its offsets, without transactions."""
+
+import time
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from worker.kafka_config import error_text
+from worker.outbox import Outgoing
+from worker.publisher import AbortedError, produce, producer_defaults
+
+
+class AtLeastOncePublisher:
+    """For brokers without transactions: after a crash, readings since the last commit come out again."""
+
+    def __init__(self, config: dict[str, Any], consumer: Consumer, timeout_ms: int) -> None:
+        self._consumer, self._timeout_s = consumer, timeout_ms / 1000
+        self._failed: list[str] = []
+        self._producer = Producer(config | producer_defaults() | {"on_delivery": self._delivered})
+
+    def open(self) -> None:
+        """See Publisher."""
+
+    def _delivered(self, error: Any, _message: Any) -> None:
+        if error is not None:
+            self._failed.append(str(error))
+
+    def commit(self, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
+        """See Publisher."""
+        self._failed.clear()
+        try:
+            produce(self._producer, outgoing, time.monotonic() + self._timeout_s)
+            if self._producer.flush(self._timeout_s) or self._failed:
+                self._producer.purge()
+                raise AbortedError(self._failed[0] if self._failed else "the broker did not confirm in time")
+            done = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except (KafkaException, BufferError) as error:
+            self._producer.purge()
+            raise AbortedError(error_text(error)) from error
+        if refused := [place.error.str() for place in done or [] if place.error is not None]:
+            raise AbortedError(refused[0])
+
+    def close(self) -> None:
+        """See Publisher."""
+        self._producer.flush(self._timeout_s)

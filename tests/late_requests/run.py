@@ -127,7 +127,13 @@ def run_all(
 
 
 def run_schedule(
-    site: Site, way: Way, schedule: Schedule, name: str, seed: int, launcher: Launcher = DEFENDED
+    site: Site,
+    way: Way,
+    schedule: Schedule,
+    name: str,
+    seed: int,
+    launcher: Launcher = DEFENDED,
+    steps: int = _STEPS,
 ) -> Result:
     """Run a worker on topics of its own, do what the schedule says, and compare.
 
@@ -138,12 +144,13 @@ def run_schedule(
         name: of the topics.
         seed: of the readings.
         launcher: of the worker, see `Stage.worker`.
+        steps: readings of each of twelve modules.
     """
     began = time.monotonic()
     directory = site.directory / name
     directory.mkdir()
     stage = make_stage(site.bootstrap, f"{name}.", directory, SHIPPED)
-    stage.publish(fleet_content(stage, _STEPS, seed))
+    stage.publish(fleet_content(stage, steps, seed))
     caught = way.proxy.apply(list(schedule.rules))
     progress = Progress(stage)
     workers = Supervised(stage, way, launcher)

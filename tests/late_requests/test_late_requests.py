@@ -9,6 +9,7 @@ from tests.late_requests.run import DEFENDED, Launcher, Result, Site, late_site,
 from tests.late_requests.schedules import LEAST, Schedule, schedules
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+STEPS = 120
 UNDEFENDED: Launcher = ("-m", "tests.late_requests.undefended")
 SCHEDULES = {schedule.name: schedule for schedule in schedules(7)}
 COMMIT = SCHEDULES["commit delayed until offsets are added; reset"]
@@ -25,7 +26,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def run_side_by_side(site: Site, runs: list[tuple[Schedule, Launcher]], prefix: str) -> list[Result]:
     with ThreadPoolExecutor(len(runs)) as pool:
         futures = [
-            pool.submit(run_schedule, site, way, schedule, f"{prefix}{number}", 7, launcher)
+            pool.submit(run_schedule, site, way, schedule, f"{prefix}{number}", 7, launcher, STEPS)
             for number, (way, (schedule, launcher)) in enumerate(zip(site.ways, runs, strict=False))
         ]
         return [future.result() for future in futures]

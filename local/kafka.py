@@ -149,7 +149,7 @@ def _start(
     partitions: int,
     gates: Sequence[Gate],
     listeners: Sequence[Listener],
-    further: Mapping[str, str],
+    further: dict[str, str],
 ) -> Cluster:
     directory.mkdir(parents=True, exist_ok=True)
     logging = directory / "log4j2.properties"

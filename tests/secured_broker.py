@@ -79,7 +79,11 @@ def secured_broker(directory: Path) -> Iterator[str]:
     expired = authority.keystore("expired", now - timedelta(days=1))
     users = " ".join(f'user_{name}="{PASSWORD}"' for name in _USERS)
     jaas = f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
-    trust = {"ssl.truststore.type": "PEM", "ssl.truststore.location": str(authority.file), "ssl.client.auth": "required"}
+    trust = {
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(authority.file),
+        "ssl.client.auth": "required",
+    }
     unreachable = f"127.0.0.1:{free_ports(1)[0]}"
     listeners = [
         Listener("TLS", "SSL", ports["TLS"], settings=_keystore(good)),

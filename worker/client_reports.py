@@ -1,7 +1,7 @@
 """What a Kafka client says of itself: its log lines and errors, which tell causes that its exceptions do not.
 
-An exception of librdkafka reads "Broker transport failure" whether the port is closed, the certificate has expired or the
-password is wrong. The cause goes to its log and its `error_cb`, and both are served only while the client is polled.
+An exception of librdkafka reads "Broker transport failure" whether the port is closed, the certificate has expired or
+the password is wrong. The cause goes to its log and its `error_cb`, both served only while the client is polled.
 """
 
 import logging
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from confluent_kafka import KafkaError
 
-from worker.connection_faults import Fault, explain, fault_of
+from worker.connection_faults import Fault, explain, fault_of, is_disconnect
 from worker.log_limit import LINES
 from worker.redaction import redacted
 
@@ -20,6 +20,7 @@ LogListener: TypeAlias = Callable[[str, str], None]
 ErrorListener: TypeAlias = Callable[[KafkaError], None]
 
 _LOGGER = logging.getLogger("librdkafka")
+_LOGGER.addHandler(logging.NullHandler())  # a command that sets up no log tells the reason in its error
 _BELIEVED_S = 30.0  # a client that cannot connect says so every 2 s
 _REASONS = 3
 # Facilities that tell why something fails; others tell what the client does about it.
@@ -59,14 +60,16 @@ class ClientReports:
 
     def log(self, level: int, form: str, *details: str) -> None:
         """Take a log line: called by the client as a `logging.Logger` is."""
-        facility, _client, text = details if len(details) == 3 else ("", "", form % details)  # noqa: PLR2004 - see below
+        facility, _client, text = details if len(details) == 3 else ("", "", form % details)
         for listener in self._log_listeners:
             listener(facility, text)
-        if level >= logging.WARNING and facility in _TELLING:
+        if level >= logging.INFO and facility in _TELLING:
             self._note(text)
         held_back = LINES.admit(f"{facility} {text}") if level >= logging.INFO else 0
         if held_back is not None:
-            _LOGGER.log(level, "%s %s%s", facility, redacted(text), f" ({held_back} more like this)" if held_back else "")
+            _LOGGER.log(
+                level, "%s %s%s", facility, redacted(text), f" ({held_back} more like this)" if held_back else ""
+            )
 
     def note_error(self, error: KafkaError) -> None:
         """Take an error: the client's `error_cb`."""
@@ -78,15 +81,19 @@ class ClientReports:
     def _note(self, text: str) -> None:
         fault = fault_of(text)
         # The latest of each broker counts; what is of none, by its words.
-        self._latest[fault.address if fault else text] = _Report(time.monotonic(), fault, text)
+        name = text if fault is None else f"{fault.address} {is_disconnect(fault)}"
+        self._latest[name] = _Report(time.monotonic(), fault, text)
         while len(self._latest) > 2 * _REASONS:
             del self._latest[min(self._latest, key=lambda name: self._latest[name].at_s)]
 
     def reason(self) -> str | None:
         """Why the client fails, in words that say where and what to do; None where it said nothing lately."""
         now = time.monotonic()
-        recent = [report for report in self._latest.values() if now - report.at_s < _BELIEVED_S]
-        told = dict.fromkeys(self._explain(report) for report in sorted(recent, reverse=True, key=lambda r: r.at_s))
+        recent = [report for report in list(self._latest.values()) if now - report.at_s < _BELIEVED_S]
+        telling = [report for report in recent if report.fault is None or not is_disconnect(report.fault)]
+        told = dict.fromkeys(
+            self._explain(report) for report in sorted(telling or recent, reverse=True, key=lambda r: r.at_s)
+        )
         return "; ".join(list(told)[:_REASONS]) or None
 
     def _explain(self, report: _Report) -> str:

@@ -1,4 +1,4 @@
-"""Client properties that the user gives, in the environment and in a file: read, checked, and sorted by kind of client."""
+"""Client properties that the user gives, in the environment and in a file: read, checked, and sorted by client."""
 
 import difflib
 import os
@@ -119,15 +119,25 @@ def check_bootstrap(servers: str) -> str:
         if "://" in address:
             protocol, _, rest = address.strip().partition("://")
             raise UserError(
-                f"{which}: an address takes no protocol; write {rest} and set KAFKA_SECURITY_PROTOCOL={protocol.upper()}"
+                f"{which}: an address takes no protocol; write {rest} and set "
+                f"KAFKA_SECURITY_PROTOCOL={protocol.upper()}"
             )
     return servers
 
 
-def refusal(words: str) -> str:
-    """Librdkafka's words for a property that it refuses, with the name that was meant where it can be guessed."""
+def refusal(words: str, config: Mapping[str, Any]) -> str:
+    """Librdkafka's words for a property that it refuses: which file it cannot read, or which name was meant.
+
+    Args:
+        words: librdkafka's.
+        config: what it was given.
+    """
+    if (file := re.search(r"(\S+\.location) failed", words)) and (path := config.get(file[1])):
+        exists = "cannot be used" if Path(path).exists() else "does not exist"
+        return f"{file[1]}={path}: the file {exists} ({words}); correct KAFKA_{file[1].upper().replace('.', '_')}"
     found = re.search(r'No such configuration property: "?([^"]+)"?', words)
     if found is None:
+        words = re.sub(r'"([\w.]+)"', lambda name: f'"{usual(name[1])}"', words)
         return f"{words}; see KAFKA_* in the environment, and the file that {_FILE} names"
     near = difflib.get_close_matches(found[1], SHARED | CONSUMER | PRODUCER, n=1)
     cure = f"did you mean {near[0]}?" if near else "librdkafka's CONFIGURATION.md lists those there are"

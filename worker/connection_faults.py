@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 _PROBE_S = 3.0
 _FAULT = re.compile(
-    r"^(?:\[thrd:[^\]]*\]: )?(?:\w+Coordinator: )?(?:(?P<protocol>\w+)://)?(?P<address>\S+?)(?:/(?P<node>bootstrap|-?\d+))?: "
-    r"(?P<words>.*?)(?: \(after (?P<ms>\d+)ms in state (?P<state>\w+)\))?(?:, \d+ identical error.*)?$",
+    r"^(?:\[thrd:[^\]]*\]: )?(?:\w+Coordinator: )?(?:\w+://)?(?P<address>\S+?)(?:/(?P<node>bootstrap|-?\d+))?: "
+    r"(?P<words>.*?)(?: \(after (?P<ms>\d+)ms in state (?P<state>\w+)[^)]*(?:\(s\)[^)]*)?\))?$",
     re.DOTALL,
 )
 _CLOSED_AT_ONCE_MS = 1000
@@ -43,6 +43,11 @@ def fault_of(text: str) -> Fault | None:
     return Fault(found["address"], node, found["words"], found["state"] or "", int(found["ms"] or 0))
 
 
+def is_disconnect(fault: Fault) -> bool:
+    """Whether the fault says no more than that a connection has ended, as idle ones do, too."""
+    return fault.words.startswith("Disconnected") or "Connection reset" in fault.words
+
+
 def explain(fault: Fault, config: Mapping[str, Any]) -> str:
     """Where, what and what to do, in words.
 
@@ -50,9 +55,11 @@ def explain(fault: Fault, config: Mapping[str, Any]) -> str:
         fault: of a connection.
         config: properties of the client.
     """
-    where = fault.address if fault.node is None else f"{fault.address}, which the cluster advertises as broker {fault.node}"
+    where = (
+        fault.address if fault.node is None else f"{fault.address}, which the cluster advertises as broker {fault.node}"
+    )
     words, cure = _told(fault, config)
-    return f"{where}: {words}" + (f"; {cure}" if cure else "")
+    return f"{where}: {words.rstrip('. :')}" + (f"; {cure}" if cure else "")
 
 
 def _told(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
@@ -63,7 +70,7 @@ def _told(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
     for pattern, cure in _CURES:
         if re.search(pattern, words, re.IGNORECASE):
             return words, _ADVERTISED if fault.node is not None and cure in _UNREACHABLE else cure
-    if "closed by peer" in words or "Disconnected" in words or "Connection reset" in words:
+    if is_disconnect(fault):
         if fault.state == "APIVERSION_QUERY" and protocol not in _TLS:
             return words, "the listener probably speaks TLS: set KAFKA_SECURITY_PROTOCOL=SSL (or SASL_SSL)"
         if fault.state in {"UP", "APIVERSION_QUERY"} and protocol not in _SASL and fault.after_ms < _CLOSED_AT_ONCE_MS:
@@ -113,7 +120,10 @@ def _certificate(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
     if "match" in said.lower():
         cure = "use an address that the certificate holds, or put this one into it"
         return f"the broker's certificate: {said}", cure
-    return f"the broker's certificate: {said}", f"set KAFKA_SSL_CA_LOCATION to the file of the CA that signed it (now {ca})"
+    return (
+        f"the broker's certificate: {said}",
+        f"set KAFKA_SSL_CA_LOCATION to the file of the CA that signed it (now {ca})",
+    )
 
 
 def _verify(host: str, port: int, config: Mapping[str, Any]) -> str | None:

@@ -3,7 +3,7 @@
 `KAFKA_SECURITY_PROTOCOL`, `KAFKA_SASL_*` and `KAFKA_SSL_*` become the properties of the same name in small
 letters with dots (`KAFKA_SASL_MECHANISM` -> `sasl.mechanism`). With `_FILE` at the end the value is read from
 that file, so that a secret need not stand in the environment. Any other property: a file of `name=value` lines
-named by `KAFKA_CONFIG_FILE`. What the user gives wins over our defaults; what our guarantees rest on is refused by name.
+named by `KAFKA_CONFIG_FILE`. What the user gives wins over our defaults; what our guarantees rest on is refused.
 """
 
 import logging
@@ -63,19 +63,19 @@ def client_config(bootstrap: str | None = None) -> dict[str, Any]:
     } | given
 
 
-class ReportingConsumer(Consumer):
+class ReportingConsumer(Consumer):  # type: ignore[misc]  # the client has no annotations
     """A consumer, and what it says of itself."""
 
     reports: ClientReports
 
 
-class ReportingProducer(Producer):
+class ReportingProducer(Producer):  # type: ignore[misc]  # the client has no annotations
     """A producer, and what it says of itself."""
 
     reports: ClientReports
 
 
-class ReportingAdmin(AdminClient):
+class ReportingAdmin(AdminClient):  # type: ignore[misc]  # the client has no annotations
     """An admin client, and what it says of itself."""
 
     reports: ClientReports
@@ -131,7 +131,7 @@ def _made(
     try:
         made = client(merged | reports.properties())
     except (KafkaException, ValueError, TypeError) as error:
-        raise UserError(f"Kafka settings: {refusal(error_text(error))}") from error
+        raise UserError(f"Kafka settings: {refusal(error_text(error), merged)}") from error
     made.reports = reports  # type: ignore[attr-defined]  # all of the classes above have it
     return made
 

@@ -11,7 +11,9 @@ _NAMED = re.compile(
     r"(?i)\b([\w.-]*(?:password|passphrase|passwd|secret|token|api[_.-]?key|credential)s?)(\s*[=:]\s*)(?!\s)"
     r"(?!//)(\"[^\"]*\"|'[^']*'|[^\s,;&'\"]+)"
 )
-_SECRET_NAME = re.compile(r"(?i)password|passphrase|passwd|secret|token|\.key\.pem$|^ssl_key$|jaas|sasl\.oauthbearer\.config")
+_SECRET_NAME = re.compile(
+    r"(?i)password|passphrase|passwd|secret|token|\.key\.pem$|^ssl_key$|jaas|sasl\.oauthbearer\.config"
+)
 
 
 def redacted(text: str) -> str:

@@ -1,6 +1,5 @@
 """A real Apache Kafka (KRaft) on this machine, from its jars."""
 
-import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from local.jars import kafka_jars
 from local.java import java
 from local.process import Server, free_ports, port_is_free, retry_on_taken_port, start, stop, wait_until_ready
+from worker.environment import variable
 from worker.errors import UserError
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
@@ -68,12 +68,12 @@ def broker(directory: Path) -> AbstractContextManager[str]:
     Returns:
         A context manager that yields the bootstrap address.
     """
-    given = os.environ.get(BOOTSTRAP_VARIABLE)
+    given = variable(BOOTSTRAP_VARIABLE)
     return nullcontext(given) if given else kafka_broker(directory)
 
 
 @contextmanager
-def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1) -> Iterator[str]:
+def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1, auto_create: bool = False) -> Iterator[str]:
     """Run Apache Kafka for the length of the block, listening on the loopback address only.
 
     Started again on the same directory, it holds the same topics, offsets and records, and listens on the same
@@ -84,6 +84,7 @@ def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1) -> Ite
         nodes: number of brokers, each also a controller. With 3 or more, everything is kept three times and a
             write needs two.
         partitions: of a topic that is created without a number.
+        auto_create: create a topic that a client asks for.
 
     Yields:
         The bootstrap address.
@@ -91,7 +92,7 @@ def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1) -> Ite
     Raises:
         UserError: it can't be had, or does not start; with the end of its log.
     """
-    with kafka_cluster(directory, nodes=nodes, partitions=partitions) as cluster:
+    with kafka_cluster(directory, nodes=nodes, partitions=partitions, auto_create=auto_create) as cluster:
         yield cluster.bootstrap
 
 
@@ -116,6 +117,7 @@ def kafka_cluster(
     gates: Sequence[Gate] = (),
     listeners: Sequence[Listener] = (),
     settings: Mapping[str, str] = MappingProxyType({}),
+    auto_create: bool = False,
 ) -> Iterator[Cluster]:
     """As `kafka_broker`, for who wants to kill brokers, or to stand between them and their clients.
 
@@ -127,9 +129,11 @@ def kafka_cluster(
             listens there is the caller's business.
         listeners: further ones, where there is one node.
         settings: broker settings on top of those that suit tests and a demo.
+        auto_create: see `kafka_broker`.
     """
-    further = {name: value for each in listeners for name, value in each.broker_settings().items()}
-    cluster = _start(directory, nodes, partitions, gates, listeners, further | dict(settings))
+    more = {name: value for each in listeners for name, value in each.broker_settings().items()}
+    more |= {"auto.create.topics.enable": str(auto_create).lower(), **settings}
+    cluster = _start(directory, nodes, partitions, gates, listeners, more)
     try:
         yield cluster
     finally:
@@ -149,7 +153,7 @@ def _start(
     partitions: int,
     gates: Sequence[Gate],
     listeners: Sequence[Listener],
-    further: dict[str, str],
+    more: Mapping[str, str],
 ) -> Cluster:
     directory.mkdir(parents=True, exist_ok=True)
     logging = directory / "log4j2.properties"
@@ -162,8 +166,8 @@ def _start(
     configs = []
     for node in range(1, nodes + 1):
         config = directory / f"broker-{node}.properties"
-        settings = _settings(node, ports, directory / f"data-{node}", partitions, gates, listeners) | further
-        config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        settings = _settings(node, ports, directory / f"data-{node}", partitions, gates, listeners)
+        config.write_text("".join(f"{name}={value}\n" for name, value in {**settings, **more}.items()))
         configs.append(config)
     _format(
         [[*jvm, *classes, "kafka.tools.StorageTool", "format", "-g", "-t", _CLUSTER_ID, "-c", str(c)] for c in configs]
@@ -214,7 +218,6 @@ def _settings(
         "advertised.listeners": ",".join([_addresses(outer), *(f"{name}://{at}" for name, at in advertised.items())]),
         "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
         "log.dirs": data,
-        "auto.create.topics.enable": "false",
         "num.partitions": partitions,
         "default.replication.factor": replicas,
         "min.insync.replicas": in_sync,

@@ -1,17 +1,17 @@
 """Client properties that the user gives, in the environment and in a file: read, checked, and sorted by client."""
 
 import difflib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from worker.client_property_names import CONSUMER, PRODUCER, SHARED, USUAL_NAMES
+from worker.environment import variable
 from worker.errors import UserError
+from worker.kafka_environment import read, security_properties
 
 Kind: TypeAlias = Literal["consumer", "producer", "admin"]
-_PASSED = ("KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_", "KAFKA_SSL_")
 _FILE = "KAFKA_CONFIG_FILE"
 _EXACT = "exactly once rests on it"
 _PLACE = "the worker decides which offsets are committed, and where reading starts"
@@ -54,8 +54,8 @@ def given_properties() -> dict[str, str]:
     Raises:
         UserError: the file cannot be read, or a property must not be changed; the text names it.
     """
-    given = dict(_from_environment())
-    if path := os.environ.get(_FILE):
+    given = {usual(name): value for name, value in security_properties().items()}
+    if path := variable(_FILE):
         for name, value, line in _from_file(path):
             if name in _REFUSED:
                 raise UserError(f"{path}, line {line}: {name} cannot be changed: {_REFUSED[name]}; delete the line")
@@ -63,16 +63,8 @@ def given_properties() -> dict[str, str]:
     return given
 
 
-def _from_environment() -> Iterator[tuple[str, str]]:
-    for name, value in os.environ.items():
-        if name.startswith(_PASSED):
-            plain = name.removesuffix("_FILE")
-            known = usual(plain.removeprefix("KAFKA_").lower().replace("_", "."))
-            yield known, value if plain == name else _read(name, value)
-
-
 def _from_file(path: str) -> Iterator[tuple[str, str, int]]:
-    for number, text in enumerate(_read(_FILE, path).splitlines(), start=1):
+    for number, text in enumerate(read(_FILE, path).splitlines(), start=1):
         line = text.strip()
         if not line or line.startswith(("#", "!")):
             continue
@@ -82,14 +74,6 @@ def _from_file(path: str) -> Iterator[tuple[str, str, int]]:
                 f"{path}, line {number}: a line without '=' (not shown: it may be a secret); write name=value"
             )
         yield usual(name.strip()), value.strip(), number
-
-
-def _read(name: str, path: str) -> str:
-    try:
-        return Path(path).read_text().rstrip("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not text"
-        raise UserError(f"{name}={path}: cannot be read ({why}); correct the path or unset it") from error
 
 
 def usual(name: str) -> str:
@@ -141,5 +125,5 @@ def refusal(words: str, config: Mapping[str, Any]) -> str:
         return f"{words}; see KAFKA_* in the environment, and the file that {_FILE} names"
     near = difflib.get_close_matches(found[1], SHARED | CONSUMER | PRODUCER, n=1)
     cure = f"did you mean {near[0]}?" if near else "librdkafka's CONFIGURATION.md lists those there are"
-    source = _FILE if os.environ.get(_FILE) else "the environment"
+    source = _FILE if variable(_FILE) else "the environment"
     return f"{found[1]} is no property of a Kafka client; {cure} Correct it in {source}"

@@ -7,7 +7,6 @@ named by `KAFKA_CONFIG_FILE`. What the user gives wins over our defaults; what o
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from worker.client_reports import ClientReports
 from worker.client_settings import Kind, check_bootstrap, given_properties, of_kind, refusal, usual
+from worker.environment import variable
 from worker.errors import DependencyDownError, UserError
 
 T = TypeVar("T")
@@ -50,16 +50,20 @@ def client_config(bootstrap: str | None = None) -> dict[str, Any]:
     given: dict[str, Any] = dict(given_properties())
     # An address that somebody set stands above the file; our default does not.
     of_file = given.pop("bootstrap.servers", None)
-    chosen = bootstrap if bootstrap not in {None, DEFAULT_BOOTSTRAP} else os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    chosen = bootstrap if bootstrap not in {None, DEFAULT_BOOTSTRAP} else variable("KAFKA_BOOTSTRAP_SERVERS")
     return {
         "bootstrap.servers": check_bootstrap(chosen or of_file or bootstrap or DEFAULT_BOOTSTRAP),
         "client.id": "hazardstream",
-        # A broker that comes back is found within seconds.
+        # A broker that comes back is found within seconds, and so are partitions that are added.
         "reconnect.backoff.max.ms": 2000,
+        "topic.metadata.refresh.interval.ms": 5000,
         # Otherwise a client that lost all brokers drops them, and a transaction may wait for one of these for ever
         # (librdkafka's issue 5511).
         "metadata.recovery.strategy": "none",
         "logger": _LOGGER,
+        # Asking about a topic must not create it, with the broker's settings instead of ours. Admin clients and
+        # producers do that by default where brokers allow it.
+        "allow.auto.create.topics": False,
     } | given
 
 

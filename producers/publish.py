@@ -89,10 +89,10 @@ class Publisher:
         fixed = {
             "enable.idempotence": True,
             "acks": "all",
+            "error_cb": self._on_error,
             "delivery.timeout.ms": 0,  # for ever: an outage delays readings, it loses none
         }
         self._producer = producer(config, fixed, {"linger.ms": 20, "compression.type": "lz4"})
-        self._producer.reports.listen(errors=self._on_error)
         self.delivered: Counter[str] = Counter()
         self.failed = 0
         self._last_error = "no answer"

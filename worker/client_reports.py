@@ -47,9 +47,14 @@ class ClientReports:
         self._error_listeners: list[ErrorListener] = []
         self._explained: dict[tuple[str, str, str | None], tuple[float, str]] = {}
 
-    def properties(self) -> dict[str, Any]:
-        """Client properties that bring the reports here."""
-        return {"logger": self, "error_cb": self.note_error}
+    def properties(self, *, errors: bool) -> dict[str, Any]:
+        """Client properties that bring the reports here.
+
+        Args:
+            errors: have the client call back for errors, too. With that, a fatal error of a producer is raised by
+                whatever polls it next, delivery callbacks included; its log tells the same.
+        """
+        return {"logger": self} | ({"error_cb": self.note_error} if errors else {})
 
     def listen(self, *, logs: LogListener | None = None, errors: ErrorListener | None = None) -> None:
         """Be told of all that comes from now on. A listener must not raise."""

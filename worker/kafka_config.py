@@ -133,7 +133,7 @@ def _made(
     reports = ClientReports(merged)
     reports.listen(errors=listener)
     try:
-        made = client(merged | reports.properties())
+        made = client(merged | reports.properties(errors=kind != "producer" or listener is not None))
     except (KafkaException, ValueError, TypeError) as error:
         raise UserError(f"Kafka settings: {refusal(error_text(error), merged)}") from error
     made.reports = reports  # type: ignore[attr-defined]  # all of the classes above have it

@@ -100,7 +100,9 @@ def worker_permissions(admin: AdminClient, config: Mapping[str, Any], pipeline: 
     return [denied.words(config) for denied in [*_topics(admin, needed), *_group(admin, group_id)]]
 
 
-def topic_permissions(admin: AdminClient, config: Mapping[str, Any], topics: Iterable[str], operation: str) -> list[str]:
+def topic_permissions(
+    admin: AdminClient, config: Mapping[str, Any], topics: Iterable[str], operation: str
+) -> list[str]:
     """As `worker_permissions`, of one operation on some topics."""
     return [denied.words(config) for denied in _topics(admin, dict.fromkeys(topics, (operation,)))]
 

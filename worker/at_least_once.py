@@ -3,11 +3,11 @@
 import time
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from worker.kafka_config import error_text
+from worker.kafka_config import error_text, producer
 from worker.outbox import Outgoing
-from worker.publisher import AbortedError, produce, producer_defaults
+from worker.publisher import PRODUCER_DEFAULTS, PRODUCER_FIXED, AbortedError, produce
 
 
 class AtLeastOncePublisher:
@@ -15,15 +15,15 @@ class AtLeastOncePublisher:
 
     def __init__(self, config: dict[str, Any], consumer: Consumer, timeout_ms: int) -> None:
         self._consumer, self._timeout_s = consumer, timeout_ms / 1000
-        self._failed: list[str] = []
-        self._producer = Producer(config | producer_defaults() | {"on_delivery": self._delivered})
+        self._failed: list[KafkaError] = []
+        self._producer = producer(config, PRODUCER_FIXED | {"on_delivery": self._delivered}, PRODUCER_DEFAULTS)
 
     def open(self) -> None:
         """See Publisher."""
 
     def _delivered(self, error: Any, _message: Any) -> None:
         if error is not None:
-            self._failed.append(str(error))
+            self._failed.append(error)
 
     def commit(self, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
         """See Publisher."""
@@ -32,7 +32,9 @@ class AtLeastOncePublisher:
             produce(self._producer, outgoing, time.monotonic() + self._timeout_s)
             if self._producer.flush(self._timeout_s) or self._failed:
                 self._producer.purge()
-                raise AbortedError(self._failed[0] if self._failed else "the broker did not confirm in time")
+                too_large = any(failed.code() == KafkaError.MSG_SIZE_TOO_LARGE for failed in self._failed)
+                reason = self._failed[0].str() if self._failed else "the broker did not confirm in time"
+                raise AbortedError(reason, too_large=too_large)
             done = self._consumer.commit(offsets=offsets, asynchronous=False)
         except (KafkaException, BufferError) as error:
             self._producer.purge()

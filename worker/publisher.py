@@ -13,9 +13,9 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from worker.errors import DependencyDownError, UncertainError, UserError
-from worker.kafka_config import error_text
+from worker.kafka_config import error_text, producer
 from worker.outbox import Outgoing
-from worker.request_log import RequestLog
+from worker.request_log import RequestLog, with_requests
 
 _LOG = structlog.get_logger(__name__)
 _SOON_S = 6.0  # more than the timeouts given to the calls
@@ -34,8 +34,31 @@ _FOR_GOOD = {
 }
 
 
+PRODUCER_FIXED: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
+"""Properties of every producer that must not be changed."""
+PRODUCER_DEFAULTS: dict[str, Any] = {
+    "linger.ms": 2,
+    # A broker ends a transaction a moment after it said so, and refuses the next one until then: by default it is
+    # asked again after 100 ms (confluent-kafka-python's issue 967). Doubled each time.
+    "retry.backoff.ms": 2,
+    "compression.type": "lz4",
+    "queue.buffering.max.messages": 200_000,
+    # Dead letters of the largest input records carry headers on top. The topic's own limit is checked at start.
+    "message.max.bytes": 64_000_000,
+}
+"""Properties of every producer that the user's win over."""
+
+
 class AbortedError(Exception):
-    """The batch was not committed and left nothing behind: rewind and process it again."""
+    """The batch was not committed and left nothing behind: rewind and process it again.
+
+    Attributes:
+        too_large: whether because a topic does not take so large a batch of records.
+    """
+
+    def __init__(self, reason: str, *, too_large: bool = False) -> None:
+        super().__init__(reason)
+        self.too_large = too_large
 
 
 class Publisher(Protocol):
@@ -92,26 +115,28 @@ class TransactionalPublisher:
         """
         self._consumer, self._waiting, self._renewed = consumer, waiting, renewed
         self._timeout_s = timeout_ms / 1000
-        own = {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
-        self._config = config | producer_defaults() | own
+        self._config = config
+        self._fixed = PRODUCER_FIXED | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
         self._make_producer()
         # One thread for all calls: to start one for each takes as long as some of them.
         self._calls, self._outcomes = _Calls(), _Outcomes()
         threading.Thread(target=_make, args=(self._calls, self._outcomes), name="transaction", daemon=True).start()
 
     def _make_producer(self) -> None:
-        self._requests = RequestLog(self._config)
-        self._producer = Producer(self._config | self._requests.properties)
-        self._opened = False
+        debug = with_requests(self._config.get("debug"))
+        self._producer = producer(self._config, self._fixed | {"debug": debug}, PRODUCER_DEFAULTS)
+        self._requests, self._opened = RequestLog(), False
+        self._producer.reports.listen(logs=self._requests.note)
 
     def open(self) -> None:
         """See Publisher. Ends what a predecessor of the same transactional id left open."""
         try:
             self._returned(lambda: self._producer.init_transactions(5.0))
         except KafkaException as error:
+            words = error_text(error, self._producer)
             if error.args[0].fatal() and not error.args[0].retriable():
-                raise UserError(f"the broker refuses transactions: {error_text(error)}") from error
-            raise DependencyDownError("broker", f"init_transactions: {error_text(error)}") from error
+                raise UserError(f"the broker refuses transactions: {words}") from error
+            raise DependencyDownError("broker", f"init_transactions: {words}") from error
         self._opened = True
 
     def _renew_if_in_doubt(self) -> None:
@@ -122,9 +147,7 @@ class TransactionalPublisher:
         """
         self._producer.poll(0)  # takes in the log up to here
         if self._opened and (in_doubt := self._requests.in_doubt()):
-            _LOG.warning(
-                "renewing the producer: the broker may still get requests it did not answer", requests=in_doubt
-            )
+            _LOG.warning("renewing the producer: requests without an answer may still take effect", requests=in_doubt)
             self._renewed()
             # Not in this thread: it takes as long as the library needs to end its own threads.
             threading.Thread(target=_discard, args=([self._producer],), name="discard", daemon=True).start()
@@ -160,7 +183,7 @@ class TransactionalPublisher:
                 cause = error.args[0]
                 if cause.fatal() or cause.txn_requires_abort() or not cause.retriable() or time.monotonic() > deadline:
                     raise
-                self._waiting(error_text(error))
+                self._waiting(error_text(error, self._producer))
             else:
                 return
 
@@ -198,10 +221,11 @@ class TransactionalPublisher:
                 if not failed.args[0].retriable():
                     raise UncertainError(error_text(failed)) from failed
                 # An abort in flight must end before the next transaction begins.
-                self._waiting(error_text(failed))
+                self._waiting(error_text(failed, self._producer))
                 continue
             break
-        raise AbortedError(error_text(error)) from error
+        too_large = cause is not None and cause.code() == KafkaError.MSG_SIZE_TOO_LARGE
+        raise AbortedError(error_text(error, self._producer), too_large=too_large) from error
 
     def close(self) -> None:
         """See Publisher."""
@@ -231,22 +255,6 @@ def _ending(error: BaseException) -> Exception:
             f"the broker refuses this producer for good: {error_text(error)}; put that right and start again"
         )
     return UncertainError(error_text(error))
-
-
-def producer_defaults() -> dict[str, Any]:
-    """Producer properties of both kinds."""
-    return {
-        "enable.idempotence": True,
-        "acks": "all",
-        "linger.ms": 2,
-        # A broker ends a transaction a moment after it said so, and refuses the next one until then: by default it is
-        # asked again after 100 ms (confluent-kafka-python's issue 967). Doubled each time.
-        "retry.backoff.ms": 2,
-        "compression.type": "lz4",
-        "queue.buffering.max.messages": 200_000,
-        # Dead letters of the largest input records carry headers on top. The topic's own limit is checked at start.
-        "message.max.bytes": 64_000_000,
-    }
 
 
 def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:

@@ -8,40 +8,37 @@ The log is read as evidence that all went well, not that something failed: a lin
 version of the library words differently, looks like a request without an answer, and the producer is renewed.
 """
 
-import logging
 import re
-from collections.abc import Mapping
-from typing import Any
 
-_PROTOCOL = "protocol"  # librdkafka's debug context that logs each request and each response
+_PROTOCOL = "protocol"
 _LINE = re.compile(r"\]: (\S+): (Sent|Received) (\w+?)(?:Request|Response) \(.*\bCorrId (\d+)")
 _OF_A_TRANSACTION = {"AddPartitionsToTxn", "AddOffsetsToTxn", "TxnOffsetCommit", "Produce", "EndTxn"}
 _END = "EndTxn"
 
 
-class RequestLog:
-    """Stands in for the logger of one producer. Lines that are not debugging output go on to the real one."""
+def with_requests(debug: str | None) -> str:
+    """The client's property `debug`, so that it logs each request and each response besides what it is told to log."""
+    return f"{debug},{_PROTOCOL}" if debug else _PROTOCOL
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        """Take the place of the logger in a producer's properties; see `properties`."""
-        asked: str = config.get("debug", "")
-        self._logger: logging.Logger | None = config.get("logger")
-        self._passes_on_debug = bool(asked)
+
+class RequestLog:
+    """Follows the log of one producer."""
+
+    def __init__(self) -> None:
         self._unanswered: dict[tuple[str, str], str] = {}
         self._ended = True
-        self.properties: dict[str, Any] = {"logger": self, "debug": f"{asked},{_PROTOCOL}" if asked else _PROTOCOL}
 
-    def log(self, level: int, template: str, facility: str, client: str, text: str) -> None:
-        """Take a line. The client library calls it from `poll` and from other calls that serve its queue."""
-        if facility in {"SEND", "RECV"} and (found := _LINE.search(text)):
-            broker, direction, request, number = found.groups()
-            if request in _OF_A_TRANSACTION:
-                if direction == "Sent":
-                    self._unanswered[broker, number] = request
-                elif self._unanswered.pop((broker, number), None) == _END:
-                    self._ended = True
-        if self._logger is not None and (level > logging.DEBUG or self._passes_on_debug):
-            self._logger.log(level, template, facility, client, text)
+    def note(self, facility: str, text: str) -> None:
+        """Take a line: a listener of `ClientReports`. It is called from `poll` and others that serve its queue."""
+        if facility not in {"SEND", "RECV"} or (found := _LINE.search(text)) is None:
+            return
+        broker, direction, request, number = found.groups()
+        if request not in _OF_A_TRANSACTION:
+            return
+        if direction == "Sent":
+            self._unanswered[broker, number] = request
+        elif self._unanswered.pop((broker, number), None) == _END:
+            self._ended = True
 
     def begin(self) -> None:
         """Note that a transaction begins."""

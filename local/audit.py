@@ -112,7 +112,7 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
 
     def records(topic: str, schema: str) -> list[tuple[Message, dict[str, Any]]]:
         reader = load_schema(schema)
-        return [(m, decode(m.value(), writer_schema_of, reader)) for m in read_all(topic, bootstrap)]
+        return [(m, outputs.by_word(decode(m.value(), writer_schema_of, reader))) for m in read_all(topic, bootstrap)]
 
     read = {(m.partition(), m.offset()): m for m in read_all(source.topic, bootstrap)}
     predictions = records(outputs.predictions.topic, outputs.predictions.schema_name)

@@ -11,7 +11,7 @@ from schemas.load import load_schema
 from worker.alarms import AlarmState
 from worker.decode import WriterSchemaOf
 from worker.outbox import state_from
-from worker.pipeline import Output
+from worker.pipeline import Outputs
 
 _LOG = structlog.get_logger(__name__)
 _GULP = 10_000
@@ -20,14 +20,15 @@ _GULP = 10_000
 class AlarmRestore:
     """Reads several partitions at once, a little at each call. Holds a consumer only while there is more to read."""
 
-    def __init__(self, config: dict[str, Any], output: Output, writer_schema_of: WriterSchemaOf) -> None:
+    def __init__(self, config: dict[str, Any], outputs: Outputs, writer_schema_of: WriterSchemaOf) -> None:
         self._config = config | {
             "group.id": "hazardstream-unused",  # required by the client, never joined
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
         }
-        self._topic, self._schema = output.topic, load_schema(output.schema_name)
+        self._topic, self._schema = outputs.alarm_state.topic, load_schema(outputs.alarm_state.schema_name)
+        self._by_word = outputs.by_word
         self._writer_schema_of = writer_schema_of
         self._reader: Consumer | None = None
         self._left: dict[int, range] = {}
@@ -88,7 +89,7 @@ class AlarmRestore:
         states = {}
         for key, value in self._latest[number].items():
             try:
-                states[key] = state_from(decode(value, self._writer_schema_of, self._schema))
+                states[key] = state_from(self._by_word(decode(value, self._writer_schema_of, self._schema)))
             except UnreadableValueError as error:
                 # Somebody else wrote it. The key starts from normal, and its next change overwrites it.
                 _LOG.error("unreadable alarm state", key=str(key), reason=str(error))

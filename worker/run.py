@@ -35,8 +35,8 @@ from worker.proof import alarm_policy, prove
 from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
 from worker.refused import refused_before
 from worker.scoring import Scorer, scorer_of
-from worker.settings import Settings, unread_settings
-from worker.sidecar import Sidecar
+from worker.settings import Settings, ignored_service_links, unread_settings
+from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
 from worker.topics import check_topics, dead_letter_limit
@@ -73,13 +73,15 @@ def run_worker(settings: Settings) -> None:
         Metrics(), pipeline.name, settings.instance, settings.guarantee, stuck_after_s=settings.stuck_after_ms / 1000
     )
     start_watchdog(status)
-    sidecar = Sidecar(status, settings.http_host, settings.http_port)
-    port = sidecar.start()
+    server = sidecar(status, settings.http_host, settings.http_port, settings.http_allowed_hosts)
+    port = server.start()
     # Port 0 became one of the system's choice, and the instance may be named after it.
     settings = settings.model_copy(update={"http_port": port})
     status.instance = settings.instance
-    for name in unread_settings():
-        _LOG.warning("no such setting: mistyped?", name=name)
+    for words in unread_settings():
+        _LOG.warning("setting not read", reason=words)
+    if links := ignored_service_links():
+        _LOG.debug("variables of Kubernetes services are not settings", names=links)
     _LOG.info("sidecar listening", address=f"http://{settings.http_host}:{port}")
     # One for as long as the process lives: librdkafka may crash where one is given up while it waits for an answer.
     admin = admin_client(client_config(settings.bootstrap_servers))
@@ -93,7 +95,7 @@ def run_worker(settings: Settings) -> None:
         _LOG.info("stopped while waiting", reasons=status.reasons_not_ready())
     finally:
         status.phase = "stopping"
-        sidecar.stop()
+        server.stop()
 
 
 def _begin_anew(

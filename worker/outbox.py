@@ -16,6 +16,7 @@ from worker.batch import Batch
 from worker.columns import Rejection
 from worker.explanation import explain_rows
 from worker.features import Int
+from worker.message import Headers, headers_of, key_of, value_of
 from worker.pipeline import Pipeline
 from worker.scoring import Outcome
 
@@ -27,8 +28,6 @@ OMITTED = {part: f"hazardstream.{part}_omitted" for part in ("value", "headers",
 HEADER_ALLOWANCE = 8192
 # Lengths of a header's name and value, as variable-length numbers.
 _HEADER_OVERHEAD = 10
-
-Headers: TypeAlias = list[tuple[str, bytes | None]]
 
 
 class Record(NamedTuple):
@@ -187,7 +186,7 @@ class Outbox:
             ERRORS + "partition": str(message.partition()),
             ERRORS + "offset": str(message.offset()),
         }
-        key, value, headers = message.key(), message.value(), list(message.headers() or [])
+        key, value, headers = key_of(message), value_of(message), list(headers_of(message))
         sizes = {"value": len(value or b""), "headers": headers_size(headers), "key": len(key or b"")}
         # The topic would refuse what is too large, and the whole batch with it, forever. The bytes are where the
         # headers say.

@@ -1,12 +1,11 @@
-"""Who this process is to the schema registry: TLS, basic and bearer authentication, from the environment.
+"""Who this process is to the schema registry: TLS, basic and bearer authentication.
 
-The names are Confluent's client properties in capitals, after `SCHEMA_REGISTRY_`. With `_FILE` at the end the value
-is read from that file, at each use: a token that is renewed there is renewed here.
+A value that stands in a file (`_FILE` at the end of the name) is read at each use: a token that is renewed there is
+renewed here.
 """
 
 import base64
 import json
-import os
 import ssl
 import time
 from collections.abc import Mapping
@@ -17,10 +16,10 @@ from urllib.parse import urlencode
 import httpx
 
 from schemas.http import Budget, NoAnswerError, TooLargeError, origin, request
+from schemas.registry_environment import CLIENT_CREDENTIALS, PREFIX
 from worker.errors import DependencyDownError, UserError
 
 DEPENDENCY = "schema registry"
-PREFIX = "SCHEMA_REGISTRY_"
 _RENEW_AT = 0.8  # of a token's lifetime
 _DEFAULT_LIFETIME_S = 300.0
 
@@ -30,7 +29,7 @@ class Access:
     """Credentials, and whom to trust.
 
     Args:
-        values: by the variable's name without `SCHEMA_REGISTRY_`; see docs/operations.md.
+        values: see `schemas.registry_environment.registry_variables`; names that it has no use for are passed over.
 
     Raises:
         UserError: they cannot be used.
@@ -45,9 +44,9 @@ class Access:
         user_info = self._secret("BASIC_AUTH_USER_INFO")
         if user_info and ":" not in user_info:
             raise UserError(f"{PREFIX}BASIC_AUTH_USER_INFO is not of the form user:password")
-        issued = [n for n in _CLIENT_CREDENTIALS if self._secret(n)]
-        if issued and len(issued) < len(_CLIENT_CREDENTIALS):
-            missing = ", ".join(PREFIX + n for n in _CLIENT_CREDENTIALS if n not in issued)
+        issued = [n for n in CLIENT_CREDENTIALS if self._secret(n)]
+        if issued and len(issued) < len(CLIENT_CREDENTIALS):
+            missing = ", ".join(PREFIX + n for n in CLIENT_CREDENTIALS if n not in issued)
             raise UserError(f"{PREFIX}{issued[0]} is set without {missing}")
         kinds = [n for n in ("BASIC_AUTH_USER_INFO", "BEARER_AUTH_TOKEN", "BEARER_AUTH_CLIENT_ID") if self._secret(n)]
         if len(kinds) > 1:
@@ -152,29 +151,6 @@ class Access:
             except OSError as error:
                 raise UserError(f"{PREFIX}SSL_CA_LOCATION={path}: cannot be used ({_reason(error)})") from error
         return context
-
-
-_CLIENT_CREDENTIALS = ("BEARER_AUTH_CLIENT_ID", "BEARER_AUTH_CLIENT_SECRET", "BEARER_AUTH_ISSUER_ENDPOINT_URL")
-_FILES = ("SSL_CA_LOCATION", "SSL_CERTIFICATE_LOCATION", "SSL_KEY_LOCATION")
-_SECRETS = (
-    "SSL_KEY_PASSWORD",
-    "BASIC_AUTH_USER_INFO",
-    "BEARER_AUTH_TOKEN",
-    *_CLIENT_CREDENTIALS,
-    "BEARER_AUTH_SCOPE",
-    "BEARER_AUTH_LOGICAL_CLUSTER",
-    "BEARER_AUTH_IDENTITY_POOL_ID",
-)
-
-
-def access_from_environment() -> Access:
-    """Read the credentials from `SCHEMA_REGISTRY_…`. An empty variable is as good as none.
-
-    Raises:
-        UserError: a setting cannot be used.
-    """
-    names = (*_FILES, *_SECRETS, *(f"{name}_FILE" for name in _SECRETS))
-    return Access({name: value for name in names if (value := os.environ.get(PREFIX + name))})
 
 
 def _basic(user_info: str) -> str:

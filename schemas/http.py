@@ -122,7 +122,7 @@ def request(
         TooLargeError: the body is too large; the rest of it is not read.
     """
     seconds = budget.seconds_left() if within_s is None else min(within_s, budget.seconds_left())
-    late = NoAnswerError(f"no complete answer within {budget.seconds:.3g} s (timeout)")
+    late = NoAnswerError(f"no complete answer within {seconds:.3g} s (timeout)")
     if seconds <= 0:
         raise late
     # No compression: what is read is then all that it can become.

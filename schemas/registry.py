@@ -1,21 +1,21 @@
 """Schemas from a Confluent-compatible registry, by id, GUID or Apicurio's ids."""
 
 import json
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from cachetools import TTLCache
 
-from schemas.access import DEPENDENCY, Access, access_from_environment
+from schemas.access import DEPENDENCY, Access
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
 from schemas.fetching import MAX_ID, Fetcher, id_in
 from schemas.http import in_background
 from schemas.load import Schema
 from schemas.registry_client import RefusedError, RegistryClient
+from schemas.registry_environment import registry_variables
 from schemas.wire import (
     ConfluentId,
     Fingerprint,
@@ -29,6 +29,8 @@ from worker.errors import DependencyDownError, UserError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+T = TypeVar("T")
 
 SCHEMAS_KEPT = 1000
 UNKNOWN_IDS_KEPT = 1000
@@ -246,19 +248,19 @@ def registry_from_environment(url: str, *, patience_s: float | None = None) -> S
     Raises:
         UserError: a setting cannot be used.
     """
+    given = registry_variables()
     return SchemaRegistry(
         url,
-        access=access_from_environment(),
-        auto_register=_setting("AUTO_REGISTER", {"": True, "true": True, "1": True, "false": False, "0": False}),
-        use_id=_setting("USE_ID", {"": None, "globalId": "globalId", "contentId": "contentId"}),
+        access=Access(given),
+        auto_register=_one_of(given, "AUTO_REGISTER", {"true": True, "1": True, "false": False, "0": False}, "true"),
+        use_id=_one_of(given, "USE_ID", {"": None, "globalId": "globalId", "contentId": "contentId"}, ""),
         patience_s=patience_s,
     )
 
 
-def _setting(name: str, meaning: dict[str, Any]) -> Any:
-    value = os.environ.get(f"SCHEMA_REGISTRY_{name}", "")
+def _one_of(given: Mapping[str, str], name: str, meaning: Mapping[str, T], default: str) -> T:
+    value = given.get(name, default)
     if value not in meaning:
-        raise UserError(
-            f"SCHEMA_REGISTRY_{name}={value!r} is not one of {', '.join(allowed for allowed in meaning if allowed)}"
-        )
+        allowed = ", ".join(each for each in meaning if each)
+        raise UserError(f"SCHEMA_REGISTRY_{name}={value!r} is not one of {allowed}")
     return meaning[value]

@@ -131,8 +131,8 @@ class RegistryClient:
             content=content,
             tls=self._access.tls,
             budget=budget,
-            # One address that swallows packets must leave time for the next.
-            within_s=budget.seconds / len(self._urls),
+            # A request that nobody answers must leave time for the next address and the next attempt.
+            within_s=budget.seconds / len(self._urls) / (RETRIES + 1),
         )
 
     def _prefer(self, url: str) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from http_server import HttpServer
 
-from schemas.access import Access, access_from_environment
+from schemas.access import Access
 from schemas.errors import IncompatibleSchemaError
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, registry_from_environment
@@ -207,7 +207,7 @@ def test_credentials_that_cannot_work_are_answered_with_the_setting_to_change(
     for name, value in values.items():
         monkeypatch.setenv(f"SCHEMA_REGISTRY_{name}", value)
     with pytest.raises(UserError, match=words) as caught:
-        access_from_environment()
+        registry_from_environment("http://registry:8081")
     assert "secret" not in str(caught.value)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from worker.features import Bool, Int
 from worker.message import Headers, headers_of, key_of, time_of, value_of
-from worker.outbox import ERRORS, OMITTED, REASON
+from worker.outbox import ERRORS, OMITTED, REASON, TIME
 from worker.topic_reader import Span, Spans, TopicReader
 
 REDRIVEN = "hazardstream.redriven"
@@ -86,10 +86,12 @@ def letter_of(message: Message) -> Letter | None:
         return None
     if not all(_NUMBER.fullmatch(said.get(ERRORS + place, "")) for place in ("partition", "offset")):
         return None
+    told = said.get(TIME, "")
     return Letter(
         message.partition(),
         message.offset(),
-        max(time_of(message), 0),
+        # Letters of older versions have the original's timestamp as their own.
+        int(told) if _NUMBER.fullmatch(told) else max(time_of(message), 0),
         key_of(message),
         value_of(message),
         headers[:first],
@@ -102,8 +104,8 @@ class Selection:
     """Which letters are asked for; what is not given excludes none.
 
     Attributes:
-        from_ms: Kafka timestamp of the earliest.
-        to_ms: Kafka timestamp before which the latest lies.
+        from_ms: Kafka timestamp of the earliest original.
+        to_ms: Kafka timestamp before which the latest original lies.
         at: partition and offset of the only one, in the dead-letter topic.
     """
 
@@ -152,7 +154,7 @@ class Survey:
 
     Attributes:
         reasons: reason codes; number 0 stands for none.
-        times_ms: first and last Kafka timestamp by reason.
+        times_ms: first and last Kafka timestamp of originals by reason.
         keys: letters by key; once `keys_rounded`, the rarest are left out.
         foreign: records that are neither letters of ours nor markers.
     """

@@ -18,6 +18,7 @@ from worker.pipeline import Pipeline
 from worker.scoring import LATE
 from worker.topic_reader import TopicReader
 
+_CLOCKS_APART_MS = 600_000  # of brokers, where the dead-letter topic has `LogAppendTime`
 _PATIENCE_S = 10.0  # longer than an open transaction takes to end, and shorter than a loop may stand still
 
 
@@ -42,8 +43,9 @@ def refused_before(
     with TopicReader(config, _PATIENCE_S) as reader:
         # The end whether committed or not: a transaction whose offsets are committed may still be ending here.
         span = reader.spans(topic, {number}, committed=False)[number]
-        if stamped_by_broker(first):  # ascends with the offsets, and letters keep it
-            span = span._replace(low=max(span.low, reader.since(topic, number, time_ms, span.high)))
+        if stamped_by_broker(first):  # ascends with the offsets, and no letter has an earlier time than its original
+            since = reader.since(topic, number, time_ms - _CLOCKS_APART_MS, span.high)
+            span = span._replace(low=max(span.low, since))
         for messages in reader.read(topic, {number: span}):
             beat()
             letters = (letter for message in messages if (letter := letter_of(message)) is not None)

@@ -43,6 +43,7 @@ from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
 from worker.topics import check_topics
+from worker.unreadable import Unreadable, parse_places
 from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
 
@@ -57,6 +58,7 @@ class _Where(TypedDict):
     prove: Prove
 
 
+REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema: then its partition waits, and others go on
 SHUTDOWN_WITHIN_S = 30.0
 _PROCESS = uuid.uuid4()  # the same after a restart in place, which has to end what the one before left open
 CONSUMER_DEFAULTS = {
@@ -153,7 +155,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
             raise DependencyDownError("topics", "; ".join(faults))
 
     wait_for(fit_topics, status, stop)
-    registry = registry_at(settings.registry_url)
+    registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
     where: _Where = {
@@ -178,6 +180,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     wait_for(publisher.open, status, stop)
     outbox = Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic])
     assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
+    skipped = parse_places(settings.skip_unreadable)
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(
         settings=settings,
@@ -191,6 +194,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         shadow=shadow,
         publisher=publisher,
         limits=limits,
+        unreadable=Unreadable(config, pipeline, skipped, assignment, publisher, status.metrics),
         metrics=status.metrics,
         status=status,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from training.register import register_package
+from worker.admission import demands_of
 from worker.errors import UserError
 from worker.model_source import resolve
 from worker.package import MANIFEST, ModelPackage, digest
@@ -42,7 +43,12 @@ def model_or_default(settings: Settings, pipeline_model: str, say: Callable[[str
     """
 
     def found(uri: str) -> tuple[ModelPackage, str]:
-        package = resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
+        package = resolve(
+            uri,
+            cache_directory=settings.cache_directory,
+            tracking_uri=settings.tracking_uri,
+            demands=demands_of(settings),
+        )
         return package, f"{package.name} {package.version} ({uri})"
 
     if (uri := settings.model_uri(pipeline_model)) != pipeline_model:

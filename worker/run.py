@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
+from worker.admission import Demands, demands_of
 from worker.assignment import Assignment
 from worker.broker_watch import BrokerWatch
 from worker.challenger import shadow_for, watch_challenger
@@ -24,14 +25,13 @@ from worker.kafka_config import admin_client, client_config
 from worker.loop import Loop
 from worker.membership import superseded
 from worker.metrics import Metrics
-from worker.mlflow_source import Prove
 from worker.model_source import mlflow_source, resolve_or_last_good
 from worker.model_swap import Swap
 from worker.model_watch import ModelWatch
 from worker.outbox import Outbox
 from worker.package import ModelPackage
 from worker.pipeline import Pipeline, load_pipeline
-from worker.proof import alarm_policy, prove
+from worker.proof import alarm_policy
 from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
 from worker.refused import refused_before
 from worker.scoring import Scorer, scorer_of
@@ -47,11 +47,11 @@ _LOG = structlog.get_logger(__name__)
 
 
 class _Where(TypedDict):
-    """Where models are looked for, and what they have to prove."""
+    """Where models are looked for, and what they have to meet."""
 
     cache_directory: Path
     tracking_uri: str | None
-    prove: Prove
+    demands: Demands
 
 
 SHUTDOWN_WITHIN_S = 30.0
@@ -144,7 +144,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     where: _Where = {
         "cache_directory": settings.cache_directory,
         "tracking_uri": settings.tracking_uri,
-        "prove": partial(prove, pipeline=pipeline, max_ms=settings.model_max_ms),
+        "demands": demands_of(settings, pipeline),
     }
     package = wait_for(lambda: resolve_or_last_good(uri, **where), status, stop)
     _show(status, pipeline, uri, package)

@@ -113,6 +113,16 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
         raise DependencyDownError("mlflow", f"{at}: {_root(error)}") from error
 
 
+def require_answer(plausible: bool, words: str) -> None:  # noqa: FBT001 - a condition
+    """See that what MLflow said answers the question: a front may say anything in valid JSON.
+
+    Raises:
+        DependencyDownError: it does not.
+    """
+    if not plausible:
+        raise DependencyDownError("mlflow", f"it answers with {words}, which was not asked for: is that MLflow?")
+
+
 def _root(error: BaseException) -> str:
     """What lies beneath: layers of HTTP clients wrap `connection refused` in a page of text."""
     while (beneath := error.__cause__ or error.__context__) is not None:

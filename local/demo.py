@@ -1,7 +1,6 @@
 """The whole system on one machine: broker, model, worker, fleet; watched live and accounted for at the end."""
 
 import json
-import os
 import signal
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from local.screen import picture, summary
 from local.watch import Watcher
 from producers.simulate import SimulateOptions, Summary, simulate
 from training.default_model import demo_store
+from worker.environment import variable
 from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
 from worker.pipeline import BUNDLED, load_pipeline
@@ -128,7 +128,7 @@ def _broker(directory: Path, console: Console) -> Iterator[tuple[str, str, Path]
             names = load_pipeline("battery_hazard").topics.values()
             bootstrap, kind = stack.enter_context(mock_cluster(dict.fromkeys(names, PARTITIONS))), "mock"
         pipeline_file = BUNDLED / "battery_hazard.yaml"
-        if os.environ.get(BOOTSTRAP_VARIABLE):
+        if variable(BOOTSTRAP_VARIABLE):
             # Somebody's broker: topics of the demo's own, so that nothing there is touched and the account is right.
             kind, pipeline_file = "given", own_pipeline(directory.name, directory)
         yield bootstrap, kind, pipeline_file

@@ -1,7 +1,6 @@
 """The jars of the local servers: exactly the pinned ones, checked, kept in the user's cache."""
 
 import hashlib
-import os
 import sys
 import tarfile
 import tempfile
@@ -9,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-import platformdirs
 import pooch
 from filelock import FileLock
 from jgo.constants import MAVEN_CENTRAL_URL
 from tqdm import tqdm
 
+from worker.directories import cache_directory
+from worker.environment import variable
 from worker.errors import UserError
 
 REPOSITORY_VARIABLE = "HAZARDSTREAM_MAVEN_REPOSITORY"
@@ -48,11 +48,6 @@ def apicurio() -> Path:
     return directory
 
 
-def cache_directory() -> Path:
-    """Where downloads are kept: the platform's cache directory of the user."""
-    return platformdirs.user_cache_path("hazardstream")
-
-
 def fetch(lock: str, cache: Path) -> Path:
     """Download the files of a lock side by side into a directory of their own, unless they are there and whole.
 
@@ -70,7 +65,7 @@ def fetch(lock: str, cache: Path) -> Path:
     """
     paths = {PurePosixPath(path).name: (path, sha256) for path, sha256 in map(str.split, lock.splitlines())}
     directory = cache / _digest(lock)
-    repository = os.environ.get(REPOSITORY_VARIABLE) or MAVEN_CENTRAL_URL
+    repository = variable(REPOSITORY_VARIABLE) or MAVEN_CENTRAL_URL
     store = pooch.create(
         path=directory,
         base_url="",

@@ -1,8 +1,7 @@
 """A real Apache Kafka (KRaft) on this machine, from its jars."""
 
-import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -16,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from local.jars import kafka_jars
 from local.java import java
 from local.process import Server, free_ports, port_is_free, retry_on_taken_port, start, stop, wait_until_ready
+from worker.environment import variable
 from worker.errors import UserError
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
@@ -45,12 +45,12 @@ def broker(directory: Path) -> AbstractContextManager[str]:
     Returns:
         A context manager that yields the bootstrap address.
     """
-    given = os.environ.get(BOOTSTRAP_VARIABLE)
+    given = variable(BOOTSTRAP_VARIABLE)
     return nullcontext(given) if given else kafka_broker(directory)
 
 
 @contextmanager
-def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1) -> Iterator[str]:
+def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1, auto_create: bool = False) -> Iterator[str]:
     """Run Apache Kafka for the length of the block, listening on the loopback address only.
 
     Started again on the same directory, it holds the same topics, offsets and records, and listens on the same
@@ -61,6 +61,7 @@ def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1) -> Ite
         nodes: number of brokers, each also a controller. With 3 or more, everything is kept three times and a
             write needs two.
         partitions: of a topic that is created without a number.
+        auto_create: create a topic that a client asks for.
 
     Yields:
         The bootstrap address.
@@ -68,7 +69,7 @@ def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1) -> Ite
     Raises:
         UserError: it can't be had, or does not start; with the end of its log.
     """
-    with kafka_cluster(directory, nodes=nodes, partitions=partitions) as cluster:
+    with kafka_cluster(directory, nodes=nodes, partitions=partitions, auto_create=auto_create) as cluster:
         yield cluster.bootstrap
 
 
@@ -85,7 +86,9 @@ class Cluster(NamedTuple):
 
 
 @contextmanager
-def kafka_cluster(directory: Path, *, nodes: int, partitions: int = 1, gates: Sequence[Gate] = ()) -> Iterator[Cluster]:
+def kafka_cluster(
+    directory: Path, *, nodes: int, partitions: int = 1, gates: Sequence[Gate] = (), auto_create: bool = False
+) -> Iterator[Cluster]:
     """As `kafka_broker`, for who wants to kill brokers, or to stand between them and their clients.
 
     Args:
@@ -94,8 +97,9 @@ def kafka_cluster(directory: Path, *, nodes: int, partitions: int = 1, gates: Se
         partitions: see `kafka_broker`.
         gates: further ways in. Who bootstraps from a gate's outer ports is sent to those by the brokers too; what
             listens there is the caller's business.
+        auto_create: see `kafka_broker`.
     """
-    cluster = _start(directory, nodes, partitions, gates)
+    cluster = _start(directory, nodes, partitions, gates, {"auto.create.topics.enable": str(auto_create).lower()})
     try:
         yield cluster
     finally:
@@ -109,7 +113,7 @@ def broker_pids(directory: Path) -> list[int]:
 
 
 @retry_on_taken_port
-def _start(directory: Path, nodes: int, partitions: int, gates: Sequence[Gate]) -> Cluster:
+def _start(directory: Path, nodes: int, partitions: int, gates: Sequence[Gate], more: Mapping[str, str]) -> Cluster:
     directory.mkdir(parents=True, exist_ok=True)
     logging = directory / "log4j2.properties"
     logging.write_text(files("local").joinpath("log4j2.properties").read_text())
@@ -122,7 +126,7 @@ def _start(directory: Path, nodes: int, partitions: int, gates: Sequence[Gate]) 
     for node in range(1, nodes + 1):
         config = directory / f"broker-{node}.properties"
         settings = _settings(node, ports, directory / f"data-{node}", partitions, gates)
-        config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        config.write_text("".join(f"{name}={value}\n" for name, value in {**settings, **more}.items()))
         configs.append(config)
     _format(
         [[*jvm, *classes, "kafka.tools.StorageTool", "format", "-g", "-t", _CLUSTER_ID, "-c", str(c)] for c in configs]
@@ -166,7 +170,6 @@ def _settings(node: int, ports: list[int], data: Path, partitions: int, gates: S
         "advertised.listeners": _addresses(outer),
         "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in [*inner, "CONTROLLER"]),
         "log.dirs": data,
-        "auto.create.topics.enable": "false",
         "num.partitions": partitions,
         "default.replication.factor": replicas,
         "min.insync.replicas": in_sync,

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from training.register import register_package
 from worker.admission import demands_of
+from worker.directories import cache_directory
 from worker.errors import UserError
 from worker.model_source import resolve
 from worker.package import MANIFEST, ModelPackage, digest
@@ -20,7 +19,7 @@ ALIAS = "models:/battery_hazard@champion"
 
 def demo_store() -> str:
     """Tracking URI of the demo's own MLflow store, with the shipped package as champion: registered the first time."""
-    cache = user_cache_path("hazardstream")
+    cache = cache_directory()
     uri = local_store(cache / f"demo-mlflow-{digest(SHIPPED / MANIFEST)[:12]}")
     try:
         resolve(ALIAS, cache_directory=cache, tracking_uri=uri)

@@ -25,7 +25,6 @@ from worker.tracking import (
     store_file,
     tracking_uri_or_default,
 )
-
 from worker.whole_path import try_whole_path
 
 if TYPE_CHECKING:

@@ -1,10 +1,13 @@
 """The `hazardstream` command. Each package adds its own commands; what is heavy is imported when it runs."""
 
+import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 import local.cli
 import producers.cli
@@ -15,8 +18,10 @@ import training.promotion.cli
 import training.retraining.cli
 from worker.dlq_cli import app as dlq_app
 from worker.errors import DependencyDownError, UserError
+from worker.logs import configure_logs
 from worker.model_cli import app as model_app
 from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+from worker.text import lines, shown
 
 app = typer.Typer(
     name="hazardstream",
@@ -61,7 +66,6 @@ def worker(
 
     from worker.errors import SupersededError
     from worker.kafka_config import error_text
-    from worker.logs import configure_logs
     from worker.run import run_worker
     from worker.settings import load_settings
 
@@ -154,7 +158,6 @@ def explain(
     from worker.explain import explain as compute_again
     from worker.explain_screen import as_json as facts
     from worker.explain_screen import as_tables
-    from worker.logs import configure_logs
     from worker.pipeline import load_pipeline
     from worker.settings import load_settings
 
@@ -236,18 +239,28 @@ local.cli.register(app)
 
 def main() -> None:
     """Entry point: a fault of use or of a service is told in words, never as a traceback."""
+    _prepare_terminal()
     try:
         app()
     except UserError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_plain(str(error))}")
+        _tell("error", error)
         sys.exit(2)
     except DependencyDownError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]{_plain(error.dependency)} does not answer:[/] {_plain(error.reason)}; "
-            "check the address, or run `hazardstream doctor`"
-        )
+        advice = "check the address, or run `hazardstream doctor`"
+        _tell(f"{error.dependency} does not answer", f"{error.reason}; {advice}")
         sys.exit(3)
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+def _tell(what: str, words: object) -> None:
+    line = Text.assemble((f"{shown(what)}: ", "bold red"), lines(words))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
+
+
+def _prepare_terminal() -> None:
+    """Whatever the locale, no text is a traceback: what a stream cannot write it escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not os.environ.get("TERMINAL_WIDTH", "0").isdecimal():
+        del os.environ["TERMINAL_WIDTH"]  # Typer takes it for a number
+    configure_logs("warning")  # what no command has chosen; structlog's own default would write to the terminal raw

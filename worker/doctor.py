@@ -43,8 +43,7 @@ def examine(settings: Settings, *, as_json: bool) -> bool:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
-    for name in unread_settings():
-        yield Finding("settings", "warning", f"{name} is no setting: mistyped? docs/operations.md lists them")
+    yield from (Finding("settings", "warning", words) for words in unread_settings())
     pipeline = load_pipeline(settings.pipeline)
     pipeline.input.sensors()  # that the record can be imported
     yield Finding(

@@ -7,18 +7,17 @@ named by `KAFKA_CONFIG_FILE`.
 """
 
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from worker.environment import variable
 from worker.errors import DependencyDownError, UserError
+from worker.kafka_environment import read, security_properties
 
 T = TypeVar("T")
-_PASSED = ("KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_", "KAFKA_SSL_")
 _LOGGER = logging.getLogger("librdkafka")
 
 
@@ -29,32 +28,23 @@ def client_config(bootstrap: str | None = None) -> dict[str, Any]:
         UserError: a file that the environment names cannot be read.
     """
     config: dict[str, Any] = {
-        "bootstrap.servers": bootstrap or os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092"),
+        "bootstrap.servers": bootstrap or variable("KAFKA_BOOTSTRAP_SERVERS") or "127.0.0.1:9092",
         "client.id": "hazardstream",
-        # A broker that comes back is found within seconds.
+        # A broker that comes back is found within seconds, and so are partitions that are added.
         "reconnect.backoff.max.ms": 2000,
+        "topic.metadata.refresh.interval.ms": 5000,
         # Otherwise a client that lost all brokers drops them, and a transaction may wait for one of these for ever
         # (librdkafka's issue 5511).
         "metadata.recovery.strategy": "none",
         "logger": _LOGGER,
     }
-    for name, value in os.environ.items():
-        if name.startswith(_PASSED):
-            plain = name.removesuffix("_FILE")
-            config[plain.removeprefix("KAFKA_").lower().replace("_", ".")] = (
-                value if plain == name else _read(name, value)
-            )
-    if path := os.environ.get("KAFKA_CONFIG_FILE"):
-        lines = [line.strip() for line in _read("KAFKA_CONFIG_FILE", path).splitlines()]
+    config |= security_properties()
+    if path := variable("KAFKA_CONFIG_FILE"):
+        lines = [line.strip() for line in read("KAFKA_CONFIG_FILE", path).splitlines()]
         config |= dict(_property(path, line) for line in lines if line and not line.startswith("#"))
-    return config
-
-
-def _read(name: str, path: str) -> str:
-    try:
-        return Path(path).read_text().rstrip("\n")
-    except OSError as error:
-        raise UserError(f"{name}={path}: cannot be read ({error.strerror}); correct the path or unset it") from error
+    # Asking about a topic must not create it, with the broker's settings instead of ours. Admin clients and producers
+    # do that by default where brokers allow it.
+    return config | {"allow.auto.create.topics": False}
 
 
 def _property(path: str, line: str) -> tuple[str, str]:

@@ -62,6 +62,7 @@ _STORAGE_FAULT = re.compile(
     )
 )
 
+
 class RefusedModelError(PackageError):
     """What a URI stands for must not be used.
 
@@ -216,8 +217,8 @@ class MlflowSource:
         if found.digest is None and not trust.covers(contents.digest, from_registry=True):
             raise PackageError(
                 "untrusted",
-                f"MLflow has no digest of it (tag {DIGEST_TAG} of the version or run), so it may be anybody's; register "
-                "it with `hazardstream model register`, or trust this very package with "
+                f"MLflow has no digest of it (tag {DIGEST_TAG} of the version or run), so it may be anybody's; "
+                "register it with `hazardstream model register`, or trust this very package with "
                 f"HAZARDSTREAM_MODEL_TRUST=sha256:{contents.digest}, or all that MLflow hands out with "
                 "HAZARDSTREAM_MODEL_TRUST=registry",
             )

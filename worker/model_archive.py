@@ -147,7 +147,9 @@ def read_again(package: ModelPackage) -> Contents:
     Raises:
         PackageError: they are not the same any more.
     """
-    contents = read_package(package.directory) if package.directory.is_dir() else read_archive(package.directory).contents
+    contents = (
+        read_package(package.directory) if package.directory.is_dir() else read_archive(package.directory).contents
+    )
     if contents.digest != package.digest:
         raise PackageError("digest_mismatch", f"{package.directory} has changed since it was loaded; try again")
     return contents

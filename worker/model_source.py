@@ -86,7 +86,7 @@ def mlflow_source(
 def _from_path(path: Path, cache_directory: Path, demands: Demands) -> ModelPackage:
     try:
         if path.is_file():
-            contents, metadata = read_archive(path)
+            contents, metadata, _ = read_archive(path)
             package = admit(contents, metadata.version, demands, cache_directory)
             require_its_own(package, metadata, path)
         elif (path / MANIFEST).is_file():

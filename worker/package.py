@@ -99,14 +99,16 @@ class ModelPackage:
             raise ModelFailedError(self, f"cannot score: {type(error).__name__}: {_first_line(error)}") from error
         if given.shape != (len(features),) or given.dtype.kind != "f":
             raise ModelFailedError(
-                self, f"gives {given.dtype} numbers of shape {given.shape} for {len(features)} readings; "
-                "expected one probability for each"
+                self,
+                f"gives {given.dtype} numbers of shape {given.shape} for {len(features)} readings; "
+                "expected one probability for each",
             )
         usable = (given >= 0) & (given <= 1)  # false for NaN
         if not usable.all():
             raise ModelFailedError(
-                self, f"gives {given[~usable][0]} for {int((~usable).sum())} of {len(given)} readings; a probability "
-                "lies between 0 and 1"
+                self,
+                f"gives {given[~usable][0]} for {int((~usable).sum())} of {len(given)} readings; a probability "
+                "lies between 0 and 1",
             )
         return given.astype(np.float64)
 

@@ -35,7 +35,7 @@ from worker.proof import alarm_policy
 from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
 from worker.refused import refused_before
 from worker.scoring import Scorer, scorer_of
-from worker.settings import Settings, unread_settings
+from worker.settings import Settings, ignored_service_links, unread_settings
 from worker.sidecar import Sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
@@ -77,8 +77,10 @@ def run_worker(settings: Settings) -> None:
     # Port 0 became one of the system's choice, and the instance may be named after it.
     settings = settings.model_copy(update={"http_port": port})
     status.instance = settings.instance
-    for name in unread_settings():
-        _LOG.warning("no such setting: mistyped?", name=name)
+    for words in unread_settings():
+        _LOG.warning("setting not read", reason=words)
+    if links := ignored_service_links():
+        _LOG.debug("variables of Kubernetes services are not settings", names=links)
     _LOG.info("sidecar listening", address=f"http://{settings.http_host}:{port}")
     # One for as long as the process lives: librdkafka may crash where one is given up while it waits for an answer.
     admin = admin_client(client_config(settings.bootstrap_servers))

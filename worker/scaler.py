@@ -97,12 +97,12 @@ def read_pickled_scaler(content: bytes) -> Scaler:
     from numpy._core import multiarray  # noqa: PLC0415
 
     class Numbers(NumpyArrayWrapper):  # type: ignore[misc]  # joblib has no types
-        def read_array(self, unpickler: Any, ensure_native_byte_order: bool) -> Any:  # noqa: FBT001 - joblib's own
+        def read_array(self, unpickler: Any, ensure_native_byte_order: bool) -> Any:
             if self.dtype.hasobject:  # joblib would hand them to the ordinary reader
                 raise UntrustedScalerError("an array of objects")
             return super().read_array(unpickler, ensure_native_byte_order)
 
-    known = {
+    known: dict[tuple[str, str], Any] = {
         ("joblib.numpy_pickle", "NumpyArrayWrapper"): Numbers,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
@@ -171,7 +171,9 @@ class _StandardScaler(_State):
 
 class _RobustScaler(_State):
     def scaler(self) -> Scaler:
-        return Scaler(subtract=self._numbers("center_", "with_centering"), divide=self._numbers("scale_", "with_scaling"))
+        return Scaler(
+            subtract=self._numbers("center_", "with_centering"), divide=self._numbers("scale_", "with_scaling")
+        )
 
 
 class _MinMaxScaler(_State):
@@ -185,4 +187,6 @@ class _MaxAbsScaler(_State):
         return Scaler(divide=self._numbers("scale_"), clip=(-1.0, 1.0) if self.state.get("clip") else None)
 
 
-_KINDS = {kind.__name__.removeprefix("_"): kind for kind in (_StandardScaler, _RobustScaler, _MinMaxScaler, _MaxAbsScaler)}
+_KINDS = {
+    kind.__name__.removeprefix("_"): kind for kind in (_StandardScaler, _RobustScaler, _MinMaxScaler, _MaxAbsScaler)
+}

@@ -1,17 +1,38 @@
-"""Settings of one worker process, from the environment (or a file named for a secret) and the command line."""
+"""Settings of one worker process, from the environment and the command line."""
 
-import os
 import socket
 from pathlib import Path
 from typing import Literal
 
-from platformdirs import user_cache_path
 from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.directories import cache_directory
+from worker.environment import mistyped, service_links, variables
 from worker.errors import UserError
+from worker.kafka_environment import KNOWN as KAFKA_VARIABLES
+from worker.kafka_environment import SECURITY
 from worker.tracking import ARTIFACT_PATH
 from worker.trust import Trust, parse_trust
+from worker.validation_errors import faults
+
+_PREFIX = "HAZARDSTREAM_"
+# Read elsewhere than in `Settings`.
+_OTHERS = {"HAZARDSTREAM_CACHE_DIRECTORY", "HAZARDSTREAM_MAVEN_REPOSITORY"}
+_SERVICES = KAFKA_VARIABLES | {
+    "SCHEMA_REGISTRY_URL",
+    "SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO",
+    "SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO_FILE",
+    "SCHEMA_REGISTRY_SSL_CA_LOCATION",
+}
+
+
+class _Environment(EnvSettingsSource):
+    """The environment without what is blank and what Kubernetes adds for services."""
+
+    def __init__(self, settings: type[BaseSettings]) -> None:
+        super().__init__(settings)
+        self.env_vars = {name.lower(): value for name, value in variables().items()}
 
 
 class Settings(BaseSettings):
@@ -20,7 +41,19 @@ class Settings(BaseSettings):
     Kafka's TLS and SASL settings are not listed here: see worker/kafka_config.py.
     """
 
-    model_config = SettingsConfigDict(env_prefix="HAZARDSTREAM_", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", populate_by_name=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class passes all by name
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line goes before the environment; there are no other sources."""
+        return init_settings, _Environment(settings_cls)
 
     pipeline: str = "battery_hazard"
     bootstrap_servers: str = Field(
@@ -57,9 +90,21 @@ class Settings(BaseSettings):
     session_timeout_ms: PositiveInt = 10_000
     stuck_after_ms: PositiveInt = 60_000
     http_host: str = "127.0.0.1"
-    http_port: NonNegativeInt = 8080
-    cache_directory: Path = user_cache_path("hazardstream")
+    http_port: int = Field(8080, ge=0, le=65535)
+    http_allowed_hosts: str = ""  # names, separated by commas, that the sidecar answers to besides its own
+    given_cache_directory: Path | None = Field(
+        None, validation_alias=AliasChoices("HAZARDSTREAM_CACHE_DIRECTORY", "cache_directory")
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def cache_directory(self) -> Path:
+        """Where verified models are kept: what is set, else the user's cache.
+
+        Raises:
+            UserError: neither is there.
+        """
+        return self.given_cache_directory or cache_directory()
 
     @property
     def heartbeat_interval_ms(self) -> int:
@@ -86,19 +131,36 @@ class Settings(BaseSettings):
 
 
 def unread_settings() -> list[str]:
-    """Variables of the environment that look like settings and are none: mistyped, most likely."""
-    known = {f"HAZARDSTREAM_{name.upper()}" for name in Settings.model_fields} | {"HAZARDSTREAM_MAVEN_REPOSITORY"}
-    return sorted(name for name in os.environ if name.startswith("HAZARDSTREAM_") and name not in known)
+    """What is wrong with variables that look like settings and are none, in words that name them."""
+    own = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields} | _OTHERS
+    # The environment may hold settings of a broker or a registry, too: only security is too grave to guess about.
+    unread = mistyped((_PREFIX, *SECURITY), own | KAFKA_VARIABLES) | {
+        name: meant for name, meant in mistyped(("KAFKA_", "SCHEMA_REGISTRY_"), _SERVICES).items() if meant
+    }
+    return [
+        f"{name} is not a setting; " + (f"did you mean {meant}?" if meant else "docs/operations.md lists them")
+        for name, meant in unread.items()
+    ]
+
+
+def ignored_service_links() -> list[str]:
+    """Variables that Kubernetes made for services named like our settings: they are not read."""
+    return service_links((_PREFIX, "KAFKA_", "SCHEMA_REGISTRY_", "MLFLOW_"))
 
 
 def load_settings(**given: object) -> Settings:
-    """Settings from the environment, with what the command line gives (not None) on top.
+    """Settings from the environment, with what the command line gives (not None, not empty) on top.
 
     Raises:
         UserError: a value is not allowed; the text names it.
     """
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(**{n: value for n, value in given.items() if value not in (None, "")})  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise UserError(f"settings: {faults}") from error
+        found = [f._replace(at=(_variable(f.at), *f.at[1:])) for f in faults(error, with_values=False)]
+        raise UserError(f"settings: {'; '.join(f.words for f in found)}") from error
+
+
+def _variable(at: tuple[str | int, ...]) -> str:
+    name = str(at[0]) if at else ""
+    return name if name.isupper() else f"{_PREFIX}{name.upper()}"

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_data_path
-
+from worker.directories import data_directory
+from worker.environment import variable
 from worker.errors import DependencyDownError, UserError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def store_file(tracking_uri: str) -> Path | None:
 
 def tracking_uri_or_default(given: str | None) -> str:
     """The tracking URI given, else MLFLOW_TRACKING_URI, else a store in the user's data directory."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or local_store(user_data_path("hazardstream"))
+    return given or variable("MLFLOW_TRACKING_URI") or local_store(data_directory())
 
 
 def shown(tracking_uri: str) -> str:
@@ -113,7 +113,7 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
         raise DependencyDownError("mlflow", f"{at}: {_root(error)}") from error
 
 
-def require_answer(plausible: bool, words: str) -> None:  # noqa: FBT001 - a condition
+def require_answer(plausible: bool, words: str) -> None:
     """See that what MLflow said answers the question: a front may say anything in valid JSON.
 
     Raises:

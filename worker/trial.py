@@ -20,7 +20,19 @@ _LONGEST_S = 60
 _MOST_BYTES = 1 << 32
 _REFUSED = 3
 _NICENESS = 10
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHON", "OPENBLAS", "OMP_", "COVERAGE_")
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHON",
+    "OPENBLAS",
+    "OMP_",
+    "COVERAGE_",
+)
 """Variables, or their beginnings, that the process gets: none that may hold a secret."""
 
 

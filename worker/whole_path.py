@@ -75,7 +75,9 @@ def _feature_rows(package: ModelPackage, rng: np.random.Generator) -> Float:
 def _try_features(package: ModelPackage, rows: Float) -> None:
     scaled = package.scaled(rows)
     if scaled.shape != rows.shape:
-        raise PackageError("bad_scaler", f"model {package.name}: its scaler makes {scaled.shape} of {rows.shape} values")
+        raise PackageError(
+            "bad_scaler", f"model {package.name}: its scaler makes {scaled.shape} of {rows.shape} values"
+        )
     if (wrong := np.isfinite(scaled) != np.isfinite(rows)).any():
         row, at = np.argwhere(wrong)[0].tolist()
         raise PackageError(
@@ -98,7 +100,7 @@ def _try_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Gener
     values = _sensor_rows(package, pipeline, rng)
     # Once by the real policy, and once by one that raises alarms wherever it can, so that their records are made, too.
     own = _score(package, pipeline, policy, values)
-    eager = replace_policy(policy)
+    eager = _eager(policy)
     alarming = _score(package, pipeline, eager, values[:3])
     outbox = Outbox(pipeline, {}, 1 << 20)
     for outcome in (own, alarming):
@@ -106,7 +108,7 @@ def _try_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Gener
     _try_features(package, own.scored.features[-_RANDOM_ROWS:])
 
 
-def replace_policy(policy: AlarmPolicy) -> AlarmPolicy:
+def _eager(policy: AlarmPolicy) -> AlarmPolicy:
     """The policy with a setpoint that nearly every score reaches, and no delay."""
     lowest = min(policy.priorities, key=lambda priority: policy.priorities[priority])
     changes = {"setpoint": _LOWEST, "deadband": 0.0, "on_delay_ms": 0, "off_delay_ms": 0, "immediate": None}
@@ -131,7 +133,7 @@ def _sensor_rows(package: ModelPackage, pipeline: Pipeline, rng: np.random.Gener
     values[::2, _RANDOM_KEYS + 2], values[1::2, _RANDOM_KEYS + 2] = low, high
     for at in range(len(sensors)):
         values[:, _RANDOM_KEYS + 3 + at, at] = np.nan
-    return values
+    return np.asarray(values, np.float64)
 
 
 class _Columns:

@@ -10,7 +10,8 @@ from pathlib import Path
 from filelock import FileLock
 from uv import find_uv_bin
 
-from local.jars import cache_directory, fetch
+from local.jars import fetch
+from worker.directories import cache_directory
 from worker.errors import UserError
 
 _HERE = Path(__file__).parent

@@ -66,7 +66,7 @@ def test_doctor_tells_of_a_mistyped_setting() -> None:
     done = hazardstream("doctor", "--bootstrap", "127.0.0.1:1", "--json", HAZARDSTREAM_CHALENGER="models:/a@b")
     (found,) = [f for f in json.loads(done.stdout)["findings"] if f["subject"] == "settings"]
     assert found["verdict"] == "warning"
-    assert "HAZARDSTREAM_CHALENGER is no setting" in found["words"]
+    assert "HAZARDSTREAM_CHALENGER is not a setting; did you mean HAZARDSTREAM_CHALLENGER?" in found["words"]
 
 
 def test_doctor_is_content_when_all_is_well(stage: Stage) -> None:

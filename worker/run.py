@@ -36,7 +36,7 @@ from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPubli
 from worker.refused import refused_before
 from worker.scoring import Scorer, scorer_of
 from worker.settings import Settings, ignored_service_links, unread_settings
-from worker.sidecar import Sidecar
+from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
 from worker.topics import check_topics, dead_letter_limit
@@ -72,8 +72,8 @@ def run_worker(settings: Settings) -> None:
         Metrics(), pipeline.name, settings.instance, settings.guarantee, stuck_after_s=settings.stuck_after_ms / 1000
     )
     start_watchdog(status)
-    sidecar = Sidecar(status, settings.http_host, settings.http_port)
-    port = sidecar.start()
+    server = sidecar(status, settings.http_host, settings.http_port, settings.http_allowed_hosts)
+    port = server.start()
     # Port 0 became one of the system's choice, and the instance may be named after it.
     settings = settings.model_copy(update={"http_port": port})
     status.instance = settings.instance
@@ -94,7 +94,7 @@ def run_worker(settings: Settings) -> None:
         _LOG.info("stopped while waiting", reasons=status.reasons_not_ready())
     finally:
         status.phase = "stopping"
-        sidecar.stop()
+        server.stop()
 
 
 def _begin_anew(

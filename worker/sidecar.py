@@ -1,15 +1,22 @@
 """The HTTP sidecar: health, metrics and a look inside, served by a thread beside the loop."""
 
-import threading
+import asyncio
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, HTTPException, Path, Response
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from worker.errors import UserError
+from worker.http_guard import Guard
+from worker.http_server import HttpServer
 from worker.partition import Partition
 from worker.scoring import Scorer
 from worker.status import Status
@@ -17,6 +24,9 @@ from worker.status import Status
 _ANSWER_WITHIN_S = 2.0
 # Questions that nobody waits for any more stay in the queue until the loop comes round.
 _QUESTIONS_WAITING = 100
+# Of the event loop's pool, in which all is answered but probes and questions to the loop.
+_THREADS = 4
+_SWAGGER = "https://cdn.jsdelivr.net/npm/"
 
 
 class Live(BaseModel):
@@ -45,22 +55,51 @@ def _problem(meaning: str) -> dict[str, Any]:
 
 def build_app(status: Status) -> FastAPI:
     """The sidecar's routes over a worker's status."""
-    app = FastAPI(title="hazardstream worker", description="Health, metrics and a look inside of one worker.")
+    app = FastAPI(
+        title="hazardstream worker",
+        description="Health, metrics and a look inside of one worker.",
+        lifespan=_few_threads,
+        docs_url=None,
+        redoc_url=None,
+    )
+    _add_docs(app)
     _add_health(app, status)
     _add_inside(app, status)
     return app
 
 
+@asynccontextmanager
+async def _few_threads(_: FastAPI) -> AsyncIterator[None]:
+    """A flood of questions must not take the interpreter away from the loop. Probes need no thread."""
+    current_default_thread_limiter().total_tokens = _THREADS
+    yield
+
+
+def _add_docs(app: FastAPI) -> None:
+    html = get_swagger_ui_html(openapi_url="openapi.json", title=app.title, swagger_favicon_url="data:,")
+    (script,) = re.findall(rb"<script>(.*?)</script>", html.body, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    html.headers["content-security-policy"] = (
+        f"default-src 'none'; script-src {_SWAGGER} 'sha256-{digest}'; style-src {_SWAGGER} 'unsafe-inline'; "
+        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> Response:
+        """The description of all routes as a page; the browser fetches Swagger UI from its usual place."""
+        return html
+
+
 def _add_health(app: FastAPI, status: Status) -> None:
     @app.get("/live", responses={503: {"model": Live, "description": "The loop is stuck."}})
-    def live(response: Response) -> Live:
+    async def live(response: Response) -> Live:
         """Whether the loop makes progress; 503 when it is stuck."""
         alive = not status.stuck()
         response.status_code = 200 if alive else 503
         return Live(live=alive, seconds_since_last_turn=round(status.stuck_for_s(), 3))
 
     @app.get("/ready", responses={503: {"model": Ready, "description": "Not ready, with the reasons."}})
-    def ready(response: Response) -> Ready:
+    async def ready(response: Response) -> Ready:
         """Whether readings are being scored; 503 with the reasons when not."""
         reasons = status.reasons_not_ready()
         response.status_code = 503 if reasons else 200
@@ -110,12 +149,16 @@ def _add_inside(app: FastAPI, status: Status) -> None:
             504: _problem(f"The loop did not come round within {_ANSWER_WITHIN_S:.0f} s."),
         },
     )
-    def key(key: Annotated[str, Path(description="Key of a reading, such as the module's id.")]) -> dict[str, Any]:
+    async def key(
+        key: Annotated[str, Path(description="Key of a reading, such as the module's id.")],
+    ) -> dict[str, Any]:
         """Current window and alarm of one key (module)."""
         if status.phase != "running" or status.questions.qsize() >= _QUESTIONS_WAITING:
             raise HTTPException(503, f"the worker is {status.phase}, or asked too much at a time; see /live and /ready")
+        answer = status.request(lambda scorer, partitions: _describe(key, scorer, partitions))
         try:
-            found = status.ask(lambda scorer, partitions: _describe(key, scorer, partitions), _ANSWER_WITHIN_S)
+            # Cancels the question, too.
+            found = await asyncio.wait_for(asyncio.wrap_future(answer), _ANSWER_WITHIN_S)
         except TimeoutError as error:
             raise HTTPException(504, "the loop is busy; ask again, and see /live") from error
         if found is None:
@@ -133,36 +176,13 @@ def _describe(key: str, scorer: Scorer, partitions: dict[int, Partition]) -> dic
     return None
 
 
-class Sidecar:
-    """Serves a status on a thread of its own."""
+def sidecar(status: Status, host: str, port: int, allowed_hosts: str = "") -> HttpServer:
+    """The server of a worker's status.
 
-    def __init__(self, status: Status, host: str, port: int) -> None:
-        # One connection limit keeps a flood of requests from taking the interpreter away from the loop.
-        config = uvicorn.Config(build_app(status), host=host, port=port, log_config=None, limit_concurrency=64)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._serve, name="sidecar", daemon=True)
-        self._address, self._failed = f"{host}:{port}", threading.Event()
-
-    def _serve(self) -> None:
-        try:
-            self._server.run()
-        except SystemExit:  # uvicorn's answer to a port that is taken
-            self._failed.set()
-
-    def start(self) -> int:
-        """Start serving, and return the port.
-
-        Raises:
-            UserError: the address cannot be had.
-        """
-        self._thread.start()
-        while not self._server.started:
-            self._thread.join(0.01)
-            if self._failed.is_set() or not self._thread.is_alive():
-                raise UserError(f"the sidecar cannot listen on {self._address}: choose another with --http-port")
-        return int(self._server.servers[0].sockets[0].getsockname()[1])
-
-    def stop(self) -> None:
-        """Stop serving."""
-        self._server.should_exit = True
-        self._thread.join(5.0)
+    Args:
+        status: what it shows.
+        host: address to listen on.
+        port: to listen on; 0: one of the system's choice.
+        allowed_hosts: names, separated by commas, that it answers to besides its own.
+    """
+    return HttpServer(Guard(build_app(status), host, allowed_hosts.split(",")), host, port)

@@ -1,0 +1,81 @@
+"""What every answer of the sidecar has in common: it goes to requests for this host only, with headers for browsers."""
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_LOOPBACK = ("localhost", "localhost.localdomain", "ip6-localhost")
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class Guard:
+    """Refuses requests that name another host (DNS rebinding), and adds headers to every answer.
+
+    A page of any site can have a browser ask this server under a name of its own, and read the answer: hence only names
+    that nobody else can own are answered to. An address in place of a name is always one of ours.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, allowed: Iterable[str]) -> None:
+        """Names are compared without regard to case.
+
+        Args:
+            app: what is guarded.
+            host: that it listens on.
+            allowed: further names; `*` stands for every one.
+        """
+        self._app = app
+        names = (*_LOOPBACK, host, socket.gethostname(), *allowed)
+        self._names = {name.strip().lower().rstrip(".") for name in names if name.strip()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or have the application answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        answer = self._app if self._is_ours(Headers(scope=scope).getlist("host")) else _NOT_OURS
+        await answer(scope, receive, send_with_headers)
+
+    def _is_ours(self, given: list[str]) -> bool:
+        if not given:  # HTTP/1.0: no browser
+            return True
+        name = _without_port(given[0]).lower().rstrip(".")
+        return len(given) == 1 and ("*" in self._names or name in self._names or _is_address(name))
+
+
+_NOT_OURS = JSONResponse(
+    {"detail": "the Host header names another host; add its name to HAZARDSTREAM_HTTP_ALLOWED_HOSTS if it is this one"},
+    status_code=421,
+)
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

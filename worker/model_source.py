@@ -56,7 +56,10 @@ def resolve(
 def resolve_or_last_good(
     uri: str, *, cache_directory: Path, tracking_uri: str | None = None, demands: Demands = _NOTHING_MORE
 ) -> ModelPackage:
-    """As `resolve`; but where an alias has come to stand for what must not be used, what it last stood for goes on."""
+    """As `resolve`; but where an alias has come to stand for what must not be used, what it last stood for goes on.
+
+    A model that failed while it scored, with no other one to go back to, is a dependency that is down.
+    """
     try:
         return resolve(uri, cache_directory=cache_directory, tracking_uri=tracking_uri, demands=demands)
     except RefusedModelError as refused:
@@ -64,6 +67,8 @@ def resolve_or_last_good(
         with suppress(DependencyDownError):  # that the cache is damaged, too, is not what to tell first
             if source is not None and source.moves and (package := source.last_good(str(refused))):
                 return package
+        if refused.fault == "failed_in_use":  # not a mistake at the start: another version may come
+            raise DependencyDownError("model", str(refused)) from refused
         raise
 
 

@@ -29,7 +29,7 @@ from worker.model_source import mlflow_source, resolve_or_last_good
 from worker.model_swap import Swap
 from worker.model_watch import ModelWatch
 from worker.outbox import Outbox
-from worker.package import ModelPackage
+from worker.package import ModelFailedError, ModelPackage
 from worker.pipeline import Pipeline, load_pipeline
 from worker.proof import alarm_policy
 from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
@@ -68,6 +68,7 @@ def run_worker(settings: Settings) -> None:
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: _begin_stop(stop))
+    demands = demands_of(settings, pipeline)
     status = Status(
         Metrics(), pipeline.name, settings.instance, settings.guarantee, stuck_after_s=settings.stuck_after_ms / 1000
     )
@@ -87,14 +88,27 @@ def run_worker(settings: Settings) -> None:
     try:
         while not stop.is_set():
             try:
-                _run(settings, pipeline, admin, status, stop)
+                _run(settings, pipeline, demands, admin, status, stop)
             except UncertainError as uncertain:
                 _begin_anew(uncertain, settings, pipeline, admin, status, stop)
+            except ModelFailedError as failed:
+                _give_up(failed, demands, status)
     except StoppedError:
         _LOG.info("stopped while waiting", reasons=status.reasons_not_ready())
     finally:
         status.phase = "stopping"
         server.stop()
+
+
+def _give_up(failed: ModelFailedError, demands: Demands, status: Status) -> None:
+    """Have another model score the batch that this one failed at: nothing of it was committed."""
+    package, reason = failed.package, str(failed)
+    _LOG.error("model failed, going back to the last good one", version=package.version, reason=reason)
+    if demands.failures is not None:
+        demands.failures.note(package, reason)
+    status.phase, status.partitions, status.model = "starting", {}, None
+    status.model_failure = reason
+    status.metrics.model_failed.inc()
 
 
 def _begin_anew(
@@ -132,7 +146,14 @@ def _begin_stop(stop: threading.Event) -> None:
     deadline.start()
 
 
-def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Status, stop: threading.Event) -> None:
+def _run(
+    settings: Settings,
+    pipeline: Pipeline,
+    demands: Demands,
+    admin: AdminClient,
+    status: Status,
+    stop: threading.Event,
+) -> None:
     config = client_config(settings.bootstrap_servers)
 
     def fit_topics() -> None:
@@ -146,7 +167,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     where: _Where = {
         "cache_directory": settings.cache_directory,
         "tracking_uri": settings.tracking_uri,
-        "demands": demands_of(settings, pipeline),
+        "demands": demands,
     }
     package = wait_for(lambda: resolve_or_last_good(uri, **where), status, stop)
     _show(status, pipeline, uri, package)
@@ -183,7 +204,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         # Beside the loop, with nothing that is the loop's own.
         next_scorer = partial(_next_scorer, settings, config, pipeline)
         swap = Swap(pipeline, status, next_scorer, config, left)
-        show = partial(_show, status, pipeline, uri)
+        show = partial(_show_swapped, status, pipeline, uri)
         tell = partial(setattr, status, "model_watch")
         every_s, metrics = settings.model_watch_ms / 1000, status.metrics.champion_watch
         ModelWatch(source, every_s, package.version, swap, show, metrics, tell, left).start()
@@ -252,6 +273,11 @@ def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
         "fetch.queue.backoff.ms": 20,
         "fetch.wait.max.ms": 100,
     }
+
+
+def _show_swapped(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
+    status.model_failure = None
+    _show(status, pipeline, uri, package)
 
 
 def _show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:

@@ -16,7 +16,7 @@ from worker.package import open_package
 from worker.package_files import FAULTS, Contents, PackageError
 from worker.pipeline import Pipeline
 
-_LONGEST_S = 60
+_LONGEST_S = 120
 _MOST_BYTES = 1 << 32
 _REFUSED = 3
 _NICENESS = 10

@@ -146,15 +146,15 @@ class MlflowSource:
             with mlflow_client(store) as client:
                 if uri.kind == "run":
                     run = client.get_run(uri.name)
-                    require_answer(run.info.run_id == uri.name, f"run {run.info.run_id!r}")
+                    require_answer(store, run.info.run_id == uri.name, f"run {run.info.run_id!r}")
                     folder = f"runs/{quote(uri.name, safe='')}/{quote(uri.which, safe='')}"
                     registered = run.data.tags.get(DIGEST_TAG) if uri.which == ARTIFACT_PATH else None
                     return Found(version=f"run:{uri.name}", folder=folder, digest=registered, artifacts=uri.uri)
                 version = _version(client, uri)
                 number = str(version.version)
-                require_answer(version.name == uri.name and number.isdecimal(), f"version {number!r}")
+                require_answer(store, version.name == uri.name and number.isdecimal(), f"version {number!r}")
                 artifacts = client.get_model_version_download_uri(uri.name, number)
-                require_answer(bool(artifacts), "an empty address of the model's files")
+                require_answer(store, bool(artifacts), "an empty address of the model's files")
                 return Found(
                     version=number,
                     folder=f"packages/{quote(uri.name, safe='')}/{number}",

@@ -22,6 +22,7 @@ from worker.broker_watch import BrokerWatch
 from worker.challenger import shadow_for, watch_challenger
 from worker.errors import DependencyDownError, FencedError, SupersededError, UncertainError, UserError
 from worker.kafka_config import admin_client, client_config
+from worker.kafka_config import consumer as kafka_consumer
 from worker.loop import Loop
 from worker.membership import superseded
 from worker.metrics import Metrics
@@ -29,6 +30,7 @@ from worker.model_source import mlflow_source, resolve_or_last_good
 from worker.model_swap import Swap
 from worker.model_watch import ModelWatch
 from worker.outbox import Outbox
+from worker.output_limits import OutputLimits
 from worker.package import ModelFailedError, ModelPackage
 from worker.pipeline import Pipeline, load_pipeline
 from worker.proof import alarm_policy
@@ -39,7 +41,7 @@ from worker.settings import Settings, ignored_service_links, unread_settings
 from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
-from worker.topics import check_topics, dead_letter_limit
+from worker.topics import check_topics
 from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
 
@@ -54,7 +56,17 @@ class _Where(TypedDict):
     demands: Demands
 
 
+REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema: then its partition waits, and others go on
 SHUTDOWN_WITHIN_S = 30.0
+CONSUMER_DEFAULTS = {
+    # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
+    "queued.max.messages.kbytes": 65_536,
+    # What is fetched of one partition waits in line with the others': a backlog of one must not be a wall.
+    "queued.min.messages": 20_000,
+    "fetch.queue.backoff.ms": 20,
+    "fetch.wait.max.ms": 100,
+}
+"""Properties of the group's consumer that the user's win over."""
 
 
 def run_worker(settings: Settings) -> None:
@@ -161,7 +173,7 @@ def _run(
             raise DependencyDownError("topics", "; ".join(faults))
 
     wait_for(fit_topics, status, stop)
-    registry = registry_at(settings.registry_url)
+    registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
     where: _Where = {
@@ -174,14 +186,17 @@ def _run(
 
     group_id = _group_id(settings, pipeline)
     broker_watch = BrokerWatch()
-    consumer = Consumer(config | _consumer_properties(settings, group_id) | {"error_cb": broker_watch.note})
+    consumer = kafka_consumer(config, _consumer_properties(settings, group_id), CONSUMER_DEFAULTS)
+    consumer.reports.listen(errors=broker_watch.note)
     writer_schema_of = writer_schema_lookup(registry)
     refused = partial(refused_before, config, pipeline, status.turn)
     policy = alarm_policy(package, pipeline)
     scorer = scorer_of(pipeline, package, policy, writer_schema_of, status.metrics, refused_before=refused)
-    publisher = _publisher(settings, config, consumer, group_id, status)
+    limits = wait_for(lambda: OutputLimits(admin, pipeline), status, stop)
+    fitting = config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}
+    publisher = _publisher(settings, fitting, consumer, group_id, status)
     wait_for(publisher.open, status, stop)
-    outbox = Outbox(pipeline, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop))
+    outbox = Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic])
     assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(
@@ -195,6 +210,7 @@ def _run(
         sketcher=Sketcher(pipeline, monitor, prefixes.get("sketches")) if (monitor := pipeline.monitor) else None,
         shadow=shadow,
         publisher=publisher,
+        limits=limits,
         metrics=status.metrics,
         status=status,
     )
@@ -266,12 +282,6 @@ def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": settings.heartbeat_interval_ms,
-        # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
-        "queued.max.messages.kbytes": 65_536,
-        # What is fetched of one partition waits in line with the others': a backlog of one must not be a wall.
-        "queued.min.messages": 20_000,
-        "fetch.queue.backoff.ms": 20,
-        "fetch.wait.max.ms": 100,
     }
 
 

@@ -25,6 +25,7 @@ class Status:
         partitions: by state: ready, restoring; waiting and held with their reasons.
         lag: messages behind, by partition.
         model_failure: why the model before this one was given up while it scored, until another version takes over.
+        stalled: partitions that have input and commit nothing, and why.
         model: what scores, as `/model` shows it.
         model_watch: how the model's alias is watched, as `/model` shows it; None where the model cannot change.
         challenger: what scores in the shadow; None where nothing does.
@@ -45,6 +46,7 @@ class Status:
     started: float = field(default_factory=time.monotonic)
     partitions: dict[str, Any] = field(default_factory=dict)
     lag: dict[int, int] = field(default_factory=dict)
+    stalled: dict[int, str] = field(default_factory=dict)
     model: dict[str, Any] | None = None
     model_failure: str | None = None
     model_watch: dict[str, Any] | None = None
@@ -91,6 +93,8 @@ class Status:
                 yield f"partition {number} is waiting: {reason}"
             for number, reason in self.partitions.get("held", {}).items():
                 yield f"partition {number} is waiting for {reason}"
+            for number, reason in self.stalled.items():
+                yield f"partition {number} makes no progress: {reason}"
             for number in self.partitions.get("restoring", []):
                 yield f"partition {number} is rebuilding its windows"
 

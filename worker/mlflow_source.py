@@ -6,9 +6,7 @@
 STORE is a digest of the tracking URI: version 1 here is not version 1 there.
 """
 
-import errno
 import hashlib
-import re
 import shutil
 import tempfile
 import uuid
@@ -17,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import structlog
@@ -25,15 +23,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from worker.admission import Demands, admit
 from worker.errors import DependencyDownError
+from worker.mlflow_download import download, require_no_page, storage_fault
+from worker.model_uri import ParsedUri
 from worker.package import ModelPackage
-from worker.package_files import MANIFEST, NEEDED, Contents, Fault, PackageError, read_package
+from worker.package_files import Contents, Fault, PackageError, read_package
 from worker.tracking import (
     ARTIFACT_PATH,
     DIGEST_TAG,
     NotInMlflowError,
     mlflow_client,
     require_answer,
-    shown,
     store_file,
     tracking_uri_or_default,
 )
@@ -44,23 +43,7 @@ if TYPE_CHECKING:
 
 CACHE = "model cache"
 _LOG = structlog.get_logger(__name__)
-_BEGINNING = 512  # of a file, in which it shows what it is
 _REMEMBERED = 5  # versions before the last, to go back to
-_Kind = Literal["alias", "version", "stage", "run"]
-_PATTERNS = {
-    "alias": re.compile(r"models:/(?P<name>[^/@]+)@(?P<which>[^/@]+)"),
-    "version": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>\d+)"),
-    # Registries before MLflow 2.9 know these and nothing else in place of aliases.
-    "stage": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>production|staging|archived)", re.IGNORECASE),
-    "run": re.compile(r"runs:/(?P<name>[^/]+)/(?P<which>.+)"),
-}
-# MLflow keeps no more of what went wrong with a file than the text.
-_STORAGE_FAULT = re.compile(
-    "|".join(
-        rf"\[Errno {number}\][^:\n]*"
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-    )
-)
 
 
 class RefusedModelError(PackageError):
@@ -90,23 +73,6 @@ class Remembered(Found):
     """What a URI last stood for; and before that, newest first."""
 
     before: tuple[Found, ...] = ()
-
-
-class ParsedUri(NamedTuple):
-    """`name` and `which` are model and alias, model and version, model and stage, or run and path."""
-
-    uri: str
-    kind: _Kind
-    name: str
-    which: str
-
-
-def parse(uri: str) -> ParsedUri | None:
-    """Take a URI apart; None where it is of no known form."""
-    for kind in get_args(_Kind):
-        if match := _PATTERNS[kind].fullmatch(uri):
-            return ParsedUri(uri, kind, match["name"], match["which"])
-    return None
 
 
 class MlflowSource:
@@ -245,15 +211,15 @@ class MlflowSource:
                 dir=self._home, prefix=".download-", ignore_cleanup_errors=True
             ) as directory:
                 try:
-                    fetched = _download(found.artifacts, directory, self._store)
+                    fetched = download(found.artifacts, directory, self._store)
                 except DependencyDownError as down:
-                    if fault := _STORAGE_FAULT.search(str(down.__cause__)):
-                        raise self._cache_down(fault[0]) from down
+                    if fault := storage_fault(down):
+                        raise self._cache_down(fault) from down
                     raise
                 try:
                     package = self._admit(read_package(fetched, found.digest), found)
                 except PackageError as error:  # the directory will be gone when somebody reads of it
-                    _require_no_page(fetched, found.artifacts)
+                    require_no_page(fetched, found.artifacts)
                     words = str(error).replace(str(fetched), found.artifacts)
                     raise PackageError(error.fault, words) from error
                 try:
@@ -313,32 +279,3 @@ def _version(client: "MlflowClient", uri: ParsedUri) -> "ModelVersion":
     if uri.kind == "alias":
         return client.get_model_version_by_alias(uri.name, uri.which)
     return client.get_model_version(uri.name, uri.which)
-
-
-def _download(artifacts: str, directory: str, store: str) -> Path:
-    with mlflow_client(store) as client:
-        from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - see mlflow_client
-
-        if run := _PATTERNS["run"].fullmatch(artifacts):
-            # Asked for by run, MLflow says of any failure that there is nothing at that path.
-            if not client.list_artifacts(run["name"], run["which"]):
-                raise NotInMlflowError(f"MLflow at {shown(store)}: run {run['name']} has no files at {run['which']}")
-            artifacts = f"{client.get_run(run['name']).info.artifact_uri}/{run['which']}"
-        return Path(download_artifacts(artifact_uri=artifacts, dst_path=directory, tracking_uri=store))
-
-
-def _require_no_page(fetched: Path, artifacts: str) -> None:
-    """See that a front has not answered for the store of the files.
-
-    Raises:
-        DependencyDownError: what came is a web page, an error message or nothing.
-    """
-    for path in sorted(fetched.rglob("*")) if fetched.is_dir() else [fetched]:
-        if path.is_file():
-            with path.open("rb") as file:
-                beginning = file.read(_BEGINNING).lstrip().lower()
-            page = beginning.startswith((b"<!doctype", b"<html", b"<?xml"))
-            empty = not beginning and path.name in {MANIFEST, *NEEDED}
-            if page or empty or (path.name == MANIFEST and b'"error_code"' in beginning):
-                what = "a web page" if page else "an empty file" if empty else "an error message"
-                raise DependencyDownError("mlflow", f"{artifacts}: {what} came in place of {path.name}")

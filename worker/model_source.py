@@ -5,8 +5,9 @@ from pathlib import Path
 
 from worker.admission import Demands, admit
 from worker.errors import DependencyDownError, UserError
-from worker.mlflow_source import MlflowSource, RefusedModelError, parse
+from worker.mlflow_source import MlflowSource, RefusedModelError
 from worker.model_archive import read_archive, require_its_own
+from worker.model_uri import parse
 from worker.package import ModelPackage
 from worker.package_files import MANIFEST, PackageError, read_package
 from worker.tracking import NotAllowedError

@@ -26,6 +26,7 @@ from worker.kafka_config import consumer as kafka_consumer
 from worker.loop import Loop
 from worker.membership import superseded
 from worker.metrics import Metrics
+from worker.model_in_use import give_up, show, show_swapped
 from worker.model_source import mlflow_source, resolve_or_last_good
 from worker.model_swap import Swap
 from worker.model_watch import ModelWatch
@@ -104,23 +105,12 @@ def run_worker(settings: Settings) -> None:
             except UncertainError as uncertain:
                 _begin_anew(uncertain, settings, pipeline, admin, status, stop)
             except ModelFailedError as failed:
-                _give_up(failed, demands, status)
+                give_up(failed, demands, status)
     except StoppedError:
         _LOG.info("stopped while waiting", reasons=status.reasons_not_ready())
     finally:
         status.phase = "stopping"
         server.stop()
-
-
-def _give_up(failed: ModelFailedError, demands: Demands, status: Status) -> None:
-    """Have another model score the batch that this one failed at: nothing of it was committed."""
-    package, reason = failed.package, str(failed)
-    _LOG.error("model failed, going back to the last good one", version=package.version, reason=reason)
-    if demands.failures is not None:
-        demands.failures.note(package, reason)
-    status.phase, status.partitions, status.model = "starting", {}, None
-    status.model_failure = reason
-    status.metrics.model_failed.inc()
 
 
 def _begin_anew(
@@ -182,7 +172,7 @@ def _run(
         "demands": demands,
     }
     package = wait_for(lambda: resolve_or_last_good(uri, **where), status, stop)
-    _show(status, pipeline, uri, package)
+    show(status, pipeline, uri, package)
 
     group_id = _group_id(settings, pipeline)
     broker_watch = BrokerWatch()
@@ -220,10 +210,10 @@ def _run(
         # Beside the loop, with nothing that is the loop's own.
         next_scorer = partial(_next_scorer, settings, config, pipeline)
         swap = Swap(pipeline, status, next_scorer, config, left)
-        show = partial(_show_swapped, status, pipeline, uri)
+        show_next = partial(show_swapped, status, pipeline, uri)
         tell = partial(setattr, status, "model_watch")
         every_s, metrics = settings.model_watch_ms / 1000, status.metrics.champion_watch
-        ModelWatch(source, every_s, package.version, swap, show, metrics, tell, left).start()
+        ModelWatch(source, every_s, package.version, swap, show_next, metrics, tell, left).start()
     if shadow is not None:
         watch_challenger(shadow, settings, pipeline, partial(mlflow_source, **where), status, left)
     _LOG.info("joining the group", group=group_id, topic=pipeline.input.topic, guarantee=settings.guarantee)
@@ -283,26 +273,3 @@ def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": settings.heartbeat_interval_ms,
     }
-
-
-def _show_swapped(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
-    status.model_failure = None
-    _show(status, pipeline, uri, package)
-
-
-def _show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
-    status.model = {
-        "name": package.name,
-        "version": package.version,
-        "uri": uri,
-        "features": package.spec.model_dump() | {"names": package.spec.names},
-        "alarm_policy": alarm_policy(package, pipeline).model_dump(),
-        "metrics": package.metrics,
-        "manifest": package.manifest.model_dump(),
-    }
-    status.metrics.model_info.clear()
-    status.metrics.model_info.labels(package.name, package.version).set(1)
-    status.schemas = {
-        role: {"topic": pipeline.topics[role], "schema": load_schema(name)} for role, name in pipeline.schemas.items()
-    }
-    _LOG.info("model loaded", name=package.name, version=package.version, uri=uri)

@@ -100,13 +100,13 @@ def _try_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Gener
     values = _sensor_rows(package, pipeline, rng)
     # Once by the real policy, and once by one that raises alarms wherever it can, so that their records are made, too.
     own = _score(package, pipeline, policy, values)
+    _try_features(package, own.scored.features[-_RANDOM_ROWS:])
     eager = _eager(policy)
     alarming = _score(package, pipeline, eager, values[:2])
     outbox = Outbox(pipeline, {}, 1 << 20)
     for outcome in (own, alarming):
         alarms = outcome.alarms._replace(transitions=outcome.alarms.transitions[:_EXPLAINED])
         outbox.records(replace(outcome, alarms=alarms, rejections=[]))
-    _try_features(package, own.scored.features[-_RANDOM_ROWS:])
 
 
 def _eager(policy: AlarmPolicy) -> AlarmPolicy:

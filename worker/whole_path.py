@@ -12,6 +12,7 @@ import numpy as np
 
 from worker.alarms import AlarmPolicy, Alarms
 from worker.batch import Batch
+from worker.bounds import bounds
 from worker.columns import Readings, Rejection, TextColumn
 from worker.features import Float
 from worker.metrics import Metrics
@@ -22,7 +23,7 @@ from worker.partition import Partition
 from worker.pipeline import Pipeline
 from worker.proof import alarm_policy, require_fit
 from worker.scoring import Outcome, Scorer
-from worker.validate import Validator, bounds
+from worker.validate import Validator
 
 _SEED = 20261125
 _RANDOM_ROWS, _ALONE, _EXPLAINED = 256, 16, 8  # exact explanations take milliseconds a row

@@ -81,6 +81,8 @@ class Outputs(_Strict):
     alarm_state: Output
     dead_letters: DeadLetters
     fields: dict[str, str] = {}
+    # Headers of a reading that its prediction and its alarm get, too: by default those of a W3C trace.
+    headers: tuple[str, ...] = ("traceparent", "tracestate")
 
 
 class Topology(_Strict):

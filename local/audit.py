@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from schemas.codec import decode
@@ -16,6 +16,8 @@ from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from worker.errors import UserError
 from worker.kafka_config import client_config
+from worker.kafka_config import consumer as kafka_consumer
+from worker.message import headers_of, value_of
 from worker.pipeline import Pipeline
 
 Address: TypeAlias = tuple[int, int]
@@ -70,14 +72,14 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
     Raises:
         UserError: the end is not reached in time (an open transaction).
     """
-    consumer = Consumer(
-        client_config(bootstrap)
-        | {
+    consumer = kafka_consumer(
+        client_config(bootstrap),
+        {
             "group.id": "hazardstream-audit",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed" if committed_only else "read_uncommitted",
-        }
+        },
     )
     try:
         numbers = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
@@ -112,14 +114,15 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
 
     def records(topic: str, schema: str) -> list[tuple[Message, dict[str, Any]]]:
         reader = load_schema(schema)
-        return [(m, decode(m.value(), writer_schema_of, reader)) for m in read_all(topic, bootstrap)]
+        return [
+            (m, outputs.by_word(decode(value_of(m) or b"", writer_schema_of, reader)))
+            for m in read_all(topic, bootstrap)
+        ]
 
     read = {(m.partition(), m.offset()): m for m in read_all(source.topic, bootstrap)}
     predictions = records(outputs.predictions.topic, outputs.predictions.schema_name)
     # A redrive leaves marks among the dead letters, which have no reason.
-    dead = [
-        m for m in read_all(outputs.dead_letters.topic, bootstrap) if "hazardstream.reason" in dict(m.headers() or [])
-    ]
+    dead = [m for m in read_all(outputs.dead_letters.topic, bootstrap) if "hazardstream.reason" in dict(headers_of(m))]
     alarms = records(outputs.alarms.topic, outputs.alarms.schema_name)
 
     scored = {(r["source_partition"], r["source_offset"]) for _, r in predictions}
@@ -131,7 +134,7 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
     reader = load_schema(source.record_model().__name__)
 
     def content(address: Address) -> dict[str, Any]:
-        return decode(read[address].value(), writer_schema_of, reader)
+        return decode(value_of(read[address]) or b"", writer_schema_of, reader)
 
     def seen_before(address: Address) -> bool:
         record = content(address)
@@ -139,7 +142,7 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
         return any(repr(content(a)) == repr(record) for a in like if a in read)  # as text, in which NaN is itself
 
     again = {a for a in left if seen_before(a)}
-    headers = [dict(m.headers() or []) for m in dead]
+    headers = [dict(headers_of(m)) for m in dead]
     reasons = [bytes(h["hazardstream.reason"] or b"").decode() for h in headers]
     return Audit(
         produced=len(read),
@@ -155,5 +158,5 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
 
 
 def _address(dead_letter: Message) -> Address:
-    headers = dict(dead_letter.headers() or [])
+    headers = dict(headers_of(dead_letter))
     return int(headers["__streams.errors.partition"] or b""), int(headers["__streams.errors.offset"] or b"")

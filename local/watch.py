@@ -6,12 +6,13 @@ from collections import Counter, deque
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.kafka_config import client_config
+from worker.kafka_config import client_config, consumer
+from worker.message import time_of, value_of
 from worker.pipeline import Pipeline
 
 _RATE_OVER_S = 3.0
@@ -38,9 +39,9 @@ class Watcher:
         self._latency_ms: list[float] = []
         self._history: deque[tuple[float, int]] = deque(maxlen=200)
         self._stop = threading.Event()
-        self._consumer = Consumer(
-            client_config(bootstrap)
-            | {"group.id": "hazardstream-watch", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        self._consumer = consumer(
+            client_config(bootstrap),
+            {"group.id": "hazardstream-watch", "enable.auto.commit": False, "isolation.level": "read_committed"},
         )
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
@@ -85,7 +86,7 @@ class Watcher:
         self.counts[role] += 1
         if role == "input":
             address = (message.partition(), message.offset())
-            self._read_at_ms[address] = message.timestamp()[1]
+            self._read_at_ms[address] = time_of(message)
             if address in self._early:
                 self._latency_ms.append(self._early.pop(address) - self._read_at_ms.pop(address))
         elif role == "predictions":
@@ -99,11 +100,12 @@ class Watcher:
             self._alarm(self._decoded(message, self._pipeline.outputs.alarms.schema_name))
 
     def _decoded(self, message: Message, schema: str) -> dict[str, Any]:
-        return decode(message.value(), self._writer_schema_of, load_schema(schema))
+        record = decode(value_of(message) or b"", self._writer_schema_of, load_schema(schema))
+        return self._pipeline.outputs.by_word(record)
 
     def _alarm(self, record: dict[str, Any]) -> None:
         key = record[self._pipeline.input.key]
-        probability = record[self._pipeline.outputs.fields.get("probability", "probability")]
+        probability = record["probability"]
         if record["state"] == "RTN":
             self.active.pop(key, None)
         else:

@@ -10,8 +10,10 @@ from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from worker.alarms import AlarmState
 from worker.decode import WriterSchemaOf
+from worker.kafka_config import consumer
+from worker.message import key_of, value_of
 from worker.outbox import state_from
-from worker.pipeline import Output
+from worker.pipeline import Outputs
 
 _LOG = structlog.get_logger(__name__)
 _GULP = 10_000
@@ -20,14 +22,16 @@ _GULP = 10_000
 class AlarmRestore:
     """Reads several partitions at once, a little at each call. Holds a consumer only while there is more to read."""
 
-    def __init__(self, config: dict[str, Any], output: Output, writer_schema_of: WriterSchemaOf) -> None:
-        self._config = config | {
+    def __init__(self, config: dict[str, Any], outputs: Outputs, writer_schema_of: WriterSchemaOf) -> None:
+        self._config = config
+        self._fixed = {
             "group.id": "hazardstream-unused",  # required by the client, never joined
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
         }
-        self._topic, self._schema = output.topic, load_schema(output.schema_name)
+        self._topic, self._schema = outputs.alarm_state.topic, load_schema(outputs.alarm_state.schema_name)
+        self._by_word = outputs.by_word
         self._writer_schema_of = writer_schema_of
         self._reader: Consumer | None = None
         self._left: dict[int, range] = {}
@@ -39,7 +43,7 @@ class AlarmRestore:
         self._latest[number] = {}
         if offsets:
             self._left[number] = offsets
-            self._reader = self._reader or Consumer(self._config)
+            self._reader = self._reader or consumer(self._config, self._fixed)
             self._reader.incremental_assign([TopicPartition(self._topic, number, offsets.start)])
 
     def drop(self, number: int) -> None:
@@ -59,10 +63,11 @@ class AlarmRestore:
             latest = self._latest.get(message.partition())
             if message.error() is not None or latest is None:
                 continue
-            if message.value() is None:
-                latest.pop(message.key(), None)
+            key, value = key_of(message) or b"", value_of(message)
+            if value is None:
+                latest.pop(key, None)
             else:
-                latest[message.key()] = message.value()
+                latest[key] = value
         # A position moves on over what aborted transactions left, too, and messages do not.
         for place in self._reader.position([TopicPartition(self._topic, number) for number in self._left]):
             self._left[place.partition] = range(
@@ -88,9 +93,15 @@ class AlarmRestore:
         states = {}
         for key, value in self._latest[number].items():
             try:
-                states[key] = state_from(decode(value, self._writer_schema_of, self._schema))
+                state = state_from(self._by_word(decode(value, self._writer_schema_of, self._schema)))
             except UnreadableValueError as error:
+                fault = str(error)
+            else:
+                fault = "an active alarm without onset" if state.active and state.onset_ts is None else ""
+            if fault:
                 # Somebody else wrote it. The key starts from normal, and its next change overwrites it.
-                _LOG.error("unreadable alarm state", key=str(key), reason=str(error))
+                _LOG.error("unreadable alarm state", partition=number, key=str(key), reason=fault)
+            else:
+                states[key] = state
         self.drop(number)
         return states

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
@@ -12,11 +11,12 @@ from schemas.codec import compile_decoder
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from schemas.registry import registry_from_environment
+from worker.admission import demands_of
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import admin_client, client_config, topic_partitions
 from worker.model_source import resolve
 from worker.pipeline import Pipeline, load_pipeline
-from worker.proof import prove
+from worker.redaction import redacted
 from worker.settings import Settings, unread_settings
 from worker.topics import check_topics, warnings
 
@@ -45,16 +45,20 @@ def examine(settings: Settings, *, as_json: bool) -> bool:
 
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield from (Finding("settings", "warning", words) for words in unread_settings())
-    pipeline = load_pipeline(settings.pipeline)
-    pipeline.input.sensors()  # that the record can be imported
+    try:
+        pipeline = load_pipeline(settings.pipeline)
+    except UserError as error:
+        yield from (Finding("pipeline", "wrong", fault) for fault in str(error).split("\n"))
+        return
     yield Finding(
         "pipeline", "ok", f"{settings.pipeline}: {pipeline.input.topic} -> {pipeline.outputs.predictions.topic}"
     )
-    admin = admin_client(client_config(settings.bootstrap_servers))
-    broker = _look("broker", lambda: f"{settings.bootstrap_servers} answers, {len(topic_partitions(admin))} topics")
+    config = client_config(settings.bootstrap_servers)
+    admin, servers = admin_client(config), config["bootstrap.servers"]
+    broker = _look("broker", lambda: f"{servers} answers, {len(topic_partitions(admin))} topics")
     if broker.verdict == "wrong":
         advice = "start a broker, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS (TLS/SASL: KAFKA_*)"
-        yield Finding("broker", "wrong", f"{settings.bootstrap_servers}: {broker.words}; {advice}")
+        yield Finding("broker", "wrong", f"{servers}: {broker.words}; {advice}")
     else:
         yield broker
         faults = check_topics(admin, pipeline)
@@ -68,7 +72,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 def _look(subject: str, check: Callable[[], str]) -> Finding:
     try:
-        return Finding(subject, "ok", check())
+        return Finding(subject, "ok", redacted(check()))
     except (UserError, DependencyDownError, UnreadableValueError) as error:
         return Finding(subject, "wrong", str(error))
 
@@ -98,6 +102,6 @@ def _model(settings: Settings, pipeline: Pipeline) -> str:
         uri,
         cache_directory=settings.cache_directory,
         tracking_uri=settings.tracking_uri,
-        prove=partial(prove, pipeline=pipeline, max_ms=settings.model_max_ms),
+        demands=demands_of(settings, pipeline),
     )
-    return f"{uri}: {package.name} version {package.version}, digests and golden rows hold"
+    return f"{uri}: {package.name} version {package.version}, it passes the check"

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import registry_at, writer_schema_lookup
+from worker.admission import demands_of
 from worker.batch import Batch
 from worker.decode import WriterSchemaOf
 from worker.errors import UserError
 from worker.explanation import Explanation, explain_rows
 from worker.kafka_config import client_config
+from worker.message import key_of, time_of, value_of
 from worker.metrics import Metrics
 from worker.model_source import resolve
 from worker.package import ModelPackage
@@ -79,7 +80,7 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         number, offset = prediction["source_partition"], prediction["source_offset"]
         alarm = found.alarm(key, prediction[pipeline.input.time], number, offset)
         package = _model(settings, pipeline, prediction)
-        probability = prediction[pipeline.outputs.fields.get("probability", "probability")]
+        probability = prediction["probability"]
         rebuilds = _rebuilds(log, pipeline, package, lookup, number, offset)
         for rebuilt in rebuilds:
             start, outcome, window = rebuilt
@@ -94,8 +95,8 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         )
     explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
-        prediction,
-        alarm,
+        pipeline.outputs.by_field(prediction),
+        None if alarm is None else pipeline.outputs.by_field(alarm),
         again,
         again == probability,
         None if alarm is None else _published(alarm) == explanation.published(),
@@ -152,8 +153,8 @@ class _Archive:
         spans = self._log.spans_since(output.topic, since, None if number is None else {number})
         for messages in self._log.read(output.topic, spans):
             for message in messages:
-                if message.key() == wanted and message.value() is not None:
-                    yield decode(message.value(), self._lookup, schema)
+                if key_of(message) == wanted and (value := value_of(message)) is not None:
+                    yield self._pipeline.outputs.by_word(decode(value, self._lookup, schema))
 
 
 def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> ModelPackage:
@@ -169,8 +170,9 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
                 uri,
                 cache_directory=settings.cache_directory,
                 tracking_uri=settings.tracking_uri,
-                prove=partial(require_fit, pipeline=pipeline),
+                demands=demands_of(settings),
             )
+            require_fit(package, pipeline)
         except UserError as error:
             reasons.append(str(error))
             continue
@@ -190,7 +192,7 @@ def _rebuilds(
     topic = pipeline.input.topic
     low, high = log.spans(topic, {number})[number]
     itself = log.read(topic, {number: Span(offset, offset + 1)}) if low <= offset < high else iter(())
-    arrived = next((m.timestamp()[1] for some in itself for m in some), None)
+    arrived = next((time_of(m) for some in itself for m in some), None)
     if arrived is None:
         raise UserError(
             f"the reading itself, {topic} partition {number} offset {offset}, is no longer in the log, which begins at "
@@ -222,6 +224,6 @@ def _rebuild(
         outcome = scorer.process(Batch.of(messages), partitions)
         scorer.merge(outcome, partitions)
         if messages[-1].offset() == offset:
-            slot = partitions[number].slots.get(messages[-1].key())
+            slot = partitions[number].slots.get(key_of(messages[-1]) or b"")
             return outcome, {} if slot is None else scorer.state.window(slot)
     raise UserError(f"{source.topic} partition {number} offset {offset} cannot be read: was its transaction aborted?")

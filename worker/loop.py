@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import Counter
 
 import numpy as np
 import structlog
@@ -13,13 +12,17 @@ from worker.batch import Batch
 from worker.broker_watch import BrokerWatch
 from worker.errors import DependencyDownError, FencedError, PendingSchemaError, UncertainError, UserError
 from worker.metrics import Metrics
-from worker.outbox import Outbox
+from worker.outbox import Outbox, Outgoing
+from worker.outcome_metrics import count_outcome
+from worker.output_limits import OutputLimits
+from worker.progress import Progress
 from worker.publisher import AbortedError, Publisher
-from worker.scoring import Outcome, Scorer
+from worker.scoring import Scorer
 from worker.settings import Settings
 from worker.shadow import Shadow
 from worker.sketch import Sketcher
 from worker.status import Status
+from worker.unreadable import Unreadable, is_unreadable
 from worker.waiting import note_down
 
 _LOG = structlog.get_logger(__name__)
@@ -46,6 +49,8 @@ class Loop:
         sketcher: Sketcher | None,
         shadow: Shadow | None,
         publisher: Publisher,
+        limits: OutputLimits,
+        unreadable: Unreadable,
         metrics: Metrics,
         status: Status,
     ) -> None:
@@ -56,6 +61,10 @@ class Loop:
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
+        self._limits, self._unreadable = limits, unreadable
+        self._at_most = settings.batch_max_messages
+        self._progress = Progress()
+        self._aborted = False  # the last transaction
 
     def run(self, stop: threading.Event) -> None:
         """Turn until stopped. The batch in hand is always finished.
@@ -91,10 +100,16 @@ class Loop:
             self._sit_out(down)
         except AbortedError as aborted:
             self._metrics.aborts.inc()
+            self._progress.failed(str(aborted))
+            self._aborted = True
             self._sit_out(DependencyDownError("broker", f"a transaction was aborted: {aborted}"))
         else:
-            self._pause_s = _FIRST_PAUSE_S
-            self._status.down.clear()
+            # While the aborted batch is being fetched again, a turn without messages says nothing.
+            self._aborted = self._aborted and not batch.messages and bool(self._assignment.partitions)
+            if not self._aborted:
+                self._pause_s = _FIRST_PAUSE_S
+                self._progress.failed("")
+                self._status.down.clear()
 
     def _gather(self) -> list[Message]:
         """What has come: a lone message soon, of a backlog as much as makes a batch."""
@@ -102,8 +117,8 @@ class Loop:
         messages: list[Message] = self._consumer.consume(1, timeout=_IDLE_S)
         size = sum(map(len, messages))
         deadline = time.monotonic() + settings.linger_ms / 1000
-        while messages and len(messages) < settings.batch_max_messages and size < settings.batch_max_bytes:
-            wanted = min(_GULP, settings.batch_max_messages - len(messages))
+        while messages and len(messages) < self._at_most and size < settings.batch_max_bytes:
+            wanted = min(_GULP, self._at_most - len(messages))
             gulp = self._consumer.consume(wanted, timeout=max(deadline - time.monotonic(), 0.0))
             messages += gulp
             size += sum(map(len, gulp))
@@ -118,11 +133,15 @@ class Loop:
         for message in failed:
             self._heed(message)
         batch = Batch.of([m for m in messages if m.error() is None] if failed else messages)
+        # What comes behind a batch that could not be read must not be taken for what comes next.
+        ends = {m.partition(): m.offset() for m in reversed(failed) if is_unreadable(m)}
         # What was fetched for a partition before it was (re)assigned is from the wrong place.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
         nowhere = np.iinfo(np.int64).max
         due = np.array([known.get(n, nowhere) for n in batch.partition.tolist()], np.int64)
         wanted = batch.offset >= due
+        for number, end in ends.items():
+            wanted &= (batch.partition != number) | (batch.offset < end)
         if wanted.all():
             return batch
         return Batch.of([batch.messages[row] for row in np.flatnonzero(wanted).tolist()])
@@ -159,7 +178,7 @@ class Loop:
                 outgoing.bulk.update(self._shadow.end(outcome))
             encoded = time.perf_counter()
             self._metrics.stage_seconds.labels("encode").observe(encoded - started)
-            self._publisher.commit(outgoing, offsets)
+            self._commit(batch, outgoing, offsets)
             self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - encoded)
             self._status.note_commit()
             if self._sketcher:
@@ -172,7 +191,23 @@ class Loop:
             self._metrics.stage_seconds.labels("sketch").observe(time.perf_counter() - started)
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()
-        self._count(outcome)
+        count_outcome(self._metrics, outcome, self._scorer.package.spec.sensors)
+
+    def _commit(self, batch: Batch, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
+        try:
+            self._publisher.commit(outgoing, offsets)
+        except AbortedError as aborted:
+            if aborted.too_large:
+                held = self._limits.look_again(outgoing)
+                for number, reason in held.items():
+                    self._assignment.hold(number, reason, _LONGEST_PAUSE_S)
+                self._pause_s = _FIRST_PAUSE_S
+                if not held:
+                    self._at_most = max(len(batch.messages) // 2, 1)
+                    _LOG.warning("batches were too large for a topic: taking fewer messages", at_most=self._at_most)
+            raise
+        # Whatever it was that made a batch too large may be long past.
+        self._at_most = min(self._at_most + self._at_most // 8 + 1, self._settings.batch_max_messages)
 
     def _hold_pending(self, batch: Batch, pending: PendingSchemaError, for_s: float) -> Batch:
         """Hold partitions at their first undecodable message; what comes before it, and other partitions, go on."""
@@ -217,28 +252,12 @@ class Loop:
                 raise FencedError(error.str())
             raise UserError(f"the broker refuses this consumer for good: {error.str()}; put that right and start again")
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
+        partition = self._assignment.partitions.get(message.partition())
+        if partition is not None and is_unreadable(message):
+            self._unreadable.met(message, partition, self._scorer.package.spec.max_span_ms)
         gone = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - librdkafka's name
         if gone and message.partition() in self._assignment.partitions:
             self._assignment.take_over_anew(message.partition())
-
-    def _count(self, outcome: Outcome) -> None:
-        metrics, scored = self._metrics, outcome.scored
-        metrics.consumed.inc(len(outcome.batch.messages))
-        metrics.batch_readings.observe(len(outcome.batch.messages))
-        metrics.restored.inc(outcome.replayed)
-        metrics.scored.inc(len(scored.probability))
-        metrics.deduplicated.inc(outcome.deduplicated)
-        for reason, count in Counter(r.reason for r in outcome.rejections).items():
-            metrics.dead_letters.labels(reason).inc(count)
-        for sensor, count in zip(self._scorer.package.spec.sensors, scored.masked.sum(axis=0).tolist(), strict=True):
-            if count:
-                metrics.masked.labels(sensor).inc(count)
-        for transition in outcome.alarms.transitions:
-            metrics.transitions.labels(transition.kind, transition.state.priority).inc()
-        if len(scored.probability):
-            now_ms = time.time_ns() / 1e6
-            metrics.latency_event.observe((now_ms - scored.readings.ts) / 1000)
-            metrics.latency_broker.observe((now_ms - outcome.batch.broker_ts[scored.readings.row]) / 1000)
 
     def _tell(self) -> None:
         """Keep status and the slow metrics up to date."""
@@ -257,6 +276,10 @@ class Loop:
         for state, numbers in status.partitions.items():
             self._metrics.partitions.labels(state).set(len(numbers))
         status.lag = self._lag()
+        going = {n: p for n, p in assignment.partitions.items() if n not in assignment.held}
+        unreadable = self._unreadable.reasons()
+        status.stalled = self._progress.stalled(going, status.lag) | unreadable
+        self._metrics.unreadable.set(len(unreadable))
         self._metrics.lag.clear()
         for number, behind in status.lag.items():
             self._metrics.lag.labels(number).set(behind)

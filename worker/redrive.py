@@ -16,7 +16,8 @@ from worker.dead_letters import ATTEMPT, ORIGIN, REDRIVEN, Letter, Progress, wri
 from worker.errors import DependencyDownError, UncertainError, UserError
 from worker.judge import Judge
 from worker.kafka_config import admin_client
-from worker.outbox import Outgoing, Record, headers_size
+from worker.message import headers_of, key_of, time_of, value_of
+from worker.outbox import UNREADABLE, Outgoing, Record, headers_size
 from worker.publisher import AbortedError, TransactionalPublisher
 from worker.topic_reader import Span, TopicReader
 from worker.topics import BROKER_DEFAULT_MAX_BYTES, topic_settings
@@ -36,6 +37,7 @@ ADVICE = {
     "wrong_key": "only once the pipeline's key field was put right; it returns to the same partition",
     "null_value": "of no use: there is nothing to score",
     "future": "once its time has come, where the input topic has LogAppendTime; else once max_future_ms allows it",
+    UNREADABLE: "of no use: nobody could read the batch",
     "implausible_time": "of no use: the time stays what it was; mend the sender, which has to send milliseconds",
     "late": "of use only once its key's newer readings are forgotten (half of max_span); else it is late again",
 }
@@ -93,6 +95,8 @@ class Originals:
         topic, partition, offset = letter.source
         if topic != self._source.name or partition not in self._source.spans:
             raise CannotReturnError(f"not from {self._source.name}, or from a partition that it does not have")
+        if letter.reason == UNREADABLE:
+            raise CannotReturnError("stand for a batch that could not be read; produce its records again")
         if not letter.omitted:
             return letter
         gone = f"{', '.join(letter.omitted)} too large for the dead-letter topic and no longer in {topic}"
@@ -100,8 +104,12 @@ class Originals:
             raise CannotReturnError(gone)
         for messages in self._reader.read(topic, {partition: Span(offset, offset + 1)}):
             for message in messages:
-                if message.offset() == offset and max(message.timestamp()[1], 0) == letter.timestamp_ms:
-                    original = {"key": message.key(), "value": message.value(), "headers": message.headers() or []}
+                if message.offset() == offset and max(time_of(message), 0) == letter.timestamp_ms:
+                    original: dict[str, Any] = {
+                        "key": key_of(message),
+                        "value": value_of(message),
+                        "headers": headers_of(message),
+                    }
                     return letter._replace(**{part: original[part] for part in letter.omitted})
         raise CannotReturnError(gone)
 
@@ -217,7 +225,7 @@ def _chunks(
 
 def _commit(publisher: TransactionalPublisher, records: list[Record]) -> None:
     patience = Retrying(
-        retry=retry_if_exception_type(AbortedError),
+        retry=retry_if_exception_type((AbortedError, DependencyDownError)),
         stop=stop_after_attempt(_ABORTS_BORNE),
         wait=wait_exponential(0.2, max=5),
         reraise=True,

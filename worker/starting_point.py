@@ -69,7 +69,7 @@ def starting_points(
     except KafkaException as error:
         hangs = error.args[0].code() == KafkaError._TIMED_OUT  # noqa: SLF001 - librdkafka's name
         hint = "; if that lasts while the broker is up, a transaction hangs: see docs/operations.md" if hangs else ""
-        return dict.fromkeys(numbers, f"broker: {error_text(error)}{hint}")
+        return dict.fromkeys(numbers, f"broker: {error_text(error, admin)}{hint}")
     found: dict[int, Start | str] = {}
     for number, offset in zip(numbers, committed, strict=True):
         reach = since.get((topic, number))

@@ -20,7 +20,7 @@ _SETTINGS: dict[str, dict[str, str]] = {
     "predictions": {},
     "alarms": {"retention.ms": str(90 * 86_400_000)},
     "alarm_state": {"cleanup.policy": "compact"},
-    # A dead letter keeps its own timestamp and carries headers on top of the largest record.
+    # The worker says when a dead letter was written, and it carries headers on top of the largest record.
     "dead_letters": {
         "message.timestamp.type": "CreateTime",
         "max.message.bytes": str(2 * BROKER_DEFAULT_MAX_BYTES),
@@ -114,6 +114,6 @@ def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
         entries = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result()
     except KafkaException as error:
         if error.args[0].code() in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}:  # noqa: SLF001 - librdkafka's names
-            raise DependencyDownError("broker", error_text(error)) from error
+            raise DependencyDownError("broker", error_text(error, admin)) from error
         return {}
     return {name: entry.value for name, entry in entries.items()}

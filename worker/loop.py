@@ -254,7 +254,7 @@ class Loop:
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
         partition = self._assignment.partitions.get(message.partition())
         if partition is not None and is_unreadable(message):
-            self._unreadable.met(message, partition, self._scorer.package.spec.max_span_ms)
+            self._unreadable.met(message, partition, self._scorer.state.rebuild_span_ms)
         gone = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - librdkafka's name
         if gone and message.partition() in self._assignment.partitions:
             self._assignment.take_over_anew(message.partition())

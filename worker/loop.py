@@ -22,6 +22,7 @@ from worker.settings import Settings
 from worker.shadow import Shadow
 from worker.sketch import Sketcher
 from worker.status import Status
+from worker.unreadable import Unreadable, is_unreadable
 from worker.waiting import note_down
 
 _LOG = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ class Loop:
         shadow: Shadow | None,
         publisher: Publisher,
         limits: OutputLimits,
+        unreadable: Unreadable,
         metrics: Metrics,
         status: Status,
     ) -> None:
@@ -59,7 +61,7 @@ class Loop:
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
-        self._limits = limits
+        self._limits, self._unreadable = limits, unreadable
         self._at_most = settings.batch_max_messages
         self._progress = Progress()
         self._aborted = False  # the last transaction
@@ -131,11 +133,15 @@ class Loop:
         for message in failed:
             self._heed(message)
         batch = Batch.of([m for m in messages if m.error() is None] if failed else messages)
+        # What comes behind a batch that could not be read must not be taken for what comes next.
+        ends = {m.partition(): m.offset() for m in reversed(failed) if is_unreadable(m)}
         # What was fetched for a partition before it was (re)assigned is from the wrong place.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
         nowhere = np.iinfo(np.int64).max
         due = np.array([known.get(n, nowhere) for n in batch.partition.tolist()], np.int64)
         wanted = batch.offset >= due
+        for number, end in ends.items():
+            wanted &= (batch.partition != number) | (batch.offset < end)
         if wanted.all():
             return batch
         return Batch.of([batch.messages[row] for row in np.flatnonzero(wanted).tolist()])
@@ -246,6 +252,9 @@ class Loop:
                 raise FencedError(error.str())
             raise UserError(f"the broker refuses this consumer for good: {error.str()}; put that right and start again")
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
+        partition = self._assignment.partitions.get(message.partition())
+        if partition is not None and is_unreadable(message):
+            self._unreadable.met(message, partition, self._scorer.package.spec.max_span_ms)
         gone = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - librdkafka's name
         if gone and message.partition() in self._assignment.partitions:
             self._assignment.take_over_anew(message.partition())
@@ -268,7 +277,9 @@ class Loop:
             self._metrics.partitions.labels(state).set(len(numbers))
         status.lag = self._lag()
         going = {n: p for n, p in assignment.partitions.items() if n not in assignment.held}
-        status.stalled = self._progress.stalled(going, status.lag)
+        unreadable = self._unreadable.reasons()
+        status.stalled = self._progress.stalled(going, status.lag) | unreadable
+        self._metrics.unreadable.set(len(unreadable))
         self._metrics.lag.clear()
         for number, behind in status.lag.items():
             self._metrics.lag.labels(number).set(behind)

@@ -162,6 +162,13 @@ def parse_prefix(value: bytes) -> tuple[SchemaKey, int]:
     )
 
 
+def prefix_of(value: bytes) -> bytes:
+    """The bytes of a value that `parse_prefix` looks at, where it has any of the formats."""
+    if value[:1] != CONFLUENT_MAGIC:
+        return value[:SINGLE_OBJECT_PREFIX_LENGTH]
+    return value[: CONFLUENT_PREFIX_LENGTH if any(value[1:5]) else LONG_ID_PREFIX_LENGTH]
+
+
 def schema_in_headers(headers: Headers) -> SchemaKey | None:
     """Find what names the value's schema in a message's headers; None where nothing does.
 

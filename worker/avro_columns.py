@@ -1,10 +1,9 @@
-"""Avro binary to and from columns: all rows of a batch at once, field after field.
+"""Avro binary to columns: all rows of a batch at once, field after field.
 
 The decoder walks all rows in step with one cursor a row. What it does not understand at once it does not
 judge: such rows are left to the record-by-record decoder, which has the last word. So both accept the same set.
 """
 
-import itertools
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -58,15 +57,15 @@ def decoding_plan(
     """
     if writer.get("type") != "record":
         return None
-    wanted = {f["name"]: _kind(f["type"]) for f in reader["fields"]}
+    wanted = {f["name"]: primitive(f["type"]) for f in reader["fields"]}
     plan = []
     for field in writer["fields"]:
-        kind, null_branch = _kind(field["type"])
+        kind, null_branch = primitive(field["type"])
         target = field["name"] if field["name"] in wanted else None
         if kind in {None, "null"}:
             return None
         conversion = None
-        if target in conversions:
+        if target is not None and target in conversions:
             if null_branch is not None and wanted[target][1] is None:
                 return None
             (conversion,) = (c for c in conversions[target].by_type.values() if c is not None)
@@ -80,9 +79,10 @@ def decoding_plan(
     return tuple(plan)
 
 
-def _kind(avro_type: Any) -> tuple[str | None, int | None]:
+def primitive(avro_type: Any) -> tuple[str | None, int | None]:
+    """The primitive type or `fixed`, and which branch is null if it is a union with null; None where it is neither."""
     if isinstance(avro_type, list):
-        branches = [_kind(t)[0] for t in avro_type]
+        branches = [primitive(t)[0] for t in avro_type]
         if len(branches) != 2 or branches.count("null") != 1:
             return None, None
         null = branches.index("null")
@@ -144,35 +144,23 @@ def decode_columns(plan: Plan, buffer: Bytes, start: Int, end: Int) -> Decoded:
     return out
 
 
-def _decode_field(
-    field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool
-) -> tuple[Int, Bool]:
+def _decode_field(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool) -> tuple[Int, Bool]:
     """Decode one field of all rows into `out`; gives the bytes it takes and whether it is understood."""
-    kind, _, target, _, conversion = field
+    kind, target, conversion = field.kind, field.target, field.conversion
     if kind in ("bytes", "fixed"):
         return _decode_bytes(field, out, buffer, at, left, present)
     if kind in ("long", "int"):
         value, length, sane = _varint(buffer, at)
         if kind == "int":
             sane &= (length <= LONGEST_INT) & (np.abs(value) <= INT_MAX)
+        if conversion is not None and conversion.per_ms is not None:
+            sane &= (value < _FAR) & (value > -_FAR)
+            value = value // conversion.per_ms - (conversion.offset_ms or 0)
         if target is not None:
-            if conversion is not None and conversion.per_ms is not None:
-                sane = sane & (value < _FAR) & (value > -_FAR)
-                value = value // conversion.per_ms - (conversion.offset_ms or 0)
             out.integer[target] = value
         return length, sane
     if kind == "string":
-        size, prefix, sane = _varint(buffer, at)
-        # A length that leads out of the row is no text: looked at before it is used as an address.
-        sane &= (size >= 0) & (size <= left)
-        size = np.where(sane & present, size, 0)
-        text = TextColumn(buffer, at + prefix, size)
-        if target is not None and conversion is not None:
-            out.integer[target], is_time = _times(text, conversion, present & sane)
-            return prefix + size, sane & is_time
-        if target is not None:
-            out.text[target] = text
-        return prefix + size, sane & text.ascii()  # whether the rest is UTF-8 the record-by-record decoder knows
+        return _decode_text(field, out, buffer, at, left, present)
     if kind == "boolean":
         return np.ones(len(at), np.int64), buffer[at] <= 1
     width = 8 if kind == "double" else 4
@@ -184,9 +172,23 @@ def _decode_field(
     return np.full(len(at), width), np.ones(len(at), np.bool_)
 
 
-def _decode_bytes(
-    field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool
-) -> tuple[Int, Bool]:
+def _decode_text(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool) -> tuple[Int, Bool]:
+    size, prefix, sane = _varint(buffer, at)
+    # A length that leads out of the row is no text: looked at before it is used as an address.
+    sane &= (size >= 0) & (size <= left)
+    size = np.where(sane & present, size, 0)
+    text = TextColumn(buffer, at + prefix, size)
+    sane &= text.ascii()  # whether the rest is UTF-8 the record-by-record decoder knows
+    if field.target is None:
+        return prefix + size, sane
+    if field.conversion is None:
+        out.text[field.target] = text
+        return prefix + size, sane
+    out.integer[field.target], is_time = _times(text, field.conversion, present & sane)
+    return prefix + size, sane & is_time
+
+
+def _decode_bytes(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool) -> tuple[Int, Bool]:
     """Pass bytes over, or decode them as decimals: of up to 8 bytes, where one division gives the nearest double."""
     size, prefix, sane = np.full(len(at), field.size), np.zeros(len(at), np.int64), np.ones(len(at), np.bool_)
     if field.kind == "bytes":
@@ -207,7 +209,7 @@ def _times(text: TextColumn, conversion: Conversion, rows: Bool) -> tuple[Int, B
     """ISO 8601 texts as ms, for these rows, and which of them are such texts."""
     ms, understood = np.zeros(len(text), np.int64), np.zeros(len(text), np.bool_)
     for row in np.flatnonzero(rows).tolist():
-        with suppress(UnicodeDecodeError, InvalidValueError):
+        with suppress(InvalidValueError):
             ms[row] = conversion(text[row])
             understood[row] = True
     return ms, understood
@@ -231,98 +233,3 @@ def _varint(buffer: Bytes, at: Int) -> tuple[Int, Int, Bool]:
     raw = np.bitwise_or.reduce(bits, axis=1)
     value = (raw >> np.uint64(1)).astype(np.int64) ^ -(raw & np.uint64(1)).astype(np.int64)
     return value, last + 1, sane
-
-
-class Flags(NamedTuple):
-    """A column of arrays of names: in each row those names whose flag is set. flags: [n, names]."""
-
-    flags: Bool
-    names: tuple[str, ...]
-
-
-Column = TextColumn | Flags | Int | Float | Bool | str | float
-Segment = tuple[Bytes, Int | None]
-"""Bytes [n, width] and how many of them count [n], None: all; n is 1 where all rows have the same."""
-
-
-def encode_columns(schema: Mapping[str, Any], columns: Mapping[str, Column], rows: int, prefix: bytes) -> list[bytes]:
-    """Encode n rows as Avro, each behind a wire-format prefix.
-
-    Args:
-        schema: a record of text, integers, doubles, booleans and arrays of text, none of them nullable.
-        columns: a column for each field; a plain string or number is the same in all rows.
-        rows: n.
-        prefix: of the wire format.
-    """
-    segments = [_constant(prefix)]
-    for field in schema["fields"]:
-        segments += _segments(_kind(field["type"])[0], columns[field["name"]])
-    width = sum(s.shape[1] for s, _ in segments)
-    data, inside = np.empty((rows, width), np.uint8), np.ones((rows, width), np.bool_)
-    length, at = np.full(rows, width), 0
-    for segment, count in segments:
-        here = slice(at, at + segment.shape[1])
-        data[:, here] = segment
-        if count is not None:
-            inside[:, here] = np.arange(segment.shape[1]) < count[:, None]
-            length -= segment.shape[1] - count
-        at = here.stop
-    text, ends = data[inside].tobytes(), np.cumsum(length).tolist()
-    return [text[a:b] for a, b in itertools.pairwise([0, *ends])]
-
-
-def _segments(kind: str | None, column: Column) -> list[Segment]:
-    if isinstance(column, str):
-        text = column.encode()
-        return [_constant(zigzag(len(text)) + text)]
-    if isinstance(column, Flags):
-        return [_names(column)]
-    if isinstance(column, TextColumn):
-        return [_zigzags(column.length), (column.matrix(), column.length)]
-    values = np.atleast_1d(column)
-    if kind in ("long", "int"):
-        return [_zigzags(values.astype(np.int64))]
-    if kind == "double":
-        return [(np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(-1, 8), None)]
-    return [(values.astype(np.uint8)[:, None], None)]
-
-
-def _constant(data: bytes) -> Segment:
-    return np.frombuffer(data, np.uint8)[None], None
-
-
-def _zigzags(values: Int) -> Segment:
-    raw = ((values << 1) ^ (values >> 63)).view(np.uint64)
-    width = max(1, -(-int(raw.max(initial=1)).bit_length() // 7))
-    groups, length = np.empty((len(raw), width), np.uint8), np.ones(len(raw), np.int64)
-    for i in range(width):
-        rest = raw >> np.uint64(7)
-        more = rest != 0
-        groups[:, i] = (raw & np.uint64(0x7F)) | (more.astype(np.uint64) << np.uint64(7))
-        length += more
-        raw = rest
-    return groups, length
-
-
-def zigzag(value: int) -> bytes:
-    """One Avro long."""
-    return _zigzags(np.array([value]))[0].tobytes()
-
-
-def _names(column: Flags) -> Segment:
-    # Few combinations ever occur: encode each once. Packed into bytes they compare as one value a row.
-    packed = np.packbits(column.flags, axis=1)
-    row_value = (
-        np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0]
-        if packed.shape[1] > 8
-        else (np.pad(packed, ((0, 0), (0, 8 - packed.shape[1]))).view(np.uint64)[:, 0])
-    )
-    _, example, which = np.unique(row_value, return_index=True, return_inverse=True)
-    combinations = column.flags[example]
-    encoded = []
-    for flags in combinations:
-        names = [n.encode() for n, flag in zip(column.names, flags, strict=True) if flag]
-        block = zigzag(len(names)) + b"".join(zigzag(len(n)) + n for n in names) if names else b""
-        encoded.append(block + b"\0")
-    texts = TextColumn.of(encoded).take(which.reshape(-1))
-    return texts.matrix(), texts.length

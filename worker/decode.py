@@ -28,9 +28,9 @@ Framed = Mapping[int, SchemaKey | UnreadableValueError]
 
 
 class _Branch(NamedTuple):
-    """How to decode values of one branch of a top-level union, or (index None) of a schema that is none."""
+    """How to decode values of one branch of a top-level union, or (number None) of a schema that is none."""
 
-    index: int | None
+    number: int | None
     plan: Plan
 
 
@@ -83,8 +83,8 @@ class Decoder:
                 continue
             for branch in plan:
                 these, at = rows, body
-                if branch.index is not None:
-                    these, at = rows[buffer[start[rows] + body] == 2 * branch.index], body + 1
+                if branch.number is not None:
+                    these, at = rows[buffer[start[rows] + body] == 2 * branch.number], body + 1
                 columns = decode_columns(branch.plan, buffer, start[these] + at, (start + length)[these])
                 part = self._part(these, columns)
                 parts.append(part)

@@ -61,6 +61,14 @@ def values_of(messages: Sequence[Message]) -> list[bytes | None]:
     return [m.value() for m in messages]
 
 
+def headers_by_row(messages: Sequence[Message]) -> dict[int, Headers]:
+    """The headers of those messages of a batch that have any."""
+    try:
+        return {row: headers for row, headers in enumerate(map(_headers, messages)) if headers}
+    except (SystemError, UnicodeDecodeError):
+        return {row: headers for row, headers in enumerate(map(headers_of, messages)) if headers}
+
+
 def times_of(messages: Sequence[Message]) -> NDArray[np.int64]:
     """The Kafka timestamps of a batch in ms, shape [n]; negative where there is none."""
     return np.fromiter((m.timestamp()[1] for m in messages), np.int64, len(messages))

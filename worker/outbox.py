@@ -11,7 +11,7 @@ from schemas.codec import encode
 from schemas.load import Schema, load_schema, parsed
 from schemas.wire import single_object_prefix
 from worker.alarms import IDLE, AlarmState
-from worker.avro_columns import Column, Flags, encode_columns
+from worker.avro_encoding import Column, Flags, encode_columns
 from worker.batch import Batch
 from worker.columns import Rejection
 from worker.explanation import explain_rows

@@ -12,7 +12,8 @@ from schemas.errors import UnreadableValueError
 from schemas.load import load_schema, parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import ConfluentId, confluent_prefix
-from worker.avro_columns import Flags, decoding_plan, encode_columns
+from worker.avro_columns import decoding_plan
+from worker.avro_encoding import Flags, encode_columns
 from worker.columns import TextColumn
 from worker.decode import Decoder
 from worker.pipeline import load_pipeline

@@ -41,6 +41,7 @@ from worker.settings import Settings, ignored_service_links, unread_settings
 from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
+from worker.text import in_label
 from worker.topics import check_topics
 from worker.unreadable import Unreadable, parse_places
 from worker.waiting import StoppedError, note_down, wait_for
@@ -278,7 +279,7 @@ def _show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -
         "manifest": package.manifest.model_dump(),
     }
     status.metrics.model_info.clear()
-    status.metrics.model_info.labels(package.name, package.version).set(1)
+    status.metrics.model_info.labels(in_label(package.name), in_label(package.version)).set(1)
     status.schemas = {
         role: {"topic": pipeline.topics[role], "schema": load_schema(name)} for role, name in pipeline.schemas.items()
     }

@@ -6,7 +6,8 @@ The sorting of errors follows librdkafka's examples/transactions.c: fatal first,
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any, Protocol, TypeAlias
 
 import structlog
@@ -14,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from worker.errors import DependencyDownError, UncertainError, UserError
 from worker.kafka_config import error_text, producer
-from worker.outbox import Outgoing
+from worker.outbox import Outgoing, Record
 
 _LOG = structlog.get_logger(__name__)
 _SOON_S = 6.0  # more than the timeouts given to the calls
@@ -251,13 +252,32 @@ def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:
         KafkaException: a record was refused.
     """
     for (topic, partition), messages in outgoing.bulk.items():
-        left = messages
-        while left:
-            producer.produce_batch(topic, left, partition=partition)
-            # A full queue raises nothing: what was not taken has an error in its place.
-            left = [{"key": m["key"], "value": m["value"]} for m in left if "_error" in m]
-            _make_room(producer, deadline, full=bool(left))
-    for record in outgoing.records:
+        if not outgoing.bulk_headers:
+            _produce_bulk(producer, topic, partition, messages, deadline)
+            continue
+        # The records of a partition keep their order.
+        for with_headers, run in groupby(messages, lambda message: "headers" in message):
+            if with_headers:
+                _produce_each(producer, (Record(topic, partition, **message) for message in run), deadline)
+            else:
+                _produce_bulk(producer, topic, partition, list(run), deadline)
+    _produce_each(producer, outgoing.records, deadline)
+    producer.poll(0)
+
+
+def _produce_bulk(
+    producer: Producer, topic: str, partition: int, messages: list[dict[str, Any]], deadline: float
+) -> None:
+    left = messages
+    while left:
+        producer.produce_batch(topic, left, partition=partition)
+        # A full queue raises nothing: what was not taken has an error in its place.
+        left = [{"key": m["key"], "value": m["value"]} for m in left if "_error" in m]
+        _make_room(producer, deadline, full=bool(left))
+
+
+def _produce_each(producer: Producer, records: Iterable[Record], deadline: float) -> None:
+    for record in records:
         kept: dict[str, Any] = {"headers": record.headers} if record.headers else {}
         if record.timestamp:
             kept |= {"timestamp": record.timestamp}
@@ -268,7 +288,6 @@ def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:
                 _make_room(producer, deadline, full=True)
             else:
                 break
-    producer.poll(0)
 
 
 def _make_room(producer: Producer, deadline: float, *, full: bool) -> None:

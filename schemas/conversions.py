@@ -85,7 +85,7 @@ def _double(raw: bytes, scale: int) -> float:
     try:
         return unscaled / one  # rounded once, to the nearest double
     except OverflowError:
-        return math.copysign(math.inf, unscaled)
+        return -math.inf if unscaled < 0 else math.inf
 
 
 def conversion(writer_type: Any, reader_type: Any, name: str, utc_offset_ms: int | None) -> Conversion | None:

@@ -11,7 +11,7 @@ from schemas.errors import UnreadableValueError
 from schemas.wire import SchemaKey, schema_in_headers
 from worker.columns import TextColumn
 from worker.features import Int
-from worker.message import Headers, headers_by_row, keys_of, times_of
+from worker.message import Headers, all_headers_of, keys_of, times_of
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,14 @@ class Batch:
         )
 
     @cached_property
+    def headers(self) -> dict[int, Headers]:
+        """The headers of those messages that have any, by row."""
+        return all_headers_of(self.messages)
+
+    @cached_property
     def framed(self) -> dict[int, SchemaKey | UnreadableValueError]:
         """What headers say of the values' schemas; see `worker.decode.Framed`."""
-        return framed(headers_by_row(self.messages))
+        return framed(self.headers)
 
     def rekeyed(self, keys: Mapping[int, bytes]) -> "Batch":
         """With other keys for some rows."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import registry_at, writer_schema_lookup
+from worker.admission import demands_of
 from worker.batch import Batch
 from worker.decode import WriterSchemaOf
 from worker.errors import UserError
@@ -80,7 +80,7 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         number, offset = prediction["source_partition"], prediction["source_offset"]
         alarm = found.alarm(key, prediction[pipeline.input.time], number, offset)
         package = _model(settings, pipeline, prediction)
-        probability = prediction[pipeline.outputs.fields.get("probability", "probability")]
+        probability = prediction["probability"]
         rebuilds = _rebuilds(log, pipeline, package, lookup, number, offset)
         for rebuilt in rebuilds:
             start, outcome, window = rebuilt
@@ -95,8 +95,8 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         )
     explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
-        prediction,
-        alarm,
+        pipeline.outputs.by_field(prediction),
+        None if alarm is None else pipeline.outputs.by_field(alarm),
         again,
         again == probability,
         None if alarm is None else _published(alarm) == explanation.published(),
@@ -154,7 +154,7 @@ class _Archive:
         for messages in self._log.read(output.topic, spans):
             for message in messages:
                 if key_of(message) == wanted and (value := value_of(message)) is not None:
-                    yield decode(value, self._lookup, schema)
+                    yield self._pipeline.outputs.by_word(decode(value, self._lookup, schema))
 
 
 def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> ModelPackage:
@@ -170,8 +170,9 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
                 uri,
                 cache_directory=settings.cache_directory,
                 tracking_uri=settings.tracking_uri,
-                prove=partial(require_fit, pipeline=pipeline),
+                demands=demands_of(settings),
             )
+            require_fit(package, pipeline)
         except UserError as error:
             reasons.append(str(error))
             continue

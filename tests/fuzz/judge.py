@@ -192,50 +192,55 @@ def resolved(writer: Schema, raw: dict[str, Any] | None) -> dict[str, Any] | Non
     """What a writer's record is to us, by Avro's rules and our conversions; None where a value's type is not ours."""
     if raw is None:
         return None  # the null of a top-level union
-    record = {}
+    record: dict[str, Any] = {}
     for field in READER["fields"]:
-        name = next((n for n in (field["name"], *field["aliases"]) if n in raw), None)
-        value = raw.get(name)
-        if name is not None:
-            value = meaning(writer, name, value, field["name"])
-        ours = SENSORS if field["name"] in SENSORS else ()
-        if ours:
-            if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-                return None
-        elif field["name"] == SOURCE.time:
-            if isinstance(value, bool) or not isinstance(value, int):
-                return None
-        elif isinstance(value, bytes):
-            try:
-                value = value.decode()
-            except UnicodeDecodeError:
-                return None
-        elif not isinstance(value, str):
+        ours = field["name"]
+        name = next((n for n in (ours, *field["aliases"]) if n in raw), None)
+        logical = [] if name is None else _logical_types(writer, name)
+        read: Any = _as_number if ours in SENSORS else _as_time if ours == SOURCE.time else _as_text
+        try:
+            record[ours] = read(None if name is None else raw[name], logical)
+        except ValueError:
             return None
-        record[field["name"]] = value
     return record
 
 
-def meaning(writer: Schema, name: str, value: Any, ours: str) -> Any:
-    """What a value of a logical type stands for, worked out in other ways than ours."""
+def _logical_types(writer: Schema, name: str) -> list[Schema]:
     record = writer if writer.get("type") == "record" else next(b for b in writer["type"] if b != "null")
     branches = next(f["type"] for f in record["fields"] if f["name"] == name)
-    for branch in branches if isinstance(branches, list) else [branches]:
-        logical = branch.get("logicalType", "") if isinstance(branch, dict) else ""
-        if ours == SOURCE.time and isinstance(value, int) and logical in ("timestamp-micros", "timestamp-nanos"):
-            return int((Decimal(value) / (1000 if "micros" in logical else 1_000_000)).to_integral_value(ROUND_FLOOR))
-        if ours in SENSORS and isinstance(value, bytes) and logical == "decimal":
-            return float(Decimal(int.from_bytes(value, signed=True)).scaleb(-branch["scale"])) if value else value
-        if ours not in SENSORS and ours != SOURCE.time and isinstance(value, bytes) and logical == "decimal":
-            return None
-    if ours == SOURCE.time and isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.encode("ascii").decode())
-        except ValueError:
-            return None
+    listed = branches if isinstance(branches, list) else [branches]
+    return [branch for branch in listed if isinstance(branch, dict) and "logicalType" in branch]
+
+
+# Each works in another way than the code that is judged, and raises a ValueError for what is no such value.
+
+
+def _as_number(value: Any, logical: list[Schema]) -> Any:
+    if isinstance(value, bytes) and value and logical and logical[0]["logicalType"] == "decimal":
+        return float(Decimal(int.from_bytes(value, signed=True)).scaleb(-logical[0]["scale"]))
+    if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+        raise ValueError(value)  # noqa: TRY004 - one kind of error for all
+    return value
+
+
+def _as_time(value: Any, logical: list[Schema]) -> int:
+    if isinstance(value, str):
+        moment = datetime.fromisoformat(value.encode("ascii").decode())
         if moment.tzinfo is None or len(value) < len("2026-01-01T00:00"):
-            return None
+            raise ValueError(value)
         return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(value)  # noqa: TRY004 - one kind of error for all
+    per_ms = {"timestamp-micros": 1000, "timestamp-nanos": 1_000_000}
+    divisor = per_ms.get(logical[0]["logicalType"], 1) if logical else 1
+    return int((Decimal(value) / divisor).to_integral_value(ROUND_FLOOR))
+
+
+def _as_text(value: Any, logical: list[Schema]) -> str:
+    if isinstance(value, bytes) and not any(each["logicalType"] == "decimal" for each in logical):
+        return value.decode()
+    if not isinstance(value, str):
+        raise ValueError(value)  # noqa: TRY004 - one kind of error for all
     return value
 
 

@@ -2,7 +2,9 @@
 
 import json
 import struct
+import threading
 import uuid
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpx
@@ -11,7 +13,8 @@ from confluent_kafka.schema_registry import Schema as RegistrySchema
 from confluent_kafka.schema_registry import SchemaRegistryClient, header_schema_id_serializer
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
-from harness import START_MS, Stage, reading, wait_until
+from harness import START_MS, Stage, avro, reading, wait_until
+from http_server import HttpServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +37,10 @@ from schemas.wire import (
 )
 from worker.avro_encoding import zigzag
 from worker.batch import framed
+from worker.dead_letters import Letter
 from worker.decode import Decoder
+from worker.dlq_show import describe
+from worker.judge import Judge
 from worker.keys import says
 from worker.pipeline import Input, load_pipeline
 
@@ -286,3 +292,46 @@ def test_apicurios_ids_are_looked_up_with_what_they_refer_to(registry: str, uniq
         assert asked.schema_of(key)["fields"][3]["type"] == place
     with pytest.raises(UnknownSchemaError, match="No version with global ID"):
         asked.schema_of(ApicurioId("globalId", 2**40))
+
+
+@pytest.mark.kafka
+def test_a_registry_that_never_ends_its_answer_holds_one_partition_and_no_other(stage: Stage) -> None:
+    release = threading.Event()
+    server = HttpServer()
+
+    def answer(request: BaseHTTPRequestHandler) -> tuple[int, Any]:
+        if request.command == "POST":
+            return 200, {"id": 1}
+        if request.path == "/schemas/ids/9":
+            release.wait(120)
+        return 200, {"schema": json.dumps(READER)}
+
+    server.answer = answer
+    stage.registry_url = server.url
+    try:
+        with stage.worker() as worker:
+            worker.await_ready()
+            stage.publish([("m", confluent_prefix(9) + BODY)], partition=0)
+            for i in range(40):  # one by one, each a turn of the loop
+                stage.publish([("n", avro(reading("n", START_MS + 10_000 * i)))], partition=1)
+            worker.await_scored(40)
+            assert not release.is_set()
+            release.set()
+            worker.await_scored(41)
+        assert [m.key() for m in stage.committed("predictions")].count(b"m") == 1
+    finally:
+        release.set()
+        server.close()
+
+
+def test_a_dead_letter_whose_headers_name_its_schema_is_shown_and_judged() -> None:
+    headers: list[tuple[str, bytes | None]] = [apicurio("globalId", 2)]
+    place = {"topic": "readings", "partition": "0", "offset": "5"}
+    said = {"hazardstream.reason": "unknown_schema", **{f"__streams.errors.{k}": v for k, v in place.items()}}
+    letter = Letter(0, 1, START_MS, b'"m"', BODY, headers, said)
+    told = describe(
+        letter, Judge(SOURCE, lambda _: READER, stamped_anew=False), lambda _: READER, READER, redriven=False
+    )
+    assert told["schema"] == "Apicurio globalId 2"
+    assert told["fields"]["module_id"] == "m"
+    assert told["now"].startswith("decodes and is valid")

@@ -25,7 +25,7 @@ from worker.errors import DependencyDownError, FencedError, SupersededError, Unc
 from worker.kafka_config import admin_client, client_config
 from worker.kafka_config import consumer as kafka_consumer
 from worker.loop import Loop
-from worker.membership import superseded
+from worker.membership import Succession
 from worker.metrics import Metrics
 from worker.model_in_use import give_up, show, show_swapped
 from worker.model_source import mlflow_source, resolve_or_last_good
@@ -133,9 +133,9 @@ def _await_restart(
     status.phase, status.partitions = "starting", {}
     status.metrics.restarts.inc()
     if isinstance(uncertain, FencedError) and settings.instance_id:
-        member = _group_id(settings, pipeline), settings.instance_id
         session_s = settings.session_timeout_ms / 1000
-        if wait_for(lambda: superseded(admin, *member, session_s, stop), status, stop):
+        succession = Succession(admin, _group_id(settings, pipeline), settings.instance_id, session_s)
+        if wait_for(succession.superseded, status, stop):
             raise SupersededError(str(uncertain)) from uncertain
 
 

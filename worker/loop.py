@@ -11,7 +11,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from worker.assignment import Assignment
 from worker.batch import Batch
 from worker.broker_watch import BrokerWatch
-from worker.errors import DependencyDownError, FencedError, PendingSchemaError, UncertainError, UserError
+from worker.errors import (
+    DependencyDownError,
+    FencedError,
+    PendingSchemaError,
+    RecreatedError,
+    UncertainError,
+    UserError,
+)
+from worker.idle import Idle
 from worker.metrics import Metrics
 from worker.outbox import Outbox
 from worker.publisher import AbortedError, Publisher
@@ -54,6 +62,7 @@ class Loop:
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
         self._sketcher, self._shadow = sketcher, shadow
         self._publisher, self._metrics, self._status = publisher, metrics, status
+        self._idle = Idle(topic, consumer, assignment, scorer, publisher)
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
 
@@ -87,6 +96,9 @@ class Loop:
             batch = self._ours(messages, self._assignment.settle())
             if batch.messages:
                 self._process(batch)
+            self._idle.turn()
+        except RecreatedError:
+            self._assignment.start_over()
         except DependencyDownError as down:
             self._sit_out(down)
         except AbortedError as aborted:
@@ -129,6 +141,7 @@ class Loop:
 
     def _process(self, batch: Batch) -> None:
         partitions = self._assignment.partitions
+        self._assignment.topic.ask()
         started = time.monotonic()
         try:
             outcome = self._scorer.process(batch, partitions)
@@ -137,13 +150,15 @@ class Loop:
             if not batch.messages:
                 return
             outcome = self._scorer.process(batch, partitions)
-        span_ms = self._scorer.package.spec.max_span_ms
+        span_ms, topic_id = self._scorer.package.spec.max_span_ms, self._assignment.topic.topic_id
         offsets = [
             TopicPartition(
                 self._topic,
                 number,
                 offset,
-                partitions[number].checkpoint(outcome.clocks.get(number, partitions[number].clock), span_ms).dump(),
+                partitions[number]
+                .checkpoint(outcome.clocks.get(number, partitions[number].clock), span_ms)
+                .dump(topic_id),
             )
             for number, offset in outcome.next_offsets.items()
             if offset > partitions[number].live_from
@@ -152,13 +167,14 @@ class Loop:
             started = time.perf_counter()
             if self._shadow:
                 self._shadow.begin(outcome, partitions)
-            outgoing = self._outbox.records(outcome)
+            outgoing = self._outbox.records(outcome, topic_id)
             sketches = self._sketcher.due(partitions) if self._sketcher else {}
             outgoing.records.extend(sketches.values())
             if self._shadow:
                 outgoing.bulk.update(self._shadow.end(outcome))
             encoded = time.perf_counter()
             self._metrics.stage_seconds.labels("encode").observe(encoded - started)
+            self._assignment.topic.confirm()
             self._publisher.commit(outgoing, offsets)
             self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - encoded)
             self._status.note_commit()

@@ -21,6 +21,7 @@ from worker.scoring import Outcome
 
 ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
 REASON = "hazardstream.reason"
+TOPIC_ID = "hazardstream.topic_id"  # of the topic that the original is on
 # By part of the original record, in the order in which they go when the dead letter would be too large.
 OMITTED = {part: f"hazardstream.{part}_omitted" for part in ("value", "headers", "key")}
 # What a dead letter's own headers may add to a record that was just within the limit.
@@ -83,14 +84,22 @@ class Outbox:
         self._prefixes = {role: prefixes.get(role) or single_object_prefix(s) for role, s in self._schemas.items()}
         self._dead_letter_max_bytes = dead_letter_max_bytes
 
-    def records(self, outcome: Outcome) -> Outgoing:
-        """All records of a batch."""
+    def records(self, outcome: Outcome, topic_id: str = "") -> Outgoing:
+        """All records of a batch.
+
+        Args:
+            outcome: of the batch.
+            topic_id: of the input topic: with partition and offset it identifies a reading for good.
+        """
         # In the order of the input, in which they may be redriven.
         rejections = sorted(outcome.rejections, key=lambda rejection: rejection.row)
-        dead_letters = [self._dead_letter(outcome.batch, rejection) for rejection in rejections]
-        return Outgoing(self._predictions(outcome), [*self._alarms(outcome), *self._states(outcome), *dead_letters])
+        dead_letters = [self._dead_letter(outcome.batch, rejection, topic_id) for rejection in rejections]
+        return Outgoing(
+            self._predictions(outcome, topic_id),
+            [*self._alarms(outcome, topic_id), *self._states(outcome), *dead_letters],
+        )
 
-    def _predictions(self, outcome: Outcome) -> Bulk:
+    def _predictions(self, outcome: Outcome, topic_id: str) -> Bulk:
         scored, batch, source = outcome.scored, outcome.batch, self._pipeline.input
         readings, sensors = scored.readings, source.sensors()
         partition = batch.partition[readings.row]
@@ -106,6 +115,7 @@ class Outbox:
             "readings_in_window": scored.in_window,
             "imputed": Flags(scored.imputed, sensors),
             "masked": Flags(scored.masked, sensors),
+            "source_topic_id": topic_id,
             "source_partition": partition,
             "source_offset": batch.offset[readings.row],
             "scored_at": np.array(time.time_ns() // 1_000_000),
@@ -114,7 +124,7 @@ class Outbox:
         values = encode_columns(self._schemas["predictions"], named, len(readings.row), self._prefixes["predictions"])
         return in_bulk(self._pipeline.outputs.predictions.topic, batch, readings.row, values)
 
-    def _alarms(self, outcome: Outcome) -> list[Record]:
+    def _alarms(self, outcome: Outcome, topic_id: str) -> list[Record]:
         if not outcome.alarms.transitions:
             return []
         rows = [t.row for t in outcome.alarms.transitions]
@@ -134,6 +144,7 @@ class Outbox:
                 **explanation.published(),
                 "model_name": outcome.package.name,
                 "model_version": outcome.package.version,
+                "source_topic_id": topic_id,
                 "source_partition": int(batch.partition[message]),
                 "source_offset": int(batch.offset[message]),
             }
@@ -177,7 +188,7 @@ class Outbox:
     def _name(self, word: str) -> str:
         return self._pipeline.outputs.fields.get(word, word)
 
-    def _dead_letter(self, batch: Batch, rejection: Rejection) -> Record:
+    def _dead_letter(self, batch: Batch, rejection: Rejection, topic_id: str) -> Record:
         message = batch.messages[rejection.row]
         added = {
             REASON: rejection.reason,
@@ -187,6 +198,8 @@ class Outbox:
             ERRORS + "partition": str(message.partition()),
             ERRORS + "offset": str(message.offset()),
         }
+        if topic_id:
+            added[TOPIC_ID] = topic_id
         key, value, headers = message.key(), message.value(), list(message.headers() or [])
         sizes = {"value": len(value or b""), "headers": headers_size(headers), "key": len(key or b"")}
         # The topic would refuse what is too large, and the whole batch with it, forever. The bytes are where the

@@ -161,7 +161,9 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     publisher = _publisher(settings, config, consumer, group_id, status)
     wait_for(publisher.open, status, stop)
     outbox = Outbox(pipeline, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop))
-    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
+    # At least once, the newest outcome may have been written before others of its batch.
+    margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
+    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics, margin)
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(
         settings=settings,

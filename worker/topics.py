@@ -117,3 +117,8 @@ def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
             raise DependencyDownError("broker", error_text(error)) from error
         return {}
     return {name: entry.value for name, entry in entries.items()}
+
+
+def add_partitions(topic: str, count: int) -> str:
+    """The command that brings a topic to so many partitions."""
+    return f"kafka-topics.sh --bootstrap-server BROKER --alter --topic {topic} --partitions {count}"

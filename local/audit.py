@@ -16,6 +16,7 @@ from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from worker.errors import UserError
 from worker.kafka_config import client_config
+from worker.message import headers_of, value_of
 from worker.pipeline import Pipeline
 
 Address: TypeAlias = tuple[int, int]
@@ -112,14 +113,12 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
 
     def records(topic: str, schema: str) -> list[tuple[Message, dict[str, Any]]]:
         reader = load_schema(schema)
-        return [(m, decode(m.value(), writer_schema_of, reader)) for m in read_all(topic, bootstrap)]
+        return [(m, decode(value_of(m) or b"", writer_schema_of, reader)) for m in read_all(topic, bootstrap)]
 
     read = {(m.partition(), m.offset()): m for m in read_all(source.topic, bootstrap)}
     predictions = records(outputs.predictions.topic, outputs.predictions.schema_name)
     # A redrive leaves marks among the dead letters, which have no reason.
-    dead = [
-        m for m in read_all(outputs.dead_letters.topic, bootstrap) if "hazardstream.reason" in dict(m.headers() or [])
-    ]
+    dead = [m for m in read_all(outputs.dead_letters.topic, bootstrap) if "hazardstream.reason" in dict(headers_of(m))]
     alarms = records(outputs.alarms.topic, outputs.alarms.schema_name)
 
     scored = {(r["source_partition"], r["source_offset"]) for _, r in predictions}
@@ -127,8 +126,8 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
     addresses = [_address(m) for m in dead]
     left = set(read) - scored - set(addresses)
     reader = load_schema(source.record_model().__name__)
-    again = {a for a in left if _identity(decode(read[a].value(), writer_schema_of, reader), pipeline) in seen}
-    headers = [dict(m.headers() or []) for m in dead]
+    again = {a for a in left if _identity(decode(value_of(read[a]) or b"", writer_schema_of, reader), pipeline) in seen}
+    headers = [dict(headers_of(m)) for m in dead]
     reasons = [bytes(h["hazardstream.reason"] or b"").decode() for h in headers]
     return Audit(
         produced=len(read),
@@ -144,7 +143,7 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
 
 
 def _address(dead_letter: Message) -> Address:
-    headers = dict(dead_letter.headers() or [])
+    headers = dict(headers_of(dead_letter))
     return int(headers["__streams.errors.partition"] or b""), int(headers["__streams.errors.offset"] or b"")
 
 

@@ -12,6 +12,7 @@ from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from worker.kafka_config import client_config
+from worker.message import time_of, value_of
 from worker.pipeline import Pipeline
 
 _RATE_OVER_S = 3.0
@@ -85,7 +86,7 @@ class Watcher:
         self.counts[role] += 1
         if role == "input":
             address = (message.partition(), message.offset())
-            self._read_at_ms[address] = message.timestamp()[1]
+            self._read_at_ms[address] = time_of(message)
             if address in self._early:
                 self._latency_ms.append(self._early.pop(address) - self._read_at_ms.pop(address))
         elif role == "predictions":
@@ -99,7 +100,7 @@ class Watcher:
             self._alarm(self._decoded(message, self._pipeline.outputs.alarms.schema_name))
 
     def _decoded(self, message: Message, schema: str) -> dict[str, Any]:
-        return decode(message.value(), self._writer_schema_of, load_schema(schema))
+        return decode(value_of(message) or b"", self._writer_schema_of, load_schema(schema))
 
     def _alarm(self, record: dict[str, Any]) -> None:
         key = record[self._pipeline.input.key]

@@ -20,6 +20,7 @@ class Expected:
         probability: of each scored reading.
         in_window: readings in the window of each scored reading.
         rejected: reason of each dead letter.
+        rejected_ms: Kafka timestamp of each dead letter's original.
         deduplicated: readings that have no outcome of their own.
         transitions: key, kind and event time of each alarm transition.
         alarm_states: by partition and key, where not idle at the end.
@@ -28,6 +29,7 @@ class Expected:
     probability: dict[Address, float] = field(default_factory=dict)
     in_window: dict[Address, int] = field(default_factory=dict)
     rejected: dict[Address, str] = field(default_factory=dict)
+    rejected_ms: dict[Address, int] = field(default_factory=dict)
     deduplicated: int = 0
     transitions: list[tuple[str, str, int]] = field(default_factory=list)
     alarm_states: dict[tuple[int, bytes], AlarmState] = field(default_factory=dict)

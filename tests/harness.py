@@ -243,6 +243,7 @@ def uninterrupted_run(stage: Stage, *, at_a_time: int = 20_000) -> Expected:
         for rejection in outcome.rejections:
             message = some[rejection.row]
             expected.rejected[message.partition(), message.offset()] = rejection.reason
+            expected.rejected_ms[message.partition(), message.offset()] = message.timestamp()[1]
         expected.deduplicated += outcome.deduplicated
         expected.transitions += [
             (scored.readings.key[t.row], t.kind, int(scored.readings.ts[t.row])) for t in outcome.alarms.transitions
@@ -259,7 +260,7 @@ def compare_with_uninterrupted_run(stage: Stage) -> tuple[Expected, Comparison]:
     return expected, compare(
         expected,
         predictions=stage.stream("predictions"),
-        dead_letters=map(dead_letter_source, stage.dead_letters()),
+        dead_letters=(_with_wrong_time(m, expected) or dead_letter_source(m) for m in stage.dead_letters()),
         transitions=((r["module_id"], r["state"], r["ts"]) for r in stage.stream("alarms")),
         alarm_states=stage.alarm_states(),
     )
@@ -277,6 +278,13 @@ def dead_letter_source(message: Message) -> tuple[tuple[int, int], str]:
     headers = dict(message.headers())
     address = int(headers["__streams.errors.partition"]), int(headers["__streams.errors.offset"])
     return address, headers["hazardstream.reason"].decode()
+
+
+def _with_wrong_time(message: Message, expected: Expected) -> tuple[tuple[int, int], str] | None:
+    """A dead letter whose original's time is not what it should be; None where it is."""
+    (address, reason), told = dead_letter_source(message), dict(message.headers())["hazardstream.timestamp"].decode()
+    should = str(expected.rejected_ms.get(address, told))
+    return None if told == should else (address, f"{reason} with the time {told} and not {should}")
 
 
 def make_stage(

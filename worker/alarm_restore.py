@@ -10,6 +10,7 @@ from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from worker.alarms import AlarmState
 from worker.decode import WriterSchemaOf
+from worker.message import key_of, value_of
 from worker.outbox import state_from
 from worker.pipeline import Output
 
@@ -59,10 +60,11 @@ class AlarmRestore:
             latest = self._latest.get(message.partition())
             if message.error() is not None or latest is None:
                 continue
-            if message.value() is None:
-                latest.pop(message.key(), None)
+            key, value = key_of(message) or b"", value_of(message)
+            if value is None:
+                latest.pop(key, None)
             else:
-                latest[message.key()] = message.value()
+                latest[key] = value
         # A position moves on over what aborted transactions left, too, and messages do not.
         for place in self._reader.position([TopicPartition(self._topic, number) for number in self._left]):
             self._left[place.partition] = range(
@@ -88,9 +90,15 @@ class AlarmRestore:
         states = {}
         for key, value in self._latest[number].items():
             try:
-                states[key] = state_from(decode(value, self._writer_schema_of, self._schema))
+                state = state_from(decode(value, self._writer_schema_of, self._schema))
             except UnreadableValueError as error:
+                fault = str(error)
+            else:
+                fault = "an active alarm without onset" if state.active and state.onset_ts is None else ""
+            if fault:
                 # Somebody else wrote it. The key starts from normal, and its next change overwrites it.
-                _LOG.error("unreadable alarm state", key=str(key), reason=str(error))
+                _LOG.error("unreadable alarm state", partition=number, key=str(key), reason=fault)
+            else:
+                states[key] = state
         self.drop(number)
         return states

@@ -7,6 +7,7 @@ from confluent_kafka import Message
 
 from worker.columns import TextColumn
 from worker.features import Int
+from worker.message import keys_of, times_of
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class Batch:
         n = len(messages)
         return cls(
             messages,
-            [m.key() or b"" for m in messages],
+            keys_of(messages),
             np.fromiter((m.partition() for m in messages), np.int64, n),
             np.fromiter((m.offset() for m in messages), np.int64, n),
-            np.fromiter((m.timestamp()[1] for m in messages), np.int64, n),
+            times_of(messages),
         )
 
     def key_column(self) -> TextColumn:

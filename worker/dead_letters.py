@@ -5,6 +5,7 @@ header `hazardstream.redriven` names offsets. It is committed in one transaction
 (worker/redrive.py). Retention takes a log from its front, so no letter outlives its marker.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,15 +15,18 @@ import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
 
-from worker.errors import UserError
 from worker.features import Bool, Int
-from worker.outbox import ERRORS, OMITTED, REASON, Headers
+from worker.message import Headers, headers_of, key_of, time_of, value_of
+from worker.outbox import ERRORS, OMITTED, REASON, TIME
 from worker.topic_reader import Span, Spans, TopicReader
 
 REDRIVEN = "hazardstream.redriven"
 ATTEMPT = "hazardstream.redrive_attempt"
 ORIGIN = "hazardstream.redriven_from"
-_KEYS_COUNTED = 200_000
+_KEYS_COUNTED, _REASONS_COUNTED = 200_000, 1000
+_REASON = re.compile(r"[a-z0-9_]{1,64}")
+_NUMBER = re.compile(r"[0-9]{1,18}")  # an offset, that is, a number of 64 bits
+_MARKER = re.compile(rb"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*")
 
 Addresses: TypeAlias = Mapping[int, Int]
 """Offsets in ascending order, by partition."""
@@ -61,7 +65,7 @@ class Letter(NamedTuple):
     def attempts(self) -> int:
         """How often it had been redriven before it became this letter."""
         told = next((value for name, value in reversed(self.headers) if name == ATTEMPT), None)
-        return int(told) if told is not None and told.isdigit() else 0
+        return int(told) if told is not None and _NUMBER.fullmatch(told.decode(errors="replace")) else 0
 
     @property
     def omitted(self) -> list[str]:
@@ -71,22 +75,25 @@ class Letter(NamedTuple):
 
 def letter_of(message: Message) -> Letter | None:
     """Take a record of the dead-letter topic apart; None where it is no dead letter of ours."""
-    headers: Headers = message.headers() or []
+    headers = headers_of(message)
     # What makes a dead letter is added behind the original's headers, which may have the same names.
     first = next((i for i in reversed(range(len(headers))) if headers[i][0] == REASON), None)
     if first is None:
         return None
     said = {name: (value or b"").decode(errors="replace") for name, value in headers[first:]}
-    if ERRORS + "topic" not in said:
+    # Anybody may write to the topic.
+    if ERRORS + "topic" not in said or not _REASON.fullmatch(said[REASON]):
         return None
-    if not all(said.get(ERRORS + place, "").isdecimal() for place in ("partition", "offset")):
+    if not all(_NUMBER.fullmatch(said.get(ERRORS + place, "")) for place in ("partition", "offset")):
         return None
+    told = said.get(TIME, "")
     return Letter(
         message.partition(),
         message.offset(),
-        max(message.timestamp()[1], 0),
-        message.key(),
-        message.value(),
+        # Letters of older versions have the original's timestamp as their own.
+        int(told) if _NUMBER.fullmatch(told) else max(time_of(message), 0),
+        key_of(message),
+        value_of(message),
         headers[:first],
         said,
     )
@@ -97,8 +104,8 @@ class Selection:
     """Which letters are asked for; what is not given excludes none.
 
     Attributes:
-        from_ms: Kafka timestamp of the earliest.
-        to_ms: Kafka timestamp before which the latest lies.
+        from_ms: Kafka timestamp of the earliest original.
+        to_ms: Kafka timestamp before which the latest original lies.
         at: partition and offset of the only one, in the dead-letter topic.
     """
 
@@ -147,7 +154,7 @@ class Survey:
 
     Attributes:
         reasons: reason codes; number 0 stands for none.
-        times_ms: first and last Kafka timestamp by reason.
+        times_ms: first and last Kafka timestamp of originals by reason.
         keys: letters by key; once `keys_rounded`, the rarest are left out.
         foreign: records that are neither letters of ours nor markers.
     """
@@ -187,7 +194,6 @@ def survey(
     """Go through the whole topic once.
 
     Raises:
-        UserError: a marker cannot be read.
         DependencyDownError: the broker does not answer.
     """
     result = Survey({number: Found.over(span) for number, span in spans.items()})
@@ -197,6 +203,8 @@ def survey(
             letter = letter_of(message)
             if letter is None:
                 _fold_marker(message, result)
+            elif letter.reason not in numbers and len(numbers) > _REASONS_COUNTED:
+                result.foreign += 1  # no version of ours has so many
             elif selection.takes(letter):
                 if letter.reason not in numbers:
                     numbers[letter.reason] = len(numbers)
@@ -219,20 +227,13 @@ def _count_key(key: bytes, result: Survey) -> None:
 
 
 def _fold_marker(message: Message, result: Survey) -> None:
-    told = next((value for name, value in message.headers() or [] if name == REDRIVEN), None)
-    if told is None:
+    told = next((value for name, value in headers_of(message) if name == REDRIVEN), None)
+    if told is None or not _MARKER.fullmatch(told):
         result.foreign += 1
         return
     found = result.found[message.partition()]
-    try:
-        for first, last in read_offsets(told):
-            found.redriven[max(first - found.low, 0) : max(last + 1 - found.low, 0)] = True
-    except ValueError as error:
-        place = f"{message.topic()} {message.partition()}/{message.offset()}"
-        raise UserError(
-            f"{place}: header {REDRIVEN} cannot be read, so what was redriven is not known; was it written "
-            "by a newer version? use that one"
-        ) from error
+    for first, last in read_offsets(told):  # nothing behind the marker was redriven before it
+        found.redriven[max(first - found.low, 0) : max(min(last + 1, message.offset()) - found.low, 0)] = True
 
 
 def write_offsets(offsets: Iterable[int]) -> bytes:

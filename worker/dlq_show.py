@@ -15,15 +15,21 @@ from worker.dead_letters import Letter
 from worker.decode import WriterSchemaOf
 from worker.errors import DependencyDownError
 from worker.judge import Judge
-from worker.outbox import ERRORS, OMITTED, Headers
+from worker.message import Headers
+from worker.outbox import ERRORS, OMITTED
 
 _HEX_SHOWN = 400
 
 
 def iso(time_ms: int) -> str:
-    """A Kafka timestamp in words; empty where there was none."""
-    text = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds") if time_ms else ""
-    return text.replace("+00:00", "Z")
+    """A Kafka timestamp in words; empty where there was none, and the number where no calendar reaches so far."""
+    if not time_ms:
+        return ""
+    try:
+        moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ms} ms"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def text_or_hex(data: bytes | None) -> str | None:

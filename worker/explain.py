@@ -13,6 +13,7 @@ from worker.decode import WriterSchemaOf
 from worker.errors import UserError
 from worker.explanation import Explanation, explain_rows
 from worker.kafka_config import client_config
+from worker.message import key_of, time_of, value_of
 from worker.metrics import Metrics
 from worker.model_source import resolve
 from worker.package import ModelPackage
@@ -152,8 +153,8 @@ class _Archive:
         spans = self._log.spans_since(output.topic, since, None if number is None else {number})
         for messages in self._log.read(output.topic, spans):
             for message in messages:
-                if message.key() == wanted and message.value() is not None:
-                    yield decode(message.value(), self._lookup, schema)
+                if key_of(message) == wanted and (value := value_of(message)) is not None:
+                    yield decode(value, self._lookup, schema)
 
 
 def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> ModelPackage:
@@ -190,7 +191,7 @@ def _rebuilds(
     topic = pipeline.input.topic
     low, high = log.spans(topic, {number})[number]
     itself = log.read(topic, {number: Span(offset, offset + 1)}) if low <= offset < high else iter(())
-    arrived = next((m.timestamp()[1] for some in itself for m in some), None)
+    arrived = next((time_of(m) for some in itself for m in some), None)
     if arrived is None:
         raise UserError(
             f"the reading itself, {topic} partition {number} offset {offset}, is no longer in the log, which begins at "
@@ -220,6 +221,6 @@ def _rebuild(
         outcome = scorer.process(Batch.of(messages), partitions)
         scorer.merge(outcome, partitions)
         if messages[-1].offset() == offset:
-            slot = partitions[number].slots.get(messages[-1].key())
+            slot = partitions[number].slots.get(key_of(messages[-1]) or b"")
             return outcome, {} if slot is None else scorer.state.window(slot)
     raise UserError(f"{source.topic} partition {number} offset {offset} cannot be read: was its transaction aborted?")

@@ -87,3 +87,18 @@ class Idle:
         self._publisher.commit(Outgoing({}, []), offsets)
         for number, offset in still.items():
             partitions[number].next_offset = offset
+
+
+def lag(consumer: Consumer, topic: str, assignment: Assignment) -> dict[int, int]:
+    """Messages behind, by partition. What transactions leave in the log besides messages is not counted."""
+    behind = {}
+    for number, partition in assignment.partitions.items():
+        place = TopicPartition(topic, number)
+        try:
+            _, high = consumer.get_watermark_offsets(place, cached=True)
+        except KafkaException:
+            continue  # revoked meanwhile, or the broker is away
+        # A position moves on over what is no message; nothing is ahead of it but where a partition is held.
+        passed = -1 if number in assignment.held else consumer.position([place])[0].offset
+        behind[number] = max(high - max(partition.next_offset, passed), 0)
+    return behind

@@ -2,11 +2,10 @@
 
 import threading
 import time
-from collections import Counter
 
 import numpy as np
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from worker.assignment import Assignment
 from worker.batch import Batch
@@ -19,11 +18,14 @@ from worker.errors import (
     UncertainError,
     UserError,
 )
-from worker.idle import Idle
+from worker.idle import Idle, lag
 from worker.metrics import Metrics
-from worker.outbox import Outbox
+from worker.outbox import Outbox, Outgoing
+from worker.outcome_metrics import count_outcome
+from worker.output_limits import OutputLimits
+from worker.progress import Progress
 from worker.publisher import AbortedError, Publisher
-from worker.scoring import Outcome, Scorer
+from worker.scoring import Scorer
 from worker.settings import Settings
 from worker.shadow import Shadow
 from worker.sketch import Sketcher
@@ -54,6 +56,7 @@ class Loop:
         sketcher: Sketcher | None,
         shadow: Shadow | None,
         publisher: Publisher,
+        limits: OutputLimits,
         metrics: Metrics,
         status: Status,
     ) -> None:
@@ -65,6 +68,10 @@ class Loop:
         self._idle = Idle(topic, consumer, assignment, scorer, publisher)
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
+        self._limits = limits
+        self._at_most = settings.batch_max_messages
+        self._progress = Progress()
+        self._aborted = False  # the last transaction
 
     def run(self, stop: threading.Event) -> None:
         """Turn until stopped. The batch in hand is always finished.
@@ -103,10 +110,16 @@ class Loop:
             self._sit_out(down)
         except AbortedError as aborted:
             self._metrics.aborts.inc()
+            self._progress.failed(str(aborted))
+            self._aborted = True
             self._sit_out(DependencyDownError("broker", f"a transaction was aborted: {aborted}"))
         else:
-            self._pause_s = _FIRST_PAUSE_S
-            self._status.down.clear()
+            # While the aborted batch is being fetched again, a turn without messages says nothing.
+            self._aborted = self._aborted and not batch.messages and bool(self._assignment.partitions)
+            if not self._aborted:
+                self._pause_s = _FIRST_PAUSE_S
+                self._progress.failed("")
+                self._status.down.clear()
 
     def _gather(self) -> list[Message]:
         """What has come: a lone message soon, of a backlog as much as makes a batch."""
@@ -114,8 +127,8 @@ class Loop:
         messages: list[Message] = self._consumer.consume(1, timeout=_IDLE_S)
         size = sum(map(len, messages))
         deadline = time.monotonic() + settings.linger_ms / 1000
-        while messages and len(messages) < settings.batch_max_messages and size < settings.batch_max_bytes:
-            wanted = min(_GULP, settings.batch_max_messages - len(messages))
+        while messages and len(messages) < self._at_most and size < settings.batch_max_bytes:
+            wanted = min(_GULP, self._at_most - len(messages))
             gulp = self._consumer.consume(wanted, timeout=max(deadline - time.monotonic(), 0.0))
             messages += gulp
             size += sum(map(len, gulp))
@@ -175,7 +188,7 @@ class Loop:
             encoded = time.perf_counter()
             self._metrics.stage_seconds.labels("encode").observe(encoded - started)
             self._assignment.topic.confirm()
-            self._publisher.commit(outgoing, offsets)
+            self._commit(batch, outgoing, offsets)
             self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - encoded)
             self._status.note_commit()
             if self._sketcher:
@@ -188,7 +201,23 @@ class Loop:
             self._metrics.stage_seconds.labels("sketch").observe(time.perf_counter() - started)
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()
-        self._count(outcome)
+        count_outcome(self._metrics, outcome, self._scorer.package.spec.sensors)
+
+    def _commit(self, batch: Batch, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
+        try:
+            self._publisher.commit(outgoing, offsets)
+        except AbortedError as aborted:
+            if aborted.too_large:
+                held = self._limits.look_again(outgoing)
+                for number, reason in held.items():
+                    self._assignment.hold(number, reason, _LONGEST_PAUSE_S)
+                self._pause_s = _FIRST_PAUSE_S
+                if not held:
+                    self._at_most = max(len(batch.messages) // 2, 1)
+                    _LOG.warning("batches were too large for a topic: taking fewer messages", at_most=self._at_most)
+            raise
+        # Whatever it was that made a batch too large may be long past.
+        self._at_most = min(self._at_most + self._at_most // 8 + 1, self._settings.batch_max_messages)
 
     def _hold_pending(self, batch: Batch, pending: PendingSchemaError, for_s: float) -> Batch:
         """Hold partitions at their first undecodable message; what comes before it, and other partitions, go on."""
@@ -237,25 +266,6 @@ class Loop:
         if gone and message.partition() in self._assignment.partitions:
             self._assignment.take_over_anew(message.partition())
 
-    def _count(self, outcome: Outcome) -> None:
-        metrics, scored = self._metrics, outcome.scored
-        metrics.consumed.inc(len(outcome.batch.messages))
-        metrics.batch_readings.observe(len(outcome.batch.messages))
-        metrics.restored.inc(outcome.replayed)
-        metrics.scored.inc(len(scored.probability))
-        metrics.deduplicated.inc(outcome.deduplicated)
-        for reason, count in Counter(r.reason for r in outcome.rejections).items():
-            metrics.dead_letters.labels(reason).inc(count)
-        for sensor, count in zip(self._scorer.package.spec.sensors, scored.masked.sum(axis=0).tolist(), strict=True):
-            if count:
-                metrics.masked.labels(sensor).inc(count)
-        for transition in outcome.alarms.transitions:
-            metrics.transitions.labels(transition.kind, transition.state.priority).inc()
-        if len(scored.probability):
-            now_ms = time.time_ns() / 1e6
-            metrics.latency_event.observe((now_ms - scored.readings.ts) / 1000)
-            metrics.latency_broker.observe((now_ms - outcome.batch.broker_ts[scored.readings.row]) / 1000)
-
     def _tell(self) -> None:
         """Keep status and the slow metrics up to date."""
         status, assignment = self._status, self._assignment
@@ -272,7 +282,9 @@ class Loop:
         self._lag_due = time.monotonic() + _LAG_EVERY_S
         for state, numbers in status.partitions.items():
             self._metrics.partitions.labels(state).set(len(numbers))
-        status.lag = self._lag()
+        status.lag = lag(self._consumer, self._topic, assignment)
+        going = {n: p for n, p in assignment.partitions.items() if n not in assignment.held}
+        status.stalled = self._progress.stalled(going, status.lag)
         self._metrics.lag.clear()
         for number, behind in status.lag.items():
             self._metrics.lag.labels(number).set(behind)
@@ -282,17 +294,3 @@ class Loop:
         self._metrics.alarms_active.clear()
         for priority in {*self._scorer.alarms.policy.priorities, *active}:
             self._metrics.alarms_active.labels(priority).set(active[priority])
-
-    def _lag(self) -> dict[int, int]:
-        """Messages behind, by partition. What transactions leave in the log besides messages is not counted."""
-        lag = {}
-        for number, partition in self._assignment.partitions.items():
-            place = TopicPartition(self._topic, number)
-            try:
-                _, high = self._consumer.get_watermark_offsets(place, cached=True)
-            except KafkaException:
-                continue  # revoked meanwhile, or the broker is away
-            # A position moves on over what is no message; nothing is ahead of it but where a partition is held.
-            passed = -1 if number in self._assignment.held else self._consumer.position([place])[0].offset
-            lag[number] = max(high - max(partition.next_offset, passed), 0)
-        return lag

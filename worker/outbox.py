@@ -16,20 +16,20 @@ from worker.batch import Batch
 from worker.columns import Rejection
 from worker.explanation import explain_rows
 from worker.features import Int
+from worker.message import Headers, headers_of, key_of, stamped_by_broker, time_of, timestamp_type, value_of
 from worker.pipeline import Pipeline
 from worker.scoring import Outcome
 
 ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
 REASON = "hazardstream.reason"
 TOPIC_ID = "hazardstream.topic_id"  # of the topic that the original is on
+TIME, TIME_TYPE = "hazardstream.timestamp", "hazardstream.timestamp_type"  # of the original; KIP-1034 names none
 # By part of the original record, in the order in which they go when the dead letter would be too large.
 OMITTED = {part: f"hazardstream.{part}_omitted" for part in ("value", "headers", "key")}
 # What a dead letter's own headers may add to a record that was just within the limit.
 HEADER_ALLOWANCE = 8192
 # Lengths of a header's name and value, as variable-length numbers.
 _HEADER_OVERHEAD = 10
-
-Headers: TypeAlias = list[tuple[str, bytes | None]]
 
 
 class Record(NamedTuple):
@@ -197,10 +197,12 @@ class Outbox:
             ERRORS + "topic": message.topic(),
             ERRORS + "partition": str(message.partition()),
             ERRORS + "offset": str(message.offset()),
+            TIME: str(max(time_of(message), 0)),
+            TIME_TYPE: timestamp_type(message),
         }
         if topic_id:
             added[TOPIC_ID] = topic_id
-        key, value, headers = message.key(), message.value(), list(message.headers() or [])
+        key, value, headers = key_of(message), value_of(message), list(headers_of(message))
         sizes = {"value": len(value or b""), "headers": headers_size(headers), "key": len(key or b"")}
         # The topic would refuse what is too large, and the whole batch with it, forever. The bytes are where the
         # headers say.
@@ -211,7 +213,9 @@ class Outbox:
         value, key = None if OMITTED["value"] in added else value, None if OMITTED["key"] in added else key
         headers = [] if OMITTED["headers"] in added else headers
         headers += [(name, text.encode()) for name, text in added.items()]
-        timestamp = max(int(batch.broker_ts[rejection.row]), 0)
+        # Retention counts from when the letter was written. However this machine's clock stands, that is not before the
+        # broker had the original: worker/refused.py finds letters by it.
+        timestamp = max(time.time_ns() // 1_000_000, time_of(message) if stamped_by_broker(message) else 0)
         topic = self._pipeline.outputs.dead_letters.topic
         return Record(topic, message.partition(), key, value, headers, timestamp)
 

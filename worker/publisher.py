@@ -34,7 +34,15 @@ _FOR_GOOD = {
 
 
 class AbortedError(Exception):
-    """The batch was not committed and left nothing behind: rewind and process it again."""
+    """The batch was not committed and left nothing behind: rewind and process it again.
+
+    Attributes:
+        too_large: whether because a topic does not take so large a batch of records.
+    """
+
+    def __init__(self, reason: str, *, too_large: bool = False) -> None:
+        super().__init__(reason)
+        self.too_large = too_large
 
 
 class Publisher(Protocol):
@@ -155,7 +163,8 @@ class TransactionalPublisher:
                 self._waiting(error_text(failed))
                 continue
             break
-        raise AbortedError(error_text(error)) from error
+        too_large = cause is not None and cause.code() == KafkaError.MSG_SIZE_TOO_LARGE
+        raise AbortedError(error_text(error), too_large=too_large) from error
 
     def close(self) -> None:
         """See Publisher."""
@@ -187,7 +196,7 @@ class AtLeastOncePublisher:
 
     def __init__(self, config: dict[str, Any], consumer: Consumer, timeout_ms: int) -> None:
         self._consumer, self._timeout_s = consumer, timeout_ms / 1000
-        self._failed: list[str] = []
+        self._failed: list[KafkaError] = []
         self._producer = Producer(config | producer_defaults() | {"on_delivery": self._delivered})
 
     def open(self) -> None:
@@ -195,7 +204,7 @@ class AtLeastOncePublisher:
 
     def _delivered(self, error: Any, _message: Any) -> None:
         if error is not None:
-            self._failed.append(str(error))
+            self._failed.append(error)
 
     def commit(self, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
         """See Publisher."""
@@ -204,7 +213,9 @@ class AtLeastOncePublisher:
             produce(self._producer, outgoing, time.monotonic() + self._timeout_s)
             if self._producer.flush(self._timeout_s) or self._failed:
                 self._producer.purge()
-                raise AbortedError(self._failed[0] if self._failed else "the broker did not confirm in time")
+                too_large = any(failed.code() == KafkaError.MSG_SIZE_TOO_LARGE for failed in self._failed)
+                reason = self._failed[0].str() if self._failed else "the broker did not confirm in time"
+                raise AbortedError(reason, too_large=too_large)
             done = self._consumer.commit(offsets=offsets, asynchronous=False)
         except (KafkaException, BufferError) as error:
             self._producer.purge()

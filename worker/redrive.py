@@ -16,6 +16,7 @@ from worker.dead_letters import ATTEMPT, ORIGIN, REDRIVEN, Letter, Progress, wri
 from worker.errors import DependencyDownError, UncertainError, UserError
 from worker.judge import Judge
 from worker.kafka_config import admin_client
+from worker.message import headers_of, key_of, time_of, value_of
 from worker.outbox import Outgoing, Record, headers_size
 from worker.publisher import AbortedError, TransactionalPublisher
 from worker.topic_reader import Span, TopicReader
@@ -99,8 +100,12 @@ class Originals:
             raise CannotReturnError(gone)
         for messages in self._reader.read(topic, {partition: Span(offset, offset + 1)}):
             for message in messages:
-                if message.offset() == offset and max(message.timestamp()[1], 0) == letter.timestamp_ms:
-                    original = {"key": message.key(), "value": message.value(), "headers": message.headers() or []}
+                if message.offset() == offset and max(time_of(message), 0) == letter.timestamp_ms:
+                    original: dict[str, Any] = {
+                        "key": key_of(message),
+                        "value": value_of(message),
+                        "headers": headers_of(message),
+                    }
                     return letter._replace(**{part: original[part] for part in letter.omitted})
         raise CannotReturnError(gone)
 

@@ -9,14 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+from confluent_kafka import Message
 
 from worker.dead_letters import letter_of
 from worker.features import Int
+from worker.message import stamped_by_broker, time_of
 from worker.pipeline import Pipeline
 from worker.scoring import LATE
 from worker.topic_reader import TopicReader
 
+_CLOCKS_APART_MS = 600_000  # of brokers, where the dead-letter topic has `LogAppendTime`
 _PATIENCE_S = 10.0  # longer than an open transaction takes to end, and shorter than a loop may stand still
 
 
@@ -36,13 +38,14 @@ def refused_before(
         DependencyDownError: the broker does not answer, or holds a transaction open; call again.
     """
     topic, number = pipeline.outputs.dead_letters.topic, first.partition()
-    kind, time_ms = first.timestamp()
+    time_ms = time_of(first)
     refused = []
     with TopicReader(config, _PATIENCE_S) as reader:
         # The end whether committed or not: a transaction whose offsets are committed may still be ending here.
         span = reader.spans(topic, {number}, committed=False)[number]
-        if kind == TIMESTAMP_LOG_APPEND_TIME:  # ascends with the offsets, and letters keep it
-            span = span._replace(low=max(span.low, reader.since(topic, number, time_ms, span.high)))
+        if stamped_by_broker(first):  # ascends with the offsets, and no letter has an earlier time than its original
+            since = reader.since(topic, number, time_ms - _CLOCKS_APART_MS, span.high)
+            span = span._replace(low=max(span.low, since))
         for messages in reader.read(topic, {number: span}):
             beat()
             letters = (letter for message in messages if (letter := letter_of(message)) is not None)

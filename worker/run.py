@@ -29,6 +29,7 @@ from worker.model_source import mlflow_source, resolve_or_last_good
 from worker.model_swap import Swap
 from worker.model_watch import ModelWatch
 from worker.outbox import Outbox
+from worker.output_limits import OutputLimits
 from worker.package import ModelPackage
 from worker.pipeline import Pipeline, load_pipeline
 from worker.proof import alarm_policy, prove
@@ -39,7 +40,7 @@ from worker.settings import Settings, ignored_service_links, unread_settings
 from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
-from worker.topics import check_topics, dead_letter_limit
+from worker.topics import check_topics
 from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
 
@@ -158,9 +159,11 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     refused = partial(refused_before, config, pipeline, status.turn)
     policy = alarm_policy(package, pipeline)
     scorer = scorer_of(pipeline, package, policy, writer_schema_of, status.metrics, refused_before=refused)
-    publisher = _publisher(settings, config, consumer, group_id, status)
+    limits = wait_for(lambda: OutputLimits(admin, pipeline), status, stop)
+    fitting = config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}
+    publisher = _publisher(settings, fitting, consumer, group_id, status)
     wait_for(publisher.open, status, stop)
-    outbox = Outbox(pipeline, prefixes, wait_for(lambda: dead_letter_limit(admin, pipeline), status, stop))
+    outbox = Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic])
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
     assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics, margin)
@@ -176,6 +179,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         sketcher=Sketcher(pipeline, monitor, prefixes.get("sketches")) if (monitor := pipeline.monitor) else None,
         shadow=shadow,
         publisher=publisher,
+        limits=limits,
         metrics=status.metrics,
         status=status,
     )

@@ -18,6 +18,7 @@ from worker.batch import Batch
 from worker.columns import Readings, Rejection
 from worker.decode import Decoder, WriterSchemaOf
 from worker.features import Bool, Float, Int
+from worker.message import values_of
 from worker.metrics import Metrics
 from worker.package import ModelPackage
 from worker.partition import Partition
@@ -109,7 +110,7 @@ class Scorer:
         """
         live_from = np.array([partitions[p].live_from for p in batch.partition.tolist()], np.int64)
         live = batch.offset >= live_from
-        values = [m.value() for m in batch.messages]
+        values = values_of(batch.messages)
         for row in self._refused_rows(batch, partitions, np.flatnonzero(~live)):
             values[row] = None
         with self._timed("decode"):

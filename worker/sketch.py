@@ -18,6 +18,7 @@ from schemas.wire import CONFLUENT_MAGIC, parse_prefix, single_object_prefix
 from worker.batch import Batch
 from worker.columns import Readings
 from worker.features import NEVER, Int
+from worker.message import value_of
 from worker.outbox import Record
 from worker.package import ModelPackage
 from worker.pipeline import Monitor, Pipeline
@@ -66,7 +67,7 @@ class Sketch:
         self.last_offset = int(batch.offset[rows].max())
         if len(self.keys) < _KEYS_KEPT:
             self.keys.update(batch.keys[row] for row in rows.tolist())
-        values = (batch.messages[row].value() or b"" for row in rows.tolist())
+        values = (value_of(batch.messages[row]) or b"" for row in rows.tolist())
         named = Counter(value[:5] if value[:1] == CONFLUENT_MAGIC else value[:10] for value in values)
         for prefix, count in named.items():
             self.schemas[str(parse_prefix(prefix)[0])] += count

@@ -24,6 +24,7 @@ class Status:
         last_turn: monotonic time at which the loop last came round.
         partitions: by state: ready, restoring; waiting and held with their reasons.
         lag: messages behind, by partition.
+        stalled: partitions that have input and commit nothing, and why.
         model: what scores, as `/model` shows it.
         model_watch: how the model's alias is watched, as `/model` shows it; None where the model cannot change.
         challenger: what scores in the shadow; None where nothing does.
@@ -44,6 +45,7 @@ class Status:
     started: float = field(default_factory=time.monotonic)
     partitions: dict[str, Any] = field(default_factory=dict)
     lag: dict[int, int] = field(default_factory=dict)
+    stalled: dict[int, str] = field(default_factory=dict)
     model: dict[str, Any] | None = None
     model_watch: dict[str, Any] | None = None
     challenger: dict[str, Any] | None = None
@@ -89,6 +91,8 @@ class Status:
                 yield f"partition {number} is waiting: {reason}"
             for number, reason in self.partitions.get("held", {}).items():
                 yield f"partition {number} is waiting for {reason}"
+            for number, reason in self.stalled.items():
+                yield f"partition {number} makes no progress: {reason}"
             for number in self.partitions.get("restoring", []):
                 yield f"partition {number} is rebuilding its windows"
 

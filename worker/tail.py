@@ -14,6 +14,7 @@ from schemas.registry import registry_at, writer_schema_lookup
 from worker.decode import WriterSchemaOf
 from worker.errors import DependencyDownError
 from worker.kafka_config import client_config, error_text
+from worker.message import headers_of, key_of, value_of
 from worker.pipeline import Pipeline, load_pipeline
 from worker.settings import Settings
 from worker.topic_reader import TopicReader
@@ -51,24 +52,25 @@ def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchema
         "topic": message.topic(),
         "partition": message.partition(),
         "offset": message.offset(),
-        "key": (message.key() or b"").decode(errors="replace"),
+        "key": (key_of(message) or b"").decode(errors="replace"),
     }
-    if headers := message.headers():
+    if headers := headers_of(message):
         shown["headers"] = {name: (value or b"").decode(errors="replace") for name, value in headers}
     schema = _schema_name(pipeline, message.topic())
-    if message.value() is None:
+    value = value_of(message)
+    if value is None:
         shown["value"] = None
     elif schema is None:
-        shown["value_hex"] = message.value().hex()
+        shown["value_hex"] = value.hex()
     else:
         try:
-            record = decode(message.value(), writer_schema_of, load_schema(schema))
+            record = decode(value, writer_schema_of, load_schema(schema))
             # JSON has no NaN or infinity.
             shown["value"] = {
                 k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()
             }
         except UnreadableValueError as error:
-            shown |= {"error": str(error), "value_hex": message.value().hex()}
+            shown |= {"error": str(error), "value_hex": value.hex()}
     return shown
 
 

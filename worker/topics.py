@@ -20,7 +20,7 @@ _SETTINGS: dict[str, dict[str, str]] = {
     "predictions": {},
     "alarms": {"retention.ms": str(90 * 86_400_000)},
     "alarm_state": {"cleanup.policy": "compact"},
-    # A dead letter keeps its own timestamp and carries headers on top of the largest record.
+    # The worker says when a dead letter was written, and it carries headers on top of the largest record.
     "dead_letters": {
         "message.timestamp.type": "CreateTime",
         "max.message.bytes": str(2 * BROKER_DEFAULT_MAX_BYTES),

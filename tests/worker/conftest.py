@@ -1,11 +1,9 @@
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from harness import Stage, make_stage
 from model_registry import Registry
-
-from worker.kafka_config import admin_client, client_config
+from topic_settings import set_topic
 
 
 @pytest.fixture
@@ -17,11 +15,7 @@ def stage(kafka: str, topic_prefix: str, tmp_path: Path, model_package: Path) ->
 @pytest.fixture
 def small_dead_letters(stage: Stage) -> None:
     """The stage's dead-letter topic takes records of 20 kB and no more."""
-    entry = ConfigEntry("max.message.bytes", "20000", incremental_operation=AlterConfigOpType.SET)
-    topic = stage.pipeline.topics["dead_letters"]
-    change = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = admin_client(client_config(stage.bootstrap))
-    admin.incremental_alter_configs([change])[change].result()
+    set_topic(stage, "dead_letters", max_message_bytes=20_000)
 
 
 @pytest.fixture

@@ -68,8 +68,9 @@ def test_each_kind_reaches_the_dead_letter_topic_with_its_reason_and_its_bytes(s
         source = sources[key, value]
         assert dead_letter_source(message) == ((source.partition(), source.offset()), reason), name
         assert message.headers()[: len(headers)] == headers, name
-        assert message.timestamp()[1] == source.timestamp()[1], name
         kept = dict(message.headers()[len(headers) :])
+        assert int(kept["hazardstream.timestamp"]) == source.timestamp()[1], name
+        assert kept["hazardstream.timestamp_type"] == b"LogAppendTime"
         assert kept["__streams.errors.topic"].decode() == stage.pipeline.input.topic
         assert kept["__streams.errors.message"], name
         assert kept["__streams.errors.exception"].decode() == f"hazardstream.{reason}"

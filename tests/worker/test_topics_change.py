@@ -84,5 +84,3 @@ def test_the_input_is_created_again_while_no_worker_runs(stage: Stage, admin: Ad
         worker.await_ready()
         assert worker.stop() == 0
     assert scored_times(stage) == times(readings(0, 4), readings(0, 6))
-
-

@@ -14,6 +14,7 @@ from schemas.registry import registry_at, writer_schema_lookup
 from schemas.wire import single_object_prefix
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import client_config, error_text
+from worker.message import value_of
 from worker.pipeline import Monitor, Pipeline, load_pipeline
 from worker.publisher import producer_defaults
 from worker.settings import Settings
@@ -65,10 +66,11 @@ class MonitoringTopics:
         spans = {n: Span(max(s.low, behind.get(n, 0)), s.high) for n, s in self._reader.spans(topic).items()}
         for gulp in self._reader.read(topic, spans):
             for message in gulp:
-                if message.value() is None:
+                value = value_of(message)
+                if value is None:
                     continue
                 try:
-                    yield decode(message.value(), self._writer_schema_of, schema)
+                    yield decode(value, self._writer_schema_of, schema)
                 except UnreadableValueError as error:
                     _LOG.error("unreadable record", topic=topic, offset=message.offset(), reason=str(error))
         behind.update({n: span.high for n, span in spans.items()})

@@ -23,6 +23,7 @@ from worker.decode import Decoder
 from worker.errors import UserError
 from worker.features import Bool, Float, Int
 from worker.kafka_config import client_config
+from worker.message import key_of, values_of
 from worker.offline import offline_features
 from worker.settings import Settings
 from worker.topic_reader import MANY, TopicReader
@@ -115,8 +116,8 @@ def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since
         below = min(1.0, _READINGS / max(readings, 1)) * 2**32
         _LOG.info("reading recorded readings", readings=readings, share_of_modules=round(below / 2**32, 3))
         for messages in reader.read(source.topic, spans):
-            batch = Batch.of([m for m in messages if zlib.crc32(m.key() or b"") < below])
-            found, _ = decode([m.value() for m in batch.messages])
+            batch = Batch.of([m for m in messages if zlib.crc32(key_of(m) or b"") < below])
+            found, _ = decode(values_of(batch.messages))
             valid, _ = validate(found, batch.key_column(), batch.broker_ts)
             kept = valid.readings
             key = np.array(

@@ -1,0 +1,79 @@
+"""What a Kafka message holds. Every access to a message's content goes through here, as a client may fail on it.
+
+The client parses headers when they are first asked for. It raises where a name is not UTF-8, and from then on hands out
+tuples without a name, which crash the interpreter when they are unpacked. Kafka itself allows any bytes.
+"""
+
+from collections.abc import Sequence
+from operator import methodcaller
+from typing import TypeAlias
+
+import numpy as np
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Message
+from numpy.typing import NDArray
+
+UNREADABLE_HEADER = "hazardstream.unreadable_header"
+"""Stands in for each header name that is not UTF-8: the client can neither hand out such a name nor write it."""
+
+# Not `message.headers()`: the interpreter's fast path for that call does not look whether the client raised, and the
+# exception would come up anywhere later.
+_headers = methodcaller("headers")
+
+Headers: TypeAlias = list[tuple[str, bytes | None]]
+
+
+def key_of(message: Message) -> bytes | None:
+    """The key; None where there is none, which is not the same as an empty one."""
+    key: bytes | None = message.key()
+    return key
+
+
+def value_of(message: Message) -> bytes | None:
+    """The value; None where the record is a tombstone."""
+    value: bytes | None = message.value()
+    return value
+
+
+def headers_of(message: Message) -> Headers:
+    """The headers in their order, repeated ones too; see `UNREADABLE_HEADER` for names that are not UTF-8."""
+    try:
+        return _headers(message) or []
+    except (SystemError, UnicodeDecodeError):
+        # A name that is missing shows only in the text of the tuple: to take it out would be the crash.
+        pairs = message.headers() or []
+        headers = [(UNREADABLE_HEADER if repr(pair).startswith("(<NULL>") else pair[0], pair[1]) for pair in pairs]
+        message.set_headers(headers)  # whoever asks next gets what can be read
+        return headers
+
+
+def time_of(message: Message) -> int:
+    """The Kafka timestamp in ms; negative where there is none."""
+    return int(message.timestamp()[1])
+
+
+def keys_of(messages: Sequence[Message]) -> list[bytes]:
+    """The keys of a batch; empty where there is none."""
+    return [m.key() or b"" for m in messages]
+
+
+def values_of(messages: Sequence[Message]) -> list[bytes | None]:
+    """The values of a batch; None where a record is a tombstone."""
+    return [m.value() for m in messages]
+
+
+def times_of(messages: Sequence[Message]) -> NDArray[np.int64]:
+    """The Kafka timestamps of a batch in ms, shape [n]; negative where there is none."""
+    return np.fromiter((m.timestamp()[1] for m in messages), np.int64, len(messages))
+
+
+def stamped_by_broker(message: Message) -> bool:
+    """Whether the timestamp is the broker's (`LogAppendTime`), not the producer's."""
+    return bool(message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME)
+
+
+def timestamp_type(message: Message) -> str:
+    """Where the timestamp comes from, in the words of the topic setting `message.timestamp.type`; empty: nowhere."""
+    kind = message.timestamp()[0]
+    if kind == TIMESTAMP_NOT_AVAILABLE:
+        return ""
+    return "LogAppendTime" if stamped_by_broker(message) else "CreateTime"

@@ -21,7 +21,7 @@ from local.own_pipeline import own_pipeline
 from worker.kafka_config import admin_client, client_config
 from worker.outbox import ERRORS, REASON
 from worker.pipeline import Pipeline, load_pipeline
-from worker.publisher import producer_defaults
+from worker.publisher import PRODUCER_DEFAULTS, PRODUCER_FIXED
 from worker.topics import create_topics
 
 PARTITIONS = 4
@@ -30,7 +30,7 @@ VALUE_BYTES = 120
 
 def fill(bootstrap: str, pipeline: Pipeline, letters: int) -> None:
     """Put so many dead letters on the topic, of a thousand keys."""
-    producer = Producer(client_config(bootstrap) | producer_defaults())
+    producer = Producer(client_config(bootstrap) | PRODUCER_FIXED | PRODUCER_DEFAULTS)
     topic = pipeline.outputs.dead_letters.topic
     for number in range(letters):
         said = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from schemas.codec import decode
@@ -16,6 +16,7 @@ from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from worker.errors import UserError
 from worker.kafka_config import client_config
+from worker.kafka_config import consumer as kafka_consumer
 from worker.message import headers_of, value_of
 from worker.pipeline import Pipeline
 
@@ -71,14 +72,14 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
     Raises:
         UserError: the end is not reached in time (an open transaction).
     """
-    consumer = Consumer(
-        client_config(bootstrap)
-        | {
+    consumer = kafka_consumer(
+        client_config(bootstrap),
+        {
             "group.id": "hazardstream-audit",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed" if committed_only else "read_uncommitted",
-        }
+        },
     )
     try:
         numbers = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions

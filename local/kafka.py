@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
@@ -34,6 +35,28 @@ class Gate(NamedTuple):
 
     inner: list[int]
     outer: list[int]
+
+
+class Listener(NamedTuple):
+    """A further listener of each broker, for clients that come by TLS or SASL.
+
+    Attributes:
+        name: of the listener, upper case.
+        protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+        port: at which the (only) broker listens.
+        advertised: host:port that clients are told; None: where it listens.
+        settings: of this listener, without its prefix, such as `ssl.keystore.location`.
+    """
+
+    name: str
+    protocol: str
+    port: int
+    advertised: str | None = None
+    settings: Mapping[str, str] = MappingProxyType({})
+
+    def broker_settings(self) -> dict[str, str]:
+        """The settings under the names that the broker reads them by."""
+        return {f"listener.name.{self.name.lower()}.{name}": value for name, value in self.settings.items()}
 
 
 def broker(directory: Path) -> AbstractContextManager[str]:
@@ -87,7 +110,14 @@ class Cluster(NamedTuple):
 
 @contextmanager
 def kafka_cluster(
-    directory: Path, *, nodes: int, partitions: int = 1, gates: Sequence[Gate] = (), auto_create: bool = False
+    directory: Path,
+    *,
+    nodes: int,
+    partitions: int = 1,
+    gates: Sequence[Gate] = (),
+    listeners: Sequence[Listener] = (),
+    settings: Mapping[str, str] = MappingProxyType({}),
+    auto_create: bool = False,
 ) -> Iterator[Cluster]:
     """As `kafka_broker`, for who wants to kill brokers, or to stand between them and their clients.
 
@@ -97,9 +127,13 @@ def kafka_cluster(
         partitions: see `kafka_broker`.
         gates: further ways in. Who bootstraps from a gate's outer ports is sent to those by the brokers too; what
             listens there is the caller's business.
+        listeners: further ones, where there is one node.
+        settings: broker settings on top of those that suit tests and a demo.
         auto_create: see `kafka_broker`.
     """
-    cluster = _start(directory, nodes, partitions, gates, {"auto.create.topics.enable": str(auto_create).lower()})
+    more = {name: value for each in listeners for name, value in each.broker_settings().items()}
+    more |= {"auto.create.topics.enable": str(auto_create).lower(), **settings}
+    cluster = _start(directory, nodes, partitions, gates, listeners, more)
     try:
         yield cluster
     finally:
@@ -113,7 +147,14 @@ def broker_pids(directory: Path) -> list[int]:
 
 
 @retry_on_taken_port
-def _start(directory: Path, nodes: int, partitions: int, gates: Sequence[Gate], more: Mapping[str, str]) -> Cluster:
+def _start(
+    directory: Path,
+    nodes: int,
+    partitions: int,
+    gates: Sequence[Gate],
+    listeners: Sequence[Listener],
+    more: Mapping[str, str],
+) -> Cluster:
     directory.mkdir(parents=True, exist_ok=True)
     logging = directory / "log4j2.properties"
     logging.write_text(files("local").joinpath("log4j2.properties").read_text())
@@ -125,7 +166,7 @@ def _start(directory: Path, nodes: int, partitions: int, gates: Sequence[Gate], 
     configs = []
     for node in range(1, nodes + 1):
         config = directory / f"broker-{node}.properties"
-        settings = _settings(node, ports, directory / f"data-{node}", partitions, gates)
+        settings = _settings(node, ports, directory / f"data-{node}", partitions, gates, listeners)
         config.write_text("".join(f"{name}={value}\n" for name, value in {**settings, **more}.items()))
         configs.append(config)
     _format(
@@ -144,7 +185,9 @@ def _start(directory: Path, nodes: int, partitions: int, gates: Sequence[Gate], 
     return Cluster(bootstrap, servers)
 
 
-def _settings(node: int, ports: list[int], data: Path, partitions: int, gates: Sequence[Gate]) -> dict[str, object]:
+def _settings(
+    node: int, ports: list[int], data: Path, partitions: int, gates: Sequence[Gate], listeners: Sequence[Listener]
+) -> dict[str, object]:
     """Broker settings fit for tests and a demo: few internal partitions, short waits.
 
     Args:
@@ -153,11 +196,16 @@ def _settings(node: int, ports: list[int], data: Path, partitions: int, gates: S
         data: directory of the log segments.
         partitions: of a topic that is created without a number.
         gates: see `kafka_cluster`.
+        listeners: see `kafka_cluster`.
     """
     nodes = len(ports) // 2
     listener, controllers = ports[node - 1], ports[nodes:]
     inner = {"PLAINTEXT": listener} | {f"GATE{n}": gate.inner[node - 1] for n, gate in enumerate(gates)}
     outer = {"PLAINTEXT": listener} | {f"GATE{n}": gate.outer[node - 1] for n, gate in enumerate(gates)}
+    protocols = dict.fromkeys([*inner, "CONTROLLER"], "PLAINTEXT") | {each.name: each.protocol for each in listeners}
+    advertised = {each.name: each.advertised for each in listeners if each.advertised}
+    inner |= {each.name: each.port for each in listeners}
+    outer |= {each.name: each.port for each in listeners if each.advertised is None}
     replicas = min(nodes, 3)
     in_sync = 2 if replicas == 3 else 1
     return {
@@ -167,8 +215,8 @@ def _settings(node: int, ports: list[int], data: Path, partitions: int, gates: S
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "listeners": _addresses(inner | {"CONTROLLER": controllers[node - 1]}),
-        "advertised.listeners": _addresses(outer),
-        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in [*inner, "CONTROLLER"]),
+        "advertised.listeners": ",".join([_addresses(outer), *(f"{name}://{at}" for name, at in advertised.items())]),
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
         "log.dirs": data,
         "num.partitions": partitions,
         "default.replication.factor": replicas,

@@ -6,12 +6,12 @@ from collections import Counter, deque
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.kafka_config import client_config
+from worker.kafka_config import client_config, consumer
 from worker.message import time_of, value_of
 from worker.pipeline import Pipeline
 
@@ -39,9 +39,9 @@ class Watcher:
         self._latency_ms: list[float] = []
         self._history: deque[tuple[float, int]] = deque(maxlen=200)
         self._stop = threading.Event()
-        self._consumer = Consumer(
-            client_config(bootstrap)
-            | {"group.id": "hazardstream-watch", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        self._consumer = consumer(
+            client_config(bootstrap),
+            {"group.id": "hazardstream-watch", "enable.auto.commit": False, "isolation.level": "read_committed"},
         )
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from schemas.codec import encode
 from schemas.errors import UnreadableValueError
@@ -14,7 +14,7 @@ from schemas.load import load_schema, parsed
 from schemas.registry import registry_from_environment
 from schemas.wire import single_object_prefix
 from worker.errors import DependencyDownError, UserError
-from worker.kafka_config import client_config, error_text
+from worker.kafka_config import client_config, error_text, producer
 from worker.pipeline import Pipeline
 
 log = structlog.get_logger("producers")
@@ -86,18 +86,13 @@ class Publisher:
         self._topic = topic
         self._stop = stop or threading.Event()
         self._brokers = config["bootstrap.servers"]
-        self._producer = Producer(
-            {
-                **config,
-                "enable.idempotence": True,
-                "acks": "all",
-                "linger.ms": 20,
-                "compression.type": "lz4",
-                "message.timeout.ms": 0,  # for ever: an outage delays readings, it loses none
-                "error_cb": self._on_error,
-                "log_level": 0,  # the client's own lines on stderr; error_cb has what matters
-            }
-        )
+        fixed = {
+            "enable.idempotence": True,
+            "acks": "all",
+            "error_cb": self._on_error,
+            "delivery.timeout.ms": 0,  # for ever: an outage delays readings, it loses none
+        }
+        self._producer = producer(config, fixed, {"linger.ms": 20, "compression.type": "lz4"})
         self.delivered: Counter[str] = Counter()
         self.failed = 0
         self._last_error = "no answer"
@@ -109,10 +104,9 @@ class Publisher:
         try:
             topics = self._producer.list_topics(timeout=START_WAIT_S).topics
         except KafkaException as error:
-            self._producer.poll(0)  # lets error_cb say what went wrong
             raise UserError(
                 f"no Kafka broker answers at {self._brokers} within {START_WAIT_S:.0f} s "
-                f"({self._last_error}: {error_text(error)}); "
+                f"({error_text(error, self._producer)}); "
                 "start one, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS"
             ) from error
         if self._topic not in topics:
@@ -121,7 +115,7 @@ class Publisher:
             )
 
     def _on_error(self, error: KafkaError) -> None:
-        self._last_error = error.str()
+        self._last_error = self._producer.reports.reason() or error.str()
         if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._broker_away:  # noqa: SLF001 (its public name)
             self._broker_away = True
             log.warning("broker_away", brokers=self._brokers, error=self._last_error, action="keeps trying")

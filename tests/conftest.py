@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from secured_broker import Secured, secured_broker
 from shared_server import join_run, leave_run, shared_server
 
 from local.kafka import broker
@@ -31,6 +32,12 @@ def kafka(pytestconfig: pytest.Config) -> str:
 def registry(pytestconfig: pytest.Config) -> str:
     """Address of the Confluent-compatible API of the run's schema registry. It is shared: use subjects of your own."""
     return shared_server(pytestconfig, "registry", schema_registry)
+
+
+@pytest.fixture(scope="session")
+def secured(pytestconfig: pytest.Config) -> Secured:
+    """The run's broker with TLS, SASL and ACLs. It is shared: name topics, groups and transactional ids of your own."""
+    return Secured.load(shared_server(pytestconfig, "secured", secured_broker))
 
 
 @pytest.fixture

@@ -82,6 +82,7 @@ class Stage:
     partitions: int = 2
     registry_url: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -121,6 +122,7 @@ class Stage:
             "PATH": "/usr/bin:/bin",
             **({"SCHEMA_REGISTRY_URL": self.registry_url} if self.registry_url else {}),
             **{f"HAZARDSTREAM_{k.upper()}": v for k, v in (self.settings | settings).items()},
+            **self.environment,
         }
         with log.open("ab") as output:
             process = subprocess.Popen(

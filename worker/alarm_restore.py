@@ -10,6 +10,7 @@ from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from worker.alarms import AlarmState
 from worker.decode import WriterSchemaOf
+from worker.kafka_config import consumer
 from worker.message import key_of, value_of
 from worker.outbox import state_from
 from worker.pipeline import Output
@@ -22,7 +23,8 @@ class AlarmRestore:
     """Reads several partitions at once, a little at each call. Holds a consumer only while there is more to read."""
 
     def __init__(self, config: dict[str, Any], output: Output, writer_schema_of: WriterSchemaOf) -> None:
-        self._config = config | {
+        self._config = config
+        self._fixed = {
             "group.id": "hazardstream-unused",  # required by the client, never joined
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
@@ -40,7 +42,7 @@ class AlarmRestore:
         self._latest[number] = {}
         if offsets:
             self._left[number] = offsets
-            self._reader = self._reader or Consumer(self._config)
+            self._reader = self._reader or consumer(self._config, self._fixed)
             self._reader.incremental_assign([TopicPartition(self._topic, number, offsets.start)])
 
     def drop(self, number: int) -> None:

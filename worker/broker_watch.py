@@ -29,5 +29,5 @@ class BrokerWatch:
         try:
             consumer.list_topics(topic, timeout=_TIMEOUT_S)
         except KafkaException as error:
-            raise DependencyDownError("broker", error_text(error)) from error
+            raise DependencyDownError("broker", error_text(error, consumer)) from error
         self._lost = False

@@ -17,6 +17,7 @@ from worker.kafka_config import admin_client, client_config, topic_partitions
 from worker.model_source import resolve
 from worker.pipeline import Pipeline, load_pipeline
 from worker.proof import prove
+from worker.redaction import redacted
 from worker.settings import Settings, unread_settings
 from worker.topics import check_topics, warnings
 
@@ -50,11 +51,12 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         "pipeline", "ok", f"{settings.pipeline}: {pipeline.input.topic} -> {pipeline.outputs.predictions.topic}"
     )
-    admin = admin_client(client_config(settings.bootstrap_servers))
-    broker = _look("broker", lambda: f"{settings.bootstrap_servers} answers, {len(topic_partitions(admin))} topics")
+    config = client_config(settings.bootstrap_servers)
+    admin, servers = admin_client(config), config["bootstrap.servers"]
+    broker = _look("broker", lambda: f"{servers} answers, {len(topic_partitions(admin))} topics")
     if broker.verdict == "wrong":
         advice = "start a broker, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS (TLS/SASL: KAFKA_*)"
-        yield Finding("broker", "wrong", f"{settings.bootstrap_servers}: {broker.words}; {advice}")
+        yield Finding("broker", "wrong", f"{servers}: {broker.words}; {advice}")
     else:
         yield broker
         faults = check_topics(admin, pipeline)
@@ -68,7 +70,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 def _look(subject: str, check: Callable[[], str]) -> Finding:
     try:
-        return Finding(subject, "ok", check())
+        return Finding(subject, "ok", redacted(check()))
     except (UserError, DependencyDownError, UnreadableValueError) as error:
         return Finding(subject, "wrong", str(error))
 

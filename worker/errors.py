@@ -1,8 +1,16 @@
 """The kinds of failure the worker tells apart."""
 
+from worker.redaction import redacted
+
 
 class UserError(Exception):
-    """Something only the user can put right. The text says what is wrong and what to do; shown without a traceback."""
+    """Something only the user can put right. The text says what is wrong and what to do; shown without a traceback.
+
+    Passwords in addresses and properties are taken out of the text.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(redacted(text))
 
 
 class UncertainError(Exception):
@@ -29,9 +37,8 @@ class DependencyDownError(Exception):
     """
 
     def __init__(self, dependency: str, reason: str) -> None:
-        super().__init__(f"{dependency}: {reason}")
-        self.dependency = dependency
-        self.reason = reason
+        self.dependency, self.reason = dependency, redacted(reason)
+        super().__init__(f"{dependency}: {self.reason}")
 
 
 class PendingSchemaError(DependencyDownError):

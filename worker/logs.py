@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from worker.log_limit import RepeatFilter
+from worker.redaction import redacted
+
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure_logs(level: str) -> None:
@@ -17,6 +20,7 @@ def configure_logs(level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.dict_tracebacks,
+        _without_secrets,
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
@@ -33,7 +37,12 @@ def configure_logs(level: str) -> None:
             ],
         )
     )
+    handler.addFilter(RepeatFilter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     # A line for each scrape or request tells nobody anything.
     for chatty in ("uvicorn.access", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _without_secrets(_logger: "WrappedLogger", _method: str, line: "EventDict") -> "EventDict":
+    return {name: redacted(value) if isinstance(value, str) else value for name, value in line.items()}

@@ -34,7 +34,7 @@ def superseded(admin: AdminClient, group_id: str, instance_id: str, session_s: f
         try:
             group = admin.describe_consumer_groups([group_id], request_timeout=_TIMEOUT_S)[group_id].result()
         except KafkaException as error:
-            raise DependencyDownError("broker", f"group {group_id}: {error_text(error)}") from error
+            raise DependencyDownError("broker", f"group {group_id}: {error_text(error, admin)}") from error
         if all(member.group_instance_id != instance_id for member in group.members):
             return False
         stop.wait(_EVERY_S)

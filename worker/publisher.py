@@ -13,7 +13,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from worker.errors import DependencyDownError, UncertainError, UserError
-from worker.kafka_config import error_text
+from worker.kafka_config import error_text, producer
 from worker.outbox import Outgoing
 
 _LOG = structlog.get_logger(__name__)
@@ -31,6 +31,21 @@ _FOR_GOOD = {
     KafkaError.UNSUPPORTED_VERSION,
     KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001 - librdkafka's name
 }
+
+
+PRODUCER_FIXED: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
+"""Properties of every producer that must not be changed."""
+PRODUCER_DEFAULTS: dict[str, Any] = {
+    "linger.ms": 2,
+    # A broker ends a transaction a moment after it said so, and refuses the next one until then: by default it is
+    # asked again after 100 ms (confluent-kafka-python's issue 967). Doubled each time.
+    "retry.backoff.ms": 2,
+    "compression.type": "lz4",
+    "queue.buffering.max.messages": 200_000,
+    # Dead letters of the largest input records carry headers on top. The topic's own limit is checked at start.
+    "message.max.bytes": 64_000_000,
+}
+"""Properties of every producer that the user's win over."""
 
 
 class AbortedError(Exception):
@@ -84,9 +99,8 @@ class TransactionalPublisher:
     ) -> None:
         self._consumer, self._waiting = consumer, waiting
         self._timeout_s = timeout_ms / 1000
-        self._producer = Producer(
-            config | producer_defaults() | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
-        )
+        transactional = {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
+        self._producer = producer(config, PRODUCER_FIXED | transactional, PRODUCER_DEFAULTS)
         # One thread for all calls: to start one for each takes as long as some of them.
         self._calls, self._outcomes = _Calls(), _Outcomes()
         threading.Thread(target=_make, args=(self._calls, self._outcomes), name="transaction", daemon=True).start()
@@ -96,9 +110,10 @@ class TransactionalPublisher:
         try:
             self._producer.init_transactions(10.0)
         except KafkaException as error:
+            words = error_text(error, self._producer)
             if error.args[0].fatal() and not error.args[0].retriable():
-                raise UserError(f"the broker refuses transactions: {error_text(error)}") from error
-            raise DependencyDownError("broker", f"init_transactions: {error_text(error)}") from error
+                raise UserError(f"the broker refuses transactions: {words}") from error
+            raise DependencyDownError("broker", f"init_transactions: {words}") from error
 
     def commit(self, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
         """See Publisher."""
@@ -122,7 +137,7 @@ class TransactionalPublisher:
                 cause = error.args[0]
                 if cause.fatal() or cause.txn_requires_abort() or not cause.retriable() or time.monotonic() > deadline:
                     raise
-                self._waiting(error_text(error))
+                self._waiting(error_text(error, self._producer))
             else:
                 return
 
@@ -160,11 +175,11 @@ class TransactionalPublisher:
                 if not failed.args[0].retriable():
                     raise UncertainError(error_text(failed)) from failed
                 # An abort in flight must end before the next transaction begins.
-                self._waiting(error_text(failed))
+                self._waiting(error_text(failed, self._producer))
                 continue
             break
         too_large = cause is not None and cause.code() == KafkaError.MSG_SIZE_TOO_LARGE
-        raise AbortedError(error_text(error), too_large=too_large) from error
+        raise AbortedError(error_text(error, self._producer), too_large=too_large) from error
 
     def close(self) -> None:
         """See Publisher."""
@@ -197,7 +212,7 @@ class AtLeastOncePublisher:
     def __init__(self, config: dict[str, Any], consumer: Consumer, timeout_ms: int) -> None:
         self._consumer, self._timeout_s = consumer, timeout_ms / 1000
         self._failed: list[KafkaError] = []
-        self._producer = Producer(config | producer_defaults() | {"on_delivery": self._delivered})
+        self._producer = producer(config, PRODUCER_FIXED | {"on_delivery": self._delivered}, PRODUCER_DEFAULTS)
 
     def open(self) -> None:
         """See Publisher."""
@@ -226,22 +241,6 @@ class AtLeastOncePublisher:
     def close(self) -> None:
         """See Publisher."""
         self._producer.flush(self._timeout_s)
-
-
-def producer_defaults() -> dict[str, Any]:
-    """Producer properties of both kinds."""
-    return {
-        "enable.idempotence": True,
-        "acks": "all",
-        "linger.ms": 2,
-        # A broker ends a transaction a moment after it said so, and refuses the next one until then: by default it is
-        # asked again after 100 ms (confluent-kafka-python's issue 967). Doubled each time.
-        "retry.backoff.ms": 2,
-        "compression.type": "lz4",
-        "queue.buffering.max.messages": 200_000,
-        # Dead letters of the largest input records carry headers on top. The topic's own limit is checked at start.
-        "message.max.bytes": 64_000_000,
-    }
 
 
 def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:

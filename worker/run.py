@@ -21,6 +21,7 @@ from worker.broker_watch import BrokerWatch
 from worker.challenger import shadow_for, watch_challenger
 from worker.errors import DependencyDownError, FencedError, SupersededError, UncertainError, UserError
 from worker.kafka_config import admin_client, client_config
+from worker.kafka_config import consumer as kafka_consumer
 from worker.loop import Loop
 from worker.membership import superseded
 from worker.metrics import Metrics
@@ -56,6 +57,15 @@ class _Where(TypedDict):
 
 
 SHUTDOWN_WITHIN_S = 30.0
+CONSUMER_DEFAULTS = {
+    # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
+    "queued.max.messages.kbytes": 65_536,
+    # What is fetched of one partition waits in line with the others': a backlog of one must not be a wall.
+    "queued.min.messages": 20_000,
+    "fetch.queue.backoff.ms": 20,
+    "fetch.wait.max.ms": 100,
+}
+"""Properties of the group's consumer that the user's win over."""
 
 
 def run_worker(settings: Settings) -> None:
@@ -154,7 +164,8 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
 
     group_id = _group_id(settings, pipeline)
     broker_watch = BrokerWatch()
-    consumer = Consumer(config | _consumer_properties(settings, group_id) | {"error_cb": broker_watch.note})
+    consumer = kafka_consumer(config, _consumer_properties(settings, group_id), CONSUMER_DEFAULTS)
+    consumer.reports.listen(errors=broker_watch.note)
     writer_schema_of = writer_schema_lookup(registry)
     refused = partial(refused_before, config, pipeline, status.turn)
     policy = alarm_policy(package, pipeline)
@@ -251,12 +262,6 @@ def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": settings.heartbeat_interval_ms,
-        # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
-        "queued.max.messages.kbytes": 65_536,
-        # What is fetched of one partition waits in line with the others': a backlog of one must not be a wall.
-        "queued.min.messages": 20_000,
-        "fetch.queue.backoff.ms": 20,
-        "fetch.wait.max.ms": 100,
     }
 
 

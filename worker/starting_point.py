@@ -113,7 +113,7 @@ class StartingPoints:
             hint = (
                 "; if that lasts while the broker is up, a transaction hangs: see docs/operations.md" if hangs else ""
             )
-            return found | dict.fromkeys(numbers, f"broker: {error_text(error)}{hint}")
+            return found | dict.fromkeys(numbers, f"broker: {error_text(error, self._admin)}{hint}")
         except DependencyDownError as down:
             return found | dict.fromkeys(numbers, str(down))
 

@@ -44,7 +44,7 @@ def follow(settings: Settings, topic_or_role: str, *, from_beginning: bool, limi
         except KeyboardInterrupt:
             return
         except KafkaException as error:
-            raise DependencyDownError("broker", error_text(error)) from error
+            raise DependencyDownError("broker", error_text(error, reader.consumer)) from error
 
 
 def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchemaOf) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def identities(admin: AdminClient, topics: Iterable[str]) -> dict[str, Identity]
             found[name] = _identity(asked.result())
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise DependencyDownError("broker", f"{name}: {error_text(error)}") from error
+                raise DependencyDownError("broker", f"{name}: {error_text(error, admin)}") from error
     return found
 
 
@@ -112,7 +112,7 @@ class TopicWatch:
                     ) from error
                 # A broker went away in the middle: the next one knows, too.
                 if time.monotonic() > deadline:
-                    raise DependencyDownError("broker", f"{self._topic}: {error_text(error)}") from error
+                    raise DependencyDownError("broker", f"{self._topic}: {error_text(error, self._admin)}") from error
                 time.sleep(_PAUSE_S)
 
 
@@ -125,7 +125,7 @@ def _metadata(admin: AdminClient) -> ClusterMetadata:
     try:
         return admin.list_topics(timeout=_TIMEOUT_S)
     except KafkaException as error:
-        raise DependencyDownError("broker", error_text(error)) from error
+        raise DependencyDownError("broker", error_text(error, admin)) from error
 
 
 def _is_mock(known: ClusterMetadata) -> bool:

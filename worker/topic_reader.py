@@ -14,11 +14,13 @@ from worker.kafka_config import consumer, error_text
 _TIMEOUT_S = 10.0
 MANY = 2000
 """Messages at a time, for a topic whose records are known to be small."""
-_PROPERTIES = {
+_FIXED = {
     "group.id": "hazardstream-lookup",  # the client wants one; nothing is joined or committed
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
+}
+_DEFAULTS = {
     # What is fetched ahead, and how soon more is fetched once there is room.
     "queued.max.messages.kbytes": 16_384,
     "queued.min.messages": 10_000,
@@ -49,8 +51,8 @@ class TopicReader:
 
     def __init__(self, config: dict[str, Any], patience_s: float = 60.0, gulp: int = 100) -> None:
         self._patience_s, self._gulp = patience_s, gulp
-        self._config = config | _PROPERTIES
-        self.consumer = consumer(self._config)
+        self._config = config
+        self.consumer = consumer(config, _FIXED, _DEFAULTS)
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +84,11 @@ class TopicReader:
 
     def _spans(self, topic: str, only: Container[int] | None, *, committed: bool) -> dict[int, Span]:
         # Not an admin client: librdkafka ends the process if one is given up while it waits for an answer.
-        asked = self.consumer if committed else consumer(self._config | {"isolation.level": "read_uncommitted"})
+        asked = (
+            self.consumer
+            if committed
+            else consumer(self._config, _FIXED | {"isolation.level": "read_uncommitted"}, _DEFAULTS)
+        )
         try:
             found = asked.list_topics(topic, _TIMEOUT_S).topics[topic]
             if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -95,7 +101,8 @@ class TopicReader:
             places = [TopicPartition(topic, number) for number in numbers]
             return {place.partition: Span(*asked.get_watermark_offsets(place, _TIMEOUT_S)) for place in places}
         except KafkaException as error:
-            raise DependencyDownError("broker", error_text(error)) from error
+            asked.poll(0)  # it says why to who polls
+            raise DependencyDownError("broker", error_text(error, asked)) from error
         finally:
             if asked is not self.consumer:
                 asked.close()
@@ -118,7 +125,7 @@ class TopicReader:
         try:
             (place,) = self.consumer.offsets_for_times([TopicPartition(topic, partition, max(time_ms, 0))], _TIMEOUT_S)
         except KafkaException as error:
-            raise DependencyDownError("broker", error_text(error)) from error
+            raise DependencyDownError("broker", error_text(error, self.consumer)) from error
         return int(place.offset) if place.offset >= 0 else otherwise
 
     def read(
@@ -137,7 +144,7 @@ class TopicReader:
         try:
             yield from self._read(topic, spans, progress)
         except KafkaException as error:
-            raise DependencyDownError("broker", error_text(error)) from error
+            raise DependencyDownError("broker", error_text(error, self.consumer)) from error
 
     def _read(self, topic: str, spans: Spans, progress: Callable[[int], None]) -> Iterator[list[Message]]:
         at = {number: span.low for number, span in spans.items() if span.low < span.high}
@@ -156,5 +163,6 @@ class TopicReader:
             if moved:
                 quiet_until = time.monotonic() + self._patience_s
             elif time.monotonic() > quiet_until:
-                raise DependencyDownError("broker", f"{topic} could not be read beyond {at}: {said}")
+                why = self.consumer.reports.reason() or said
+                raise DependencyDownError("broker", f"{topic} could not be read beyond {at}: {why}")
         self.consumer.unassign()

@@ -114,7 +114,7 @@ def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
         entries = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result()
     except KafkaException as error:
         if error.args[0].code() in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}:  # noqa: SLF001 - librdkafka's names
-            raise DependencyDownError("broker", error_text(error)) from error
+            raise DependencyDownError("broker", error_text(error, admin)) from error
         return {}
     return {name: entry.value for name, entry in entries.items()}
 

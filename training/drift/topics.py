@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import structlog
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 
 from schemas.codec import decode, encode
 from schemas.errors import UnreadableValueError
@@ -13,10 +13,10 @@ from schemas.load import load_schema, parsed
 from schemas.registry import registry_at, writer_schema_lookup
 from schemas.wire import single_object_prefix
 from worker.errors import DependencyDownError, UserError
-from worker.kafka_config import client_config, error_text
+from worker.kafka_config import client_config, error_text, producer
 from worker.message import value_of
 from worker.pipeline import Monitor, Pipeline, load_pipeline
-from worker.publisher import producer_defaults
+from worker.publisher import PRODUCER_DEFAULTS, PRODUCER_FIXED
 from worker.settings import Settings
 from worker.topic_reader import Span, TopicReader
 
@@ -85,14 +85,14 @@ class MonitoringTopics:
         topic, schema = self.pipeline.topics[role], load_schema(self.pipeline.schemas[role])
         prefix, ready = self._prefix(topic, schema), parsed(schema)
         failed: list[str] = []
-        producer = Producer(self._config | producer_defaults())
+        writer = producer(self._config, PRODUCER_FIXED, PRODUCER_DEFAULTS)
         try:
             for key, record in records:
                 value = encode(dict(record), ready, prefix)
-                producer.produce(topic, value, key, on_delivery=lambda e, _: failed.append(str(e)) if e else None)
+                writer.produce(topic, value, key, on_delivery=lambda e, _: failed.append(str(e)) if e else None)
         except KafkaException as error:
             raise UserError(f"{topic}: {error_text(error)}") from error
-        if producer.flush(_FLUSH_S):
+        if writer.flush(_FLUSH_S):
             raise DependencyDownError("broker", f"{topic}: the broker did not confirm within {_FLUSH_S:.0f} s")
         if failed:
             raise UserError(f"{topic}: {failed[0]}; `hazardstream topics check` looks closer")

@@ -1,0 +1,146 @@
+"""Says why a broker cannot be reached, and what to do: from librdkafka's words for it, which tell no cure."""
+
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+_PROBE_S = 3.0
+_FAULT = re.compile(
+    r"^(?:\[thrd:[^\]]*\]: )?(?:\w+Coordinator: )?(?:\w+://)?(?P<address>\S+?)(?:/(?P<node>bootstrap|-?\d+))?: "
+    r"(?P<words>.*?)(?: \(after (?P<ms>\d+)ms in state (?P<state>\w+)[^)]*(?:\(s\)[^)]*)?\))?$",
+    re.DOTALL,
+)
+_CLOSED_AT_ONCE_MS = 1000
+_SASL, _TLS = ("SASL_PLAINTEXT", "SASL_SSL"), ("SSL", "SASL_SSL")
+
+
+class Fault(NamedTuple):
+    """One fault of a connection.
+
+    Attributes:
+        address: host:port of the broker.
+        node: its number where the cluster told the address; None for one of `bootstrap.servers`.
+        words: what librdkafka says.
+        state: of the connection, such as SSL_HANDSHAKE.
+        after_ms: how long it had been in that state.
+    """
+
+    address: str
+    node: str | None
+    words: str
+    state: str
+    after_ms: int
+
+
+def fault_of(text: str) -> Fault | None:
+    """A line of librdkafka's log, or the text of one of its errors, taken apart; None if it is of no connection."""
+    found = _FAULT.match(text)
+    if found is None or not re.search(r":\d+$", found["address"]):
+        return None
+    node = found["node"] if found["node"] not in {None, "bootstrap"} else None
+    return Fault(found["address"], node, found["words"], found["state"] or "", int(found["ms"] or 0))
+
+
+def is_disconnect(fault: Fault) -> bool:
+    """Whether the fault says no more than that a connection has ended, as idle ones do, too."""
+    return fault.words.startswith("Disconnected") or "Connection reset" in fault.words
+
+
+def explain(fault: Fault, config: Mapping[str, Any]) -> str:
+    """Where, what and what to do, in words.
+
+    Args:
+        fault: of a connection.
+        config: properties of the client.
+    """
+    where = (
+        fault.address if fault.node is None else f"{fault.address}, which the cluster advertises as broker {fault.node}"
+    )
+    words, cure = _told(fault, config)
+    return f"{where}: {words.rstrip('. :')}" + (f"; {cure}" if cure else "")
+
+
+def _told(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
+    words = re.sub(r"^(Connect to \S+ failed: |Receive failed: )", "", fault.words)
+    if "certificate verify failed" in words:
+        return _certificate(fault, config)
+    protocol = str(config.get("security.protocol", "PLAINTEXT")).upper()
+    for pattern, cure in _CURES:
+        if re.search(pattern, words, re.IGNORECASE):
+            return words, _ADVERTISED if fault.node is not None and cure in _UNREACHABLE else cure
+    if is_disconnect(fault):
+        if fault.state == "APIVERSION_QUERY" and protocol not in _TLS:
+            return words, "the listener probably speaks TLS: set KAFKA_SECURITY_PROTOCOL=SSL (or SASL_SSL)"
+        if fault.state in {"UP", "APIVERSION_QUERY"} and protocol not in _SASL and fault.after_ms < _CLOSED_AT_ONCE_MS:
+            wanted = "SASL_SSL" if protocol in _TLS else "SASL_PLAINTEXT"
+            return words, f"the listener may want SASL: set KAFKA_SECURITY_PROTOCOL={wanted} and KAFKA_SASL_*"
+        if fault.state.startswith("AUTH"):
+            return words, "the broker ended the log-in: check KAFKA_SASL_MECHANISM and the listener's port"
+    return words, ""
+
+
+_NAME = "correct the host name in KAFKA_BOOTSTRAP_SERVERS, or the DNS of this machine"
+_NOBODY = "nothing listens there: start the broker, or correct KAFKA_BOOTSTRAP_SERVERS"
+_NO_WAY = "no way there: check address, routes and firewalls"
+_UNREACHABLE = {_NAME, _NOBODY, _NO_WAY}
+_ADVERTISED = "correct the broker's advertised.listeners, or let this machine reach that address"
+_LOG_IN = "check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD (or KAFKA_SASL_OAUTHBEARER_*)"
+_CERTIFICATE = (
+    "the broker wants a certificate of this client, of a CA that it trusts: set KAFKA_SSL_CERTIFICATE_LOCATION and "
+    "KAFKA_SSL_KEY_LOCATION (or KAFKA_SSL_KEYSTORE_LOCATION)"
+)
+_NO_TLS = "set KAFKA_SECURITY_PROTOCOL=PLAINTEXT (or SASL_PLAINTEXT), or the port of the broker's TLS listener"
+_CURES = (
+    (r"Failed to resolve", _NAME),
+    (r"Connection refused", _NOBODY),
+    (r"unreachable|setup timed out|No route|timed out in state CONNECT|Connection timed out", _NO_WAY),
+    (r"connecting to a PLAINTEXT broker listener|wrong version number|packet length too long|http request", _NO_TLS),
+    (r"invalid response size|SSL is not|connecting to a SSL", "the listener speaks TLS: set KAFKA_SECURITY_PROTOCOL"),
+    (r"alert (bad certificate|certificate required|unknown ca|certificate)|tlsv1.? alert", _CERTIFICATE),
+    (r"Unsupported SASL mechanism", "set KAFKA_SASL_MECHANISM to one of those"),
+    (
+        r"not valid in current SASL state",
+        "this listener wants no SASL: set KAFKA_SECURITY_PROTOCOL=PLAINTEXT (or SSL), or the port of its SASL listener",
+    ),
+    (r"SASL auth|Authentication failed|Invalid credentials|Invalid username|SCRAM", _LOG_IN),
+)
+
+
+def _certificate(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
+    """What is wrong with the broker's certificate: librdkafka does not tell, so that it is looked at once more."""
+    host, _, port = fault.address.rpartition(":")
+    ca = config.get("ssl.ca.location") or "this machine's CAs"
+    said = _verify(host.strip("[]"), int(port), config)
+    if said is None:
+        return "the broker's certificate cannot be verified", f"set KAFKA_SSL_CA_LOCATION to its CA's file (now {ca})"
+    if "expired" in said or "not yet valid" in said:
+        return f"the broker's certificate: {said}", "renew it, or correct this machine's clock"
+    if "match" in said.lower():
+        cure = "use an address that the certificate holds, or put this one into it"
+        return f"the broker's certificate: {said}", cure
+    return (
+        f"the broker's certificate: {said}",
+        f"set KAFKA_SSL_CA_LOCATION to the file of the CA that signed it (now {ca})",
+    )
+
+
+def _verify(host: str, port: int, config: Mapping[str, Any]) -> str | None:
+    """OpenSSL's words for what is wrong with a server's certificate; None where nothing was found out."""
+    pem = config.get("ssl.ca.pem")
+    location = config.get("ssl.ca.location")
+    try:
+        context = ssl.create_default_context(cadata=str(pem) if pem else None)
+        if location and location != "probe":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(location)
+        with (
+            socket.create_connection((host, port), _PROBE_S) as connection,
+            context.wrap_socket(connection, server_hostname=host),
+        ):
+            return None
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except (OSError, ValueError):
+        return None

@@ -56,6 +56,7 @@ class _Where(TypedDict):
     prove: Prove
 
 
+REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema: then its partition waits, and others go on
 SHUTDOWN_WITHIN_S = 30.0
 CONSUMER_DEFAULTS = {
     # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
@@ -151,7 +152,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
             raise DependencyDownError("topics", "; ".join(faults))
 
     wait_for(fit_topics, status, stop)
-    registry = registry_at(settings.registry_url)
+    registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
     where: _Where = {

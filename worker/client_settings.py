@@ -22,7 +22,6 @@ _REFUSED = {
     "enable.auto.offset.store": _PLACE,
     "auto.offset.reset": _PLACE,
     "enable.partition.eof": "the worker takes ends of partitions for errors",
-    "allow.auto.create.topics": "asking about a topic must not create it",
     "isolation.level": f"{_EXACT}: records of aborted transactions must not be read",
     "check.crcs": "records damaged on the way must be noticed",
     "enable.idempotence": f"{_EXACT}: a repeated request must not double a record",

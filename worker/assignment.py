@@ -66,7 +66,7 @@ class Assignment:
         self._admin = admin
         self.topic = TopicWatch(admin, pipeline.input.topic)
         self._starts = StartingPoints(consumer, admin, config, pipeline, writer_schema_of, metrics, margin)
-        self._alarm_restore = AlarmRestore(config, pipeline.outputs.alarm_state, writer_schema_of)
+        self._alarm_restore = AlarmRestore(config, pipeline.outputs, writer_schema_of)
         self._events: deque[tuple[bool, int]] = deque()
         self._waiting: dict[int, _Waiting] = {}
         self._restoring: dict[int, float] = {}
@@ -158,6 +158,11 @@ class Assignment:
             else:
                 waiting.start = start
                 self._alarm_restore.begin(number, start.alarm_states)
+
+    def place(self, number: int, offset: int, clock: int, span_ms: int) -> TopicPartition:
+        """An offset to commit, at which the stream time is `clock`, with its checkpoint."""
+        checkpoint = self.partitions[number].checkpoint(clock, span_ms)
+        return TopicPartition(self._pipeline.input.topic, number, offset, checkpoint.dump(self.topic.topic_id))
 
     def start_over(self) -> None:
         """Take every partition over again, of the topic that the input is now."""

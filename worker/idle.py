@@ -74,15 +74,7 @@ class Idle:
     def _commit(self, still: dict[int, int]) -> None:
         self._assignment.topic.ask()
         partitions, span_ms = self._assignment.partitions, self._scorer.package.spec.max_span_ms
-        offsets = [
-            TopicPartition(
-                self._topic,
-                number,
-                offset,
-                partitions[number].checkpoint(partitions[number].clock, span_ms).dump(self._assignment.topic.topic_id),
-            )
-            for number, offset in still.items()
-        ]
+        offsets = [self._assignment.place(n, offset, partitions[n].clock, span_ms) for n, offset in still.items()]
         self._assignment.topic.confirm()
         self._publisher.commit(Outgoing({}, []), offsets)
         for number, offset in still.items():

@@ -30,6 +30,7 @@ from worker.settings import Settings
 from worker.shadow import Shadow
 from worker.sketch import Sketcher
 from worker.status import Status
+from worker.unreadable import Unreadable, is_unreadable
 from worker.waiting import note_down
 
 _LOG = structlog.get_logger(__name__)
@@ -57,6 +58,7 @@ class Loop:
         shadow: Shadow | None,
         publisher: Publisher,
         limits: OutputLimits,
+        unreadable: Unreadable,
         metrics: Metrics,
         status: Status,
     ) -> None:
@@ -68,7 +70,7 @@ class Loop:
         self._idle = Idle(topic, consumer, assignment, scorer, publisher)
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
-        self._limits = limits
+        self._limits, self._unreadable = limits, unreadable
         self._at_most = settings.batch_max_messages
         self._progress = Progress()
         self._aborted = False  # the last transaction
@@ -143,11 +145,15 @@ class Loop:
         for message in failed:
             self._heed(message)
         batch = Batch.of([m for m in messages if m.error() is None] if failed else messages)
+        # What comes behind a batch that could not be read must not be taken for what comes next.
+        ends = {m.partition(): m.offset() for m in reversed(failed) if is_unreadable(m)}
         # What was fetched for a partition before it was (re)assigned is from the wrong place.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
         nowhere = np.iinfo(np.int64).max
         due = np.array([known.get(n, nowhere) for n in batch.partition.tolist()], np.int64)
         wanted = batch.offset >= due
+        for number, end in ends.items():
+            wanted &= (batch.partition != number) | (batch.offset < end)
         if wanted.all():
             return batch
         return Batch.of([batch.messages[row] for row in np.flatnonzero(wanted).tolist()])
@@ -163,16 +169,9 @@ class Loop:
             if not batch.messages:
                 return
             outcome = self._scorer.process(batch, partitions)
-        span_ms, topic_id = self._scorer.package.spec.max_span_ms, self._assignment.topic.topic_id
+        span_ms = self._scorer.package.spec.max_span_ms
         offsets = [
-            TopicPartition(
-                self._topic,
-                number,
-                offset,
-                partitions[number]
-                .checkpoint(outcome.clocks.get(number, partitions[number].clock), span_ms)
-                .dump(topic_id),
-            )
+            self._assignment.place(number, offset, outcome.clocks.get(number, partitions[number].clock), span_ms)
             for number, offset in outcome.next_offsets.items()
             if offset > partitions[number].live_from
         ]
@@ -180,7 +179,7 @@ class Loop:
             started = time.perf_counter()
             if self._shadow:
                 self._shadow.begin(outcome, partitions)
-            outgoing = self._outbox.records(outcome, topic_id)
+            outgoing = self._outbox.records(outcome, self._assignment.topic.topic_id)
             sketches = self._sketcher.due(partitions) if self._sketcher else {}
             outgoing.records.extend(sketches.values())
             if self._shadow:
@@ -227,14 +226,8 @@ class Loop:
             first[number] = min(offset, first.get(number, offset))
         for number in first:
             self._assignment.hold(number, str(pending), min(max(for_s, _FIRST_PAUSE_S), 10 * _LONGEST_PAUSE_S))
-        ready = self._assignment.partitions
-        return Batch.of(
-            [
-                m
-                for m in batch.messages
-                if m.partition() in ready and m.offset() < first.get(m.partition(), m.offset() + 1)
-            ]
-        )
+        messages = [m for m in batch.messages if m.partition() in self._assignment.partitions]
+        return Batch.of([m for m in messages if m.offset() < first.get(m.partition(), m.offset() + 1)])
 
     def _sit_out(self, down: DependencyDownError) -> None:
         """Wait a while, longer each time, then take what is not merged again."""
@@ -262,6 +255,9 @@ class Loop:
                 raise FencedError(error.str())
             raise UserError(f"the broker refuses this consumer for good: {error.str()}; put that right and start again")
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
+        partition = self._assignment.partitions.get(message.partition())
+        if partition is not None and is_unreadable(message):
+            self._unreadable.met(message, partition, self._scorer.package.spec.max_span_ms)
         gone = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - librdkafka's name
         if gone and message.partition() in self._assignment.partitions:
             self._assignment.take_over_anew(message.partition())
@@ -284,7 +280,9 @@ class Loop:
             self._metrics.partitions.labels(state).set(len(numbers))
         status.lag = lag(self._consumer, self._topic, assignment)
         going = {n: p for n, p in assignment.partitions.items() if n not in assignment.held}
-        status.stalled = self._progress.stalled(going, status.lag)
+        unreadable = self._unreadable.reasons()
+        status.stalled = self._progress.stalled(going, status.lag) | unreadable
+        self._metrics.unreadable.set(len(unreadable))
         self._metrics.lag.clear()
         for number, behind in status.lag.items():
             self._metrics.lag.labels(number).set(behind)

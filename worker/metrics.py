@@ -174,6 +174,11 @@ class Metrics:
             ["state"],
             registry=r,
         )
+        self.unreadable = Gauge(
+            p + "partitions_unreadable",
+            "Partitions that stand at a batch which the client cannot read; /ready says how to get past it.",
+            registry=r,
+        )
         self.restored = Counter(
             p + "restored_readings_total", "Readings replayed from the log to rebuild windows.", registry=r
         )

@@ -24,6 +24,8 @@ ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
 REASON = "hazardstream.reason"
 TOPIC_ID = "hazardstream.topic_id"  # of the topic that the original is on
 TIME, TIME_TYPE = "hazardstream.timestamp", "hazardstream.timestamp_type"  # of the original; KIP-1034 names none
+# The reason where the client cannot read a batch, and the last offset that the one letter speaks of.
+UNREADABLE, LAST_OFFSET = "unreadable", "hazardstream.last_offset"
 # By part of the original record, in the order in which they go when the dead letter would be too large.
 OMITTED = {part: f"hazardstream.{part}_omitted" for part in ("value", "headers", "key")}
 # What a dead letter's own headers may add to a record that was just within the limit.
@@ -120,7 +122,7 @@ class Outbox:
             "source_offset": batch.offset[readings.row],
             "scored_at": np.array(time.time_ns() // 1_000_000),
         }
-        named = {self._name(word): column for word, column in columns.items()}
+        named = self._pipeline.outputs.by_field(columns)
         values = encode_columns(self._schemas["predictions"], named, len(readings.row), self._prefixes["predictions"])
         return in_bulk(self._pipeline.outputs.predictions.topic, batch, readings.row, values)
 
@@ -181,12 +183,9 @@ class Outbox:
         }
 
     def _record(self, role: str, topic: str, batch: Batch, message: int, words: Mapping[str, Any]) -> Record:
-        named = {self._name(word): value for word, value in words.items()}
+        named = self._pipeline.outputs.by_field(words)
         value = encode(named, self._parsed[role], self._prefixes[role])
         return Record(topic, int(batch.partition[message]), batch.keys[message], value)
-
-    def _name(self, word: str) -> str:
-        return self._pipeline.outputs.fields.get(word, word)
 
     def _dead_letter(self, batch: Batch, rejection: Rejection, topic_id: str) -> Record:
         message = batch.messages[rejection.row]
@@ -234,7 +233,7 @@ def headers_size(headers: Headers) -> int:
 
 
 def state_from(record: Mapping[str, Any]) -> AlarmState:
-    """The alarm that a HazardState record describes."""
+    """The alarm that a record of alarm state, by the worker's own words, describes."""
     return AlarmState(
         active=record["state"] == "ACTIVE",
         **{f: record[f] for f in ("priority", "alarm_id", "pending_since_ts", "clearing_since_ts", "onset_ts")},

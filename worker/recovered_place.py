@@ -17,7 +17,8 @@ from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from worker.dead_letters import letter_of
 from worker.decode import WriterSchemaOf
-from worker.outbox import TOPIC_ID
+from worker.message import value_of
+from worker.outbox import LAST_OFFSET, TOPIC_ID
 from worker.pipeline import Pipeline
 from worker.topic_reader import Span, TopicReader
 
@@ -138,19 +139,16 @@ def _outcomes(
         for letter in filter(None, map(letter_of, messages)):
             topic, number, offset = letter.source
             if (topic, number) == (pipeline.input.topic, letter.partition):
-                yield _Outcome(letter.said.get(TOPIC_ID, ""), offset, None)
+                last = letter.said.get(LAST_OFFSET, "")
+                yield _Outcome(letter.said.get(TOPIC_ID, ""), int(last) if last.isdecimal() else offset, None)
         return
     schema = load_schema(pipeline.schemas[role])
 
-    def field(record: Mapping[str, Any], word: str) -> Any:
-        return record.get(pipeline.outputs.fields.get(word, word))
-
     for message in messages:
-        if message.value() is None:
+        if (value := value_of(message)) is None:
             continue
-        record = decode(message.value(), writer_schema_of, schema)
-        offset, number = field(record, "source_offset"), field(record, "source_partition")
-        if offset is None or number != message.partition():
+        record = pipeline.outputs.by_word(decode(value, writer_schema_of, schema))
+        if record.get("source_offset") is None or record.get("source_partition") != message.partition():
             raise UnreadableValueError(f"offset {message.offset()} does not say which reading it is of")
-        ts = field(record, pipeline.input.time) if role == "predictions" else None
-        yield _Outcome(str(field(record, "source_topic_id") or ""), int(offset), ts)
+        ts = record.get(pipeline.input.time) if role == "predictions" else None
+        yield _Outcome(record.get("source_topic_id") or "", record["source_offset"], ts)

@@ -42,6 +42,7 @@ from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
 from worker.topics import check_topics
+from worker.unreadable import Unreadable, parse_places
 from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
 
@@ -179,6 +180,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
     assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics, margin)
+    skipped = parse_places(settings.skip_unreadable)
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(
         settings=settings,
@@ -192,6 +194,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         shadow=shadow,
         publisher=publisher,
         limits=limits,
+        unreadable=Unreadable(config, pipeline, skipped, assignment, publisher, status.metrics),
         metrics=status.metrics,
         status=status,
     )

@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     batch_max_messages: PositiveInt = 8000
     batch_max_bytes: PositiveInt = 16_000_000
     linger_ms: NonNegativeInt = 5  # from a batch's first message
+    # PARTITION/OFFSET, with commas between: batches of the input to go past if the client cannot read them.
+    skip_unreadable: str = ""
     transaction_timeout_ms: PositiveInt = 10_000
     session_timeout_ms: PositiveInt = 10_000
     stuck_after_ms: PositiveInt = 60_000

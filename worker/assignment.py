@@ -149,7 +149,7 @@ class Assignment:
         if self.topic.topic_id not in {"", topics[topic].topic_id}:
             self.start_over()
             return
-        self.topic.topic_id = topics[topic].topic_id
+        self.topic.begin(topics[topic].topic_id)
         found = self._starts.of(due, topics, self._scorer.package.spec.max_span_ms)
         for number, start in found.items():
             waiting = self._waiting[number]
@@ -168,7 +168,7 @@ class Assignment:
         """Take every partition over again, of the topic that the input is now."""
         _LOG.error("the input topic was deleted and created again", topic=self._pipeline.input.topic)
         self._metrics.recreated.labels("input").inc()
-        self.topic.topic_id = ""
+        self.topic.begin("")
         for number in {*self.partitions, *self._waiting}:
             self.take_over_anew(number)
 

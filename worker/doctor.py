@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
@@ -12,11 +11,11 @@ from schemas.codec import compile_decoder
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from schemas.registry import registry_from_environment
+from worker.admission import demands_of
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import admin_client, client_config, topic_partitions
 from worker.model_source import resolve
 from worker.pipeline import Pipeline, load_pipeline
-from worker.proof import prove
 from worker.redaction import redacted
 from worker.settings import Settings, unread_settings
 from worker.topics import check_topics, warnings
@@ -103,6 +102,6 @@ def _model(settings: Settings, pipeline: Pipeline) -> str:
         uri,
         cache_directory=settings.cache_directory,
         tracking_uri=settings.tracking_uri,
-        prove=partial(prove, pipeline=pipeline, max_ms=settings.model_max_ms),
+        demands=demands_of(settings, pipeline),
     )
-    return f"{uri}: {package.name} version {package.version}, digests and golden rows hold"
+    return f"{uri}: {package.name} version {package.version}, it passes the check"

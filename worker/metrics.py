@@ -151,6 +151,11 @@ class Metrics:
         )
         self.windows_held = Gauge(p + "windows_held", "Keys with a window in memory.", registry=r)
         self.model_info = Gauge(p + "model_info", "1 for the model that scores.", ["name", "version"], registry=r)
+        self.model_failed = Counter(
+            p + "model_failed_total",
+            "Times a model failed while it scored and the last good one took its place; /ready says why.",
+            registry=r,
+        )
         self.champion_watch = WatchMetrics(r, p + "model_")
         self.challenger_watch = WatchMetrics(r, p + "challenger_")
         self.shadow = ShadowMetrics(r, p)

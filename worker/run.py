@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
+from worker.admission import Demands, demands_of
 from worker.assignment import Assignment
 from worker.broker_watch import BrokerWatch
 from worker.challenger import shadow_for, watch_challenger
@@ -25,15 +26,15 @@ from worker.kafka_config import consumer as kafka_consumer
 from worker.loop import Loop
 from worker.membership import superseded
 from worker.metrics import Metrics
-from worker.mlflow_source import Prove
+from worker.model_in_use import give_up, show, show_swapped
 from worker.model_source import mlflow_source, resolve_or_last_good
 from worker.model_swap import Swap
 from worker.model_watch import ModelWatch
 from worker.outbox import Outbox
 from worker.output_limits import OutputLimits
-from worker.package import ModelPackage
+from worker.package import ModelFailedError, ModelPackage
 from worker.pipeline import Pipeline, load_pipeline
-from worker.proof import alarm_policy, prove
+from worker.proof import alarm_policy
 from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
 from worker.refused import refused_before
 from worker.scoring import Scorer, scorer_of
@@ -50,11 +51,11 @@ _LOG = structlog.get_logger(__name__)
 
 
 class _Where(TypedDict):
-    """Where models are looked for, and what they have to prove."""
+    """Where models are looked for, and what they have to meet."""
 
     cache_directory: Path
     tracking_uri: str | None
-    prove: Prove
+    demands: Demands
 
 
 REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema: then its partition waits, and others go on
@@ -81,6 +82,7 @@ def run_worker(settings: Settings) -> None:
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: _begin_stop(stop))
+    demands = demands_of(settings, pipeline)
     status = Status(
         Metrics(), pipeline.name, settings.instance, settings.guarantee, stuck_after_s=settings.stuck_after_ms / 1000
     )
@@ -100,9 +102,11 @@ def run_worker(settings: Settings) -> None:
     try:
         while not stop.is_set():
             try:
-                _run(settings, pipeline, admin, status, stop)
+                _run(settings, pipeline, demands, admin, status, stop)
             except UncertainError as uncertain:
                 _begin_anew(uncertain, settings, pipeline, admin, status, stop)
+            except ModelFailedError as failed:
+                give_up(failed, demands, status)
     except StoppedError:
         _LOG.info("stopped while waiting", reasons=status.reasons_not_ready())
     finally:
@@ -152,7 +156,14 @@ def _fit_topics(admin: AdminClient, pipeline: Pipeline) -> None:
         _LOG.warning("a topic's settings weaken what is guaranteed", reason=words)
 
 
-def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Status, stop: threading.Event) -> None:
+def _run(
+    settings: Settings,
+    pipeline: Pipeline,
+    demands: Demands,
+    admin: AdminClient,
+    status: Status,
+    stop: threading.Event,
+) -> None:
     config = client_config(settings.bootstrap_servers)
     wait_for(lambda: _fit_topics(admin, pipeline), status, stop)
     registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
@@ -161,10 +172,10 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     where: _Where = {
         "cache_directory": settings.cache_directory,
         "tracking_uri": settings.tracking_uri,
-        "prove": partial(prove, pipeline=pipeline, max_ms=settings.model_max_ms),
+        "demands": demands,
     }
     package = wait_for(lambda: resolve_or_last_good(uri, **where), status, stop)
-    _show(status, pipeline, uri, package)
+    show(status, pipeline, uri, package)
 
     group_id = _group_id(settings, pipeline)
     broker_watch = BrokerWatch()
@@ -206,10 +217,10 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         # Beside the loop, with nothing that is the loop's own.
         next_scorer = partial(_next_scorer, settings, config, pipeline)
         swap = Swap(pipeline, status, next_scorer, config, left)
-        show = partial(_show, status, pipeline, uri)
+        show_next = partial(show_swapped, status, pipeline, uri)
         tell = partial(setattr, status, "model_watch")
         every_s, metrics = settings.model_watch_ms / 1000, status.metrics.champion_watch
-        ModelWatch(source, every_s, package.version, swap, show, metrics, tell, left).start()
+        ModelWatch(source, every_s, package.version, swap, show_next, metrics, tell, left).start()
     if shadow is not None:
         watch_challenger(shadow, settings, pipeline, partial(mlflow_source, **where), status, left)
     _LOG.info("joining the group", group=group_id, topic=pipeline.input.topic, guarantee=settings.guarantee)
@@ -269,21 +280,3 @@ def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": settings.heartbeat_interval_ms,
     }
-
-
-def _show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
-    status.model = {
-        "name": package.name,
-        "version": package.version,
-        "uri": uri,
-        "features": package.spec.model_dump() | {"names": package.spec.names},
-        "alarm_policy": alarm_policy(package, pipeline).model_dump(),
-        "metrics": package.metrics,
-        "manifest": package.manifest.model_dump(),
-    }
-    status.metrics.model_info.clear()
-    status.metrics.model_info.labels(package.name, package.version).set(1)
-    status.schemas = {
-        role: {"topic": pipeline.topics[role], "schema": load_schema(name)} for role, name in pipeline.schemas.items()
-    }
-    _LOG.info("model loaded", name=package.name, version=package.version, uri=uri)

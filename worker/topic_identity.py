@@ -63,6 +63,10 @@ class TopicWatch:
         self._mock: bool | None = None
         self._asked: Future[TopicDescription] | None = None
 
+    def begin(self, topic_id: str) -> None:
+        """Hold what comes now against this id; what was asked for before is of no interest any more."""
+        self.topic_id, self._asked = topic_id, None
+
     def ask(self) -> None:
         """Put the question; the answer is not waited for.
 

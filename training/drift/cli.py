@@ -100,12 +100,16 @@ def _past_ms(option: str, text: str) -> int:
 
 def _reference(settings: "Settings", uri: str) -> "Reference | None":
     """The training reference of the model; without one, sites are compared with themselves only."""
+    from worker.admission import demands_of
     from worker.errors import DependencyDownError
     from worker.model_source import resolve
 
     try:
         package = resolve(
-            settings.model or uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri
+            settings.model or uri,
+            cache_directory=settings.cache_directory,
+            tracking_uri=settings.tracking_uri,
+            demands=demands_of(settings),
         )
     except (UserError, DependencyDownError) as error:
         if settings.model is not None:

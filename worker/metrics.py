@@ -160,9 +160,14 @@ class Metrics:
         self.challenger_watch = WatchMetrics(r, p + "challenger_")
         self.shadow = ShadowMetrics(r, p)
         self.aborts = Counter(p + "transactions_aborted_total", "Transactions aborted and retried.", registry=r)
-        self.begun_anew = Counter(
-            p + "begun_anew_total",
-            "Times the worker began anew in place, not knowing how a transaction had ended or having lost its group.",
+        self.producer_renewals = Counter(
+            p + "producer_renewals_total",
+            "Times the producer was replaced because the broker may still get a request that it did not answer.",
+            registry=r,
+        )
+        self.restarts = Counter(
+            p + "restarts_total",
+            "Times the worker restarted in place: it could not know how a transaction ended, or the group fenced it.",
             registry=r,
         )
         self.first_commit = Gauge(

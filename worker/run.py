@@ -18,6 +18,7 @@ from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
 from worker.admission import Demands, demands_of
 from worker.assignment import Assignment
+from worker.at_least_once import AtLeastOncePublisher
 from worker.broker_watch import BrokerWatch
 from worker.challenger import shadow_for, watch_challenger
 from worker.errors import DependencyDownError, FencedError, SupersededError, UncertainError, UserError
@@ -35,7 +36,7 @@ from worker.output_limits import OutputLimits
 from worker.package import ModelFailedError, ModelPackage
 from worker.pipeline import Pipeline, load_pipeline
 from worker.proof import alarm_policy
-from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
+from worker.publisher import Publisher, TransactionalPublisher
 from worker.refused import refused_before
 from worker.scoring import Scorer, scorer_of
 from worker.settings import Settings, ignored_service_links, unread_settings
@@ -60,6 +61,7 @@ class _Where(TypedDict):
 
 REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema: then its partition waits, and others go on
 SHUTDOWN_WITHIN_S = 30.0
+_PROCESS = uuid.uuid4()  # the same after a restart in place, which has to end what the one before left open
 CONSUMER_DEFAULTS = {
     # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
     "queued.max.messages.kbytes": 65_536,
@@ -104,7 +106,7 @@ def run_worker(settings: Settings) -> None:
             try:
                 _run(settings, pipeline, demands, admin, status, stop)
             except UncertainError as uncertain:
-                _begin_anew(uncertain, settings, pipeline, admin, status, stop)
+                _await_restart(uncertain, settings, pipeline, admin, status, stop)
             except ModelFailedError as failed:
                 give_up(failed, demands, status)
     except StoppedError:
@@ -114,7 +116,7 @@ def run_worker(settings: Settings) -> None:
         server.stop()
 
 
-def _begin_anew(
+def _await_restart(
     uncertain: UncertainError,
     settings: Settings,
     pipeline: Pipeline,
@@ -122,14 +124,14 @@ def _begin_anew(
     status: Status,
     stop: threading.Event,
 ) -> None:
-    """Wait until it is known whether this worker may begin anew.
+    """Wait until it is known that no other worker has taken this one's place, so that it may restart.
 
     Raises:
-        SupersededError: another one has its name and place.
+        SupersededError: another one has.
     """
-    _LOG.warning("beginning anew", reason=str(uncertain))
+    _LOG.warning("restarting in place", reason=str(uncertain))
     status.phase, status.partitions = "starting", {}
-    status.metrics.begun_anew.inc()
+    status.metrics.restarts.inc()
     if isinstance(uncertain, FencedError) and settings.instance_id:
         member = _group_id(settings, pipeline), settings.instance_id
         session_s = settings.session_timeout_ms / 1000
@@ -255,13 +257,14 @@ def _publisher(
     if settings.guarantee == "at_least_once":
         return AtLeastOncePublisher(config, consumer, settings.transaction_timeout_ms)
     # A named worker's successor ends what it left open. Of two without a name, none must fence the other.
-    transactional_id = f"{group_id}-{settings.instance_id or uuid.uuid4()}"
+    transactional_id = f"{group_id}-{settings.instance_id or _PROCESS}"
 
     def waiting(reason: str) -> None:
         status.turn()  # waiting for a broker that is away is not being stuck
         note_down(status, DependencyDownError("broker", reason))
 
-    return TransactionalPublisher(config, consumer, transactional_id, settings.transaction_timeout_ms, waiting)
+    timeout_ms, renewed = settings.transaction_timeout_ms, status.metrics.producer_renewals.inc
+    return TransactionalPublisher(config, consumer, transactional_id, timeout_ms, waiting, renewed)
 
 
 def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:

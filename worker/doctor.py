@@ -4,9 +4,6 @@ import json
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.markup import escape
-
 from schemas.codec import compile_decoder
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
@@ -18,6 +15,8 @@ from worker.model_source import resolve
 from worker.pipeline import Pipeline, load_pipeline
 from worker.redaction import redacted
 from worker.settings import Settings, unread_settings
+from worker.terminal import say, styled, terminal
+from worker.text import markup
 from worker.topics import check_topics, warnings
 
 
@@ -34,12 +33,12 @@ def examine(settings: Settings, *, as_json: bool) -> bool:
     findings = list(_findings(settings))
     well = all(f.verdict != "wrong" for f in findings)
     if as_json:
-        print(json.dumps({"ok": well, "findings": [f._asdict() for f in findings]}))  # noqa: T201 - it is the output
+        say(json.dumps({"ok": well, "findings": [f._asdict() for f in findings]}))
         return well
-    console = Console(soft_wrap=True, highlight=False)
+    console = terminal(soft_wrap=True)
     marks = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "wrong": "[red]wrong[/]  "}
     for finding in findings:
-        console.print(f"{marks[finding.verdict]}  {finding.subject:<9} {escape(finding.words)}")
+        console.print(styled(f"{marks[finding.verdict]}  {finding.subject:<9} {markup(finding.words)}"))
     return well
 
 

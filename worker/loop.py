@@ -10,7 +10,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from worker.assignment import Assignment
 from worker.batch import Batch
 from worker.broker_watch import BrokerWatch
-from worker.errors import DependencyDownError, FencedError, PendingSchemaError, UncertainError, UserError
+from worker.errors import DependencyDownError, FencedError, PendingSchemaError, UncertainError
+from worker.group_watch import GroupWatch
 from worker.metrics import Metrics
 from worker.outbox import Outbox, Outgoing
 from worker.outcome_metrics import count_outcome
@@ -42,6 +43,7 @@ class Loop:
         topic: str,
         consumer: Consumer,
         broker_watch: BrokerWatch,
+        group_watch: GroupWatch,
         assignment: Assignment,
         scorer: Scorer,
         outbox: Outbox,
@@ -53,7 +55,7 @@ class Loop:
         status: Status,
     ) -> None:
         self._settings, self._topic, self._consumer = settings, topic, consumer
-        self._broker_watch = broker_watch
+        self._broker_watch, self._group_watch = broker_watch, group_watch
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
         self._sketcher, self._shadow = sketcher, shadow
         self._publisher, self._metrics, self._status = publisher, metrics, status
@@ -241,10 +243,7 @@ class Loop:
     def _heed(self, message: Message) -> None:
         """Take note of an error that came as a message; those that end the consumer for good are raised."""
         error = message.error()
-        if error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's name
-            if "fenced" in error.str():
-                raise FencedError(error.str())
-            raise UserError(f"the broker refuses this consumer for good: {error.str()}; put that right and start again")
+        self._group_watch.note(error, message.topic())
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
         gone = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - librdkafka's name
         if gone and message.partition() in self._assignment.partitions:
@@ -255,6 +254,7 @@ class Loop:
         status, assignment = self._status, self._assignment
         status.turn()
         status.answer(self._scorer, assignment.partitions)
+        status.group = self._group_watch.reason(idle=not (assignment.partitions or assignment.waiting))
         status.partitions = {
             "ready": sorted(assignment.partitions),
             "waiting": assignment.waiting,

@@ -12,9 +12,10 @@ from typing import Any, Protocol, TypeAlias
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from worker.errors import DependencyDownError, UncertainError, UserError
+from worker.errors import DeniedError, DependencyDownError, UncertainError, UserError
 from worker.kafka_config import error_text, producer
 from worker.outbox import Outgoing
+from worker.permissions import DENIED, denied_of
 
 _LOG = structlog.get_logger(__name__)
 _SOON_S = 6.0  # more than the timeouts given to the calls
@@ -22,10 +23,6 @@ _Calls: TypeAlias = queue.SimpleQueue[Callable[[], Any] | None]
 _Outcomes: TypeAlias = queue.SimpleQueue[Exception | None]
 # What no other producer of ours would fare better with.
 _FOR_GOOD = {
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.INVALID_TRANSACTION_TIMEOUT,
     KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
     KafkaError.UNSUPPORTED_VERSION,
@@ -98,6 +95,7 @@ class TransactionalPublisher:
         waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._consumer, self._waiting = consumer, waiting
+        self._config, self._transactional_id = config, transactional_id
         self._timeout_s = timeout_ms / 1000
         transactional = {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
         self._producer = producer(config, PRODUCER_FIXED | transactional, PRODUCER_DEFAULTS)
@@ -111,6 +109,10 @@ class TransactionalPublisher:
             self._producer.init_transactions(10.0)
         except KafkaException as error:
             words = error_text(error, self._producer)
+            if denied := denied_of(
+                error, self._config, "transactional id", self._transactional_id, "Describe", "Write"
+            ):
+                raise DeniedError(denied) from error
             if error.args[0].fatal() and not error.args[0].retriable():
                 raise UserError(f"the broker refuses transactions: {words}") from error
             raise DependencyDownError("broker", f"init_transactions: {words}") from error
@@ -178,6 +180,8 @@ class TransactionalPublisher:
                 self._waiting(error_text(failed, self._producer))
                 continue
             break
+        if cause is not None and cause.code() in DENIED:
+            raise DeniedError(error_text(error)) from error
         too_large = cause is not None and cause.code() == KafkaError.MSG_SIZE_TOO_LARGE
         raise AbortedError(error_text(error, self._producer), too_large=too_large) from error
 
@@ -199,6 +203,8 @@ def _make(calls: _Calls, outcomes: _Outcomes) -> None:
 
 def _ending(error: BaseException) -> Exception:
     """What a fatal error is to be told as."""
+    if error.args[0].code() in DENIED:
+        return DeniedError(error_text(error))
     if error.args[0].code() in _FOR_GOOD:
         return UserError(
             f"the broker refuses this producer for good: {error_text(error)}; put that right and start again"

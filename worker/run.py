@@ -19,7 +19,8 @@ from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
 from worker.assignment import Assignment
 from worker.broker_watch import BrokerWatch
 from worker.challenger import shadow_for, watch_challenger
-from worker.errors import DependencyDownError, FencedError, SupersededError, UncertainError, UserError
+from worker.errors import DeniedError, DependencyDownError, FencedError, SupersededError, UncertainError, UserError
+from worker.group_watch import GroupWatch
 from worker.kafka_config import admin_client, client_config
 from worker.kafka_config import consumer as kafka_consumer
 from worker.loop import Loop
@@ -32,6 +33,7 @@ from worker.model_watch import ModelWatch
 from worker.outbox import Outbox
 from worker.output_limits import OutputLimits
 from worker.package import ModelPackage
+from worker.permissions import PERMISSIONS, worker_permissions
 from worker.pipeline import Pipeline, load_pipeline
 from worker.proof import alarm_policy, prove
 from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
@@ -57,6 +59,7 @@ class _Where(TypedDict):
 
 
 SHUTDOWN_WITHIN_S = 30.0
+_DENIED_AGAIN_S = 5.0
 CONSUMER_DEFAULTS = {
     # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
     "queued.max.messages.kbytes": 65_536,
@@ -124,6 +127,9 @@ def _begin_anew(
     _LOG.warning("beginning anew", reason=str(uncertain))
     status.phase, status.partitions = "starting", {}
     status.metrics.begun_anew.inc()
+    if isinstance(uncertain, DeniedError):
+        note_down(status, DependencyDownError(PERMISSIONS, str(uncertain)))
+        stop.wait(_DENIED_AGAIN_S)
     if isinstance(uncertain, FencedError) and settings.instance_id:
         member = _group_id(settings, pipeline), settings.instance_id
         session_s = settings.session_timeout_ms / 1000
@@ -145,12 +151,8 @@ def _begin_stop(stop: threading.Event) -> None:
 
 def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Status, stop: threading.Event) -> None:
     config = client_config(settings.bootstrap_servers)
-
-    def fit_topics() -> None:
-        if faults := check_topics(admin, pipeline):
-            raise DependencyDownError("topics", "; ".join(faults))
-
-    wait_for(fit_topics, status, stop)
+    group_id = _group_id(settings, pipeline)
+    wait_for(lambda: _fit_topics(admin, config, pipeline, group_id), status, stop)
     registry = registry_at(settings.registry_url)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
@@ -162,7 +164,6 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     package = wait_for(lambda: resolve_or_last_good(uri, **where), status, stop)
     _show(status, pipeline, uri, package)
 
-    group_id = _group_id(settings, pipeline)
     broker_watch = BrokerWatch()
     consumer = kafka_consumer(config, _consumer_properties(settings, group_id), CONSUMER_DEFAULTS)
     consumer.reports.listen(errors=broker_watch.note)
@@ -173,7 +174,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     limits = wait_for(lambda: OutputLimits(admin, pipeline), status, stop)
     fitting = config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}
     publisher = _publisher(settings, fitting, consumer, group_id, status)
-    wait_for(publisher.open, status, stop)
+    _open(publisher, consumer, status, stop)
     outbox = Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic])
     assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
@@ -182,6 +183,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         topic=pipeline.input.topic,
         consumer=consumer,
         broker_watch=broker_watch,
+        group_watch=GroupWatch(consumer, admin, group_id),
         assignment=assignment,
         scorer=scorer,
         outbox=outbox,
@@ -213,6 +215,22 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         publisher.close()
         consumer.close()
         _LOG.info("left the group")
+
+
+def _fit_topics(admin: AdminClient, config: dict[str, Any], pipeline: Pipeline, group_id: str) -> None:
+    if denied := worker_permissions(admin, config, pipeline, group_id):
+        raise DependencyDownError(PERMISSIONS, "; ".join(denied))
+    if faults := check_topics(admin, pipeline):
+        raise DependencyDownError("topics", "; ".join(faults))
+
+
+def _open(publisher: Publisher, consumer: Consumer, status: Status, stop: threading.Event) -> None:
+    try:
+        wait_for(publisher.open, status, stop)
+    except DeniedError:
+        publisher.close()
+        consumer.close()
+        raise
 
 
 def _next_scorer(settings: Settings, config: dict[str, Any], pipeline: Pipeline, package: ModelPackage) -> Scorer:

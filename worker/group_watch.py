@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from worker.errors import DeniedError, FencedError, UserError
+from worker.errors import DeniedError, FencedError, NameTakenError, UserError
 from worker.kafka_config import ReportingConsumer, error_text
 from worker.permissions import DENIED
 
@@ -29,7 +29,8 @@ _CURES = {
     KafkaError.COORDINATOR_NOT_AVAILABLE: "the brokers have no coordinator for the group now: see __consumer_offsets",
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS: "the coordinator is reading its log",
     KafkaError.NOT_COORDINATOR: "the group's coordinator has moved",
-    KafkaError.UNRELEASED_INSTANCE_ID: "another worker has this name: stop it, or set HAZARDSTREAM_INSTANCE_ID",
+    KafkaError.UNRELEASED_INSTANCE_ID: "a worker of this name runs: stop it, or set HAZARDSTREAM_INSTANCE_ID. After a "
+    "kill the name is free once the brokers' group.consumer.session.timeout.ms is over",
     KafkaError.FENCED_INSTANCE_ID: "another worker has this name: set HAZARDSTREAM_INSTANCE_ID",
     KafkaError._MAX_POLL_EXCEEDED: "the loop took too long for a batch, and the group went on without it",  # noqa: SLF001
 }
@@ -57,14 +58,17 @@ class GroupWatch:
         """Take an error that the consumer returned in place of a message.
 
         Raises:
-            FencedError: another member has this one's name.
+            FencedError: another member has taken this one's name.
+            NameTakenError: another member has this one's name.
             DeniedError: an ACL is missing.
             UserError: the consumer will never go on.
         """
         words = error.str()
         if error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's name
-            if "fenced" in words or "instance ID is still used" in words:
+            if "fenced" in words:
                 raise FencedError(words)
+            if KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str() in words:
+                raise NameTakenError(f"{words}; {_CURES[KafkaError.UNRELEASED_INSTANCE_ID]}")
             cure = next((c for code, c in _CURES.items() if KafkaError(code).str() in words), "put that right")
             raise UserError(f"the broker refuses this consumer for good: {words}; {cure}, and start again")
         if error.code() in DENIED:

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import uuid
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,14 +20,22 @@ from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
 from worker.assignment import Assignment
 from worker.broker_watch import BrokerWatch
 from worker.challenger import shadow_for, watch_challenger
-from worker.errors import DeniedError, DependencyDownError, FencedError, SupersededError, UncertainError, UserError
+from worker.errors import (
+    DeniedError,
+    DependencyDownError,
+    FencedError,
+    NameTakenError,
+    SupersededError,
+    UncertainError,
+    UserError,
+)
+from worker.group_member import group_consumer, join_first
 from worker.group_watch import GroupWatch
 from worker.kafka_config import admin_client, client_config
-from worker.kafka_config import consumer as kafka_consumer
 from worker.loop import Loop
 from worker.membership import superseded
 from worker.metrics import Metrics
-from worker.mlflow_source import Prove
+from worker.mlflow_source import MlflowSource, Prove
 from worker.model_source import mlflow_source, resolve_or_last_good
 from worker.model_swap import Swap
 from worker.model_watch import ModelWatch
@@ -59,16 +68,7 @@ class _Where(TypedDict):
 
 
 SHUTDOWN_WITHIN_S = 30.0
-_DENIED_AGAIN_S = 5.0
-CONSUMER_DEFAULTS = {
-    # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
-    "queued.max.messages.kbytes": 65_536,
-    # What is fetched of one partition waits in line with the others': a backlog of one must not be a wall.
-    "queued.min.messages": 20_000,
-    "fetch.queue.backoff.ms": 20,
-    "fetch.wait.max.ms": 100,
-}
-"""Properties of the group's consumer that the user's win over."""
+_REFUSED_AGAIN_S = 5.0
 
 
 def run_worker(settings: Settings) -> None:
@@ -127,9 +127,9 @@ def _begin_anew(
     _LOG.warning("beginning anew", reason=str(uncertain))
     status.phase, status.partitions = "starting", {}
     status.metrics.begun_anew.inc()
-    if isinstance(uncertain, DeniedError):
-        note_down(status, DependencyDownError(PERMISSIONS, str(uncertain)))
-        stop.wait(_DENIED_AGAIN_S)
+    if isinstance(uncertain, DeniedError | NameTakenError):
+        note_down(status, DependencyDownError(uncertain.dependency, str(uncertain)))
+        stop.wait(_REFUSED_AGAIN_S)
     if isinstance(uncertain, FencedError) and settings.instance_id:
         member = _group_id(settings, pipeline), settings.instance_id
         session_s = settings.session_timeout_ms / 1000
@@ -165,7 +165,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     _show(status, pipeline, uri, package)
 
     broker_watch = BrokerWatch()
-    consumer = kafka_consumer(config, _consumer_properties(settings, group_id), CONSUMER_DEFAULTS)
+    consumer = group_consumer(config, settings, group_id)
     consumer.reports.listen(errors=broker_watch.note)
     writer_schema_of = writer_schema_lookup(registry)
     refused = partial(refused_before, config, pipeline, status.turn)
@@ -173,17 +173,24 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     scorer = scorer_of(pipeline, package, policy, writer_schema_of, status.metrics, refused_before=refused)
     limits = wait_for(lambda: OutputLimits(admin, pipeline), status, stop)
     fitting = config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}
-    publisher = _publisher(settings, fitting, consumer, group_id, status)
-    _open(publisher, consumer, status, stop)
-    outbox = Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic])
     assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
+    group_watch = GroupWatch(consumer, admin, group_id)
+    publisher = _publisher(settings, fitting, consumer, group_id, status)
+    try:
+        join_first(settings, consumer, assignment, group_watch, stop)
+        wait_for(publisher.open, status, stop)
+    except UncertainError:
+        publisher.close()
+        consumer.close()
+        raise
+    outbox = Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic])
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(
         settings=settings,
         topic=pipeline.input.topic,
         consumer=consumer,
         broker_watch=broker_watch,
-        group_watch=GroupWatch(consumer, admin, group_id),
+        group_watch=group_watch,
         assignment=assignment,
         scorer=scorer,
         outbox=outbox,
@@ -197,13 +204,8 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     left = threading.Event()
     source = mlflow_source(uri, **where)
     if source is not None and source.moves and settings.model_watch_ms:
-        # Beside the loop, with nothing that is the loop's own.
-        next_scorer = partial(_next_scorer, settings, config, pipeline)
-        swap = Swap(pipeline, status, next_scorer, config, left)
-        show = partial(_show, status, pipeline, uri)
-        tell = partial(setattr, status, "model_watch")
-        every_s, metrics = settings.model_watch_ms / 1000, status.metrics.champion_watch
-        ModelWatch(source, every_s, package.version, swap, show, metrics, tell, left).start()
+        swap = Swap(pipeline, status, partial(_next_scorer, settings, config, pipeline), config, left)
+        _watch_model(settings, source, package, swap, partial(_show, status, pipeline, uri), status, left)
     if shadow is not None:
         watch_challenger(shadow, settings, pipeline, partial(mlflow_source, **where), status, left)
     _LOG.info("joining the group", group=group_id, topic=pipeline.input.topic, guarantee=settings.guarantee)
@@ -224,13 +226,19 @@ def _fit_topics(admin: AdminClient, config: dict[str, Any], pipeline: Pipeline, 
         raise DependencyDownError("topics", "; ".join(faults))
 
 
-def _open(publisher: Publisher, consumer: Consumer, status: Status, stop: threading.Event) -> None:
-    try:
-        wait_for(publisher.open, status, stop)
-    except DeniedError:
-        publisher.close()
-        consumer.close()
-        raise
+def _watch_model(
+    settings: Settings,
+    source: MlflowSource,
+    package: ModelPackage,
+    swap: Swap,
+    show: Callable[[ModelPackage], None],
+    status: Status,
+    left: threading.Event,
+) -> None:
+    """Beside the loop, with nothing that is the loop's own."""
+    tell = partial(setattr, status, "model_watch")
+    every_s, metrics = settings.model_watch_ms / 1000, status.metrics.champion_watch
+    ModelWatch(source, every_s, package.version, swap, show, metrics, tell, left).start()
 
 
 def _next_scorer(settings: Settings, config: dict[str, Any], pipeline: Pipeline, package: ModelPackage) -> Scorer:
@@ -265,20 +273,6 @@ def _publisher(
         note_down(status, DependencyDownError("broker", reason))
 
     return TransactionalPublisher(config, consumer, transactional_id, settings.transaction_timeout_ms, waiting)
-
-
-def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
-    static = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
-    return static | {
-        "group.id": group_id,
-        "enable.auto.commit": False,
-        "isolation.level": "read_committed",
-        # Every partition is read from an offset of our own; one that is not there is looked into, not jumped over.
-        "auto.offset.reset": "error",
-        "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": settings.session_timeout_ms,
-        "heartbeat.interval.ms": settings.heartbeat_interval_ms,
-    }
 
 
 def _show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:

@@ -11,7 +11,8 @@ https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding
 import functools
 import struct
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
 
 from fastavro.schema import fingerprint as fastavro_fingerprint
 from fastavro.schema import to_parsing_canonical_form
@@ -45,7 +46,38 @@ class Fingerprint:
         return f"CRC-64-AVRO fingerprint {self.value.hex()} (bytes as on the wire)"
 
 
-SchemaKey: TypeAlias = ConfluentId | Fingerprint
+@dataclass(frozen=True, slots=True)
+class Guid:
+    """A schema's GUID in a Confluent registry, as its 16 bytes."""
+
+    value: bytes
+
+    @property
+    def uuid(self) -> UUID:
+        """As it is written in text."""
+        return UUID(bytes=self.value)
+
+    def __str__(self) -> str:
+        return f"registry GUID {self.uuid}"
+
+
+@dataclass(frozen=True, slots=True)
+class ApicurioId:
+    """A schema's id in an Apicurio Registry.
+
+    Attributes:
+        kind: which of its two numberings; None where the value does not say.
+    """
+
+    kind: Literal["globalId", "contentId"] | None
+    value: int
+
+    def __str__(self) -> str:
+        return f"Apicurio {self.kind or '8-byte id'} {self.value}"
+
+
+RegistryKey: TypeAlias = ConfluentId | Guid | ApicurioId
+SchemaKey: TypeAlias = RegistryKey | Fingerprint
 
 
 def fingerprint(schema: Any) -> Fingerprint:

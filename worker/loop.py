@@ -12,7 +12,7 @@ from worker.batch import Batch
 from worker.broker_watch import BrokerWatch
 from worker.errors import DependencyDownError, FencedError, PendingSchemaError, UncertainError
 from worker.group_watch import GroupWatch
-from worker.metrics import Metrics
+from worker.metrics import Metrics, show
 from worker.outbox import Outbox, Outgoing
 from worker.outcome_metrics import count_outcome
 from worker.output_limits import OutputLimits
@@ -23,6 +23,7 @@ from worker.settings import Settings
 from worker.shadow import Shadow
 from worker.sketch import Sketcher
 from worker.status import Status
+from worker.unreadable import Unreadable, is_unreadable
 from worker.waiting import note_down
 
 _LOG = structlog.get_logger(__name__)
@@ -51,6 +52,7 @@ class Loop:
         shadow: Shadow | None,
         publisher: Publisher,
         limits: OutputLimits,
+        unreadable: Unreadable,
         metrics: Metrics,
         status: Status,
     ) -> None:
@@ -61,7 +63,7 @@ class Loop:
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
-        self._limits = limits
+        self._limits, self._unreadable = limits, unreadable
         self._at_most = settings.batch_max_messages
         self._progress = Progress()
         self._aborted = False  # the last transaction
@@ -133,11 +135,15 @@ class Loop:
         for message in failed:
             self._heed(message)
         batch = Batch.of([m for m in messages if m.error() is None] if failed else messages)
+        # What comes behind a batch that could not be read must not be taken for what comes next.
+        ends = {m.partition(): m.offset() for m in reversed(failed) if is_unreadable(m)}
         # What was fetched for a partition before it was (re)assigned is from the wrong place.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
         nowhere = np.iinfo(np.int64).max
         due = np.array([known.get(n, nowhere) for n in batch.partition.tolist()], np.int64)
         wanted = batch.offset >= due
+        for number, end in ends.items():
+            wanted &= (batch.partition != number) | (batch.offset < end)
         if wanted.all():
             return batch
         return Batch.of([batch.messages[row] for row in np.flatnonzero(wanted).tolist()])
@@ -245,9 +251,11 @@ class Loop:
         error = message.error()
         self._group_watch.note(error, message.topic())
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
-        gone = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - librdkafka's name
-        if gone and message.partition() in self._assignment.partitions:
-            self._assignment.take_over_anew(message.partition())
+        partition = self._assignment.partitions.get(message.partition())
+        if partition is not None and is_unreadable(message):
+            self._unreadable.met(message, partition, self._scorer.package.spec.max_span_ms)
+        if partition is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's name
+            self._assignment.take_over_anew(partition.number)
 
     def _tell(self) -> None:
         """Keep status and the slow metrics up to date."""
@@ -264,20 +272,18 @@ class Loop:
         if time.monotonic() < self._lag_due:
             return
         self._lag_due = time.monotonic() + _LAG_EVERY_S
-        for state, numbers in status.partitions.items():
-            self._metrics.partitions.labels(state).set(len(numbers))
+        show(self._metrics.partitions, {state: len(numbers) for state, numbers in status.partitions.items()})
         status.lag = self._lag()
         going = {n: p for n, p in assignment.partitions.items() if n not in assignment.held}
-        status.stalled = self._progress.stalled(going, status.lag)
-        self._metrics.lag.clear()
-        for number, behind in status.lag.items():
-            self._metrics.lag.labels(number).set(behind)
+        unreadable = self._unreadable.reasons()
+        status.stalled = self._progress.stalled(going, status.lag) | unreadable
+        self._metrics.unreadable.set(len(unreadable))
         self._metrics.windows_held.set(self._scorer.state.held)
         active = self._scorer.alarms.active()
         # An alarm may stand since before a change of model, with a priority that is no more.
-        self._metrics.alarms_active.clear()
-        for priority in {*self._scorer.alarms.policy.priorities, *active}:
-            self._metrics.alarms_active.labels(priority).set(active[priority])
+        priorities = {*self._scorer.alarms.policy.priorities, *active}
+        show(self._metrics.alarms_active, {priority: active[priority] for priority in priorities})
+        show(self._metrics.lag, status.lag)
 
     def _lag(self) -> dict[int, int]:
         """Messages behind, by partition. What transactions leave in the log besides messages is not counted."""

@@ -23,6 +23,8 @@ from worker.scoring import Outcome
 ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
 REASON = "hazardstream.reason"
 TIME, TIME_TYPE = "hazardstream.timestamp", "hazardstream.timestamp_type"  # of the original; KIP-1034 names none
+# The reason where the client cannot read a batch, and the last offset that the one letter speaks of.
+UNREADABLE, LAST_OFFSET = "unreadable", "hazardstream.last_offset"
 # By part of the original record, in the order in which they go when the dead letter would be too large.
 OMITTED = {part: f"hazardstream.{part}_omitted" for part in ("value", "headers", "key")}
 # What a dead letter's own headers may add to a record that was just within the limit.

@@ -17,7 +17,7 @@ from worker.errors import DependencyDownError, UncertainError, UserError
 from worker.judge import Judge
 from worker.kafka_config import admin_client
 from worker.message import headers_of, key_of, time_of, value_of
-from worker.outbox import Outgoing, Record, headers_size
+from worker.outbox import UNREADABLE, Outgoing, Record, headers_size
 from worker.publisher import AbortedError, TransactionalPublisher
 from worker.topic_reader import Span, TopicReader
 from worker.topics import BROKER_DEFAULT_MAX_BYTES, topic_settings
@@ -37,6 +37,7 @@ ADVICE = {
     "wrong_key": "only once the pipeline's key field was put right; it returns to the same partition",
     "null_value": "of no use: there is nothing to score",
     "future": "once its time has come, where the input topic has LogAppendTime; else once max_future_ms allows it",
+    UNREADABLE: "of no use: nobody could read the batch",
     "late": "of use only while its key has been silent for max_span; else it is late again",
 }
 """When redriving letters of a reason is of use."""
@@ -93,6 +94,8 @@ class Originals:
         topic, partition, offset = letter.source
         if topic != self._source.name or partition not in self._source.spans:
             raise CannotReturnError(f"not from {self._source.name}, or from a partition that it does not have")
+        if letter.reason == UNREADABLE:
+            raise CannotReturnError("stand for a batch that could not be read; produce its records again")
         if not letter.omitted:
             return letter
         gone = f"{', '.join(letter.omitted)} too large for the dead-letter topic and no longer in {topic}"

@@ -53,6 +53,7 @@ from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
 from worker.topics import check_topics
+from worker.unreadable import Unreadable, parse_places
 from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
 
@@ -67,6 +68,7 @@ class _Where(TypedDict):
     prove: Prove
 
 
+REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema: then its partition waits, and others go on
 SHUTDOWN_WITHIN_S = 30.0
 _REFUSED_AGAIN_S = 5.0
 
@@ -153,7 +155,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     config = client_config(settings.bootstrap_servers)
     group_id = _group_id(settings, pipeline)
     wait_for(lambda: _fit_topics(admin, config, pipeline, group_id), status, stop)
-    registry = registry_at(settings.registry_url)
+    registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
     where: _Where = {
@@ -184,6 +186,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         consumer.close()
         raise
     outbox = Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic])
+    skipped = parse_places(settings.skip_unreadable)
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(
         settings=settings,
@@ -198,6 +201,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
         shadow=shadow,
         publisher=publisher,
         limits=limits,
+        unreadable=Unreadable(config, pipeline, skipped, assignment, publisher, status.metrics),
         metrics=status.metrics,
         status=status,
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from schemas.registry_environment import NAMES as REGISTRY_NAMES
 from worker.directories import cache_directory
 from worker.environment import mistyped, service_links, variables
 from worker.errors import UserError
@@ -18,12 +19,7 @@ from worker.validation_errors import faults
 _PREFIX = "HAZARDSTREAM_"
 # Read elsewhere than in `Settings`.
 _OTHERS = {"HAZARDSTREAM_CACHE_DIRECTORY", "HAZARDSTREAM_MAVEN_REPOSITORY"}
-_SERVICES = KAFKA_VARIABLES | {
-    "SCHEMA_REGISTRY_URL",
-    "SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO",
-    "SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO_FILE",
-    "SCHEMA_REGISTRY_SSL_CA_LOCATION",
-}
+_SERVICES = KAFKA_VARIABLES | {f"SCHEMA_REGISTRY_{name}" for name in REGISTRY_NAMES}
 
 
 class _Environment(EnvSettingsSource):
@@ -85,6 +81,8 @@ class Settings(BaseSettings):
     batch_max_messages: PositiveInt = 8000
     batch_max_bytes: PositiveInt = 16_000_000
     linger_ms: NonNegativeInt = 5  # from a batch's first message
+    # PARTITION/OFFSET, with commas between: batches of the input to go past if the client cannot read them.
+    skip_unreadable: str = ""
     transaction_timeout_ms: PositiveInt = 10_000
     session_timeout_ms: PositiveInt = 10_000
     stuck_after_ms: PositiveInt = 60_000

@@ -1,6 +1,18 @@
-"""Hypothesis without a stopwatch: these tests share their processors with a broker and a registry."""
+"""A server to set answers of. Hypothesis without a stopwatch: a broker and a registry share the processors."""
 
+from collections.abc import Iterator
+
+import pytest
+from http_server import HttpServer
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("unhurried", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    """A server that has nothing to say until the test gives it an answer."""
+    server = HttpServer()
+    yield server
+    server.close()

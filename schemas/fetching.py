@@ -1,0 +1,122 @@
+"""Gets a schema from a registry with all that it refers to, by whatever names it there."""
+
+import json
+import threading
+from typing import Any
+from urllib.parse import quote
+
+from cachetools import LRUCache
+
+from schemas.access import DEPENDENCY
+from schemas.errors import UnknownSchemaError
+from schemas.http import Budget
+from schemas.load import Schema
+from schemas.references import Reference, Registered, inlined, registered
+from schemas.registry_client import NoSuchPathError, RegistryClient
+from schemas.wire import ApicurioId, ConfluentId, Guid, RegistryKey
+from worker.errors import DependencyDownError
+
+MAX_ID = 2**31 - 1  # ids are Java ints in the registry's interface
+MAX_ANSWER_BYTES = 2_000_000
+MAX_LOOKUP_BYTES = 8_000_000  # a schema with all that it refers to
+_VERSIONS_KEPT = 1000
+
+
+class Fetcher:
+    """Asks for schemas; knows nothing of what was asked before but for referenced versions, which never change.
+
+    Args:
+        client: of the registry.
+        use_id: what Apicurio's 8-byte ids stand for, `globalId` or `contentId`.
+        timeout_s: for everything that one schema takes.
+    """
+
+    def __init__(self, client: RegistryClient, use_id: str | None, timeout_s: float) -> None:
+        self._client, self._use_id, self._timeout_s = client, use_id, timeout_s
+        self._versions: LRUCache[Reference, Registered] = LRUCache(_VERSIONS_KEPT)
+        self._lock = threading.Lock()
+
+    def fetch(self, key: RegistryKey) -> Schema:
+        """Get a schema.
+
+        Raises:
+            UnknownSchemaError, IncompatibleSchemaError, DependencyDownError: as `SchemaRegistry.schema_of` does.
+        """
+        budget = self.budget()
+        found = self._in_core(key, budget) if isinstance(key, ApicurioId) else self._registered(key, budget)
+        return inlined(found, _the(key), lambda reference: self._version(reference, budget))
+
+    def budget(self) -> Budget:
+        """What one question may cost from now on."""
+        return Budget(self._timeout_s, MAX_ANSWER_BYTES, MAX_LOOKUP_BYTES)
+
+    def _registered(self, key: ConfluentId | Guid, budget: Budget) -> Registered:
+        to = f"look up {key}"
+        if isinstance(key, ConfluentId):
+            return registered(self._client.ask(f"schemas/ids/{key.value}", budget, to=to), _the(key))
+        try:
+            return registered(self._client.ask(f"schemas/guids/{key.uuid}", budget, to=to), _the(key))
+        except NoSuchPathError:
+            self._client.ask("schemas/types", budget, to=to)  # the path is right, then
+            raise UnknownSchemaError(f"this registry has no look-up by GUID: {key} cannot be found") from None
+
+    def _in_core(self, key: ApicurioId, budget: Budget) -> Registered:
+        """Look up an id of Apicurio's that its Confluent-compatible interface does not know."""
+        kind = key.kind or self._use_id
+        if kind is None:
+            raise UnknownSchemaError(
+                f"{key} may be a global id or a content id; set SCHEMA_REGISTRY_USE_ID to globalId or contentId, "
+                "as the producer's apicurio.registry.use-id"
+            )
+        if not self._client.has_core_api:
+            raise UnknownSchemaError(
+                f"{key} can be looked up in an Apicurio Registry only; "
+                "SCHEMA_REGISTRY_URL does not end in /apis/ccompat/v7"
+            )
+        path, to = f"ids/{kind}s/{key.value}", f"look up {key}"
+        schema = self._client.ask(path, budget, to=to, core=True)
+        listed = self._client.ask(f"{path}/references", budget, to=to, core=True)
+        references = [{**r, "subject": r.get("artifactId")} for r in listed] if isinstance(listed, list) else listed
+        return registered({"schema": json.dumps(schema), "references": references}, _the(key))
+
+    def _version(self, reference: Reference, budget: Budget) -> Registered:
+        with self._lock:
+            known = self._versions.get(reference)
+        if known is None:
+            what = f"version {reference.version} of {reference.subject!r}"
+            path = f"subjects/{quote(reference.subject, safe='')}/versions/{reference.version}"
+            known = registered(self._client.ask(path, budget, to=f"look up {what}"), what)
+            with self._lock:
+                self._versions[reference] = known
+        return known
+
+    def latest(self, subject: str) -> tuple[int, Schema] | None:
+        """Look up the newest schema under a subject: its id and the schema; None where there is none.
+
+        Raises:
+            IncompatibleSchemaError, DependencyDownError: as `SchemaRegistry.latest` does.
+        """
+        budget, to = self.budget(), f"look up the newest schema under subject {subject!r}"
+        try:
+            told = self._client.ask(f"subjects/{quote(subject, safe='')}/versions/latest", budget, to=to)
+        except UnknownSchemaError:
+            return None
+        schema_id = id_in(told)
+        what = _the(ConfluentId(schema_id))
+        return schema_id, inlined(registered(told, what), what, lambda reference: self._version(reference, budget))
+
+
+def id_in(told: Any) -> int:
+    """The schema's id in an answer.
+
+    Raises:
+        DependencyDownError: there is none.
+    """
+    schema_id = told.get("id") if isinstance(told, dict) else None
+    if not isinstance(schema_id, int) or not 0 <= schema_id <= MAX_ID:
+        raise DependencyDownError(DEPENDENCY, "answers without a schema's id")
+    return schema_id
+
+
+def _the(key: RegistryKey) -> str:
+    return f"the schema with {key}"

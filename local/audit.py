@@ -114,7 +114,10 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
 
     def records(topic: str, schema: str) -> list[tuple[Message, dict[str, Any]]]:
         reader = load_schema(schema)
-        return [(m, decode(value_of(m) or b"", writer_schema_of, reader)) for m in read_all(topic, bootstrap)]
+        return [
+            (m, outputs.by_word(decode(value_of(m) or b"", writer_schema_of, reader)))
+            for m in read_all(topic, bootstrap)
+        ]
 
     read = {(m.partition(), m.offset()): m for m in read_all(source.topic, bootstrap)}
     predictions = records(outputs.predictions.topic, outputs.predictions.schema_name)

@@ -100,11 +100,12 @@ class Watcher:
             self._alarm(self._decoded(message, self._pipeline.outputs.alarms.schema_name))
 
     def _decoded(self, message: Message, schema: str) -> dict[str, Any]:
-        return decode(value_of(message) or b"", self._writer_schema_of, load_schema(schema))
+        record = decode(value_of(message) or b"", self._writer_schema_of, load_schema(schema))
+        return self._pipeline.outputs.by_word(record)
 
     def _alarm(self, record: dict[str, Any]) -> None:
         key = record[self._pipeline.input.key]
-        probability = record[self._pipeline.outputs.fields.get("probability", "probability")]
+        probability = record["probability"]
         if record["state"] == "RTN":
             self.active.pop(key, None)
         else:

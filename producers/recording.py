@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from producers.convert import time_form, to_numbers, to_text, to_times_ms
 from producers.mapping import SCALED_BY, Mapping, Sources, find_sources
 from producers.tables import BadRow, Table, column_names, read_columns
+from worker.bounds import bounds
 from worker.errors import UserError
 from worker.pipeline import Pipeline
-from worker.validate import bounds
 
 SHOWN = 5
 """Bad rows that messages and summaries show."""

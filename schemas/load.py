@@ -22,13 +22,20 @@ def shipped_schemas() -> dict[str, Schema]:
 
     Returns:
         File name without `.avsc` to schema.
+
+    Raises:
+        UserError: a file is not JSON.
     """
     folder = importlib.resources.files("schemas") / "avro"
-    return {
-        file.name.removesuffix(".avsc"): json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".avsc")
-    }
+    found = {}
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".avsc"):
+            try:
+                found[file.name.removesuffix(".avsc")] = json.loads(file.read_bytes())
+            except ValueError as error:
+                line = getattr(error, "lineno", 1)
+                raise UserError(f"schemas/avro/{file.name}:{line}: not valid JSON ({error}); correct it") from error
+    return found
 
 
 def load_schema(name: str) -> Schema:

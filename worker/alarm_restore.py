@@ -13,7 +13,7 @@ from worker.decode import WriterSchemaOf
 from worker.kafka_config import consumer
 from worker.message import key_of, value_of
 from worker.outbox import state_from
-from worker.pipeline import Output
+from worker.pipeline import Outputs
 
 _LOG = structlog.get_logger(__name__)
 _GULP = 10_000
@@ -22,7 +22,7 @@ _GULP = 10_000
 class AlarmRestore:
     """Reads several partitions at once, a little at each call. Holds a consumer only while there is more to read."""
 
-    def __init__(self, config: dict[str, Any], output: Output, writer_schema_of: WriterSchemaOf) -> None:
+    def __init__(self, config: dict[str, Any], outputs: Outputs, writer_schema_of: WriterSchemaOf) -> None:
         self._config = config
         self._fixed = {
             "group.id": "hazardstream-unused",  # required by the client, never joined
@@ -30,7 +30,8 @@ class AlarmRestore:
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
         }
-        self._topic, self._schema = output.topic, load_schema(output.schema_name)
+        self._topic, self._schema = outputs.alarm_state.topic, load_schema(outputs.alarm_state.schema_name)
+        self._by_word = outputs.by_word
         self._writer_schema_of = writer_schema_of
         self._reader: Consumer | None = None
         self._left: dict[int, range] = {}
@@ -92,7 +93,7 @@ class AlarmRestore:
         states = {}
         for key, value in self._latest[number].items():
             try:
-                state = state_from(decode(value, self._writer_schema_of, self._schema))
+                state = state_from(self._by_word(decode(value, self._writer_schema_of, self._schema)))
             except UnreadableValueError as error:
                 fault = str(error)
             else:

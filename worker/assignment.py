@@ -60,7 +60,7 @@ class Assignment:
         self.held: dict[int, tuple[float, str]] = {}
         self._consumer, self._pipeline, self._scorer, self._metrics = consumer, pipeline, scorer, metrics
         self._admin = admin
-        self._alarm_restore = AlarmRestore(config, pipeline.outputs.alarm_state, writer_schema_of)
+        self._alarm_restore = AlarmRestore(config, pipeline.outputs, writer_schema_of)
         self._events: deque[tuple[bool, int]] = deque()
         self._waiting: dict[int, _Waiting] = {}
         self._subscribed = False

@@ -163,11 +163,12 @@ def explain(
 
     configure_logs("warning")
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
+    loaded = load_pipeline(settings.pipeline)
     found = compute_again(settings, module, _event_time_ms(at))
     if as_json:
         typer.echo(json.dumps(facts(found)))
     else:
-        Console(highlight=False).print(as_tables(found, load_pipeline(settings.pipeline)))
+        Console(highlight=False).print(as_tables(found, loaded))
     if not found.same_bits:
         raise typer.Exit(1)
 

@@ -47,8 +47,11 @@ def examine(settings: Settings, *, as_json: bool) -> bool:
 
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield from (Finding("settings", "warning", words) for words in unread_settings())
-    pipeline = load_pipeline(settings.pipeline)
-    pipeline.input.sensors()  # that the record can be imported
+    try:
+        pipeline = load_pipeline(settings.pipeline)
+    except UserError as error:
+        yield from (Finding("pipeline", "wrong", fault) for fault in str(error).split("\n"))
+        return
     yield Finding(
         "pipeline", "ok", f"{settings.pipeline}: {pipeline.input.topic} -> {pipeline.outputs.predictions.topic}"
     )

@@ -40,9 +40,9 @@ def service_links(prefixes: tuple[str, ...]) -> list[str]:
     return sorted(n for n, value in os.environ.items() if n.startswith(prefixes) and is_service_link(n, value))
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
+def closest(name: str, known: Iterable[str], alike: float = _ALIKE) -> str | None:
     """The known name that this one most likely was meant to be; None where none is alike."""
-    return next(iter(difflib.get_close_matches(name, list(known), 1, _ALIKE)), None)
+    return next(iter(difflib.get_close_matches(name, list(known), 1, alike)), None)
 
 
 def mistyped(prefixes: tuple[str, ...], known: Mapping[str, object] | Iterable[str]) -> dict[str, str | None]:

@@ -80,7 +80,7 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         number, offset = prediction["source_partition"], prediction["source_offset"]
         alarm = found.alarm(key, prediction[pipeline.input.time], number, offset)
         package = _model(settings, pipeline, prediction)
-        probability = prediction[pipeline.outputs.fields.get("probability", "probability")]
+        probability = prediction["probability"]
         rebuilds = _rebuilds(log, pipeline, package, lookup, number, offset)
         for rebuilt in rebuilds:
             start, outcome, window = rebuilt
@@ -95,8 +95,8 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         )
     explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
-        prediction,
-        alarm,
+        pipeline.outputs.by_field(prediction),
+        None if alarm is None else pipeline.outputs.by_field(alarm),
         again,
         again == probability,
         None if alarm is None else _published(alarm) == explanation.published(),
@@ -154,7 +154,7 @@ class _Archive:
         for messages in self._log.read(output.topic, spans):
             for message in messages:
                 if key_of(message) == wanted and (value := value_of(message)) is not None:
-                    yield decode(value, self._lookup, schema)
+                    yield self._pipeline.outputs.by_word(decode(value, self._lookup, schema))
 
 
 def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> ModelPackage:

@@ -32,8 +32,8 @@ def as_json(found: Explained) -> dict[str, Any]:
 
 def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
     """For a person."""
-    source, made = pipeline.input, found.prediction
-    published = made[pipeline.outputs.fields.get("probability", "probability")]
+    source, made = pipeline.input, pipeline.outputs.by_word(found.prediction)
+    published = made["probability"]
     facts = Table(show_header=False, title=f"{made[source.key]} at {_moment(made[source.time])}")
     place = f"{source.topic}, partition {made['source_partition']}, offset {made['source_offset']}"
     other = "" if made["model_version"] == found.package.version else " [yellow](not the one that was asked for)[/]"
@@ -41,7 +41,7 @@ def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
         ("reading", f"{place}; rebuilt from offset {found.rebuilt_from}"),
         ("model", f"{found.package.name} {found.package.version}; published by {made['model_version']}{other}"),
         ("probability", f"[bold]{found.probability!r}[/], published {published!r}: {_verdict(found)}"),
-        ("alarm", _alarm(found)),
+        ("alarm", _alarm(found, pipeline)),
         ("window", _window(found)),
     ):
         facts.add_row(*row)
@@ -67,11 +67,12 @@ def _verdict(found: Explained) -> str:
     )
 
 
-def _alarm(found: Explained) -> str:
+def _alarm(found: Explained, pipeline: Pipeline) -> str:
     if found.alarm is None:
         return "this reading made no transition"
     same = "the same" if found.same_contributions else "[red]not the same[/]"
-    return f"{found.alarm['state']} {found.alarm['priority']}, {found.alarm['alarm_id']}; its contributions are {same}"
+    alarm = pipeline.outputs.by_word(found.alarm)
+    return f"{alarm['state']} {alarm['priority']}, {alarm['alarm_id']}; its contributions are {same}"
 
 
 def _window(found: Explained) -> str:

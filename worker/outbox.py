@@ -112,7 +112,7 @@ class Outbox:
             "source_offset": batch.offset[readings.row],
             "scored_at": np.array(time.time_ns() // 1_000_000),
         }
-        named = {self._name(word): column for word, column in columns.items()}
+        named = self._pipeline.outputs.by_field(columns)
         values = encode_columns(self._schemas["predictions"], named, len(readings.row), self._prefixes["predictions"])
         return in_bulk(self._pipeline.outputs.predictions.topic, batch, readings.row, values)
 
@@ -172,12 +172,9 @@ class Outbox:
         }
 
     def _record(self, role: str, topic: str, batch: Batch, message: int, words: Mapping[str, Any]) -> Record:
-        named = {self._name(word): value for word, value in words.items()}
+        named = self._pipeline.outputs.by_field(words)
         value = encode(named, self._parsed[role], self._prefixes[role])
         return Record(topic, int(batch.partition[message]), batch.keys[message], value)
-
-    def _name(self, word: str) -> str:
-        return self._pipeline.outputs.fields.get(word, word)
 
     def _dead_letter(self, batch: Batch, rejection: Rejection) -> Record:
         message = batch.messages[rejection.row]
@@ -223,7 +220,7 @@ def headers_size(headers: Headers) -> int:
 
 
 def state_from(record: Mapping[str, Any]) -> AlarmState:
-    """The alarm that a HazardState record describes."""
+    """The alarm that a record of alarm state, by the worker's own words, describes."""
     return AlarmState(
         active=record["state"] == "ACTIVE",
         **{f: record[f] for f in ("priority", "alarm_id", "pending_since_ts", "clearing_since_ts", "onset_ts")},

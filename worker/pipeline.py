@@ -2,24 +2,24 @@
 
 import importlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from worker.errors import UserError
+from worker.pipeline_check import sense_faults, shape_faults
+from worker.pipeline_file import read_yaml
+from worker.text import shown
 
 BUNDLED = Path(__file__).resolve().parent.parent / "pipelines"
+
+# Not `true`, and not a number in quotes: YAML makes either of a slip. Small enough for 64 bits, whatever is added.
+_Number = Annotated[int, Field(strict=True, le=2**42)]
+_Size = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+_Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=249)]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100)]
 
 
 class _Strict(BaseModel):
@@ -29,12 +29,12 @@ class _Strict(BaseModel):
 class Input(_Strict):
     """The input topic and the record on it."""
 
-    topic: str
+    topic: _Topic
     record: str
     key: str
     group: str
     time: str
-    max_future_ms: NonNegativeInt = 300_000
+    max_future_ms: Annotated[_Number, Field(ge=0)] = 300_000
     on_invalid_sensor: Literal["mask", "dead_letter"] = "mask"
 
     def record_model(self) -> type[BaseModel]:
@@ -46,12 +46,13 @@ class Input(_Strict):
         module, _, name = self.record.partition(":")
         try:
             model = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # a module may raise anything while it is imported
+            reason = f"{type(error).__name__}: {shown(error, 200)}"
             raise UserError(
-                f"pipeline: input.record {self.record!r} cannot be imported ({error}); write package.module:Class"
+                f"{shown(self.record)!r} cannot be imported ({reason}); write package.module:Class"
             ) from error
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            raise UserError(f"pipeline: input.record {self.record!r} is not a Pydantic model")
+            raise UserError(f"{shown(self.record)!r} is not a Pydantic model; name a subclass of pydantic.BaseModel")
         return model
 
     def sensors(self) -> tuple[str, ...]:
@@ -63,14 +64,14 @@ class Input(_Strict):
 class Output(_Strict):
     """An output topic and the schema of its records."""
 
-    topic: str
+    topic: _Topic
     schema_name: str = Field(alias="schema")
 
 
 class DeadLetters(_Strict):
     """The dead-letter topic: records go there byte for byte, so it has no schema."""
 
-    topic: str
+    topic: _Topic
 
 
 class Outputs(_Strict):
@@ -82,13 +83,26 @@ class Outputs(_Strict):
     dead_letters: DeadLetters
     fields: dict[str, str] = {}
 
+    def field(self, word: str) -> str:
+        """Name of the field that carries a value of the worker's."""
+        return self.fields.get(word, word)
+
+    def by_word(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """A record of predictions, alarms or alarm state as read, by the worker's own words."""
+        words = {field: word for word, field in self.fields.items()}
+        return {words.get(field, field): value for field, value in record.items()}
+
+    def by_field(self, words: Mapping[str, Any]) -> dict[str, Any]:
+        """Values by the worker's own words, under the names of the fields that carry them."""
+        return {self.field(word): value for word, value in words.items()}
+
 
 class Topology(_Strict):
     """How what a key stands for is built. Parameters of a key win over its group's, and those over the default."""
 
-    default: dict[str, PositiveFloat] = {}
-    groups: dict[str, dict[str, PositiveFloat]] = {}
-    keys: dict[str, dict[str, PositiveFloat]] = {}
+    default: dict[str, _Size] = {}
+    groups: dict[str, dict[str, _Size]] = {}
+    keys: dict[str, dict[str, _Size]] = {}
 
     def of(self, key: str, group: str) -> dict[str, float]:
         """Parameters of one key."""
@@ -124,11 +138,11 @@ class Performance(_Strict):
         horizon_ms: so long before an event an alarm is a warning of it.
     """
 
-    days: PositiveInt = 30
-    labels: PositiveInt = 10
+    days: Annotated[_Number, Field(ge=1, le=36_500)] = 30
+    labels: Annotated[_Number, Field(ge=1)] = 10
     precision: float = Field(0.5, ge=0, le=1)
     recall: float = Field(0.9, ge=0, le=1)
-    horizon_ms: PositiveInt = 6 * 3_600_000
+    horizon_ms: Annotated[_Number, Field(ge=1)] = 6 * 3_600_000
 
 
 class Monitor(_Strict):
@@ -145,10 +159,10 @@ class Monitor(_Strict):
 class Pipeline(_Strict):
     """A whole pipeline file."""
 
-    name: str
+    name: _Name
     input: Input
     outputs: Outputs
-    model: str
+    model: Annotated[str, Field(min_length=1)]
     topology: Topology = Topology()
     alarm: dict[str, Any] = {}
     monitor: Monitor | None = None
@@ -188,21 +202,25 @@ class Pipeline(_Strict):
 
 
 def load_pipeline(path_or_name: str) -> Pipeline:
-    """Read a pipeline file, by path or, for the ones that come with the package, by name.
+    """Read a pipeline file, by path or, for the ones that come with the package, by name, and check all of it.
 
     Raises:
-        UserError: there is no such file, or it does not hold a pipeline; the text names line or field.
+        UserError: there is no such file, or a worker could not run it; the text names file, line and fix of each fault.
     """
     path = Path(path_or_name)
     if not path.suffix:
         path = BUNDLED / f"{path_or_name}.yaml"
     if not path.is_file():
         bundled = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.yaml")))
-        raise UserError(f"no pipeline file {path}; give a path, or one of: {bundled}")
+        kind = "is a directory" if path.is_dir() else "there is no such file"
+        raise UserError(f"pipeline {shown(path)}: {kind}; give the path of a pipeline file, or one of: {bundled}")
+    file = read_yaml(path)
     try:
-        return Pipeline.model_validate(yaml.safe_load(path.read_text()))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
+        pipeline = Pipeline.model_validate(file.values)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise UserError(f"{path} is not a pipeline file: {faults}") from error
+        found = shape_faults(error, Pipeline)
+    else:
+        found = sense_faults(pipeline)
+        if not found:
+            return pipeline
+    raise UserError("\n".join(file.fault(at, text) for at, text in sorted(found, key=lambda f: file.line(f[0]))))

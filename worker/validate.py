@@ -6,34 +6,13 @@ A row that fails is then validated by the model itself, so that its dead letter 
 from typing import NamedTuple
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from worker.bounds import bounds
 from worker.columns import Readings, Rejection, TextColumn
 from worker.features import Bool, Float, Int
 from worker.pipeline import Input
-
-
-class Bounds(NamedTuple):
-    """Smallest and largest value allowed."""
-
-    low: float
-    high: float
-
-
-def bounds(model: type[BaseModel], field: str) -> Bounds:
-    """The closed interval that a field's declared rules allow; infinite where there is no rule."""
-    low, high = -np.inf, np.inf
-    for rule in model.model_fields[field].metadata:
-        if isinstance(rule, Ge):
-            low = max(low, float(rule.ge))  # type: ignore[arg-type]  # declared as a protocol; always a number here
-        elif isinstance(rule, Gt):
-            low = max(low, np.nextafter(float(rule.gt), np.inf))  # type: ignore[arg-type]
-        elif isinstance(rule, Le):
-            high = min(high, float(rule.le))  # type: ignore[arg-type]
-        elif isinstance(rule, Lt):
-            high = min(high, np.nextafter(float(rule.lt), -np.inf))  # type: ignore[arg-type]
-    return Bounds(low, high)
+from worker.validation_errors import fault_texts
 
 
 class Valid(NamedTuple):
@@ -113,5 +92,5 @@ class Validator:
         try:
             self._model.model_validate(record)
         except ValidationError as error:
-            return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, not {e['input']!r}" for e in error.errors())
+            return fault_texts(error)
         return "no sensor has a usable value"

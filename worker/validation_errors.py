@@ -38,8 +38,7 @@ def faults(error: ValidationError, *, with_values: bool = True) -> list[Fault]:
     """
     found = []
     for one in error.errors(include_url=False):
-        # Pydantic's own texts begin small here, as they follow a name.
-        text = _TEXTS.get(one["type"]) or one["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+        text = _TEXTS.get(one["type"]) or one["msg"].removeprefix("Value error, ")
         given = one["input"]
         if with_values and one["type"] not in {"missing", "extra_forbidden"} and isinstance(given, _SHOWN):
             text = f"{text}, not {shown(repr(given))}"

@@ -65,11 +65,12 @@ def alarms_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, module
         pipeline: names the fields.
         modules: number of each module; grows.
     """
-    source, probability = pipeline.input, pipeline.outputs.fields.get("peak_probability", "peak_probability")
+    source = pipeline.input
     found: dict[str, Alarm] = {}
-    for record in records:
+    for published in records:
+        record = pipeline.outputs.by_word(published)
         module = modules.setdefault(record[source.key], len(modules))
-        ts, peak = record[source.time], record[probability]
+        ts, peak = record[source.time], record["peak_probability"]
         alarm = found.setdefault(
             record["alarm_id"], Alarm(module, record["alarm_id"], record["onset_ts"], ts, record["priority"], peak)
         )

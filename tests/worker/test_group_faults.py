@@ -13,13 +13,17 @@ from secured_broker import Secured
 
 from worker.kafka_config import client_config
 
+UNHURRIED = {"model_max_ms": "10000"}  # other tests share the cores
+
 pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
 def own(secured: Secured, topic_prefix: str, tmp_path: Path, model_package: Path) -> Stage:
     """On the broker whose groups take two members, and sessions of a minute."""
-    return make_stage(secured.plaintext, topic_prefix, tmp_path, model_package)
+    stage = make_stage(secured.plaintext, topic_prefix, tmp_path, model_package)
+    stage.settings = UNHURRIED
+    return stage
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def test_an_advertised_listener_out_of_reach(secured: Secured, own: Stage) -> No
 
 @pytest.mark.kafka
 def test_exactly_once_by_the_protocol_of_kip_848(stage: Stage) -> None:
-    stage.settings = {"group_protocol": "consumer", "batch_max_messages": "50"}
+    stage.settings = UNHURRIED | {"group_protocol": "consumer", "batch_max_messages": "50"}
     content = fleet_content(stage)
     stage.publish(content)
     with stage.worker() as worker:

@@ -62,6 +62,7 @@ def guarded(secured: Secured, acls: Acls, topic_prefix: str, tmp_path: Path, mod
     """Topics on the secured broker; a worker on them is the user `worker`, and may all that it needs."""
     stage = make_stage(secured.plaintext, topic_prefix, tmp_path, model_package)
     stage.environment = secured.sasl("worker")
+    stage.settings = {"model_max_ms": "10000"}  # other tests share the cores
     needed = {"input": ("READ",), "alarms": ("WRITE",), "sketches": ("WRITE",), "shadow": ("WRITE",)}
     needed |= {"events": ("DESCRIBE",), "labels": ("DESCRIBE",)}
     for role, topic in stage.pipeline.topics.items():

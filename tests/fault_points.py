@@ -48,7 +48,7 @@ class Point(NamedTuple):
     live: bool = True
 
 
-_PRODUCER, _CONSUMER = "confluent_kafka:Producer.", "confluent_kafka:Consumer."
+_PRODUCER, _CONSUMER = "worker.kafka_config:ReportingProducer.", "worker.kafka_config:ReportingConsumer."
 POINTS = {
     # Taking over a partition.
     "assigning": Point(_CONSUMER + "incremental_assign", "before", live=False),
@@ -139,14 +139,7 @@ def _wrap(where: str, around: Callable[[Callable[[], Any], Any], Any]) -> None:
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         return around(lambda: original(self, *args, **kwargs), self)
 
-    if module != "confluent_kafka":
-        setattr(owner, method, wrapped)
-        return
-    # Its classes are written in C and cannot be changed.
-    derived = type(class_name, (owner,), {method: wrapped})
-    for each in [m for name, m in sys.modules.items() if name.startswith("worker.")]:
-        if getattr(each, class_name, None) is owner:
-            setattr(each, class_name, derived)
+    setattr(owner, method, wrapped)
 
 
 def _die_at_an_instruction(seed: int) -> None:

@@ -2,19 +2,18 @@
 
 import itertools
 
-from harness import START_MS, Stage, uninterrupted_run
-
 from producers.fleet import Fleet
 from producers.publish import encoder
 from producers.simulate import Messages
+from tests.harness import START_MS, Stage, uninterrupted_run
 
 Content = list[tuple[str | None, bytes | None]]
 _FAR_FUTURE_MS = 4_000_000_000_000
 
 
-def fleet_content(stage: Stage, steps: int = 400) -> Content:
+def fleet_content(stage: Stage, steps: int = 400, seed: int = 3) -> Content:
     """A fleet of twelve modules, two of them failing, with bad records of every kind among the readings."""
-    fleet = Fleet(12, 3, faults=2, start_ms=START_MS, span_ms=steps * 10_000)
+    fleet = Fleet(12, seed, faults=2, start_ms=START_MS, span_ms=steps * 10_000)
     messages = Messages(fleet, encoder(stage.pipeline, None), 0.03, stage.pipeline.input.max_future_ms)
     return [
         (key, value)

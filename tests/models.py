@@ -12,6 +12,7 @@ import pytest
 import xgboost
 from filelock import FileLock
 from shared_server import shared_server
+from sklearn.preprocessing import StandardScaler
 
 from local.mlflow_server import mlflow_server
 from training.default_model import SHIPPED
@@ -19,7 +20,8 @@ from training.models import Boosting
 from training.presets import Counts, Preset
 from training.train import prepare, silent
 from worker.features import FeatureSpec
-from worker.package import MANIFEST, digest, write_manifest
+from worker.package_files import MANIFEST, PICKLED_SCALER, SCALER, digest, write_manifest
+from worker.scaler import Scaler, read_scaler
 from worker.tracking import ARTIFACT_PATH, DIGEST_TAG, mlflow_client
 
 TINIEST = Preset(
@@ -77,6 +79,43 @@ def resealed(package: Path, **changes: str) -> Path:
     return package
 
 
+def with_pickled_scaler(package: Path, scaler: Any) -> Path:
+    """Make a package one of the older format, with this as its scaler, and seal it anew."""
+    (package / SCALER).unlink(missing_ok=True)
+    joblib.dump(scaler, package / PICKLED_SCALER)
+    return resealed(package)
+
+
+def fitted_scaler(package: Path) -> StandardScaler:
+    """The package's scaler as scikit-learn's own."""
+    numbers = Scaler.model_validate_json((package / SCALER).read_text())
+    assert numbers.subtract is not None
+    assert numbers.divide is not None
+    scaler = StandardScaler().fit(np.zeros((2, len(numbers.divide))))
+    scaler.mean_, scaler.scale_ = np.array(numbers.subtract), np.array(numbers.divide)
+    return scaler
+
+
+def with_booster(package: Path, parameters: dict[str, Any], **data: Any) -> Path:
+    """Give a package another booster, trained on its golden rows, whose scores it gives truly; and seal it anew.
+
+    Args:
+        package: what to change.
+        parameters: of XGBoost's training.
+        data: of its training data; labels of two classes where none are given.
+    """
+    names = FeatureSpec.model_validate_json((package / "features.json").read_text()).names
+    scale = read_scaler((package / SCALER).read_bytes(), len(names))
+    with np.load(package / "golden.npz") as golden:
+        rows, known = golden["features"], golden["probability"]
+    matrix = xgboost.DMatrix(scale(rows), **({"label": (known > 0.5).astype(int)} | data))
+    booster = xgboost.train({"nthread": 1, "max_depth": 3} | parameters, matrix, 5)
+    booster.save_model(package / "booster.ubj")
+    given = np.asarray(booster.predict(matrix), np.float64)
+    np.savez(package / "golden.npz", features=rows, probability=given)
+    return resealed(package)
+
+
 def changed(package: Path, copy: Path, *, shift: float = 0.0, **features: Any) -> Path:
     """A copy of a package that scores otherwise, and is sound.
 
@@ -87,9 +126,11 @@ def changed(package: Path, copy: Path, *, shift: float = 0.0, **features: Any) -
         features: other values in its FeatureSpec, for as many features as it has.
     """
     shutil.copytree(package, copy)
-    scaler = joblib.load(copy / "scaler.joblib")
-    scaler.mean_ += shift * scaler.scale_
-    joblib.dump(scaler, copy / "scaler.joblib")
+    numbers = Scaler.model_validate_json((copy / SCALER).read_text())
+    assert numbers.subtract is not None
+    assert numbers.divide is not None
+    mean = tuple(m + shift * s for m, s in zip(numbers.subtract, numbers.divide, strict=True))
+    (copy / SCALER).write_text(numbers.model_copy(update={"subtract": mean}).model_dump_json())
     spec = json.loads((copy / "features.json").read_text())
     (copy / "features.json").write_text(json.dumps(spec | features))
     names = FeatureSpec.model_validate(spec | features).names
@@ -98,13 +139,14 @@ def changed(package: Path, copy: Path, *, shift: float = 0.0, **features: Any) -
     (copy / "reference.json").write_text(json.dumps(reference))
     with np.load(copy / "golden.npz") as golden:
         rows = golden["features"]
+    scale = read_scaler((copy / SCALER).read_bytes(), len(names))
     booster = xgboost.Booster(model_file=str(copy / "booster.ubj"))
-    probability = booster.inplace_predict(scaler.transform(rows), missing=np.nan)
+    probability = booster.inplace_predict(scale(rows), missing=np.nan)
     np.savez(copy / "golden.npz", features=rows, probability=probability)
     return resealed(copy)
 
 
-def register_unseen(package: Path, name: str, tracking_uri: str) -> str:
+def register_unseen(package: Path, name: str, tracking_uri: str, *, tagged: bool = True) -> str:
     """Register what lies in a directory without a look at it, as other hands may do; returns its version."""
     with mlflow_client(tracking_uri) as client:
         experiment = client.get_experiment_by_name(name)
@@ -112,5 +154,7 @@ def register_unseen(package: Path, name: str, tracking_uri: str) -> str:
         client.log_artifacts(run, str(package), ARTIFACT_PATH)
         if not client.search_registered_models(f"name='{name}'"):
             client.create_registered_model(name)
-        tags = {DIGEST_TAG: digest(package / MANIFEST)} if (package / MANIFEST).exists() else {}
+        tags = {DIGEST_TAG: digest(package / MANIFEST)} if (package / MANIFEST).exists() and tagged else {}
+        for tag, value in tags.items():
+            client.set_tag(run, tag, value)
         return str(client.create_model_version(name, f"runs:/{run}/{ARTIFACT_PATH}", run_id=run, tags=tags).version)

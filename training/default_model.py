@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from training.register import register_package
+from worker.admission import demands_of
 from worker.directories import cache_directory
 from worker.errors import UserError
 from worker.model_source import resolve
@@ -41,7 +42,12 @@ def model_or_default(settings: Settings, pipeline_model: str, say: Callable[[str
     """
 
     def found(uri: str) -> tuple[ModelPackage, str]:
-        package = resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
+        package = resolve(
+            uri,
+            cache_directory=settings.cache_directory,
+            tracking_uri=settings.tracking_uri,
+            demands=demands_of(settings),
+        )
         return package, f"{package.name} {package.version} ({uri})"
 
     if (uri := settings.model_uri(pipeline_model)) != pipeline_model:

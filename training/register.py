@@ -12,7 +12,9 @@ from training.dataset import Progress
 from training.presets import Preset
 from training.train import silent, train
 from worker.errors import DependencyDownError, UserError
-from worker.package import MANIFEST, digest, load_package
+from worker.model_archive import read_archive
+from worker.package import open_package
+from worker.package_files import Contents, read_package
 from worker.tracking import (
     ARTIFACT_PATH,
     DIGEST_TAG,
@@ -23,6 +25,7 @@ from worker.tracking import (
     store_file,
     tracking_uri_or_default,
 )
+from worker.whole_path import try_whole_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -83,7 +86,7 @@ def register_package(
     be moved, the version is deleted again.
 
     Args:
-        package: directory of a complete package; it is verified first.
+        package: directory or exported file of a complete package; it is checked first.
         record: directory with figures of its training.
         alias: alias to point to the new version.
         tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
@@ -94,13 +97,15 @@ def register_package(
         DependencyDownError: MLflow does not answer.
     """
     refuse_bad_alias(alias)
-    model = load_package(package, version="unregistered")
-    manifest_sha256 = digest(package / MANIFEST)
+    contents = read_package(package) if package.is_dir() else read_archive(package).contents
+    model = open_package(contents, version="unregistered")
+    try_whole_path(model, None)
+    manifest_sha256 = contents.digest
     store = _store(tracking_uri)
     with mlflow_client(store) as client:
         run_id = client.create_run(_experiment(client, store), run_name=model.name).info.run_id
         try:
-            _log(client, run_id, package, model.metrics)
+            _log(client, run_id, contents, model.metrics)
             if record is not None:
                 client.log_artifacts(run_id, str(record), RECORD_PATH)
             version = _register(client, run_id, model.name, manifest_sha256)
@@ -183,11 +188,14 @@ def log_comparison(compared: dict[str, dict[str, Any]], *, tracking_uri: str | N
     return run_id
 
 
-def _log(client: "MlflowClient", run_id: str, package: Path, metrics: dict[str, Any]) -> None:
+def _log(client: "MlflowClient", run_id: str, contents: Contents, metrics: dict[str, Any]) -> None:
     for name, value in metrics.get("training", {}).items():
         client.log_param(run_id, name, value)
     _log_metrics(client, run_id, {part: metrics.get(part, {}) for part in ("validation", "test", "thresholds")})
-    client.log_artifacts(run_id, str(package), ARTIFACT_PATH)
+    with tempfile.TemporaryDirectory(prefix="hazardstream-") as directory:
+        contents.write(Path(directory))  # the bytes that were checked, whatever has become of their files
+        client.log_artifacts(run_id, directory, ARTIFACT_PATH)
+    client.set_tag(run_id, DIGEST_TAG, contents.digest)
 
 
 def _log_metrics(client: "MlflowClient", run_id: str, metrics: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Write a trained model as a package: the files that worker/package.py describes, sealed by a manifest."""
+"""Write a trained model as a package: the files that worker/package_files.py describes, sealed by a manifest."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import xgboost
 from sklearn.preprocessing import StandardScaler
@@ -17,12 +16,13 @@ from schemas.wire import fingerprint
 from training.battery import COMBINATIONS, RECORD
 from worker.alarms import AlarmPolicy
 from worker.features import FeatureSpec, Float
-from worker.package import FORMAT, write_manifest
+from worker.package_files import FORMAT, SCALER, write_manifest
 from worker.reference import build_reference
+from worker.scaler import Scaler
 from worker.tracking import prepare_mlflow
 
 _GOLDEN_ROWS = 64
-_LIBRARIES = ("numpy", "scikit-learn", "xgboost", "joblib")
+_LIBRARIES = ("numpy", "scikit-learn", "xgboost")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
     """
     directory.mkdir(parents=True)
     model.booster.save_model(directory / "booster.ubj")
-    joblib.dump(model.scaler, directory / "scaler.joblib")
+    _write_json(directory / SCALER, _numbers(model.scaler).model_dump(exclude_none=True))
     _write_json(directory / "features.json", model.spec.model_dump())
     _write_json(directory / "alarm.json", model.policy.model_dump())
     _write_json(directory / "metrics.json", model.metrics)
@@ -69,6 +69,10 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
         schema_fingerprint=fingerprint(load_schema(RECORD)).value.hex(),
         libraries={name: _version(name) for name in _LIBRARIES},
     )
+
+
+def _numbers(scaler: StandardScaler) -> Scaler:
+    return Scaler(subtract=scaler.mean_.tolist(), divide=scaler.scale_.tolist())
 
 
 def _probability(model: TrainedModel, features: Float) -> Float:

@@ -6,7 +6,6 @@ from io import TextIOWrapper
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 import local.cli
@@ -21,6 +20,7 @@ from worker.errors import DependencyDownError, UserError
 from worker.logs import configure_logs
 from worker.model_cli import app as model_app
 from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+from worker.terminal import say, terminal
 from worker.text import lines, shown
 
 app = typer.Typer(
@@ -166,9 +166,9 @@ def explain(
     loaded = load_pipeline(settings.pipeline)
     found = compute_again(settings, module, _event_time_ms(at))
     if as_json:
-        typer.echo(json.dumps(facts(found)))
+        say(json.dumps(facts(found)))
     else:
-        Console(highlight=False).print(as_tables(found, loaded))
+        terminal().print(as_tables(found, loaded))
     if not found.same_bits:
         raise typer.Exit(1)
 
@@ -206,7 +206,7 @@ def topics_create(
     made = create_topics(
         admin_client(config), loaded, partitions=partitions, replication_factor=replication_factor, config=config
     )
-    typer.echo(f"created: {', '.join(made)}" if made else "all topics were there already")
+    say(f"created: {', '.join(made)}" if made else "all topics were there already")
 
 
 @topics_app.command("check")
@@ -227,8 +227,8 @@ def topics_check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = N
     if faults := topic_permissions(admin, config, loaded.topics.values(), "Describe") or check_topics(admin, loaded):
         raise UserError("\n".join(faults))
     for warning in warnings(admin, loaded):
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo("topics are fit")
+        say(f"warning: {warning}", err=True)
+    say("topics are fit")
 
 
 producers.cli.register(app)
@@ -256,7 +256,7 @@ def main() -> None:
 
 def _tell(what: str, words: object) -> None:
     line = Text.assemble((f"{shown(what)}: ", "bold red"), lines(words))
-    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
+    terminal(stderr=True, soft_wrap=True).print(line)
 
 
 def _prepare_terminal() -> None:

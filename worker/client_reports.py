@@ -68,6 +68,9 @@ class ClientReports:
         facility, _client, text = details if len(details) == 3 else ("", "", form % details)
         for listener in self._log_listeners:
             listener(facility, text)
+        # A producer's debugging output: several lines for each transaction, for the listeners.
+        if level < logging.INFO and not _LOGGER.isEnabledFor(level):
+            return
         if level >= logging.INFO and facility in _TELLING:
             self._note(text)
         held_back = LINES.admit(f"{facility} {text}") if level >= logging.INFO else 0

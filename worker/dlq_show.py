@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from schemas.codec import decode_fields
 from schemas.load import Schema
@@ -17,6 +17,7 @@ from worker.errors import DependencyDownError
 from worker.judge import Judge
 from worker.message import Headers
 from worker.outbox import ERRORS, OMITTED
+from worker.text import lines, shown
 
 _HEX_SHOWN = 400
 
@@ -106,7 +107,7 @@ def print_letter(told: dict[str, Any], console: Console) -> None:
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
     source = told["source"]
-    lines = {
+    facts = {
         "what was wrong": told["message"],
         "rules broken": "\n".join(told.get("violations", ())),
         "now": told["now"],
@@ -120,13 +121,13 @@ def print_letter(told: dict[str, Any], console: Console) -> None:
         "not readable": ", ".join(told.get("unread", ())),
         "value": _shortened(told.get("value_hex", "")),
     }
-    for name, words in lines.items():
+    for name, words in facts.items():
         if words:
-            grid.add_row(name, escape(words))
+            grid.add_row(name, Text(lines(words)))
     fields = Table.grid(padding=(0, 2))
     for name, value in told.get("fields", {}).items():
-        fields.add_row(f"  {escape(name)}", escape(str(value)))
-    title = f"{told['at']}  {escape(told['reason'])}"
+        fields.add_row(Text(f"  {shown(name)}"), Text(shown(value)))
+    title = Text(shown(f"{told['at']}  {told['reason']}"))
     console.print(Panel(Group(grid, fields), title=title, title_align="left"))
 
 

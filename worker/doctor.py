@@ -2,24 +2,22 @@
 
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import NamedTuple
-
-from rich.console import Console
-from rich.markup import escape
 
 from schemas.codec import compile_decoder
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from schemas.registry import registry_from_environment
+from worker.admission import demands_of
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import admin_client, client_config, topic_partitions
 from worker.model_source import resolve
 from worker.permissions import worker_permissions
 from worker.pipeline import Pipeline, load_pipeline
-from worker.proof import prove
 from worker.redaction import redacted
 from worker.settings import Settings, unread_settings
+from worker.terminal import say, styled, terminal
+from worker.text import markup
 from worker.topics import check_topics, warnings
 
 
@@ -36,12 +34,12 @@ def examine(settings: Settings, *, as_json: bool) -> bool:
     findings = list(_findings(settings))
     well = all(f.verdict != "wrong" for f in findings)
     if as_json:
-        print(json.dumps({"ok": well, "findings": [f._asdict() for f in findings]}))  # noqa: T201 - it is the output
+        say(json.dumps({"ok": well, "findings": [f._asdict() for f in findings]}))
         return well
-    console = Console(soft_wrap=True, highlight=False)
+    console = terminal(soft_wrap=True)
     marks = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "wrong": "[red]wrong[/]  "}
     for finding in findings:
-        console.print(f"{marks[finding.verdict]}  {finding.subject:<9} {escape(finding.words)}")
+        console.print(styled(f"{marks[finding.verdict]}  {finding.subject:<9} {markup(finding.words)}"))
     return well
 
 
@@ -108,6 +106,6 @@ def _model(settings: Settings, pipeline: Pipeline) -> str:
         uri,
         cache_directory=settings.cache_directory,
         tracking_uri=settings.tracking_uri,
-        prove=partial(prove, pipeline=pipeline, max_ms=settings.model_max_ms),
+        demands=demands_of(settings, pipeline),
     )
-    return f"{uri}: {package.name} version {package.version}, digests and golden rows hold"
+    return f"{uri}: {package.name} version {package.version}, it passes the check"

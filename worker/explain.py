@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import registry_at, writer_schema_lookup
+from worker.admission import demands_of
 from worker.batch import Batch
 from worker.decode import WriterSchemaOf
 from worker.errors import UserError
@@ -170,8 +170,9 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
                 uri,
                 cache_directory=settings.cache_directory,
                 tracking_uri=settings.tracking_uri,
-                prove=partial(require_fit, pipeline=pipeline),
+                demands=demands_of(settings),
             )
+            require_fit(package, pipeline)
         except UserError as error:
             reasons.append(str(error))
             continue

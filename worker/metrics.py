@@ -151,13 +151,23 @@ class Metrics:
         )
         self.windows_held = Gauge(p + "windows_held", "Keys with a window in memory.", registry=r)
         self.model_info = Gauge(p + "model_info", "1 for the model that scores.", ["name", "version"], registry=r)
+        self.model_failed = Counter(
+            p + "model_failed_total",
+            "Times a model failed while it scored and the last good one took its place; /ready says why.",
+            registry=r,
+        )
         self.champion_watch = WatchMetrics(r, p + "model_")
         self.challenger_watch = WatchMetrics(r, p + "challenger_")
         self.shadow = ShadowMetrics(r, p)
         self.aborts = Counter(p + "transactions_aborted_total", "Transactions aborted and retried.", registry=r)
-        self.begun_anew = Counter(
-            p + "begun_anew_total",
-            "Times the worker began anew in place, not knowing how a transaction had ended or having lost its group.",
+        self.producer_renewals = Counter(
+            p + "producer_renewals_total",
+            "Times the producer was replaced because the broker may still get a request that it did not answer.",
+            registry=r,
+        )
+        self.restarts = Counter(
+            p + "restarts_total",
+            "Times the worker restarted in place: it could not know how a transaction ended, or the group fenced it.",
             registry=r,
         )
         self.first_commit = Gauge(

@@ -1,39 +1,41 @@
 """Model packages from MLflow's registry and runs; and the cache that outlives MLflow.
 
-    CACHE/models/STORE/resolved/URI.json       what a URI last stood for, remembered once it had proved sound
-    CACHE/models/STORE/packages/NAME/VERSION/  packages, each complete: downloaded elsewhere, proved, then renamed
+    CACHE/models/STORE/resolved/URI.json       what a URI last stood for, and before that, once it had passed the check
+    CACHE/models/STORE/packages/NAME/VERSION/  packages, each complete: downloaded elsewhere, checked, then renamed
 
 STORE is a digest of the tracking URI: version 1 here is not version 1 there.
 """
 
-import errno
 import hashlib
-import re
 import shutil
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from worker.admission import Demands, admit
 from worker.errors import DependencyDownError
-from worker.package import Fault, ModelPackage, PackageError, load_package
+from worker.mlflow_download import download, require_no_page, storage_fault
+from worker.model_uri import ParsedUri
+from worker.package import ModelPackage
+from worker.package_files import Contents, Fault, PackageError, read_package
 from worker.tracking import (
+    ARTIFACT_PATH,
     DIGEST_TAG,
     NotInMlflowError,
     mlflow_client,
-    shown,
+    require_answer,
     store_file,
     tracking_uri_or_default,
 )
-from worker.trial import try_out
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,28 +43,7 @@ if TYPE_CHECKING:
 
 CACHE = "model cache"
 _LOG = structlog.get_logger(__name__)
-_Kind = Literal["alias", "version", "stage", "run"]
-_PATTERNS = {
-    "alias": re.compile(r"models:/(?P<name>[^/@]+)@(?P<which>[^/@]+)"),
-    "version": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>\d+)"),
-    # Registries before MLflow 2.9 know these and nothing else in place of aliases.
-    "stage": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>production|staging|archived)", re.IGNORECASE),
-    "run": re.compile(r"runs:/(?P<name>[^/]+)/(?P<which>.+)"),
-}
-# MLflow keeps no more of what went wrong with a file than the text.
-_STORAGE_FAULT = re.compile(
-    "|".join(
-        rf"\[Errno {number}\][^:\n]*"
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-    )
-)
-
-Prove: TypeAlias = Callable[[ModelPackage], object]
-"""Raises a PackageError where a sound package is none that this worker can use."""
-
-
-def believe(_package: ModelPackage) -> None:
-    """No proof beyond the package's own."""
+_REMEMBERED = 5  # versions before the last, to go back to
 
 
 class RefusedModelError(PackageError):
@@ -88,21 +69,10 @@ class Found(BaseModel):
     artifacts: str
 
 
-class ParsedUri(NamedTuple):
-    """`name` and `which` are model and alias, model and version, model and stage, or run and path."""
+class Remembered(Found):
+    """What a URI last stood for; and before that, newest first."""
 
-    uri: str
-    kind: _Kind
-    name: str
-    which: str
-
-
-def parse(uri: str) -> ParsedUri | None:
-    """Take a URI apart; None where it is of no known form."""
-    for kind in get_args(_Kind):
-        if match := _PATTERNS[kind].fullmatch(uri):
-            return ParsedUri(uri, kind, match["name"], match["which"])
-    return None
+    before: tuple[Found, ...] = ()
 
 
 class MlflowSource:
@@ -110,15 +80,15 @@ class MlflowSource:
 
     Args:
         parsed: the URI.
-        cache: directory of fetched packages.
+        cache: fetched packages are kept in `models` below it.
         tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
-        prove: see `resolve`.
+        demands: see `resolve`.
     """
 
-    def __init__(self, parsed: ParsedUri, cache: Path, tracking_uri: str | None, prove: Prove) -> None:
-        self._uri, self._prove = parsed, prove
+    def __init__(self, parsed: ParsedUri, cache: Path, tracking_uri: str | None, demands: Demands) -> None:
+        self._uri, self._cache, self._demands = parsed, cache, demands
         self._store = tracking_uri_or_default(tracking_uri)
-        self._home = cache / hashlib.sha256(self._store.encode()).hexdigest()[:12]
+        self._home = cache / "models" / hashlib.sha256(self._store.encode()).hexdigest()[:12]
         self._memory = self._home / "resolved" / f"{quote(parsed.uri, safe='')}.json"
 
     @property
@@ -141,21 +111,27 @@ class MlflowSource:
         try:
             with mlflow_client(store) as client:
                 if uri.kind == "run":
-                    client.get_run(uri.name)
+                    run = client.get_run(uri.name)
+                    require_answer(store, run.info.run_id == uri.name, f"run {run.info.run_id!r}")
                     folder = f"runs/{quote(uri.name, safe='')}/{quote(uri.which, safe='')}"
-                    return Found(version=f"run:{uri.name}", folder=folder, digest=None, artifacts=uri.uri)
+                    registered = run.data.tags.get(DIGEST_TAG) if uri.which == ARTIFACT_PATH else None
+                    return Found(version=f"run:{uri.name}", folder=folder, digest=registered, artifacts=uri.uri)
                 version = _version(client, uri)
+                number = str(version.version)
+                require_answer(store, version.name == uri.name and number.isdecimal(), f"version {number!r}")
+                artifacts = client.get_model_version_download_uri(uri.name, number)
+                require_answer(store, bool(artifacts), "an empty address of the model's files")
                 return Found(
-                    version=str(version.version),
-                    folder=f"packages/{quote(uri.name, safe='')}/{version.version}",
+                    version=number,
+                    folder=f"packages/{quote(uri.name, safe='')}/{number}",
                     digest=version.tags.get(DIGEST_TAG),
-                    artifacts=client.get_model_version_download_uri(uri.name, version.version),
+                    artifacts=artifacts,
                 )
         except NotInMlflowError as error:
             raise RefusedModelError("not_there", "", f"there is no {uri.uri}: {error}; {advice}") from error
 
     def fetch(self, found: Found) -> ModelPackage:
-        """Load what was found, from the cache if it is there and sound; prove it; and remember it as good.
+        """Load what was found, from the cache if it is there and sound; check it; and remember it as good.
 
         Raises:
             RefusedModelError: it must not be used.
@@ -163,7 +139,6 @@ class MlflowSource:
         """
         try:
             package = self._cached(found) or self._downloaded(found)
-            self._prove(package)
         except (NotInMlflowError, PackageError) as error:
             fault: Fault = error.fault if isinstance(error, PackageError) else "missing_file"
             raise RefusedModelError(
@@ -184,28 +159,49 @@ class MlflowSource:
         Raises:
             DependencyDownError: there was one, and it cannot be used any more.
         """
+        refused: list[PackageError] = []
         try:
-            found = Found.model_validate_json(self._memory.read_text())
-            package = load_package(self._home / found.folder, version=found.version, expected_digest=found.digest)
-            self._prove(package)
-        except OSError:
-            return None
-        except (ValidationError, PackageError) as error:
+            remembered = self._remembered()
+        except ValidationError as error:
             raise DependencyDownError(CACHE, f"{reason}; nor can the cache be used: {error}") from error
-        _LOG.warning("last good model used", uri=self._uri.uri, version=found.version, reason=reason)
-        return package
+        for found in [remembered, *remembered.before] if remembered else []:
+            try:
+                package = self._admit(read_package(self._home / found.folder, found.digest), found)
+            except PackageError as error:
+                refused.append(error)
+                continue
+            _LOG.warning("last good model used", uri=self._uri.uri, version=found.version, reason=reason)
+            return package
+        if refused and refused[0].fault == "failed_in_use":
+            return None
+        if refused:
+            raise DependencyDownError(CACHE, f"{reason}; nor can the cache be used: {refused[0]}") from refused[0]
+        return None
+
+    def _admit(self, contents: Contents, found: Found) -> ModelPackage:
+        trust = self._demands.trust
+        if found.digest is None and not trust.covers(contents.digest, from_registry=True):
+            raise PackageError(
+                "untrusted",
+                f"MLflow has no digest of it (tag {DIGEST_TAG} of the version or run), so it may be anybody's; "
+                "register it with `hazardstream model register`, or trust this very package with "
+                f"HAZARDSTREAM_MODEL_TRUST=sha256:{contents.digest}, or all that MLflow hands out with "
+                "HAZARDSTREAM_MODEL_TRUST=registry",
+            )
+        return admit(contents, found.version, self._demands, self._cache, from_registry=True)
 
     def _cached(self, found: Found) -> ModelPackage | None:
         place = self._home / found.folder
         if not place.is_dir():
             return None
         try:
-            return load_package(place, version=found.version, expected_digest=found.digest)
+            contents = read_package(place, found.digest)
         except PackageError as error:
             _LOG.warning("cached model discarded", uri=self._uri.uri, reason=str(error))
             with self._writing():
                 shutil.rmtree(place)
             return None
+        return self._admit(contents, found)
 
     def _downloaded(self, found: Found) -> ModelPackage:
         place = self._home / found.folder
@@ -215,15 +211,15 @@ class MlflowSource:
                 dir=self._home, prefix=".download-", ignore_cleanup_errors=True
             ) as directory:
                 try:
-                    fetched = _download(found.artifacts, directory, self._store)
+                    fetched = download(found.artifacts, directory, self._store)
                 except DependencyDownError as down:
-                    if fault := _STORAGE_FAULT.search(str(down.__cause__)):
-                        raise self._cache_down(fault[0]) from down
+                    if fault := storage_fault(down):
+                        raise self._cache_down(fault) from down
                     raise
                 try:
-                    try_out(fetched, found.digest)
-                    package = load_package(fetched, version=found.version, expected_digest=found.digest)
+                    package = self._admit(read_package(fetched, found.digest), found)
                 except PackageError as error:  # the directory will be gone when somebody reads of it
+                    require_no_page(fetched, found.artifacts)
                     words = str(error).replace(str(fetched), found.artifacts)
                     raise PackageError(error.fault, words) from error
                 try:
@@ -247,12 +243,25 @@ class MlflowSource:
             CACHE, f"{self._home} cannot be written: {reason}; make room there, or set HAZARDSTREAM_CACHE_DIRECTORY"
         )
 
+    def _remembered(self) -> Remembered | None:
+        try:
+            return Remembered.model_validate_json(self._memory.read_text())
+        except OSError:
+            return None
+
     def _remember(self, found: Found) -> None:
+        known: list[Found] = []
+        with suppress(ValidationError):
+            if last := self._remembered():
+                known = [Found.model_validate(f.model_dump(exclude={"before"})) for f in (last, *last.before)]
+        if known[:1] == [found]:
+            return
+        before = tuple(other for other in known if other != found)[:_REMEMBERED]
         # Workers that share a cache may come here together.
         temporary = self._memory.with_suffix(f".{uuid.uuid4().hex}")
         try:
             self._memory.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(found.model_dump_json())
+            temporary.write_text(Remembered(**found.model_dump(), before=before).model_dump_json())
             temporary.replace(self._memory)
         except OSError as error:
             with suppress(OSError):
@@ -270,15 +279,3 @@ def _version(client: "MlflowClient", uri: ParsedUri) -> "ModelVersion":
     if uri.kind == "alias":
         return client.get_model_version_by_alias(uri.name, uri.which)
     return client.get_model_version(uri.name, uri.which)
-
-
-def _download(artifacts: str, directory: str, store: str) -> Path:
-    with mlflow_client(store) as client:
-        from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - see mlflow_client
-
-        if run := _PATTERNS["run"].fullmatch(artifacts):
-            # Asked for by run, MLflow says of any failure that there is nothing at that path.
-            if not client.list_artifacts(run["name"], run["which"]):
-                raise NotInMlflowError(f"MLflow at {shown(store)}: run {run['name']} has no files at {run['which']}")
-            artifacts = f"{client.get_run(run['name']).info.artifact_uri}/{run['which']}"
-        return Path(download_artifacts(artifact_uri=artifacts, dst_path=directory, tracking_uri=store))

@@ -3,25 +3,35 @@
     export.json      what the model is: name, version, training date, features, metrics, libraries, manifest's digest
     package/…        the files of the package, manifest.json among them
 
-Nothing is compressed, so that no file unpacks to more than it weighs; only what the manifest lists is unpacked.
+Nothing is compressed, so that no file unpacks to more than it weighs; only what the manifest lists is read.
 """
 
 import hashlib
-import shutil
-import tempfile
+import io
 import zipfile
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from worker.errors import DependencyDownError
-from worker.package import MANIFEST, Manifest, ModelPackage, PackageError, digest, verified_manifest
+from worker.package import ModelPackage
+from worker.package_files import (
+    MANIFEST,
+    MANIFEST_MAX_BYTES,
+    PACKAGE_MAX_BYTES,
+    Contents,
+    PackageError,
+    parse_manifest,
+    read_package,
+    verified,
+)
 
 FORMAT = 1
 _METADATA, _FOLDER = "export.json", "package/"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can say
 _READABLE = 0o644 << 16
+_METADATA_MAX_BYTES = 1 << 24
+_MOST_BYTES = PACKAGE_MAX_BYTES + _METADATA_MAX_BYTES + MANIFEST_MAX_BYTES
 
 
 class Metadata(BaseModel):
@@ -47,17 +57,27 @@ class Metadata(BaseModel):
     manifest_sha256: str
 
 
+class Archive(NamedTuple):
+    """An exported file: the package in it, what it says of it, and the SHA-256 of the whole file."""
+
+    contents: Contents
+    metadata: Metadata
+    sha256: str
+
+
 def pack(package: ModelPackage, source: str, archive: Path) -> Metadata:
     """Write a package into one file, which appears when it is complete.
 
     Args:
-        package: as it was loaded; its directory is still there.
+        package: as it was loaded; its directory or file is still there.
         source: URI that it was loaded from.
         archive: the file; replaced if it is there.
 
     Raises:
         OSError: it cannot be written.
+        PackageError: the package has changed since it was loaded.
     """
+    contents = read_again(package)
     metadata = Metadata(
         format=FORMAT,
         name=package.name,
@@ -67,14 +87,14 @@ def pack(package: ModelPackage, source: str, archive: Path) -> Metadata:
         features=package.spec.names,
         libraries=package.manifest.libraries,
         metrics=package.metrics,
-        manifest_sha256=digest(package.directory / MANIFEST),
+        manifest_sha256=contents.digest,
     )
     unfinished = archive.with_name(f".{archive.name}.unfinished")
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as file:
             _add(file, _METADATA, metadata.model_dump_json(indent=2).encode())
-            for name in sorted([MANIFEST, *package.manifest.files]):
-                _add(file, f"{_FOLDER}{name}", (package.directory / name).read_bytes())
+            for name, content in sorted([(MANIFEST, contents.manifest_bytes), *contents.files.items()]):
+                _add(file, f"{_FOLDER}{name}", content)
         unfinished.replace(archive)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -93,37 +113,46 @@ def read_metadata(archive: Path) -> Metadata:
     Raises:
         PackageError: it is no exported model, or one of another format.
     """
-    with _opened(archive) as file:
+    with _opened(archive, archive) as file:
         return _metadata(file, archive)
 
 
-def unpack(archive: Path, cache: Path) -> tuple[Path, Metadata]:
-    """The package in a file, unpacked into the cache once.
-
-    Returns:
-        The package's directory, whose files are those that the manifest lists; and what the file says it holds.
+def read_archive(archive: Path) -> Archive:
+    """Read an exported file once, and verify the package in the bytes that were read. Nothing is unpacked to disk.
 
     Raises:
         PackageError: it is no exported model, or not a whole one.
-        DependencyDownError: the cache cannot be written.
     """
-    with _opened(archive) as file:
+    try:
+        with archive.open("rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise PackageError("unreadable_manifest", f"{archive} cannot be read: {error}") from error
+    if len(content) > _MOST_BYTES:
+        raise PackageError("too_large", f"{archive} has more than {_MOST_BYTES} bytes: it is no exported model")
+    with _opened(io.BytesIO(content), archive) as file:
         metadata = _metadata(file, archive)
-        place = cache / "archives" / digest(archive)
-        try:
-            if not _sound(place, metadata):
-                shutil.rmtree(place, ignore_errors=True)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(dir=place.parent, prefix=".unpacking-") as directory:
-                    unpacked = Path(directory) / "package"
-                    _extract(file, unpacked, archive, metadata)
-                    verified_manifest(unpacked, metadata.manifest_sha256)
-                    if not place.is_dir():  # else another worker was faster
-                        unpacked.rename(place)
-        except OSError as error:
-            words = f"{place.parent} cannot be written: {error}; make room, or set HAZARDSTREAM_CACHE_DIRECTORY"
-            raise DependencyDownError("model cache", words) from error
-    return place, metadata
+        sealed = _content(file, _FOLDER + MANIFEST, archive, MANIFEST_MAX_BYTES)
+        if hashlib.sha256(sealed).hexdigest() != metadata.manifest_sha256:
+            raise PackageError("digest_mismatch", f"{archive}: {MANIFEST} was altered (digest differs)")
+        manifest = parse_manifest(sealed, str(archive), metadata.manifest_sha256)
+        files = {name: _content(file, _FOLDER + name, archive, PACKAGE_MAX_BYTES) for name in manifest.files}
+    contents = verified(Contents(str(archive), manifest, metadata.manifest_sha256, files, sealed))
+    return Archive(contents, metadata, hashlib.sha256(content).hexdigest())
+
+
+def read_again(package: ModelPackage) -> Contents:
+    """The files of a package that was loaded before, from its directory or exported file.
+
+    Raises:
+        PackageError: they are not the same any more.
+    """
+    contents = (
+        read_package(package.directory) if package.directory.is_dir() else read_archive(package.directory).contents
+    )
+    if contents.digest != package.digest:
+        raise PackageError("digest_mismatch", f"{package.directory} has changed since it was loaded; try again")
+    return contents
 
 
 def require_its_own(package: ModelPackage, metadata: Metadata, archive: Path) -> None:
@@ -138,24 +167,16 @@ def require_its_own(package: ModelPackage, metadata: Metadata, archive: Path) ->
         raise PackageError("digest_mismatch", f"{archive}: {_METADATA} was altered: it is not of this package")
 
 
-def _sound(place: Path, metadata: Metadata) -> bool:
-    try:
-        verified_manifest(place, metadata.manifest_sha256)
-    except PackageError:
-        return False
-    return True
-
-
-def _opened(archive: Path) -> zipfile.ZipFile:
+def _opened(archive: Path | io.BytesIO, name: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(archive)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise PackageError("unreadable_manifest", f"{archive} is no exported model: {error}") from error
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise PackageError("unreadable_manifest", f"{name} is no exported model: {error}") from error
 
 
 def _metadata(file: zipfile.ZipFile, archive: Path) -> Metadata:
     try:
-        metadata = Metadata.model_validate_json(_content(file, _METADATA, archive))
+        metadata = Metadata.model_validate_json(_content(file, _METADATA, archive, _METADATA_MAX_BYTES))
     except ValidationError as error:
         raise PackageError("unreadable_manifest", f"{archive}: {_METADATA} is not readable: {error}") from error
     if metadata.format != FORMAT:
@@ -163,29 +184,15 @@ def _metadata(file: zipfile.ZipFile, archive: Path) -> Metadata:
     return metadata
 
 
-def _extract(file: zipfile.ZipFile, directory: Path, archive: Path, metadata: Metadata) -> None:
-    content = _content(file, _FOLDER + MANIFEST, archive)
-    if hashlib.sha256(content).hexdigest() != metadata.manifest_sha256:
-        raise PackageError("digest_mismatch", f"{archive}: {MANIFEST} was altered (digest differs)")
-    try:
-        manifest = Manifest.model_validate_json(content)
-    except ValidationError as error:
-        raise PackageError("unreadable_manifest", f"{archive}: {MANIFEST} is not readable: {error}") from error
-    for name in [MANIFEST, *manifest.files]:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name:
-            raise PackageError("unreadable_manifest", f"{archive}: {name!r} would be written outside of the package")
-        (directory / path).parent.mkdir(parents=True, exist_ok=True)
-        (directory / path).write_bytes(_content(file, _FOLDER + name, archive))
-
-
-def _content(file: zipfile.ZipFile, name: str, archive: Path) -> bytes:
+def _content(file: zipfile.ZipFile, name: str, archive: Path, at_most: int) -> bytes:
     try:
         entry = file.getinfo(name)
         if entry.compress_type != zipfile.ZIP_STORED:
             raise PackageError("unreadable_manifest", f"{archive}: {name} is compressed, which no export is")
+        if entry.file_size > at_most:
+            raise PackageError("too_large", f"{archive}: {name} is too large; the limit is {at_most} bytes")
         return file.read(entry)
     except KeyError as error:
         raise PackageError("missing_file", f"{archive}: {name} is missing") from error
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # the last two: encrypted, …
+    except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # encrypted, …
         raise PackageError("digest_mismatch", f"{archive}: {name} is damaged: {error}") from error

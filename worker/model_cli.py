@@ -8,6 +8,7 @@ import typer
 
 from worker.errors import UserError
 from worker.options import JsonOption, PipelineOption
+from worker.terminal import say
 
 if TYPE_CHECKING:
     from worker.model_archive import Metadata
@@ -24,6 +25,7 @@ def register(
         str | None,
         typer.Argument(help="Directory, exported file or URI. Default: the model that comes with hazardstream."),
     ] = None,
+    pipeline: PipelineOption = None,
     alias: Annotated[str, typer.Option(help="Alias that is moved to the new version.")] = "champion",
     if_none: Annotated[
         bool, typer.Option("--if-none", help="Only where the alias stands for nothing yet; else leave all as it is.")
@@ -31,27 +33,31 @@ def register(
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow. Default: MLFLOW_TRACKING_URI.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a model that is there already into MLflow's registry, under its own name, and move an alias to it.
+    """Check a model that is there already, put it into MLflow's registry under its own name, and move an alias to it.
 
     Example: hazardstream model register champion.hazardmodel --alias challenger
     """
     from training.cli import training_packages
+    from worker.admission import demands_of
     from worker.model_source import resolve
+    from worker.pipeline import load_pipeline
     from worker.settings import load_settings
 
     with training_packages():
         from training.default_model import SHIPPED
         from training.register import register_package, version_behind
 
-    settings = load_settings(tracking_uri=tracking_uri)
-    store = settings.tracking_uri
-    package = resolve(model or str(SHIPPED), cache_directory=settings.cache_directory, tracking_uri=store)
+    settings = load_settings(pipeline=pipeline, tracking_uri=tracking_uri)
+    store, demands = settings.tracking_uri, demands_of(settings, load_pipeline(settings.pipeline))
+    package = resolve(
+        model or str(SHIPPED), cache_directory=settings.cache_directory, tracking_uri=store, demands=demands
+    )
     known = version_behind(package.name, alias, tracking_uri=store) if if_none else None
     version = known or register_package(package.directory, alias=alias, tracking_uri=store).version
     if as_json:
-        typer.echo(json.dumps({"name": package.name, "version": version, "alias": alias, "registered": not known}))
+        say(json.dumps({"name": package.name, "version": version, "alias": alias, "registered": not known}))
     else:
-        typer.echo(f"{package.name}@{alias} {'already stood for' if known else 'stands for'} version {version}")
+        say(f"{package.name}@{alias} {'already stood for' if known else 'stands for'} version {version}")
 
 
 @app.command()
@@ -67,6 +73,7 @@ def export(
 
     Example: hazardstream model export champion.hazardmodel --model models:/battery_hazard@champion
     """
+    from worker.admission import demands_of
     from worker.model_archive import pack
     from worker.model_source import resolve
     from worker.package import digest
@@ -75,7 +82,12 @@ def export(
 
     settings = load_settings(pipeline=pipeline, model=model)
     uri = settings.model_uri(load_pipeline(settings.pipeline).model)
-    package = resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
+    package = resolve(
+        uri,
+        cache_directory=settings.cache_directory,
+        tracking_uri=settings.tracking_uri,
+        demands=demands_of(settings),
+    )
     try:
         metadata = pack(package, uri, output)
     except OSError as error:
@@ -102,30 +114,25 @@ def verify(
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove a file as a worker does: all digests, golden rows, speed, and that the pipeline's records fit.
+    """Check a file as a worker does: all digests, golden rows, speed, and rows of the pipeline's records.
 
-    Without --sha256 that says that the file is whole, not who made it: loading a model runs code from it.
+    No code of the file runs, whatever HAZARDSTREAM_MODEL_TRUST says. Without --sha256 the check says that the file is
+    whole, not who made it.
 
     Example: hazardstream model verify champion.hazardmodel --sha256 2f6c…
     """
-    from functools import partial
-
-    from worker.model_archive import read_metadata
-    from worker.model_source import resolve
-    from worker.package import digest
+    from worker.admission import Demands, admit
+    from worker.model_archive import read_archive, require_its_own
     from worker.pipeline import load_pipeline
-    from worker.proof import prove
     from worker.settings import load_settings
 
-    settings, found = load_settings(pipeline=pipeline), digest(_there(file))
-    if sha256 is not None and sha256.lower() != found:
-        raise UserError(f"{file} has the digest {found}, not {sha256}: it is not the file that was exported")
-    resolve(
-        str(file),
-        cache_directory=settings.cache_directory,
-        prove=partial(prove, pipeline=load_pipeline(settings.pipeline), max_ms=settings.model_max_ms),
-    )
-    _tell({"file": str(file), "sha256": found, "verified": True}, read_metadata(file), as_json=as_json)
+    settings, archive = load_settings(pipeline=pipeline), read_archive(_there(file))
+    if sha256 is not None and sha256.lower() != archive.sha256:
+        raise UserError(f"{file} has the digest {archive.sha256}, not {sha256}: it is not the file that was exported")
+    demands = Demands(load_pipeline(settings.pipeline), settings.model_max_ms)
+    package = admit(archive.contents, archive.metadata.version, demands, settings.cache_directory)
+    require_its_own(package, archive.metadata, file)
+    _tell({"file": str(file), "sha256": archive.sha256, "verified": True}, archive.metadata, as_json=as_json)
 
 
 def _there(file: Path) -> Path:
@@ -136,7 +143,7 @@ def _there(file: Path) -> Path:
 
 def _tell(facts: dict[str, Any], metadata: "Metadata", *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(facts | metadata.model_dump()))
+        say(json.dumps(facts | metadata.model_dump()))
         return
     said = metadata.model_dump(include={"name", "version", "source", "trained_at", "manifest_sha256"})
     libraries = ", ".join(f"{name} {version}" for name, version in metadata.libraries.items())
@@ -145,4 +152,4 @@ def _tell(facts: dict[str, Any], metadata: "Metadata", *, as_json: bool) -> None
     )
     words |= {f"metrics.{name}": json.dumps(value) for name, value in metadata.metrics.items()}
     for name, value in words.items():  # whole, however narrow the terminal: a digest is to be copied
-        typer.echo(f"{name:<18} {value}")
+        say(f"{name:<18} {value}")

@@ -13,6 +13,8 @@ from worker.mlflow_source import Found, MlflowSource, RefusedModelError
 from worker.package import ModelPackage
 from worker.waiting import StoppedError
 
+# An operator may have such a version tried again, without that the alias moves (worker/model_failures.py).
+_FORGIVABLE = "failed_in_use"
 _LOG = structlog.get_logger(__name__)
 
 
@@ -81,7 +83,7 @@ class ModelWatch:
             if found.version == self._version:
                 self._refused = None
                 self._tell(refused=None)
-            elif self._refused is None or found != self._refused[0]:
+            elif self._is_new(found):
                 package = self._source.fetch(found)
                 self._swap(package)
                 self._swapped(package)
@@ -92,6 +94,9 @@ class ModelWatch:
             return
         self._metrics.source_down.set(0)
         self._tell(looked_at=_now(), down=None)
+
+    def _is_new(self, found: Found) -> bool:
+        return self._refused is None or self._refused[0] != found or self._refused[1] == _FORGIVABLE
 
     def _swapped(self, package: ModelPackage) -> None:
         _LOG.info(

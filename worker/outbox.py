@@ -16,7 +16,16 @@ from worker.batch import Batch
 from worker.columns import Rejection
 from worker.explanation import explain_rows
 from worker.features import Int
-from worker.message import Headers, headers_of, key_of, stamped_by_broker, time_of, timestamp_type, value_of
+from worker.message import (
+    Headers,
+    all_headers_of,
+    headers_of,
+    key_of,
+    stamped_by_broker,
+    time_of,
+    timestamp_type,
+    value_of,
+)
 from worker.pipeline import Pipeline
 from worker.scoring import Outcome
 
@@ -29,6 +38,7 @@ UNREADABLE, LAST_OFFSET = "unreadable", "hazardstream.last_offset"
 OMITTED = {part: f"hazardstream.{part}_omitted" for part in ("value", "headers", "key")}
 # What a dead letter's own headers may add to a record that was just within the limit.
 HEADER_ALLOWANCE = 8192
+PASSED_HEADERS_BYTES = 2048
 # Lengths of a header's name and value, as variable-length numbers.
 _HEADER_OVERHEAD = 10
 
@@ -49,10 +59,15 @@ Bulk: TypeAlias = dict[tuple[str, int], list[dict[str, Any]]]
 
 
 class Outgoing(NamedTuple):
-    """All records of a batch: those that every reading has, and the others."""
+    """All records of a batch: those that every reading has, and the others.
+
+    Attributes:
+        bulk_headers: whether some of the first have headers, which the client's bulk call does not know.
+    """
 
     bulk: Bulk
     records: list[Record]
+    bulk_headers: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.bulk or self.records)
@@ -84,15 +99,31 @@ class Outbox:
         self._parsed = {role: parsed(schema) for role, schema in self._schemas.items()}
         self._prefixes = {role: prefixes.get(role) or single_object_prefix(s) for role, s in self._schemas.items()}
         self._dead_letter_max_bytes = dead_letter_max_bytes
+        self._passed_on = frozenset(outputs.headers)
 
     def records(self, outcome: Outcome) -> Outgoing:
         """All records of a batch."""
         # In the order of the input, in which they may be redriven.
         rejections = sorted(outcome.rejections, key=lambda rejection: rejection.row)
         dead_letters = [self._dead_letter(outcome.batch, rejection) for rejection in rejections]
-        return Outgoing(self._predictions(outcome), [*self._alarms(outcome), *self._states(outcome), *dead_letters])
+        headers = self._headers(outcome.batch)
+        predictions = self._predictions(outcome, headers)
+        records = [*self._alarms(outcome, headers), *self._states(outcome), *dead_letters]
+        return Outgoing(predictions, records, bool(headers))
 
-    def _predictions(self, outcome: Outcome) -> Bulk:
+    def _headers(self, batch: Batch) -> dict[int, Headers]:
+        """By row of the batch, the headers that go from a reading to what becomes of it."""
+        if not self._passed_on:
+            return {}
+        passed = {row: self._passed(headers) for row, headers in all_headers_of(batch.messages).items()}
+        return {row: headers for row, headers in passed.items() if headers}
+
+    def _passed(self, headers: Headers) -> Headers:
+        passed = [(name, value) for name, value in headers if name in self._passed_on]
+        # What is larger is no trace, and a topic might not take it.
+        return passed if headers_size(passed) <= PASSED_HEADERS_BYTES else []
+
+    def _predictions(self, outcome: Outcome, headers: Mapping[int, Headers]) -> Bulk:
         scored, batch, source = outcome.scored, outcome.batch, self._pipeline.input
         readings, sensors = scored.readings, source.sensors()
         partition = batch.partition[readings.row]
@@ -114,9 +145,9 @@ class Outbox:
         }
         named = self._pipeline.outputs.by_field(columns)
         values = encode_columns(self._schemas["predictions"], named, len(readings.row), self._prefixes["predictions"])
-        return in_bulk(self._pipeline.outputs.predictions.topic, batch, readings.row, values)
+        return in_bulk(self._pipeline.outputs.predictions.topic, batch, readings.row, values, headers)
 
-    def _alarms(self, outcome: Outcome) -> list[Record]:
+    def _alarms(self, outcome: Outcome, headers: Mapping[int, Headers]) -> list[Record]:
         if not outcome.alarms.transitions:
             return []
         rows = [t.row for t in outcome.alarms.transitions]
@@ -139,7 +170,8 @@ class Outbox:
                 "source_partition": int(batch.partition[message]),
                 "source_offset": int(batch.offset[message]),
             }
-            records.append(self._record("alarms", self._pipeline.outputs.alarms.topic, batch, message, words))
+            record = self._record("alarms", self._pipeline.outputs.alarms.topic, batch, message, words)
+            records.append(record._replace(headers=headers.get(message)))
         return records
 
     def _states(self, outcome: Outcome) -> list[Record]:
@@ -206,11 +238,24 @@ class Outbox:
         return Record(topic, message.partition(), key, value, headers, timestamp)
 
 
-def in_bulk(topic: str, batch: Batch, rows: Int, values: list[bytes]) -> Bulk:
-    """Encoded records of these rows of a batch, under the keys and partition numbers of the messages they came from."""
+def in_bulk(
+    topic: str, batch: Batch, rows: Int, values: list[bytes], headers: Mapping[int, Headers] | None = None
+) -> Bulk:
+    """Encoded records of these rows of a batch, under the keys and partition numbers of the messages they came from.
+
+    Args:
+        topic: where they go.
+        batch: whose rows.
+        rows: numbers, shape [n].
+        values: encoded, one a row.
+        headers: by row, where a record has any.
+    """
     by_place: Bulk = defaultdict(list)
     for number, row, value in zip(batch.partition[rows].tolist(), rows.tolist(), values, strict=True):
-        by_place[topic, number].append({"key": batch.keys[row], "value": value})
+        record: dict[str, Any] = {"key": batch.keys[row], "value": value}
+        if headers and row in headers:
+            record["headers"] = headers[row]
+        by_place[topic, number].append(record)
     return dict(by_place)
 
 

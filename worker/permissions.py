@@ -159,7 +159,7 @@ def _lacking(needed: tuple[str, ...], allowed: list[AclOperation] | None) -> tup
 
 
 def denied_of(error: BaseException, config: Mapping[str, Any], kind: str, name: str, *operations: str) -> str | None:
-    """What an exception says is not allowed, in words with the command that grants it; None if nothing of the kind."""
+    """What an exception says is not allowed, in words with the command that grants it; else None."""
     cause = error.args[0] if error.args else None
     if not isinstance(cause, KafkaError) or cause.code() not in DENIED:
         return None

@@ -82,6 +82,8 @@ class Outputs(_Strict):
     alarm_state: Output
     dead_letters: DeadLetters
     fields: dict[str, str] = {}
+    # Headers of a reading that its prediction and its alarm get, too: by default those of a W3C trace.
+    headers: tuple[str, ...] = ("traceparent", "tracestate")
 
     def field(self, word: str) -> str:
         """Name of the field that carries a value of the worker's."""

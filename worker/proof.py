@@ -62,11 +62,12 @@ def require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
 def _require_speed(package: ModelPackage, max_ms: int) -> None:
     rows = np.resize(package.golden, (_TIMED_ROWS, package.golden.shape[1]))
     best_ms = np.inf
-    # The best of a few: the first warms caches up, and a neighbour on the machine is not the model's fault.
+    # The best of a few: the first warms caches up. Processor time of this thread, which alone scores: a neighbour on
+    # the machine is not the model's fault.
     for _ in range(_TRIES):
-        started = time.perf_counter()
+        started = time.thread_time()
         package.score(rows)
-        best_ms = min(best_ms, (time.perf_counter() - started) * 1000)
+        best_ms = min(best_ms, (time.thread_time() - started) * 1000)
         if best_ms <= max_ms:
             return
     raise PackageError(

@@ -6,30 +6,24 @@ The sorting of errors follows librdkafka's examples/transactions.c: fatal first,
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any, Protocol, TypeAlias
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from worker.errors import DeniedError, DependencyDownError, UncertainError, UserError
+from worker.fatal_errors import ending
 from worker.kafka_config import error_text, producer
-from worker.outbox import Outgoing
+from worker.outbox import Outgoing, Record
 from worker.permissions import DENIED, denied_of
+from worker.request_log import RequestLog, with_requests
 
 _LOG = structlog.get_logger(__name__)
 _SOON_S = 6.0  # more than the timeouts given to the calls
 _Calls: TypeAlias = queue.SimpleQueue[Callable[[], Any] | None]
 _Outcomes: TypeAlias = queue.SimpleQueue[Exception | None]
-# What no other producer of ours would fare better with.
-_FOR_GOOD = {
-    KafkaError.INVALID_TRANSACTION_TIMEOUT,
-    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
-    KafkaError.UNSUPPORTED_VERSION,
-    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001 - librdkafka's name
-}
-
-
 PRODUCER_FIXED: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
 """Properties of every producer that must not be changed."""
 PRODUCER_DEFAULTS: dict[str, Any] = {
@@ -84,7 +78,11 @@ class Publisher(Protocol):
 
 
 class TransactionalPublisher:
-    """Exactly once. The transactional id is stable: a restarted worker fences what its predecessor left open."""
+    """Exactly once. The transactional id is stable: a restarted worker fences what its predecessor left open.
+
+    A request of a transaction that got no answer may reach the broker during a later one and end it half-way. So the
+    producer is renewed before the next transaction: the new one has another epoch, and the broker refuses the request.
+    """
 
     def __init__(
         self,
@@ -93,20 +91,38 @@ class TransactionalPublisher:
         transactional_id: str,
         timeout_ms: int,
         waiting: Callable[[str], None] = lambda _: None,
+        renewed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._consumer, self._waiting = consumer, waiting
-        self._config, self._transactional_id = config, transactional_id
+        """Connect to the broker; see `open` for the rest.
+
+        Args:
+            config: client properties.
+            consumer: whose offsets are committed.
+            transactional_id: of this publisher alone.
+            timeout_ms: longest time that the broker keeps a transaction open.
+            waiting: told why, while the broker is waited for.
+            renewed: told that the producer is being renewed.
+        """
+        self._consumer, self._waiting, self._renewed = consumer, waiting, renewed
+        self._transactional_id = transactional_id
         self._timeout_s = timeout_ms / 1000
-        transactional = {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
-        self._producer = producer(config, PRODUCER_FIXED | transactional, PRODUCER_DEFAULTS)
+        self._config = config
+        self._fixed = PRODUCER_FIXED | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
+        self._make_producer()
         # One thread for all calls: to start one for each takes as long as some of them.
         self._calls, self._outcomes = _Calls(), _Outcomes()
         threading.Thread(target=_make, args=(self._calls, self._outcomes), name="transaction", daemon=True).start()
 
+    def _make_producer(self) -> None:
+        debug = with_requests(self._config.get("debug"))
+        self._producer = producer(self._config, self._fixed | {"debug": debug}, PRODUCER_DEFAULTS)
+        self._requests, self._opened = RequestLog(), False
+        self._producer.reports.listen(logs=self._requests.note)
+
     def open(self) -> None:
         """See Publisher. Ends what a predecessor of the same transactional id left open."""
         try:
-            self._producer.init_transactions(10.0)
+            self._returned(lambda: self._producer.init_transactions(5.0))
         except KafkaException as error:
             words = error_text(error, self._producer)
             if denied := denied_of(
@@ -116,9 +132,32 @@ class TransactionalPublisher:
             if error.args[0].fatal() and not error.args[0].retriable():
                 raise UserError(f"the broker refuses transactions: {words}") from error
             raise DependencyDownError("broker", f"init_transactions: {words}") from error
+        self._opened = True
+
+    def _renew_if_in_doubt(self) -> None:
+        """Replace the producer if a request of an earlier transaction may still take effect.
+
+        Raises:
+            DependencyDownError: the broker does not answer; nothing was begun.
+        """
+        self._producer.poll(0)  # takes in the log up to here
+        if self._opened and (in_doubt := self._requests.in_doubt()):
+            _LOG.warning("renewing the producer: requests without an answer may still take effect", requests=in_doubt)
+            self._renewed()
+            # Not in this thread: it takes as long as the library needs to end its own threads.
+            threading.Thread(target=_discard, args=([self._producer],), name="discard", daemon=True).start()
+            self._make_producer()
+        if not self._opened:
+            self.open()
 
     def commit(self, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
-        """See Publisher."""
+        """See Publisher.
+
+        Raises:
+            DependencyDownError: the producer has to be renewed first, and the broker does not answer.
+        """
+        self._renew_if_in_doubt()
+        self._requests.begin()
         deadline = time.monotonic() + self._timeout_s
         try:
             self._until(deadline, self._producer.begin_transaction)
@@ -166,14 +205,14 @@ class TransactionalPublisher:
     def _abort(self, error: BaseException) -> None:
         cause = error.args[0] if isinstance(error, KafkaException) else None
         if cause is not None and cause.fatal():
-            raise _ending(error) from error
+            raise ending(error) from error
         _LOG.warning("transaction aborted", reason=error_text(error))
         while True:
             try:
                 self._returned(lambda: self._producer.abort_transaction(5.0))
             except KafkaException as failed:
                 if failed.args[0].fatal():
-                    raise _ending(failed) from failed
+                    raise ending(failed) from failed
                 if not failed.args[0].retriable():
                     raise UncertainError(error_text(failed)) from failed
                 # An abort in flight must end before the next transaction begins.
@@ -201,52 +240,9 @@ def _make(calls: _Calls, outcomes: _Outcomes) -> None:
             outcomes.put(None)
 
 
-def _ending(error: BaseException) -> Exception:
-    """What a fatal error is to be told as."""
-    if error.args[0].code() in DENIED:
-        return DeniedError(error_text(error))
-    if error.args[0].code() in _FOR_GOOD:
-        return UserError(
-            f"the broker refuses this producer for good: {error_text(error)}; put that right and start again"
-        )
-    return UncertainError(error_text(error))
-
-
-class AtLeastOncePublisher:
-    """For brokers without transactions: after a crash, readings since the last commit come out again."""
-
-    def __init__(self, config: dict[str, Any], consumer: Consumer, timeout_ms: int) -> None:
-        self._consumer, self._timeout_s = consumer, timeout_ms / 1000
-        self._failed: list[KafkaError] = []
-        self._producer = producer(config, PRODUCER_FIXED | {"on_delivery": self._delivered}, PRODUCER_DEFAULTS)
-
-    def open(self) -> None:
-        """See Publisher."""
-
-    def _delivered(self, error: Any, _message: Any) -> None:
-        if error is not None:
-            self._failed.append(error)
-
-    def commit(self, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
-        """See Publisher."""
-        self._failed.clear()
-        try:
-            produce(self._producer, outgoing, time.monotonic() + self._timeout_s)
-            if self._producer.flush(self._timeout_s) or self._failed:
-                self._producer.purge()
-                too_large = any(failed.code() == KafkaError.MSG_SIZE_TOO_LARGE for failed in self._failed)
-                reason = self._failed[0].str() if self._failed else "the broker did not confirm in time"
-                raise AbortedError(reason, too_large=too_large)
-            done = self._consumer.commit(offsets=offsets, asynchronous=False)
-        except (KafkaException, BufferError) as error:
-            self._producer.purge()
-            raise AbortedError(error_text(error)) from error
-        if refused := [place.error.str() for place in done or [] if place.error is not None]:
-            raise AbortedError(refused[0])
-
-    def close(self) -> None:
-        """See Publisher."""
-        self._producer.flush(self._timeout_s)
+def _discard(producers: list[Producer]) -> None:
+    """Let go of a producer, which the caller must not hold any longer."""
+    producers.pop().purge()
 
 
 def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:
@@ -257,13 +253,32 @@ def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:
         KafkaException: a record was refused.
     """
     for (topic, partition), messages in outgoing.bulk.items():
-        left = messages
-        while left:
-            producer.produce_batch(topic, left, partition=partition)
-            # A full queue raises nothing: what was not taken has an error in its place.
-            left = [{"key": m["key"], "value": m["value"]} for m in left if "_error" in m]
-            _make_room(producer, deadline, full=bool(left))
-    for record in outgoing.records:
+        if not outgoing.bulk_headers:
+            _produce_bulk(producer, topic, partition, messages, deadline)
+            continue
+        # The records of a partition keep their order.
+        for with_headers, run in groupby(messages, lambda message: "headers" in message):
+            if with_headers:
+                _produce_each(producer, (Record(topic, partition, **message) for message in run), deadline)
+            else:
+                _produce_bulk(producer, topic, partition, list(run), deadline)
+    _produce_each(producer, outgoing.records, deadline)
+    producer.poll(0)
+
+
+def _produce_bulk(
+    producer: Producer, topic: str, partition: int, messages: list[dict[str, Any]], deadline: float
+) -> None:
+    left = messages
+    while left:
+        producer.produce_batch(topic, left, partition=partition)
+        # A full queue raises nothing: what was not taken has an error in its place.
+        left = [{"key": m["key"], "value": m["value"]} for m in left if "_error" in m]
+        _make_room(producer, deadline, full=bool(left))
+
+
+def _produce_each(producer: Producer, records: Iterable[Record], deadline: float) -> None:
+    for record in records:
         kept: dict[str, Any] = {"headers": record.headers} if record.headers else {}
         if record.timestamp:
             kept |= {"timestamp": record.timestamp}
@@ -274,7 +289,6 @@ def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:
                 _make_room(producer, deadline, full=True)
             else:
                 break
-    producer.poll(0)
 
 
 def _make_room(producer: Producer, deadline: float, *, full: bool) -> None:

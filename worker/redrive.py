@@ -224,7 +224,7 @@ def _chunks(
 
 def _commit(publisher: TransactionalPublisher, records: list[Record]) -> None:
     patience = Retrying(
-        retry=retry_if_exception_type(AbortedError),
+        retry=retry_if_exception_type((AbortedError, DependencyDownError)),
         stop=stop_after_attempt(_ABORTS_BORNE),
         wait=wait_exponential(0.2, max=5),
         reraise=True,

@@ -17,7 +17,9 @@ from confluent_kafka.admin import AdminClient
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
+from worker.admission import Demands, demands_of
 from worker.assignment import Assignment
+from worker.at_least_once import AtLeastOncePublisher
 from worker.broker_watch import BrokerWatch
 from worker.challenger import shadow_for, watch_challenger
 from worker.errors import (
@@ -35,17 +37,18 @@ from worker.kafka_config import admin_client, client_config
 from worker.loop import Loop
 from worker.membership import superseded
 from worker.metrics import Metrics
-from worker.mlflow_source import MlflowSource, Prove
+from worker.mlflow_source import MlflowSource
+from worker.model_in_use import give_up, show, show_swapped
 from worker.model_source import mlflow_source, resolve_or_last_good
 from worker.model_swap import Swap
 from worker.model_watch import ModelWatch
 from worker.outbox import Outbox
 from worker.output_limits import OutputLimits
-from worker.package import ModelPackage
+from worker.package import ModelFailedError, ModelPackage
 from worker.permissions import PERMISSIONS, worker_permissions
 from worker.pipeline import Pipeline, load_pipeline
-from worker.proof import alarm_policy, prove
-from worker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
+from worker.proof import alarm_policy
+from worker.publisher import Publisher, TransactionalPublisher
 from worker.refused import refused_before
 from worker.scoring import Scorer, scorer_of
 from worker.settings import Settings, ignored_service_links, unread_settings
@@ -61,16 +64,17 @@ _LOG = structlog.get_logger(__name__)
 
 
 class _Where(TypedDict):
-    """Where models are looked for, and what they have to prove."""
+    """Where models are looked for, and what they have to meet."""
 
     cache_directory: Path
     tracking_uri: str | None
-    prove: Prove
+    demands: Demands
 
 
 REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema: then its partition waits, and others go on
 SHUTDOWN_WITHIN_S = 30.0
 _REFUSED_AGAIN_S = 5.0
+_PROCESS = uuid.uuid4()  # the same after a restart in place, which has to end what the one before left open
 
 
 def run_worker(settings: Settings) -> None:
@@ -84,6 +88,7 @@ def run_worker(settings: Settings) -> None:
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: _begin_stop(stop))
+    demands = demands_of(settings, pipeline)
     status = Status(
         Metrics(), pipeline.name, settings.instance, settings.guarantee, stuck_after_s=settings.stuck_after_ms / 1000
     )
@@ -103,9 +108,11 @@ def run_worker(settings: Settings) -> None:
     try:
         while not stop.is_set():
             try:
-                _run(settings, pipeline, admin, status, stop)
+                _run(settings, pipeline, demands, admin, status, stop)
             except UncertainError as uncertain:
-                _begin_anew(uncertain, settings, pipeline, admin, status, stop)
+                _await_restart(uncertain, settings, pipeline, admin, status, stop)
+            except ModelFailedError as failed:
+                give_up(failed, demands, status)
     except StoppedError:
         _LOG.info("stopped while waiting", reasons=status.reasons_not_ready())
     finally:
@@ -113,7 +120,7 @@ def run_worker(settings: Settings) -> None:
         server.stop()
 
 
-def _begin_anew(
+def _await_restart(
     uncertain: UncertainError,
     settings: Settings,
     pipeline: Pipeline,
@@ -121,14 +128,14 @@ def _begin_anew(
     status: Status,
     stop: threading.Event,
 ) -> None:
-    """Wait until it is known whether this worker may begin anew.
+    """Wait until it is known that no other worker has taken this one's place, so that it may restart.
 
     Raises:
-        SupersededError: another one has its name and place.
+        SupersededError: another one has.
     """
-    _LOG.warning("beginning anew", reason=str(uncertain))
+    _LOG.warning("restarting in place", reason=str(uncertain))
     status.phase, status.partitions = "starting", {}
-    status.metrics.begun_anew.inc()
+    status.metrics.restarts.inc()
     if isinstance(uncertain, DeniedError | NameTakenError):
         note_down(status, DependencyDownError(uncertain.dependency, str(uncertain)))
         stop.wait(_REFUSED_AGAIN_S)
@@ -151,7 +158,14 @@ def _begin_stop(stop: threading.Event) -> None:
     deadline.start()
 
 
-def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Status, stop: threading.Event) -> None:
+def _run(
+    settings: Settings,
+    pipeline: Pipeline,
+    demands: Demands,
+    admin: AdminClient,
+    status: Status,
+    stop: threading.Event,
+) -> None:
     config = client_config(settings.bootstrap_servers)
     group_id = _group_id(settings, pipeline)
     wait_for(lambda: _fit_topics(admin, config, pipeline, group_id), status, stop)
@@ -161,10 +175,10 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     where: _Where = {
         "cache_directory": settings.cache_directory,
         "tracking_uri": settings.tracking_uri,
-        "prove": partial(prove, pipeline=pipeline, max_ms=settings.model_max_ms),
+        "demands": demands,
     }
     package = wait_for(lambda: resolve_or_last_good(uri, **where), status, stop)
-    _show(status, pipeline, uri, package)
+    show(status, pipeline, uri, package)
 
     broker_watch = BrokerWatch()
     consumer = group_consumer(config, settings, group_id)
@@ -209,7 +223,7 @@ def _run(settings: Settings, pipeline: Pipeline, admin: AdminClient, status: Sta
     source = mlflow_source(uri, **where)
     if source is not None and source.moves and settings.model_watch_ms:
         swap = Swap(pipeline, status, partial(_next_scorer, settings, config, pipeline), config, left)
-        _watch_model(settings, source, package, swap, partial(_show, status, pipeline, uri), status, left)
+        _watch_model(settings, source, package, swap, partial(show_swapped, status, pipeline, uri), status, left)
     if shadow is not None:
         watch_challenger(shadow, settings, pipeline, partial(mlflow_source, **where), status, left)
     _LOG.info("joining the group", group=group_id, topic=pipeline.input.topic, guarantee=settings.guarantee)
@@ -270,28 +284,11 @@ def _publisher(
     if settings.guarantee == "at_least_once":
         return AtLeastOncePublisher(config, consumer, settings.transaction_timeout_ms)
     # A named worker's successor ends what it left open. Of two without a name, none must fence the other.
-    transactional_id = f"{group_id}-{settings.instance_id or uuid.uuid4()}"
+    transactional_id = f"{group_id}-{settings.instance_id or _PROCESS}"
 
     def waiting(reason: str) -> None:
         status.turn()  # waiting for a broker that is away is not being stuck
         note_down(status, DependencyDownError("broker", reason))
 
-    return TransactionalPublisher(config, consumer, transactional_id, settings.transaction_timeout_ms, waiting)
-
-
-def _show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
-    status.model = {
-        "name": package.name,
-        "version": package.version,
-        "uri": uri,
-        "features": package.spec.model_dump() | {"names": package.spec.names},
-        "alarm_policy": alarm_policy(package, pipeline).model_dump(),
-        "metrics": package.metrics,
-        "manifest": package.manifest.model_dump(),
-    }
-    status.metrics.model_info.clear()
-    status.metrics.model_info.labels(package.name, package.version).set(1)
-    status.schemas = {
-        role: {"topic": pipeline.topics[role], "schema": load_schema(name)} for role, name in pipeline.schemas.items()
-    }
-    _LOG.info("model loaded", name=package.name, version=package.version, uri=uri)
+    timeout_ms, renewed = settings.transaction_timeout_ms, status.metrics.producer_renewals.inc
+    return TransactionalPublisher(config, consumer, transactional_id, timeout_ms, waiting, renewed)

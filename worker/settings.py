@@ -14,6 +14,7 @@ from worker.errors import UserError
 from worker.kafka_environment import KNOWN as KAFKA_VARIABLES
 from worker.kafka_environment import SECURITY
 from worker.tracking import ARTIFACT_PATH
+from worker.trust import Trust, parse_trust
 from worker.validation_errors import faults
 
 _PREFIX = "HAZARDSTREAM_"
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     )
     model_watch_ms: NonNegativeInt = 10_000  # between two looks at where an alias or stage points; 0: never
     model_max_ms: PositiveInt = 200  # longest that a model may take to score 1,000 readings
+    model_trust: str = ""  # packages that are used without a registered digest: see worker/trust.py
     # A model that scores in the shadow of the one that counts: what its alias stands for, models:/NAME@challenger say.
     challenger: str | None = None
     challenger_share: float = Field(1.0, gt=0, le=1)  # of the keys that it scores, by a hash of the key
@@ -111,6 +113,15 @@ class Settings(BaseSettings):
     def model_uri(self, pipelines: str) -> str:
         """Where the model is: what is set, else a run that is set, else what the pipeline file says."""
         return self.model or (f"runs:/{self.best_run_id}/{ARTIFACT_PATH}" if self.best_run_id else pipelines)
+
+    @property
+    def trust(self) -> Trust:
+        """Which packages the operator trusts.
+
+        Raises:
+            UserError: `model_trust` does not say.
+        """
+        return parse_trust(self.model_trust)
 
     @property
     def instance(self) -> str:

@@ -41,6 +41,7 @@ class Ready(BaseModel):
 
     ready: bool
     reasons: list[str]
+    warnings: list[str]
 
 
 class Problem(BaseModel):
@@ -103,7 +104,7 @@ def _add_health(app: FastAPI, status: Status) -> None:
         """Whether readings are being scored; 503 with the reasons when not."""
         reasons = status.reasons_not_ready()
         response.status_code = 503 if reasons else 200
-        return Ready(ready=not reasons, reasons=reasons)
+        return Ready(ready=not reasons, reasons=reasons, warnings=status.warnings())
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -115,6 +116,7 @@ def _add_health(app: FastAPI, status: Status) -> None:
             "phase": status.phase,
             "live": not status.stuck(),
             "not_ready": status.reasons_not_ready(),
+            "warnings": status.warnings(),
             "partitions": status.partitions,
             "lag": status.lag,
             "model": status.model and {k: status.model[k] for k in ("name", "version")},

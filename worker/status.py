@@ -25,6 +25,7 @@ class Status:
         partitions: by state: ready, restoring; waiting and held with their reasons.
         lag: messages behind, by partition.
         group: why the group gives this worker no partition, where that is known.
+        model_failure: why the model before this one was given up while it scored, until another version takes over.
         stalled: partitions that have input and commit nothing, and why.
         model: what scores, as `/model` shows it.
         model_watch: how the model's alias is watched, as `/model` shows it; None where the model cannot change.
@@ -49,6 +50,7 @@ class Status:
     stalled: dict[int, str] = field(default_factory=dict)
     group: str | None = None
     model: dict[str, Any] | None = None
+    model_failure: str | None = None
     model_watch: dict[str, Any] | None = None
     challenger: dict[str, Any] | None = None
     challenger_watch: dict[str, Any] | None = None
@@ -98,6 +100,14 @@ class Status:
                 yield f"partition {number} is rebuilding its windows"
 
         return list(reasons())
+
+    def warnings(self) -> list[str]:
+        """What an operator should look at although readings are being scored."""
+        failure, model = self.model_failure, self.model
+        if failure is None:
+            return []
+        instead = "no other one is there yet" if model is None else f"version {model['version']} scores instead"
+        return [f"{failure}; {instead}"]
 
     def ask(self, question: Callable[..., Any], timeout_s: float) -> Any:
         """Have the loop answer a question with its own state, between two batches.

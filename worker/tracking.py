@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.bounded_http import bound_mlflow
 from worker.directories import data_directory
 from worker.environment import variable
 from worker.errors import DependencyDownError, UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
 DIGEST_TAG = "hazardstream.manifest_sha256"
 """Tag of a model version: digest of its package's manifest."""
@@ -30,9 +32,11 @@ _ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-_NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND", "NOT_FOUND"}
+_NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 _NOT_ALLOWED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 _LONGEST_REASON = 300
+# What MLflow's client says of an answer that is not in its own form.
+_STATUS = re.compile(r"failed with error code (\d+) != \d+\. Response body: '(.*)", re.DOTALL)
 
 
 class NotInMlflowError(UserError):
@@ -78,7 +82,7 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
         NotInMlflowError: there is no such model, version, alias, run or file.
         NotAllowedError: it is refused.
         UserError: a local store is to be read where only the small MLflow client is installed.
-        DependencyDownError: MLflow does not answer.
+        DependencyDownError: MLflow does not answer, or something else does in its place.
     """
     prepare_mlflow()
     # It takes seconds.
@@ -86,7 +90,8 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
     from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException  # noqa: PLC0415
 
-    at = shown(tracking_uri)
+    bound_mlflow()
+    at, remote = shown(tracking_uri), tracking_uri.startswith(("http:", "https:"))
     try:
         yield MlflowClient(tracking_uri, registry_uri=tracking_uri)
     except (UnsupportedModelRegistryStoreURIException, ModuleNotFoundError) as error:
@@ -99,22 +104,67 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
             f"MLflow at {at} cannot be read with what is installed: a store in a database needs the whole of MLflow "
             "(pip install 'hazardstream[training]'); or set MLFLOW_TRACKING_URI to an MLflow server"
         ) from error
+    except (UserError, DependencyDownError):
+        raise
     except MlflowException as error:
-        reason = str(error).partition("\n")[0][:_LONGEST_REASON]
-        if error.error_code in _NOT_THERE:
-            raise NotInMlflowError(f"MLflow at {at}: {reason}") from error
-        if error.error_code in _NOT_ALLOWED:
-            raise NotAllowedError(
-                f"MLflow at {at} refuses: {reason}; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
-                "or MLFLOW_TRACKING_TOKEN"
-            ) from error
-        raise DependencyDownError("mlflow", f"{at}: {_root(error)}") from error
+        raise _in_our_terms(error, at) from error
     except OSError as error:  # those of the HTTP client are, too
         raise DependencyDownError("mlflow", f"{at}: {_root(error)}") from error
+    except Exception as error:  # what its client makes of an answer that no MLflow gives
+        if not remote:
+            raise
+        reason = f"its answer cannot be read, is that MLflow? {type(error).__name__}: {_root(error)}"
+        raise DependencyDownError("mlflow", f"{at}: {reason}") from error
+
+
+def _in_our_terms(error: "MlflowException", at: str) -> Exception:
+    reason = str(error).partition("\n")[0][:_LONGEST_REASON]
+    if _by_a_front(error):
+        return DependencyDownError("mlflow", f"{at}: {_front(error)}")
+    if error.error_code in _NOT_THERE:
+        return NotInMlflowError(f"MLflow at {at}: {reason}")
+    if error.error_code in _NOT_ALLOWED:
+        return NotAllowedError(
+            f"MLflow at {at} refuses: {reason}; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
+            "or MLFLOW_TRACKING_TOKEN"
+        )
+    return DependencyDownError("mlflow", f"{at}: {_root(error)}")
+
+
+def _by_a_front(error: "MlflowException") -> bool:
+    """Whether an answer was not of MLflow's own form: its client makes an error up from the mere status code."""
+    told = getattr(error, "json", None)
+    if told is None:
+        return str(error).startswith("API request to")
+    return not isinstance(told, dict) or told.get("error_code") != error.error_code
+
+
+def _front(error: "MlflowException") -> str:
+    """What a proxy or another service said in MLflow's place, or what kept us from hearing anything."""
+    found = _STATUS.search(str(error))
+    if found is None:
+        return _root(error)
+    status, body = found.groups()
+    hint = ""
+    if status in {"401", "403", "407"}:
+        hint = "; if it asks for them, set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    words = f"HTTP status {status} without an error message of MLflow's: is that MLflow, or a proxy?"
+    return f"{words} {body[:80]!r}{hint}"
+
+
+def require_answer(tracking_uri: str, plausible: bool, words: str) -> None:
+    """See that what MLflow said answers the question: a front may say anything in valid JSON.
+
+    Raises:
+        DependencyDownError: it does not.
+    """
+    if not plausible:
+        at = shown(tracking_uri)
+        raise DependencyDownError("mlflow", f"{at}: it answers with {words}, which was not asked for: is that MLflow?")
 
 
 def _root(error: BaseException) -> str:
     """What lies beneath: layers of HTTP clients wrap `connection refused` in a page of text."""
-    while (beneath := error.__cause__ or error.__context__) is not None:
+    while (beneath := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         error = beneath
     return str(error)[:_LONGEST_REASON] or type(error).__name__

@@ -1,53 +1,87 @@
-"""A downloaded package is loaded in a process of its own first: what crashes or hangs there does so nowhere else.
+"""A model is loaded and tried in a process of its own first: what crashes or hangs there does so nowhere else.
 
 XGBoost reads a booster without looking whether its trees are trees: a bit that was flipped before the package was
-sealed may end the process that loads it.
+sealed may end the process that loads it. The process gets the bytes of the package, little of the environment, and
+bounded memory and time.
 """
 
 import os
+import pickle
+import resource
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
-from worker.package import FAULTS, PackageError, load_package
+from worker.package import open_package
+from worker.package_files import FAULTS, Contents, PackageError
+from worker.pipeline import Pipeline
 
-_LONGEST_S = 60.0
+_LONGEST_S = 120
+_MOST_BYTES = 1 << 32
 _REFUSED = 3
 _NICENESS = 10
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHON",
+    "OPENBLAS",
+    "OMP_",
+    "COVERAGE_",
+)
+"""Variables, or their beginnings, that the process gets: none that may hold a secret."""
 
 
-def try_out(directory: Path, expected_digest: str | None) -> None:
-    """Load a package elsewhere.
+def try_out(contents: Contents, version: str, pipeline: Pipeline | None, *, trusted: bool) -> None:
+    """Load a package elsewhere, and send rows through the whole path there.
 
     Args:
-        directory: where it lies.
-        expected_digest: see `load_package`.
+        contents: its files.
+        version: as it will be stamped on predictions.
+        pipeline: whose records it is to score; None: the model alone is tried.
+        trusted: whether code in a pickled scaler may run.
 
     Raises:
         PackageError: it must not be used, or whoever loads it crashes or waits forever.
     """
-    command = [sys.executable, "-m", "worker.trial", str(directory), *([expected_digest] if expected_digest else [])]
+    task = pickle.dumps((contents, version, pipeline, trusted))
+    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    # As it is here: a pipeline's record may be in a module that only this process's path leads to.
+    environment["PYTHONPATH"] = os.pathsep.join(path or "." for path in sys.path)
+    command = [sys.executable, "-m", "worker.trial"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST_S, check=False)  # noqa: S603 - our own
+        done = subprocess.run(  # noqa: S603 - our own
+            command, input=task, capture_output=True, timeout=_LONGEST_S, check=False, env=environment
+        )
     except subprocess.TimeoutExpired as error:
         raise PackageError(
-            "too_slow", f"model package {directory}: it is not loaded within {_LONGEST_S:.0f} s"
+            "too_slow", f"model package {contents.origin}: loading and trying it takes more than {_LONGEST_S} s"
         ) from error
     if done.returncode == 0:
         return
-    fault, _, words = done.stdout.partition(" ")
+    fault, _, words = done.stdout.decode(errors="replace").partition(" ")
     if done.returncode == _REFUSED and fault in FAULTS:
         raise PackageError(fault, words)
     how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
-    words = f"model package {directory}: the process that loads it ends ({how}) {done.stderr[-300:]}"
+    said = done.stderr.decode(errors="replace")[-300:].strip()
+    words = f"model package {contents.origin}: the process that loads and tries it ends ({how}) {said}"
     raise PackageError("crashes", words)
 
 
-def _main(directory: str, expected_digest: str | None = None) -> int:
+def _main() -> int:
     os.nice(_NICENESS)
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (_LONGEST_S, _LONGEST_S))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    from worker.whole_path import try_whole_path  # noqa: PLC0415 - only this process needs all the stages
+
+    contents, version, pipeline, trusted = pickle.load(sys.stdin.buffer)  # noqa: S301 - from `try_out`
     try:
-        load_package(Path(directory), version="on trial", expected_digest=expected_digest)
+        try_whole_path(open_package(contents, version=version, trusted=trusted), pipeline)
     except PackageError as error:
         sys.stdout.write(f"{error.fault} {error}")
         return _REFUSED
@@ -55,4 +89,4 @@ def _main(directory: str, expected_digest: str | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:]))
+    sys.exit(_main())

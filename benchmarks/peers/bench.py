@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 from confluent_kafka.admin import NewTopic
 from rich.progress import Progress
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
@@ -32,6 +31,8 @@ from schemas.wire import single_object_prefix
 from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
 from worker.package import ModelPackage
+from worker.package_files import SCALER
+from worker.scaler import Scaler
 
 ROOT = Path(__file__).parent.parent.parent
 REQUESTS = 10_000
@@ -130,7 +131,7 @@ def _task(bench: Bench, name: str, peer: Peer) -> Task:
     scratch = bench.directory / f"{name}-scratch"
     scratch.mkdir()
     model = bench.directory / "model"
-    scaler = joblib.load(model / "scaler.joblib")
+    scaler = Scaler.model_validate_json((model / SCALER).read_text())
     reading, prediction = load_schema("SensorReading"), load_schema("HazardPrediction")
     return Task(
         bootstrap=bench.bootstrap,
@@ -139,8 +140,8 @@ def _task(bench: Bench, name: str, peer: Peer) -> Task:
         group=name.replace("_", "-"),
         directory=str(scratch),
         booster=str(model / "booster.ubj"),
-        mean=scaler.mean_.tolist(),
-        scale=scaler.scale_.tolist(),
+        mean=list(scaler.subtract or ()),
+        scale=list(scaler.divide or ()),
         divisors=bench.model.spec.scales(dict(pipeline.topology.default)).tolist(),
         spec=json.loads(bench.model.spec.model_dump_json()),
         threshold=bench.model.policy.setpoint,

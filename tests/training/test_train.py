@@ -21,7 +21,7 @@ REPEATABLE = [
     "metrics.json",
     "model-card.md",
     "reference.json",
-    "scaler.joblib",
+    "scaler.json",
 ]
 
 
@@ -93,7 +93,7 @@ def test_no_file_is_left_beside_the_package_and_none_is_overwritten(tmp_path: Pa
 def test_the_package_is_bound_to_the_schema_of_the_readings(small_package: Path) -> None:
     manifest = load_package(small_package, version="1").manifest
     assert len(manifest.schema_fingerprint) == 16
-    assert {"numpy", "scikit-learn", "xgboost", "joblib"} == set(manifest.libraries)
+    assert {"numpy", "scikit-learn", "xgboost"} == set(manifest.libraries)
 
 
 def test_the_reference_counts_every_row_of_every_feature(small_package: Path) -> None:

@@ -1,7 +1,7 @@
 """What the group's coordinator refuses, and in which state the group is, stands in /ready: on a real broker."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -66,10 +66,12 @@ def await_told(worker: Worker, *words: str) -> None:
 
 
 def test_another_assignor(own: Stage) -> None:
-    with member(own, **{"partition.assignment.strategy": "range"}) as other, own.worker() as worker:
-        await_told(worker, "JoinGroup failed: Broker: Inconsistent group protocol", "another assignor")
-        other.unsubscribe()
-        worker.await_ready()
+    with ExitStack() as others:
+        others.enter_context(member(own, **{"partition.assignment.strategy": "range"}))
+        with own.worker() as worker:
+            await_told(worker, "JoinGroup failed: Broker: Inconsistent group protocol", "another assignor")
+            others.close()
+            worker.await_ready()
 
 
 @pytest.mark.parametrize("session_ms", ["100000", "500"])

@@ -8,7 +8,7 @@ from confluent_kafka.admin import NewTopic
 from raw_batches import Raw, batch, produce, records_section
 
 from worker.kafka_config import admin_client, client_config, consumer
-from worker.message import UNREADABLE_HEADER, headers_of, keys_of, times_of, values_of
+from worker.message import UNREADABLE_HEADER, all_headers_of, headers_of, keys_of, times_of, values_of
 
 pytestmark = pytest.mark.kafka
 
@@ -36,6 +36,17 @@ def test_bad_header_names_are_stood_in_for_even_when_the_interpreter_has_warmed_
         for _ in range(2):
             headers = headers_of(message)
             assert headers == [("a", b"1"), (UNREADABLE_HEADER, b"2"), ("b", None), (UNREADABLE_HEADER, None)]
+
+
+def test_headers_of_a_batch_are_those_of_its_messages_whichever_of_them_are_bad(kafka: str, unique_name: str) -> None:
+    some = [Raw(b"k", b"v", h) for h in ([], [(b"a", b"1")], [(b"\xff", b"2")], [], [(b"b", None), (b"\x80", b"")])]
+    messages = read_back(kafka, unique_name, some * 40)
+    for _ in range(2):
+        found = all_headers_of(messages)
+        assert found == {row: headers_of(m) for row, m in enumerate(messages) if headers_of(m)}
+        assert len(found) == 3 * 40
+    assert found[4] == [("b", None), (UNREADABLE_HEADER, b"")]
+    assert all_headers_of(messages[:1]) == {}
 
 
 def test_what_is_not_there_and_what_is_empty_are_told_apart(kafka: str, unique_name: str) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import quote
 
-import joblib
 import pytest
-from models import renamed, resealed
+from models import renamed, resealed, with_pickled_scaler
 from structlog.testing import capture_logs
 
 from local.mlflow_server import mlflow_server
@@ -43,7 +42,7 @@ def store_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_directory_is_a_model_named_by_its_digest(model_package: Path, cache: Path) -> None:
     model = resolve(str(model_package), cache_directory=cache)
     assert model.version == f"sha256:{digest(model_package / MANIFEST)[:12]}"
-    assert not cache.exists()
+    assert {path.name for path in (cache / "models").iterdir()} == {"passed"}
 
 
 def test_a_directory_without_a_package_says_how_to_make_one(tmp_path: Path) -> None:
@@ -116,9 +115,8 @@ def test_a_package_forged_in_the_artifact_store_is_refused_and_not_kept(
 ) -> None:
     store, trace = local_store(store_directory), tmp_path / "trace"
     done = register_package(package, tracking_uri=store)
-    stored = next(store_directory.rglob(f"{done.run_id}/**/scaler.joblib")).parent
-    joblib.dump(Malicious(trace), stored / "scaler.joblib")
-    resealed(stored)
+    stored = next(store_directory.rglob(f"{done.run_id}/**/scaler.json")).parent
+    with_pickled_scaler(stored, Malicious(trace))
     with pytest.raises(UserError, match="not the one that was registered"):
         resolve(f"models:/{done.name}@champion", cache_directory=cache, tracking_uri=store)
     assert not trace.exists()
@@ -172,8 +170,8 @@ def test_while_mlflow_is_down_the_cached_version_serves(package: Path, cache: Pa
     assert all(log["reason"].startswith("mlflow: ") for log in logs)
     with pytest.raises(DependencyDownError):
         resolve(f"models:/{done.name}@never-seen", cache_directory=cache, tracking_uri=url)
-    next(cache.rglob("packages/*/1/scaler.joblib")).write_bytes(b"damaged")
-    with pytest.raises(DependencyDownError, match=r"scaler\.joblib was altered"):
+    next(cache.rglob("packages/*/1/scaler.json")).write_bytes(b"damaged")
+    with pytest.raises(DependencyDownError, match=r"scaler\.json was altered"):
         resolve(uris[0], cache_directory=cache, tracking_uri=url)
 
 

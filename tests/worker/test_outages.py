@@ -123,7 +123,7 @@ def test_a_broker_that_hangs_for_longer_than_a_transaction_may_last(own_stage: S
         broker.signal(signal.SIGCONT)
         await_outcomes(own_stage, worker)
         worker.await_ready()
-        noticed = "dependency_waits_total", "transactions_aborted_total", "begun_anew_total"
+        noticed = "dependency_waits_total", "transactions_aborted_total", "restarts_total"
         assert any(worker.metric(f"hazardstream_{name}") > 0 for name in noticed)
         assert worker.stop() == 0
     assert_equals_uninterrupted_run(own_stage)

@@ -5,10 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pytest
-from models import resealed
+from models import resealed, with_pickled_scaler
 
 from worker.package import MANIFEST, PackageError, digest, load_package
 
@@ -21,7 +20,7 @@ FILES = [
     "MLmodel",
     "model-card.md",
     "reference.json",
-    "scaler.joblib",
+    "scaler.json",
 ]
 
 
@@ -82,7 +81,7 @@ def test_a_file_that_is_missing_is_refused_by_name(package: Path, file: str) -> 
         load_package(package, version="1")
 
 
-@pytest.mark.parametrize("file", ["features.json", "scaler.joblib", "golden.npz"])
+@pytest.mark.parametrize("file", ["features.json", "scaler.json", "golden.npz"])
 def test_a_manifest_that_does_not_list_a_needed_file_is_refused(package: Path, file: str) -> None:
     (package / file).unlink()
     resealed(package)
@@ -100,19 +99,27 @@ class Malicious:
         return Path.touch, (self.trace,)
 
 
-def test_code_in_an_altered_scaler_does_not_run(package: Path, tmp_path: Path) -> None:
+def test_code_in_a_scaler_does_not_run_although_its_digest_is_right(package: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    joblib.dump(Malicious(trace), package / "scaler.joblib")
-    with pytest.raises(PackageError, match=r"scaler\.joblib was altered"):
+    with_pickled_scaler(package, Malicious(trace))
+    with pytest.raises(PackageError, match="run its maker's code") as caught:
         load_package(package, version="1")
+    assert caught.value.fault == "untrusted"
     assert not trace.exists()
+
+
+def test_it_runs_where_the_operator_trusts_its_maker(package: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    with_pickled_scaler(package, Malicious(trace))
+    with pytest.raises(PackageError, match="scaler"):
+        load_package(package, version="1", trusted=True)
+    assert trace.exists()
 
 
 def test_nor_does_it_when_the_manifest_was_forged_too(package: Path, tmp_path: Path) -> None:
     registered = digest(package / MANIFEST)
     trace = tmp_path / "trace"
-    joblib.dump(Malicious(trace), package / "scaler.joblib")
-    resealed(package)
+    with_pickled_scaler(package, Malicious(trace))
     with pytest.raises(PackageError, match="not the one that was registered"):
         load_package(package, version="1", expected_digest=registered)
     assert not trace.exists()

@@ -24,10 +24,10 @@ HEADERS = [("trace", b"\x00\xffabc"), ("trace", b"twice"), ("empty", None)]
 # The second commit's transaction is complete but not committed; or it is committed and nobody was told.
 DIES = """
 import os, signal, sys
-import worker.publisher
+import worker.kafka_config
 from worker.cli import main
 
-class Producer(worker.publisher.Producer):
+class Producer(worker.kafka_config.ReportingProducer):
     commits = 0
     def commit_transaction(self, *timeout):
         Producer.commits += 1
@@ -38,7 +38,7 @@ class Producer(worker.publisher.Producer):
         if Producer.commits == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-worker.publisher.Producer = Producer
+worker.kafka_config.ReportingProducer = Producer
 main()
 """
 

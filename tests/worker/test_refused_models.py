@@ -3,25 +3,27 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pytest
 from harness import Stage, wait_until
 from model_registry import Registry, readings, shown
-from models import changed, resealed
+from models import changed, fitted_scaler, resealed, with_booster, with_pickled_scaler
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from structlog.testing import capture_logs
 
+from worker.admission import Demands, admit
 from worker.mlflow_source import RefusedModelError
+from worker.model_failures import ModelFailures
 from worker.model_source import resolve, resolve_or_last_good
-from worker.package import FAULTS, MANIFEST, ModelPackage, PackageError, load_package
+from worker.package import load_package
+from worker.package_files import FAULTS, MANIFEST, SCALER, PackageError, digest, read_package
 from worker.pipeline import load_pipeline
-from worker.proof import prove
-from worker.trial import try_out
+from worker.trust import Trust
 
 Damage = Callable[[Path], Any]
 
@@ -62,7 +64,7 @@ def written(file: str, content: bytes) -> Damage:
 
 
 def dumped(scaler: Any) -> Damage:
-    return lambda package: joblib.dump(scaler, package / "scaler.joblib")
+    return lambda package: with_pickled_scaler(package, scaler)
 
 
 def slow(package: Path) -> None:
@@ -70,7 +72,7 @@ def slow(package: Path) -> None:
     with np.load(package / "golden.npz") as golden:
         features = golden["features"].shape[1]
     nothing = StandardScaler().fit(np.array([[-1.0] * features, [1.0] * features]))
-    joblib.dump(make_pipeline(joblib.load(package / "scaler.joblib"), *[nothing] * 4000), package / "scaler.joblib")
+    with_pickled_scaler(package, make_pipeline(fitted_scaler(package), *[nothing] * 4000))
 
 
 def other_golden_rows(package: Path) -> None:
@@ -89,6 +91,8 @@ SEALED: dict[str, Damage] = {
     "bad_metadata": written("metrics.json", b"{"),
     "bad_scaler": dumped(OfAMissingModule()),
     "bad_booster": written("booster.ubj", b"no trees"),
+    "wrong_output": lambda package: with_booster(package, {"objective": "reg:squarederror"}),
+    "untrusted": dumped(make_pipeline(StandardScaler())),
     "crashes": dumped(Exit()),
     "bad_golden_rows": written("golden.npz", b"no rows"),
     "wrong_signature": other_sensors,
@@ -97,12 +101,15 @@ SEALED: dict[str, Damage] = {
 }
 """Damage done before the package was sealed."""
 LATER: dict[str, Damage] = {
-    "missing_file": lambda package: (package / "scaler.joblib").unlink(),
-    "digest_mismatch": written("scaler.joblib", b"not what was sealed"),
+    "missing_file": lambda package: (package / SCALER).unlink(),
+    "digest_mismatch": written(SCALER, b"not what was sealed"),
     "unreadable_manifest": written(MANIFEST, b"{"),
     "unknown_format": edited(MANIFEST, format=99),
+    "too_large": written(MANIFEST, b" " * (2 << 20)),
 }
 """And after."""
+CODE = {"bad_scaler", "crashes", "too_slow"}
+"""Scalers that are code, which is run where the operator trusts it."""
 
 
 def broken(package: Path, copy: Path, fault: str) -> Path:
@@ -112,19 +119,16 @@ def broken(package: Path, copy: Path, fault: str) -> Path:
 
 
 def test_every_fault_has_a_package_that_shows_it() -> None:
-    assert {*SEALED, *LATER, "not_there"} == set(FAULTS)
+    assert {*SEALED, *LATER, "failed_in_use", "not_there"} == set(FAULTS)
 
 
 @pytest.mark.parametrize("fault", [*SEALED, *LATER])
 def test_a_broken_package_is_refused_by_the_name_of_its_fault(model_package: Path, tmp_path: Path, fault: str) -> None:
     directory = broken(model_package, tmp_path / "broken", fault)
-
-    def use() -> None:
-        try_out(directory, None)
-        prove(load_package(directory, version="2"), load_pipeline("battery_hazard"), max_ms=200)
-
+    trust = Trust(digests=frozenset({digest(directory / MANIFEST)} if fault in CODE else ()))
+    demands = Demands(load_pipeline("battery_hazard"), 200, trust)
     with pytest.raises(PackageError) as caught:
-        use()
+        admit(read_package(directory), "2", demands, tmp_path / "cache")
     assert caught.value.fault == fault
 
 
@@ -173,13 +177,19 @@ def test_a_package_that_proves_nothing_or_says_nonsense_of_itself_is_refused(
 def test_whatever_the_alias_comes_to_stand_for_scoring_goes_on(
     stage: Stage, models: Registry, model_package: Path, tmp_path: Path
 ) -> None:
-    with models.worker(stage) as worker:
+    packages = {fault: broken(model_package, tmp_path / fault, fault) for fault in (*SEALED, *LATER)}
+    packages["failed_in_use"] = changed(model_package, tmp_path / "failed", shift=0.1)
+    versions = {fault: models.add(package, sound=False) for fault, package in packages.items()}
+    failed = replace(load_package(packages["failed_in_use"], version=versions["failed_in_use"]), name="battery_hazard")
+    ModelFailures(stage.directory / "cache").note(failed, "for this test")
+    trust = ",".join(f"sha256:{digest(packages[fault] / MANIFEST)}" for fault in CODE)
+    with models.worker(stage, model_trust=trust) as worker:
         published = 0
-        for fault in (*SEALED, *LATER, "not_there"):
+        for fault in (*packages, "not_there"):
             if fault == "not_there":
                 models.remove_alias()
             else:
-                models.point(models.add(broken(model_package, tmp_path / fault, fault), sound=False))
+                models.point(versions[fault])
             stage.publish_readings(readings(published, 2))
             refused = wait_until(
                 lambda fault=fault: (r := shown(worker)["watch"]["refused"]) and r["fault"] == fault and r, fault
@@ -224,11 +234,8 @@ def test_what_this_pipeline_cannot_use_does_not_become_the_last_good(
 ) -> None:
     where = {"cache_directory": tmp_path / "cache", "tracking_uri": models.url}
 
-    def prove_version_1(package: ModelPackage) -> None:
-        if package.version != "1":
-            raise PackageError("too_slow", "for this test")
-
-    resolve(models.uri, **where, prove=prove_version_1)
-    models.point(models.add(changed(model_package, tmp_path / "second", shift=0.1)))
-    assert resolve_or_last_good(models.uri, **where, prove=prove_version_1).version == "1"
+    demands = Demands(load_pipeline("battery_hazard"))
+    resolve(models.uri, **where, demands=demands)
+    models.point(models.add(changed(model_package, tmp_path / "second", per={"voltage_v": "parallel_strings"})))
+    assert resolve_or_last_good(models.uri, **where, demands=demands).version == "1"
     assert resolve_or_last_good(models.uri, **where).version == "2"

@@ -29,7 +29,7 @@ def test_the_sidecar_shows_health_metrics_model_schemas_and_windows(stage: Stage
         model = get("/model")
         assert len(model["features"]["names"]) == 30
         assert model["alarm_policy"]["setpoint"] > 0
-        assert model["manifest"]["files"].keys() >= {"booster.ubj", "scaler.joblib"}
+        assert model["manifest"]["files"].keys() >= {"booster.ubj", "scaler.json"}
         assert get("/schema")["input"]["schema"]["name"] == "SensorReading"
         window = get("/keys/a")["window"]
         assert window["ts"] == [START_MS + i * 10_000 for i in range(8)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from worker.errors import UserError
-from worker.mlflow_source import parse
+from worker.model_uri import parse
 from worker.tracking import NotInMlflowError, mlflow_client, tracking_uri_or_default
 
 

@@ -18,6 +18,7 @@ from training.retraining.compare import Comparison, compare
 from training.retraining.files import read_json, write_whole
 from training.retraining.recorded import recorded_rows
 from training.train import prepare, train
+from worker.admission import demands_of
 from worker.model_source import resolve
 from worker.package import ModelPackage, load_package
 from worker.pipeline import load_pipeline
@@ -86,7 +87,12 @@ class Workshop:
         """
         settings = self.settings
         uri = settings.model_uri(load_pipeline(settings.pipeline).model)
-        return resolve(uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri)
+        return resolve(
+            uri,
+            cache_directory=settings.cache_directory,
+            tracking_uri=settings.tracking_uri,
+            demands=demands_of(settings),
+        )
 
     def attempts(self) -> list[Path]:
         """Directories of the retrainings so far, oldest first; what else lies there is not ours."""

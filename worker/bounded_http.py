@@ -1,0 +1,168 @@
+"""Answers over HTTP in bounded time and size, for MLflow's client, which bounds no more than each wait for a byte.
+
+A server that sends a byte a second never lets such a wait time out. Here a timer ends the whole exchange: it shuts the
+connection down, which wakes whoever reads from it, in headers, body or TLS handshake.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from contextvars import ContextVar
+from socket import SHUT_RDWR, socket
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+ANSWER_WITHIN_S, ANSWER_MAX_BYTES = 30.0, 1 << 23
+FILE_WITHIN_S, FILE_MAX_BYTES = 600.0, 1 << 29
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, within_s: float, at_most: int) -> None:
+        self._within_s, self._at_most = within_s, at_most
+        self._handles: list[socket] = []
+        self._lock = threading.Lock()
+        self.over = False
+        self._timer = threading.Timer(within_s, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def use(self, descriptor: int) -> None:
+        """Take note of a connection that the exchange uses.
+
+        Raises:
+            OSError: its time is over; a client would begin a second try.
+        """
+        with self._lock:
+            if self.over:
+                raise OSError(self.words())
+            # A descriptor of our own: TLS takes the first one away, and the client gives it up before it has read all.
+            self._handles.append(socket(fileno=os.dup(descriptor)))
+
+    def end(self) -> None:
+        """Stop the clock."""
+        self._timer.cancel()
+        self._release()
+
+    def words(self) -> str:
+        """What is wrong where its time is over."""
+        return f"no whole answer within {self._within_s:g} s"
+
+    def bounded(self, stream: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
+        """The body of the answer, in pieces, up to the limit."""
+
+        def pieces(*args: Any, **options: Any) -> Iterator[bytes]:
+            size = 0
+            try:
+                for piece in stream(*args, **options):
+                    size += len(piece)
+                    self._require_small(size)
+                    yield piece
+            except Exception:
+                if not self.over:
+                    raise
+            finally:
+                self.end()
+            if self.over:  # also where nothing failed: an answer without a length ends with its connection
+                raise requests.exceptions.Timeout(self.words())
+
+        return pieces
+
+    def _require_small(self, size: int) -> None:
+        if size > self._at_most:
+            raise requests.exceptions.RequestException(f"the answer has more than {self._at_most} bytes")
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.over = True
+            for handle in self._handles:
+                with suppress(OSError):
+                    handle.shutdown(SHUT_RDWR)
+        self._release()
+
+    def _release(self) -> None:
+        with self._lock:
+            for handle in self._handles:
+                handle.close()
+            self._handles.clear()
+
+
+_CURRENT: ContextVar[_Exchange | None] = ContextVar("exchange", default=None)
+
+
+class _Connection(HTTPConnection):
+    def _new_conn(self) -> socket:
+        opened = super()._new_conn()
+        if (exchange := _CURRENT.get()) is not None:
+            exchange.use(opened.fileno())
+        return opened
+
+    def request(self, *args: Any, **options: Any) -> None:
+        if (exchange := _CURRENT.get()) is not None and self.sock is not None:  # one that was kept open
+            exchange.use(self.sock.fileno())
+        super().request(*args, **options)
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Transport of a `requests` session whose exchanges end in time, and whose answers are no larger than allowed."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """As the base class does, with connections that can be cut."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        """As the base class does, with connections that can be cut."""
+        manager = super().proxy_manager_for(*args, **options)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        """As the base class does.
+
+        Raises:
+            RequestException: also where the answer takes too long. One that is too large is found as it is read.
+        """
+        short = "/api/" in (request.url or "") and not options.get("stream") and request.method != "PUT"
+        limits = (ANSWER_WITHIN_S, ANSWER_MAX_BYTES) if short else (FILE_WITHIN_S, FILE_MAX_BYTES)
+        exchange = _Exchange(*limits)
+        token = _CURRENT.set(exchange)
+        try:
+            response = super().send(request, *args, **options)
+        except BaseException:
+            exchange.end()
+            if exchange.over:
+                raise requests.exceptions.Timeout(exchange.words(), request=request) from None
+            raise
+        finally:
+            _CURRENT.reset(token)
+        response.raw.stream = exchange.bounded(response.raw.stream)
+        return response
+
+
+def bound_mlflow() -> None:
+    """Have MLflow's client make its sessions with bounded adapters. To be called before the first request."""
+    from mlflow.utils import request_utils  # noqa: PLC0415 - it takes seconds
+
+    theirs = request_utils.TCPKeepAliveHTTPAdapter
+    if not issubclass(theirs, BoundedAdapter):
+        request_utils.TCPKeepAliveHTTPAdapter = type("BoundedMlflowAdapter", (BoundedAdapter, theirs), {})
+        request_utils._cached_get_request_session.cache_clear()  # noqa: SLF001 - sessions made before

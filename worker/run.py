@@ -55,7 +55,7 @@ from worker.settings import Settings, ignored_service_links, unread_settings
 from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
-from worker.topics import check_topics
+from worker.topics import unfit_topics, warnings
 from worker.unreadable import Unreadable, parse_places
 from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
@@ -158,6 +158,15 @@ def _begin_stop(stop: threading.Event) -> None:
     deadline.start()
 
 
+def _fit_topics(admin: AdminClient, config: dict[str, Any], pipeline: Pipeline, group_id: str) -> None:
+    if denied := worker_permissions(admin, config, pipeline, group_id):
+        raise DependencyDownError(PERMISSIONS, "; ".join(denied))
+    if faults := unfit_topics(admin, pipeline):
+        raise DependencyDownError("topics", "; ".join(faults))
+    for words in warnings(admin, pipeline):
+        _LOG.warning("a topic's settings weaken what is guaranteed", reason=words)
+
+
 def _run(
     settings: Settings,
     pipeline: Pipeline,
@@ -189,7 +198,9 @@ def _run(
     scorer = scorer_of(pipeline, package, policy, writer_schema_of, status.metrics, refused_before=refused)
     limits = wait_for(lambda: OutputLimits(admin, pipeline), status, stop)
     fitting = config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}
-    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
+    # At least once, the newest outcome may have been written before others of its batch.
+    margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
+    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics, margin)
     group_watch = GroupWatch(consumer, admin, group_id)
     publisher = _publisher(settings, fitting, consumer, group_id, status)
     try:
@@ -235,13 +246,6 @@ def _run(
         publisher.close()
         consumer.close()
         _LOG.info("left the group")
-
-
-def _fit_topics(admin: AdminClient, config: dict[str, Any], pipeline: Pipeline, group_id: str) -> None:
-    if denied := worker_permissions(admin, config, pipeline, group_id):
-        raise DependencyDownError(PERMISSIONS, "; ".join(denied))
-    if faults := check_topics(admin, pipeline):
-        raise DependencyDownError("topics", "; ".join(faults))
 
 
 def _watch_model(

@@ -25,6 +25,10 @@ class SupersededError(Exception):
     """Another worker has started under this one's name: stop at once."""
 
 
+class RecreatedError(Exception):
+    """The input topic was deleted and created again: what was fetched and not committed may be of either."""
+
+
 class DependencyDownError(Exception):
     """A service (broker, schema registry, MLflow) did not answer. Waited for with backoff, never fatal.
 

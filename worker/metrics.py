@@ -206,6 +206,17 @@ class Metrics:
             "Offsets of the input that retention had deleted before a worker of this group came to them.",
             registry=r,
         )
+        self.places_recovered = Counter(
+            p + "offsets_recovered_total",
+            "Partitions whose committed offset was gone and whose place was found again in the outputs.",
+            registry=r,
+        )
+        self.recreated = Counter(
+            p + "topics_recreated_total",
+            "Times a topic was found to have been deleted and created again, by its role.",
+            ["role"],
+            registry=r,
+        )
         self.sketched = Counter(
             p + "sketched_readings_total", "Readings counted in the sketches by which drift is found.", registry=r
         )

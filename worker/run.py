@@ -43,7 +43,7 @@ from worker.settings import Settings, ignored_service_links, unread_settings
 from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
-from worker.topics import check_topics
+from worker.topics import unfit_topics, warnings
 from worker.unreadable import Unreadable, parse_places
 from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
@@ -151,6 +151,13 @@ def _begin_stop(stop: threading.Event) -> None:
     deadline.start()
 
 
+def _fit_topics(admin: AdminClient, pipeline: Pipeline) -> None:
+    if faults := unfit_topics(admin, pipeline):
+        raise DependencyDownError("topics", "; ".join(faults))
+    for words in warnings(admin, pipeline):
+        _LOG.warning("a topic's settings weaken what is guaranteed", reason=words)
+
+
 def _run(
     settings: Settings,
     pipeline: Pipeline,
@@ -160,12 +167,7 @@ def _run(
     stop: threading.Event,
 ) -> None:
     config = client_config(settings.bootstrap_servers)
-
-    def fit_topics() -> None:
-        if faults := check_topics(admin, pipeline):
-            raise DependencyDownError("topics", "; ".join(faults))
-
-    wait_for(fit_topics, status, stop)
+    wait_for(lambda: _fit_topics(admin, pipeline), status, stop)
     registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
@@ -190,7 +192,9 @@ def _run(
     publisher = _publisher(settings, fitting, consumer, group_id, status)
     wait_for(publisher.open, status, stop)
     outbox = Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic])
-    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
+    # At least once, the newest outcome may have been written before others of its batch.
+    margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
+    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics, margin)
     skipped = parse_places(settings.skip_unreadable)
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(

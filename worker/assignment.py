@@ -69,10 +69,14 @@ class Assignment:
         self._alarm_restore = AlarmRestore(config, pipeline.outputs, writer_schema_of)
         self._events: deque[tuple[bool, int]] = deque()
         self._waiting: dict[int, _Waiting] = {}
+        self._subscribed = False
         self._restoring: dict[int, float] = {}
 
     def subscribe(self) -> None:
-        """Join the group."""
+        """Join the group, if that was not done before."""
+        if self._subscribed:
+            return
+        self._subscribed = True
         self._consumer.subscribe(
             [self._pipeline.input.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )

@@ -16,10 +16,10 @@ from worker.errors import (
     PendingSchemaError,
     RecreatedError,
     UncertainError,
-    UserError,
 )
+from worker.group_watch import GroupWatch
 from worker.idle import Idle, lag
-from worker.metrics import Metrics
+from worker.metrics import Metrics, show
 from worker.outbox import Outbox, Outgoing
 from worker.outcome_metrics import count_outcome
 from worker.output_limits import OutputLimits
@@ -51,6 +51,7 @@ class Loop:
         topic: str,
         consumer: Consumer,
         broker_watch: BrokerWatch,
+        group_watch: GroupWatch,
         assignment: Assignment,
         scorer: Scorer,
         outbox: Outbox,
@@ -63,7 +64,7 @@ class Loop:
         status: Status,
     ) -> None:
         self._settings, self._topic, self._consumer = settings, topic, consumer
-        self._broker_watch = broker_watch
+        self._broker_watch, self._group_watch = broker_watch, group_watch
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
         self._sketcher, self._shadow = sketcher, shadow
         self._publisher, self._metrics, self._status = publisher, metrics, status
@@ -250,23 +251,20 @@ class Loop:
     def _heed(self, message: Message) -> None:
         """Take note of an error that came as a message; those that end the consumer for good are raised."""
         error = message.error()
-        if error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's name
-            if "fenced" in error.str():
-                raise FencedError(error.str())
-            raise UserError(f"the broker refuses this consumer for good: {error.str()}; put that right and start again")
+        self._group_watch.note(error, message.topic())
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
         partition = self._assignment.partitions.get(message.partition())
         if partition is not None and is_unreadable(message):
             self._unreadable.met(message, partition, self._scorer.package.spec.max_span_ms)
-        gone = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - librdkafka's name
-        if gone and message.partition() in self._assignment.partitions:
-            self._assignment.take_over_anew(message.partition())
+        if partition is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's name
+            self._assignment.take_over_anew(partition.number)
 
     def _tell(self) -> None:
         """Keep status and the slow metrics up to date."""
         status, assignment = self._status, self._assignment
         status.turn()
         status.answer(self._scorer, assignment.partitions)
+        status.group = self._group_watch.reason(idle=not (assignment.partitions or assignment.waiting))
         status.partitions = {
             "ready": sorted(assignment.partitions),
             "waiting": assignment.waiting,
@@ -276,19 +274,15 @@ class Loop:
         if time.monotonic() < self._lag_due:
             return
         self._lag_due = time.monotonic() + _LAG_EVERY_S
-        for state, numbers in status.partitions.items():
-            self._metrics.partitions.labels(state).set(len(numbers))
+        show(self._metrics.partitions, {state: len(numbers) for state, numbers in status.partitions.items()})
         status.lag = lag(self._consumer, self._topic, assignment)
         going = {n: p for n, p in assignment.partitions.items() if n not in assignment.held}
         unreadable = self._unreadable.reasons()
         status.stalled = self._progress.stalled(going, status.lag) | unreadable
         self._metrics.unreadable.set(len(unreadable))
-        self._metrics.lag.clear()
-        for number, behind in status.lag.items():
-            self._metrics.lag.labels(number).set(behind)
         self._metrics.windows_held.set(self._scorer.state.held)
         active = self._scorer.alarms.active()
         # An alarm may stand since before a change of model, with a priority that is no more.
-        self._metrics.alarms_active.clear()
-        for priority in {*self._scorer.alarms.policy.priorities, *active}:
-            self._metrics.alarms_active.labels(priority).set(active[priority])
+        priorities = {*self._scorer.alarms.policy.priorities, *active}
+        show(self._metrics.alarms_active, {priority: active[priority] for priority in priorities})
+        show(self._metrics.lag, status.lag)

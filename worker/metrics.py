@@ -1,7 +1,7 @@
 """All metrics, each with its meaning. Updated once a batch, never per reading."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -223,6 +223,13 @@ class Metrics:
         self.waits = Counter(
             p + "dependency_waits_total", "Times the worker had to wait for a dependency.", ["dependency"], registry=r
         )
+
+
+def show(gauge: Gauge, values: Mapping[Any, float]) -> None:
+    """Have a gauge with one label show these values by label, and no others."""
+    gauge.clear()
+    for label, value in values.items():
+        gauge.labels(label).set(value)
 
 
 class DriftMetrics:

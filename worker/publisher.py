@@ -13,28 +13,17 @@ from typing import Any, Protocol, TypeAlias
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from worker.errors import DependencyDownError, UncertainError, UserError
+from worker.errors import DeniedError, DependencyDownError, UncertainError, UserError
+from worker.fatal_errors import ending
 from worker.kafka_config import error_text, producer
 from worker.outbox import Outgoing, Record
+from worker.permissions import DENIED, denied_of
 from worker.request_log import RequestLog, with_requests
 
 _LOG = structlog.get_logger(__name__)
 _SOON_S = 6.0  # more than the timeouts given to the calls
 _Calls: TypeAlias = queue.SimpleQueue[Callable[[], Any] | None]
 _Outcomes: TypeAlias = queue.SimpleQueue[Exception | None]
-# What no other producer of ours would fare better with.
-_FOR_GOOD = {
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.INVALID_TRANSACTION_TIMEOUT,
-    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
-    KafkaError.UNSUPPORTED_VERSION,
-    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001 - librdkafka's name
-}
-
-
 PRODUCER_FIXED: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
 """Properties of every producer that must not be changed."""
 PRODUCER_DEFAULTS: dict[str, Any] = {
@@ -115,6 +104,7 @@ class TransactionalPublisher:
             renewed: told that the producer is being renewed.
         """
         self._consumer, self._waiting, self._renewed = consumer, waiting, renewed
+        self._transactional_id = transactional_id
         self._timeout_s = timeout_ms / 1000
         self._config = config
         self._fixed = PRODUCER_FIXED | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
@@ -135,6 +125,10 @@ class TransactionalPublisher:
             self._returned(lambda: self._producer.init_transactions(5.0))
         except KafkaException as error:
             words = error_text(error, self._producer)
+            if denied := denied_of(
+                error, self._config, "transactional id", self._transactional_id, "Describe", "Write"
+            ):
+                raise DeniedError(denied) from error
             if error.args[0].fatal() and not error.args[0].retriable():
                 raise UserError(f"the broker refuses transactions: {words}") from error
             raise DependencyDownError("broker", f"init_transactions: {words}") from error
@@ -211,20 +205,22 @@ class TransactionalPublisher:
     def _abort(self, error: BaseException) -> None:
         cause = error.args[0] if isinstance(error, KafkaException) else None
         if cause is not None and cause.fatal():
-            raise _ending(error) from error
+            raise ending(error) from error
         _LOG.warning("transaction aborted", reason=error_text(error))
         while True:
             try:
                 self._returned(lambda: self._producer.abort_transaction(5.0))
             except KafkaException as failed:
                 if failed.args[0].fatal():
-                    raise _ending(failed) from failed
+                    raise ending(failed) from failed
                 if not failed.args[0].retriable():
                     raise UncertainError(error_text(failed)) from failed
                 # An abort in flight must end before the next transaction begins.
                 self._waiting(error_text(failed, self._producer))
                 continue
             break
+        if cause is not None and cause.code() in DENIED:
+            raise DeniedError(error_text(error)) from error
         too_large = cause is not None and cause.code() == KafkaError.MSG_SIZE_TOO_LARGE
         raise AbortedError(error_text(error, self._producer), too_large=too_large) from error
 
@@ -247,15 +243,6 @@ def _make(calls: _Calls, outcomes: _Outcomes) -> None:
 def _discard(producers: list[Producer]) -> None:
     """Let go of a producer, which the caller must not hold any longer."""
     producers.pop().purge()
-
-
-def _ending(error: BaseException) -> Exception:
-    """What a fatal error is to be told as."""
-    if error.args[0].code() in _FOR_GOOD:
-        return UserError(
-            f"the broker refuses this producer for good: {error_text(error)}; put that right and start again"
-        )
-    return UncertainError(error_text(error))
 
 
 def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:

@@ -1,6 +1,6 @@
 """The topics a pipeline needs: create them, and check that they are fit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import error_text, topic_partitions
 from worker.outbox import HEADER_ALLOWANCE
+from worker.permissions import denied_of
 from worker.pipeline import Pipeline
 from worker.topic_policy import violations
 
@@ -37,8 +38,22 @@ _SETTINGS: dict[str, dict[str, str]] = {
 }
 
 
-def create_topics(admin: AdminClient, pipeline: Pipeline, *, partitions: int, replication_factor: int) -> list[str]:
+def create_topics(
+    admin: AdminClient,
+    pipeline: Pipeline,
+    *,
+    partitions: int,
+    replication_factor: int,
+    config: Mapping[str, Any] | None = None,
+) -> list[str]:
     """Create the topics that are missing, and return their names.
+
+    Args:
+        admin: creates them.
+        pipeline: names them.
+        partitions: of each, where the input topic does not exist yet.
+        replication_factor: of each.
+        config: the client's properties, to say which ACL is missing.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -55,7 +70,9 @@ def create_topics(admin: AdminClient, pipeline: Pipeline, *, partitions: int, re
             future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise UserError(f"topic {topic} could not be created: {error_text(error)}") from error
+                denied = denied_of(error, config or {}, "topic", topic, "Create", "Describe") if config else None
+                why = denied or error_text(error, admin)
+                raise UserError(f"topic {topic} could not be created: {why}") from error
     return sorted(missing.values())
 
 

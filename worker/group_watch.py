@@ -107,7 +107,9 @@ class GroupWatch:
             group = answer.result()
         except KafkaException as error:
             return f"group {self._group_id}: {error_text(error, self._admin)}"
-        members = sorted(f"{m.group_instance_id or m.client_id} at {m.host}" for m in group.members)
+        held = [len(m.assignment.topic_partitions) if m.assignment else 0 for m in group.members]
+        names = (f"{m.group_instance_id or m.client_id} at {m.host}" for m in group.members)
+        members = sorted(f"{name} with {count} partitions" for name, count in zip(names, held, strict=True))
         listed = f"{len(members)} members ({', '.join(members[:5])}{', ...' if len(members) > 5 else ''})"
         if group.state in _REBALANCING:
             since = time.monotonic() - (self._idle_since or 0.0)
@@ -116,5 +118,10 @@ class GroupWatch:
                 "that do not join again; stop those that hang"
             )
         if group.state == ConsumerGroupState.STABLE:
-            return f"group {self._group_id} has given all partitions to others: {listed}; this worker is spare"
+            if len(members) > sum(held):
+                return f"group {self._group_id} has fewer partitions than members: {listed}; this worker is spare"
+            return (
+                f"group {self._group_id} has given all partitions to others: {listed}; they give some up once they are "
+                "asked to: stop those that hang"
+            )
         return f"group {self._group_id} is {group.state.name.lower()}: this worker has not joined it yet"

@@ -7,6 +7,8 @@ from harness import Stage, wait_until
 from model_registry import Registry, await_version, readings, shown
 from models import changed
 
+from worker.tracking import local_store
+
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 FAILING = """
@@ -23,6 +25,15 @@ def failing(self, features):
 
 worker.package.ModelPackage.score = failing
 """
+
+
+@pytest.fixture
+def models(unique_name: str, model_package: Path, tmp_path: Path) -> Registry:
+    """Version 1 is the model package, and the champion; in a store without a server."""
+    (tmp_path / "store").mkdir()
+    registry = Registry(unique_name, local_store(tmp_path / "store"))
+    registry.point(registry.add(model_package))
+    return registry
 
 
 @pytest.fixture

@@ -202,9 +202,9 @@ def topics_create(
     from worker.topics import create_topics
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap)
-    admin = admin_client(client_config(settings.bootstrap_servers))
+    config, loaded = client_config(settings.bootstrap_servers), load_pipeline(settings.pipeline)
     made = create_topics(
-        admin, load_pipeline(settings.pipeline), partitions=partitions, replication_factor=replication_factor
+        admin_client(config), loaded, partitions=partitions, replication_factor=replication_factor, config=config
     )
     say(f"created: {', '.join(made)}" if made else "all topics were there already")
 
@@ -216,13 +216,15 @@ def topics_check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = N
     Example: hazardstream topics check --bootstrap broker:9092
     """
     from worker.kafka_config import admin_client, client_config
+    from worker.permissions import topic_permissions
     from worker.pipeline import load_pipeline
     from worker.settings import load_settings
     from worker.topics import check_topics, warnings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap)
-    admin, loaded = admin_client(client_config(settings.bootstrap_servers)), load_pipeline(settings.pipeline)
-    if faults := check_topics(admin, loaded):
+    config, loaded = client_config(settings.bootstrap_servers), load_pipeline(settings.pipeline)
+    admin = admin_client(config)
+    if faults := topic_permissions(admin, config, loaded.topics.values(), "Describe") or check_topics(admin, loaded):
         raise UserError("\n".join(faults))
     for warning in warnings(admin, loaded):
         say(f"warning: {warning}", err=True)

@@ -12,6 +12,7 @@ from worker.admission import demands_of
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import admin_client, client_config, topic_partitions
 from worker.model_source import resolve
+from worker.permissions import worker_permissions
 from worker.pipeline import Pipeline, load_pipeline
 from worker.redaction import redacted
 from worker.settings import Settings, unread_settings
@@ -60,9 +61,13 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("broker", "wrong", f"{servers}: {broker.words}; {advice}")
     else:
         yield broker
-        faults = check_topics(admin, pipeline)
+        group_id = settings.group_id or f"hazardstream-{pipeline.name}"
+        denied = worker_permissions(admin, config, pipeline, group_id)
+        yield from (Finding("acl", "wrong", words) for words in denied)
+        # What may not be described would be called missing.
+        faults = [] if denied else check_topics(admin, pipeline)
         yield from (Finding("topics", "wrong", fault) for fault in faults)
-        if not faults:
+        if not (faults or denied):
             yield Finding("topics", "ok", ", ".join(pipeline.topics.values()))
             yield from (Finding("topics", "warning", words) for words in warnings(admin, pipeline))
     yield _look("registry", lambda: _registry(settings, pipeline))

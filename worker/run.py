@@ -35,7 +35,7 @@ from worker.group_member import group_consumer, join_first
 from worker.group_watch import GroupWatch
 from worker.kafka_config import admin_client, client_config
 from worker.loop import Loop
-from worker.membership import superseded
+from worker.membership import Succession
 from worker.metrics import Metrics
 from worker.mlflow_source import MlflowSource
 from worker.model_in_use import give_up, show, show_swapped
@@ -140,9 +140,9 @@ def _await_restart(
         note_down(status, DependencyDownError(uncertain.dependency, str(uncertain)))
         stop.wait(_REFUSED_AGAIN_S)
     if isinstance(uncertain, FencedError) and settings.instance_id:
-        member = _group_id(settings, pipeline), settings.instance_id
         session_s = settings.session_timeout_ms / 1000
-        if wait_for(lambda: superseded(admin, *member, session_s, stop), status, stop):
+        succession = Succession(admin, _group_id(settings, pipeline), settings.instance_id, session_s)
+        if wait_for(succession.superseded, status, stop):
             raise SupersededError(str(uncertain)) from uncertain
 
 

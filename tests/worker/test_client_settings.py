@@ -12,12 +12,13 @@ import pytest
 import structlog
 from confluent_kafka import Consumer, Producer
 
+from worker.at_least_once import AtLeastOncePublisher
 from worker.client_property_names import CONSUMER, PRODUCER, SHARED, USUAL_NAMES
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import admin_client, client_config, consumer, producer
 from worker.log_limit import LineLimiter
 from worker.logs import configure_logs
-from worker.publisher import AtLeastOncePublisher, TransactionalPublisher
+from worker.publisher import TransactionalPublisher
 from worker.redaction import redacted, redacted_property
 from worker.topic_reader import TopicReader
 
@@ -168,6 +169,7 @@ def test_the_properties_we_know_are_those_of_the_library(tmp_path: Path) -> None
             "KAFKA_SASL_PASSWORD_FILE=/run/secrets/none: cannot be read",
             "KAFKA_SASL_PASSWORD_FILE=/run/secrets/none: cannot be read",
         ),
+        ("there is no models:/battery@champion", "there is no models:/battery@champion"),
     ],
 )
 def test_no_password_is_shown(text: str, shown: str) -> None:

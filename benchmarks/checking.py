@@ -25,15 +25,22 @@ def output_faults(readings: Readings, count: int, pipeline: Pipeline, bootstrap:
     return told + faults(committed(readings, pipeline.outputs.predictions.topic, bootstrap), count)
 
 
-def committed(readings: Readings, topic: str, bootstrap: str) -> Numbers:
-    """Numbers of the readings, or their predictions, that a topic holds."""
-    return np.concatenate([np.empty(0, np.int64), *_numbers(readings, topic, bootstrap)])
+def committed(readings: Readings, topic: str, bootstrap: str, *, shorter: int = 0) -> Numbers:
+    """Numbers of the readings, or their predictions, that a topic holds.
+
+    Args:
+        readings: that were published.
+        topic: holds them.
+        bootstrap: broker addresses.
+        shorter: by how many bytes the prefix of the wire format is shorter than that of single-object encoding.
+    """
+    return np.concatenate([np.empty(0, np.int64), *_numbers(readings, topic, bootstrap, bytes(shorter))])
 
 
-def _numbers(readings: Readings, topic: str, bootstrap: str) -> Iterator[Numbers]:
+def _numbers(readings: Readings, topic: str, bootstrap: str, padding: bytes) -> Iterator[Numbers]:
     heads: list[bytes] = []
     for message in read(topic, bootstrap):
-        heads.append(message.value()[:HEAD_BYTES])
+        heads.append((padding + message.value()[:HEAD_BYTES])[:HEAD_BYTES])
         if len(heads) == _AT_A_TIME:
             yield readings.numbers(b"".join(heads))
             heads.clear()

@@ -21,7 +21,7 @@ from local.own_pipeline import own_pipeline
 from worker.kafka_config import admin_client, client_config
 from worker.outbox import ERRORS, REASON
 from worker.pipeline import Pipeline, load_pipeline
-from worker.publisher import PRODUCER_DEFAULTS, PRODUCER_FIXED
+from worker.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED
 from worker.topics import create_topics
 
 PARTITIONS = 4

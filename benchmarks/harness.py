@@ -27,6 +27,7 @@ from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
 from worker.package import ModelPackage, load_package
 from worker.pipeline import Pipeline, load_pipeline
+from worker.terminal import say, terminal
 from worker.topics import create_topics
 
 PARTITIONS = 4
@@ -159,21 +160,21 @@ def run(
     Raises:
         typer.Exit: code 1 if an output is wrong, 2 if something could not be measured.
     """
-    console = Console(stderr=as_json, highlight=False)
+    console = terminal(stderr=as_json)
     try:
         with _bench(console, model) as bench:
             measured = {"cpus": os.cpu_count(), "partitions": PARTITIONS} | measure(bench)
     except UserError as error:
-        Console(stderr=True, highlight=False).print(f"error: {error}", markup=False)
+        terminal(stderr=True).print(f"error: {error}", markup=False)
         raise typer.Exit(2) from error
     line = json.dumps(measured)
     figures = json.loads(line)  # as whoever reads the line has them
     console.print(table(figures))
     wrong = {name: told for name, told in figures["faults"].items() if told}
     for name, told in wrong.items():
-        console.print(f"[red]{name}: " + "; ".join(told))
+        console.print(f"{name}: " + "; ".join(told), style="red")
     if as_json:
-        typer.echo(line)
+        say(line)
     if wrong:
         raise typer.Exit(1)
 

@@ -18,7 +18,6 @@ from typing import Annotated, Any
 import psutil
 import typer
 from confluent_kafka import Message
-from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.harness import PARTITIONS
@@ -30,6 +29,7 @@ from schemas.wire import single_object_prefix
 from worker.batch import Batch
 from worker.package import load_package
 from worker.pipeline import load_pipeline
+from worker.terminal import say, terminal
 
 BATCH = 4000
 START_MS = 1_780_000_000_000
@@ -104,15 +104,15 @@ def main(
     """
     with (
         tempfile.TemporaryDirectory(prefix="hazardstream-bench-") as directory,
-        Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress,
+        Progress(console=terminal(stderr=True), disable=not sys.stderr.isatty()) as progress,
     ):
         bar = progress.add_task("readings", total=2 * modules)
         figures = measure(modules, Path(directory), lambda done: progress.update(bar, completed=done))
     if as_json:
-        typer.echo(json.dumps(figures))
+        say(json.dumps(figures))
     else:
         for name, value in figures.items():
-            typer.echo(f"{name:26} {value}")
+            say(f"{name:26} {value}")
     if figures["scored"] != 2 * modules or figures["held_second"] > modules:
         raise typer.Exit(1)
 

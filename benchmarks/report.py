@@ -21,6 +21,7 @@ from benchmarks import latency, restore, scale, stages, throughput
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.plan import cost_model, cost_table, plan_table
 from benchmarks.plots import PLOTS, draw
+from worker.terminal import say
 
 _WIDTH = 300
 _PLAN_NEEDS = ("throughput", "scale", "restore")
@@ -105,7 +106,7 @@ def main(
         cost = cost_model(*(found[name] for name in _PLAN_NEEDS))
         text = replaced(text, "plan", f"{markdown(cost_table(cost))}\n\n{markdown(plan_table(cost))}")
     page.write_text(text)
-    typer.echo(f"{page}: {', '.join(found) or 'no result found'}")
+    say(f"{page}: {', '.join(found) or 'no result found'}")
 
 
 if __name__ == "__main__":

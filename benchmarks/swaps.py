@@ -42,6 +42,7 @@ from worker.package import MANIFEST, ModelPackage, digest, load_package
 from worker.partition import Partition
 from worker.pipeline import Pipeline, load_pipeline
 from worker.scoring import scorer_of
+from worker.terminal import say, terminal
 from worker.topics import create_topics
 from worker.tracking import ARTIFACT_PATH, DIGEST_TAG, mlflow_client
 
@@ -255,14 +256,14 @@ def main(
 
     Example: python -m benchmarks.swaps --seconds 60 --swaps 50 --rate 20000
     """
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     try:
         with tempfile.TemporaryDirectory(prefix="hazardstream-bench-") as directory:
             result = measure(Path(directory), seconds, swaps, rate, console)
     except UserError as error:
         console.print(f"error: {error}", markup=False)
         raise typer.Exit(2) from error
-    typer.echo(json.dumps(result))
+    say(json.dumps(result))
     if result["lost"] or result["doubled"] or result["different"] or result["swaps"] < swaps:
         raise typer.Exit(1)
 

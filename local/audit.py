@@ -134,7 +134,8 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
     reader = load_schema(source.record_model().__name__)
 
     def content(address: Address) -> dict[str, Any]:
-        return decode(value_of(read[address]) or b"", writer_schema_of, reader)
+        message, offset_ms = read[address], source.utc_offset_ms
+        return decode(value_of(message) or b"", writer_schema_of, reader, headers_of(message), offset_ms)
 
     def seen_before(address: Address) -> bool:
         record = content(address)

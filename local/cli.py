@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from worker.errors import UserError
+from worker.terminal import say, terminal
 
 
 def register(app: typer.Typer) -> None:
@@ -28,13 +29,12 @@ def demo(
     Example: hazardstream demo --seconds 60 --modules 200
     """
     import structlog
-    from rich.console import Console
 
     from local.demo import DemoOptions, run_demo
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    result = run_demo(DemoOptions(seconds, modules, seed, keep), Console(stderr=as_json, highlight=False))
+    result = run_demo(DemoOptions(seconds, modules, seed, keep), terminal(stderr=as_json))
     if as_json:
-        typer.echo(result.as_json())
+        say(result.as_json())
     if result.audit.missing or (result.audit.duplicates and "mock" not in result.broker):
         raise UserError(f"{result.audit.missing} readings are missing and {result.audit.duplicates} doubled: a defect")

@@ -30,6 +30,8 @@ from worker.environment import variable
 from worker.errors import UserError
 from worker.kafka_config import admin_client, client_config
 from worker.pipeline import BUNDLED, load_pipeline
+from worker.terminal import styled
+from worker.text import markup
 from worker.topics import create_topics
 
 PARTITIONS = 4
@@ -124,7 +126,7 @@ def _broker(directory: Path, console: Console) -> Iterator[tuple[str, str, Path]
         try:
             bootstrap = stack.enter_context(broker(directory / "kafka"))
         except UserError as error:
-            console.print(f"[yellow]{MOCK_LIMITS}[/]\n(why: {error})")
+            console.print(styled(f"[yellow]{MOCK_LIMITS}[/]\n(why: {markup(error)})"))
             names = load_pipeline("battery_hazard").topics.values()
             bootstrap, kind = stack.enter_context(mock_cluster(dict.fromkeys(names, PARTITIONS))), "mock"
         pipeline_file = BUNDLED / "battery_hazard.yaml"

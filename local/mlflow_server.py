@@ -21,9 +21,16 @@ def mlflow_server(directory: Path) -> Iterator[str]:
     Raises:
         UserError: it does not start; with the end of its log.
     """
+    with mlflow_process(directory) as (_, url):
+        yield url
+
+
+@contextmanager
+def mlflow_process(directory: Path) -> Iterator[tuple[Server, str]]:
+    """As `mlflow_server`, for who wants to kill it: yields the server too. Launched again, it has the same address."""
     server, url = _start(directory)
     try:
-        yield url
+        yield server, url
     finally:
         stop([server])
 

@@ -7,10 +7,12 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from local.audit import Audit
 from local.watch import Watcher
 from producers.simulate import Summary
+from worker.text import shown
 
 
 def picture(
@@ -27,10 +29,10 @@ def picture(
             ("dead letters", _count(counts["dead_letters"])),
             ("consumer lag", _count(sum(health.get("lag", {}).values()))),
         ),
-        (("modules in alarm", f"[bold red]{len(watcher.active)}[/]"), ("sidecar", address)),
+        (("modules in alarm", f"{len(watcher.active)}"), ("sidecar", address)),
     ):
-        table.add_row(left[0], f"[bold]{left[1]}[/]", right[0], f"[bold]{right[1]}[/]")
-    alarms = "\n".join(watcher.alarm_lines) or "[dim]no alarm yet; faults are developing[/]"
+        table.add_row(left[0], Text(left[1], "bold"), right[0], Text(shown(right[1]), "bold"))
+    alarms = Text("\n".join(map(shown, watcher.alarm_lines))) or Text("no alarm yet; faults are developing", "dim")
     bar = ProgressBar(total=seconds, completed=min(elapsed, seconds), width=70)
     return Panel(Group(table, "", bar, "", alarms), title="hazardstream demo")
 

@@ -12,12 +12,12 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from worker.errors import UserError
 from worker.logs import configure_logs
 from worker.options import iso_ms
+from worker.terminal import say, terminal
 
 _INTERRUPTED = 130
 
@@ -138,16 +138,16 @@ def simulate(
 
         summary = live.simulate(options, show, stop)
     if as_json:
-        typer.echo(json.dumps(asdict(summary)))
+        say(json.dumps(asdict(summary)))
         return
-    typer.echo(
+    say(
         f"published {summary.produced:,} messages in {summary.seconds:g} s ({summary.rate:g}/s): "
         f"{summary.readings:,} readings of {summary.modules} modules, {summary.duplicates} duplicates, "
         f"{sum(summary.bad.values())} bad"
     )
     for fault in summary.fault_truth:
         at = datetime.fromtimestamp(fault["no_return_ts"] / 1000, UTC).isoformat(timespec="seconds")
-        typer.echo(f"fault: {fault['module_id']}, {fault['mechanism']}, point of no return {at}")
+        say(f"fault: {fault['module_id']}, {fault['mechanism']}, point of no return {at}")
 
 
 def replay(
@@ -212,23 +212,23 @@ def replay(
         task = bar.add_task("", total=None, label="readings")
         summary = recorded.replay(options, lambda done, total: bar.update(task, completed=done, total=total), stop)
     if as_json:
-        typer.echo(json.dumps(asdict(summary)))
+        say(json.dumps(asdict(summary)))
     else:
-        typer.echo(
+        say(
             f"published {summary.produced:,} readings of {summary.modules} modules in {summary.seconds:g} s "
             f"({summary.rate:g}/s); {summary.resumed_at:,} of {summary.readings:,} were delivered before"
         )
         for row in summary.skipped_rows:
-            typer.echo(f"skipped {row}")
+            say(f"skipped {row}")
         if summary.skipped > len(summary.skipped_rows):
-            typer.echo(f"skipped {summary.skipped - len(summary.skipped_rows)} more")
+            say(f"skipped {summary.skipped - len(summary.skipped_rows)} more")
     if not summary.completed:
-        typer.echo("interrupted; go on with the same command and --resume", err=True)
+        say("interrupted; go on with the same command and --resume", err=True)
         raise typer.Exit(_INTERRUPTED)
 
 
 def _bar(as_json: bool) -> Progress:
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     return Progress(
         TextColumn("{task.fields[label]}"),
         BarColumn(),

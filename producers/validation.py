@@ -17,6 +17,7 @@ from producers.physics.cell import Float
 from producers.physics.single import Course, critical_oven_c, heat_cells
 from producers.sensing import CO, H2, MAX, VOC, VOLTAGE
 from producers.truth import MECHANISMS, Fault
+from worker.terminal import say
 
 OVENS_C = (140.0, 145.0, 150.0, 155.0, 160.0)
 POWERS_W = (5.0, 7.0, 8.0, 10.0, 15.0, 30.0)
@@ -124,7 +125,7 @@ def main(
     output.mkdir(parents=True, exist_ok=True)
     _cells(output / "physics-cells.png", ovens, shorts)
     _modules(output / "physics-faults.png", fleet, seen)
-    typer.echo(json.dumps(facts(fleet, ovens, shorts)))
+    say(json.dumps(facts(fleet, ovens, shorts)))
 
 
 if __name__ == "__main__":

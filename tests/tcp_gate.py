@@ -1,9 +1,11 @@
 """An address in front of a server that can be shut, as if the server were down, and opened again."""
 
 import contextlib
+import random
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,7 +14,7 @@ class Gate:
     """Forwards TCP connections while it is open; refuses them, and cuts those there are, while it is shut.
 
     While it is held, connections stay and nothing comes through, as on a network that loses all packets; what was
-    sent meanwhile arrives late.
+    sent meanwhile arrives late, even if the sender has closed the connection since.
 
     Attributes:
         port: on the loopback address; the same each time it is opened.
@@ -24,6 +26,7 @@ class Gate:
         self._sockets: set[socket.socket] = set()
         self._flows = threading.Event()
         self._flows.set()
+        self._spread_s = 0.0
         self.port = 0
         self.open()
 
@@ -34,9 +37,9 @@ class Gate:
             def handle(self) -> None:
                 with contextlib.suppress(ConnectionRefusedError), socket.create_connection(gate._target) as behind:
                     gate._sockets |= {self.request, behind}
-                    back = threading.Thread(target=_copy, args=(behind, self.request, gate._flows), daemon=True)
+                    back = threading.Thread(target=_copy, args=(behind, self.request, gate), daemon=True)
                     back.start()
-                    _copy(self.request, behind, gate._flows)
+                    _copy(self.request, behind, gate)
                     back.join()
                     gate._sockets -= {self.request, behind}
 
@@ -61,14 +64,23 @@ class Gate:
     def hold(self) -> None:
         self._flows.clear()
 
-    def release(self) -> None:
+    def release(self, spread_s: float = 0.0) -> None:
+        """Let everything through again: what was held, connection after connection within `spread_s` seconds."""
+        self._spread_s = spread_s
         self._flows.set()
 
+    def wait_for_passage(self, share: float) -> None:
+        """Wait while the gate is held, and then for a share of the time over which it releases connections."""
+        if not self._flows.is_set():
+            self._flows.wait()
+            time.sleep(share * self._spread_s)
 
-def _copy(source: socket.socket, sink: socket.socket, flows: threading.Event) -> None:
+
+def _copy(source: socket.socket, sink: socket.socket, gate: Gate) -> None:
+    share = random.random()
     with contextlib.suppress(OSError):
         while data := source.recv(65_536):
-            flows.wait()
+            gate.wait_for_passage(share)
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from worker.errors import UserError
+from worker.terminal import say, terminal
 
 if TYPE_CHECKING:
     from training.dataset import Progress as Told
@@ -45,7 +45,7 @@ def watched(*, quiet: bool) -> "Iterator[Told]":
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=terminal(stderr=True),
         disable=quiet,
     ) as bar:
         tasks: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def train(
             train_to(output, preset=preset, seed=seed, name=name, data=data, progress=show)
             result = {"name": name, "output": str(output), "metrics": json.loads((output / "metrics.json").read_text())}
     result["seconds"] = round(time.monotonic() - started, 1)
-    typer.echo(json.dumps(result) if as_json else _words(result))
+    say(json.dumps(result) if as_json else _words(result))
 
 
 def _words(result: dict[str, Any]) -> str:
@@ -154,7 +154,7 @@ def tune(
     pruned = sum(t.state.name == "PRUNED" for t in study.trials)
     result = {"trials": len(study.trials), "pruned": pruned, "value": study.best_value, "boosting": asdict(best)}
     result["met"] = study.best_trial.user_attrs["met"]
-    typer.echo(
+    say(
         json.dumps(result)
         if as_json
         else f"best of {result['trials']} trials ({pruned} pruned): {result['met']:.1%} of validation events meet the "
@@ -184,7 +184,7 @@ def compare(
         result = dict(contest(data, preset, seed, show))
     log_comparison(result, tracking_uri=tracking_uri)
     if as_json:
-        typer.echo(json.dumps(result))
+        say(json.dumps(result))
         return
     table = Table("", "in time", "prompt", "lead p10, min", "false alarms", "average precision", title="Test sites")
     for name, of in result.items():
@@ -197,7 +197,7 @@ def compare(
             str(m["false_alarms"]),
             f"{of['average_precision']:.4f}" if "average_precision" in of else "",
         )
-    Console().print(table)
+    terminal().print(table)
 
 
 def evaluate(
@@ -231,7 +231,7 @@ def evaluate(
     started = time.monotonic()
     settings = load_settings(model=model)
     pipeline = load_pipeline(settings.pipeline)
-    package, which = model_or_default(settings, pipeline.model, lambda text: typer.echo(text, err=True))
+    package, which = model_or_default(settings, pipeline.model, lambda text: say(text, err=True))
     sites = evaluation_sites(
         events=events, bench_events=bench_events, module_days=module_days, bench_days=bench_days, seed=seed
     )
@@ -241,11 +241,11 @@ def evaluate(
     report.write_text(page(f"Evaluation of {which}", found, judged))
     found |= {"model": which, "report": str(report), "seconds": round(time.monotonic() - started, 1)}
     if as_json:
-        typer.echo(json.dumps(found))
+        say(json.dumps(found))
         return
     for bar in found["bars"]:
-        typer.echo(
+        say(
             f"{'met   ' if bar['met'] else 'MISSED'} {bar['bar']}: {bar['found']:.5g} of {bar['of']:.0f} "
             f"(asked {bar['asked']:g})"
         )
-    typer.echo(f"report: {report} ({found['seconds']} s)")
+    say(f"report: {report} ({found['seconds']} s)")

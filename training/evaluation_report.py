@@ -1,7 +1,6 @@
 """An evaluation as one self-contained page: bars, tables and plots."""
 
 import base64
-import html
 import io
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from matplotlib import pyplot as plt
 from training.evaluate import Judged
 from training.findings import FULL, NO_GAS
 from training.operators import EventOutcome
+from worker.text import in_html, in_plot
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
@@ -34,7 +34,7 @@ false-alarm budget.</p>"""
 def page(title: str, found: dict[str, Any], judged: Sequence[Judged]) -> str:
     """The page."""
     parts = [
-        f"<h1>{html.escape(title)}</h1>",
+        f"<h1>{in_html(title)}</h1>",
         _EXPLANATION,
         "<h2>Bars</h2>",
         _bars(found["bars"]),
@@ -56,7 +56,7 @@ def page(title: str, found: dict[str, Any], judged: Sequence[Judged]) -> str:
         _table(_NORMAL_HEAD, _normal_rows({k: v for k, v in found["by_site"].items() if v["model"]["false_alarms"]})),
     ]
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{in_html(title)}</title>"
         f"<style>{_STYLE}</style>{''.join(parts)}</html>\n"
     )
 
@@ -119,13 +119,13 @@ def _bars(bars: Sequence[dict[str, Any]]) -> str:
         shown = f"{bar['found']:.5f} [{low:.5f}, {high:.5f}]" if rate else f"{bar['found']:.1%} [{low:.1%}, {high:.1%}]"
         asked = f"≤ {bar['asked']:g}" if rate else f"≥ {bar['asked']:.0%}"
         word = "<span class=met>met</span>" if bar["met"] else "<span class=missed>missed</span>"
-        rows.append([html.escape(bar["bar"]), asked, shown, f"{bar['of']:,.0f}", word])
+        rows.append([in_html(bar["bar"]), asked, shown, f"{bar['of']:,.0f}", word])
     return _table(("", "asked", "found", "of", ""), rows, escape=False)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, escape: bool = True) -> str:
     def cells(tag: str, values: Sequence[str]) -> str:
-        return "".join(f"<{tag}>{html.escape(v) if escape else v}</{tag}>" for v in values)
+        return "".join(f"<{tag}>{in_html(v) if escape else v}</{tag}>" for v in values)
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table><tr>{cells('th', head)}</tr>{body}</table>"
@@ -135,7 +135,7 @@ def _image(figure: Any, text: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)
-    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    return f'<img alt="{in_html(text)}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
 def _leads(judged: Sequence[Judged], *, bench: bool) -> Any:
@@ -153,7 +153,7 @@ def _leads(judged: Sequence[Judged], *, bench: bool) -> Any:
             for color, mechanism in enumerate(sorted({e.mechanism for e in events})):
                 _survival(axis, [e for e in events if e.mechanism == mechanism], line, f"C{color}", mechanism)
         axis.axvline(5, color="black", linewidth=0.8)
-        axis.set(xlabel="warning at least, minutes", title=sensors, xscale="symlog", xlim=(0, None))
+        axis.set(xlabel="warning at least, minutes", title=in_plot(sensors), xscale="symlog", xlim=(0, None))
     axes[0].set_ylabel("share of events")
     axes[0].legend(loc="lower left", fontsize=7, title="solid: model, dashed: thresholds", title_fontsize=7)
     return figure
@@ -161,7 +161,7 @@ def _leads(judged: Sequence[Judged], *, bench: bool) -> Any:
 
 def _survival(axis: Any, events: Sequence[EventOutcome], line: str, color: str, mechanism: str) -> None:
     lead = np.sort([max(e.lead_s or 0.0, 0.0) / 60 for e in events])
-    label = mechanism if line == "-" else None
+    label = in_plot(mechanism) if line == "-" else None
     axis.step(lead, 1 - np.arange(len(lead)) / len(lead), line, where="post", color=color, label=label)
 
 
@@ -173,7 +173,7 @@ def _shares(found: dict[str, Any]) -> Any:
         interval = np.array([by[name]["slow_in_time_ci"] for by in groups.values()]).reshape(-1, 2)
         error = np.abs(np.stack([share - interval[:, 0], interval[:, 1] - share]))
         axis.barh(np.arange(len(groups)) + shift, share, 0.38, xerr=error, color=f"C{place}", label=name)
-    axis.set_yticks(range(len(groups)), list(groups))
+    axis.set_yticks(range(len(groups)), [in_plot(name) for name in groups])
     axis.set(xlabel="share of slow events alarmed five minutes ahead", xlim=(0, 1.02))
     axis.legend()
     return figure
@@ -185,7 +185,7 @@ def _causes(found: dict[str, Any]) -> Any:
     figure, axis = plt.subplots(figsize=(9, 1.5 + 0.3 * len(kinds)), layout="constrained")
     for place, (name, counts) in enumerate(causes.items()):
         axis.barh(np.arange(len(kinds)) + 0.2 - 0.4 * place, [counts.get(k, 0) for k in kinds], 0.38, label=name)
-    axis.set_yticks(range(len(kinds)), kinds)
+    axis.set_yticks(range(len(kinds)), [in_plot(kind) for kind in kinds])
     axis.set_xlabel("false alarms in normal operation of modules")
     axis.legend()
     return figure

@@ -70,7 +70,7 @@ def admit(
     if demands.failures is not None and (why := demands.failures.of(name, version, contents.digest)):
         raise PackageError("failed_in_use", f"model package {contents.origin}: it failed while it scored: {why}")
     passed = cache_directory / "models" / "passed" / _key(contents, version, demands, trusted=trusted)
-    if not passed.exists():
+    if not _exists(passed):
         try_out(contents, version, demands.pipeline, trusted=trusted)
     package = open_package(contents, version=version, trusted=trusted)
     if demands.pipeline is not None:
@@ -84,6 +84,13 @@ def _key(contents: Contents, version: str, demands: Demands, *, trusted: bool) -
     libraries = [np.__version__, xgboost.__version__]
     identity = [_CHECK, contents.digest, version, pipeline, libraries, trusted]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # a directory on the way that may not be entered
+        return False
 
 
 def _note(passed: Path) -> None:

@@ -17,7 +17,8 @@ from worker.kafka_config import error_text
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
 from worker.scoring import Scorer
-from worker.starting_point import Start, starting_points
+from worker.starting_point import Start, StartingPoints
+from worker.topic_identity import TopicWatch, identities
 
 if TYPE_CHECKING:
     from worker.partition import Partition
@@ -44,6 +45,7 @@ class Assignment:
     Attributes:
         partitions: ready ones, by number. Messages of others are not for us (yet).
         held: ready ones that cannot go on for now -> when to try again, and why.
+        topic: the input topic that they are of.
     """
 
     def __init__(
@@ -55,18 +57,26 @@ class Assignment:
         scorer: Scorer,
         writer_schema_of: WriterSchemaOf,
         metrics: Metrics,
+        margin: int = 0,
     ) -> None:
+        """Margin: see `StartingPoints`."""
         self.partitions: dict[int, Partition] = {}
         self.held: dict[int, tuple[float, str]] = {}
         self._consumer, self._pipeline, self._scorer, self._metrics = consumer, pipeline, scorer, metrics
         self._admin = admin
+        self.topic = TopicWatch(admin, pipeline.input.topic)
+        self._starts = StartingPoints(consumer, admin, config, pipeline, writer_schema_of, metrics, margin)
         self._alarm_restore = AlarmRestore(config, pipeline.outputs, writer_schema_of)
         self._events: deque[tuple[bool, int]] = deque()
         self._waiting: dict[int, _Waiting] = {}
+        self._subscribed = False
         self._restoring: dict[int, float] = {}
 
     def subscribe(self) -> None:
-        """Join the group."""
+        """Join the group, if that was not done before."""
+        if self._subscribed:
+            return
+        self._subscribed = True
         self._consumer.subscribe(
             [self._pipeline.input.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
@@ -130,7 +140,21 @@ class Assignment:
             _LOG.info("partition given up", partition=number, next_offset=partition.next_offset)
 
     def _look_up(self, due: list[int]) -> None:
-        found = starting_points(self._consumer, self._admin, self._pipeline, self._scorer.state.rebuild_span_ms, due)
+        topic = self._pipeline.input.topic
+        try:
+            topics = identities(self._admin, self._pipeline.topics.values())
+            reason = "" if topic in topics else f"there is no topic {topic}"
+        except DependencyDownError as down:
+            reason = str(down)
+        if reason:
+            for number in due:
+                self._put_off(number, self._waiting[number], reason)
+            return
+        if self.topic.topic_id not in {"", topics[topic].topic_id}:
+            self.start_over()
+            return
+        self.topic.begin(topics[topic].topic_id)
+        found = self._starts.of(due, topics, self._scorer.state.rebuild_span_ms)
         for number, start in found.items():
             waiting = self._waiting[number]
             if isinstance(start, str):
@@ -138,6 +162,19 @@ class Assignment:
             else:
                 waiting.start = start
                 self._alarm_restore.begin(number, start.alarm_states)
+
+    def place(self, number: int, offset: int, clock: int, span_ms: int) -> TopicPartition:
+        """An offset to commit, at which the stream time is `clock`, with its checkpoint."""
+        checkpoint = self.partitions[number].checkpoint(clock, span_ms)
+        return TopicPartition(self._pipeline.input.topic, number, offset, checkpoint.dump(self.topic.topic_id))
+
+    def start_over(self) -> None:
+        """Take every partition over again, of the topic that the input is now."""
+        _LOG.error("the input topic was deleted and created again", topic=self._pipeline.input.topic)
+        self._metrics.recreated.labels("input").inc()
+        self.topic.begin("")
+        for number in {*self.partitions, *self._waiting}:
+            self.take_over_anew(number)
 
     def _put_off(self, number: int, waiting: _Waiting, reason: str) -> None:
         if reason != waiting.reason:

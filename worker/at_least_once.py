@@ -7,7 +7,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from worker.kafka_config import error_text, producer
 from worker.outbox import Outgoing
-from worker.publisher import PRODUCER_DEFAULTS, PRODUCER_FIXED, AbortedError, produce
+from worker.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED, produce
+from worker.publisher import AbortedError
 
 
 class AtLeastOncePublisher:

@@ -6,7 +6,6 @@ from io import TextIOWrapper
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 import local.cli
@@ -21,6 +20,7 @@ from worker.errors import DependencyDownError, UserError
 from worker.logs import configure_logs
 from worker.model_cli import app as model_app
 from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+from worker.terminal import say, terminal
 from worker.text import lines, shown
 
 app = typer.Typer(
@@ -166,9 +166,9 @@ def explain(
     loaded = load_pipeline(settings.pipeline)
     found = compute_again(settings, module, _event_time_ms(at))
     if as_json:
-        typer.echo(json.dumps(facts(found)))
+        say(json.dumps(facts(found)))
     else:
-        Console(highlight=False).print(as_tables(found, loaded))
+        terminal().print(as_tables(found, loaded))
     if not found.same_bits:
         raise typer.Exit(1)
 
@@ -202,11 +202,11 @@ def topics_create(
     from worker.topics import create_topics
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap)
-    admin = admin_client(client_config(settings.bootstrap_servers))
+    config, loaded = client_config(settings.bootstrap_servers), load_pipeline(settings.pipeline)
     made = create_topics(
-        admin, load_pipeline(settings.pipeline), partitions=partitions, replication_factor=replication_factor
+        admin_client(config), loaded, partitions=partitions, replication_factor=replication_factor, config=config
     )
-    typer.echo(f"created: {', '.join(made)}" if made else "all topics were there already")
+    say(f"created: {', '.join(made)}" if made else "all topics were there already")
 
 
 @topics_app.command("check")
@@ -216,17 +216,19 @@ def topics_check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = N
     Example: hazardstream topics check --bootstrap broker:9092
     """
     from worker.kafka_config import admin_client, client_config
+    from worker.permissions import topic_permissions
     from worker.pipeline import load_pipeline
     from worker.settings import load_settings
     from worker.topics import check_topics, warnings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap)
-    admin, loaded = admin_client(client_config(settings.bootstrap_servers)), load_pipeline(settings.pipeline)
-    if faults := check_topics(admin, loaded):
+    config, loaded = client_config(settings.bootstrap_servers), load_pipeline(settings.pipeline)
+    admin = admin_client(config)
+    if faults := topic_permissions(admin, config, loaded.topics.values(), "Describe") or check_topics(admin, loaded):
         raise UserError("\n".join(faults))
     for warning in warnings(admin, loaded):
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo("topics are fit")
+        say(f"warning: {warning}", err=True)
+    say("topics are fit")
 
 
 producers.cli.register(app)
@@ -254,7 +256,7 @@ def main() -> None:
 
 def _tell(what: str, words: object) -> None:
     line = Text.assemble((f"{shown(what)}: ", "bold red"), lines(words))
-    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
+    terminal(stderr=True, soft_wrap=True).print(line)
 
 
 def _prepare_terminal() -> None:

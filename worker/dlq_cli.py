@@ -10,9 +10,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from worker.errors import UserError
 from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, address, iso_ms
+from worker.terminal import say, terminal
+from worker.text import shown
 
 if TYPE_CHECKING:
     from worker.dead_letters import Selection, Survey
@@ -73,9 +76,9 @@ def list_letters(
     total = {"topic": topic, "letters": sum(all_of.values()), "redriven": sum(again.values()), "foreign": found.foreign}
     if as_json:
         more = {"keys": keys, "keys_approximate": found.keys_rounded} if top_keys else {}
-        typer.echo(json.dumps(total | {"reasons": rows} | more))
+        say(json.dumps(total | {"reasons": rows} | more))
         return
-    console = Console(highlight=False)
+    console = terminal()
     _table(console, f"{total['letters']} dead letters in {topic}", rows)
     if top_keys:
         _table(console, "by key" + (" (approximately: there are very many)" if found.keys_rounded else ""), keys)
@@ -129,9 +132,9 @@ def show(
             shown.append(describe(letter, judge, lookup, reader_schema, redriven=redriven))
     matching = sum(found.counts(lambda f: f.reason > 0).values())
     if as_json:
-        typer.echo(json.dumps({"topic": topic, "matching": matching, "letters": shown}))
+        say(json.dumps({"topic": topic, "matching": matching, "letters": shown}))
         return
-    console = Console(highlight=False)
+    console = terminal()
     for told in shown:
         print_letter(told, console)
     console.print(f"{len(shown)} of {matching} dead letters in {topic} that were asked for")
@@ -185,7 +188,7 @@ def redrive(
     loaded = load_pipeline(settings.pipeline)
     topic, config = loaded.outputs.dead_letters.topic, client_config(settings.bootstrap_servers)
     selection = _selection(reason, since, until, key, at)
-    console = Console(stderr=as_json, highlight=False)
+    console = terminal(stderr=as_json)
     with TopicReader(config) as reader, TopicReader(config) as second:
         source = input_topic(config, second, loaded.input.topic)
         originals = Originals(second, source)
@@ -209,7 +212,7 @@ def redrive(
     skipped = dict(foreseen.skipped if dry_run else result.skipped)
     if as_json:
         names = {"topic": topic, "to": source.name, "dry_run": dry_run, "redriven": result.redriven, "skipped": skipped}
-        typer.echo(json.dumps(names | plan))
+        say(json.dumps(names | plan))
         return
     for why, number in skipped.items():
         console.print(f"left: {number} letters {why}")
@@ -278,18 +281,18 @@ def _selection(
 
 
 def _table(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(shown(title)), title_justify="left")
     for name in rows[0] if rows else ():
         # Folded, never cut: what is shown may be copied.
         table.add_column(name, justify="right" if isinstance(rows[0][name], int) else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*(Text(shown(value)) for value in row.values()))
     console.print(table if rows else title)
 
 
 @contextmanager
 def _bar(label: str, total: int, as_json: bool) -> Iterator[Callable[[int], None]]:
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, disable=as_json or not console.is_terminal) as bar:
         task = bar.add_task(label, total=total)

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from schemas.codec import decode_fields
 from schemas.load import Schema
@@ -17,6 +17,7 @@ from worker.errors import DependencyDownError
 from worker.judge import Judge
 from worker.message import Headers
 from worker.outbox import ERRORS, OMITTED
+from worker.text import lines, shown
 
 _HEX_SHOWN = 400
 
@@ -69,7 +70,7 @@ def describe(
         return told | {"now": "not known: the value is not here; redrive fetches it from the input topic"}
     try:
         if letter.value is not None:
-            told |= _decoded(letter.value, writer_schema_of, reader) | {"violations": judge.violations(letter)}
+            told |= _decoded(letter, writer_schema_of, reader) | {"violations": judge.violations(letter)}
         again = next(iter(judge.rejections([letter])), None)
         told["now"] = f"{again.reason}: {again.message}" if again else "decodes and is valid; late it may still be"
     except DependencyDownError as error:
@@ -77,8 +78,9 @@ def describe(
     return told
 
 
-def _decoded(value: bytes, writer_schema_of: WriterSchemaOf, reader: Schema) -> dict[str, Any]:
-    found = decode_fields(value, writer_schema_of, reader)
+def _decoded(letter: Letter, writer_schema_of: WriterSchemaOf, reader: Schema) -> dict[str, Any]:
+    value = letter.value or b""
+    found = decode_fields(value, writer_schema_of, reader, letter.headers)
     told: dict[str, Any] = {"schema": str(found.schema) if found.schema else None, "fields": _jsonable(found.record)}
     if found.fault is not None:
         told |= {"unread": found.unread, "fault": found.fault, "value_hex": value.hex()}
@@ -106,7 +108,7 @@ def print_letter(told: dict[str, Any], console: Console) -> None:
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
     source = told["source"]
-    lines = {
+    facts = {
         "what was wrong": told["message"],
         "rules broken": "\n".join(told.get("violations", ())),
         "now": told["now"],
@@ -120,13 +122,13 @@ def print_letter(told: dict[str, Any], console: Console) -> None:
         "not readable": ", ".join(told.get("unread", ())),
         "value": _shortened(told.get("value_hex", "")),
     }
-    for name, words in lines.items():
+    for name, words in facts.items():
         if words:
-            grid.add_row(name, escape(words))
+            grid.add_row(name, Text(lines(words)))
     fields = Table.grid(padding=(0, 2))
     for name, value in told.get("fields", {}).items():
-        fields.add_row(f"  {escape(name)}", escape(str(value)))
-    title = f"{told['at']}  {escape(told['reason'])}"
+        fields.add_row(Text(f"  {shown(name)}"), Text(shown(value)))
+    title = Text(shown(f"{told['at']}  {told['reason']}"))
     console.print(Panel(Group(grid, fields), title=title, title_align="left"))
 
 

@@ -4,9 +4,6 @@ import json
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.markup import escape
-
 from schemas.codec import compile_decoder
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
@@ -15,9 +12,12 @@ from worker.admission import demands_of
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import admin_client, client_config, topic_partitions
 from worker.model_source import resolve
+from worker.permissions import worker_permissions
 from worker.pipeline import Pipeline, load_pipeline
 from worker.redaction import redacted
 from worker.settings import Settings, unread_settings
+from worker.terminal import say, styled, terminal
+from worker.text import markup
 from worker.topics import check_topics, warnings
 
 
@@ -34,12 +34,12 @@ def examine(settings: Settings, *, as_json: bool) -> bool:
     findings = list(_findings(settings))
     well = all(f.verdict != "wrong" for f in findings)
     if as_json:
-        print(json.dumps({"ok": well, "findings": [f._asdict() for f in findings]}))  # noqa: T201 - it is the output
+        say(json.dumps({"ok": well, "findings": [f._asdict() for f in findings]}))
         return well
-    console = Console(soft_wrap=True, highlight=False)
+    console = terminal(soft_wrap=True)
     marks = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "wrong": "[red]wrong[/]  "}
     for finding in findings:
-        console.print(f"{marks[finding.verdict]}  {finding.subject:<9} {escape(finding.words)}")
+        console.print(styled(f"{marks[finding.verdict]}  {finding.subject:<9} {markup(finding.words)}"))
     return well
 
 
@@ -61,9 +61,13 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("broker", "wrong", f"{servers}: {broker.words}; {advice}")
     else:
         yield broker
-        faults = check_topics(admin, pipeline)
+        group_id = settings.group_id or f"hazardstream-{pipeline.name}"
+        denied = worker_permissions(admin, config, pipeline, group_id)
+        yield from (Finding("acl", "wrong", words) for words in denied)
+        # What may not be described would be called missing.
+        faults = [] if denied else check_topics(admin, pipeline)
         yield from (Finding("topics", "wrong", fault) for fault in faults)
-        if not faults:
+        if not (faults or denied):
             yield Finding("topics", "ok", ", ".join(pipeline.topics.values()))
             yield from (Finding("topics", "warning", words) for words in warnings(admin, pipeline))
     yield _look("registry", lambda: _registry(settings, pipeline))

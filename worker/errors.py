@@ -21,8 +21,24 @@ class FencedError(UncertainError):
     """The group has another member under this one's name, which this very worker may have joined as after a pause."""
 
 
+class DeniedError(UncertainError):
+    """The broker refuses something for want of an ACL: begin anew, which finds out what is missing and waits for it."""
+
+    dependency = "permissions"
+
+
+class NameTakenError(UncertainError):
+    """The group has a member of this name that has not left: begin anew, until its session has ended."""
+
+    dependency = "group"
+
+
 class SupersededError(Exception):
     """Another worker has started under this one's name: stop at once."""
+
+
+class RecreatedError(Exception):
+    """The input topic was deleted and created again: what was fetched and not committed may be of either."""
 
 
 class DependencyDownError(Exception):

@@ -7,9 +7,12 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from worker.explain import Explained
 from worker.pipeline import Pipeline
+from worker.terminal import styled
+from worker.text import markup, shown
 
 
 def as_json(found: Explained) -> dict[str, Any]:
@@ -34,17 +37,18 @@ def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
     """For a person."""
     source, made = pipeline.input, pipeline.outputs.by_word(found.prediction)
     published = made["probability"]
-    facts = Table(show_header=False, title=f"{made[source.key]} at {_moment(made[source.time])}")
-    place = f"{source.topic}, partition {made['source_partition']}, offset {made['source_offset']}"
+    facts = Table(show_header=False, title=Text(shown(f"{made[source.key]} at {_moment(made[source.time])}")))
+    model = f"{found.package.name} {found.package.version}"
+    place = f"{markup(source.topic)}, partition {made['source_partition']}, offset {made['source_offset']}"
     other = "" if made["model_version"] == found.package.version else " [yellow](not the one that was asked for)[/]"
     for row in (
         ("reading", f"{place}; rebuilt from offset {found.rebuilt_from}"),
-        ("model", f"{found.package.name} {found.package.version}; published by {made['model_version']}{other}"),
+        ("model", f"{markup(model)}; published by {markup(made['model_version'])}{other}"),
         ("probability", f"[bold]{found.probability!r}[/], published {published!r}: {_verdict(found)}"),
         ("alarm", _alarm(found, pipeline)),
         ("window", _window(found)),
     ):
-        facts.add_row(*row)
+        facts.add_row(*map(styled, row))
     parts = Table(title="Contributions to the log-odds, largest first")
     for name, side in (("feature", "left"), ("value", "right"), ("contribution", "right")):
         parts.add_column(name, justify=side)  # type: ignore[arg-type]  # literals
@@ -52,9 +56,9 @@ def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
     for c in found.explanation.contributions:
         unit = "" if c.per is None else f" per {c.per}"
         value = "missing" if c.value is None else f"{c.value:.6g}{unit}"
-        parts.add_row(c.feature, value, f"{c.contribution:+.4f}")
+        parts.add_row(Text(shown(c.feature)), value, f"{c.contribution:+.4f}")
     total = found.explanation.bias + sum(c.contribution for c in found.explanation.contributions)
-    parts.add_row("[bold]log-odds[/]", f"probability {1 / (1 + math.exp(-total)):.6g}", f"{total:+.4f}")
+    parts.add_row(styled("[bold]log-odds[/]"), f"probability {1 / (1 + math.exp(-total)):.6g}", f"{total:+.4f}")
     return Group(facts, parts)
 
 
@@ -72,7 +76,8 @@ def _alarm(found: Explained, pipeline: Pipeline) -> str:
         return "this reading made no transition"
     same = "the same" if found.same_contributions else "[red]not the same[/]"
     alarm = pipeline.outputs.by_word(found.alarm)
-    return f"{alarm['state']} {alarm['priority']}, {alarm['alarm_id']}; its contributions are {same}"
+    named = markup(f"{alarm['state']} {alarm['priority']}, {alarm['alarm_id']}")
+    return f"{named}; its contributions are {same}"
 
 
 def _window(found: Explained) -> str:

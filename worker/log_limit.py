@@ -10,7 +10,8 @@ _AGAIN_AFTER_S = 60.0
 _KEPT = 1000
 # What differs between two lines that say the same: durations, counts of requests.
 _VARYING = re.compile(
-    r"\(after \d+ms in state (\w+)\)|\d+(?:\.\d+)?(?= ?m?s\b)|\d+(?= request| error)|\[thrd:[^\]]*\]: "
+    r"\(after \d+ms in state \w+[^()]*(?:\(s\)[^()]*)?\)"
+    r"|\d+(?:\.\d+)?(?= ?m?s\b)|\d+(?= request| error)|\[thrd:[^\]]*\]: "
 )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from worker.log_limit import RepeatFilter
+from worker.log_limit import LINES, RepeatFilter
 from worker.redaction import redacted
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def configure_logs(level: str) -> None:
         _without_secrets,
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[_without_repeats, *shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
@@ -46,3 +46,15 @@ def configure_logs(level: str) -> None:
 
 def _without_secrets(_logger: "WrappedLogger", _method: str, line: "EventDict") -> "EventDict":
     return {name: redacted(value) if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _without_repeats(_logger: "WrappedLogger", method: str, line: "EventDict") -> "EventDict":
+    """A warning that says what one said within the last minute is held back; how many were is added to the next."""
+    if method in {"warning", "error"}:
+        said = [f"{name}={value}" for name, value in sorted(line.items()) if isinstance(value, str | int)]
+        held_back = LINES.admit(" ".join(said))
+        if held_back is None:
+            raise structlog.DropEvent
+        if held_back:
+            line["held_back"] = held_back
+    return line

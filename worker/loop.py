@@ -5,13 +5,21 @@ import time
 
 import numpy as np
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from worker.assignment import Assignment
 from worker.batch import Batch
 from worker.broker_watch import BrokerWatch
-from worker.errors import DependencyDownError, FencedError, PendingSchemaError, UncertainError, UserError
-from worker.metrics import Metrics
+from worker.errors import (
+    DependencyDownError,
+    FencedError,
+    PendingSchemaError,
+    RecreatedError,
+    UncertainError,
+)
+from worker.group_watch import GroupWatch
+from worker.idle import Idle, lag
+from worker.metrics import Metrics, show
 from worker.outbox import Outbox, Outgoing
 from worker.outcome_metrics import count_outcome
 from worker.output_limits import OutputLimits
@@ -43,6 +51,7 @@ class Loop:
         topic: str,
         consumer: Consumer,
         broker_watch: BrokerWatch,
+        group_watch: GroupWatch,
         assignment: Assignment,
         scorer: Scorer,
         outbox: Outbox,
@@ -55,10 +64,11 @@ class Loop:
         status: Status,
     ) -> None:
         self._settings, self._topic, self._consumer = settings, topic, consumer
-        self._broker_watch = broker_watch
+        self._broker_watch, self._group_watch = broker_watch, group_watch
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
         self._sketcher, self._shadow = sketcher, shadow
         self._publisher, self._metrics, self._status = publisher, metrics, status
+        self._idle = Idle(topic, consumer, assignment, scorer, publisher)
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
         self._limits, self._unreadable = limits, unreadable
@@ -96,6 +106,9 @@ class Loop:
             batch = self._ours(messages, self._assignment.settle())
             if batch.messages:
                 self._process(batch)
+            self._idle.turn()
+        except RecreatedError:
+            self._assignment.start_over()
         except DependencyDownError as down:
             self._sit_out(down)
         except AbortedError as aborted:
@@ -148,6 +161,7 @@ class Loop:
 
     def _process(self, batch: Batch) -> None:
         partitions = self._assignment.partitions
+        self._assignment.topic.ask()
         started = time.monotonic()
         try:
             outcome = self._scorer.process(batch, partitions)
@@ -158,12 +172,7 @@ class Loop:
             outcome = self._scorer.process(batch, partitions)
         span_ms = self._scorer.state.rebuild_span_ms
         offsets = [
-            TopicPartition(
-                self._topic,
-                number,
-                offset,
-                partitions[number].checkpoint(outcome.clocks.get(number, partitions[number].clock), span_ms).dump(),
-            )
+            self._assignment.place(number, offset, outcome.clocks.get(number, partitions[number].clock), span_ms)
             for number, offset in outcome.next_offsets.items()
             if offset > partitions[number].live_from
         ]
@@ -171,13 +180,14 @@ class Loop:
             started = time.perf_counter()
             if self._shadow:
                 self._shadow.begin(outcome, partitions)
-            outgoing = self._outbox.records(outcome)
+            outgoing = self._outbox.records(outcome, self._assignment.topic.topic_id)
             sketches = self._sketcher.due(partitions) if self._sketcher else {}
             outgoing.records.extend(sketches.values())
             if self._shadow:
                 outgoing.bulk.update(self._shadow.end(outcome))
             encoded = time.perf_counter()
             self._metrics.stage_seconds.labels("encode").observe(encoded - started)
+            self._assignment.topic.confirm()
             self._commit(batch, outgoing, offsets)
             self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - encoded)
             self._status.note_commit()
@@ -217,14 +227,8 @@ class Loop:
             first[number] = min(offset, first.get(number, offset))
         for number in first:
             self._assignment.hold(number, str(pending), min(max(for_s, _FIRST_PAUSE_S), 10 * _LONGEST_PAUSE_S))
-        ready = self._assignment.partitions
-        return Batch.of(
-            [
-                m
-                for m in batch.messages
-                if m.partition() in ready and m.offset() < first.get(m.partition(), m.offset() + 1)
-            ]
-        )
+        messages = [m for m in batch.messages if m.partition() in self._assignment.partitions]
+        return Batch.of([m for m in messages if m.offset() < first.get(m.partition(), m.offset() + 1)])
 
     def _sit_out(self, down: DependencyDownError) -> None:
         """Wait a while, longer each time, then take what is not merged again."""
@@ -247,23 +251,20 @@ class Loop:
     def _heed(self, message: Message) -> None:
         """Take note of an error that came as a message; those that end the consumer for good are raised."""
         error = message.error()
-        if error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's name
-            if "fenced" in error.str():
-                raise FencedError(error.str())
-            raise UserError(f"the broker refuses this consumer for good: {error.str()}; put that right and start again")
+        self._group_watch.note(error, message.topic())
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
         partition = self._assignment.partitions.get(message.partition())
         if partition is not None and is_unreadable(message):
             self._unreadable.met(message, partition, self._scorer.state.rebuild_span_ms)
-        gone = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - librdkafka's name
-        if gone and message.partition() in self._assignment.partitions:
-            self._assignment.take_over_anew(message.partition())
+        if partition is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's name
+            self._assignment.take_over_anew(partition.number)
 
     def _tell(self) -> None:
         """Keep status and the slow metrics up to date."""
         status, assignment = self._status, self._assignment
         status.turn()
         status.answer(self._scorer, assignment.partitions)
+        status.group = self._group_watch.reason(idle=not (assignment.partitions or assignment.waiting))
         status.partitions = {
             "ready": sorted(assignment.partitions),
             "waiting": assignment.waiting,
@@ -273,33 +274,15 @@ class Loop:
         if time.monotonic() < self._lag_due:
             return
         self._lag_due = time.monotonic() + _LAG_EVERY_S
-        for state, numbers in status.partitions.items():
-            self._metrics.partitions.labels(state).set(len(numbers))
-        status.lag = self._lag()
+        show(self._metrics.partitions, {state: len(numbers) for state, numbers in status.partitions.items()})
+        status.lag = lag(self._consumer, self._topic, assignment)
         going = {n: p for n, p in assignment.partitions.items() if n not in assignment.held}
         unreadable = self._unreadable.reasons()
         status.stalled = self._progress.stalled(going, status.lag) | unreadable
         self._metrics.unreadable.set(len(unreadable))
-        self._metrics.lag.clear()
-        for number, behind in status.lag.items():
-            self._metrics.lag.labels(number).set(behind)
         self._metrics.windows_held.set(self._scorer.state.held)
         active = self._scorer.alarms.active()
         # An alarm may stand since before a change of model, with a priority that is no more.
-        self._metrics.alarms_active.clear()
-        for priority in {*self._scorer.alarms.policy.priorities, *active}:
-            self._metrics.alarms_active.labels(priority).set(active[priority])
-
-    def _lag(self) -> dict[int, int]:
-        """Messages behind, by partition. What transactions leave in the log besides messages is not counted."""
-        lag = {}
-        for number, partition in self._assignment.partitions.items():
-            place = TopicPartition(self._topic, number)
-            try:
-                _, high = self._consumer.get_watermark_offsets(place, cached=True)
-            except KafkaException:
-                continue  # revoked meanwhile, or the broker is away
-            # A position moves on over what is no message; nothing is ahead of it but where a partition is held.
-            passed = -1 if number in self._assignment.held else self._consumer.position([place])[0].offset
-            lag[number] = max(high - max(partition.next_offset, passed), 0)
-        return lag
+        priorities = {*self._scorer.alarms.policy.priorities, *active}
+        show(self._metrics.alarms_active, {priority: active[priority] for priority in priorities})
+        show(self._metrics.lag, status.lag)

@@ -1,41 +1,70 @@
 """Whether another process has taken this worker's place in the group."""
 
-import threading
 import time
+from collections.abc import Callable
 
-from confluent_kafka import KafkaException
+from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from worker.errors import DependencyDownError
 from worker.kafka_config import error_text
 
 _TIMEOUT_S = 5.0
-_EVERY_S = 1.0
+# Looks are up to 6 s apart: a rebalance that is over sooner may be missed, and sessions begin again after it.
+_GRACE_S = 10.0
 
 
-def superseded(admin: AdminClient, group_id: str, instance_id: str, session_s: float, stop: threading.Event) -> bool:
-    """Look whether a process that is alive holds a static member's place, after this one has let go of it.
+class Succession:
+    """Finds out whether a live process holds a static member's place, after this process has let go of it.
 
     The client calls a member fenced that was only cut off while it rejoined, just as if a successor had come. The
-    difference: nobody keeps that member's session alive, so that it ends.
-
-    Args:
-        admin: asks the group's coordinator.
-        group_id: the group.
-        instance_id: name of the static member.
-        session_s: session timeout.
-        stop: ends the wait.
-
-    Raises:
-        DependencyDownError: the broker does not answer.
+    difference: nobody keeps that member's session alive, so the group drops it after the session timeout. That time
+    does not run during a rebalance, which keeps every member that has asked to join, even one whose request was sent
+    by this process before it was cut off. So only the time during which the group is stable counts.
     """
-    deadline = time.monotonic() + session_s + 2 * _EVERY_S
-    while time.monotonic() < deadline and not stop.is_set():
+
+    def __init__(
+        self,
+        admin: AdminClient,
+        group_id: str,
+        instance_id: str,
+        session_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin to watch.
+
+        Args:
+            admin: asks the group's coordinator.
+            group_id: the group.
+            instance_id: name of the static member.
+            session_s: session timeout.
+            clock: gives seconds.
+        """
+        self._admin, self._group_id, self._instance_id = admin, group_id, instance_id
+        self._needed_s, self._clock = session_s + _GRACE_S, clock
+        self._member: str | None = None
+        self._since = clock()
+
+    def superseded(self) -> bool:
+        """Whether another process holds the place.
+
+        Raises:
+            DependencyDownError: it cannot be known yet, or the broker does not answer; call again.
+        """
         try:
-            group = admin.describe_consumer_groups([group_id], request_timeout=_TIMEOUT_S)[group_id].result()
+            asked = self._admin.describe_consumer_groups([self._group_id], request_timeout=_TIMEOUT_S)
+            group = asked[self._group_id].result()
         except KafkaException as error:
-            raise DependencyDownError("broker", f"group {group_id}: {error_text(error, admin)}") from error
-        if all(member.group_instance_id != instance_id for member in group.members):
+            raise DependencyDownError("broker", f"group {self._group_id}: {error_text(error, self._admin)}") from error
+        holder = next((m.member_id for m in group.members if m.group_instance_id == self._instance_id), None)
+        if holder is None:
             return False
-        stop.wait(_EVERY_S)
-    return not stop.is_set()
+        if holder != self._member or group.state != ConsumerGroupState.STABLE:
+            self._member, self._since = holder, self._clock()
+        if self._clock() - self._since > self._needed_s:
+            return True
+        raise DependencyDownError(
+            "group",
+            f"a member named {self._instance_id} is still in group {self._group_id}: either another worker of this "
+            "name, or what is left of this worker from before it was cut off",
+        )

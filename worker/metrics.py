@@ -1,7 +1,7 @@
 """All metrics, each with its meaning. Updated once a batch, never per reading."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -206,12 +206,30 @@ class Metrics:
             "Offsets of the input that retention had deleted before a worker of this group came to them.",
             registry=r,
         )
+        self.places_recovered = Counter(
+            p + "offsets_recovered_total",
+            "Partitions whose committed offset was gone and whose place was found again in the outputs.",
+            registry=r,
+        )
+        self.recreated = Counter(
+            p + "topics_recreated_total",
+            "Times a topic was found to have been deleted and created again, by its role.",
+            ["role"],
+            registry=r,
+        )
         self.sketched = Counter(
             p + "sketched_readings_total", "Readings counted in the sketches by which drift is found.", registry=r
         )
         self.waits = Counter(
             p + "dependency_waits_total", "Times the worker had to wait for a dependency.", ["dependency"], registry=r
         )
+
+
+def show(gauge: Gauge, values: Mapping[Any, float]) -> None:
+    """Have a gauge with one label show these values by label, and no others."""
+    gauge.clear()
+    for label, value in values.items():
+        gauge.labels(label).set(value)
 
 
 class DriftMetrics:

@@ -8,6 +8,7 @@ import typer
 
 from worker.errors import UserError
 from worker.options import JsonOption, PipelineOption
+from worker.terminal import say
 
 if TYPE_CHECKING:
     from worker.model_archive import Metadata
@@ -54,9 +55,9 @@ def register(
     known = version_behind(package.name, alias, tracking_uri=store) if if_none else None
     version = known or register_package(package.directory, alias=alias, tracking_uri=store).version
     if as_json:
-        typer.echo(json.dumps({"name": package.name, "version": version, "alias": alias, "registered": not known}))
+        say(json.dumps({"name": package.name, "version": version, "alias": alias, "registered": not known}))
     else:
-        typer.echo(f"{package.name}@{alias} {'already stood for' if known else 'stands for'} version {version}")
+        say(f"{package.name}@{alias} {'already stood for' if known else 'stands for'} version {version}")
 
 
 @app.command()
@@ -142,7 +143,7 @@ def _there(file: Path) -> Path:
 
 def _tell(facts: dict[str, Any], metadata: "Metadata", *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(facts | metadata.model_dump()))
+        say(json.dumps(facts | metadata.model_dump()))
         return
     said = metadata.model_dump(include={"name", "version", "source", "trained_at", "manifest_sha256"})
     libraries = ", ".join(f"{name} {version}" for name, version in metadata.libraries.items())
@@ -151,4 +152,4 @@ def _tell(facts: dict[str, Any], metadata: "Metadata", *, as_json: bool) -> None
     )
     words |= {f"metrics.{name}": json.dumps(value) for name, value in metadata.metrics.items()}
     for name, value in words.items():  # whole, however narrow the terminal: a digest is to be copied
-        typer.echo(f"{name:<18} {value}")
+        say(f"{name:<18} {value}")

@@ -8,6 +8,7 @@ from worker.package import ModelFailedError, ModelPackage
 from worker.pipeline import Pipeline
 from worker.proof import alarm_policy
 from worker.status import Status
+from worker.text import in_label
 
 _LOG = structlog.get_logger(__name__)
 
@@ -41,7 +42,7 @@ def show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) ->
         "manifest": package.manifest.model_dump(),
     }
     status.metrics.model_info.clear()
-    status.metrics.model_info.labels(package.name, package.version).set(1)
+    status.metrics.model_info.labels(in_label(package.name), in_label(package.version)).set(1)
     status.schemas = {
         role: {"topic": pipeline.topics[role], "schema": load_schema(name)} for role, name in pipeline.schemas.items()
     }

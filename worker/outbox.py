@@ -11,14 +11,13 @@ from schemas.codec import encode
 from schemas.load import Schema, load_schema, parsed
 from schemas.wire import single_object_prefix
 from worker.alarms import IDLE, AlarmState
-from worker.avro_columns import Column, Flags, encode_columns
+from worker.avro_encoding import Column, Flags, encode_columns
 from worker.batch import Batch
 from worker.columns import Rejection
 from worker.explanation import explain_rows
 from worker.features import Int
 from worker.message import (
     Headers,
-    all_headers_of,
     headers_of,
     key_of,
     stamped_by_broker,
@@ -31,6 +30,7 @@ from worker.scoring import Outcome
 
 ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
 REASON = "hazardstream.reason"
+TOPIC_ID = "hazardstream.topic_id"  # of the topic that the original is on
 TIME, TIME_TYPE = "hazardstream.timestamp", "hazardstream.timestamp_type"  # of the original; KIP-1034 names none
 # The reason where the client cannot read a batch, and the last offset that the one letter speaks of.
 UNREADABLE, LAST_OFFSET = "unreadable", "hazardstream.last_offset"
@@ -101,21 +101,26 @@ class Outbox:
         self._dead_letter_max_bytes = dead_letter_max_bytes
         self._passed_on = frozenset(outputs.headers)
 
-    def records(self, outcome: Outcome) -> Outgoing:
-        """All records of a batch."""
+    def records(self, outcome: Outcome, topic_id: str = "") -> Outgoing:
+        """All records of a batch.
+
+        Args:
+            outcome: of the batch.
+            topic_id: of the input topic: with partition and offset it identifies a reading for good.
+        """
         # In the order of the input, in which they may be redriven.
         rejections = sorted(outcome.rejections, key=lambda rejection: rejection.row)
-        dead_letters = [self._dead_letter(outcome.batch, rejection) for rejection in rejections]
+        dead_letters = [self._dead_letter(outcome.batch, rejection, topic_id) for rejection in rejections]
         headers = self._headers(outcome.batch)
-        predictions = self._predictions(outcome, headers)
-        records = [*self._alarms(outcome, headers), *self._states(outcome), *dead_letters]
+        predictions = self._predictions(outcome, topic_id, headers)
+        records = [*self._alarms(outcome, topic_id, headers), *self._states(outcome), *dead_letters]
         return Outgoing(predictions, records, bool(headers))
 
     def _headers(self, batch: Batch) -> dict[int, Headers]:
         """By row of the batch, the headers that go from a reading to what becomes of it."""
         if not self._passed_on:
             return {}
-        passed = {row: self._passed(headers) for row, headers in all_headers_of(batch.messages).items()}
+        passed = {row: self._passed(headers) for row, headers in batch.headers.items()}
         return {row: headers for row, headers in passed.items() if headers}
 
     def _passed(self, headers: Headers) -> Headers:
@@ -123,7 +128,7 @@ class Outbox:
         # What is larger is no trace, and a topic might not take it.
         return passed if headers_size(passed) <= PASSED_HEADERS_BYTES else []
 
-    def _predictions(self, outcome: Outcome, headers: Mapping[int, Headers]) -> Bulk:
+    def _predictions(self, outcome: Outcome, topic_id: str, headers: Mapping[int, Headers]) -> Bulk:
         scored, batch, source = outcome.scored, outcome.batch, self._pipeline.input
         readings, sensors = scored.readings, source.sensors()
         partition = batch.partition[readings.row]
@@ -139,6 +144,7 @@ class Outbox:
             "readings_in_window": scored.in_window,
             "imputed": Flags(scored.imputed, sensors),
             "masked": Flags(scored.masked, sensors),
+            "source_topic_id": topic_id,
             "source_partition": partition,
             "source_offset": batch.offset[readings.row],
             "scored_at": np.array(time.time_ns() // 1_000_000),
@@ -147,7 +153,7 @@ class Outbox:
         values = encode_columns(self._schemas["predictions"], named, len(readings.row), self._prefixes["predictions"])
         return in_bulk(self._pipeline.outputs.predictions.topic, batch, readings.row, values, headers)
 
-    def _alarms(self, outcome: Outcome, headers: Mapping[int, Headers]) -> list[Record]:
+    def _alarms(self, outcome: Outcome, topic_id: str, headers: Mapping[int, Headers]) -> list[Record]:
         if not outcome.alarms.transitions:
             return []
         rows = [t.row for t in outcome.alarms.transitions]
@@ -167,6 +173,7 @@ class Outbox:
                 **explanation.published(),
                 "model_name": outcome.package.name,
                 "model_version": outcome.package.version,
+                "source_topic_id": topic_id,
                 "source_partition": int(batch.partition[message]),
                 "source_offset": int(batch.offset[message]),
             }
@@ -208,7 +215,7 @@ class Outbox:
         value = encode(named, self._parsed[role], self._prefixes[role])
         return Record(topic, int(batch.partition[message]), batch.keys[message], value)
 
-    def _dead_letter(self, batch: Batch, rejection: Rejection) -> Record:
+    def _dead_letter(self, batch: Batch, rejection: Rejection, topic_id: str) -> Record:
         message = batch.messages[rejection.row]
         added = {
             REASON: rejection.reason,
@@ -220,6 +227,8 @@ class Outbox:
             TIME: str(max(time_of(message), 0)),
             TIME_TYPE: timestamp_type(message),
         }
+        if topic_id:
+            added[TOPIC_ID] = topic_id
         key, value, headers = key_of(message), value_of(message), list(headers_of(message))
         sizes = {"value": len(value or b""), "headers": headers_size(headers), "key": len(key or b"")}
         # The topic would refuse what is too large, and the whole batch with it, forever. The bytes are where the

@@ -14,6 +14,7 @@ IDENTITY: Final = ("key", "group", "time")
 
 _IDENTITY: Final[Samples] = {"key": ["K1"], "group": ["G1"], "time": [_TIME_MS]}
 _SOURCE: Final[Samples] = {"source_partition": [7], "source_offset": [_OFFSET]}
+_READING: Final[Samples] = {"source_topic_id": ["AAAAAAAAQACAAAAAAAAAAA", ""], **_SOURCE}
 _MODEL: Final[Samples] = {"model_name": ["model"], "model_version": ["3"]}
 _CONTRIBUTION: Final = {"feature": "f", "value": 1.1, "per": None, "contribution": -0.2}
 
@@ -27,7 +28,7 @@ SAMPLES: Final[dict[str, Samples]] = {
         "readings_in_window": [60],
         "imputed": [["a", "b"], []],
         "masked": [["a", "b"], []],
-        **_SOURCE,
+        **_READING,
         "scored_at": [_TIME_MS],
     },
     "alarms": {
@@ -42,7 +43,7 @@ SAMPLES: Final[dict[str, Samples]] = {
         "other_contributions": [0.3],
         "bias": [-2.1],
         **_MODEL,
-        **_SOURCE,
+        **_READING,
     },
     "alarm_state": {
         **_IDENTITY,

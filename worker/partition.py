@@ -14,22 +14,26 @@ class Checkpoint:
         rebuild_from: offset of the first reading that can still matter.
         clock: stream time just before that reading, ms.
         span_ms: how far back the windows reach that are meant.
+        topic_id: of the input topic; empty where it is not known.
     """
 
     rebuild_from: int
     clock: int
     span_ms: int
+    topic_id: str = ""
 
-    def dump(self) -> str:
-        """The text that goes into the offset's metadata."""
-        return f"hazardstream/2 {self.rebuild_from} {self.clock} {self.span_ms}"
+    def dump(self, topic_id: str) -> str:
+        """The text that goes into the metadata of an offset of this topic."""
+        return f"hazardstream/3 {self.rebuild_from} {self.clock} {self.span_ms} {topic_id}".rstrip()
 
     @classmethod
     def load(cls, metadata: str | None) -> "Checkpoint | None":
-        """Read it back; None where the offset was committed by something else."""
-        match (metadata or "").split():
-            case ["hazardstream/2", *numbers] if len(numbers) == 3 and all(map(_is_integer, numbers)):
-                return cls(*map(int, numbers))
+        """Read it back; None where the offset was committed by something else. Version 2 had no topic id."""
+        version, *numbers = (metadata or "").split() or [""]
+        topic_id = numbers.pop() if version == "hazardstream/3" and len(numbers) == 4 else ""
+        if version in {"hazardstream/2", "hazardstream/3"} and len(numbers) == 3 and all(map(_is_integer, numbers)):
+            rebuild_from, clock, span_ms = map(int, numbers)
+            return cls(rebuild_from, clock, span_ms, topic_id)
         return None
 
 

@@ -6,48 +6,24 @@ The sorting of errors follows librdkafka's examples/transactions.c: fatal first,
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
-from itertools import groupby
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from worker.errors import DependencyDownError, UncertainError, UserError
+from worker.errors import DeniedError, DependencyDownError, UncertainError, UserError
+from worker.fatal_errors import ending
 from worker.kafka_config import error_text, producer
-from worker.outbox import Outgoing, Record
+from worker.outbox import Outgoing
+from worker.permissions import DENIED, denied_of
+from worker.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED, produce
 from worker.request_log import RequestLog, with_requests
 
 _LOG = structlog.get_logger(__name__)
 _SOON_S = 6.0  # more than the timeouts given to the calls
 _Calls: TypeAlias = queue.SimpleQueue[Callable[[], Any] | None]
 _Outcomes: TypeAlias = queue.SimpleQueue[Exception | None]
-# What no other producer of ours would fare better with.
-_FOR_GOOD = {
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.INVALID_TRANSACTION_TIMEOUT,
-    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
-    KafkaError.UNSUPPORTED_VERSION,
-    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001 - librdkafka's name
-}
-
-
-PRODUCER_FIXED: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
-"""Properties of every producer that must not be changed."""
-PRODUCER_DEFAULTS: dict[str, Any] = {
-    "linger.ms": 2,
-    # A broker ends a transaction a moment after it said so, and refuses the next one until then: by default it is
-    # asked again after 100 ms (confluent-kafka-python's issue 967). Doubled each time.
-    "retry.backoff.ms": 2,
-    "compression.type": "lz4",
-    "queue.buffering.max.messages": 200_000,
-    # Dead letters of the largest input records carry headers on top. The topic's own limit is checked at start.
-    "message.max.bytes": 64_000_000,
-}
-"""Properties of every producer that the user's win over."""
 
 
 class AbortedError(Exception):
@@ -115,6 +91,7 @@ class TransactionalPublisher:
             renewed: told that the producer is being renewed.
         """
         self._consumer, self._waiting, self._renewed = consumer, waiting, renewed
+        self._transactional_id = transactional_id
         self._timeout_s = timeout_ms / 1000
         self._config = config
         self._fixed = PRODUCER_FIXED | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
@@ -135,6 +112,10 @@ class TransactionalPublisher:
             self._returned(lambda: self._producer.init_transactions(5.0))
         except KafkaException as error:
             words = error_text(error, self._producer)
+            if denied := denied_of(
+                error, self._config, "transactional id", self._transactional_id, "Describe", "Write"
+            ):
+                raise DeniedError(denied) from error
             if error.args[0].fatal() and not error.args[0].retriable():
                 raise UserError(f"the broker refuses transactions: {words}") from error
             raise DependencyDownError("broker", f"init_transactions: {words}") from error
@@ -211,20 +192,22 @@ class TransactionalPublisher:
     def _abort(self, error: BaseException) -> None:
         cause = error.args[0] if isinstance(error, KafkaException) else None
         if cause is not None and cause.fatal():
-            raise _ending(error) from error
+            raise ending(error) from error
         _LOG.warning("transaction aborted", reason=error_text(error))
         while True:
             try:
                 self._returned(lambda: self._producer.abort_transaction(5.0))
             except KafkaException as failed:
                 if failed.args[0].fatal():
-                    raise _ending(failed) from failed
+                    raise ending(failed) from failed
                 if not failed.args[0].retriable():
                     raise UncertainError(error_text(failed)) from failed
                 # An abort in flight must end before the next transaction begins.
                 self._waiting(error_text(failed, self._producer))
                 continue
             break
+        if cause is not None and cause.code() in DENIED:
+            raise DeniedError(error_text(error)) from error
         too_large = cause is not None and cause.code() == KafkaError.MSG_SIZE_TOO_LARGE
         raise AbortedError(error_text(error, self._producer), too_large=too_large) from error
 
@@ -247,64 +230,3 @@ def _make(calls: _Calls, outcomes: _Outcomes) -> None:
 def _discard(producers: list[Producer]) -> None:
     """Let go of a producer, which the caller must not hold any longer."""
     producers.pop().purge()
-
-
-def _ending(error: BaseException) -> Exception:
-    """What a fatal error is to be told as."""
-    if error.args[0].code() in _FOR_GOOD:
-        return UserError(
-            f"the broker refuses this producer for good: {error_text(error)}; put that right and start again"
-        )
-    return UncertainError(error_text(error))
-
-
-def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:
-    """Hand all records to the producer, waiting while its queue is full.
-
-    Raises:
-        BufferError: the queue stayed full until the deadline.
-        KafkaException: a record was refused.
-    """
-    for (topic, partition), messages in outgoing.bulk.items():
-        if not outgoing.bulk_headers:
-            _produce_bulk(producer, topic, partition, messages, deadline)
-            continue
-        # The records of a partition keep their order.
-        for with_headers, run in groupby(messages, lambda message: "headers" in message):
-            if with_headers:
-                _produce_each(producer, (Record(topic, partition, **message) for message in run), deadline)
-            else:
-                _produce_bulk(producer, topic, partition, list(run), deadline)
-    _produce_each(producer, outgoing.records, deadline)
-    producer.poll(0)
-
-
-def _produce_bulk(
-    producer: Producer, topic: str, partition: int, messages: list[dict[str, Any]], deadline: float
-) -> None:
-    left = messages
-    while left:
-        producer.produce_batch(topic, left, partition=partition)
-        # A full queue raises nothing: what was not taken has an error in its place.
-        left = [{"key": m["key"], "value": m["value"]} for m in left if "_error" in m]
-        _make_room(producer, deadline, full=bool(left))
-
-
-def _produce_each(producer: Producer, records: Iterable[Record], deadline: float) -> None:
-    for record in records:
-        kept: dict[str, Any] = {"headers": record.headers} if record.headers else {}
-        if record.timestamp:
-            kept |= {"timestamp": record.timestamp}
-        while True:
-            try:
-                producer.produce(record.topic, record.value, record.key, partition=record.partition, **kept)
-            except BufferError:
-                _make_room(producer, deadline, full=True)
-            else:
-                break
-
-
-def _make_room(producer: Producer, deadline: float, *, full: bool) -> None:
-    if full and time.monotonic() > deadline:
-        raise BufferError("the producer's queue stayed full: the broker takes records too slowly")
-    producer.poll(0.05 if full else 0)

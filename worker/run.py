@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import uuid
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
@@ -21,12 +22,22 @@ from worker.assignment import Assignment
 from worker.at_least_once import AtLeastOncePublisher
 from worker.broker_watch import BrokerWatch
 from worker.challenger import shadow_for, watch_challenger
-from worker.errors import DependencyDownError, FencedError, SupersededError, UncertainError, UserError
+from worker.errors import (
+    DeniedError,
+    DependencyDownError,
+    FencedError,
+    NameTakenError,
+    SupersededError,
+    UncertainError,
+    UserError,
+)
+from worker.group_member import group_consumer, join_first
+from worker.group_watch import GroupWatch
 from worker.kafka_config import admin_client, client_config
-from worker.kafka_config import consumer as kafka_consumer
 from worker.loop import Loop
-from worker.membership import superseded
+from worker.membership import Succession
 from worker.metrics import Metrics
+from worker.mlflow_source import MlflowSource
 from worker.model_in_use import give_up, show, show_swapped
 from worker.model_source import mlflow_source, resolve_or_last_good
 from worker.model_swap import Swap
@@ -34,6 +45,7 @@ from worker.model_watch import ModelWatch
 from worker.outbox import Outbox
 from worker.output_limits import OutputLimits
 from worker.package import ModelFailedError, ModelPackage
+from worker.permissions import PERMISSIONS, worker_permissions
 from worker.pipeline import Pipeline, load_pipeline
 from worker.proof import alarm_policy
 from worker.publisher import Publisher, TransactionalPublisher
@@ -43,7 +55,7 @@ from worker.settings import Settings, ignored_service_links, unread_settings
 from worker.sidecar import sidecar
 from worker.sketch import Sketcher
 from worker.status import Status
-from worker.topics import check_topics
+from worker.topics import unfit_topics, warnings
 from worker.unreadable import Unreadable, parse_places
 from worker.waiting import StoppedError, note_down, wait_for
 from worker.watchdog import start_watchdog
@@ -61,16 +73,8 @@ class _Where(TypedDict):
 
 REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema: then its partition waits, and others go on
 SHUTDOWN_WITHIN_S = 30.0
+_REFUSED_AGAIN_S = 5.0
 _PROCESS = uuid.uuid4()  # the same after a restart in place, which has to end what the one before left open
-CONSUMER_DEFAULTS = {
-    # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
-    "queued.max.messages.kbytes": 65_536,
-    # What is fetched of one partition waits in line with the others': a backlog of one must not be a wall.
-    "queued.min.messages": 20_000,
-    "fetch.queue.backoff.ms": 20,
-    "fetch.wait.max.ms": 100,
-}
-"""Properties of the group's consumer that the user's win over."""
 
 
 def run_worker(settings: Settings) -> None:
@@ -132,10 +136,13 @@ def _await_restart(
     _LOG.warning("restarting in place", reason=str(uncertain))
     status.phase, status.partitions = "starting", {}
     status.metrics.restarts.inc()
+    if isinstance(uncertain, DeniedError | NameTakenError):
+        note_down(status, DependencyDownError(uncertain.dependency, str(uncertain)))
+        stop.wait(_REFUSED_AGAIN_S)
     if isinstance(uncertain, FencedError) and settings.instance_id:
-        member = _group_id(settings, pipeline), settings.instance_id
         session_s = settings.session_timeout_ms / 1000
-        if wait_for(lambda: superseded(admin, *member, session_s, stop), status, stop):
+        succession = Succession(admin, _group_id(settings, pipeline), settings.instance_id, session_s)
+        if wait_for(succession.superseded, status, stop):
             raise SupersededError(str(uncertain)) from uncertain
 
 
@@ -151,6 +158,15 @@ def _begin_stop(stop: threading.Event) -> None:
     deadline.start()
 
 
+def _fit_topics(admin: AdminClient, config: dict[str, Any], pipeline: Pipeline, group_id: str) -> None:
+    if denied := worker_permissions(admin, config, pipeline, group_id):
+        raise DependencyDownError(PERMISSIONS, "; ".join(denied))
+    if faults := unfit_topics(admin, pipeline):
+        raise DependencyDownError("topics", "; ".join(faults))
+    for words in warnings(admin, pipeline):
+        _LOG.warning("a topic's settings weaken what is guaranteed", reason=words)
+
+
 def _run(
     settings: Settings,
     pipeline: Pipeline,
@@ -160,12 +176,8 @@ def _run(
     stop: threading.Event,
 ) -> None:
     config = client_config(settings.bootstrap_servers)
-
-    def fit_topics() -> None:
-        if faults := check_topics(admin, pipeline):
-            raise DependencyDownError("topics", "; ".join(faults))
-
-    wait_for(fit_topics, status, stop)
+    group_id = _group_id(settings, pipeline)
+    wait_for(lambda: _fit_topics(admin, config, pipeline, group_id), status, stop)
     registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
@@ -177,9 +189,8 @@ def _run(
     package = wait_for(lambda: resolve_or_last_good(uri, **where), status, stop)
     show(status, pipeline, uri, package)
 
-    group_id = _group_id(settings, pipeline)
     broker_watch = BrokerWatch()
-    consumer = kafka_consumer(config, _consumer_properties(settings, group_id), CONSUMER_DEFAULTS)
+    consumer = group_consumer(config, settings, group_id)
     consumer.reports.listen(errors=broker_watch.note)
     writer_schema_of = writer_schema_lookup(registry)
     refused = partial(refused_before, config, pipeline, status.turn)
@@ -187,10 +198,19 @@ def _run(
     scorer = scorer_of(pipeline, package, policy, writer_schema_of, status.metrics, refused_before=refused)
     limits = wait_for(lambda: OutputLimits(admin, pipeline), status, stop)
     fitting = config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}
+    # At least once, the newest outcome may have been written before others of its batch.
+    margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
+    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics, margin)
+    group_watch = GroupWatch(consumer, admin, group_id, pipeline.input.topic)
     publisher = _publisher(settings, fitting, consumer, group_id, status)
-    wait_for(publisher.open, status, stop)
+    try:
+        join_first(settings, consumer, assignment, group_watch, stop)
+        wait_for(publisher.open, status, stop)
+    except UncertainError:
+        publisher.close()
+        consumer.close()
+        raise
     outbox = Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic])
-    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics)
     skipped = parse_places(settings.skip_unreadable)
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(
@@ -198,6 +218,7 @@ def _run(
         topic=pipeline.input.topic,
         consumer=consumer,
         broker_watch=broker_watch,
+        group_watch=group_watch,
         assignment=assignment,
         scorer=scorer,
         outbox=outbox,
@@ -212,13 +233,8 @@ def _run(
     left = threading.Event()
     source = mlflow_source(uri, **where)
     if source is not None and source.moves and settings.model_watch_ms:
-        # Beside the loop, with nothing that is the loop's own.
-        next_scorer = partial(_next_scorer, settings, config, pipeline)
-        swap = Swap(pipeline, status, next_scorer, config, left)
-        show_next = partial(show_swapped, status, pipeline, uri)
-        tell = partial(setattr, status, "model_watch")
-        every_s, metrics = settings.model_watch_ms / 1000, status.metrics.champion_watch
-        ModelWatch(source, every_s, package.version, swap, show_next, metrics, tell, left).start()
+        swap = Swap(pipeline, status, partial(_next_scorer, settings, config, pipeline), config, left)
+        _watch_model(settings, source, package, swap, partial(show_swapped, status, pipeline, uri), status, left)
     if shadow is not None:
         watch_challenger(shadow, settings, pipeline, partial(mlflow_source, **where), status, left)
     _LOG.info("joining the group", group=group_id, topic=pipeline.input.topic, guarantee=settings.guarantee)
@@ -230,6 +246,21 @@ def _run(
         publisher.close()
         consumer.close()
         _LOG.info("left the group")
+
+
+def _watch_model(
+    settings: Settings,
+    source: MlflowSource,
+    package: ModelPackage,
+    swap: Swap,
+    show: Callable[[ModelPackage], None],
+    status: Status,
+    left: threading.Event,
+) -> None:
+    """Beside the loop, with nothing that is the loop's own."""
+    tell = partial(setattr, status, "model_watch")
+    every_s, metrics = settings.model_watch_ms / 1000, status.metrics.champion_watch
+    ModelWatch(source, every_s, package.version, swap, show, metrics, tell, left).start()
 
 
 def _next_scorer(settings: Settings, config: dict[str, Any], pipeline: Pipeline, package: ModelPackage) -> Scorer:
@@ -265,17 +296,3 @@ def _publisher(
 
     timeout_ms, renewed = settings.transaction_timeout_ms, status.metrics.producer_renewals.inc
     return TransactionalPublisher(config, consumer, transactional_id, timeout_ms, waiting, renewed)
-
-
-def _consumer_properties(settings: Settings, group_id: str) -> dict[str, Any]:
-    static = {"group.instance.id": settings.instance_id} if settings.instance_id else {}
-    return static | {
-        "group.id": group_id,
-        "enable.auto.commit": False,
-        "isolation.level": "read_committed",
-        # Every partition is read from an offset of our own; one that is not there is looked into, not jumped over.
-        "auto.offset.reset": "error",
-        "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": settings.session_timeout_ms,
-        "heartbeat.interval.ms": settings.heartbeat_interval_ms,
-    }

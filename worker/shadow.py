@@ -23,6 +23,7 @@ from worker.outbox import Bulk
 from worker.package import ModelPackage
 from worker.scoring import Outcome
 from worker.status import Status
+from worker.text import in_label
 
 _LOG = structlog.get_logger(__name__)
 _MISSES = 10
@@ -126,7 +127,7 @@ class Shadow:
         """Have another challenger score from the next batch on."""
         self._challenger = Challenger(package, Alarms(policy))
         self._metrics.info.clear()
-        self._metrics.info.labels(package.name, package.version).set(1)
+        self._metrics.info.labels(in_label(package.name), in_label(package.version)).set(1)
         self._status.challenger = _shown(package)
 
     def leave(self) -> None:

@@ -24,6 +24,7 @@ class Status:
         last_turn: monotonic time at which the loop last came round.
         partitions: by state: ready, restoring; waiting and held with their reasons.
         lag: messages behind, by partition.
+        group: why the group gives this worker no partition, where that is known.
         model_failure: why the model before this one was given up while it scored, until another version takes over.
         stalled: partitions that have input and commit nothing, and why.
         model: what scores, as `/model` shows it.
@@ -47,6 +48,7 @@ class Status:
     partitions: dict[str, Any] = field(default_factory=dict)
     lag: dict[int, int] = field(default_factory=dict)
     stalled: dict[int, str] = field(default_factory=dict)
+    group: str | None = None
     model: dict[str, Any] | None = None
     model_failure: str | None = None
     model_watch: dict[str, Any] | None = None
@@ -85,9 +87,8 @@ class Status:
                 yield "no model is loaded"
             waiting = self.partitions.get("waiting", {})
             if self.phase == "running" and not (self.partitions.get("ready") or waiting or self.down):
-                yield (
-                    "no partition is assigned: more workers than partitions, or the group is rebalancing, or it waits "
-                    "for the session of a member that has gone"
+                yield "no partition is assigned: " + (
+                    self.group or "the group is rebalancing, or waits for the session of a member that has gone"
                 )
             for number, reason in waiting.items():
                 yield f"partition {number} is waiting: {reason}"

@@ -4,7 +4,6 @@ import json
 import math
 from typing import Any
 
-import typer
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from schemas.codec import decode
@@ -17,6 +16,7 @@ from worker.kafka_config import client_config, error_text
 from worker.message import headers_of, key_of, value_of
 from worker.pipeline import Pipeline, load_pipeline
 from worker.settings import Settings
+from worker.terminal import say
 from worker.topic_reader import TopicReader
 
 
@@ -39,7 +39,7 @@ def follow(settings: Settings, topic_or_role: str, *, from_beginning: bool, limi
             while limit is None or shown < limit:
                 message = reader.consumer.poll(0.2)
                 if message is not None and message.error() is None:
-                    typer.echo(json.dumps(_record(message, pipeline, writer_schema_of)))
+                    say(json.dumps(_record(message, pipeline, writer_schema_of)))
                     shown += 1
         except KeyboardInterrupt:
             return
@@ -64,7 +64,7 @@ def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchema
         shown["value_hex"] = value.hex()
     else:
         try:
-            record = decode(value, writer_schema_of, load_schema(schema))
+            record = decode(value, writer_schema_of, load_schema(schema), headers, pipeline.input.utc_offset_ms)
             # JSON has no NaN or infinity.
             shown["value"] = {
                 k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()

@@ -6,7 +6,6 @@ JSON needs none of these: `json.dumps` and the logs' renderer escape all that is
 import html
 
 from rich.markup import escape
-from rich.text import Text
 
 _LONGEST_LABEL = 128
 
@@ -32,26 +31,21 @@ def lines(value: object) -> str:
 
 
 def markup(value: object) -> str:
-    """For a place within Rich markup."""
+    """For a place within Rich markup (`worker.terminal.styled`); elsewhere a terminal takes strings as they are."""
     return escape(shown(value))
 
 
-def cell(value: object, style: str = "") -> Text:
-    """For a Rich table or a line of its own: what is given is no markup."""
-    return Text(lines(value), style=style)
-
-
-def page(value: object) -> str:
+def in_html(value: object) -> str:
     """For HTML, between tags and in quoted attributes."""
     return html.escape(shown(value), quote=True)
 
 
-def label(value: object) -> str:
+def in_label(value: object) -> str:
     """For a Prometheus label: of bounded length, on one line."""
     return shown(value, _LONGEST_LABEL)
 
 
-def drawn(value: object) -> str:
+def in_plot(value: object) -> str:
     """For Matplotlib: a dollar sign begins no formula, and a leading underscore does not hide a legend's entry."""
     text = shown(value, _LONGEST_LABEL).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

@@ -10,6 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import consumer, error_text
+from worker.permissions import DENIED, Denied
 
 _TIMEOUT_S = 10.0
 MANY = 2000
@@ -95,6 +96,8 @@ class TopicReader:
                 raise UserError(
                     f"there is no topic {topic}; check --pipeline, or make it: `hazardstream topics create`"
                 )
+            if found.error is not None and found.error.code() in DENIED:
+                raise UserError(Denied("topic", topic, ("Read",), hidden=True).words(self._config))
             if found.error is not None:
                 raise DependencyDownError("broker", f"{topic}: {found.error.str()}")
             numbers = (number for number in sorted(found.partitions) if only is None or number in only)

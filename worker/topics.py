@@ -1,14 +1,17 @@
 """The topics a pipeline needs: create them, and check that they are fit."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import error_text, topic_partitions
 from worker.outbox import HEADER_ALLOWANCE
+from worker.permissions import denied_of
 from worker.pipeline import Pipeline
+from worker.topic_policy import violations
 
 BROKER_DEFAULT_MAX_BYTES = 1_048_588
 _TIMEOUT_S = 15.0
@@ -35,8 +38,22 @@ _SETTINGS: dict[str, dict[str, str]] = {
 }
 
 
-def create_topics(admin: AdminClient, pipeline: Pipeline, *, partitions: int, replication_factor: int) -> list[str]:
+def create_topics(
+    admin: AdminClient,
+    pipeline: Pipeline,
+    *,
+    partitions: int,
+    replication_factor: int,
+    config: Mapping[str, Any] | None = None,
+) -> list[str]:
     """Create the topics that are missing, and return their names.
+
+    Args:
+        admin: creates them.
+        pipeline: names them.
+        partitions: of each, where the input topic does not exist yet.
+        replication_factor: of each.
+        config: the client's properties, to say which ACL is missing.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -53,7 +70,9 @@ def create_topics(admin: AdminClient, pipeline: Pipeline, *, partitions: int, re
             future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise UserError(f"topic {topic} could not be created: {error_text(error)}") from error
+                denied = denied_of(error, config or {}, "topic", topic, "Create", "Describe") if config else None
+                why = denied or error_text(error, admin)
+                raise UserError(f"topic {topic} could not be created: {why}") from error
     return sorted(missing.values())
 
 
@@ -63,21 +82,51 @@ def check_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     Raises:
         DependencyDownError: no broker answers.
     """
+    return [*unfit_topics(admin, pipeline), *short_topics(admin, pipeline)]
+
+
+def unfit_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
+    """What no worker can start with: topics that are missing, and settings that break a guarantee.
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
     held = topic_partitions(admin)
-    missing = sorted(t for t in pipeline.topics.values() if t not in held)
-    if missing:
+    if missing := sorted(t for t in pipeline.topics.values() if t not in held):
         return [f"missing topics: {', '.join(missing)}; run `hazardstream topics create`"]
-    count = held[pipeline.input.topic]
-    faults = [
-        f"{topic} has {held[topic]} partitions and {pipeline.input.topic} has {count}; they must have the same number: "
-        "`kafka-topics.sh --alter --partitions` on the smaller, or a new topic"
+    return [words for breaks, words in _violations(admin, pipeline) if breaks]
+
+
+def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
+    """Topics with fewer partitions than the input has: the other partitions can do without these.
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
+    held, source = topic_partitions(admin), pipeline.input.topic
+    count = held.get(source, 0)
+    return [
+        f"{topic} has {held[topic]} partitions and {source} has {count}, so partitions {held[topic]} to {count - 1} "
+        f"are not scored; `{add_partitions(topic, count)}`"
         for topic in pipeline.topics.values()
-        if held[topic] != count
+        if held.get(topic, count) < count
     ]
-    state = pipeline.topics["alarm_state"]
-    if "compact" not in topic_settings(admin, state).get("cleanup.policy", "compact"):
-        faults.append(f"{state} is not compacted: alarm state would be lost; set cleanup.policy=compact")
-    return faults
+
+
+def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, str]]:
+    for role, topic in pipeline.topics.items():
+        told = topic_settings(admin, topic)
+        if not told:
+            unknown = "the broker does not tell its settings (with ACLs, allow DescribeConfigs), so they are unchecked"
+            yield False, f"{topic}: {unknown}; docs/operations.md lists what they must be"
+            continue
+        try:
+            asked = admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT_S)
+            partitions = asked[topic].result().partitions
+        except KafkaException as error:
+            raise DependencyDownError("broker", f"{topic}: {error_text(error, admin)}") from error
+        replicas = min((len(partition.replicas) for partition in partitions), default=1)
+        yield from violations(role, topic, told, replicas)
 
 
 def dead_letter_limit(admin: AdminClient, pipeline: Pipeline) -> int:
@@ -90,16 +139,11 @@ def warnings(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     """What works but could be better, in words that say what to do."""
     source = topic_settings(admin, pipeline.input.topic)
     largest = int(source.get("max.message.bytes", BROKER_DEFAULT_MAX_BYTES))
-    said = []
+    said = [words for breaks, words in _violations(admin, pipeline) if not breaks]
     if dead_letter_limit(admin, pipeline) < largest + HEADER_ALLOWANCE:
         said.append(
             f"{pipeline.topics['dead_letters']} takes smaller records than {pipeline.input.topic}: the largest dead "
             f"letters would keep only their address; set its max.message.bytes to at least {largest + HEADER_ALLOWANCE}"
-        )
-    if source.get("message.timestamp.type", "LogAppendTime") != "LogAppendTime":
-        said.append(
-            f"{pipeline.input.topic} keeps the producer's timestamps, so a device whose clock is ahead is not "
-            "found out; set message.timestamp.type=LogAppendTime"
         )
     return said
 
@@ -109,7 +153,7 @@ def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
         # The client library's mock cluster (demo without Kafka's jars) never answers this request.
-        if (admin.list_topics(topic, timeout=_TIMEOUT_S).cluster_id or "").startswith("mockCluster"):
+        if (admin.list_topics(timeout=_TIMEOUT_S).cluster_id or "").startswith("mockCluster"):
             return {}
         entries = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result()
     except KafkaException as error:
@@ -117,3 +161,8 @@ def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
             raise DependencyDownError("broker", error_text(error, admin)) from error
         return {}
     return {name: entry.value for name, entry in entries.items()}
+
+
+def add_partitions(topic: str, count: int) -> str:
+    """The command that brings a topic to so many partitions."""
+    return f"kafka-topics.sh --bootstrap-server BROKER --alter --topic {topic} --partitions {count}"

@@ -13,10 +13,10 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from worker.assignment import Assignment
 from worker.dead_letters import letter_of
-from worker.errors import DependencyDownError, UserError
+from worker.errors import DependencyDownError, RecreatedError, UserError
 from worker.kafka_config import consumer
 from worker.metrics import Metrics
-from worker.outbox import ERRORS, LAST_OFFSET, REASON, TIME, UNREADABLE, Outgoing, Record
+from worker.outbox import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, UNREADABLE, Outgoing, Record
 from worker.partition import Partition
 from worker.pipeline import Pipeline
 from worker.publisher import Publisher
@@ -109,8 +109,13 @@ class Unreadable:
             self._assignment.hold(number, "a batch that can be read", _HELD_S if first_of_all else 0.0)
             return
         if way.letter is not None:
-            metadata = partition.checkpoint(partition.clock, span_ms).dump()
-            place = TopicPartition(self._topic, number, way.next_offset, metadata)
+            place = self._assignment.place(number, way.next_offset, partition.clock, span_ms)
+            try:
+                self._assignment.topic.ask()
+                self._assignment.topic.confirm()
+            except RecreatedError:
+                self._assignment.start_over()
+                return
             self._publisher.commit(Outgoing({}, [way.letter]), [place])
             self._metrics.dead_letters.labels(UNREADABLE).inc()
         partition.advance(way.next_offset, partition.clock, span_ms)
@@ -154,6 +159,7 @@ class Unreadable:
             ERRORS + "offset": str(offset),
             TIME: "0",
             LAST_OFFSET: str(end - 1),
+            TOPIC_ID: self._assignment.topic.topic_id,
         }
         return Record(self._letters, number, None, None, [(name, text.encode()) for name, text in told.items()])
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.harness import PARTITIONS
 from benchmarks.peers.bench import Result, bench, peer_result, worker_result
@@ -23,6 +23,7 @@ from benchmarks.peers.catalogue import JVM, PEERS
 from benchmarks.peers.environments import version
 from benchmarks.throughput import MODULES
 from worker.errors import UserError
+from worker.terminal import say, terminal
 
 Outcome = Result | str
 """A result, or why there is none."""
@@ -70,7 +71,9 @@ def table(ours: Result, outcomes: dict[str, Outcome], readings: int) -> Table:
         peer = PEERS[name]
         release = version(peer.requirements, peer.package)
         if isinstance(outcome, str):
-            shown.add_row(peer.title, release, "not measured", "", "", "", peer.guarantee, f"[red]{_reason(outcome)}")
+            shown.add_row(
+                peer.title, release, "not measured", "", "", "", peer.guarantee, Text(_reason(outcome), "red")
+            )
         else:
             pace = outcome.pace.per_s
             times = f"{ours.pace.per_s / pace:.1f} x"
@@ -82,13 +85,14 @@ def table(ours: Result, outcomes: dict[str, Outcome], readings: int) -> Table:
 def _reason(outcome: str) -> str:
     """The first line, and the last that says something: between them is a peer's log. All of it is in the JSON."""
     lines = [line.strip() for line in outcome.splitlines() if any(map(str.isalnum, line))]
-    return escape(lines[0][:200] + (f" … {lines[-1][-200:]}" if len(lines) > 1 else ""))
+    return lines[0][:200] + (f" … {lines[-1][-200:]}" if len(lines) > 1 else "")
 
 
-def _checked(result: Result) -> tuple[str, str]:
-    verdict = "[red]" + "; ".join(result.faults) if result.faults else f"{result.predictions:,}"
-    verdict += f", {result.off} off" if result.off and not result.faults else ""
-    return f"{result.pace.per_cpu_s:,.0f}", verdict
+def _checked(result: Result) -> tuple[str, Text]:
+    if result.faults:
+        return f"{result.pace.per_cpu_s:,.0f}", Text("; ".join(result.faults), "red")
+    off = f", {result.off} off" if result.off else ""
+    return f"{result.pace.per_cpu_s:,.0f}", Text(f"{result.predictions:,}{off}")
 
 
 def as_dict(ours: Result, outcomes: dict[str, Outcome], readings: int) -> dict[str, Any]:
@@ -118,7 +122,7 @@ def main(
 
     Example: python -m benchmarks.peers --only quix --only flink --json
     """
-    console = Console(stderr=as_json, highlight=False, width=None if os.isatty(1) else 180)
+    console = terminal(stderr=as_json, width=None if os.isatty(1) else 180)
     names = only or list(PEERS)
     if unknown := set(names) - PEERS.keys():
         raise typer.BadParameter(f"no peer is called {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
@@ -126,11 +130,11 @@ def main(
         with tempfile.TemporaryDirectory(prefix="hazardstream-peers-") as directory:
             ours, outcomes = measure(Path(directory), readings, names, console)
     except UserError as error:
-        Console(stderr=True, highlight=False).print(f"error: {error}", markup=False)
+        terminal(stderr=True).print(f"error: {error}", markup=False)
         raise typer.Exit(2) from error
     console.print(table(ours, outcomes, readings))
     if as_json:
-        typer.echo(json.dumps(as_dict(ours, outcomes, readings)))
+        say(json.dumps(as_dict(ours, outcomes, readings)))
     if ours.faults or any(isinstance(each, Result) and each.faults for each in outcomes.values()):
         raise typer.Exit(1)
 

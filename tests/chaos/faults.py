@@ -11,10 +11,13 @@ import structlog
 from tests.chaos.plan import Planned
 from tests.chaos.site import BROKERS, NAMES, Site
 from tests.harness import wait_until
+from tests.kafka_proxy import Api, Rule
 
 _LOG = structlog.get_logger("chaos")
 _TICK_S = 0.1
 _SERVER_BACK_S = 90.0
+_SPREAD_S = 3.0
+_TRANSACTION_WITHIN_S = 30.0
 
 
 @dataclass
@@ -47,6 +50,8 @@ class Saboteur:
             "kill_broker": self._kill_broker,
             "cut_off_worker": self._cut_off_worker,
             "kill_registry": self._kill_registry,
+            "cut_off_silently": self._cut_off_silently,
+            "delay_end": self._delay_end,
         }
         self.done: list[Done] = []
 
@@ -122,6 +127,23 @@ class Saboteur:
         way.shut(silent=fault.silent)
         time.sleep(fault.lasts_s)
         way.open(silent=fault.silent)
+
+    def _cut_off_silently(self, fault: Planned, name: str) -> None:
+        """For longer than the client waits for an answer; what it sent arrives in disorder afterwards."""
+        way = self._site.ways[name]
+        way.shut(silent=True)
+        time.sleep(fault.lasts_s)
+        way.open(silent=True, spread_s=_SPREAD_S)
+        time.sleep(_SPREAD_S)
+
+    def _delay_end(self, fault: Planned, name: str) -> None:
+        """Have the broker get a worker's EndTxn inside one of its later transactions."""
+        proxy = self._site.ways[name].proxy
+        (caught,) = proxy.apply([Rule(Api.END_TXN, "hold", cut=not fault.silent, least_s=fault.lasts_s)])
+        # A worker without partitions has no transactions, and one that lost them meanwhile begins no other.
+        if caught.caught.wait(_TRANSACTION_WITHIN_S) and caught.done.wait(_TRANSACTION_WITHIN_S):
+            _LOG.info("late EndTxn answered", target=name, error=caught.answer)
+        proxy.apply([])
 
     def _kill_broker(self, fault: Planned, name: str) -> None:
         node = int(name.removeprefix("broker-"))

@@ -14,6 +14,8 @@ KINDS_S: dict[str, tuple[float, float]] = {
     "kill_broker": (0.5, 4.0),
     "cut_off_worker": (1.2 * SESSION_TIMEOUT_S, 1.6 * SESSION_TIMEOUT_S),
     "kill_registry": (2.0, 8.0),
+    "cut_off_silently": (11.5, 15.0),
+    "delay_end": (0.0, 3.0),
 }
 """Kind of fault -> shortest and longest time before it is mended, seconds. Starting a server again comes on top."""
 GAP_S = 5.0
@@ -29,7 +31,8 @@ class Planned:
         at_s: when, seconds after the begin of the fault phase.
         lasts_s: how long until it is mended.
         draw: in [0, 1), which of those it can hit then it does hit.
-        silent: for `cut_off_worker`: packets are lost, instead of connections refused.
+        silent: for `cut_off_worker`: packets are lost, instead of connections refused. For `delay_end`: the client
+            waits in silence until it gives up, instead of finding its connection reset.
     """
 
     kind: str
@@ -40,7 +43,7 @@ class Planned:
 
 
 def plan(seconds: float, seed: int) -> Iterator[Planned]:
-    """One fault in each 5 s on average, each kind once in seven, all mended when the time is over.
+    """One fault in each 5 s on average, each kind once in nine, all mended when the time is over.
 
     Args:
         seconds: length of the fault phase.

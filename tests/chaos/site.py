@@ -17,6 +17,7 @@ from local.process import Server, answers, free_ports
 from local.registry import registry_server
 from tests.chaos.plan import SESSION_TIMEOUT_S
 from tests.harness import Stage, Worker, make_stage
+from tests.kafka_proxy import KafkaProxy
 from tests.tcp_gate import Gate, tcp_gate
 
 BROKERS, PARTITIONS = 3, 6
@@ -32,16 +33,17 @@ class Way:
     bootstrap: str
     registry_url: str
     gates: list[Gate]
+    proxy: KafkaProxy
 
     def shut(self, *, silent: bool) -> None:
         """Cut the worker off: by losing all packets, or by refusing connections."""
         for gate in self.gates:
             gate.hold() if silent else gate.shut()
 
-    def open(self, *, silent: bool) -> None:
-        """Let the worker through again."""
+    def open(self, *, silent: bool, spread_s: float = 0.0) -> None:
+        """Let the worker through again; what silence held back arrives over so many seconds."""
         for gate in self.gates:
-            gate.release() if silent else gate.open()
+            gate.release(spread_s) if silent else gate.open()
 
 
 @dataclass
@@ -121,7 +123,10 @@ def site(directory: Path, model: Path) -> Iterator[Site]:
     """
     with ExitStack() as running:
         inner = [free_ports(BROKERS) for _ in NAMES]
-        gates = [[Gate(port) for port in ports] for ports in inner]
+        proxies = [KafkaProxy(ports) for ports in inner]
+        for proxy in proxies:
+            running.callback(proxy.close)
+        gates = [[Gate(port) for port in proxy.ports] for proxy in proxies]
         for gate in itertools.chain(*gates):
             running.callback(gate.shut)
         listeners = [Listeners(i, [gate.port for gate in each]) for i, each in zip(inner, gates, strict=True)]
@@ -130,10 +135,10 @@ def site(directory: Path, model: Path) -> Iterator[Site]:
         stage = make_stage(cluster.bootstrap, "chaos.", directory, model, PARTITIONS, replication_factor=BROKERS)
         stage.registry_url = url
         ways = {}
-        for name, of_brokers in zip(NAMES, gates, strict=True):
+        for name, of_brokers, proxy in zip(NAMES, gates, proxies, strict=True):
             to_registry, gated_url = running.enter_context(tcp_gate(url))
             bootstrap = ",".join(f"127.0.0.1:{gate.port}" for gate in of_brokers)
-            ways[name] = Way(bootstrap, gated_url, [*of_brokers, to_registry])
+            ways[name] = Way(bootstrap, gated_url, [*of_brokers, to_registry], proxy)
         ready = Site(cluster, registry, stage, ways, running)
         for name in NAMES[:FIRST]:
             ready.start_worker(name)

@@ -36,6 +36,19 @@ def test_what_is_sent_through_a_held_gate_arrives_when_it_is_released(
     assert accepted.recv(100) == b"meanwhile"
 
 
+def test_what_was_held_arrives_though_the_sender_has_gone(
+    connected: tuple[Gate, socket.socket, socket.socket],
+) -> None:
+    gate, client, accepted = connected
+    gate.hold()
+    client.sendall(b"meanwhile")
+    client.close()
+    with pytest.raises(TimeoutError):
+        accepted.recv(100)
+    gate.release(spread_s=0.1)
+    assert accepted.recv(100) == b"meanwhile"
+
+
 def test_a_shut_gate_ends_connections_and_refuses_new_ones_until_it_is_opened(
     connected: tuple[Gate, socket.socket, socket.socket],
 ) -> None:

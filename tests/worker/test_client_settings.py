@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from confluent_kafka import Consumer, Producer
 
+from worker.at_least_once import AtLeastOncePublisher
 from worker.client_property_names import CONSUMER, PRODUCER, SHARED, USUAL_NAMES
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import admin_client, client_config, consumer, producer
 from worker.log_limit import LineLimiter
-from worker.publisher import AtLeastOncePublisher, TransactionalPublisher
+from worker.logs import configure_logs
+from worker.publisher import TransactionalPublisher
 from worker.redaction import redacted, redacted_property
 from worker.topic_reader import TopicReader
 
@@ -166,6 +169,7 @@ def test_the_properties_we_know_are_those_of_the_library(tmp_path: Path) -> None
             "KAFKA_SASL_PASSWORD_FILE=/run/secrets/none: cannot be read",
             "KAFKA_SASL_PASSWORD_FILE=/run/secrets/none: cannot be read",
         ),
+        ("there is no models:/battery@champion", "there is no models:/battery@champion"),
     ],
 )
 def test_no_password_is_shown(text: str, shown: str) -> None:
@@ -188,6 +192,18 @@ def test_a_line_that_repeats_is_written_once_a_minute_with_how_many_there_were()
     assert limiter.admit("b:1: Connection timed out") == 0
     now[0] = 61.0
     assert limiter.admit(lines[0]) == 49
+
+
+def test_warnings_that_repeat_are_written_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info")
+    log = structlog.get_logger("test")
+    for number in range(30):
+        log.warning("partition held", partition=0, reason="the registry is away", seconds=number / 10)
+        log.warning("partition held", partition=1, reason="the registry is away", seconds=number / 10)
+        log.info("every one of these")
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("partition held" in line for line in lines) == 2
+    assert sum("every one of these" in line for line in lines) == 30
 
 
 def test_clients_made_here_are_those_of_the_library() -> None:

@@ -170,3 +170,12 @@ def test_terminals_and_locales_as_they_come() -> None:
         assert "Traceback" not in told.stderr, told.stderr
         assert "\x1b" not in told.stdout + told.stderr
         assert told.returncode == (0 if arguments == ["--help"] else 2)
+
+
+@pytest.mark.parametrize("directory", ["/dev/null/x", f"/var/{'x' * 300}", "/proc/none"])
+def test_a_cache_that_cannot_be_used_is_no_traceback(directory: str, tmp_path: Path) -> None:
+    package = str(Path(__file__).parents[2] / "pipelines" / "battery_hazard_model")
+    environment = {"HAZARDSTREAM_CACHE_DIRECTORY": directory, "HOME": str(tmp_path)}
+    done = run("doctor", "--model", package, "--bootstrap", "127.0.0.1:1", **environment)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert re.search(r"ok +model|HAZARDSTREAM_CACHE_DIRECTORY", done.stdout), done.stdout

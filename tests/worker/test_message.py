@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kafka
 def read_back(kafka: str, topic: str, records: list[Raw]) -> list[Message]:
     """The records as a consumer gets them."""
     admin = admin_client(client_config(kafka))
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
+    admin.create_topics([NewTopic(topic, 1, 1, config={"retention.ms": "-1"})])[topic].result()
     produce(kafka, topic, 0, batch(records_section(records), len(records), timestamp_ms=7))
     reader = consumer(client_config(kafka) | {"group.id": str(uuid.uuid4())})
     reader.assign([TopicPartition(topic, 0, 0)])

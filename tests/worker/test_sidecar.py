@@ -20,7 +20,7 @@ def test_the_sidecar_shows_health_metrics_model_schemas_and_windows(stage: Stage
             return answer.json()
 
         assert get("/live")["live"] is True
-        assert get("/ready") == {"ready": True, "reasons": []}
+        assert get("/ready") == {"ready": True, "reasons": [], "warnings": []}
         health = get("/health")
         assert health["phase"] == "running"
         assert health["guarantee"] == "exactly_once"

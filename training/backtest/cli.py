@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from producers.cli import Columns, KeyColumns, Rack, RecordedTopology
 from worker.errors import UserError
+from worker.terminal import say, terminal
 
 
 def register(app: typer.Typer) -> None:
@@ -100,7 +100,7 @@ def backtest(
         every_ms=None if every is None else round(every * 1000),
         horizon_ms=round(horizon * 1000),
     )
-    told = Console(stderr=True, highlight=False)
+    told = terminal(stderr=True)
     package, where = model_or_default(settings, loaded.model, lambda words: told.print(words, markup=False))
     require_fit(package, loaded)
     with Progress(
@@ -122,7 +122,7 @@ def backtest(
         )
     line = json.dumps(facts(result, where))
     if not as_json:
-        Console(highlight=False).print(as_tables(result, where))
+        terminal().print(as_tables(result, where))
     if output is not None:
         from training.backtest.plot import write_plots
 
@@ -133,4 +133,4 @@ def backtest(
             raise UserError(f"--output {output} cannot be written ({error.strerror}); name another") from error
         told.print(f"written: {', '.join(map(str, plots))}, {output / 'backtest.json'}", markup=False)
     if as_json:
-        typer.echo(line)
+        say(line)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from training.backtest.envelope import BINS
 from training.backtest.run import Backtest
+from worker.text import in_plot
 
 _PANELS = 8
 _COLOURS = {"warning": "tab:green", "late": "tab:orange", "false": "tab:red"}
@@ -69,7 +70,7 @@ def _course(result: Backtest, module: int, axis: Axes) -> None:
         if alarm.module == module:
             axis.axvline(hour(alarm.ts), color=_COLOURS[verdict], lw=1.5, ls="--", label=f"alarm: {verdict}")
     axis.set_ylim(-0.05, 1.05)
-    axis.set_ylabel(result.recorded.names[module][0][-24:], fontsize=7)
+    axis.set_ylabel(in_plot(result.recorded.names[module][0][-24:]), fontsize=7)
     axis.tick_params(labelsize=7)
     handles, labels = axis.get_legend_handles_labels()
     seen = set()

@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from training.backtest.judge import CONFIDENCE, Alarm, Judged, poisson_interval, share_interval
 from training.backtest.read import RELATIVE_START_MS
 from training.backtest.run import Backtest
 from worker.alarms import AlarmPolicy
+from worker.terminal import styled
+from worker.text import markup, shown
 
 _FEW_DAYS = 30
 _OUTSIDE = 0.05
@@ -200,11 +203,7 @@ def as_tables(result: Backtest, model: str) -> RenderableType:
     if result.alarms:
         parts.append(_alarm_table(result))
     parts.append(_sweep_table(result))
-    return Group(*parts, *(f"[yellow]note:[/] {_plain(words)}" for words in facts["warnings"]))
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+    return Group(*parts, *(styled(f"[yellow]note:[/] {markup(words)}") for words in facts["warnings"]))
 
 
 def _summary(facts: dict[str, Any]) -> Table:
@@ -234,7 +233,7 @@ def _summary(facts: dict[str, Any]) -> Table:
         ("lead", _minutes(facts["lead_s_median"]), f"median; 10th percentile {_minutes(facts['lead_s_p10'])}"),
         ("false alarms", str(facts["false_alarms"]), rate),
     ):
-        table.add_row(row[0], f"[bold]{_plain(str(row[1]))}[/]", _plain(row[2]))
+        table.add_row(row[0], Text(shown(row[1]), "bold"), Text(shown(row[2])))
     return table
 
 
@@ -251,13 +250,13 @@ def _alarm_table(result: Backtest) -> Table:
         verdict, lead = result.judged.verdicts[i], result.judged.lead_s[i]
         colour = {"warning": "green", "late": "yellow", "false": "red"}[verdict]
         table.add_row(
-            _plain(result.recorded.names[alarm.module][0]),
+            Text(shown(result.recorded.names[alarm.module][0])),
             _moment(result, alarm),
-            f"[{colour}]{verdict}[/]",
+            Text(verdict, colour),
             _minutes(lead),
-            alarm.priority,
+            Text(shown(alarm.priority)),
             f"{alarm.peak:.4f}",
-            ", ".join(f"{c.feature} {_value(c.value)}" for c in alarm.contributions[:3]),
+            Text(shown(", ".join(f"{c.feature} {_value(c.value)}" for c in alarm.contributions[:3]))),
         )
     return table
 
@@ -289,6 +288,6 @@ def _sweep_table(result: Backtest) -> Table:
             if result.events:
                 cell += f" / {judged.detected} / {_minutes(judged.lead_percentile_s(50))}"
             own = (setpoint, delay) == (result.policy.setpoint, result.policy.on_delay_ms)
-            cells.append(f"[bold]{cell}[/]" if own else cell)
+            cells.append(Text(cell, "bold" if own else ""))
         table.add_row(f"{setpoint:g}", *cells)
     return table

@@ -9,6 +9,8 @@ import typer
 
 from worker.errors import UserError
 from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms
+from worker.terminal import say, terminal
+from worker.text import shown
 
 if TYPE_CHECKING:
     from training.drift.watch import Look, Watch
@@ -75,11 +77,11 @@ def drift(
             raise UserError(f"{error}; --report needs more packages: pip install 'hazardstream[training]'") from error
         page = write_report(look, report)
     if as_json:
-        typer.echo(json.dumps(look.as_json() | {"report": page and str(page)}))
+        say(json.dumps(look.as_json() | {"report": page and str(page)}))
     else:
         _print(look)
         if page:
-            typer.echo(f"report: {page}")
+            say(f"report: {page}")
 
 
 def _past_ms(option: str, text: str) -> int:
@@ -114,7 +116,7 @@ def _reference(settings: "Settings", uri: str) -> "Reference | None":
     except (UserError, DependencyDownError) as error:
         if settings.model is not None:
             raise
-        typer.echo(f"no training reference, sites are compared with themselves only: {error}", err=True)
+        say(f"no training reference, sites are compared with themselves only: {error}", err=True)
         return None
     return package.reference
 
@@ -150,18 +152,17 @@ def _watch(watching: "Watch", every_s: float, host: str, port: int) -> None:
 def _print(look: "Look") -> None:
     from datetime import UTC, datetime
 
-    from rich.console import Console
     from rich.table import Table
 
     from training.drift.check import BASELINE_DAYS
 
-    console = Console(highlight=False)
+    console = terminal()
     sites = Table("site", "model", "baseline", "seen until", "active")
     for site, state in look.states.items():
-        active = [f"{kind}: {subject}" for of, kind, subject in look.standing if of == site]
+        active = [shown(f"{kind}: {subject}") for of, kind, subject in look.standing if of == site]
         sites.add_row(
-            site,
-            " ".join(state.history.model),
+            shown(site),
+            shown(" ".join(state.history.model)),
             f"{state.baseline_days} of {BASELINE_DAYS} days" if state.learning else "complete",
             datetime.fromtimestamp(state.until_ts / 1000, UTC).isoformat(timespec="minutes"),
             "\n".join(active) or "-",
@@ -174,9 +175,9 @@ def _print(look: "Look") -> None:
         console.print(event.record()["message"], markup=False)
     if (found := look.figures) is not None:
         shares = (("precision", found.precision), ("recall", found.recall))
-        shown = ", ".join(f"{name} {value:.2f}" for name, value in shares if value is not None)
+        figures = ", ".join(f"{name} {value:.2f}" for name, value in shares if value is not None)
         console.print(
-            f"performance: {found.warned} of {found.events} events warned of, {found.false} alarms marked; {shown}"
+            f"performance: {found.warned} of {found.events} events warned of, {found.false} alarms marked; {figures}"
         )
 
 
@@ -211,4 +212,4 @@ def label(
     with MonitoringTopics(settings) as topics:
         record = Label(module, ts, kind, by, note).record(topics.pipeline)
         topics.publish("labels", [(module, record)])
-    typer.echo(json.dumps(record) if as_json else f"labelled {module} at {at}: {kind}")
+    say(json.dumps(record) if as_json else f"labelled {module} at {at}: {kind}")

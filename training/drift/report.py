@@ -1,6 +1,5 @@
 """A look at what is watched as a page with plots."""
 
-import html
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from training.drift.check import BASELINE_DAYS, SiteState, Watched
 from training.drift.events import told_apart
 from training.drift.watch import Look
 from training.performance.rolling import Figures
+from worker.text import in_html, in_plot
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
@@ -37,15 +37,17 @@ def write_report(look: Look, directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     parts = ["<h1>Drift and performance</h1>", _standing(look)]
     for number, (site, state) in enumerate(look.states.items()):
-        parts.append(f"<h2>Site {html.escape(site)}</h2>")
+        parts.append(f"<h2>Site {in_html(site)}</h2>")
         days = f"{state.baseline_days} of {BASELINE_DAYS} days of baseline" if state.learning else "baseline complete"
-        parts.append(
-            f"<p>Model {html.escape(' '.join(state.history.model))}; {days}; seen until {_time(state.until_ts)}."
-        )
+        parts.append(f"<p>Model {in_html(' '.join(state.history.model))}; {days}; seen until {_time(state.until_ts)}.")
         for one in (one for one in look.watched if one.site == site):
             plot = f"site-{number}-{one.kind}.png"
             _over_time(one, directory / plot)
-            parts += [f"<h3>{one.kind}</h3>", f'<p><img alt="{one.kind} over time" src="{plot}">', _latest(one)]
+            parts += [
+                f"<h3>{in_html(one.kind)}</h3>",
+                f'<p><img alt="{in_html(one.kind)} over time" src="{plot}">',
+                _latest(one),
+            ]
             if one.kind == "drift" and (columns := _active_columns(one)):
                 plot = f"site-{number}-distributions.png"
                 _distributions(state, columns, directory / plot)
@@ -114,8 +116,8 @@ def _minutes(seconds: float | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(f"<th>{html.escape(cell)}" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in row) for row in rows)
+    top = "".join(f"<th>{in_html(cell)}" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{in_html(cell)}" for cell in row) for row in rows)
     return f"<table><tr>{top}{body}</table>"
 
 
@@ -127,7 +129,7 @@ def _over_time(one: Watched, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(10, 3.5), layout="constrained")
     axes.set_prop_cycle(color=mpl.color_sequences["tab20"][: len(nearest)])  # the usual ten repeat
     for s in nearest.tolist():
-        axes.plot(at, np.minimum(share[:, s], 5), label=one.subjects[s], marker=".", markersize=3, linewidth=1)
+        axes.plot(at, np.minimum(share[:, s], 5), label=in_plot(one.subjects[s]), marker=".", markersize=3, linewidth=1)
     axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
     axes.set(ylabel="found / limit", ylim=(0, None))
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -151,7 +153,7 @@ def _distributions(state: SiteState, columns: Sequence[str], path: Path) -> None
         for counts, label in ((before, "first days"), (now, "last day")):
             known = counts[c, :-1]
             axes.stairs(known / max(known.sum(), 1), label=label)
-        axes.set_title(name, fontsize=8)
+        axes.set_title(in_plot(name), fontsize=8)
         axes.tick_params(labelsize=7)
     grid[0, 0].legend(fontsize=7)
     figure.savefig(path, dpi=110)

@@ -16,7 +16,7 @@ from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import client_config, error_text, producer
 from worker.message import value_of
 from worker.pipeline import Monitor, Pipeline, load_pipeline
-from worker.publisher import PRODUCER_DEFAULTS, PRODUCER_FIXED
+from worker.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED
 from worker.settings import Settings
 from worker.topic_reader import Span, TopicReader
 

@@ -16,6 +16,7 @@ from training.performance.rolling import Figures, alarms_from, degradation, figu
 from worker.errors import DependencyDownError, UserError
 from worker.metrics import DriftMetrics
 from worker.reference import Reference
+from worker.text import in_label
 
 _LOG = structlog.get_logger(__name__)
 
@@ -149,14 +150,14 @@ def show(look: Look, metrics: DriftMetrics) -> None:
     for gauge in (metrics.active, metrics.distance, metrics.missing):
         gauge.clear()
     for site, state in look.states.items():
-        metrics.until.labels(site).set(state.until_ts / 1000)
-        metrics.baseline_days.labels(site).set(state.baseline_days)
+        metrics.until.labels(in_label(site)).set(state.until_ts / 1000)
+        metrics.baseline_days.labels(in_label(site)).set(state.baseline_days)
     for place in look.standing:
-        metrics.active.labels(*place).set(1)
+        metrics.active.labels(*map(in_label, place)).set(1)
     shown = {"missing": metrics.missing, "drift": metrics.distance}
     for one in (one for one in look.watched if one.kind in shown):
         for subject, value in zip(one.subjects, one.value[-1].tolist(), strict=True):
-            shown[one.kind].labels(one.site, subject).set(value)
+            shown[one.kind].labels(in_label(one.site), in_label(subject)).set(value)
     for event in look.told:
         metrics.events.labels(event.kind, event.state).inc()
     if look.figures is not None:

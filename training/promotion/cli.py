@@ -9,6 +9,7 @@ import typer
 
 from worker.errors import UserError
 from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+from worker.terminal import say, terminal
 
 if TYPE_CHECKING:
     from training.promotion.decide import Verdict
@@ -90,9 +91,9 @@ def promote(
         aliases.promote(versions)
     if as_json:
         reasons = {"insufficient": verdict.insufficient, "worse": verdict.worse}
-        typer.echo(json.dumps({"name": aliases.name, **found.as_json(), **reasons, "promoted": moved}, allow_nan=False))
+        say(json.dumps({"name": aliases.name, **found.as_json(), **reasons, "promoted": moved}, allow_nan=False))
     else:
-        typer.echo(f"{aliases.champion} is version {versions[1]} now" if moved else "not promoted")
+        say(f"{aliases.champion} is version {versions[1]} now" if moved else "not promoted")
     if not moved:
         raise typer.Exit(1)
 
@@ -104,7 +105,6 @@ def _asked(name: str, versions: tuple[str, str]) -> bool:
 
 
 def _print(name: str, found: "Evidence", verdict: "Verdict") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     def share(value: float | None, interval: tuple[float, float]) -> str:
@@ -113,7 +113,7 @@ def _print(name: str, found: "Evidence", verdict: "Verdict") -> None:
     def seconds(value: float | None) -> str:
         return "-" if value is None else f"{value:.0f} s"
 
-    console = Console(highlight=False)
+    console = terminal()
     agreement = f"{found.agreed / found.readings:.4%}" if found.readings else "-"
     console.print(
         f"{name}: {found.readings} readings of {found.modules} modules scored by both ({found.module_days:.2f} "
@@ -121,9 +121,9 @@ def _print(name: str, found: "Evidence", verdict: "Verdict") -> None:
         f"{found.difference_mean:.4f} on average, 99th percentile {found.difference_p99:.4f}"
     )
     if found.unknown_modules:
-        shown = ", ".join(found.unknown_modules[:_SHOWN])
+        unknown = ", ".join(found.unknown_modules[:_SHOWN])
         more = f" and {rest} more" if (rest := len(found.unknown_modules) - _SHOWN) > 0 else ""
-        console.print(f"labels of modules that the shadow has never seen do not count: {shown}{more}", markup=False)
+        console.print(f"labels of modules that the shadow has never seen do not count: {unknown}{more}", markup=False)
     table = Table("", f"champion {found.champion_version}", f"challenger {found.challenger_version}")
     both = found.champion, found.challenger
     table.add_row("alarms", *(str(w.alarms) for w in both))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+from worker.terminal import say
 
 if TYPE_CHECKING:
     from training.retraining.attempt import Report, Workshop
@@ -81,11 +82,9 @@ def retrain(
         try:
             synchronise(workshop, alias, 60.0, show)
         except DependencyDownError as down:
-            typer.echo(f"{down}; the candidate waits in {place} for the next call", err=True)
+            say(f"{down}; the candidate waits in {place} for the next call", err=True)
     report = read_report(directory)
-    typer.echo(
-        json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _words(report)
-    )
+    say(json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _words(report))
     if report.status != "registered":
         raise typer.Exit(1)
 

@@ -9,19 +9,23 @@ import numpy as np
 import pytest
 from confluent_kafka import Message
 from harness import Stage, assert_equals_uninterrupted_run, wait_until
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from producers.fleet import Fleet
 from producers.publish import encoder
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.alarms import ACTIVE, Alarms
+from worker.alarms import ACTIVE, AlarmPolicy, Alarms
 from worker.batch import Batch
 from worker.decode import Decoder
+from worker.features import FeatureSpec
 from worker.metrics import Metrics
 from worker.package import load_package
 from worker.partition import Partition
 from worker.pipeline import load_pipeline
 from worker.scoring import Scorer
+from worker.state import KeyedState
 from worker.validate import Validator
 
 START_MS, PERIOD_MS, READINGS = 1_780_000_000_000, 10_000, 600
@@ -186,6 +190,49 @@ def test_a_clock_ahead_leaves_the_windows_of_other_keys_as_they_are(model_packag
     attacked = run(model_package, sorted([*others, *attackers], key=lambda s: s.at))
     for key in ("other0", "other1"):
         assert attacked.windows[key] == alone.windows[key]
+
+
+ONE = FeatureSpec(sensors=("a",), differences=(), rolling=("a",), windows=(60,), max_span_ms=900_000)
+POLICY = AlarmPolicy(setpoint=0.5, deadband=0.1, on_delay_ms=28_000, off_delay_ms=38_000, priorities={"HIGH": 0.5})
+
+
+def transitions(times: list[tuple[int, int]], probability: list[float]) -> list[tuple[str, int]]:
+    """Kind and time of arrival of each transition; times: of the device and of arrival."""
+    state, alarms, made = KeyedState(ONE), Alarms(POLICY), []
+    slot, clock = state.allocate(1), START_MS
+    alarms.assign(0, {})
+    for (ts, at), p in zip(times, probability, strict=True):
+        clock = max(clock, min(ts, at))
+        staged = state.stage(slot, np.array([ts]), np.array([clock]), np.array([[float(at % 1_000_000)]]))
+        assert len(staged.row) == 1
+        done = alarms.stage([0], [b"m"], np.array([ts]), np.array([p]), staged.shift)
+        made += [(t.kind, at) for t in done.transitions]
+        alarms.merge(done)
+        state.merge(staged)
+    return made
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([0.1, 0.45, 0.6, 0.9]), st.integers(1, 8)), min_size=2, max_size=8),
+    st.integers(0, 40),
+    st.sampled_from([15_000, 60_000, 299_000, -1, -15_000, -299_000, -440_000]),
+)
+def test_one_reading_of_another_clock_moves_no_alarm_by_more_than_a_reading(
+    stretches: list[tuple[float, int]], place: int, off_ms: int
+) -> None:
+    """Ahead or behind, it neither mutes an alarm nor raises or clears one by itself."""
+    probability = [p for p, n in stretches for _ in range(n)]
+    honest = [(START_MS + n * PERIOD_MS, START_MS + n * PERIOD_MS) for n in range(len(probability))]
+    place = min(place, len(honest) - 1)
+    at = honest[place][1] + 1
+    probability.insert(place + 1, probability[place])
+    right, wrong = honest.copy(), honest.copy()
+    right.insert(place + 1, (at, at))
+    wrong.insert(place + 1, (at + off_ms, at))
+    expected, found = transitions(right, probability), transitions(wrong, probability)
+    assert [kind for kind, _ in found] == [kind for kind, _ in expected]
+    assert all(abs(a - b) <= PERIOD_MS for (_, a), (_, b) in zip(expected, found, strict=True))
 
 
 def test_the_example_of_the_issue_end_to_end(stage: Stage) -> None:

@@ -6,7 +6,9 @@ _HIDDEN = "***"
 # user:password@ of a URL, up to the last @ of the word: a password may hold one that was not escaped.
 _IN_URL = re.compile(r"(?<=://)[^\s'\"<>]*@")
 # The same without a scheme, as in host lists: user:password@host:9092.
-_IN_ADDRESS = re.compile(r"(?<![\w/@:.-])(?!mailto:)[^\s'\"<>/,@:\[\]()]+:(?!//)[^\s'\"<>,]*@(?=[\w\[.-])")
+_IN_ADDRESS = re.compile(
+    r"(?<![\w/@:.-])(?!mailto:|models:/|runs:/)[^\s'\"<>/,@:\[\]()]+:(?!//)[^\s'\"<>,]*@(?=[\w\[.-])"
+)
 _NAMED = re.compile(
     r"(?i)\b([\w.-]*(?:password|passphrase|passwd|secret|token|api[_.-]?key|credential)s?)(\s*[=:]\s*)(?!\s)"
     r"(?!//)(\"[^\"]*\"|'[^']*'|[^\s,;&'\"]+)"

@@ -114,9 +114,6 @@ def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
 
 
 def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, str]]:
-    described = admin.describe_topics(
-        TopicCollection(sorted(set(pipeline.topics.values()))), request_timeout=_TIMEOUT_S
-    )
     for role, topic in pipeline.topics.items():
         told = topic_settings(admin, topic)
         if not told:
@@ -124,7 +121,8 @@ def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, 
             yield False, f"{topic}: {unknown}; docs/operations.md lists what they must be"
             continue
         try:
-            partitions = described[topic].result().partitions
+            asked = admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT_S)
+            partitions = asked[topic].result().partitions
         except KafkaException as error:
             raise DependencyDownError("broker", f"{topic}: {error_text(error, admin)}") from error
         replicas = min((len(partition.replicas) for partition in partitions), default=1)

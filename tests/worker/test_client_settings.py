@@ -169,6 +169,7 @@ def test_the_properties_we_know_are_those_of_the_library(tmp_path: Path) -> None
             "KAFKA_SASL_PASSWORD_FILE=/run/secrets/none: cannot be read",
             "KAFKA_SASL_PASSWORD_FILE=/run/secrets/none: cannot be read",
         ),
+        ("there is no models:/battery@champion", "there is no models:/battery@champion"),
     ],
 )
 def test_no_password_is_shown(text: str, shown: str) -> None:

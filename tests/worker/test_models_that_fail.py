@@ -1,5 +1,6 @@
 """A model that was accepted and then fails while it scores: the last good one scores what it could not."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,13 @@ from harness import Stage, wait_until
 from model_registry import Registry, await_version, readings, shown
 from models import changed
 
+from worker.tracking import local_store
+
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 FAILING = """
+
+import os
 
 import worker.package
 
@@ -17,7 +22,7 @@ score = worker.package.ModelPackage.score
 
 def failing(self, features):
     # A temperature that no row of the check has, as its values are drawn at random or lie at the ends.
-    if self.version in os.environ["FAILING_VERSIONS"].split(",") and (features[:, 0] == 77.7).any():
+    if self.version in os.environ.get("FAILING_VERSIONS", "").split(",") and (features[:, 0] == 77.7).any():
         raise worker.package.ModelFailedError(self, "cannot score: for this test")
     return score(self, features)
 
@@ -26,20 +31,32 @@ worker.package.ModelPackage.score = failing
 
 
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where a module lies that every process imports at its start."""
+def models(unique_name: str, model_package: Path, tmp_path: Path) -> Registry:
+    """Version 1 is the model package, and the champion; in a store without a server."""
+    (tmp_path / "store").mkdir()
+    registry = Registry(unique_name, local_store(tmp_path / "store"))
+    registry.point(registry.add(model_package))
+    return registry
+
+
+@pytest.fixture
+def failing(stage: Stage, tmp_path: Path) -> Callable[[str], None]:
+    """Have the workers' model of a version fail: a module that Python imports at its start sees to that."""
     directory = tmp_path / "site"
     directory.mkdir()
     (directory / "sitecustomize.py").write_text(FAILING)
-    monkeypatch.setenv("PYTHONPATH", str(directory))
-    return directory
+
+    def fail(version: str) -> None:
+        stage.environment.update(PYTHONPATH=str(directory), FAILING_VERSIONS=version)
+
+    return fail
 
 
 def test_the_last_good_one_scores_what_another_failed_at(
-    stage: Stage, models: Registry, model_package: Path, tmp_path: Path, failing: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, models: Registry, model_package: Path, tmp_path: Path, failing: Callable[[str], None]
 ) -> None:
     second = models.add(changed(model_package, tmp_path / "second", shift=0.2))
-    monkeypatch.setenv("FAILING_VERSIONS", second)
+    failing(second)
     with models.worker(stage) as worker:
         stage.publish_readings(readings(0, 4))
         worker.await_scored(20)
@@ -68,9 +85,9 @@ def test_the_last_good_one_scores_what_another_failed_at(
 
 
 def test_without_another_one_the_partition_waits_and_the_worker_does_not_end(
-    stage: Stage, models: Registry, model_package: Path, tmp_path: Path, failing: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, models: Registry, model_package: Path, tmp_path: Path, failing: Callable[[str], None]
 ) -> None:
-    monkeypatch.setenv("FAILING_VERSIONS", "1")
+    failing("1")
     with models.worker(stage) as worker:
         stage.publish_readings(readings(0, 4, avg_surface_temp_c=77.7))
 

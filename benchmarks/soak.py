@@ -247,7 +247,11 @@ def _figures(looks: list[Look], minutes: float, rate: int) -> dict[str, Any]:
             "last_quarter": round(float(np.median(values[-quarter:])), 1),
             "most": round(max(values), 1),
         }
-    return figures | {"most_log_lines_a_minute": most_lines_a_minute(looks)}
+    by_minute = {int(look.at_s // 60): round(look.rss_mb, 1) for look in looks}
+    return figures | {
+        "rss_mb_by_minute": list(by_minute.values()),
+        "most_log_lines_a_minute": most_lines_a_minute(looks),
+    }
 
 
 def table(figures: dict[str, Any]) -> Table:

@@ -1,5 +1,6 @@
 """Why the group gives this worker no partition: what it refuses, or in which state it is."""
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 _IDLE_S = 5.0  # a worker that has just started, or stands in a rebalance, is given partitions sooner
 _EVERY_S = 5.0
-_TIMEOUT_S = 5.0
+_TIMEOUT_S, _LOOK_S = 5.0, 1.0
 _BELIEVED_S = 15.0  # librdkafka joins again, and is refused again, every few seconds
 _CURES = {
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: "a member of the group has another assignor or group protocol (a program "
@@ -44,10 +45,11 @@ class GroupWatch:
         consumer: the group's member.
         admin: asks.
         group_id: the group.
+        topic: that the group reads.
     """
 
-    def __init__(self, consumer: ReportingConsumer, admin: AdminClient, group_id: str) -> None:
-        self._consumer, self._admin, self._group_id = consumer, admin, group_id
+    def __init__(self, consumer: ReportingConsumer, admin: AdminClient, group_id: str, topic: str) -> None:
+        self._consumer, self._admin, self._group_id, self._topic = consumer, admin, group_id, topic
         self._refused: tuple[float, str] | None = None
         self._idle_since: float | None = None
         self._asked: Future[Any] | None = None
@@ -102,12 +104,20 @@ class GroupWatch:
         connection = self._consumer.reports.reason()
         return "; ".join(filter(None, (self._state, connection))) or None
 
+    def _partitions(self) -> int:
+        try:
+            return len(self._consumer.list_topics(self._topic, _LOOK_S).topics[self._topic].partitions)
+        except KafkaException:
+            return sys.maxsize  # not known: nobody is called spare
+
     def _told(self, answer: "Future[Any]") -> str:
         try:
             group = answer.result()
         except KafkaException as error:
             return f"group {self._group_id}: {error_text(error, self._admin)}"
-        members = sorted(f"{m.group_instance_id or m.client_id} at {m.host}" for m in group.members)
+        held = [len(m.assignment.topic_partitions) if m.assignment else 0 for m in group.members]
+        names = (f"{m.group_instance_id or m.client_id} at {m.host}" for m in group.members)
+        members = sorted(f"{name} with {count} partitions" for name, count in zip(names, held, strict=True))
         listed = f"{len(members)} members ({', '.join(members[:5])}{', ...' if len(members) > 5 else ''})"
         if group.state in _REBALANCING:
             since = time.monotonic() - (self._idle_since or 0.0)
@@ -116,5 +126,10 @@ class GroupWatch:
                 "that do not join again; stop those that hang"
             )
         if group.state == ConsumerGroupState.STABLE:
-            return f"group {self._group_id} has given all partitions to others: {listed}; this worker is spare"
+            if len(members) > self._partitions():
+                return f"group {self._group_id} has fewer partitions than members: {listed}; this worker is spare"
+            return (
+                f"group {self._group_id} has given all partitions to others: {listed}; they give some up once they are "
+                "poll: stop those that hang"
+            )
         return f"group {self._group_id} is {group.state.name.lower()}: this worker has not joined it yet"

@@ -201,7 +201,7 @@ def _run(
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
     assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics, margin)
-    group_watch = GroupWatch(consumer, admin, group_id)
+    group_watch = GroupWatch(consumer, admin, group_id, pipeline.input.topic)
     publisher = _publisher(settings, fitting, consumer, group_id, status)
     try:
         join_first(settings, consumer, assignment, group_watch, stop)

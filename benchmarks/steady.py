@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from producers.fleet import Fleet
 from schemas.load import load_schema
 from schemas.wire import single_object_prefix
-from worker.avro_columns import Column, encode_columns
+from worker.avro_encoding import Column, encode_columns
 from worker.columns import TextColumn
 from worker.errors import UserError
 from worker.features import Int

@@ -130,7 +130,12 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
     addresses = [_address(m) for m in dead]
     left = set(read) - scored - set(addresses)
     reader = load_schema(source.record_model().__name__)
-    again = {a for a in left if _identity(decode(value_of(read[a]) or b"", writer_schema_of, reader), pipeline) in seen}
+
+    def record(message: Message) -> dict[str, Any]:
+        offset_ms = source.utc_offset_ms
+        return decode(value_of(message) or b"", writer_schema_of, reader, headers_of(message), offset_ms)
+
+    again = {a for a in left if _identity(record(read[a]), pipeline) in seen}
     headers = [dict(headers_of(m)) for m in dead]
     reasons = [bytes(h["hazardstream.reason"] or b"").decode() for h in headers]
     return Audit(

@@ -1,17 +1,20 @@
 """Records to values and back, one at a time: fastavro does the work, `schemas.strict` keeps it honest."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from textwrap import shorten
 from typing import Any, NamedTuple, TypeAlias
 
 from cachetools import LRUCache
 from fastavro import schemaless_reader, schemaless_writer
+from fastavro.schema import parse_schema
 
-from schemas.errors import IncompatibleSchemaError, MalformedError, UnreadableValueError
+from schemas.errors import IncompatibleSchemaError, MalformedError, NullValueError, UnreadableValueError
 from schemas.load import Schema, parsed
-from schemas.strict import compile_check, compile_fields
-from schemas.wire import SchemaKey, parse_prefix
+from schemas.resolution import aligned, field_conversions, raw_reader, union_branches, without
+from schemas.strict import compile_check, compile_fields, read_long
+from schemas.wire import Headers, SchemaKey, schema_of_message
 
 DECODERS_KEPT = 1000
 MAX_WORDS = 300  # characters of another library's error text, as it goes into a header of the dead letter
@@ -43,7 +46,13 @@ def encode(record: dict[str, Any], schema: Schema, prefix: bytes) -> bytes:
     return out.getvalue()
 
 
-def decode(value: bytes, writer_schema_of: Callable[[SchemaKey], Schema], reader_schema: Schema) -> dict[str, Any]:
+def decode(
+    value: bytes,
+    writer_schema_of: Callable[[SchemaKey], Schema],
+    reader_schema: Schema,
+    headers: Headers = (),
+    utc_offset_ms: int | None = None,
+) -> dict[str, Any]:
     """Read one message value as a record of the reader's schema.
 
     Args:
@@ -51,32 +60,36 @@ def decode(value: bytes, writer_schema_of: Callable[[SchemaKey], Schema], reader
         writer_schema_of: finds the schema a value was written with; see `schemas.registry.writer_schema_lookup`.
             It should give the same object for the same key, which lets the preparation be kept.
         reader_schema: what the record is to look like, such as `load_schema("SensorReading")`.
+        headers: of the message, which may name the schema.
+        utc_offset_ms: local time less UTC, for times that do not say it; None: such times are not read.
 
     Returns:
         Field name to value, in no particular order. Timestamps are int milliseconds.
 
     Raises:
-        MalformedError: the value is not exactly one record in either wire format.
+        MalformedError: the value is not exactly one record in any wire format.
+        NullValueError: it is a null of a top-level union.
+        InvalidValueError: a time is none.
         UnknownSchemaError: nobody knows the schema it names.
         IncompatibleSchemaError: that schema cannot be resolved to the reader's.
         worker.errors.DependencyDownError: the registry has to be asked and does not answer.
     """
-    key, start = parse_prefix(value)
-    return decoder_for(writer_schema_of(key), reader_schema)(value, start)
+    key, start = schema_of_message(value, headers)
+    return decoder_for(writer_schema_of(key), reader_schema, utc_offset_ms)(value, start)
 
 
 # By identity, as schemas are not hashable; the entry holds both schemas, so their ids stay theirs.
-_decoders: LRUCache[tuple[int, int], tuple[Schema, Schema, BodyDecoder | str]] = LRUCache(DECODERS_KEPT)
+_decoders: LRUCache[tuple[int, int, int | None], tuple[Schema, Schema, BodyDecoder | str]] = LRUCache(DECODERS_KEPT)
 
 
-def decoder_for(writer_schema: Schema, reader_schema: Schema) -> BodyDecoder:
+def decoder_for(writer_schema: Schema, reader_schema: Schema, utc_offset_ms: int | None = None) -> BodyDecoder:
     """Give what `compile_decoder` makes, or raise what it raises; both are kept, for a flood pays for neither."""
-    identities = (id(writer_schema), id(reader_schema))
+    identities = (id(writer_schema), id(reader_schema), utc_offset_ms)
     entry = _decoders.get(identities)
     if entry is None:
         made: BodyDecoder | str
         try:
-            made = compile_decoder(writer_schema, reader_schema)
+            made = compile_decoder(writer_schema, reader_schema, utc_offset_ms)
         except IncompatibleSchemaError as error:
             made = str(error)
         entry = _decoders[identities] = (writer_schema, reader_schema, made)
@@ -85,8 +98,13 @@ def decoder_for(writer_schema: Schema, reader_schema: Schema) -> BodyDecoder:
     return entry[2]
 
 
-def compile_decoder(writer_schema: Schema, reader_schema: Schema) -> BodyDecoder:
+def compile_decoder(writer_schema: Schema, reader_schema: Schema, utc_offset_ms: int | None = None) -> BodyDecoder:
     """Prepare the reading of bodies written with one schema as records of another.
+
+    Args:
+        writer_schema: a record, or a union as `{"type": [...]}`.
+        reader_schema: a record.
+        utc_offset_ms: see `decode`.
 
     Returns:
         A function of (value, start of the body). It raises `MalformedError` unless the body is exactly one
@@ -96,21 +114,84 @@ def compile_decoder(writer_schema: Schema, reader_schema: Schema) -> BodyDecoder
     Raises:
         IncompatibleSchemaError: no record of the writer's can be read.
     """
-    unaliased = [{key: part for key, part in field.items() if key != "aliases"} for field in reader_schema["fields"]]
-    reader = parsed(_without({**reader_schema, "fields": unaliased}, "logicalType"))
+    if (branches := union_branches(writer_schema)) is None:
+        check = _writer_check(writer_schema)
+        read = _record_reader(writer_schema, reader_schema, utc_offset_ms, {})
+        return _checked(check, read)
+    check = _writer_check(branches)
+    readers = _branch_readers(branches, reader_schema, utc_offset_ms)
+
+    def read_branch(value: bytes, start: int) -> dict[str, Any]:
+        index, start = read_long(value, start)
+        reader = readers[index]
+        if isinstance(reader, UnreadableValueError):
+            raise reader
+        return reader(value, start)
+
+    return _checked(check, read_branch)
+
+
+def _checked(check: Callable[[bytes, int], None], read: BodyDecoder) -> BodyDecoder:
+    def decode_body(value: bytes, start: int) -> dict[str, Any]:
+        check(value, start)
+        return read(value, start)
+
+    return decode_body
+
+
+def _writer_check(writer_schema: Any) -> Callable[[bytes, int], None]:
     try:
         # A writer's defaults say nothing about its bytes; one of the wrong type must not cost its records.
-        writer = parsed(_without(aligned(writer_schema, reader_schema), "logicalType", "default"))
-        check_body = compile_check(writer)
+        return compile_check(parsed(without(writer_schema, "logicalType", "default")))
     except IncompatibleSchemaError:
         raise
     except Exception as error:  # a registry may hold any JSON, and fastavro trips over it in many ways
-        raise IncompatibleSchemaError(
-            f"the writer's schema is not valid Avro: {shorten(repr(error), MAX_WORDS)}"
-        ) from error
+        raise _invalid(error) from error
 
-    def decode_body(value: bytes, start: int) -> dict[str, Any]:
-        check_body(value, start)
+
+def _invalid(error: Exception) -> IncompatibleSchemaError:
+    return IncompatibleSchemaError(f"the writer's schema is not valid Avro: {shorten(repr(error), MAX_WORDS)}")
+
+
+def _branch_readers(
+    branches: list[Any], reader_schema: Schema, utc_offset_ms: int | None
+) -> list[BodyDecoder | UnreadableValueError]:
+    """What reads each branch of a top-level union, or what its values are refused with."""
+    readers: list[BodyDecoder | UnreadableValueError] = []
+    named: dict[str, Any] = {}
+    for branch in branches:
+        reader: BodyDecoder | UnreadableValueError
+        if branch in ("null", {"type": "null"}):
+            reader = NullValueError("the value is the null of the writer's top-level union")
+        else:
+            try:
+                reader = _record_reader(branch, reader_schema, utc_offset_ms, dict(named))
+            except IncompatibleSchemaError as error:
+                reader = error
+        readers.append(reader)
+        with suppress(Exception):  # proven by _writer_check; a name that ours takes is no loss here
+            parse_schema(without(branch, "logicalType", "default"), named_schemas=named)
+    if not any(callable(reader) for reader in readers):
+        told = "; ".join(str(r) for r in readers if isinstance(r, IncompatibleSchemaError))
+        raise IncompatibleSchemaError(f"no branch of the writer's union can be read: {told}")
+    return readers
+
+
+def _record_reader(
+    writer_schema: Any, reader_schema: Schema, utc_offset_ms: int | None, named: dict[str, Any]
+) -> BodyDecoder:
+    """What reads a body that is proven to be a record of the writer's."""
+    try:
+        ours = aligned(writer_schema, reader_schema)
+        conversions = field_conversions(ours, reader_schema, utc_offset_ms)
+        writer = parse_schema(without(ours, "logicalType", "default"), named_schemas=named)
+        reader = parsed(raw_reader(ours, reader_schema, conversions))
+    except IncompatibleSchemaError:
+        raise
+    except Exception as error:  # as in _writer_check
+        raise _invalid(error) from error
+
+    def read(value: bytes, start: int) -> dict[str, Any]:
         body = BytesIO(value)
         body.seek(start)
         try:
@@ -120,9 +201,11 @@ def compile_decoder(writer_schema: Schema, reader_schema: Schema) -> BodyDecoder
         except Exception as error:  # the body is proven, so what fails here is the pair of schemas
             words = shorten(str(error), MAX_WORDS)  # fastavro quotes both schemas in full
             raise IncompatibleSchemaError(f"no way from the writer's schema to ours: {words}") from error
+        for name, convert in conversions.items():
+            record[name] = convert(record[name])
         return record
 
-    return decode_body
+    return read
 
 
 class Fields(NamedTuple):
@@ -141,26 +224,33 @@ class Fields(NamedTuple):
     fault: str | None
 
 
-def decode_fields(value: bytes, writer_schema_of: Callable[[SchemaKey], Schema], reader_schema: Schema) -> Fields:
+def decode_fields(
+    value: bytes, writer_schema_of: Callable[[SchemaKey], Schema], reader_schema: Schema, headers: Headers = ()
+) -> Fields:
     """Read the fields of a value up to where it breaks: for a person who looks at a bad record.
 
     Args:
         value: the whole message value.
         writer_schema_of: see `decode`.
         reader_schema: lends its names.
+        headers: of the message.
 
     Raises:
         worker.errors.DependencyDownError: the registry has to be asked and does not answer.
     """
     key = None
     try:
-        key, start = parse_prefix(value)
-        plain = _without(_with_our_names(writer_schema_of(key), reader_schema), "logicalType", "default")
+        key, start = schema_of_message(value, headers)
+        writer = writer_schema_of(key)
+        if (branches := union_branches(writer)) is not None:
+            index, start = read_long(value, start)
+            writer = branches[index]
+        plain = without(_with_our_names(writer, reader_schema), "logicalType", "default")
         checks = compile_fields(parsed(plain))
     except UnreadableValueError as error:
         return Fields(key, {}, [], str(error))
     except Exception as error:  # noqa: BLE001 - as in compile_decoder
-        return Fields(key, {}, [], f"the writer's schema is not valid Avro: {shorten(repr(error), MAX_WORDS)}")
+        return Fields(key, {}, [], str(_invalid(error)))
     end, read, fault = start, 0, None
     try:
         for _, check in checks:
@@ -182,68 +272,3 @@ def _with_our_names(writer_schema: Schema, reader_schema: Schema) -> Schema:
         if not isinstance(writer_schema, dict) or writer_schema.get("type") != "record":
             raise
         return writer_schema
-
-
-def aligned(writer_schema: Schema, reader_schema: Schema) -> Schema:
-    """Give the writer's record and fields the names the reader knows them by, following the reader's aliases.
-
-    A field of the reader's own name wins over an alias, and an earlier alias over a later one. (fastavro
-    follows aliases too, but breaks where a writer has a field under two of its names.)
-    https://avro.apache.org/docs/1.12.0/specification/#aliases
-
-    Args:
-        writer_schema: a record schema.
-        reader_schema: a record schema with `aliases` on its fields.
-
-    Returns:
-        The writer's schema under our names. The order and types of fields are unchanged: it still describes
-        the writer's bytes.
-
-    Raises:
-        IncompatibleSchemaError: the writer's is not a record, or one of another name; it lacks a field that has
-            no default here; or both give a field different logical types, so that the same number would mean
-            something else.
-    """
-    if not isinstance(writer_schema, dict) or writer_schema.get("type") != "record":
-        raise IncompatibleSchemaError("the writer's schema is not a record")
-    namespace, dot, their_name = writer_schema["name"].rpartition(".")
-    our_name = reader_schema["name"].rpartition(".")[2]
-    our_names = (our_name, *(alias.rpartition(".")[2] for alias in reader_schema.get("aliases", ())))
-    if their_name not in our_names:
-        raise IncompatibleSchemaError(f"the writer's record is a {their_name}, and {our_name} is read")
-    writer_fields = {field["name"]: field for field in writer_schema["fields"]}
-    new_names: dict[str, str] = {}
-    for field in reader_schema["fields"]:
-        source = next((name for name in (field["name"], *field.get("aliases", ())) if name in writer_fields), None)
-        if source is not None:
-            new_names[source] = field["name"]
-            _require_same_logical_type(field, writer_fields[source])
-        elif "default" not in field:
-            raise IncompatibleSchemaError(
-                f"the writer's schema has no field {field['name']!r} (nor {field.get('aliases', [])}), "
-                "and there is no default for it"
-            )
-    fields = [{**field, "name": new_names.get(field["name"], field["name"])} for field in writer_schema["fields"]]
-    return {**writer_schema, "name": f"{namespace}{dot}{our_name}", "fields": fields}
-
-
-def _require_same_logical_type(reader_field: Schema, writer_field: Schema) -> None:
-    theirs, ours = _logical_types(writer_field["type"]), _logical_types(reader_field["type"])
-    if theirs and ours and theirs != ours:
-        raise IncompatibleSchemaError(
-            f"the writer's {writer_field['name']!r} is {', '.join(theirs)}, and {', '.join(ours)} is read"
-        )
-
-
-def _logical_types(schema: Any) -> list[str]:
-    branches = schema if isinstance(schema, list) else [schema]
-    return [branch["logicalType"] for branch in branches if isinstance(branch, dict) and "logicalType" in branch]
-
-
-def _without(schema: Any, *attributes: str) -> Any:
-    """Copy without these attributes, at any depth. Without logical types a timestamp stays a number."""
-    if isinstance(schema, dict):
-        return {key: _without(part, *attributes) for key, part in schema.items() if key not in attributes}
-    if isinstance(schema, list):
-        return [_without(item, *attributes) for item in schema]
-    return schema

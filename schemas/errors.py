@@ -29,3 +29,15 @@ class IncompatibleSchemaError(UnreadableValueError):
     """Avro's resolution rules give no way from the writer's schema to the reader's."""
 
     reason = "incompatible_schema"
+
+
+class NullValueError(UnreadableValueError):
+    """The value is a null: a branch of the writer's top-level union."""
+
+    reason = "null_value"
+
+
+class InvalidValueError(UnreadableValueError):
+    """A field's value does not have the meaning that its place gives it."""
+
+    reason = "invalid"

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from schemas.errors import IncompatibleSchemaError, MalformedError
 
+MAX_STEPS = 2000  # far more than any sensor's record has, and few enough for a batch of them
 Check: TypeAlias = Callable[[bytes, int], int]
 """Proves one value at a position of a body, and gives the position after it."""
 
@@ -28,6 +29,7 @@ def compile_check(schema: Any) -> Callable[[bytes, int], None]:
         IncompatibleSchemaError: the schema is recursive, or has arrays of values that take no bytes (a few
             bytes of either can stand for unbounded work), or a fixed type without a proper size.
     """
+    _require_bounded(schema)
     check = _compile(schema, {})
 
     def check_body(value: bytes, start: int) -> None:
@@ -50,7 +52,38 @@ def compile_fields(schema: Any) -> list[tuple[str, Check]]:
     Raises:
         IncompatibleSchemaError: see `compile_check`.
     """
+    _require_bounded(schema)
     return _fields(schema, {schema["name"]: None})
+
+
+def _require_bounded(schema: Any) -> None:
+    steps = _steps(schema, {})
+    if steps > MAX_STEPS:
+        raise IncompatibleSchemaError(
+            f"the writer's schema is too large: one value of it takes {min(steps, 10**9)} steps to read, "
+            f"and {MAX_STEPS} are allowed"
+        )
+
+
+def _steps(schema: Any, named: dict[str, int]) -> int:
+    """Values of which one value of the schema consists at most, those in arrays and maps counted once.
+
+    A few records that each hold the next one twice stand for more of them than could ever be read, in no bytes at all.
+    """
+    if isinstance(schema, list):
+        return 1 + max((_steps(branch, named) for branch in schema), default=0)
+    if isinstance(schema, str):
+        return named.get(schema, 1)
+    kind = schema["type"]
+    if kind in ("array", "map"):
+        return 1 + _steps(schema["items" if kind == "array" else "values"], named)
+    if kind in ("enum", "fixed"):
+        return 1
+    if kind == "record":
+        named[schema["name"]] = 1
+        named[schema["name"]] = steps = 1 + sum(_steps(field["type"], named) for field in schema["fields"])
+        return steps
+    return _steps(kind, named)
 
 
 def _compile(schema: Any, named: dict[str, Check | None]) -> Check:
@@ -108,7 +141,12 @@ def _read_varint(value: bytes, at: int, max_bytes: int, bits: int) -> tuple[int,
     raise MalformedError(f"the number at byte {at} is longer than {max_bytes} bytes")
 
 
-def _read_long(value: bytes, at: int) -> tuple[int, int]:
+def read_long(value: bytes, at: int) -> tuple[int, int]:
+    """Read a long, or the index of a union's branch: its value, and the position after it.
+
+    Raises:
+        MalformedError: there is none.
+    """
     return _read_varint(value, at, 10, 64)
 
 
@@ -129,7 +167,7 @@ def _check_int(value: bytes, at: int) -> int:
 
 
 def _check_long(value: bytes, at: int) -> int:
-    return _read_long(value, at)[1]
+    return read_long(value, at)[1]
 
 
 def _fixed(size: int, kind: str) -> Check:
@@ -142,7 +180,7 @@ def _fixed(size: int, kind: str) -> Check:
 
 
 def _read_span(value: bytes, at: int) -> tuple[int, int]:
-    length, start = _read_long(value, at)
+    length, start = read_long(value, at)
     if not 0 <= length <= len(value) - start:
         raise MalformedError(f"byte {at} announces {length} bytes, where {len(value) - start} are left")
     return start, start + length
@@ -173,7 +211,7 @@ def _enum(symbols: int) -> Check:
 
 def _union(branches: list[Check]) -> Check:
     def check(value: bytes, at: int) -> int:
-        index, start = _read_long(value, at)
+        index, start = read_long(value, at)
         if not 0 <= index < len(branches):
             raise MalformedError(f"byte {at} picks branch {index} of a union of {len(branches)}")
         return branches[index](value, start)
@@ -214,13 +252,13 @@ def _blocks(item: Check) -> Check:
 
     def check(value: bytes, at: int) -> int:
         while True:
-            count, start = _read_long(value, at)
+            count, start = read_long(value, at)
             if count == 0:
                 return start
             block_end = None
             if count < 0:
                 count = -count
-                size, start = _read_long(value, start)
+                size, start = read_long(value, start)
                 block_end = start + size
             if count > len(value) - start:
                 raise MalformedError(f"byte {at} announces {count} items, where {len(value) - start} bytes are left")

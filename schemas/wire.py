@@ -1,15 +1,21 @@
-"""The two wire formats a value may come in, on the level of bytes.
+"""How a message says which schema it was written with, on the level of bytes. All of these are read, none is guessed.
 
-Confluent: a zero byte, the schema's registry id in 4 bytes big-endian, Avro binary.
-https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
+In front of the Avro binary:
+- Confluent: a zero byte, the schema's registry id in 4 bytes big-endian.
+  https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
+- Apicurio's 8-byte ids: a zero byte, the id in 8 bytes. Registries count from 1, and no id needs more than 4 bytes, so
+  four zero bytes after the first one mean this.
+- Avro single-object encoding: C3 01, the CRC-64-AVRO fingerprint of the schema's Parsing Canonical Form in
+  8 bytes little-endian. https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding
 
-Avro single-object encoding: C3 01, the CRC-64-AVRO fingerprint of the schema's Parsing Canonical Form in
-8 bytes little-endian, Avro binary.
-https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding
+In headers, with nothing in front of the Avro binary:
+- Confluent: `__value_schema_id`, a byte 0 and an id of 4 bytes, or a byte 1 and a GUID of 16.
+- Apicurio: `apicurio.value.globalId` or `apicurio.value.contentId`, 8 bytes.
 """
 
 import functools
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
@@ -17,13 +23,19 @@ from uuid import UUID
 from fastavro.schema import fingerprint as fastavro_fingerprint
 from fastavro.schema import to_parsing_canonical_form
 
-from schemas.errors import MalformedError
+from schemas.errors import MalformedError, UnknownSchemaError
 from schemas.load import shipped_schemas
 
 CONFLUENT_MAGIC = b"\x00"
 CONFLUENT_PREFIX_LENGTH = 5
 SINGLE_OBJECT_MARKER = b"\xc3\x01"
 SINGLE_OBJECT_PREFIX_LENGTH = 10
+LONG_ID_PREFIX_LENGTH = 9
+_CONFLUENT_HEADER = "__value_schema_id"
+_APICURIO_HEADERS = "apicurio.value."
+_GUID_MAGIC = b"\x01"
+
+Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +131,10 @@ def parse_prefix(value: bytes) -> tuple[SchemaKey, int]:
         value: a whole message value, or at least its first 10 bytes.
 
     Returns:
-        What names the writer's schema, and where the body starts (5 or 10).
+        What names the writer's schema, and where the body starts (5, 9 or 10).
 
     Raises:
-        MalformedError: neither format begins like this.
+        MalformedError: no format begins like this.
     """
     if value[:1] == CONFLUENT_MAGIC:
         if len(value) < CONFLUENT_PREFIX_LENGTH:
@@ -130,7 +142,12 @@ def parse_prefix(value: bytes) -> tuple[SchemaKey, int]:
                 f"the value ends after {len(value)} bytes, inside the 5-byte prefix of Confluent's wire format"
             )
         (schema_id,) = struct.unpack_from(">I", value, 1)
-        return ConfluentId(schema_id), CONFLUENT_PREFIX_LENGTH
+        if schema_id:
+            return ConfluentId(schema_id), CONFLUENT_PREFIX_LENGTH
+        if len(value) < LONG_ID_PREFIX_LENGTH:
+            raise MalformedError(f"the value ends after {len(value)} bytes, inside the 9-byte prefix of an 8-byte id")
+        (long_id,) = struct.unpack_from(">Q", value, 1)
+        return ApicurioId(None, long_id), LONG_ID_PREFIX_LENGTH
     if value[:2] == SINGLE_OBJECT_MARKER:
         if len(value) < SINGLE_OBJECT_PREFIX_LENGTH:
             raise MalformedError(
@@ -143,3 +160,67 @@ def parse_prefix(value: bytes) -> tuple[SchemaKey, int]:
         f"the value starts with {bytes(value[:2]).hex(' ')}: neither 00 (Confluent's wire format) "
         "nor c3 01 (Avro single-object encoding)"
     )
+
+
+def prefix_of(value: bytes) -> bytes:
+    """The bytes of a value that `parse_prefix` looks at, where it has any of the formats."""
+    if value[:1] != CONFLUENT_MAGIC:
+        return value[:SINGLE_OBJECT_PREFIX_LENGTH]
+    return value[: CONFLUENT_PREFIX_LENGTH if any(value[1:5]) else LONG_ID_PREFIX_LENGTH]
+
+
+def schema_in_headers(headers: Headers) -> SchemaKey | None:
+    """Find what names the value's schema in a message's headers; None where nothing does.
+
+    Raises:
+        MalformedError: a header is not as its serializer writes it, or several name different schemas.
+        UnknownSchemaError: the schema is named in a way that is not read.
+    """
+    found = set[SchemaKey]()
+    artifact = None
+    for name, value in headers:
+        if name == _CONFLUENT_HEADER:
+            found.add(_confluent_header(value or b""))
+        elif name.startswith(_APICURIO_HEADERS):
+            what = name.removeprefix(_APICURIO_HEADERS)
+            if what in ("globalId", "contentId"):
+                found.add(_apicurio_header(what, value or b""))
+            elif what == "encoding" and value not in (b"BINARY", None):
+                raise MalformedError(f"the header {name} says {value[:40]!r}, and only BINARY is read")
+            elif what in ("artifactId", "contentHash"):
+                artifact = name
+    if len(found) > 1:
+        raise MalformedError(f"headers name different schemas: {', '.join(sorted(map(str, found)))}")
+    if not found and artifact is not None:
+        raise UnknownSchemaError(
+            f"the header {artifact} names the schema by its artifact, which is not read; "
+            "set the producer's apicurio.registry.use-id to globalId or contentId"
+        )
+    return next(iter(found), None)
+
+
+def schema_of_message(value: bytes, headers: Headers) -> tuple[SchemaKey, int]:
+    """Find what names a value's schema, in its headers or in front of it, and where the body starts.
+
+    Raises:
+        MalformedError, UnknownSchemaError: as `schema_in_headers` and `parse_prefix` do.
+    """
+    key = schema_in_headers(headers)
+    return parse_prefix(value) if key is None else (key, 0)
+
+
+def _confluent_header(value: bytes) -> ConfluentId | Guid:
+    if value[:1] == CONFLUENT_MAGIC and len(value) == CONFLUENT_PREFIX_LENGTH:
+        return ConfluentId(int.from_bytes(value[1:]))
+    if value[:1] == _GUID_MAGIC and len(value) == 17:
+        return Guid(value[1:])
+    raise MalformedError(
+        f"the header {_CONFLUENT_HEADER} is neither 00 and an id of 4 bytes nor 01 and a GUID of 16: "
+        f"{value[:20].hex(' ')}"
+    )
+
+
+def _apicurio_header(what: str, value: bytes) -> ApicurioId:
+    if len(value) != 8:
+        raise MalformedError(f"the header {_APICURIO_HEADERS}{what} has {len(value)} bytes, not 8")
+    return ApicurioId("globalId" if what == "globalId" else "contentId", int.from_bytes(value))

@@ -1,15 +1,18 @@
-"""Avro binary to and from columns: all rows of a batch at once, field after field.
+"""Avro binary to columns: all rows of a batch at once, field after field.
 
 The decoder walks all rows in step with one cursor a row. What it does not understand at once it does not
 judge: such rows are left to the record-by-record decoder, which has the last word. So both accept the same set.
 """
 
-import itertools
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from schemas.conversions import Conversion
+from schemas.errors import InvalidValueError
+from schemas.resolution import FieldConversion
 from worker.columns import Bytes, TextColumn
 from worker.features import Bool, Float, Int
 
@@ -18,35 +21,57 @@ PADDING = 16
 LONGEST_VARINT = 10
 LONGEST_INT = 5
 INT_MAX = 2**31 - 1  # -2**31 is an int too: rare enough for the record-by-record decoder
+_EXACT = 2**53  # integers up to here are doubles
+_EXACT_POWER = 22  # 10**22 is the last power of ten that is a double, so that one division rounds once
+_FAR = 2**62  # times beyond are left to the record-by-record decoder, which does not overflow
 
 
 class Field(NamedTuple):
-    """A field of the writer's schema: its Avro type, which union branch is null (None: no union), where it goes."""
+    """A field of the writer's schema: its Avro type, which union branch is null (None: no union), where it goes.
+
+    size: of a fixed type; conversion: what is done to its values.
+    """
 
     kind: str
     null_branch: int | None
     target: str | None
+    size: int = 0
+    conversion: Conversion | None = None
 
 
 Plan = tuple[Field, ...]
 
 
-def decoding_plan(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> Plan | None:
+def decoding_plan(
+    writer: Mapping[str, Any], reader: Mapping[str, Any], conversions: Mapping[str, FieldConversion]
+) -> Plan | None:
     """How to decode the writer's records into columns named as in the reader's schema; None: record by record.
 
-    Covers records of text, integers, floating point numbers and booleans, each possibly nullable. Fields the reader
-    does not have are passed over. The writer's fields have the reader's names already (`schemas.codec.aligned`).
+    Covers records of text, bytes, numbers and booleans, each possibly nullable. Fields the reader does not have are
+    passed over.
+
+    Args:
+        writer: a record whose fields have the reader's names already (`schemas.resolution.aligned`).
+        reader: a record.
+        conversions: from `schemas.resolution.field_conversions`.
     """
     if writer.get("type") != "record":
         return None
-    wanted = {f["name"]: _kind(f["type"]) for f in reader["fields"]}
+    wanted = {f["name"]: primitive(f["type"]) for f in reader["fields"]}
     plan = []
     for field in writer["fields"]:
-        kind, null_branch = _kind(field["type"])
+        kind, null_branch = primitive(field["type"])
         target = field["name"] if field["name"] in wanted else None
-        if kind in {None, "null"} or (target is not None and not _promotes(kind, null_branch, wanted[target])):
+        if kind in {None, "null"}:
             return None
-        plan.append(Field(str(kind), null_branch, target))
+        conversion = None
+        if target is not None and target in conversions:
+            if null_branch is not None and wanted[target][1] is None:
+                return None
+            (conversion,) = (c for c in conversions[target].by_type.values() if c is not None)
+        elif target is not None and not _promotes(str(kind), null_branch, wanted[target]):
+            return None
+        plan.append(Field(str(kind), null_branch, target, _fixed_size(field["type"]), conversion))
     found = [f.target for f in plan if f.target is not None]
     optional = {f["name"] for f in reader["fields"] if "default" in f and f["default"] is None}
     if set(wanted) - set(found) - optional:
@@ -54,17 +79,23 @@ def decoding_plan(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> Plan 
     return tuple(plan)
 
 
-def _kind(avro_type: Any) -> tuple[str | None, int | None]:
+def primitive(avro_type: Any) -> tuple[str | None, int | None]:
+    """The primitive type or `fixed`, and which branch is null if it is a union with null; None where it is neither."""
     if isinstance(avro_type, list):
-        branches = [_kind(t)[0] for t in avro_type]
+        branches = [primitive(t)[0] for t in avro_type]
         if len(branches) != 2 or branches.count("null") != 1:
             return None, None
         null = branches.index("null")
         return branches[1 - null], null
     if isinstance(avro_type, dict):
         avro_type = avro_type.get("type")
-    known = ("null", "string", "long", "int", "double", "float", "boolean")
+    known = ("null", "string", "long", "int", "double", "float", "boolean", "bytes", "fixed")
     return (avro_type, None) if isinstance(avro_type, str) and avro_type in known else (None, None)
+
+
+def _fixed_size(avro_type: Any) -> int:
+    branches = avro_type if isinstance(avro_type, list) else [avro_type]
+    return next((t["size"] for t in branches if isinstance(t, dict) and t.get("type") == "fixed"), 0)
 
 
 def _promotes(kind: str, null_branch: int | None, wanted: tuple[str | None, int | None]) -> bool:
@@ -94,14 +125,15 @@ def decode_columns(plan: Plan, buffer: Bytes, start: Int, end: Int) -> Decoded:
     """
     out = Decoded({}, {}, {}, {}, np.ones(len(start), np.bool_))
     understood, at = out.understood, start.copy()
-    for kind, null_branch, target in plan:
+    for field in plan:
+        null_branch, target = field.null_branch, field.target
         present = np.ones(len(start), np.bool_)
         if null_branch is not None:
             branch = buffer[at]
             understood &= (branch == 0) | (branch == 2)  # zigzag of 0 and 1
             present = branch != 2 * null_branch
             at += 1
-        length, sane = _decode_field(kind, target, out, buffer, at, end - at, present)
+        length, sane = _decode_field(field, out, buffer, at, end - at, present)
         understood &= sane | ~present
         if target is not None:
             out.present[target] = present
@@ -112,26 +144,23 @@ def decode_columns(plan: Plan, buffer: Bytes, start: Int, end: Int) -> Decoded:
     return out
 
 
-def _decode_field(
-    kind: str, target: str | None, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool
-) -> tuple[Int, Bool]:
+def _decode_field(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool) -> tuple[Int, Bool]:
     """Decode one field of all rows into `out`; gives the bytes it takes and whether it is understood."""
+    kind, target, conversion = field.kind, field.target, field.conversion
+    if kind in ("bytes", "fixed"):
+        return _decode_bytes(field, out, buffer, at, left, present)
     if kind in ("long", "int"):
         value, length, sane = _varint(buffer, at)
         if kind == "int":
             sane &= (length <= LONGEST_INT) & (np.abs(value) <= INT_MAX)
+        if conversion is not None and conversion.per_ms is not None:
+            sane &= (value < _FAR) & (value > -_FAR)
+            value = value // conversion.per_ms - (conversion.offset_ms or 0)
         if target is not None:
             out.integer[target] = value
         return length, sane
     if kind == "string":
-        size, prefix, sane = _varint(buffer, at)
-        # A length that leads out of the row is no text: looked at before it is used as an address.
-        sane &= (size >= 0) & (size <= left)
-        size = np.where(sane & present, size, 0)
-        text = TextColumn(buffer, at + prefix, size)
-        if target is not None:
-            out.text[target] = text
-        return prefix + size, sane & text.ascii()  # whether the rest is UTF-8 the record-by-record decoder knows
+        return _decode_text(field, out, buffer, at, left, present)
     if kind == "boolean":
         return np.ones(len(at), np.int64), buffer[at] <= 1
     width = 8 if kind == "double" else 4
@@ -141,6 +170,49 @@ def _decode_field(
         with np.errstate(invalid="ignore"):  # a float32 signalling NaN
             out.floating[target] = numbers[at].astype(np.float64)
     return np.full(len(at), width), np.ones(len(at), np.bool_)
+
+
+def _decode_text(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool) -> tuple[Int, Bool]:
+    size, prefix, sane = _varint(buffer, at)
+    # A length that leads out of the row is no text: looked at before it is used as an address.
+    sane &= (size >= 0) & (size <= left)
+    size = np.where(sane & present, size, 0)
+    text = TextColumn(buffer, at + prefix, size)
+    sane &= text.ascii()  # whether the rest is UTF-8 the record-by-record decoder knows
+    if field.target is None:
+        return prefix + size, sane
+    if field.conversion is None:
+        out.text[field.target] = text
+        return prefix + size, sane
+    out.integer[field.target], is_time = _times(text, field.conversion, present & sane)
+    return prefix + size, sane & is_time
+
+
+def _decode_bytes(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool) -> tuple[Int, Bool]:
+    """Pass bytes over, or decode them as decimals: of up to 8 bytes, where one division gives the nearest double."""
+    size, prefix, sane = np.full(len(at), field.size), np.zeros(len(at), np.int64), np.ones(len(at), np.bool_)
+    if field.kind == "bytes":
+        size, prefix, sane = _varint(buffer, at)
+    sane &= (size >= 0) & (size <= left)
+    size = np.where(sane & present, size, 0)
+    if field.target is not None and field.conversion is not None and field.conversion.scale is not None:
+        digits = buffer[(at + prefix)[:, None] + np.minimum(np.arange(8), np.maximum(size - 1, 0)[:, None])]
+        # The first `size` bytes, shifted down with their sign.
+        unscaled = np.ascontiguousarray(digits).view(">i8")[:, 0].astype(np.int64) >> (64 - 8 * np.clip(size, 1, 8))
+        sane = sane & (size >= 1) & (size <= 8) & (unscaled <= _EXACT) & (unscaled >= -_EXACT)
+        sane &= field.conversion.scale <= _EXACT_POWER
+        out.floating[field.target] = unscaled / 10.0 ** min(field.conversion.scale, _EXACT_POWER)
+    return prefix + size, sane
+
+
+def _times(text: TextColumn, conversion: Conversion, rows: Bool) -> tuple[Int, Bool]:
+    """ISO 8601 texts as ms, for these rows, and which of them are such texts."""
+    ms, understood = np.zeros(len(text), np.int64), np.zeros(len(text), np.bool_)
+    for row in np.flatnonzero(rows).tolist():
+        with suppress(InvalidValueError):
+            ms[row] = conversion(text[row])
+            understood[row] = True
+    return ms, understood
 
 
 def _varint(buffer: Bytes, at: Int) -> tuple[Int, Int, Bool]:
@@ -161,98 +233,3 @@ def _varint(buffer: Bytes, at: Int) -> tuple[Int, Int, Bool]:
     raw = np.bitwise_or.reduce(bits, axis=1)
     value = (raw >> np.uint64(1)).astype(np.int64) ^ -(raw & np.uint64(1)).astype(np.int64)
     return value, last + 1, sane
-
-
-class Flags(NamedTuple):
-    """A column of arrays of names: in each row those names whose flag is set. flags: [n, names]."""
-
-    flags: Bool
-    names: tuple[str, ...]
-
-
-Column = TextColumn | Flags | Int | Float | Bool | str | float
-Segment = tuple[Bytes, Int | None]
-"""Bytes [n, width] and how many of them count [n], None: all; n is 1 where all rows have the same."""
-
-
-def encode_columns(schema: Mapping[str, Any], columns: Mapping[str, Column], rows: int, prefix: bytes) -> list[bytes]:
-    """Encode n rows as Avro, each behind a wire-format prefix.
-
-    Args:
-        schema: a record of text, integers, doubles, booleans and arrays of text, none of them nullable.
-        columns: a column for each field; a plain string or number is the same in all rows.
-        rows: n.
-        prefix: of the wire format.
-    """
-    segments = [_constant(prefix)]
-    for field in schema["fields"]:
-        segments += _segments(_kind(field["type"])[0], columns[field["name"]])
-    width = sum(s.shape[1] for s, _ in segments)
-    data, inside = np.empty((rows, width), np.uint8), np.ones((rows, width), np.bool_)
-    length, at = np.full(rows, width), 0
-    for segment, count in segments:
-        here = slice(at, at + segment.shape[1])
-        data[:, here] = segment
-        if count is not None:
-            inside[:, here] = np.arange(segment.shape[1]) < count[:, None]
-            length -= segment.shape[1] - count
-        at = here.stop
-    text, ends = data[inside].tobytes(), np.cumsum(length).tolist()
-    return [text[a:b] for a, b in itertools.pairwise([0, *ends])]
-
-
-def _segments(kind: str | None, column: Column) -> list[Segment]:
-    if isinstance(column, str):
-        text = column.encode()
-        return [_constant(zigzag(len(text)) + text)]
-    if isinstance(column, Flags):
-        return [_names(column)]
-    if isinstance(column, TextColumn):
-        return [_zigzags(column.length), (column.matrix(), column.length)]
-    values = np.atleast_1d(column)
-    if kind in ("long", "int"):
-        return [_zigzags(values.astype(np.int64))]
-    if kind == "double":
-        return [(np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(-1, 8), None)]
-    return [(values.astype(np.uint8)[:, None], None)]
-
-
-def _constant(data: bytes) -> Segment:
-    return np.frombuffer(data, np.uint8)[None], None
-
-
-def _zigzags(values: Int) -> Segment:
-    raw = ((values << 1) ^ (values >> 63)).view(np.uint64)
-    width = max(1, -(-int(raw.max(initial=1)).bit_length() // 7))
-    groups, length = np.empty((len(raw), width), np.uint8), np.ones(len(raw), np.int64)
-    for i in range(width):
-        rest = raw >> np.uint64(7)
-        more = rest != 0
-        groups[:, i] = (raw & np.uint64(0x7F)) | (more.astype(np.uint64) << np.uint64(7))
-        length += more
-        raw = rest
-    return groups, length
-
-
-def zigzag(value: int) -> bytes:
-    """One Avro long."""
-    return _zigzags(np.array([value]))[0].tobytes()
-
-
-def _names(column: Flags) -> Segment:
-    # Few combinations ever occur: encode each once. Packed into bytes they compare as one value a row.
-    packed = np.packbits(column.flags, axis=1)
-    row_value = (
-        np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0]
-        if packed.shape[1] > 8
-        else (np.pad(packed, ((0, 0), (0, 8 - packed.shape[1]))).view(np.uint64)[:, 0])
-    )
-    _, example, which = np.unique(row_value, return_index=True, return_inverse=True)
-    combinations = column.flags[example]
-    encoded = []
-    for flags in combinations:
-        names = [n.encode() for n, flag in zip(column.names, flags, strict=True) if flag]
-        block = zigzag(len(names)) + b"".join(zigzag(len(n)) + n for n in names) if names else b""
-        encoded.append(block + b"\0")
-    texts = TextColumn.of(encoded).take(which.reshape(-1))
-    return texts.matrix(), texts.length

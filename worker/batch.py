@@ -1,13 +1,17 @@
 """A micro-batch of messages as it comes from the consumer."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from confluent_kafka import Message
 
+from schemas.errors import UnreadableValueError
+from schemas.wire import SchemaKey, schema_in_headers
 from worker.columns import TextColumn
 from worker.features import Int
-from worker.message import keys_of, times_of
+from worker.message import Headers, all_headers_of, keys_of, times_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,34 @@ class Batch:
             times_of(messages),
         )
 
+    @cached_property
+    def headers(self) -> dict[int, Headers]:
+        """The headers of those messages that have any, by row."""
+        return all_headers_of(self.messages)
+
+    @cached_property
+    def framed(self) -> dict[int, SchemaKey | UnreadableValueError]:
+        """What headers say of the values' schemas; see `worker.decode.Framed`."""
+        return framed(self.headers)
+
+    def rekeyed(self, keys: Mapping[int, bytes]) -> "Batch":
+        """With other keys for some rows."""
+        return replace(self, keys=[keys.get(row, key) for row, key in enumerate(self.keys)])
+
     def key_column(self) -> TextColumn:
         """The message keys as a column."""
         return TextColumn.of(self.keys)
+
+
+def framed(headers: Mapping[int, Headers]) -> dict[int, SchemaKey | UnreadableValueError]:
+    """What headers say of the values' schemas, by row; see `worker.decode.Framed`."""
+    found: dict[int, SchemaKey | UnreadableValueError] = {}
+    for row, pairs in headers.items():
+        try:
+            key = schema_in_headers(pairs)
+        except UnreadableValueError as error:
+            found[row] = error
+        else:
+            if key is not None:
+                found[row] = key
+    return found

@@ -34,8 +34,12 @@ class TextColumn:
         return len(self.start)
 
     def __getitem__(self, row: int) -> str:
+        return self.raw(row).decode()
+
+    def raw(self, row: int) -> bytes:
+        """The bytes of one row."""
         start = self.start[row]
-        return self.buffer[start : start + self.length[row]].tobytes().decode()
+        return self.buffer[start : start + self.length[row]].tobytes()
 
     def take(self, rows: Int | Bool) -> Self:
         """The column of some of the rows."""

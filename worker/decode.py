@@ -1,14 +1,16 @@
-"""The decode stage: message values, in either wire format and any writer's schema, to columns."""
+"""The decode stage: message values, in any wire format and of any writer's schema, to columns."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
 
-from schemas.codec import DECODERS_KEPT, aligned, decode, decoder_for
+from schemas.codec import DECODERS_KEPT, decoder_for
 from schemas.errors import UnreadableValueError
 from schemas.load import Schema
-from schemas.wire import CONFLUENT_MAGIC, SINGLE_OBJECT_MARKER, SchemaKey, parse_prefix
+from schemas.resolution import aligned, field_conversions, union_branches
+from schemas.wire import CONFLUENT_MAGIC, LONG_ID_PREFIX_LENGTH, SINGLE_OBJECT_MARKER, SchemaKey, parse_prefix
 from worker.avro_columns import PADDING, Decoded, Plan, decode_columns, decoding_plan
 from worker.columns import Bytes, Readings, Rejection, TextColumn
 from worker.errors import DependencyDownError, PendingSchemaError
@@ -19,6 +21,17 @@ WriterSchemaOf = Callable[[SchemaKey], Schema]
 """Writer's schema by its key. Raises UnknownSchemaError, or DependencyDownError while the registry does not answer."""
 
 _CONFLUENT_BYTES = np.uint64(0xFF_FFFF_FFFF)  # magic byte and id, as the low bytes of a little-endian number
+_NO_FRAMING: "Framed" = {}
+
+Framed = Mapping[int, SchemaKey | UnreadableValueError]
+"""What names the schema in a message's headers, or why that cannot be used, by row; not where headers say nothing."""
+
+
+class _Branch(NamedTuple):
+    """How to decode values of one branch of a top-level union, or (number None) of a schema that is none."""
+
+    number: int | None
+    plan: Plan
 
 
 class Decoder:
@@ -29,10 +42,17 @@ class Decoder:
         self._sensors = source.sensors()
         self._reader = reader
         self._writer_schema_of = writer_schema_of
-        self._plans: LRUCache[SchemaKey, Plan | None] = LRUCache(DECODERS_KEPT)
+        self._utc_offset_ms = source.utc_offset_ms
+        self._plans: LRUCache[SchemaKey, list[_Branch]] = LRUCache(DECODERS_KEPT)
 
-    def __call__(self, values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:
+    def __call__(
+        self, values: Sequence[bytes | None], framed: Framed = _NO_FRAMING
+    ) -> tuple[Readings, list[Rejection]]:
         """Decode a batch.
+
+        Args:
+            values: of the messages.
+            framed: what their headers say.
 
         Returns:
             The readings in batch order, and a rejection for each value that is none.
@@ -52,7 +72,7 @@ class Decoder:
         start = np.cumsum(length) - length
         parts, left = [], np.array([value is not None for value in values], np.bool_)
         down, pending = None, list[int]()
-        for schema_key, body, rows in self._by_schema(texts, buffer, start, length):
+        for schema_key, body, rows in self._by_schema(texts, buffer, start, length, framed):
             if down is not None and schema_key not in self._plans:
                 pending += rows.tolist()  # one question unanswered is enough
                 continue
@@ -61,42 +81,71 @@ class Decoder:
             except DependencyDownError as error:
                 down, pending = error, rows.tolist()
                 continue
-            if plan is not None:
-                columns = decode_columns(plan, buffer, start[rows] + body, (start + length)[rows])
-                part = self._part(rows, columns)
+            for branch in plan:
+                these, at = rows, body
+                if branch.number is not None:
+                    these, at = rows[buffer[start[rows] + body] == 2 * branch.number], body + 1
+                columns = decode_columns(branch.plan, buffer, start[these] + at, (start + length)[these])
+                part = self._part(these, columns)
                 parts.append(part)
                 left[part.row] = False
         if down is not None:
             raise PendingSchemaError(down, pending)
-        one_by_one = [self._decode_one(row, texts[row]) for row in np.flatnonzero(left).tolist()]
+        one_by_one = [self._decode_one(row, texts[row], framed.get(row)) for row in np.flatnonzero(left).tolist()]
         rejections += [r for r in one_by_one if isinstance(r, Rejection)]
         parts += [r for r in one_by_one if isinstance(r, Readings)]
         return self._readings(parts), rejections
 
     @staticmethod
-    def _by_schema(texts: list[bytes], buffer: Bytes, start: Int, length: Int) -> Iterator[tuple[SchemaKey, int, Int]]:
+    def _by_schema(
+        texts: list[bytes], buffer: Bytes, start: Int, length: Int, framed: Framed
+    ) -> Iterator[tuple[SchemaKey, int, Int]]:
         """The distinct schema keys of a batch, where the body begins, and the rows that have them."""
         words = np.ndarray(len(buffer) - 7, "<u8", buffer, strides=(1,))
         confluent = (buffer[start] == CONFLUENT_MAGIC[0]) & (length >= 5)
         single = (words[start] & np.uint64(0xFFFF)) == int.from_bytes(SINGLE_OBJECT_MARKER, "little")
         single &= length >= 10
-        name = np.where(confluent, words[start] & _CONFLUENT_BYTES, words[start + 2])
-        for kind in (confluent, single):
+        if framed:
+            rows = np.fromiter(framed, np.int64, len(framed))
+            confluent[rows] = single[rows] = False
+            named: dict[SchemaKey, list[int]] = {}
+            for row, key in framed.items():
+                if not isinstance(key, UnreadableValueError) and length[row]:
+                    named.setdefault(key, []).append(row)
+            for key, of_key in named.items():
+                yield key, 0, np.array(of_key)
+        long_id = confluent & ((words[start] & _CONFLUENT_BYTES) == 0)
+        confluent &= ~long_id
+        long_id &= length >= LONG_ID_PREFIX_LENGTH
+        name = np.where(confluent, words[start] & _CONFLUENT_BYTES, words[start + np.where(long_id, 1, 2)])
+        for kind in (confluent, single, long_id):
             rows = np.flatnonzero(kind)
             names, which = np.unique(name[rows], return_inverse=True)
             for i in range(len(names)):
                 same = rows[which == i]
                 yield *parse_prefix(texts[same[0]]), same
 
-    def _plan(self, schema_key: SchemaKey) -> Plan | None:
+    def _plan(self, schema_key: SchemaKey) -> list[_Branch]:
         if schema_key not in self._plans:
             try:
                 writer = self._writer_schema_of(schema_key)
-                decoder_for(writer, self._reader)  # a registry may hold any JSON: this proves it a schema
+                decoder_for(writer, self._reader, self._utc_offset_ms)  # may be any JSON: this proves it a schema
             except UnreadableValueError:
-                return None  # not remembered: it may be registered later
-            self._plans[schema_key] = decoding_plan(aligned(writer, self._reader), self._reader)
+                return []  # not remembered: it may be registered later
+            self._plans[schema_key] = list(self._branches(writer))
         return self._plans[schema_key]
+
+    def _branches(self, writer: Schema) -> Iterator[_Branch]:
+        branches = union_branches(writer)
+        for index, branch in enumerate([writer] if branches is None else branches[:64]):
+            try:
+                ours = aligned(branch, self._reader)
+                conversions = field_conversions(ours, self._reader, self._utc_offset_ms)
+            except UnreadableValueError:
+                continue
+            plan = decoding_plan(ours, self._reader, conversions)
+            if plan is not None:
+                yield _Branch(None if branches is None else index, plan)
 
     def _part(self, rows: Int, columns: Decoded) -> Readings:
         source = self._source
@@ -111,16 +160,22 @@ class Decoder:
         part = Readings(rows, key, group, columns.integer[source.time], values, present)
         return part.take(columns.understood)
 
-    def _decode_one(self, row: int, value: bytes) -> Readings | Rejection:
+    def _decode_one(
+        self, row: int, value: bytes, framing: SchemaKey | UnreadableValueError | None
+    ) -> Readings | Rejection:
         source = self._source
         try:
-            record = decode(value, self._writer_schema_of, self._reader)
+            if isinstance(framing, UnreadableValueError):
+                raise framing
+            key, start = parse_prefix(value) if framing is None else (framing, 0)
+            writer = self._writer_schema_of(key)
+            record = decoder_for(writer, self._reader, self._utc_offset_ms)(value, start)
         except UnreadableValueError as error:
             return Rejection(row, error.reason, str(error))
-        key, group = (TextColumn.of([record[f].encode()]) for f in (source.key, source.group))
+        key_text, group = (TextColumn.of([record[f].encode()]) for f in (source.key, source.group))
         values = np.array([[record[s] for s in self._sensors]], np.float64)  # None becomes NaN
         present = np.array([[record[s] is not None for s in self._sensors]])
-        return Readings(np.array([row]), key, group, np.array([record[source.time]]), values, present)
+        return Readings(np.array([row]), key_text, group, np.array([record[source.time]]), values, present)
 
     def _readings(self, parts: list[Readings]) -> Readings:
         if not parts:

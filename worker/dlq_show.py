@@ -70,7 +70,7 @@ def describe(
         return told | {"now": "not known: the value is not here; redrive fetches it from the input topic"}
     try:
         if letter.value is not None:
-            told |= _decoded(letter.value, writer_schema_of, reader) | {"violations": judge.violations(letter)}
+            told |= _decoded(letter, writer_schema_of, reader) | {"violations": judge.violations(letter)}
         again = next(iter(judge.rejections([letter])), None)
         told["now"] = f"{again.reason}: {again.message}" if again else "decodes and is valid; late it may still be"
     except DependencyDownError as error:
@@ -78,8 +78,9 @@ def describe(
     return told
 
 
-def _decoded(value: bytes, writer_schema_of: WriterSchemaOf, reader: Schema) -> dict[str, Any]:
-    found = decode_fields(value, writer_schema_of, reader)
+def _decoded(letter: Letter, writer_schema_of: WriterSchemaOf, reader: Schema) -> dict[str, Any]:
+    value = letter.value or b""
+    found = decode_fields(value, writer_schema_of, reader, letter.headers)
     told: dict[str, Any] = {"schema": str(found.schema) if found.schema else None, "fields": _jsonable(found.record)}
     if found.fault is not None:
         told |= {"unread": found.unread, "fault": found.fault, "value_hex": value.hex()}

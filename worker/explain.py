@@ -222,6 +222,6 @@ def _rebuild(
         outcome = scorer.process(Batch.of(messages), partitions)
         scorer.merge(outcome, partitions)
         if messages[-1].offset() == offset:
-            slot = partitions[number].slots.get(key_of(messages[-1]) or b"")
+            slot = partitions[number].slots.get(outcome.batch.keys[-1])
             return outcome, {} if slot is None else scorer.state.window(slot)
     raise UserError(f"{source.topic} partition {number} offset {offset} cannot be read: was its transaction aborted?")

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
+from worker.batch import framed
 from worker.columns import Rejection, TextColumn
 from worker.dead_letters import Letter
 from worker.decode import Decoder, WriterSchemaOf
@@ -29,7 +30,7 @@ class Judge:
         self._reader = load_schema(source.record_model().__name__)
         self._decode = Decoder(source, self._reader, writer_schema_of)
         self._validate = Validator(source)
-        self._model = source.record_model()
+        self._model, self._utc_offset_ms = source.record_model(), source.utc_offset_ms
         self._writer_schema_of, self._stamped_anew = writer_schema_of, stamped_anew
 
     def rejections(self, letters: Sequence[Letter]) -> list[Rejection]:
@@ -38,7 +39,9 @@ class Judge:
         Raises:
             DependencyDownError: the schema registry has to be asked and does not answer.
         """
-        readings, rejected = self._decode([letter.value for letter in letters])
+        readings, rejected = self._decode(
+            [letter.value for letter in letters], framed({i: letter.headers for i, letter in enumerate(letters)})
+        )
         now_ms = time.time_ns() // 1_000_000
         stamps = [now_ms if self._stamped_anew else letter.timestamp_ms for letter in letters]
         keys = TextColumn.of([letter.key or b"" for letter in letters])
@@ -47,7 +50,9 @@ class Judge:
     def violations(self, letter: Letter) -> list[str]:
         """Rules of the record's Pydantic model that it breaks: field, rule and value; empty where it is no record."""
         try:
-            self._model.model_validate(decode(letter.value or b"", self._writer_schema_of, self._reader))
+            self._model.model_validate(
+                decode(letter.value or b"", self._writer_schema_of, self._reader, letter.headers, self._utc_offset_ms)
+            )
         except ValidationError as error:
             return [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, not {e['input']!r}" for e in error.errors()]
         except UnreadableValueError:

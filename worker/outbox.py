@@ -11,14 +11,13 @@ from schemas.codec import encode
 from schemas.load import Schema, load_schema, parsed
 from schemas.wire import single_object_prefix
 from worker.alarms import IDLE, AlarmState
-from worker.avro_columns import Column, Flags, encode_columns
+from worker.avro_encoding import Column, Flags, encode_columns
 from worker.batch import Batch
 from worker.columns import Rejection
 from worker.explanation import explain_rows
 from worker.features import Int
 from worker.message import (
     Headers,
-    all_headers_of,
     headers_of,
     key_of,
     stamped_by_broker,
@@ -121,7 +120,7 @@ class Outbox:
         """By row of the batch, the headers that go from a reading to what becomes of it."""
         if not self._passed_on:
             return {}
-        passed = {row: self._passed(headers) for row, headers in all_headers_of(batch.messages).items()}
+        passed = {row: self._passed(headers) for row, headers in batch.headers.items()}
         return {row: headers for row, headers in passed.items() if headers}
 
     def _passed(self, headers: Headers) -> Headers:

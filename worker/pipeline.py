@@ -36,6 +36,16 @@ class Input(_Strict):
     time: str
     max_future_ms: Annotated[_Number, Field(ge=0)] = 300_000
     on_invalid_sensor: Literal["mask", "dead_letter"] = "mask"
+    # Of local times and of texts that do not say it. Zones with daylight saving are not fixed, so they are not allowed.
+    utc_offset: str | None = Field(None, pattern=r"^(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
+
+    @property
+    def utc_offset_ms(self) -> int | None:
+        """`utc_offset` in ms, positive in the east; None: times that do not say it are not read."""
+        if self.utc_offset in (None, "Z"):
+            return None if self.utc_offset is None else 0
+        hours, minutes = int(self.utc_offset[1:3]), int(self.utc_offset[4:])
+        return (-1 if self.utc_offset[0] == "-" else 1) * (60 * hours + minutes) * 60_000
 
     def record_model(self) -> type[BaseModel]:
         """The Pydantic model that declares the record's ranges.

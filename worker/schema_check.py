@@ -11,7 +11,7 @@ from fastavro.schema import UnknownType
 
 from schemas.codec import compile_decoder, encode
 from schemas.load import Schema, load_schema, parsed
-from worker.avro_columns import Column, Flags, encode_columns
+from worker.avro_encoding import Column, Flags, encode_columns
 from worker.columns import TextColumn
 from worker.environment import closest
 from worker.errors import UserError

@@ -16,7 +16,7 @@ from schemas.load import load_schema
 from worker.alarms import AlarmPolicy, Alarms, StagedAlarms
 from worker.batch import Batch
 from worker.columns import Readings, Rejection
-from worker.decode import Decoder, WriterSchemaOf
+from worker.decode import Decoder, Framed, WriterSchemaOf
 from worker.features import Bool, Float, Int
 from worker.message import values_of
 from worker.metrics import Metrics
@@ -30,8 +30,8 @@ from worker.validate import Valid, Validator
 class Decode(Protocol):
     """The decode stage (worker/decode.py)."""
 
-    def __call__(self, values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:
-        """Decode a batch of message values."""
+    def __call__(self, values: Sequence[bytes | None], framed: Framed, /) -> tuple[Readings, list[Rejection]]:
+        """Decode a batch of message values, and what headers say of their schemas."""
         ...
 
 
@@ -114,10 +114,11 @@ class Scorer:
         for row in self._refused_rows(batch, partitions, np.flatnonzero(~live)):
             values[row] = None
         with self._timed("decode"):
-            readings, rejections = self._decode(values)
+            readings, rejections = self._decode(values, batch.framed)
         with self._timed("validate"):
             valid, refused = self._validate(readings, batch.key_column(), batch.broker_ts)
         rejections += refused
+        batch = plainly_keyed(batch, valid)
         with self._timed("features"):
             clock, clocks = self._clock(valid.readings, batch, partitions)
             staged = self._stage(valid, batch, partitions, clock)
@@ -247,6 +248,14 @@ class Scorer:
         started = time.perf_counter()
         yield
         self._metrics.stage_seconds.labels(stage).observe(time.perf_counter() - started)
+
+
+def plainly_keyed(batch: Batch, valid: Valid) -> Batch:
+    """The batch with the text of the record's key field for each message key that says it in another form."""
+    if not valid.rekeyed.any():
+        return batch
+    readings, which = valid.readings, np.flatnonzero(valid.rekeyed).tolist()
+    return batch.rekeyed({int(readings.row[i]): readings.key.raw(i) for i in which})
 
 
 def scorer_of(

@@ -7,7 +7,7 @@ import numpy as np
 from schemas.load import load_schema
 from schemas.wire import single_object_prefix
 from worker.alarms import Transition
-from worker.avro_columns import Column, encode_columns
+from worker.avro_encoding import Column, encode_columns
 from worker.columns import TextColumn
 from worker.features import Int
 from worker.outbox import Bulk, in_bulk

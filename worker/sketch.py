@@ -14,7 +14,7 @@ import numpy as np
 
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
-from schemas.wire import CONFLUENT_MAGIC, parse_prefix, single_object_prefix
+from schemas.wire import parse_prefix, prefix_of, single_object_prefix
 from worker.batch import Batch
 from worker.columns import Readings
 from worker.features import NEVER, Int
@@ -67,9 +67,10 @@ class Sketch:
         self.last_offset = int(batch.offset[rows].max())
         if len(self.keys) < _KEYS_KEPT:
             self.keys.update(batch.keys[row] for row in rows.tolist())
-        values = (value_of(batch.messages[row]) or b"" for row in rows.tolist())
-        named = Counter(value[:5] if value[:1] == CONFLUENT_MAGIC else value[:10] for value in values)
-        for prefix, count in named.items():
+        in_headers = {row: str(key) for row in rows.tolist() if (key := batch.framed.get(row)) is not None}
+        self.schemas.update(in_headers.values())
+        values = (value_of(batch.messages[row]) or b"" for row in rows.tolist() if row not in in_headers)
+        for prefix, count in Counter(map(prefix_of, values)).items():
             self.schemas[str(parse_prefix(prefix)[0])] += count
 
 

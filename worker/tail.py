@@ -64,7 +64,7 @@ def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchema
         shown["value_hex"] = value.hex()
     else:
         try:
-            record = decode(value, writer_schema_of, load_schema(schema))
+            record = decode(value, writer_schema_of, load_schema(schema), headers, pipeline.input.utc_offset_ms)
             # JSON has no NaN or infinity.
             shown["value"] = {
                 k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()

@@ -11,15 +11,20 @@ from pydantic import ValidationError
 from worker.bounds import bounds
 from worker.columns import Readings, Rejection, TextColumn
 from worker.features import Bool, Float, Int
+from worker.keys import says
 from worker.pipeline import Input
 from worker.validation_errors import fault_texts
 
 
 class Valid(NamedTuple):
-    """Readings fit to be scored. Masked values are NaN and no longer present; masked: shape [n, sensors]."""
+    """Readings fit to be scored. Masked values are NaN and no longer present; masked: shape [n, sensors].
+
+    rekeyed: which of them have a message key that says the same as the record's key field in another form, shape [n].
+    """
 
     readings: Readings
     masked: Bool
+    rekeyed: Bool
 
 
 class Validator:
@@ -53,6 +58,10 @@ class Validator:
         if source.on_invalid_sensor == "dead_letter":
             invalid |= masked.any(axis=1)
         wrong_key = ~invalid & ~r.key.equals(message_keys.take(r.row))
+        rekeyed = np.zeros(len(r.row), np.bool_)
+        for i in np.flatnonzero(wrong_key).tolist():
+            rekeyed[i] = says(message_keys.raw(int(r.row[i])), r.key.raw(i))
+        wrong_key &= ~rekeyed
         stamped = broker_ts[r.row]
         future = ~invalid & ~wrong_key & (stamped >= 0) & (r.ts > stamped + source.max_future_ms)
         rejections = [Rejection(int(r.row[i]), "invalid", self._words(r, i)) for i in np.flatnonzero(invalid).tolist()]
@@ -67,7 +76,8 @@ class Validator:
         good = ~(invalid | wrong_key | future)
         kept = r.take(good)
         values: Float = np.where(usable[good], kept.values, np.nan)
-        return Valid(Readings(kept.row, kept.key, kept.group, kept.ts, values, usable[good]), masked[good]), rejections
+        readings = Readings(kept.row, kept.key, kept.group, kept.ts, values, usable[good])
+        return Valid(readings, masked[good], rekeyed[good]), rejections
 
     def _ahead(self, ts: int, stamped: int) -> str:
         allowed = self._source.max_future_ms

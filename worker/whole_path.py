@@ -14,6 +14,7 @@ from worker.alarms import AlarmPolicy, Alarms
 from worker.batch import Batch
 from worker.bounds import bounds
 from worker.columns import Readings, Rejection, TextColumn
+from worker.decode import Framed
 from worker.features import Float
 from worker.metrics import Metrics
 from worker.outbox import Outbox
@@ -144,7 +145,7 @@ class _Columns:
     def __init__(self, readings: Readings) -> None:
         self._readings = readings
 
-    def __call__(self, values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:  # noqa: ARG002
+    def __call__(self, _values: Sequence[bytes | None], _framed: Framed) -> tuple[Readings, list[Rejection]]:
         return self._readings, []
 
 

@@ -2,6 +2,8 @@
 
 import struct
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_FLOOR, Decimal, getcontext
 from io import BytesIO
 from typing import Any
 
@@ -20,6 +22,7 @@ from worker.features import Int
 from worker.pipeline import load_pipeline
 from worker.validate import Validator
 
+getcontext().prec = 60
 SOURCE = load_pipeline("battery_hazard").input
 SENSORS = SOURCE.sensors()
 MODEL = SOURCE.record_model()
@@ -33,9 +36,11 @@ class DifferenceError(AssertionError):
 class _CountingDecoder(Decoder):
     one_by_one = 0
 
-    def _decode_one(self, row: int, value: bytes) -> Readings | Rejection:
+    def _decode_one(
+        self, row: int, value: bytes, framing: SchemaKey | UnreadableValueError | None
+    ) -> Readings | Rejection:
         self.one_by_one += 1
-        return super()._decode_one(row, value)
+        return super()._decode_one(row, value, framing)
 
 
 class Judge:
@@ -51,6 +56,7 @@ class Judge:
         self._decoder = _CountingDecoder(SOURCE, READER, writers)
         self._validator = Validator(SOURCE)
         self._reference: dict[SchemaKey, Schema | None] = {}
+        self._schemas: dict[SchemaKey, Schema] = {}
         self.by_columns = self.proven = 0
 
     def decode(self, values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:
@@ -128,14 +134,18 @@ class Judge:
         # Nor does it mind an int of more than 32 bits.
         if again.getvalue() == value[start:] and validate(raw, writer, raise_errors=False):
             self.proven += 1
-            _same(comparable(record), comparable(resolved(writer, raw)), value, "record by record, fastavro")
+            _same(
+                comparable(record), comparable(resolved(self._schemas[key], raw)), value, "record by record, fastavro"
+            )
 
     def _writer(self, key: SchemaKey) -> Schema | None:
         """The schema for fastavro's own reading, logical types left out; None where there is none to read with."""
         if key not in self._reference:
             schema = self._writers(key)
+            self._schemas[key] = schema
             try:
-                self._reference[key] = parsed(_plain(schema)) if may_be_read(schema) else None
+                plain = _plain(schema.get("type") if isinstance(schema.get("type"), list) else schema)
+                self._reference[key] = parsed(plain) if may_be_read(schema) else None
             except Exception:  # noqa: BLE001 - whatever JSON a registry holds
                 self._reference[key] = None
         return self._reference[key]
@@ -158,6 +168,8 @@ def comparable(record: dict[str, Any] | None) -> Any:
 
 def may_be_read(schema: Any) -> bool:
     """Whether a schema has what a reading needs, by Avro's rules of resolution and ours."""
+    if isinstance(schema, dict) and isinstance(schema.get("type"), list):
+        schema = next(branch for branch in schema["type"] if branch != "null")
     if not isinstance(schema, dict) or schema["type"] != "record" or schema["name"].split(".")[-1] != "SensorReading":
         return False
     words = str(schema)
@@ -171,33 +183,65 @@ def may_be_read(schema: Any) -> bool:
         name = next((n for n in (field["name"], *field["aliases"]) if n in theirs), None)
         if name is None and "default" not in field:
             return False
-        if name is not None and "micros" in str(theirs[name]) and field["name"] == SOURCE.time:
+        if name is not None and "local-timestamp" in str(theirs[name]) and field["name"] == SOURCE.time:
             return False
     return True
 
 
-def resolved(writer: Schema, raw: dict[str, Any]) -> dict[str, Any] | None:
-    """What a writer's record is to us, by Avro's rules; None where a value's type is not ours."""
-    record = {}
+def resolved(writer: Schema, raw: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What a writer's record is to us, by Avro's rules and our conversions; None where a value's type is not ours."""
+    if raw is None:
+        return None  # the null of a top-level union
+    record: dict[str, Any] = {}
     for field in READER["fields"]:
-        name = next((n for n in (field["name"], *field["aliases"]) if n in raw), None)
-        value = raw.get(name)
-        ours = SENSORS if field["name"] in SENSORS else ()
-        if ours:
-            if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-                return None
-        elif field["name"] == SOURCE.time:
-            if isinstance(value, bool) or not isinstance(value, int):
-                return None
-        elif isinstance(value, bytes):
-            try:
-                value = value.decode()
-            except UnicodeDecodeError:
-                return None
-        elif not isinstance(value, str):
+        ours = field["name"]
+        name = next((n for n in (ours, *field["aliases"]) if n in raw), None)
+        logical = [] if name is None else _logical_types(writer, name)
+        read: Any = _as_number if ours in SENSORS else _as_time if ours == SOURCE.time else _as_text
+        try:
+            record[ours] = read(None if name is None else raw[name], logical)
+        except ValueError:
             return None
-        record[field["name"]] = value
     return record
+
+
+def _logical_types(writer: Schema, name: str) -> list[Schema]:
+    record = writer if writer.get("type") == "record" else next(b for b in writer["type"] if b != "null")
+    branches = next(f["type"] for f in record["fields"] if f["name"] == name)
+    listed = branches if isinstance(branches, list) else [branches]
+    return [branch for branch in listed if isinstance(branch, dict) and "logicalType" in branch]
+
+
+# Each works in another way than the code that is judged, and raises a ValueError for what is no such value.
+
+
+def _as_number(value: Any, logical: list[Schema]) -> Any:
+    if isinstance(value, bytes) and value and logical and logical[0]["logicalType"] == "decimal":
+        return float(Decimal(int.from_bytes(value, signed=True)).scaleb(-logical[0]["scale"]))
+    if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+        raise ValueError(value)  # noqa: TRY004 - one kind of error for all
+    return value
+
+
+def _as_time(value: Any, logical: list[Schema]) -> int:
+    if isinstance(value, str):
+        moment = datetime.fromisoformat(value.encode("ascii").decode())
+        if moment.tzinfo is None or len(value) < len("2026-01-01T00:00"):
+            raise ValueError(value)
+        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(value)  # noqa: TRY004 - one kind of error for all
+    per_ms = {"timestamp-micros": 1000, "timestamp-nanos": 1_000_000}
+    divisor = per_ms.get(logical[0]["logicalType"], 1) if logical else 1
+    return int((Decimal(value) / divisor).to_integral_value(ROUND_FLOOR))
+
+
+def _as_text(value: Any, logical: list[Schema]) -> str:
+    if isinstance(value, bytes) and not any(each["logicalType"] == "decimal" for each in logical):
+        return value.decode()
+    if not isinstance(value, str):
+        raise ValueError(value)  # noqa: TRY004 - one kind of error for all
+    return value
 
 
 def accepts(model: type[BaseModel], record: dict[str, Any]) -> bool:

@@ -17,10 +17,22 @@ LOGICAL = (
     {"type": "string", "logicalType": "uuid"},
     {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2},
 )
-TIMES = ("long", "int", LOGICAL[0], {"type": "long", "logicalType": "timestamp-millis"}, "double", ["null", "long"])
+TIMES = (
+    *("long", "int", LOGICAL[0], {"type": "long", "logicalType": "timestamp-millis"}, "double", ["null", "long"]),
+    *({"type": "long", "logicalType": name} for name in ("timestamp-nanos", "local-timestamp-micros")),
+    *("string", [LOGICAL[0], "null"], ["string", LOGICAL[0]]),
+)
+FIXED = {"type": "fixed", "name": "D", "size": 9, "logicalType": "decimal", "precision": 20, "scale": 4}
+DECIMALS = (
+    *(LOGICAL[3], ["null", LOGICAL[3]], [LOGICAL[3], "double"]),
+    {"type": "bytes", "logicalType": "decimal", "precision": 30, "scale": 25},
+    *(FIXED | {"name": "D1"}, ["null", FIXED | {"name": "D2", "size": 5, "precision": 10}]),
+)
+ISO = ("2026-05-28T20:26:40Z", "2026-05-28 22:26:40.1234567+02:00", "2026-05-28T20:26:40", "2026-02-30T00:00:00Z", "5")
 SENSORS = (
     *("double", "float", "int", "long", ["float", "null"], ["null", "long"], ["null", "int", "double"]) * 3,
     *("boolean", "null", "string", ["string", "null"]),
+    *DECIMALS,
 )
 FLOATS = (0.0, -0.0, 1.0, 51.5, 1e9, -1e300, 5e-324, math.inf, -math.inf, math.nan)
 TEXTS = ("", "m1", "m2", "modül", "\0", "\U0001d510" * 60, "ü" * 150, "x" * 200, "y" * 201, "z" * 3000)
@@ -70,6 +82,11 @@ class Writers:
                 self.broken.append(prefix)
                 continue
             self._schemas[fingerprint(schema)] = schema
+            if schema_id % 5 == 0 and schema["name"] == READER["name"]:
+                union = rng.choice([["null", schema], [schema, "null"]])
+                self._schemas[ConfluentId(schema_id)] = {"type": union}  # as a registry's union is given to readers
+                self.good.append((prefix, union))  # type: ignore[arg-type]  # fastavro writes unions too
+                continue
             self.good += [(prefix, schema), (b"\xc3\x01" + fingerprint(schema).value, schema)]
 
     def __call__(self, key: SchemaKey) -> Schema:
@@ -96,7 +113,18 @@ def evolve(rng: Random) -> Schema:
     fields += [{"name": f"extra{i}", "type": random_type(rng, f"T{i}")} for i in range(rng.randrange(4))]
     if rng.random() < 0.5:
         rng.shuffle(fields)
+    fields = [f if "D" not in str(f["type"]) else _with_own_names(f) for f in fields]
     return {"type": "record", "name": READER["name"], "namespace": READER["namespace"], "fields": fields}
+
+
+def _with_own_names(field: Schema) -> Schema:
+    """Fixed decimals of several fields must not share a name."""
+    branches = field["type"] if isinstance(field["type"], list) else [field["type"]]
+    named = [
+        {**b, "name": f"{b['name']}_{field['name']}"} if isinstance(b, dict) and b["type"] == "fixed" else b
+        for b in branches
+    ]
+    return {**field, "type": named if isinstance(field["type"], list) else named[0]}
 
 
 def random_type(rng: Random, name: str, depth: int = 2) -> Any:
@@ -146,6 +174,8 @@ def _field_value(rng: Random, field: Schema) -> Any:
         return f"m{rng.randrange(20)}"
     if "ts" in field["name"].lower() or "time" in field["name"].lower():
         time_ms = START_MS + rng.randrange(10**6)
+        if "string" in str(field["type"]) and rng.random() < 0.8:
+            return rng.choice(ISO)
         return random_value(rng, field["type"]) if field["type"] != READER["fields"][2]["type"] else time_ms
     return random_value(rng, field["type"])
 
@@ -164,7 +194,7 @@ def _primitive(rng: Random, kind: str) -> Any:  # noqa: PLR0911 - a case for eac
             number = rng.choice(FLOATS) if rng.random() < 0.3 else rng.random() * 100
             return struct.unpack("<f", struct.pack("<f", _within_float(number)))[0] if kind == "float" else number
         case "bytes":
-            return rng.randbytes(rng.randrange(6))
+            return rng.randbytes(rng.randrange(12))
     return rng.choice(TEXTS)
 
 

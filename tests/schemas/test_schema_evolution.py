@@ -134,11 +134,11 @@ M_R_5 = b"\x02M\x02R\x0a"
     ("writer", "body", "words"),
     [
         (record_schema(*IDENTITY[1:]), b"\x02R\x0a", "no field 'module_id'"),
-        (record_schema(*IDENTITY[:2], ("ts", "string")), b"\x02M\x02R\x02x", "string"),
+        (record_schema(*IDENTITY[:2], ("ts", "double")), b"\x02M\x02R" + bytes(8), "double"),
         (
-            record_schema(*IDENTITY[:2], ("ts", {"type": "long", "logicalType": "timestamp-micros"})),
+            record_schema(*IDENTITY[:2], ("ts", {"type": "long", "logicalType": "time-micros"})),
             M_R_5,
-            "'ts' is timestamp-micros, and timestamp-millis is read",
+            "'ts' is time-micros, and timestamp-millis is read",
         ),
         (record_schema(*IDENTITY, ("voltage_v", "string")), M_R_5 + b"\x02x", "string"),
         (record_schema(*IDENTITY, name="ShipPosition"), M_R_5, "is a ShipPosition, and SensorReading is read"),

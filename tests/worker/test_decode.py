@@ -11,8 +11,10 @@ from schemas.codec import decode, encode
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema, parsed
 from schemas.registry import writer_schema_lookup
+from schemas.resolution import field_conversions
 from schemas.wire import ConfluentId, confluent_prefix
-from worker.avro_columns import Flags, decoding_plan, encode_columns
+from worker.avro_columns import decoding_plan
+from worker.avro_encoding import Flags, encode_columns
 from worker.columns import TextColumn
 from worker.decode import Decoder
 from worker.pipeline import load_pipeline
@@ -124,7 +126,8 @@ OTHER_WRITERS = {
 @pytest.mark.parametrize("name", OTHER_WRITERS)
 def test_other_writers_are_resolved_alike(name: str) -> None:
     writer = {"type": "record", "name": "SensorReading", "fields": OTHER_WRITERS[name]}
-    assert (decoding_plan(writer, READER) is None) == (name == "not for columns")
+    plan = decoding_plan(writer, READER, field_conversions(writer, READER, None))
+    assert (plan is None) == (name == "not for columns")
     record = {
         "extra": "x", "voltage_v": 51.5, "current_a": None, "soc_percent": -7, "ok": True, "ts": START_MS,
         "rack_id": "R", "more": 3, "module_id": "m", "tags": {"a": 1},

@@ -13,6 +13,7 @@ from training.backtest.spool import Piece
 from worker.alarms import AlarmPolicy, Alarms
 from worker.batch import Batch
 from worker.columns import Readings, Rejection, TextColumn
+from worker.decode import Framed
 from worker.features import Bool, Float, Int
 from worker.metrics import Metrics
 from worker.package import ModelPackage
@@ -27,7 +28,7 @@ class _Columns:
 
     readings: Readings
 
-    def __call__(self, values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:  # noqa: ARG002
+    def __call__(self, _values: Sequence[bytes | None], _framed: Framed) -> tuple[Readings, list[Rejection]]:
         return self.readings, []
 
 

@@ -25,6 +25,7 @@ from worker.features import Bool, Float, Int
 from worker.kafka_config import client_config
 from worker.message import key_of, values_of
 from worker.offline import offline_features
+from worker.scoring import plainly_keyed
 from worker.settings import Settings
 from worker.topic_reader import MANY, TopicReader
 from worker.validate import Validator
@@ -117,8 +118,9 @@ def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since
         _LOG.info("reading recorded readings", readings=readings, share_of_modules=round(below / 2**32, 3))
         for messages in reader.read(source.topic, spans):
             batch = Batch.of([m for m in messages if zlib.crc32(key_of(m) or b"") < below])
-            found, _ = decode(values_of(batch.messages))
+            found, _ = decode(values_of(batch.messages), batch.framed)
             valid, _ = validate(found, batch.key_column(), batch.broker_ts)
+            batch = plainly_keyed(batch, valid)
             kept = valid.readings
             key = np.array(
                 [modules.of(batch.keys[row], kept.group[i]) for i, row in enumerate(kept.row.tolist())], np.int64

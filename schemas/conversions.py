@@ -1,0 +1,145 @@
+"""Conversions that Avro's resolution rules do not have: times of other units and forms, and decimals.
+
+They are exact but for two roundings: a time is rounded down to the millisecond, and a decimal to the nearest double.
+"""
+
+import math
+import re
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from schemas.errors import IncompatibleSchemaError, InvalidValueError, MalformedError
+
+TIMESTAMP = "timestamp-millis"
+_PER_MS = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9}))?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
+MAX_PRECISION = 400  # digits; a double has 309 before the point at most
+_INT64 = range(-(2**63), 2**63)
+
+
+class Conversion(NamedTuple):
+    """What is done to the raw value of one Avro type.
+
+    Attributes:
+        to: `time` (ms since the epoch), `number` (a double).
+        per_ms: units in a millisecond, where the raw value is a number; None: it is ISO 8601 text.
+        offset_ms: local time less UTC, where the writer's type does not say; None: it must.
+        scale: of a decimal.
+    """
+
+    to: str
+    per_ms: int | None = None
+    offset_ms: int | None = None
+    scale: int | None = None
+
+    def __call__(self, raw: Any) -> Any:
+        """Convert a value.
+
+        Raises:
+            InvalidValueError, MalformedError: it has no such meaning.
+        """
+        if self.scale is not None:
+            return _double(raw, self.scale)
+        if self.per_ms is None:
+            return iso_to_ms(raw, self.offset_ms)
+        ms = raw // self.per_ms - (self.offset_ms or 0)
+        if ms not in _INT64:
+            raise InvalidValueError(f"the local time {raw} has no UTC in 64 bits")
+        return ms
+
+
+def iso_to_ms(text: str, offset_ms: int | None) -> int:
+    """Milliseconds since the epoch, rounded down.
+
+    Args:
+        text: ISO 8601 date and time, with or without an offset from UTC.
+        offset_ms: local time less UTC where the text gives no offset; None: it must give one.
+
+    Raises:
+        InvalidValueError: it is no such text, or has no offset.
+    """
+    match = _ISO.fullmatch(text)
+    if match is None:
+        raise InvalidValueError(f"the time {text[:60]!r} is not ISO 8601 with date and time (2026-01-31T12:00:00Z)")
+    day, clock, fraction, zone = match.groups()
+    if zone is None and offset_ms is None:
+        raise InvalidValueError(
+            f"the time {text!r} has no offset from UTC, and the pipeline's input.utc_offset is not set"
+        )
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}{zone or 'Z'}")
+    except ValueError as error:
+        raise InvalidValueError(f"the time {text!r} does not exist: {error}") from error
+    since = moment - _EPOCH
+    ms = (since.days * 86_400 + since.seconds) * 1000 + int(((fraction or "") + "000")[:3])
+    return ms if zone else ms - (offset_ms or 0)
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
+
+
+def _double(raw: bytes, scale: int) -> float:
+    if not raw:
+        raise MalformedError("a decimal has no bytes")
+    unscaled, one = int.from_bytes(raw, signed=True), int(10**scale)
+    try:
+        return unscaled / one  # rounded once, to the nearest double
+    except OverflowError:
+        return -math.inf if unscaled < 0 else math.inf
+
+
+def conversion(writer_type: Any, reader_type: Any, name: str, utc_offset_ms: int | None) -> Conversion | None:
+    """What has to be done to values of a writer's type; None where Avro's rules of resolution are enough.
+
+    Args:
+        writer_type: a type that is no union.
+        reader_type: what is read, not a union either.
+        name: the field, for an error.
+        utc_offset_ms: see `Conversion`.
+
+    Raises:
+        IncompatibleSchemaError: both give the value a meaning, and there is no way from one to the other.
+    """
+    theirs, ours = logical_type(writer_type), logical_type(reader_type)
+    plain = writer_type["type"] if isinstance(writer_type, dict) else writer_type
+    if ours == TIMESTAMP:
+        return _time(theirs, plain, name, utc_offset_ms)
+    if theirs == "decimal" and plain in ("bytes", "fixed"):
+        if reader_type == "double":
+            return Conversion("number", scale=_scale(writer_type, name))
+        raise IncompatibleSchemaError(f"the writer's {name!r} is a decimal, and {reader_type} is read")
+    if theirs and ours and theirs != ours:
+        raise IncompatibleSchemaError(f"the writer's {name!r} is {theirs}, and {ours} is read")
+    return None
+
+
+def _time(theirs: str | None, plain: Any, name: str, utc_offset_ms: int | None) -> Conversion | None:
+    if theirs is None and plain == "string":
+        return Conversion("time", None, utc_offset_ms)
+    if theirs in (None, TIMESTAMP):
+        return None
+    local = theirs.startswith("local-")
+    kind, _, unit = theirs.removeprefix("local-").rpartition("-")
+    if kind != "timestamp" or unit not in _PER_MS or plain != "long":
+        raise IncompatibleSchemaError(f"the writer's {name!r} is {theirs}, and {TIMESTAMP} is read")
+    if local and utc_offset_ms is None:
+        raise IncompatibleSchemaError(
+            f"the writer's {name!r} is {theirs}, a time without a zone; "
+            "say by the pipeline's input.utc_offset which offset from UTC its clocks have"
+        )
+    return Conversion("time", _PER_MS[unit], utc_offset_ms if local else None)
+
+
+def _scale(writer_type: Any, name: str) -> int:
+    precision, scale = writer_type.get("precision"), writer_type.get("scale", 0)
+    if not (isinstance(precision, int) and isinstance(scale, int) and 0 <= scale <= precision <= MAX_PRECISION):
+        raise IncompatibleSchemaError(
+            f"the writer's {name!r} is a decimal of precision {precision!r} and scale {scale!r}, which is not read"
+        )
+    return scale
+
+
+def logical_type(avro_type: Any) -> str | None:
+    """The logical type of a type that is no union, if it has one."""
+    found = avro_type.get("logicalType") if isinstance(avro_type, dict) else None
+    return found if isinstance(found, str) else None

@@ -212,7 +212,9 @@ class KafkaProxy:
                 if not passed:
                     continue
                 self._deliver_what_is_due(link.asked.pop(number, -1))
-                _write(link.client, frame)
+                # The answer to a late request still has to be read where the client has gone meanwhile.
+                with contextlib.suppress(OSError):
+                    _write(link.client, frame)
         link.reset()
         self._links.discard(link)
 

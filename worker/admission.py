@@ -71,7 +71,7 @@ def admit(
         raise PackageError("failed_in_use", f"model package {contents.origin}: it failed while it scored: {why}")
     passed = cache_directory / "models" / "passed" / _key(contents, version, demands, trusted=trusted)
     if not _exists(passed):
-        try_out(contents, version, demands.pipeline, trusted=trusted)
+        try_out(contents, version, demands.pipeline, max_ms=demands.max_ms, trusted=trusted)
     package = open_package(contents, version=version, trusted=trusted)
     if demands.pipeline is not None:
         prove(package, demands.pipeline, max_ms=demands.max_ms)

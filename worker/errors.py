@@ -14,7 +14,7 @@ class UserError(Exception):
 
 
 class UncertainError(Exception):
-    """It is not known how the transaction in hand ended: begin anew from what is committed."""
+    """It is not known how the transaction in hand ended: restart from what is committed."""
 
 
 class FencedError(UncertainError):

@@ -80,8 +80,8 @@ class Loop:
         """Turn until stopped. The batch in hand is always finished.
 
         Raises:
-            UncertainError: begin anew.
-            FencedError: begin anew, unless another worker has taken this one's place.
+            UncertainError: restart.
+            FencedError: restart, unless another worker has taken this one's place.
             UserError: the broker refuses for good.
         """
         self._assignment.subscribe()

@@ -60,9 +60,10 @@ def require_no_page(fetched: Path, artifacts: str) -> None:
     for path in sorted(fetched.rglob("*")) if fetched.is_dir() else [fetched]:
         if path.is_file():
             with path.open("rb") as file:
-                beginning = file.read(_BEGINNING).lstrip().lower()
+                read = file.read(_BEGINNING)
+                beginning = read.lstrip().lower()
             page = beginning.startswith((b"<!doctype", b"<html", b"<?xml"))
-            empty = not beginning and path.name in {MANIFEST, *NEEDED}
+            empty = not beginning and len(read) < _BEGINNING and path.name in {MANIFEST, *NEEDED}
             if page or empty or (path.name == MANIFEST and b'"error_code"' in beginning):
                 what = "a web page" if page else "an empty file" if empty else "an error message"
                 raise DependencyDownError("mlflow", f"{artifacts}: {what} came in place of {path.name}")

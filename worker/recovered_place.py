@@ -89,8 +89,12 @@ def recovered_places(
         except UnreadableValueError as error:
             found[number] = f"{pipeline.topics['predictions']}/{number} holds records that are not ours: {error}"
             continue
-        begun = [pipeline.topics[role] for role, of in spans.items() if of[number].high > 0]
-        kept = bool(tails["predictions"].get(number)) or spans["predictions"][number].high == 0
+        # What a log holds from its first offset on, and none of it committed, is left of aborted transactions.
+        aborted = {role for role in _ROLES if spans[role][number].low == 0 and not tails[role].get(number)}
+        if "predictions" in aborted and spans["predictions"][number].high > 0:
+            aborted.add("alarm_state")  # of the same transactions
+        begun = [pipeline.topics[role] for role, of in spans.items() if of[number].high > 0 and role not in aborted]
+        kept = bool(tails["predictions"].get(number)) or "predictions" in aborted
         found[number] = _place(outcomes, topic_id, span, begun, predictions_kept=kept, margin=margin)
     return found
 

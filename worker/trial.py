@@ -15,6 +15,7 @@ import sys
 from worker.package import open_package
 from worker.package_files import FAULTS, Contents, PackageError
 from worker.pipeline import Pipeline
+from worker.proof import prove
 
 _LONGEST_S = 120
 _MOST_BYTES = 1 << 32
@@ -36,19 +37,20 @@ _PASSED_ON = (
 """Variables, or their beginnings, that the process gets: none that may hold a secret."""
 
 
-def try_out(contents: Contents, version: str, pipeline: Pipeline | None, *, trusted: bool) -> None:
+def try_out(contents: Contents, version: str, pipeline: Pipeline | None, *, max_ms: int, trusted: bool) -> None:
     """Load a package elsewhere, and send rows through the whole path there.
 
     Args:
         contents: its files.
         version: as it will be stamped on predictions.
         pipeline: whose records it is to score; None: the model alone is tried.
+        max_ms: longest that it may take to score 1,000 readings of the pipeline.
         trusted: whether code in a pickled scaler may run.
 
     Raises:
         PackageError: it must not be used, or whoever loads it crashes or waits forever.
     """
-    task = pickle.dumps((contents, version, pipeline, trusted))
+    task = pickle.dumps((contents, version, pipeline, max_ms, trusted))
     environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     # As it is here: a pipeline's record may be in a module that only this process's path leads to.
     environment["PYTHONPATH"] = os.pathsep.join(path or "." for path in sys.path)
@@ -79,9 +81,12 @@ def _main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from worker.whole_path import try_whole_path  # noqa: PLC0415 - only this process needs all the stages
 
-    contents, version, pipeline, trusted = pickle.load(sys.stdin.buffer)  # noqa: S301 - from `try_out`
+    contents, version, pipeline, max_ms, trusted = pickle.load(sys.stdin.buffer)  # noqa: S301 - from `try_out`
     try:
-        try_whole_path(open_package(contents, version=version, trusted=trusted), pipeline)
+        package = open_package(contents, version=version, trusted=trusted)
+        if pipeline is not None:  # first: all that follows takes as long as the model does
+            prove(package, pipeline, max_ms=max_ms)
+        try_whole_path(package, pipeline)
     except PackageError as error:
         sys.stdout.write(f"{error.fault} {error}")
         return _REFUSED

@@ -18,6 +18,7 @@ from models import resealed
 from training.register import register_package
 from worker import bounded_http
 from worker.errors import DependencyDownError
+from worker.mlflow_download import require_no_page
 from worker.model_source import resolve, resolve_or_last_good
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -186,3 +187,20 @@ def test_an_answer_of_megabytes_is_not_swallowed(tmp_path: Path, monkeypatch: py
     huge = plain(200, b'{"a": "' + b"x" * 1_000_000 + b'"}', "application/json")
     with front(huge) as url, pytest.raises(DependencyDownError, match="more than 100000 bytes"):
         resolve("models:/front@champion", cache_directory=tmp_path, tracking_uri=url)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("booster.ubj", b"\n<!DOCTYPE html><title>Sign in</title>"),
+        ("manifest.json", b"<html>404</html>"),
+        ("manifest.json", b""),
+        ("manifest.json", b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'),
+    ],
+)
+def test_a_page_in_place_of_a_file_is_an_outage(model_package: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    fetched = Path(shutil.copytree(model_package, tmp_path / "fetched"))
+    require_no_page(fetched, "http://store/model")
+    (fetched / name).write_bytes(content)
+    with pytest.raises(DependencyDownError, match=f"came in place of {name}"):
+        require_no_page(fetched, "http://store/model")

@@ -1,7 +1,7 @@
 """The group's offsets are gone and outputs are there: the place is found again in them, or the operator is asked."""
 
 import pytest
-from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from fleet_content import Content, expected_outcomes, fleet_content
 from harness import START_MS, Stage, Worker, assert_equals_uninterrupted_run, reading, wait_until
@@ -77,6 +77,19 @@ def test_a_killed_worker_whose_group_is_deleted(stage: Stage, admin: AdminClient
         wait_until(lambda: stage.outcomes() >= expected, "all outcomes")
         assert worker.metric("hazardstream_offsets_recovered_total") >= 1
         assert worker.stop() == 0
+    assert_equals_uninterrupted_run(stage)
+
+
+def test_a_partition_whose_only_transaction_was_aborted_starts_at_the_beginning(stage: Stage) -> None:
+    """As after a first batch that a rebalance or a kill undid: the group never had an offset of it."""
+    producer = Producer(client_config(stage.bootstrap) | {"transactional.id": f"{stage.pipeline.name}-undone"})
+    producer.init_transactions(30.0)
+    producer.begin_transaction()
+    for role in ("predictions", "alarm_state"):
+        producer.produce(stage.pipeline.topics[role], b"undone", b"key", partition=1)
+    producer.flush(30.0)
+    producer.abort_transaction(30.0)
+    score(stage, fleet_content(stage, steps=20), recovered=0)
     assert_equals_uninterrupted_run(stage)
 
 

@@ -32,7 +32,7 @@ class Audit:
         produced: messages on the input topic.
         scored: distinct readings with a prediction.
         dead_lettered: distinct records on the dead-letter topic.
-        deduplicated: readings without an outcome of their own whose (key, event time) was scored before.
+        deduplicated: readings without an outcome of their own that were scored before: same key, time and sensors.
         duplicates: predictions and dead letters beyond the first of the same reading.
         missing: readings that nothing accounts for.
         alarms: alarms raised (distinct alarm ids).
@@ -126,16 +126,23 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
     alarms = records(outputs.alarms.topic, outputs.alarms.schema_name)
 
     scored = {(r["source_partition"], r["source_offset"]) for _, r in predictions}
-    seen = {(r[source.key], r[source.time]) for _, r in predictions}
+    scored_as = {(r[source.key], r[source.time]): set[Address]() for _, r in predictions}
+    for _, r in predictions:
+        scored_as[r[source.key], r[source.time]].add((r["source_partition"], r["source_offset"]))
     addresses = [_address(m) for m in dead]
     left = set(read) - scored - set(addresses)
     reader = load_schema(source.record_model().__name__)
 
-    def record(message: Message) -> dict[str, Any]:
-        offset_ms = source.utc_offset_ms
+    def content(address: Address) -> dict[str, Any]:
+        message, offset_ms = read[address], source.utc_offset_ms
         return decode(value_of(message) or b"", writer_schema_of, reader, headers_of(message), offset_ms)
 
-    again = {a for a in left if _identity(record(read[a]), pipeline) in seen}
+    def seen_before(address: Address) -> bool:
+        record = content(address)
+        like = scored_as.get((record[source.key], record[source.time]), set())
+        return any(repr(content(a)) == repr(record) for a in like if a in read)  # as text, in which NaN is itself
+
+    again = {a for a in left if seen_before(a)}
     headers = [dict(headers_of(m)) for m in dead]
     reasons = [bytes(h["hazardstream.reason"] or b"").decode() for h in headers]
     return Audit(
@@ -154,7 +161,3 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
 def _address(dead_letter: Message) -> Address:
     headers = dict(headers_of(dead_letter))
     return int(headers["__streams.errors.partition"] or b""), int(headers["__streams.errors.offset"] or b"")
-
-
-def _identity(record: dict[str, Any], pipeline: Pipeline) -> tuple[str, int]:
-    return record[pipeline.input.key], record[pipeline.input.time]

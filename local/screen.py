@@ -50,7 +50,7 @@ def summary(
         ("produced", audit.produced, f"messages on the input topic; broker: {broker}"),
         ("scored", audit.scored, f"readings with a prediction, of {audit.modules} modules"),
         ("dead-lettered", audit.dead_lettered, reasons or "none"),
-        ("deduplicated", audit.deduplicated, "same module and event time again: dropped"),
+        ("deduplicated", audit.deduplicated, "same module, event time and values again: dropped"),
         ("duplicates", audit.duplicates, "readings with more than one outcome"),
         ("missing", audit.missing, "readings with no outcome"),
         ("alarms", audit.alarms, f"raised; {simulated.faults} modules fail, and alarm neighbours by heat and smoke"),

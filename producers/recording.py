@@ -15,6 +15,7 @@ from producers.mapping import SCALED_BY, Mapping, Sources, find_sources
 from producers.tables import BadRow, Table, column_names, read_columns
 from worker.bounds import bounds
 from worker.errors import UserError
+from worker.event_time import EARLIEST_MS
 from worker.pipeline import Pipeline
 
 SHOWN = 5
@@ -150,6 +151,7 @@ def _times(
     limits = bounds(pipeline.input.record_model(), pipeline.input.time)
     moved = np.rint(ms + zero)
     faults.add(~((moved >= limits.low) & (moved <= limits.high)), sources.time, "is no time that a reading can have")
+    faults.add(moved < EARLIEST_MS, sources.time, "lies before 2000, which workers refuse; give a later --start")
     return np.where(faults.rows, 0, moved).astype(np.int64), start_ms
 
 

@@ -14,6 +14,7 @@ from producers.fleet import SENSORS, Fleet, Step
 from producers.publish import Encoder, Publisher, encoder
 from producers.truth import MECHANISMS
 from worker.errors import UserError
+from worker.event_time import EARLIEST_MS
 from worker.pipeline import Pipeline, load_pipeline
 
 log = structlog.get_logger("producers")
@@ -136,6 +137,7 @@ def _checked(options: SimulateOptions) -> tuple[Pipeline, str]:
         "--period-s": options.period_ms < 1,
         "--mechanism": not options.mechanisms or not set(options.mechanisms) <= set(MECHANISMS),
         "--nuisances": not 0 <= options.nuisances < float("inf"),
+        "--start (2000 or later)": options.start_ms is not None and options.start_ms < EARLIEST_MS,
         "--bad-rate": not 0 <= options.bad_rate <= 1,
     }
     if any(wrong.values()):
@@ -182,7 +184,7 @@ class Messages:
             if kind not in (READING, *MASKED_KINDS):
                 at_ms = {
                     "future": now_ms + self._max_future_ms + _AN_HOUR_MS,
-                    "late": ts[i] - max(1, self._fleet.period_ms // 2),
+                    "late": ts[i] - self._max_future_ms - _AN_HOUR_MS,
                 }.get(kind)
                 misdated = good if at_ms is None else self._encode(key, group, at_ms, measured)
                 yield f"not-{key}" if kind == "wrong_key" else key, _spoilt(kind, misdated, rng), kind

@@ -45,7 +45,7 @@ class Comparison:
         missing: input records that should have an outcome and have none.
         duplicated: outcomes beyond the first of the same input record.
         different: input records whose first outcome is not the expected one.
-        out_of_order: predictions older than the one before them of the same module.
+        out_of_order: predictions of a reading that came before the one of the prediction before, of the same module.
         alarms_missing: expected transitions that are not there.
         alarms_extra: transitions that are there and not expected.
         alarm_states_different: keys whose alarm state, read back at the end, is not the expected one.
@@ -94,9 +94,9 @@ def compare(
     """
     found = Comparison()
     seen: set[Address] = set()
-    latest: dict[str, int] = {}
+    latest: dict[str, Address] = {}
     for record in predictions:
-        address, module, ts = (record["source_partition"], record["source_offset"]), record["module_id"], record["ts"]
+        address, module = (record["source_partition"], record["source_offset"]), record["module_id"]
         if address in seen:
             found.note("duplicated", f"prediction of {module} at {address}")
             continue
@@ -105,9 +105,9 @@ def compare(
         wanted = expected.probability.get(address), expected.in_window.get(address)
         if got != wanted:  # bit for bit
             found.note("different", f"prediction of {module} at {address}: {got}, expected {wanted}")
-        if ts < latest.get(module, ts):
-            found.note("out_of_order", f"prediction of {module} at {address}: {ts} after {latest[module]}")
-        latest[module] = ts
+        if address < latest.get(module, address):
+            found.note("out_of_order", f"prediction of {module} at {address}, after that at {latest[module]}")
+        latest[module] = address
     found.scored = len(seen)
     for address, reason in dead_letters:
         if address in seen:

@@ -116,7 +116,7 @@ def _outcome(
     groups = TextColumn.of([name.split(b"_")[0] for name in keys])
     readings = Readings(np.arange(n), TextColumn.of(keys), groups, ts, values, ~np.isnan(values))
     none = np.zeros(values.shape, np.bool_)
-    scored = Scored(readings, features, probability, np.ones(n, np.int64), none, none)
+    scored = Scored(readings, features, probability, np.ones(n, np.int64), none, none, np.zeros(n, np.int64))
     clocks = {0: int(ts.max())}
     nobody = cast("Any", None)
     return Outcome(package, 0.5, batch, scored, nobody, [], 0, 0, clocks, nobody)

@@ -3,7 +3,9 @@
     NORMAL --probability >= setpoint for on_delay, or >= immediate--> ACTIVE
     ACTIVE --below setpoint - deadband for off_delay--> NORMAL (RTN)
 
-Time is event time, so that a repeated computation makes the same transitions.
+Time is event time, so that a repeated computation makes the same transitions. A delay is over once a key's readings
+have gone through so much of it since its timer began. Where readings are in order that is the difference of their
+times; where they are not, timers move so that it holds again (`worker.staged.Staged.shift`).
 """
 
 import uuid
@@ -92,6 +94,17 @@ class AlarmState:
     onset_ts: int | None = None
     peak_probability: float = 0.0
 
+    def moved(self, by_ms: int) -> "AlarmState":
+        """This state with the timers that run moved."""
+        if not by_ms or (self.pending_since_ts is None and self.clearing_since_ts is None):
+            return self
+        pending, clearing = self.pending_since_ts, self.clearing_since_ts
+        return replace(
+            self,
+            pending_since_ts=None if pending is None else pending + by_ms,
+            clearing_since_ts=None if clearing is None else clearing + by_ms,
+        )
+
 
 IDLE = AlarmState()
 
@@ -121,7 +134,7 @@ def _when_normal(
 ) -> tuple[AlarmState, str | None]:
     if probability < policy.setpoint:
         return IDLE, None
-    since = ts if state.pending_since_ts is None else state.pending_since_ts
+    since = _began(state.pending_since_ts, ts)
     peak = max(state.peak_probability, probability)
     if ts - since < policy.on_delay_ms and policy.waits(probability):
         return AlarmState(pending_since_ts=since, peak_probability=peak), None
@@ -138,7 +151,7 @@ def _when_normal(
 def _when_active(policy: AlarmPolicy, state: AlarmState, ts: int, probability: float) -> tuple[AlarmState, str | None]:
     peak = max(state.peak_probability, probability)
     if probability < policy.setpoint - policy.deadband:
-        since = ts if state.clearing_since_ts is None else state.clearing_since_ts
+        since = _began(state.clearing_since_ts, ts)
         if ts - since >= policy.off_delay_ms:
             return IDLE, RTN
         return replace(state, clearing_since_ts=since), None
@@ -149,6 +162,11 @@ def _when_active(policy: AlarmPolicy, state: AlarmState, ts: int, probability: f
         state, clearing_since_ts=None, peak_probability=peak, priority=priority if higher else state.priority
     )
     return held, ACTIVE if higher else None
+
+
+def _began(since: int | None, ts: int) -> int:
+    """When a timer began; now, if it did not run, or began after now: a device was set back while it was silent."""
+    return ts if since is None else min(since, ts)
 
 
 class Transition(NamedTuple):
@@ -189,8 +207,18 @@ class Alarms:
         """Active alarms by priority."""
         return Counter(s.priority for states in self._states.values() for s in states.values() if s.active)
 
-    def stage(self, partition: list[int], keys: list[bytes], ts: Int, probability: Float) -> StagedAlarms:
-        """What these readings do, leaving the alarms as they are. Rows of a key are in the order of their offsets."""
+    def stage(
+        self, partition: list[int], keys: list[bytes], ts: Int, probability: Float, shift: Int | None = None
+    ) -> StagedAlarms:
+        """What these readings do, leaving the alarms as they are. Rows of a key are in the order of their offsets.
+
+        Args:
+            partition: of each reading.
+            keys: of each reading.
+            ts: event time of each reading, ms, shape [n].
+            probability: of each reading, shape [n].
+            shift: by how much timers move before each reading, ms, shape [n]; None for readings in order of time.
+        """
         over = np.flatnonzero(probability >= self.policy.setpoint)
         # Every reading of a key that goes over counts, those after it too: its timers must not depend on batch bounds.
         rising = {(partition[row], keys[row]) for row in over.tolist()}
@@ -203,7 +231,8 @@ class Alarms:
         for row in concerned:
             place = partition[row], keys[row]
             before = staged.changed[place][1] if place in staged.changed else self.of(*place)
-            after, kind = step(self.policy, before, keys[row].decode(), int(ts[row]), float(probability[row]))
+            moved = before if shift is None else before.moved(int(shift[row]))
+            after, kind = step(self.policy, moved, keys[row].decode(), int(ts[row]), float(probability[row]))
             if kind is not None:
                 ended = replace(before, peak_probability=max(before.peak_probability, float(probability[row])))
                 staged.transitions.append(Transition(row, kind, ended if kind == RTN else after))

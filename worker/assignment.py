@@ -154,7 +154,7 @@ class Assignment:
             self.start_over()
             return
         self.topic.begin(topics[topic].topic_id)
-        found = self._starts.of(due, topics, self._scorer.package.spec.max_span_ms)
+        found = self._starts.of(due, topics, self._scorer.state.rebuild_span_ms)
         for number, start in found.items():
             waiting = self._waiting[number]
             if isinstance(start, str):

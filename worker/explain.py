@@ -22,7 +22,7 @@ from worker.pipeline import Output, Pipeline, load_pipeline
 from worker.proof import require_fit
 from worker.scoring import Outcome, scorer_of
 from worker.settings import Settings
-from worker.state import REBUILD_SPANS
+from worker.state import REBUILD_SPANS, lateness_ms, rebuild_span_ms
 from worker.topic_reader import MANY, Span, TopicReader
 
 # How long before the time asked for a key's reading may lie, and how far the machines' clocks may differ.
@@ -198,7 +198,9 @@ def _rebuilds(
             f"the reading itself, {topic} partition {number} offset {offset}, is no longer in the log, which begins at "
             f"{low}: keep {topic} as long as its predictions are to be explained"
         )
-    reach_ms = REBUILD_SPANS * package.spec.max_span_ms + pipeline.input.max_future_ms
+    max_future_ms = pipeline.input.max_future_ms
+    span_ms = rebuild_span_ms(package.spec, lateness_ms(package.spec, max_future_ms))
+    reach_ms = REBUILD_SPANS * span_ms + max_future_ms
     while True:
         start = max(low, min(log.since(topic, number, arrived - reach_ms, high), offset))
         yield start, *_rebuild(log, pipeline, package, lookup, (number, start, offset))

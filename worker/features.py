@@ -1,7 +1,7 @@
 """What the features are (data, stored in the model package) and the kernel that computes them.
 
 The kernel sees windows as rows of a *timeline*: for each key that a batch touches, the last readings already
-held, then the new ones, oldest first. Statistics come from a window's contents, never from running sums, so
+held, then the new ones, in the order of arrival. Statistics come from a window's contents, never from running sums, so
 that a window rebuilt from the log gives the same bits however the stream was cut into batches.
 """
 
@@ -79,7 +79,7 @@ class FeatureSpec(BaseModel):
 
 
 class Timeline(NamedTuple):
-    """Readings of all touched keys, key after key, oldest first; shapes [t], [t] and [rolling, t]."""
+    """Readings of all touched keys, key after key, in the order of arrival; shapes [t], [t] and [rolling, t]."""
 
     ts: Int
     clock: Int
@@ -89,18 +89,18 @@ class Timeline(NamedTuple):
 def readings_in_windows(spec: FeatureSpec, timeline: Timeline, position: Int) -> Int:
     """How many readings the windows hold that end at these positions of the timeline, shape [n].
 
-    A window holds at most `max_readings` readings and none older than `max_span_ms`, by the device's time and
-    by the partition's stream time at arrival (see worker/state.py for why both).
+    A window begins, among the last `max_readings`, with the first reading that is not older than `max_span_ms`, by the
+    device's time and by the partition's stream time at arrival (see worker/state.py for why both), and holds all that
+    arrived after it, in whatever order of time.
     """
     ts, clock, size = timeline.ts, timeline.clock, spec.max_readings
     after_ts, after_clock = ts[position] - spec.max_span_ms, clock[position] - spec.max_span_ms
     oldest = position - size + 1
     readings = np.full(len(position), size)
-    # Within the span both times ascend: where the oldest place counts, all do.
     rows = np.flatnonzero((ts[oldest] <= after_ts) | (clock[oldest] <= after_clock))
     inside = sliding_window_view(ts, size)[oldest[rows]] > after_ts[rows, None]
     inside &= sliding_window_view(clock, size)[oldest[rows]] > after_clock[rows, None]
-    readings[rows] = inside.sum(axis=1)
+    readings[rows] = size - inside.argmax(axis=1)
     return readings
 
 

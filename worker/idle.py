@@ -73,7 +73,7 @@ class Idle:
 
     def _commit(self, still: dict[int, int]) -> None:
         self._assignment.topic.ask()
-        partitions, span_ms = self._assignment.partitions, self._scorer.package.spec.max_span_ms
+        partitions, span_ms = self._assignment.partitions, self._scorer.state.rebuild_span_ms
         offsets = [self._assignment.place(n, offset, partitions[n].clock, span_ms) for n, offset in still.items()]
         self._assignment.topic.confirm()
         self._publisher.commit(Outgoing({}, []), offsets)

@@ -170,7 +170,7 @@ class Loop:
             if not batch.messages:
                 return
             outcome = self._scorer.process(batch, partitions)
-        span_ms = self._scorer.package.spec.max_span_ms
+        span_ms = self._scorer.state.rebuild_span_ms
         offsets = [
             self._assignment.place(number, offset, outcome.clocks.get(number, partitions[number].clock), span_ms)
             for number, offset in outcome.next_offsets.items()
@@ -255,7 +255,7 @@ class Loop:
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
         partition = self._assignment.partitions.get(message.partition())
         if partition is not None and is_unreadable(message):
-            self._unreadable.met(message, partition, self._scorer.package.spec.max_span_ms)
+            self._unreadable.met(message, partition, self._scorer.state.rebuild_span_ms)
         if partition is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's name
             self._assignment.take_over_anew(partition.number)
 

@@ -38,7 +38,8 @@ ADVICE = {
     "null_value": "of no use: there is nothing to score",
     "future": "once its time has come, where the input topic has LogAppendTime; else once max_future_ms allows it",
     UNREADABLE: "of no use: nobody could read the batch",
-    "late": "of use only while its key has been silent for max_span; else it is late again",
+    "implausible_time": "of no use: the time stays what it was; mend the sender, which has to send milliseconds",
+    "late": "of use only once its key's newer readings are forgotten (half of max_span); else it is late again",
 }
 """When redriving letters of a reason is of use."""
 

@@ -114,7 +114,7 @@ class Refill:
                 self._go_through(1)
 
     def _begin(self, number: int, offset: int, clock: int) -> Partition:
-        topic, span_ms = self._pipeline.input.topic, self._scorer.package.spec.max_span_ms
+        topic, span_ms = self._pipeline.input.topic, self._scorer.state.rebuild_span_ms
         low = self._reader.spans(topic, {number})[number].low
         since = self._reader.since(topic, number, rebuild_since_ms(clock, span_ms, self._pipeline), offset)
         start = max(min(since, offset), low)

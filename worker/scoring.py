@@ -23,7 +23,8 @@ from worker.metrics import Metrics
 from worker.package import ModelPackage
 from worker.partition import Partition
 from worker.pipeline import Pipeline, Topology
-from worker.state import KeyedState, Staged
+from worker.staged import Staged
+from worker.state import KeyedState, lateness_ms
 from worker.validate import Valid, Validator
 
 
@@ -44,7 +45,7 @@ RefusedBefore = Callable[[Message, int], Int]
 class Scored:
     """Live readings of a batch with their scores, in the order of the batch. Shapes [n], features [n, f].
 
-    masked and imputed: shape [n, sensors].
+    masked and imputed: shape [n, sensors]. shift: ms, see `worker.staged.Staged.shift`.
     """
 
     readings: Readings
@@ -53,6 +54,7 @@ class Scored:
     in_window: Int
     masked: Bool
     imputed: Bool
+    shift: Int
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Scorer:
         self.package = package
         self.alarms = alarms
         self.follow: Callable[[Outcome], None] | None = None  # told of each batch that was merged
-        self.state = KeyedState(package.spec)
+        self.state = KeyedState(package.spec, lateness_ms(package.spec, validate.max_future_ms))
         self._decode, self._validate, self._topology, self._metrics = decode, validate, topology, metrics
         self._scale_of = self._scales_of_default()
 
@@ -133,14 +135,15 @@ class Scorer:
             probability = self.package.score(features) if len(order) else np.empty(0)
         with self._timed("alarms"):
             keys = [batch.keys[row] for row in kept.row.tolist()]
-            staged_alarms = self.alarms.stage(batch.partition[kept.row].tolist(), keys, kept.ts, probability)
+            shift = staged.shift[order]
+            staged_alarms = self.alarms.stage(batch.partition[kept.row].tolist(), keys, kept.ts, probability, shift)
         in_window = staged.in_window[order] if len(order) else np.empty(0, np.int64)
         imputed = staged.imputed[order] if len(order) else np.empty((0, kept.values.shape[1]), np.bool_)
         return Outcome(
             self.package,
             self.alarms.policy.setpoint,
             batch,
-            Scored(kept, features, probability, in_window, valid.masked[chosen], imputed),
+            Scored(kept, features, probability, in_window, valid.masked[chosen], imputed, shift),
             staged_alarms,
             [r for r in rejections if live[r.row]],
             int(live[rows[staged.duplicate]].sum()),
@@ -156,7 +159,7 @@ class Scorer:
         for number, next_offset in outcome.next_offsets.items():
             partition = partitions[number]
             before = partition.clock
-            partition.advance(next_offset, outcome.clocks.get(number, before), self.package.spec.max_span_ms)
+            partition.advance(next_offset, outcome.clocks.get(number, before), self.state.rebuild_span_ms)
             self._forget_expired(partition, before)
         if self.follow is not None:
             self.follow(outcome)
@@ -190,11 +193,14 @@ class Scorer:
     def _clock(
         self, readings: Readings, batch: Batch, partitions: Mapping[int, Partition]
     ) -> tuple[Int, dict[int, int]]:
+        """Stream time at each reading, and by partition after the batch."""
         clock, after = np.empty(len(readings.row), np.int64), {}
-        of = batch.partition[readings.row]
+        of, stamped = batch.partition[readings.row], batch.broker_ts[readings.row]
+        # A clock that is ahead does not take the stream time, and with it the windows of other keys, along.
+        reached = np.where(stamped >= 0, np.minimum(readings.ts, stamped), readings.ts)
         for number in np.unique(of).tolist():
             rows = np.flatnonzero(of == number)
-            times = np.maximum(np.maximum.accumulate(readings.ts[rows]), partitions[number].clock)
+            times = np.maximum(np.maximum.accumulate(reached[rows]), partitions[number].clock)
             clock[rows], after[number] = times, int(times[-1])
         return clock, after
 
@@ -229,8 +235,12 @@ class Scorer:
         return np.stack([self._scale_of[place] for place in places])
 
     def _late(self, readings: Readings, i: int) -> Rejection:
+        allowed = self.state.lateness_ms
         return Rejection(
-            int(readings.row[i]), LATE, f"{readings.key[i]!r} already has a reading newer than {readings.ts[i]}"
+            int(readings.row[i]),
+            LATE,
+            f"{readings.key[i]!r} has readings newer than {readings.ts[i]} by {allowed} ms or more, or has sent too "
+            "many since to tell whether this one is a repetition",
         )
 
     def _forget_expired(self, partition: Partition, clock_before: int) -> None:

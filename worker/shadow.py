@@ -197,7 +197,7 @@ class Shadow:
             challenger.partitions.add(number)
             challenger.alarms.assign(number, {})
         keys = [batch.keys[row] for row in readings.row.tolist()]
-        alarms = challenger.alarms.stage(partition, keys, readings.ts, probability)
+        alarms = challenger.alarms.stage(partition, keys, readings.ts, probability, outcome.scored.shift[rows])
         positive = probability >= challenger.alarms.policy.setpoint
         return ShadowScored(challenger, rows, probability, positive, alarms)
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from worker.bounds import bounds
 from worker.columns import Readings, Rejection, TextColumn
+from worker.event_time import implausible, in_words, other_unit
 from worker.features import Bool, Float, Int
 from worker.keys import says
 from worker.pipeline import Input
@@ -41,6 +42,11 @@ class Validator:
         self._high = np.array([min(b.high, largest) for b in limits])
         self._time = bounds(self._model, source.time)
 
+    @property
+    def max_future_ms(self) -> int:
+        """How far ahead of its Kafka timestamp a reading may be."""
+        return self._source.max_future_ms
+
     def __call__(self, readings: Readings, message_keys: TextColumn, broker_ts: Int) -> tuple[Valid, list[Rejection]]:
         """Split into valid readings and rejections.
 
@@ -53,7 +59,9 @@ class Validator:
         with np.errstate(invalid="ignore"):
             usable = r.present & (r.values >= self._low) & (r.values <= self._high)
         masked = r.present & ~usable
-        invalid = (r.ts < self._time.low) | (r.ts > self._time.high) | ~usable.any(axis=1)
+        # The record's own rule may refuse another unit, too, but cannot say that it is one.
+        invalid = ((r.ts < self._time.low) | (r.ts > self._time.high)) & ~other_unit(r.ts)
+        invalid |= ~usable.any(axis=1)
         invalid |= self._out_of_length(r.key, source.key) | self._out_of_length(r.group, source.group)
         if source.on_invalid_sensor == "dead_letter":
             invalid |= masked.any(axis=1)
@@ -63,17 +71,22 @@ class Validator:
             rekeyed[i] = says(message_keys.raw(int(r.row[i])), r.key.raw(i))
         wrong_key &= ~rekeyed
         stamped = broker_ts[r.row]
-        future = ~invalid & ~wrong_key & (stamped >= 0) & (r.ts > stamped + source.max_future_ms)
+        mistimed = ~invalid & ~wrong_key & implausible(r.ts, stamped)
+        future = ~(invalid | wrong_key | mistimed) & (stamped >= 0) & (r.ts > stamped + source.max_future_ms)
         rejections = [Rejection(int(r.row[i]), "invalid", self._words(r, i)) for i in np.flatnonzero(invalid).tolist()]
         rejections += [
             Rejection(int(r.row[i]), "wrong_key", f"the message key is not {source.key} {r.key[i]!r}")
             for i in np.flatnonzero(wrong_key).tolist()
         ]
         rejections += [
+            Rejection(int(r.row[i]), "implausible_time", f"{source.time} {r.ts[i]} {in_words(int(r.ts[i]))}")
+            for i in np.flatnonzero(mistimed).tolist()
+        ]
+        rejections += [
             Rejection(int(r.row[i]), "future", self._ahead(int(r.ts[i]), int(stamped[i])))
             for i in np.flatnonzero(future).tolist()
         ]
-        good = ~(invalid | wrong_key | future)
+        good = ~(invalid | wrong_key | mistimed | future)
         kept = r.take(good)
         values: Float = np.where(usable[good], kept.values, np.nan)
         readings = Readings(kept.row, kept.key, kept.group, kept.ts, values, usable[good])

@@ -1,6 +1,7 @@
 """The alarm's state machine: setpoint, deadband, on-delay, off-delay, priorities."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,6 +116,30 @@ def test_how_readings_are_cut_into_batches_does_not_matter(readings: list[tuple[
 
     whole = run([0, len(readings)])
     assert run(sorted({0, len(readings), *(c % (len(readings) + 1) for c in cuts)})) == whole
+
+
+def raised_at(times: list[int], shift: list[int] | None = None, probability: float = 0.6) -> list[int]:
+    alarms = Alarms(POLICY)
+    alarms.assign(0, {})
+    n = len(times)
+    moves = None if shift is None else np.array(shift)
+    staged = alarms.stage([0] * n, [b"m"] * n, np.array(times), np.full(n, probability), moves)
+    return [t.row for t in staged.transitions]
+
+
+def test_a_timer_that_moved_is_read_where_it_is_then() -> None:
+    # The second reading's clock is 299 s ahead, and the third one is 10 s after the first.
+    assert raised_at([0, 299_000, 10_000, 20_000, 30_000], [0, 294_000, -299_000, 0, 0]) == [3]
+
+
+def test_a_timer_that_began_in_the_future_begins_again() -> None:
+    state = AlarmState(pending_since_ts=3_600_000, peak_probability=0.7)
+    state, _ = step(POLICY, state, "m", 0, 0.6)
+    assert state.pending_since_ts == 0
+    state, kind = step(POLICY, state, "m", 20_000, 0.6)
+    assert (kind, state.onset_ts) == (ACTIVE, 0)
+    state, _ = step(POLICY, replace(state, clearing_since_ts=3_600_000), "m", 30_000, 0.1)
+    assert step(POLICY, state, "m", 60_000, 0.1)[1] == RTN
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import time
 import pytest
 from harness import NORMAL, START_MS, Stage, avro, dead_letter_source, reading, wait_until
 
+from local.audit import audit
 from schemas.codec import decode, encode
 from schemas.load import load_schema, parsed
 from schemas.registry import writer_schema_lookup
@@ -34,6 +35,11 @@ DEAD = {
     "no key": (None, GOOD, "wrong_key"),
     "from the future": (b"m", avro(reading("m", int(time.time() * 1000) + 3_600_000)), "future"),
     "before time began": (b"m", avro(reading("m", -5)), "invalid"),
+    "in seconds": (b"m", avro(reading("m", START_MS // 1000)), "implausible_time"),
+    "in microseconds": (b"m", avro(reading("m", START_MS * 1000)), "implausible_time"),
+    "in nanoseconds": (b"m", avro(reading("m", START_MS * 1_000_000)), "implausible_time"),
+    "of the last century": (b"m", avro(reading("m", 900_000_000_000)), "implausible_time"),
+    "after all dates": (b"m", avro(reading("m", 2**63 - 1)), "invalid"),
     "no name": (b"", avro(reading("", START_MS)), "invalid"),
     "endless name": (b"m" * 400, avro(reading("m" * 400, START_MS)), "invalid"),
     "no sensor": (b"m", avro(reading("m", START_MS) | dict.fromkeys(NORMAL)), "invalid"),
@@ -102,15 +108,19 @@ def test_impossible_values_are_masked_and_the_reading_is_scored_on_the_rest(stag
 
 
 def test_late_readings_are_dead_letters_and_repeated_ones_are_dropped(stage: Stage) -> None:
-    times = [0, 10_000, 10_000, 5_000, 20_000, 20_000]
+    times = [0, 10_000, 10_000, 5_000, -3_600_000, 20_000, 20_000, 5_000]
     with stage.worker() as worker:
         stage.publish_readings(reading("m", START_MS + t) for t in times)
-        worker.await_consumed(len(times))
-        assert worker.metric("hazardstream_deduplicated_total") == 2
+        stage.publish_readings([reading("m", START_MS + 20_000, voltage_v=50.0)])
+        worker.await_consumed(len(times) + 1)
+        assert worker.metric("hazardstream_deduplicated_total") == 3
         assert worker.metric("hazardstream_dead_letters_total", reason="late") == 1
-    assert [r["ts"] - START_MS for r in stage.records("predictions")] == [0, 10_000, 20_000]
+    # In the order of arrival; and what has other content is no repetition.
+    assert [r["ts"] - START_MS for r in stage.records("predictions")] == [0, 10_000, 5_000, 20_000, 20_000]
     (late,) = stage.committed("dead_letters")
     assert dead_letter_source(late)[1] == "late"
+    account = audit(stage.pipeline, stage.bootstrap)
+    assert (account.scored, account.dead_lettered, account.deduplicated, account.missing) == (5, 1, 3, 0)
 
 
 @pytest.mark.usefixtures("small_dead_letters")

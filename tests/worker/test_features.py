@@ -201,16 +201,25 @@ def test_a_device_whose_clock_lags_still_has_a_window() -> None:
         state.merge(staged)
 
 
-def test_a_device_set_back_in_time_is_heard_again_after_one_span() -> None:
+def test_a_reading_from_the_future_takes_one_place_in_the_windows_after_it_and_shortens_none() -> None:
     state = KeyedState(SPEC)
-    slot = state.allocate(1)
-    now, hour = 1_700_000_000_000, 3_600_000
-    state.merge(state.stage(slot, np.array([now]), np.array([now]), np.full((1, 3), 1.0)))
-    refused = state.stage(slot, np.array([now - hour]), np.array([now + SPAN_MS - 1]), np.full((1, 3), 1.0))
-    assert refused.late.tolist() == [0]
-    heard = state.stage(slot, np.array([now - hour]), np.array([now + SPAN_MS]), np.full((1, 3), 1.0))
-    assert heard.row.tolist() == [0]
-    assert heard.in_window.tolist() == [1]
+    slot, now, ahead = state.allocate(1), 1_700_000_000_000, 2 * SPAN_MS
+    windows = []
+    for n in range(5):
+        for ts in (now + n * 10_000, *([now + ahead] if n == 2 else [])):
+            staged = state.stage(slot, np.array([ts]), np.array([now + n * 10_000]), np.full((1, 3), float(n)))
+            windows.append(int(staged.in_window[0]))
+            state.merge(staged)
+    # The forged one itself sees nothing of its span.
+    assert windows == [1, 2, 3, 1, 5, 6]
+    assert state.window(int(slot[0]))["ts"] == [
+        now,
+        now + 10_000,
+        now + 20_000,
+        now + ahead,
+        now + 30_000,
+        now + 40_000,
+    ]
 
 
 def test_a_spec_that_contradicts_itself_is_refused() -> None:

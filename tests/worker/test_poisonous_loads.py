@@ -23,10 +23,8 @@ from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from tests.fuzz.payloads import payload, source
 from tests.fuzz.writers import Writers
-from worker.acceptance import judge
 from worker.columns import TextColumn
 from worker.decode import Decoder
-from worker.features import NEVER
 from worker.kafka_config import client_config
 from worker.pipeline import load_pipeline
 from worker.validate import Validator
@@ -145,12 +143,3 @@ def test_one_giant_among_small_ids_costs_no_more_than_its_own_size() -> None:
     assert unreadable == []
     assert [(r.row, r.reason) for r in refused] == [(2000, "invalid")]
     assert peak < 50_000_000
-
-
-def test_a_storm_of_ever_older_readings_is_remembered_in_one_place() -> None:
-    slot, clock = np.zeros(5000, np.int64), np.full(5000, START_MS)
-    ts = START_MS - np.arange(5000)
-    verdicts = judge(slot, ts, clock, np.array([NEVER]), np.array([NEVER]), {}, SPAN_MS)
-    assert verdicts.accepted.sum() == 1
-    assert verdicts.late.sum() == 4999
-    assert verdicts.refusing == {0: [(START_MS, START_MS)]}

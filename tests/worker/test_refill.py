@@ -17,7 +17,7 @@ from schemas.registry import writer_schema_lookup
 from worker.alarms import Alarms
 from worker.batch import Batch
 from worker.columns import Readings, Rejection
-from worker.decode import Decoder
+from worker.decode import Decoder, Framed
 from worker.features import Float
 from worker.metrics import Metrics
 from worker.package import ModelPackage, load_package
@@ -62,7 +62,7 @@ def decoder() -> Decoder:
     return Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
 
 
-def scorer_of(package: ModelPackage, decode: Callable[[Sequence[bytes | None]], Any] | None = None) -> Scorer:
+def scorer_of(package: ModelPackage, decode: Callable[[Sequence[bytes | None], Framed], Any] | None = None) -> Scorer:
     return Scorer(
         decode or decoder(), Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(package.policy), Metrics()
     )
@@ -174,10 +174,10 @@ def test_what_was_a_dead_letter_is_in_no_window_even_if_it_would_pass_now(
 ) -> None:
     decode, turned_away = decoder(), [True]
 
-    def decode_not_the_first(values: Sequence[bytes | None]) -> tuple[Readings, list[Rejection]]:
+    def decode_not_the_first(values: Sequence[bytes | None], framed: Framed) -> tuple[Readings, list[Rejection]]:
         if turned_away[0]:
             values = [None, *values[1:]]
-        return decode(values)
+        return decode(values, framed)
 
     loop = Loop(scorer_of(short, decode_not_the_first))
     refill = Refill(scorer_of(longer), PIPELINE, loop.log)  # type: ignore[arg-type]

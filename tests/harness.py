@@ -90,7 +90,9 @@ class Stage:
 
     def publish(self, messages: Iterable[tuple[str | bytes | None, bytes | None]], **more: Any) -> None:
         """Produce (key, value) pairs to the input topic and wait until they are there."""
-        producer = Producer(client_config(self.bootstrap) | {"message.max.bytes": 8_000_000, "linger.ms": 5})
+        # Idempotent: a request that is repeated on a loaded machine would otherwise come behind later ones.
+        settings = {"message.max.bytes": 8_000_000, "linger.ms": 5, "enable.idempotence": True}
+        producer = Producer(client_config(self.bootstrap) | settings)
         failures: list[Any] = []
         topic = self.pipeline.input.topic
         for key, value in messages:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from worker.features import Bool, Int
 from worker.message import Headers, headers_of, key_of, time_of, value_of
-from worker.outbox import ERRORS, OMITTED, REASON, TIME
+from worker.outbox import ERRORS, LAST_OFFSET, OMITTED, REASON, TIME, TOPIC_ID
 from worker.topic_reader import Span, Spans, TopicReader
 
 REDRIVEN = "hazardstream.redriven"
@@ -60,6 +60,17 @@ class Letter(NamedTuple):
     def source(self) -> tuple[str, int, int]:
         """Topic, partition and offset of the original."""
         return self.said[ERRORS + "topic"], int(self.said[ERRORS + "partition"]), int(self.said[ERRORS + "offset"])
+
+    @property
+    def last_offset(self) -> int:
+        """The last offset that the letter speaks of: that of the original, but where a whole batch was skipped."""
+        told = self.said.get(LAST_OFFSET, "")
+        return int(told) if _NUMBER.fullmatch(told) else self.source[2]
+
+    @property
+    def topic_id(self) -> str:
+        """Of the original's topic; empty where the letter does not say it."""
+        return self.said.get(TOPIC_ID, "")
 
     @property
     def attempts(self) -> int:

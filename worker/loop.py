@@ -145,9 +145,12 @@ class Loop:
         failed = [m for m in messages if m.error() is not None]
         for message in failed:
             self._heed(message)
+            partition = self._assignment.partitions.get(message.partition())
+            if partition is not None and is_unreadable(message):
+                self._unreadable.met(message, partition, self._scorer.state.rebuild_span_ms)
         batch = Batch.of([m for m in messages if m.error() is None] if failed else messages)
         # What comes behind a batch that could not be read must not be taken for what comes next.
-        ends = {m.partition(): m.offset() for m in reversed(failed) if is_unreadable(m)}
+        ends = {m.partition(): m.offset() or 0 for m in reversed(failed) if is_unreadable(m)}
         # What was fetched for a partition before it was (re)assigned is from the wrong place.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
         nowhere = np.iinfo(np.int64).max
@@ -254,8 +257,6 @@ class Loop:
         self._group_watch.note(error, message.topic())
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
         partition = self._assignment.partitions.get(message.partition())
-        if partition is not None and is_unreadable(message):
-            self._unreadable.met(message, partition, self._scorer.state.rebuild_span_ms)
         if partition is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's name
             self._assignment.take_over_anew(partition.number)
 

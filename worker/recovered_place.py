@@ -4,21 +4,25 @@ Kafka drops a group's offsets after `offsets.retention.minutes` without members,
 start at the beginning then would score every reading again. But each outcome says which reading it is of, in the
 partition of the same number, and is committed together with the offset behind it. So a partition goes on behind its
 newest outcome. Readings behind that and before the lost offset were duplicates, and are found to be so again.
+
+Anybody may write into the outputs: records that no version of ours writes are passed over. Where one behind our newest
+outcome may be ours, and cannot be read (its schema is gone from the registry), nobody can tell.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 from confluent_kafka import Message
 
 from schemas.codec import decode
-from schemas.errors import UnreadableValueError
+from schemas.errors import IncompatibleSchemaError, UnknownSchemaError, UnreadableValueError
 from schemas.load import load_schema
+from schemas.wire import CONFLUENT_MAGIC
 from worker.dead_letters import letter_of
 from worker.decode import WriterSchemaOf
 from worker.message import value_of
-from worker.outbox import LAST_OFFSET, TOPIC_ID
 from worker.pipeline import Pipeline
 from worker.topic_reader import Span, TopicReader
 
@@ -34,6 +38,17 @@ class _Outcome(NamedTuple):
     topic_id: str
     offset: int
     ts: int | None
+
+
+_Teller: TypeAlias = Callable[[Message], _Outcome | str | None]
+"""Gives the outcome that a record is, or in words why that cannot be told; None: somebody else wrote it."""
+
+
+class _Newest(NamedTuple):
+    """The newest outcomes in each partition of an output, and in words why there may be one behind them."""
+
+    outcomes: dict[int, deque[_Outcome]]
+    doubts: dict[int, str]
 
 
 class Place(NamedTuple):
@@ -79,22 +94,22 @@ def recovered_places(
         spans = {
             role: reader.spans(pipeline.topics[role], ends.keys(), committed=False) for role in (*_ROLES, "alarm_state")
         }
-        tails = {role: _tails(reader, pipeline.topics[role], spans[role], role) for role in _ROLES}
+        newest = {
+            role: _newest(reader, pipeline.topics[role], spans[role], _teller(pipeline, role, writer_schema_of))
+            for role in _ROLES
+        }
     found: dict[int, Place | str] = {}
     for number, span in ends.items():
-        outcomes: list[_Outcome] = []
-        try:
-            for role in _ROLES:
-                outcomes += _outcomes(pipeline, role, tails[role].get(number, ()), writer_schema_of)
-        except UnreadableValueError as error:
-            found[number] = f"{pipeline.topics['predictions']}/{number} holds records that are not ours: {error}"
+        if doubts := [newest[role].doubts[number] for role in _ROLES if number in newest[role].doubts]:
+            found[number] = "; ".join(doubts)
             continue
-        # What a log holds from its first offset on, and none of it committed, is left of aborted transactions.
-        aborted = {role for role in _ROLES if spans[role][number].low == 0 and not tails[role].get(number)}
-        if "predictions" in aborted and spans["predictions"][number].high > 0:
-            aborted.add("alarm_state")  # of the same transactions
-        begun = [pipeline.topics[role] for role, of in spans.items() if of[number].high > 0 and role not in aborted]
-        kept = bool(tails["predictions"].get(number)) or "predictions" in aborted
+        outcomes = [outcome for role in _ROLES for outcome in newest[role].outcomes.get(number, ())]
+        # What a log holds from its first offset on, and none of it ours, is of strangers or of aborted transactions.
+        empty = {role for role in _ROLES if spans[role][number].low == 0 and number not in newest[role].outcomes}
+        if "predictions" in empty and spans["predictions"][number].high > 0:
+            empty.add("alarm_state")  # of the same transactions, or of the same strangers
+        begun = [pipeline.topics[role] for role, of in spans.items() if of[number].high > 0 and role not in empty]
+        kept = number in newest["predictions"].outcomes or "predictions" in empty
         found[number] = _place(outcomes, topic_id, span, begun, predictions_kept=kept, margin=margin)
     return found
 
@@ -118,41 +133,57 @@ def _place(
     return Place(max(behind - margin, 0), min(times) if times else None)
 
 
-def _tails(reader: TopicReader, topic: str, spans: Mapping[int, Span], role: str) -> dict[int, deque[Message]]:
-    """The newest outcomes of each partition, however much that is none lies behind them."""
-    tails: dict[int, deque[Message]] = {}
+def _newest(reader: TopicReader, topic: str, spans: Mapping[int, Span], tell: _Teller) -> _Newest:
+    newest = _Newest({}, {})
     done: dict[int, int] = {number: span.high for number, span in spans.items()}
     for width in (*_WIDTHS, None):
         wanted = {
             number: Span(span.low if width is None else max(span.low, span.high - width), done[number])
             for number, span in spans.items()
-            if number not in tails and done[number] > span.low
+            if number not in newest.outcomes and done[number] > span.low
         }
+        doubts: dict[int, str] = {}
         for messages in reader.read(topic, wanted):
             for message in messages:
-                if role != "dead_letters" or letter_of(message) is not None:
-                    tails.setdefault(message.partition(), deque(maxlen=_NEWEST)).append(message)
+                number, told = message.partition(), tell(message)
+                if isinstance(told, _Outcome):
+                    newest.outcomes.setdefault(number, deque(maxlen=_NEWEST)).append(told)
+                    doubts.pop(number, None)
+                elif told is not None:
+                    doubts[number] = f"{topic}/{number}, offset {message.offset()}: {told}"
+        newest.doubts.update(doubts)
         done |= {number: span.low for number, span in wanted.items()}
-    return tails
+    return newest
 
 
-def _outcomes(
-    pipeline: Pipeline, role: str, messages: "deque[Message] | tuple[()]", writer_schema_of: WriterSchemaOf
-) -> Iterator[_Outcome]:
+def _teller(pipeline: Pipeline, role: str, writer_schema_of: WriterSchemaOf) -> _Teller:
     if role == "dead_letters":
-        for letter in filter(None, map(letter_of, messages)):
-            topic, number, offset = letter.source
-            if (topic, number) == (pipeline.input.topic, letter.partition):
-                last = letter.said.get(LAST_OFFSET, "")
-                yield _Outcome(letter.said.get(TOPIC_ID, ""), int(last) if last.isdecimal() else offset, None)
-        return
-    schema = load_schema(pipeline.schemas[role])
+        return partial(_told_by_letter, pipeline.input.topic)
+    schema, by_word, time = load_schema(pipeline.schemas[role]), pipeline.outputs.by_word, pipeline.input.time
 
-    for message in messages:
+    def tell(message: Message) -> _Outcome | str | None:
         if (value := value_of(message)) is None:
-            continue
-        record = pipeline.outputs.by_word(decode(value, writer_schema_of, schema))
+            return None
+        try:
+            record = by_word(decode(value, writer_schema_of, schema))
+        except IncompatibleSchemaError as error:
+            return str(error)
+        except UnknownSchemaError as error:
+            # A registry may have lost a schema of ours; those named by fingerprint come with the package.
+            return str(error) if value.startswith(CONFLUENT_MAGIC) else None
+        except UnreadableValueError:
+            return None
         if record.get("source_offset") is None or record.get("source_partition") != message.partition():
-            raise UnreadableValueError(f"offset {message.offset()} does not say which reading it is of")
-        ts = record.get(pipeline.input.time) if role == "predictions" else None
-        yield _Outcome(record.get("source_topic_id") or "", record["source_offset"], ts)
+            return "it does not say which reading it is of"
+        ts = record.get(time) if role == "predictions" else None
+        return _Outcome(record.get("source_topic_id") or "", record["source_offset"], ts)
+
+    return tell
+
+
+def _told_by_letter(topic: str, message: Message) -> _Outcome | None:
+    letter = letter_of(message)
+    # Several inputs may share a dead-letter topic.
+    if letter is None or letter.source[:2] != (topic, message.partition()):
+        return None
+    return _Outcome(letter.topic_id, letter.last_offset, None)

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 from confluent_kafka import Message
+from confluent_kafka.admin import AdminClient
 
 from worker.dead_letters import letter_of
 from worker.features import Int
 from worker.message import stamped_by_broker, time_of
 from worker.pipeline import Pipeline
 from worker.scoring import LATE
+from worker.topic_identity import identities
 from worker.topic_reader import TopicReader
 
 _CLOCKS_APART_MS = 600_000  # of brokers, where the dead-letter topic has `LogAppendTime`
@@ -23,11 +25,17 @@ _PATIENCE_S = 10.0  # longer than an open transaction takes to end, and shorter 
 
 
 def refused_before(
-    config: dict[str, Any], pipeline: Pipeline, beat: Callable[[], None], first: Message, live_from: int
+    admin: AdminClient,
+    config: dict[str, Any],
+    pipeline: Pipeline,
+    beat: Callable[[], None],
+    first: Message,
+    live_from: int,
 ) -> Int:
     """Offsets of the input partition, in ascending order, that were refused before they reached the windows.
 
     Args:
+        admin: asks for the id of the input topic: letters of a former topic of its name have the same offsets.
         config: see `worker.kafka_config.client_config`.
         pipeline: names the topics.
         beat: called now and then: a long topic takes a while (some 40,000 letters a second), and that is no standstill.
@@ -39,6 +47,8 @@ def refused_before(
     """
     topic, number = pipeline.outputs.dead_letters.topic, first.partition()
     time_ms = time_of(first)
+    of_input = identities(admin, {pipeline.input.topic}).get(pipeline.input.topic)
+    topic_id = of_input.topic_id if of_input is not None else ""
     refused = []
     with TopicReader(config, _PATIENCE_S) as reader:
         # The end whether committed or not: a transaction whose offsets are committed may still be ending here.
@@ -50,7 +60,9 @@ def refused_before(
             beat()
             letters = (letter for message in messages if (letter := letter_of(message)) is not None)
             # A late reading has arrived, in the sense of worker/acceptance.py.
-            sources = (letter.source for letter in letters if letter.reason != LATE)
+            arrived = (letter for letter in letters if letter.reason != LATE)
+            # A broker or a version of ours that knows no ids leaves them out.
+            sources = (letter.source for letter in arrived if not topic_id or letter.topic_id in {"", topic_id})
             refused += [
                 offset
                 for name, partition, offset in sources

@@ -193,7 +193,7 @@ def _run(
     consumer = group_consumer(config, settings, group_id)
     consumer.reports.listen(errors=broker_watch.note)
     writer_schema_of = writer_schema_lookup(registry)
-    refused = partial(refused_before, config, pipeline, status.turn)
+    refused = partial(refused_before, admin, config, pipeline, status.turn)
     policy = alarm_policy(package, pipeline)
     scorer = scorer_of(pipeline, package, policy, writer_schema_of, status.metrics, refused_before=refused)
     limits = wait_for(lambda: OutputLimits(admin, pipeline), status, stop)
@@ -233,7 +233,7 @@ def _run(
     left = threading.Event()
     source = mlflow_source(uri, **where)
     if source is not None and source.moves and settings.model_watch_ms:
-        swap = Swap(pipeline, status, partial(_next_scorer, settings, config, pipeline), config, left)
+        swap = Swap(pipeline, status, partial(_next_scorer, settings, admin, config, pipeline), config, left)
         _watch_model(settings, source, package, swap, partial(show_swapped, status, pipeline, uri), status, left)
     if shadow is not None:
         watch_challenger(shadow, settings, pipeline, partial(mlflow_source, **where), status, left)
@@ -263,10 +263,12 @@ def _watch_model(
     ModelWatch(source, every_s, package.version, swap, show, metrics, tell, left).start()
 
 
-def _next_scorer(settings: Settings, config: dict[str, Any], pipeline: Pipeline, package: ModelPackage) -> Scorer:
+def _next_scorer(
+    settings: Settings, admin: AdminClient, config: dict[str, Any], pipeline: Pipeline, package: ModelPackage
+) -> Scorer:
     """A scorer for another thread than the loop's: it shares nothing with it, and its time counts as nobody's."""
     registry = registry_at(settings.registry_url)
-    refused = partial(refused_before, config, pipeline, lambda: None)
+    refused = partial(refused_before, admin, config, pipeline, lambda: None)
     policy, lookup = alarm_policy(package, pipeline), writer_schema_lookup(registry)
     return scorer_of(pipeline, package, policy, lookup, Metrics(), refused_before=refused)
 

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from worker.decode import WriterSchemaOf
-from worker.errors import DependencyDownError
+from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import error_text
 from worker.metrics import Metrics
 from worker.partition import Checkpoint, Partition
@@ -114,7 +114,8 @@ class StartingPoints:
                 "; if that lasts while the broker is up, a transaction hangs: see docs/operations.md" if hangs else ""
             )
             return found | dict.fromkeys(numbers, f"broker: {error_text(error, self._admin)}{hint}")
-        except DependencyDownError as down:
+        except (DependencyDownError, UserError) as down:
+            # Of an output that was deleted meanwhile: others of its partitions may still go on.
             return found | dict.fromkeys(numbers, str(down))
 
     def _lack(self, number: int, topics: Mapping[str, Identity]) -> str | None:

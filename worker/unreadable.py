@@ -9,12 +9,12 @@ import time
 from typing import Any, NamedTuple
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from worker.assignment import Assignment
 from worker.dead_letters import letter_of
 from worker.errors import DependencyDownError, RecreatedError, UserError
-from worker.kafka_config import consumer
+from worker.kafka_config import consumer, error_text
 from worker.metrics import Metrics
 from worker.outbox import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, UNREADABLE, Outgoing, Record
 from worker.partition import Partition
@@ -169,10 +169,10 @@ class Unreadable:
             span = reader.spans(self._letters, {number}, committed=False)[number]
             for messages in reader.read(self._letters, {number: span}):
                 for letter in filter(None, map(letter_of, messages)):
-                    last = letter.said.get(LAST_OFFSET, "")
                     of_ours = letter.reason == UNREADABLE and letter.source[:2] == (self._topic, number)
-                    if of_ours and last.isdecimal() and letter.source[2] <= offset <= int(last):
-                        return int(last) + 1
+                    of_ours = of_ours and letter.topic_id in {"", self._assignment.topic.topic_id}
+                    if of_ours and letter.source[2] <= offset <= letter.last_offset:
+                        return letter.last_offset + 1
         return None
 
     def _end(self, number: int, base: int, offset: int) -> int:
@@ -190,9 +190,11 @@ class Unreadable:
             while outside - inside > 1:
                 middle = (inside + outside) // 2
                 inside, outside = (middle, outside) if self._is_in(probe, number, base, middle) else (inside, middle)
-            return outside
+        except KafkaException as error:
+            raise DependencyDownError("broker", error_text(error, probe)) from error
         finally:
             probe.close()
+        return outside
 
     def _is_in(self, probe: Consumer, number: int, base: int, offset: int) -> bool:
         _, high = probe.get_watermark_offsets(TopicPartition(self._topic, number), _PATIENCE_S)

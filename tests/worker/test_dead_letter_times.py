@@ -9,7 +9,7 @@ from harness import START_MS, Stage, assert_equals_uninterrupted_run, wait_until
 from topic_settings import set_topic
 
 from worker.dead_letters import letter_of
-from worker.kafka_config import client_config
+from worker.kafka_config import admin_client, client_config
 from worker.outbox import ERRORS, REASON, TIME, TIME_TYPE
 from worker.refused import refused_before
 
@@ -55,5 +55,5 @@ def test_a_rebuild_finds_letters_of_this_version_and_of_older_ones(stage: Stage,
         assert producer.flush(20) == 0
     assert all((letter := letter_of(m)) and letter.timestamp_ms > START_MS for m in stage.committed("dead_letters"))
     config = client_config(stage.bootstrap)
-    found = refused_before(config, stage.pipeline, lambda: None, inputs[4], 17)
+    found = refused_before(admin_client(config), config, stage.pipeline, lambda: None, inputs[4], 17)
     assert found.tolist() == [5, 12]

@@ -1,5 +1,7 @@
 """The group's offsets are gone and outputs are there: the place is found again in them, or the operator is asked."""
 
+from itertools import product
+
 import pytest
 from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -7,6 +9,7 @@ from fleet_content import Content, expected_outcomes, fleet_content
 from harness import START_MS, Stage, Worker, assert_equals_uninterrupted_run, reading, wait_until
 
 from worker.kafka_config import admin_client, client_config
+from worker.outbox import ERRORS, LAST_OFFSET, REASON
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
@@ -91,6 +94,46 @@ def test_a_partition_whose_only_transaction_was_aborted_starts_at_the_beginning(
     producer.abort_transaction(30.0)
     score(stage, fleet_content(stage, steps=20), recovered=0)
     assert_equals_uninterrupted_run(stage)
+
+
+def test_what_strangers_write_behind_the_newest_outcome_is_passed_over(
+    stage: Stage, admin: AdminClient, group: str
+) -> None:
+    readings = [reading(f"m{n % 8}", START_MS + n // 8 * 10_000) for n in range(160)]
+    stage.publish_readings(readings[:80])
+    with stage.worker(instance_id="") as worker:
+        await_done(worker, 80)
+        assert worker.stop() == 0
+    forget(admin, group)
+    topics = stage.pipeline.topics
+    strangers = 1100  # further back than is looked at first
+    letter = [(REASON, b"unreadable"), (ERRORS + "topic", b"another"), (LAST_OFFSET, b"9" * 5000)]
+    letter += [(ERRORS + "partition", b"0"), (ERRORS + "offset", b"99999")]
+    ours = [*letter, (ERRORS + "topic", topics["input"].encode()), (ERRORS + "offset", b"1")]
+    producer = Producer(client_config(stage.bootstrap))
+    for partition in (0, 1):
+        for n in range(strangers):
+            value = (None, b"noise", b"{}", b"\xc3\x01" + bytes(20))[n % 4]
+            producer.produce(topics["predictions"], value, partition=partition)
+        for role, headers in product(("alarms", "dead_letters"), ([], letter, ours)):
+            producer.produce(topics[role], b"noise", partition=partition, headers=headers)
+    assert producer.flush(30) == 0
+    stage.publish_readings(readings[80:])
+    with stage.worker(instance_id="") as worker:
+        await_done(worker, 80)
+        worker.await_ready()
+        assert worker.metric("hazardstream_offsets_recovered_total") == 2
+        assert worker.stop() == 0
+    assert len(stage.committed("predictions")) == 160 + 2 * strangers
+    # Whether this one is ours, only the registry could have told, and it knows no such schema.
+    forget(admin, group)
+    producer.produce(topics["predictions"], b"\0\0\0\x30\x39" + bytes(20), partition=1)
+    assert producer.flush(30) == 0
+    with stage.worker(instance_id="") as worker:
+        (reason,) = wait_until(lambda: [r for r in reasons_not_ready(worker) if "cannot tell" in r], "the reason")
+        assert reason.startswith("partition 1 is waiting")
+        assert "12345" in reason
+        assert worker.stop() == 0
 
 
 def test_outputs_that_were_deleted_cannot_tell_and_the_operator_decides(

@@ -87,6 +87,27 @@ def test_the_input_is_created_again_while_no_worker_runs(stage: Stage, admin: Ad
     assert scored_times(stage) == times(readings(0, 4), readings(0, 6))
 
 
+def test_letters_of_a_former_topic_take_nothing_from_the_windows_of_the_new_one(
+    stage: Stage, admin: AdminClient
+) -> None:
+    for number in (0, 1):
+        stage.publish([(b"m", b"noise")] * 20, partition=number)
+    with stage.worker() as worker:
+        worker.await_consumed(40)
+        assert worker.stop() == 0
+    create_again(admin, stage.pipeline.input.topic)
+    stage.publish_readings(readings(0, 4))
+    with stage.worker() as worker:
+        worker.await_scored(40)
+        assert worker.stop() == 0
+    stage.publish_readings(readings(4, 1))
+    with stage.worker() as worker:
+        worker.await_scored(10)
+        assert worker.stop() == 0
+    newest = [r for r in stage.records("predictions") if r["ts"] == START_MS + 40_000]
+    assert [r["readings_in_window"] for r in newest] == [5] * 10
+
+
 def test_partitions_that_outputs_lack_are_named_and_the_others_go_on(stage: Stage, admin: AdminClient) -> None:
     topic = stage.pipeline.input.topic
     outputs = sorted(set(stage.pipeline.topics.values()) - {topic})

@@ -1,6 +1,7 @@
 """A batch that the client cannot read stops its partition, says so, and is gone past only when the operator says so."""
 
 import json
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
@@ -9,8 +10,9 @@ from harness import START_MS, Stage, Worker, avro, reading, wait_until
 from raw_batches import ZSTD, Raw, batch, produce, records_section
 
 from worker.dead_letters import letter_of
-from worker.errors import UserError
-from worker.unreadable import parse_places
+from worker.errors import DependencyDownError, UserError
+from worker.metrics import Metrics
+from worker.unreadable import Unreadable, parse_places
 
 TOO_MUCH = 110_000_000  # more than receive.message.max.bytes, once inflated
 
@@ -82,3 +84,14 @@ def test_a_place_that_is_none_is_told(text: str) -> None:
 def test_places_are_read_as_they_are_told() -> None:
     assert parse_places(" 3/512, 0/7,") == {(3, 512), (0, 7)}
     assert parse_places("") == frozenset()
+
+
+@pytest.mark.kafka
+def test_a_broker_that_goes_away_while_the_end_of_a_batch_is_looked_for_is_waited_for(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.unreadable._PATIENCE_S", 0.5)
+    closed = {"bootstrap.servers": "127.0.0.1:1"}
+    unreadable = Unreadable(closed, stage.pipeline, frozenset(), Mock(), Mock(), Metrics())
+    with pytest.raises(DependencyDownError, match="broker"):
+        unreadable._end(0, 0, 0)

@@ -1,22 +1,22 @@
 """Why the group gives this worker no partition: what it refuses, or in which state it is."""
 
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException
 
 from worker.errors import DeniedError, FencedError, NameTakenError, UserError
+from worker.group_description import GroupDescription, describe_group
 from worker.kafka_config import ReportingConsumer, error_text
 from worker.permissions import DENIED
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
 _IDLE_S = 5.0  # a worker that has just started, or stands in a rebalance, is given partitions sooner
-_EVERY_S = 5.0
-_TIMEOUT_S, _LOOK_S = 5.0, 1.0
+_EVERY_S = 10.0  # each look is a process
+_LOOK_S = 1.0
 _BELIEVED_S = 15.0  # librdkafka joins again, and is refused again, every few seconds
 _CURES = {
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: "a member of the group has another assignor or group protocol (a program "
@@ -35,7 +35,7 @@ _CURES = {
     KafkaError.FENCED_INSTANCE_ID: "another worker has this name: set HAZARDSTREAM_INSTANCE_ID",
     KafkaError._MAX_POLL_EXCEEDED: "the loop took too long for a batch, and the group went on without it",  # noqa: SLF001
 }
-_REBALANCING = {ConsumerGroupState.PREPARING_REBALANCING, ConsumerGroupState.COMPLETING_REBALANCING}
+_REBALANCING = {"PREPARING_REBALANCING", "COMPLETING_REBALANCING"}
 
 
 class GroupWatch:
@@ -43,16 +43,16 @@ class GroupWatch:
 
     Args:
         consumer: the group's member.
-        admin: asks.
+        config: see `worker.kafka_config.client_config`.
         group_id: the group.
         topic: that the group reads.
     """
 
-    def __init__(self, consumer: ReportingConsumer, admin: AdminClient, group_id: str, topic: str) -> None:
-        self._consumer, self._admin, self._group_id, self._topic = consumer, admin, group_id, topic
+    def __init__(self, consumer: ReportingConsumer, config: Mapping[str, Any], group_id: str, topic: str) -> None:
+        self._consumer, self._config, self._group_id, self._topic = consumer, config, group_id, topic
         self._refused: tuple[float, str] | None = None
         self._idle_since: float | None = None
-        self._asked: Future[Any] | None = None
+        self._asked: Future[GroupDescription] | None = None
         self._due = 0.0
         self._state = ""
 
@@ -97,12 +97,18 @@ class GroupWatch:
             return None
         if self._asked is None and now >= self._due:
             self._due = now + _EVERY_S
-            asked = self._admin.describe_consumer_groups([self._group_id], request_timeout=_TIMEOUT_S)
-            self._asked = asked[self._group_id]
+            self._asked = Future()
+            threading.Thread(target=self._ask, args=(self._asked,), name="group-description", daemon=True).start()
         if self._asked is not None and self._asked.done():
             self._state, self._asked = self._told(self._asked), None
         connection = self._consumer.reports.reason()
         return "; ".join(filter(None, (self._state, connection))) or None
+
+    def _ask(self, answer: "Future[GroupDescription]") -> None:
+        try:
+            answer.set_result(describe_group(self._config, self._group_id))
+        except KafkaException as error:
+            answer.set_exception(error)
 
     def _partitions(self) -> int:
         try:
@@ -110,14 +116,12 @@ class GroupWatch:
         except KafkaException:
             return sys.maxsize  # not known: nobody is called spare
 
-    def _told(self, answer: "Future[Any]") -> str:
+    def _told(self, answer: "Future[GroupDescription]") -> str:
         try:
             group = answer.result()
         except KafkaException as error:
-            return f"group {self._group_id}: {error_text(error, self._admin)}"
-        held = [len(m.assignment.topic_partitions) if m.assignment else 0 for m in group.members]
-        names = (f"{m.group_instance_id or m.client_id} at {m.host}" for m in group.members)
-        members = sorted(f"{name} with {count} partitions" for name, count in zip(names, held, strict=True))
+            return f"group {self._group_id}: {error_text(error)}"
+        members = sorted(f"{m.name} at {m.host} with {m.partitions} partitions" for m in group.members)
         listed = f"{len(members)} members ({', '.join(members[:5])}{', ...' if len(members) > 5 else ''})"
         if group.state in _REBALANCING:
             since = time.monotonic() - (self._idle_since or 0.0)
@@ -125,11 +129,11 @@ class GroupWatch:
                 f"group {self._group_id} has been rebalancing for {since:.0f} s among {listed}: it waits for members "
                 "that do not join again; stop those that hang"
             )
-        if group.state == ConsumerGroupState.STABLE:
+        if group.state == "STABLE":
             if len(members) > self._partitions():
                 return f"group {self._group_id} has fewer partitions than members: {listed}; this worker is spare"
             return (
                 f"group {self._group_id} has given all partitions to others: {listed}; they give some up once they are "
                 "poll: stop those that hang"
             )
-        return f"group {self._group_id} is {group.state.name.lower()}: this worker has not joined it yet"
+        return f"group {self._group_id} is {group.state.lower()}: this worker has not joined it yet"

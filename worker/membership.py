@@ -1,15 +1,15 @@
 """Whether another process has taken this worker's place in the group."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from confluent_kafka import ConsumerGroupState, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException
 
 from worker.errors import DependencyDownError
+from worker.group_description import describe_group
 from worker.kafka_config import error_text
 
-_TIMEOUT_S = 5.0
 # Looks are up to 6 s apart: a rebalance that is over sooner may be missed, and sessions begin again after it.
 _GRACE_S = 10.0
 
@@ -25,7 +25,7 @@ class Succession:
 
     def __init__(
         self,
-        admin: AdminClient,
+        config: Mapping[str, Any],
         group_id: str,
         instance_id: str,
         session_s: float,
@@ -34,13 +34,13 @@ class Succession:
         """Begin to watch.
 
         Args:
-            admin: asks the group's coordinator.
+            config: see `worker.kafka_config.client_config`.
             group_id: the group.
             instance_id: name of the static member.
             session_s: session timeout.
             clock: gives seconds.
         """
-        self._admin, self._group_id, self._instance_id = admin, group_id, instance_id
+        self._config, self._group_id, self._instance_id = config, group_id, instance_id
         self._needed_s, self._clock = session_s + _GRACE_S, clock
         self._member: str | None = None
         self._since = clock()
@@ -52,14 +52,13 @@ class Succession:
             DependencyDownError: it cannot be known yet, or the broker does not answer; call again.
         """
         try:
-            asked = self._admin.describe_consumer_groups([self._group_id], request_timeout=_TIMEOUT_S)
-            group = asked[self._group_id].result()
+            group = describe_group(self._config, self._group_id)
         except KafkaException as error:
-            raise DependencyDownError("broker", f"group {self._group_id}: {error_text(error, self._admin)}") from error
-        holder = next((m.member_id for m in group.members if m.group_instance_id == self._instance_id), None)
+            raise DependencyDownError("broker", f"group {self._group_id}: {error_text(error)}") from error
+        holder = next((m.member_id for m in group.members if m.static and m.name == self._instance_id), None)
         if holder is None:
             return False
-        if holder != self._member or group.state != ConsumerGroupState.STABLE:
+        if holder != self._member or group.state != "STABLE":
             self._member, self._since = holder, self._clock()
         if self._clock() - self._since > self._needed_s:
             return True

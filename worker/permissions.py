@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient
+from confluent_kafka.admin import AdminClient
 
 from worker.errors import DeniedError, DependencyDownError
+from worker.group_description import describe_group
 from worker.kafka_config import error_text
 from worker.pipeline import Pipeline
 
@@ -103,7 +104,7 @@ def worker_permissions(admin: AdminClient, config: Mapping[str, Any], pipeline: 
     except KafkaException as error:
         raise DependencyDownError("broker", error_text(error, admin)) from error
     needed = {topic: _OF_ROLE.get(role, ("Describe",)) for role, topic in pipeline.topics.items()}
-    return [denied.words(config) for denied in [*_topics(admin, needed), *_group(admin, group_id)]]
+    return [denied.words(config) for denied in [*_topics(admin, needed), *_group(admin, config, group_id)]]
 
 
 def topic_permissions(
@@ -119,22 +120,19 @@ def _topics(admin: AdminClient, needed: Mapping[str, tuple[str, ...]]) -> Iterat
     )
     for topic, future in described.items():
         try:
-            allowed = future.result().authorized_operations
+            operations = future.result().authorized_operations
         except KafkaException as error:
             code = _code(error, admin)
             if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 yield Denied("topic", topic, needed[topic], hidden=True)
             continue  # that it is missing, or not led now, others tell
-        if lacking := _lacking(needed[topic], allowed):
+        if lacking := _lacking(needed[topic], operations and [operation.name for operation in operations]):
             yield Denied("topic", topic, lacking)
 
 
-def _group(admin: AdminClient, group_id: str) -> Iterator[Denied]:
+def _group(admin: AdminClient, config: Mapping[str, Any], group_id: str) -> Iterator[Denied]:
     try:
-        described = admin.describe_consumer_groups(
-            [group_id], include_authorized_operations=True, request_timeout=_TIMEOUT_S
-        )
-        allowed = described[group_id].result().authorized_operations
+        allowed = describe_group(config, group_id).operations
     except KafkaException as error:
         if _code(error, admin) == KafkaError.GROUP_AUTHORIZATION_FAILED:
             yield Denied("group", group_id, ("Read",))
@@ -150,11 +148,11 @@ def _code(error: KafkaException, admin: AdminClient) -> int:
     return code
 
 
-def _lacking(needed: tuple[str, ...], allowed: list[AclOperation] | None) -> tuple[str, ...]:
+def _lacking(needed: tuple[str, ...], allowed: list[str] | None) -> tuple[str, ...]:
     """None, from a broker that does not tell, counts as allowed."""
     if allowed is None:
         return ()
-    names = {operation.name.replace("_", "").upper() for operation in allowed}
+    names = {operation.replace("_", "").upper() for operation in allowed}
     return tuple(operation for operation in needed if operation.upper() not in names)
 
 

@@ -110,7 +110,7 @@ def run_worker(settings: Settings) -> None:
             try:
                 _run(settings, pipeline, demands, admin, status, stop)
             except UncertainError as uncertain:
-                _await_restart(uncertain, settings, pipeline, admin, status, stop)
+                _await_restart(uncertain, settings, pipeline, status, stop)
             except ModelFailedError as failed:
                 give_up(failed, demands, status)
     except StoppedError:
@@ -124,7 +124,6 @@ def _await_restart(
     uncertain: UncertainError,
     settings: Settings,
     pipeline: Pipeline,
-    admin: AdminClient,
     status: Status,
     stop: threading.Event,
 ) -> None:
@@ -140,8 +139,9 @@ def _await_restart(
         note_down(status, DependencyDownError(uncertain.dependency, str(uncertain)))
         stop.wait(_REFUSED_AGAIN_S)
     if isinstance(uncertain, FencedError) and settings.instance_id:
+        member = _group_id(settings, pipeline), settings.instance_id
         session_s = settings.session_timeout_ms / 1000
-        succession = Succession(admin, _group_id(settings, pipeline), settings.instance_id, session_s)
+        succession = Succession(client_config(settings.bootstrap_servers), *member, session_s)
         if wait_for(succession.superseded, status, stop):
             raise SupersededError(str(uncertain)) from uncertain
 
@@ -201,7 +201,7 @@ def _run(
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
     assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics, margin)
-    group_watch = GroupWatch(consumer, admin, group_id, pipeline.input.topic)
+    group_watch = GroupWatch(consumer, config, group_id, pipeline.input.topic)
     publisher = _publisher(settings, fitting, consumer, group_id, status)
     try:
         join_first(settings, consumer, assignment, group_watch, stop)

@@ -5,13 +5,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import NewTopic
 from harness import wait_until
 
 from worker.errors import DependencyDownError
+from worker.group_description import describe_group
 from worker.kafka_config import admin_client, client_config
 from worker.membership import Succession
 
@@ -20,7 +22,7 @@ SESSION_S = 2.0
 REBALANCE_S = 15.0  # longer than the session and all that is granted on top of it
 MEMBER = """
 import sys
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 bootstrap, group, instance = sys.argv[1:]
 consumer = Consumer({
     "bootstrap.servers": bootstrap, "group.id": group, "group.instance.id": instance,
@@ -88,7 +90,7 @@ def test_a_place_that_only_a_rebalance_keeps_has_no_successor(
         wait_until(lambda: "w1" in holders(), "the other member asks to join")
         cut_off.kill()
         killed = time.monotonic()
-        succession = Succession(admin_client(client_config(kafka)), group, "w1", SESSION_S)
+        succession = Succession(client_config(kafka), group, "w1", SESSION_S)
         assert not answer(succession)
         assert time.monotonic() - killed > SESSION_S + 10, "it was gone so soon that nothing was shown"
     slow.close()
@@ -99,8 +101,31 @@ def test_a_live_process_of_the_same_name_is_a_successor(
 ) -> None:
     with member(kafka, group, "w1"):
         wait_until(lambda: "w1" in holders(), "it has joined")
-        assert answer(Succession(admin_client(client_config(kafka)), group, "w1", SESSION_S))
+        assert answer(Succession(client_config(kafka), group, "w1", SESSION_S))
 
 
 def test_a_place_that_nobody_holds_has_no_successor(kafka: str, group: str) -> None:
-    assert not Succession(admin_client(client_config(kafka)), group, "w1", SESSION_S).superseded()
+    assert not Succession(client_config(kafka), group, "w1", SESSION_S).superseded()
+
+
+def test_a_group_is_described_by_another_process(kafka: str, group: str, holders: Callable[[], set[str]]) -> None:
+    with member(kafka, group, "w1"):
+        wait_until(lambda: "w1" in holders(), "it has joined")
+        described = wait_until(lambda: (d := describe_group(client_config(kafka), group)).state == "STABLE" and d, "it")
+        (only,) = described.members
+        assert (only.name, only.static, only.partitions) == ("w1", True, 2)
+        assert only.member_id.startswith("w1-")
+        assert "READ" in described.operations
+
+
+def test_what_goes_wrong_in_that_process_is_an_error_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nowhere = {"bootstrap.servers": "127.0.0.1:1"}
+    with pytest.raises(KafkaException, match="Connection refused"):
+        describe_group(nowhere, "g")
+    # As where librdkafka aborts.
+    crash = tmp_path / "python"
+    crash.write_text("#!/bin/sh\nkill -ABRT $$\n")
+    crash.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(crash))
+    with pytest.raises(KafkaException, match="could not be asked"):
+        describe_group(nowhere, "g")

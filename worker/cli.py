@@ -68,6 +68,7 @@ def worker(
     from worker.kafka_config import error_text
     from worker.run import run_worker
     from worker.settings import load_settings
+    from worker.unreadable import parse_places
 
     settings = load_settings(
         pipeline=pipeline,
@@ -80,6 +81,7 @@ def worker(
         http_host=http_host,
         http_port=http_port,
     )
+    parse_places(settings.skip_unreadable)  # a mistake in it should not wait for a broker to be reported
     configure_logs(settings.log_level)
     try:
         run_worker(settings)

@@ -57,8 +57,10 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     admin, servers = admin_client(config), config["bootstrap.servers"]
     broker = _look("broker", lambda: f"{servers} answers, {len(topic_partitions(admin))} topics")
     if broker.verdict == "wrong":
+        words = broker.words.removeprefix("broker: ")
+        # A cause that the client has named comes with what to do.
         advice = "start a broker, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS (TLS/SASL: KAFKA_*)"
-        yield Finding("broker", "wrong", f"{servers}: {broker.words}; {advice}")
+        yield Finding("broker", "wrong", words if "; " in words else f"{servers}: {words}; {advice}")
     else:
         yield broker
         group_id = settings.group_id or f"hazardstream-{pipeline.name}"

@@ -22,13 +22,13 @@ class FencedError(UncertainError):
 
 
 class DeniedError(UncertainError):
-    """The broker refuses something for want of an ACL: begin anew, which finds out what is missing and waits for it."""
+    """The broker refuses something for want of an ACL: restart in place, and wait for what is missing."""
 
     dependency = "permissions"
 
 
 class NameTakenError(UncertainError):
-    """The group has a member of this name that has not left: begin anew, until its session has ended."""
+    """The group has a member of this name that has not left: restart in place, until its session has ended."""
 
     dependency = "group"
 

@@ -16,7 +16,7 @@ _FOR_GOOD = {
 
 
 def ending(error: BaseException) -> Exception:
-    """What a fatal error is to be told as."""
+    """The exception that a fatal error becomes."""
     if error.args[0].code() in DENIED:
         return DeniedError(error_text(error))
     if error.args[0].code() in _FOR_GOOD:

@@ -112,7 +112,7 @@ class Metrics:
         self.consumed = Counter(p + "consumed_total", "Messages taken from the input topic.", registry=r)
         self.scored = Counter(p + "scored_total", "Readings scored and committed.", registry=r)
         self.deduplicated = Counter(
-            p + "deduplicated_total", "Readings dropped: same key and event time as the newest.", registry=r
+            p + "deduplicated_total", "Readings dropped: same key, time and values as a recent one.", registry=r
         )
         self.dead_letters = Counter(
             p + "dead_letters_total", "Records sent to the dead-letter topic, by reason.", ["reason"], registry=r

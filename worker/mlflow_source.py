@@ -104,7 +104,7 @@ class MlflowSource:
             DependencyDownError: MLflow does not answer.
         """
         uri, store = self._uri, self._store
-        advice = "train one with `hazardstream train`, or correct the model's URI or MLFLOW_TRACKING_URI"
+        advice = "run `hazardstream model register` or `hazardstream train`, or correct the URI or MLFLOW_TRACKING_URI"
         file = store_file(store)
         if file is not None and not file.exists():  # a client would create it, and still have no model
             raise RefusedModelError("not_there", "", f"there is no {uri.uri}: no MLflow store in {file}; {advice}")

@@ -24,7 +24,7 @@ Limits: TypeAlias = Mapping[str, int]
 
 
 class LimitsChangedError(UncertainError):
-    """A topic's limit was changed while the worker ran: begin anew, with batches that fit."""
+    """A topic's limit was changed while the worker ran: restart in place, with batches that fit."""
 
 
 class OutputLimits:

@@ -39,7 +39,7 @@ ADVICE = {
     "future": "once its time has come, where the input topic has LogAppendTime; else once max_future_ms allows it",
     UNREADABLE: "of no use: nobody could read the batch",
     "implausible_time": "of no use: the time stays what it was; mend the sender, which has to send milliseconds",
-    "late": "of use only once its key's newer readings are forgotten (half of max_span); else it is late again",
+    "late": "only once its key's newer readings are forgotten (7.5 minutes by default); else it is late again",
 }
 """When redriving letters of a reason is of use."""
 

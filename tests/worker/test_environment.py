@@ -140,6 +140,12 @@ def test_a_value_that_is_refused_is_not_shown_and_its_variable_is_named(monkeypa
         load_settings()
 
 
+def test_a_worker_tells_a_wrong_list_of_unreadable_batches_before_it_waits_for_a_broker(tmp_path: Path) -> None:
+    done = run("worker", "--bootstrap", "127.0.0.1:1", HAZARDSTREAM_SKIP_UNREADABLE="3:512", HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert "HAZARDSTREAM_SKIP_UNREADABLE=3:512: write PARTITION/OFFSET" in done.stderr
+
+
 def test_without_a_home_nothing_but_the_cache_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = run("doctor", "--json", "--bootstrap", "127.0.0.1:1", "--registry", "", homeless=True)
     assert told.returncode == 1

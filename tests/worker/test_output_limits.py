@@ -53,7 +53,7 @@ def test_a_batch_too_large_for_a_limit_that_the_broker_does_not_tell_is_split(st
         worker.await_ready()
         worker.await_scored(publish(stage, 0))
         assert worker.metric("hazardstream_transactions_aborted_total") > 0
-        assert worker.metric("hazardstream_begun_anew_total") == 0
+        assert worker.metric("hazardstream_restarts_total") == 0
         assert worker.stop() == 0
     assert_equals_uninterrupted_run(stage)
 

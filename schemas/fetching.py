@@ -2,13 +2,14 @@
 
 import json
 import threading
+from textwrap import shorten
 from typing import Any
 from urllib.parse import quote
 
 from cachetools import LRUCache
 
 from schemas.access import DEPENDENCY
-from schemas.errors import UnknownSchemaError
+from schemas.errors import UnknownSchemaError, UnreadableValueError
 from schemas.http import Budget
 from schemas.load import Schema
 from schemas.references import Reference, Registered, inlined, registered
@@ -43,8 +44,16 @@ class Fetcher:
             UnknownSchemaError, IncompatibleSchemaError, DependencyDownError: as `SchemaRegistry.schema_of` does.
         """
         budget = self.budget()
-        found = self._in_core(key, budget) if isinstance(key, ApicurioId) else self._registered(key, budget)
-        return inlined(found, _the(key), lambda reference: self._version(reference, budget))
+        try:
+            found = self._in_core(key, budget) if isinstance(key, ApicurioId) else self._registered(key, budget)
+            return inlined(found, _the(key), lambda reference: self._version(reference, budget))
+        except (UnreadableValueError, DependencyDownError):
+            raise
+        except Exception as error:  # whatever JSON stands where a registry's answer should
+            raise DependencyDownError(
+                DEPENDENCY,
+                f"its answer for {_the(key)} cannot be read, is that a registry? {shorten(repr(error), 100)}",
+            ) from error
 
     def budget(self) -> Budget:
         """What one question may cost from now on."""

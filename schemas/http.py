@@ -79,6 +79,9 @@ class _Watch:
         if event == "connection.connect_tcp.complete":
             # A duplicate stays valid when TLS takes the original over.
             self._sockets.append(info["return_value"].get_extra_info("socket").dup())
+            # Each address of a name may take as long as all of it should: the timer may have been and gone.
+            if self.over:
+                self._cut()
 
     def _cut(self) -> None:
         self.over = True
@@ -165,7 +168,10 @@ def _body(response: httpx.Response, budget: Budget) -> bytes:
 
 def origin(url: str) -> str:
     """Scheme, host and port of an address, without user, password, path and query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is no URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 

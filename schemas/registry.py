@@ -194,7 +194,13 @@ class SchemaRegistry:
     def _same_bytes(self, subject: str, schema: Schema) -> int | None:
         """The newest schema's id, if it has other docs or defaults than ours, but stands for the same bytes."""
         newest = self.latest(subject)
-        return newest[0] if newest is not None and fingerprint(newest[1]) == fingerprint(schema) else None
+        if newest is None:
+            return None
+        try:
+            same = fingerprint(newest[1]) == fingerprint(schema)
+        except Exception:  # noqa: BLE001 - a union, or whatever JSON a registry holds: none of our records
+            return None
+        return newest[0] if same else None
 
     def latest(self, subject: str) -> tuple[int, Schema] | None:
         """Look up the newest schema under a subject: its id and the schema; None where there is none.

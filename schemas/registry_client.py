@@ -148,7 +148,7 @@ class RegistryClient:
         said = _said(answer)
         if answer.status == 404:
             name = str(told.get("name", "")) if isinstance(told, dict) else ""
-            if code in _NOT_FOUND or name.endswith("NotFoundException"):
+            if (isinstance(code, int) and code in _NOT_FOUND) or name.endswith("NotFoundException"):
                 raise UnknownSchemaError(f"the registry says: {_message(told)}")
             raise NoSuchPathError(
                 DEPENDENCY, f"could not {to}: it answers {said}; check the path in SCHEMA_REGISTRY_URL"

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from schemas.errors import IncompatibleSchemaError, MalformedError
 
+_LONGEST = 2**31 - 1  # bytes of a value, as in Avro's own libraries
 MAX_STEPS = 2000  # far more than any sensor's record has, and few enough for a batch of them
 Check: TypeAlias = Callable[[bytes, int], int]
 """Proves one value at a position of a body, and gives the position after it."""
@@ -109,7 +110,7 @@ def _compile_named(schema: Any, named: dict[str, Check | None]) -> Check:
         return _enum(len(schema["symbols"]))
     if schema["type"] == "fixed":
         size = schema["size"]
-        if not isinstance(size, int) or size < 0:
+        if not isinstance(size, int) or not 0 <= size <= _LONGEST:
             raise IncompatibleSchemaError(f"the writer's fixed type {schema['name']} has a size of {size!r}")
         return _fixed(size, schema["name"])
     return _sequence([check for _, check in _fields(schema, named)])

@@ -220,7 +220,8 @@ class Outbox:
         added = {
             REASON: rejection.reason,
             ERRORS + "exception": f"hazardstream.{rejection.reason}",
-            ERRORS + "message": rejection.message.encode()[:2000].decode(errors="ignore"),
+            # A schema is JSON, which may hold halves of characters that UTF-8 does not have.
+            ERRORS + "message": rejection.message.encode(errors="backslashreplace")[:2000].decode(errors="ignore"),
             ERRORS + "topic": message.topic(),
             ERRORS + "partition": str(message.partition()),
             ERRORS + "offset": str(message.offset()),

@@ -49,6 +49,7 @@ __all__ = [
 # XGBoost sums its trees in float32; other builds and processors may differ in the last bits, never by more.
 GOLDEN_TOLERANCE = 1e-5
 _GOLDEN_MAX_BYTES = 1 << 26
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class ModelFailedError(PackageError):
@@ -125,7 +126,9 @@ class ModelPackage:
             ModelFailedError: the model fails, or gives something other than finite numbers.
         """
         try:
-            matrix = xgboost.DMatrix(self._scale(features), missing=np.nan, nthread=1)
+            # A matrix refuses what is beyond single precision. No split lies there, so the trees go the same way.
+            within = np.clip(self._scale(features), -_LARGEST, _LARGEST)
+            matrix = xgboost.DMatrix(within, missing=np.nan, nthread=1)
             parts = np.asarray(self._booster.predict(matrix, pred_contribs=True), np.float64)
         except Exception as error:
             raise ModelFailedError(

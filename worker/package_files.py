@@ -234,9 +234,10 @@ def _read(directory: Path, name: str, at_most: int, origin: str) -> bytes:
         opened = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise PackageError("missing_file", f"model package {origin}: {name} is missing ({error.strerror})") from error
+    if not stat.S_ISREG(os.fstat(opened).st_mode):  # before it is a file of Python's, which no directory can be
+        os.close(opened)
+        raise PackageError("missing_file", f"model package {origin}: {name} is no regular file")
     with open(opened, "rb") as file:  # noqa: PTH123 - it is a descriptor
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise PackageError("missing_file", f"model package {origin}: {name} is no regular file")
         content = file.read(at_most + 1)
     if len(content) > at_most:
         limit = MANIFEST_MAX_BYTES if name == MANIFEST else PACKAGE_MAX_BYTES

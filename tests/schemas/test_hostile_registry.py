@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 from http_server import HttpServer
 
+from schemas.access import Access
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
+from schemas.http import Budget, NoAnswerError, request
 from schemas.load import load_schema, parsed
 from schemas.references import MAX_REFERENCES
 from schemas.registry import SchemaRegistry
 from schemas.strict import compile_check
-from schemas.wire import ConfluentId, Guid
+from schemas.wire import ApicurioId, ConfluentId, Guid
 from worker.errors import DependencyDownError
 
 READING = load_schema("SensorReading")
@@ -174,6 +176,10 @@ def test_a_redirect_is_not_followed_and_takes_no_credentials_along(server: HttpS
         (200, b"<html>Sign in</html>"),
         (200, b""),
         (204, b""),
+        (404, {"error_code": [40403]}),
+        (404, {"error_code": {"code": 40403}}),
+        (200, {"schema": "[]", "references": [{"name": "x", "subject": "\ud800", "version": 1}]}),
+        (200, {"schema": "[]", "references": [{"name": "x", "subject": "x", "version": 1e999}]}),
         (200, b'"text"'),
         (200, {"schema": "[]", "references": 5}),
         (200, {"schema": "[]", "references": [{"name": "x"}]}),
@@ -184,6 +190,47 @@ def test_what_is_not_the_registrys_own_word_is_an_outage(server: HttpServer, sta
     server.always(status, body)
     with pytest.raises(DependencyDownError):
         SchemaRegistry(server.url).writer_schema(7)
+
+
+@pytest.mark.parametrize("listed", [["x"], [5], [None]])
+def test_references_of_no_known_form_are_an_outage_in_apicurio_too(server: HttpServer, listed: list[Any]) -> None:
+    server.answer = lambda request: (200, listed if request.path.endswith("/references") else READING)
+    registry = SchemaRegistry(f"{server.url}/apis/ccompat/v7")
+    with pytest.raises(DependencyDownError):
+        registry.schema_of(ApicurioId("globalId", 7))
+
+
+@pytest.mark.parametrize("place", ["http://[x", "http://a]b/"])
+def test_a_redirect_to_what_is_no_url_is_an_outage(server: HttpServer, place: str) -> None:
+    server.headers = {"Location": place}
+    server.always(302, b"")
+    with pytest.raises(DependencyDownError, match="a redirect"):
+        SchemaRegistry(server.url).writer_schema(7)
+
+
+def test_a_connection_that_comes_after_the_deadline_is_cut_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each address of a name has the whole timeout to itself, so that several cost more than the deadline."""
+    connect = socket.create_connection
+
+    def late(*args: Any, **options: Any) -> socket.socket:
+        time.sleep(1.0)
+        return connect(*args, **options)
+
+    with dripping(ANSWER, b" ", 0.05) as url:
+        monkeypatch.setattr(socket, "create_connection", late)
+        began = time.monotonic()
+        with pytest.raises(NoAnswerError, match="timeout"):
+            request("GET", url, headers={}, content=None, tls=Access().tls, budget=Budget(0.3, 10**7, 10**7))
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("newest", [["null", READING], {"type": "record", "name": "X", "fields": 5}, "Unknown"])
+def test_a_newest_schema_that_is_none_of_our_records_is_another_schema(server: HttpServer, newest: Any) -> None:
+    found = {"id": 7, "schema": json.dumps(newest if isinstance(newest, dict | list) else {"type": newest})}
+    missing = (404, {"error_code": 40403, "message": "Schema not found"})
+    server.answer = lambda request: (200, found) if request.path.endswith("/latest") else missing
+    with pytest.raises(DependencyDownError, match="forbids to register"):
+        SchemaRegistry(server.url, auto_register=False).register("out-value", READING)
 
 
 def test_references_that_never_end_are_given_up(server: HttpServer) -> None:

@@ -65,6 +65,21 @@ def test_contributions_add_up_to_the_log_odds_but_for_a_constant(package: Path) 
     np.testing.assert_allclose(rest, rest[0], atol=1e-2)
 
 
+def test_features_beyond_single_precision_are_scored_and_explained(package: Path) -> None:
+    """Where a field declares no range, one record brings them, and must not cost the model."""
+    model = load_package(package, version="1")
+    rows = np.repeat(np.load(package / "golden.npz")["features"][:1], 5, axis=0)
+    largest = float(np.finfo(np.float32).max)
+    rows[:, 0] = [1e39, np.inf, 1e300, -1e39, -np.inf]
+    assert np.isfinite(model.score(rows)).all()
+    parts, bias = model.contributions(rows)
+    assert np.isfinite(parts).all()
+    rows[:, 0] = [largest, largest, largest, -largest, -largest]
+    same, same_bias = model.contributions(rows)
+    np.testing.assert_array_equal(parts, same)
+    np.testing.assert_array_equal(bias, same_bias)
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_that_was_altered_is_refused_by_name(package: Path, file: str) -> None:
     content = bytearray((package / file).read_bytes())

@@ -90,6 +90,14 @@ def test_a_pipe_does_not_hold_the_reader(package: Path) -> None:
         read_package(package)
 
 
+@pytest.mark.parametrize("name", ["metrics.json", MANIFEST])
+def test_a_directory_in_place_of_a_file_is_refused(package: Path, name: str) -> None:
+    (package / name).unlink()
+    (package / name).mkdir()
+    with pytest.raises(PackageError, match=f"{name} is (no regular file|missing)"):
+        read_package(package)
+
+
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b", "a\\b", "./a", "a\0b"])
 def test_names_outside_of_the_package_are_refused(package: Path, name: str) -> None:
     manifest = json.loads((package / MANIFEST).read_text())

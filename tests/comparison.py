@@ -75,6 +75,10 @@ class Comparison:
             self.examples.append(f"{fault}: {what}")
 
 
+FAULTS = tuple(Comparison().faults)
+"""Names of the counts that should be zero."""
+
+
 def compare(
     expected: Expected,
     *,

@@ -1,7 +1,7 @@
 """Answers over HTTP in bounded time and size, for MLflow's client, which bounds no more than each wait for a byte.
 
 A server that sends a byte a second never lets such a wait time out. Here a timer ends the whole exchange: it shuts the
-connection down, which wakes whoever reads from it, in headers, body or TLS handshake.
+connection down, which wakes the reader, in headers, body or TLS handshake.
 """
 
 import os

@@ -1,5 +1,6 @@
 """The user's own directories, which a process without a home (a random user id, as on OpenShift) does not have."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_data_path
@@ -15,13 +16,8 @@ def cache_directory() -> Path:
     Raises:
         UserError: this process has no home directory.
     """
-    try:
-        return user_cache_path(_NAME)
-    except (RuntimeError, KeyError) as error:
-        raise UserError(
-            "this process has no home directory to keep a cache in (no HOME, and no such user on this machine); set "
-            "HAZARDSTREAM_CACHE_DIRECTORY to a directory that it may write to"
-        ) from error
+    cure = "set HAZARDSTREAM_CACHE_DIRECTORY to a directory that it may write to"
+    return _own(user_cache_path, "to keep a cache in", cure)
 
 
 def data_directory() -> Path:
@@ -30,10 +26,14 @@ def data_directory() -> Path:
     Raises:
         UserError: this process has no home directory.
     """
+    cure = "set MLFLOW_TRACKING_URI to an MLflow server, or HOME"
+    return _own(user_data_path, "for a local MLflow store", cure)
+
+
+def _own(path: Callable[[str], Path], purpose: str, cure: str) -> Path:
     try:
-        return user_data_path(_NAME)
+        return path(_NAME)
     except (RuntimeError, KeyError) as error:
         raise UserError(
-            "this process has no home directory for a local MLflow store (no HOME, and no such user on this machine); "
-            "set MLFLOW_TRACKING_URI to an MLflow server, or HOME"
+            f"this process has no home directory {purpose} (no HOME, and no such user on this machine); {cure}"
         ) from error

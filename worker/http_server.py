@@ -1,4 +1,4 @@
-"""An HTTP server that stays reachable whoever else is connected: one request a connection, and little time for it.
+"""An HTTP server that stays reachable under hostile connections: one request a connection, and little time for it.
 
 Connections beyond the limit are not refused, which would shut probes out: the oldest one of the busiest client goes.
 """
@@ -21,7 +21,7 @@ CONNECTION_S = 10.0
 _CONNECTIONS = 256
 # Of the file descriptors that this process may have, one in this many may be an HTTP connection
 _DESCRIPTORS_A_CONNECTION = 4
-# The event loop accepts so many connections in a row before it reads what the earlier ones sent. A probe is answered
+# The event loop accepts this many connections in a row before it reads what the earlier ones sent. A probe is answered
 # if fewer than the limit arrive between its connecting and its being read.
 _ACCEPTED_AT_ONCE = 32
 _KERNEL_QUEUE = 1024

@@ -15,6 +15,7 @@ from worker.dead_letters import Letter
 from worker.decode import Decoder, WriterSchemaOf
 from worker.pipeline import Input
 from worker.validate import Validator
+from worker.validation_errors import faults
 
 
 class Judge:
@@ -54,7 +55,7 @@ class Judge:
                 decode(letter.value or b"", self._writer_schema_of, self._reader, letter.headers, self._utc_offset_ms)
             )
         except ValidationError as error:
-            return [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, not {e['input']!r}" for e in error.errors()]
+            return [fault.words for fault in faults(error)]
         except UnreadableValueError:
             pass
         return []

@@ -49,7 +49,7 @@ def _salvaged(message: Message) -> Headers:
     # A name that is missing shows only in the text of the tuple: to take it out would be the crash.
     pairs = _headers(message) or []
     headers = [(UNREADABLE_HEADER if repr(pair).startswith("(<NULL>") else pair[0], pair[1]) for pair in pairs]
-    message.set_headers(headers)  # whoever asks next gets what can be read
+    message.set_headers(headers)  # the next caller gets what can be read
     return headers
 
 

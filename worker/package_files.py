@@ -46,13 +46,13 @@ Fault = Literal[
     "bad_scaler",  # it cannot be read, or turns numbers into none
     "bad_booster",
     "wrong_output",  # it does not give one probability for each reading
-    "crashes",  # whoever loads it
+    "crashes",  # the process that loads it
     "bad_golden_rows",  # they cannot be read
     "wrong_signature",  # not the features of its golden rows, or of a pipeline with this record
     "golden_rows_differ",  # they score differently, or not at all
     "too_slow",
     "failed_in_use",  # it passed the check and then failed while readings were scored
-    "not_there",  # the alias, version or run stands for nothing
+    "not_there",  # there is no such alias, version or run
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 """Why a package is refused: the label of `hazardstream_model_refused_total`."""

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from worker.alarms import AlarmPolicy
 from worker.package import ModelPackage, PackageError
 from worker.pipeline import Pipeline
+from worker.validation_errors import fault_texts
 
 _TIMED_ROWS, _TRIES = 1000, 3
 
@@ -37,7 +38,7 @@ def alarm_policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
     try:
         return package.policy.changed(pipeline.alarm)
     except ValidationError as error:
-        raise PackageError("bad_thresholds", f"pipeline {pipeline.name}: alarm: {error.errors()[0]['msg']}") from error
+        raise PackageError("bad_thresholds", f"pipeline {pipeline.name}: alarm: {fault_texts(error)}") from error
 
 
 def require_fit(package: ModelPackage, pipeline: Pipeline) -> None:

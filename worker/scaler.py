@@ -43,7 +43,7 @@ class Scaler(BaseModel):
     clip: tuple[FiniteFloat, FiniteFloat] | None = None
 
     def scale(self, features: int) -> Scale:
-        """The function that scales rows of so many features.
+        """The function that scales rows of `features` columns.
 
         Raises:
             ValueError: there are numbers for more or fewer features, or one would divide by zero.
@@ -80,7 +80,7 @@ def read_scaler(content: bytes, features: int) -> Scale:
     """The scaler in the bytes of scaler.json.
 
     Raises:
-        ValueError: they hold none for so many features.
+        ValueError: they hold none for `features` columns.
     """
     return Scaler.model_validate_json(content).scale(features)
 
@@ -126,7 +126,7 @@ def read_pickled_scaler(content: bytes) -> Scaler:
 
 
 def trusted_scaler(content: bytes) -> Scale:
-    """Whatever was written with joblib. This runs code of the pickle: only for who has said to trust its maker.
+    """The scaler in a joblib file. Loading runs code of the pickle: call it only if the settings trust the package.
 
     Raises:
         Exception: whatever that code raises.

@@ -202,7 +202,7 @@ class StartingPoints:
         return _Standing(place.offset, checkpoint, checkpoint.clock if checkpoint and shorter else None)
 
     def _recovered(self, gone: Mapping[int, Span], topic_id: str) -> dict[int, _Standing | str]:
-        """Where partitions stood of which the group has no offset."""
+        """Where the partitions stood that have no committed offset."""
         if not gone:
             return {}
         places = recovered_places(

@@ -15,7 +15,7 @@ def shown(value: object, longest: int | None = None) -> str:
 
     Args:
         value: what is to be shown; taken as `str` writes it.
-        longest: cut after so many characters, and say so by an ellipsis.
+        longest: cut after this many characters; an ellipsis shows it.
     """
     text = str(value)
     if longest is not None and len(text) > longest:

@@ -164,5 +164,5 @@ def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
 
 
 def add_partitions(topic: str, count: int) -> str:
-    """The command that brings a topic to so many partitions."""
+    """The command that raises a topic to `count` partitions."""
     return f"kafka-topics.sh --bootstrap-server BROKER --alter --topic {topic} --partitions {count}"

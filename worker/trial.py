@@ -48,7 +48,7 @@ def try_out(contents: Contents, version: str, pipeline: Pipeline | None, *, max_
         trusted: whether code in a pickled scaler may run.
 
     Raises:
-        PackageError: it must not be used, or whoever loads it crashes or waits forever.
+        PackageError: it must not be used, or the process that loads it crashes or hangs.
     """
     task = pickle.dumps((contents, version, pipeline, max_ms, trusted))
     environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}

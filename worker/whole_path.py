@@ -1,6 +1,6 @@
 """A model goes through all that a worker does with it, on rows that a pipeline's records can bring.
 
-Golden rows were chosen by whoever made the package. These rows are drawn here: within the declared ranges and at
+The maker of the package chose its golden rows. These rows are drawn here: within the declared ranges and at
 their ends, with each value missing and all of them, in windows of one reading and of as many as they hold. What would
 stop a worker in the middle of a stream stops the model here.
 """

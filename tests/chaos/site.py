@@ -41,7 +41,7 @@ class Way:
             gate.hold() if silent else gate.shut()
 
     def open(self, *, silent: bool, spread_s: float = 0.0) -> None:
-        """Let the worker through again; what silence held back arrives over so many seconds."""
+        """Let the worker through again; what silence held back arrives within `spread_s` seconds."""
         for gate in self.gates:
             gate.release(spread_s) if silent else gate.open()
 

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tests.late_requests.run import FAULTS, Result, run_all
+from tests.late_requests.run import MUST_BE_ZERO, Result, run_all
 from tests.late_requests.schedules import LEAST, schedules
 from worker.errors import DependencyDownError, UserError
 
@@ -43,7 +43,7 @@ def main(
         )
     except (UserError, DependencyDownError, AssertionError) as error:
         console.print(f"the run did not finish: {error}", style="red", markup=False)
-    totals = {fault: sum(result.faults[fault] for result in results) for fault in FAULTS}
+    totals = {fault: sum(result.faults[fault] for result in results) for fault in MUST_BE_ZERO}
     holds = len(results) == len(chosen) >= LEAST and not any(totals.values())
     if holds:
         shutil.rmtree(directory)

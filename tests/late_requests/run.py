@@ -12,24 +12,14 @@ from queue import SimpleQueue
 from local.kafka import Gate, kafka_cluster
 from local.process import free_ports
 from tests.chaos.progress import Progress
+from tests.comparison import FAULTS
 from tests.fleet_content import fleet_content
 from tests.harness import Stage, Worker, compare_with_uninterrupted_run, make_stage
 from tests.kafka_proxy import Caught, KafkaProxy
 from tests.late_requests.schedules import Schedule
 from training.default_model import SHIPPED
 
-FAULTS = (
-    "missing",
-    "duplicated",
-    "different",
-    "out_of_order",
-    "alarms_missing",
-    "alarms_extra",
-    "alarm_states_different",
-    "behind",
-    "died",
-    "not_injected",
-)
+MUST_BE_ZERO = (*FAULTS, "behind", "died", "not_injected")
 """What must be 0; the last ones: messages never scored, workers that ended by themselves, rules that caught nothing."""
 # Kafka's own default, for which the client's retry comes before the broker gives the transaction up.
 _BROKER = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": 10_000}
@@ -47,7 +37,7 @@ class Result:
     """What came of a schedule.
 
     Attributes:
-        faults: count by name, see `FAULTS`.
+        faults: count by name, see `MUST_BE_ZERO`.
         seconds: how long it took.
         notes: renewals and restarts of the workers; what the broker answered a late EndTxn.
         examples: of what is wrong.
@@ -173,7 +163,7 @@ def run_schedule(
         workers.close()
     found = compare_with_uninterrupted_run(stage)[1]
     own = {"behind": behind, "died": workers.died, "not_injected": sum(not each.done.is_set() for each in caught)}
-    faults = {fault: (found.faults | own)[fault] for fault in FAULTS}
+    faults = {fault: (found.faults | own)[fault] for fault in MUST_BE_ZERO}
     notes = workers.notes() | {"late_answer": _late_answer(caught)}
     return Result(schedule, faults, round(time.monotonic() - began, 1), notes, found.examples)
 

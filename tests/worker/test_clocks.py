@@ -113,7 +113,7 @@ def forged(of: Sent, ahead_ms: int, *, copies: int = 1) -> Iterator[Sent]:
 
 
 def every(period: int, ahead_ms: int, copies: int = 1) -> Callable[[list[Sent]], list[Sent]]:
-    """Forged readings after each so many honest ones."""
+    """`copies` forged readings after every `period` honest ones."""
 
     def attack(honest: list[Sent]) -> list[Sent]:
         made = []

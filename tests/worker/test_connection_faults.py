@@ -1,4 +1,4 @@
-"""Why a broker cannot be reached is told as it is, with what to do: on a real broker with TLS and SASL."""
+"""The real reason why a broker cannot be reached, and what to do, on a real broker with TLS and SASL."""
 
 from collections.abc import Callable
 from pathlib import Path

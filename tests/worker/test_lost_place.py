@@ -34,7 +34,7 @@ def forget(admin: AdminClient, group: str) -> None:
 
 
 def await_done(worker: Worker, messages: int) -> None:
-    """So many messages have got what becomes of them."""
+    """Wait until that many messages have an outcome."""
     counts = ("scored_total", "dead_letters_total", "deduplicated_total")
     wait_until(lambda: sum(worker.metric(f"hazardstream_{name}") for name in counts) >= messages, "all is scored")
 

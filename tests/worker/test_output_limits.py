@@ -15,7 +15,7 @@ LIMITS_UNTOLD = (
 
 
 def publish(stage: Stage, start: int, modules: int = 40, each: int = 25) -> int:
-    """So many readings of each of some modules; how many that is."""
+    """Publish readings of a few modules; returns how many."""
     stage.publish_readings(
         reading(f"m{m}", START_MS + (start + t) * 10_000) for t in range(each) for m in range(modules)
     )

@@ -111,7 +111,7 @@ def _outcome(
 ) -> Outcome:
     n = len(offset)
     keys = [f"Rack{k // 8}_Module{k % 8}".encode() for k in key.tolist()]
-    message = SimpleNamespace(value=lambda: prefix)
+    message = SimpleNamespace(value=lambda: prefix, headers=lambda: None)
     batch = Batch(cast("Any", [message] * n), keys, np.zeros(n, np.int64), offset, ts)
     groups = TextColumn.of([name.split(b"_")[0] for name in keys])
     readings = Readings(np.arange(n), TextColumn.of(keys), groups, ts, values, ~np.isnan(values))

@@ -247,7 +247,7 @@ def uninterrupted_run(stage: Stage, *, at_a_time: int = 20_000) -> Expected:
         for rejection in outcome.rejections:
             message = some[rejection.row]
             expected.rejected[message.partition(), message.offset()] = rejection.reason
-            expected.rejected_ms[message.partition(), message.offset()] = message.timestamp()[1]
+            expected.rejected_ms[message.partition(), message.offset()] = max(message.timestamp()[1], 0)
         expected.deduplicated += outcome.deduplicated
         expected.transitions += [
             (scored.readings.key[t.row], t.kind, int(scored.readings.ts[t.row])) for t in outcome.alarms.transitions

@@ -22,7 +22,7 @@ class Batch:
     keys: list[bytes]  # empty where null
     partition: Int
     offset: Int
-    broker_ts: Int  # ms, negative where there is none
+    broker_ts: Int  # ms; a recording's own times, where no broker has stamped them; negative where a record has none
 
     @classmethod
     def of(cls, messages: list[Message]) -> "Batch":

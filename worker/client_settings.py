@@ -23,7 +23,7 @@ _REFUSED = {
     "auto.offset.reset": _PLACE,
     "enable.partition.eof": "the worker takes ends of partitions for errors",
     "isolation.level": f"{_EXACT}: records of aborted transactions must not be read",
-    "check.crcs": "records damaged on the way must be noticed",
+    "check.crcs": "librdkafka 2.16 ends the process at a damaged batch, and so each worker in turn",
     "enable.idempotence": f"{_EXACT}: a repeated request must not double a record",
     "acks": f"{_EXACT}: a record counts as written once all replicas in sync have it",
     "retries": "records must not be given up",

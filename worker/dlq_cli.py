@@ -163,7 +163,7 @@ def redrive(
 
     unknown_schema: once the schema is registered.
     incompatible_schema, malformed, invalid, wrong_key: once schemas, ranges or pipeline were put right.
-    future: once its time has come. late: only once its key's newer readings are forgotten.
+    no_timestamp: at once. future: once its time has come. late: only once its key's newer readings are forgotten.
     null_value, implausible_time, unreadable: never.
 
     Any letter is late once its key's newer readings are newer by 7.5 minutes (docs/operations.md).

@@ -21,8 +21,8 @@ def implausible(ts: Int, stamped: Int) -> Bool:
 
     Args:
         ts: event times, ms, any integers.
-        stamped: Kafka timestamps, ms; negative where there is none. Without one (a recording that counts from its own
-            start, say) times of any century pass.
+        stamped: Kafka timestamps, ms; negative where there is none. Where they lie before this century, too (a
+            recording that counts from its own start), times of any century pass.
     """
     return other_unit(ts) | (ts > _LARGEST) | (ts < -_LARGEST) | ((stamped >= EARLIEST_MS) & (ts < EARLIEST_MS))
 

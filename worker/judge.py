@@ -44,7 +44,8 @@ class Judge:
             [letter.value for letter in letters], framed({i: letter.headers for i, letter in enumerate(letters)})
         )
         now_ms = time.time_ns() // 1_000_000
-        stamps = [now_ms if self._stamped_anew else letter.timestamp_ms for letter in letters]
+        # A copy of a record without a timestamp gets one when it is sent.
+        stamps = [now_ms if self._stamped_anew else letter.timestamp_ms or now_ms for letter in letters]
         keys = TextColumn.of([letter.key or b"" for letter in letters])
         return rejected + self._validate(readings, keys, np.array(stamps, np.int64))[1]
 

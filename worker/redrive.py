@@ -37,6 +37,7 @@ ADVICE = {
     "wrong_key": "only once the pipeline's key field was put right; it returns to the same partition",
     "null_value": "of no use: there is nothing to score",
     "future": "once its time has come, where the input topic has LogAppendTime; else once max_future_ms allows it",
+    "no_timestamp": "at once: the copy gets a timestamp when it is sent",
     UNREADABLE: "of no use: nobody could read the batch",
     "implausible_time": "of no use: the time stays what it was; mend the sender, which has to send milliseconds",
     "late": "only once its key's newer readings are forgotten (7.5 minutes by default); else it is late again",

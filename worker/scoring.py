@@ -197,7 +197,7 @@ class Scorer:
         clock, after = np.empty(len(readings.row), np.int64), {}
         of, stamped = batch.partition[readings.row], batch.broker_ts[readings.row]
         # A clock that is ahead does not take the stream time, and with it the windows of other keys, along.
-        reached = np.where(stamped >= 0, np.minimum(readings.ts, stamped), readings.ts)
+        reached = np.minimum(readings.ts, stamped)
         for number in np.unique(of).tolist():
             rows = np.flatnonzero(of == number)
             times = np.maximum(np.maximum.accumulate(reached[rows]), partitions[number].clock)

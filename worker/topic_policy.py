@@ -57,6 +57,15 @@ _UNBOUNDED = Rule(
 )
 
 
+_STAMPED = Rule(
+    "message.timestamp.type",
+    _is("LogAppendTime"),
+    "LogAppendTime",
+    breaks=False,
+    why="the broker may refuse all that a worker writes whose clock is more than an hour ahead",
+)
+
+
 def _deleted(why: str, *, breaks: bool = True) -> Rule:
     return Rule("cleanup.policy", _is("delete"), "delete", breaks, why)
 
@@ -86,12 +95,14 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         _deleted(_COMPACTED_OUTPUT),
         _kept(_WEEK_MS, "they tell where to go on once the group's offsets have expired (after 7 days by default)"),
         _UNBOUNDED,
+        _STAMPED,
         _CLEAN,
     ),
     "alarms": (
         _deleted(_COMPACTED_OUTPUT),
         _kept(_WEEK_MS, "alarms are gone before anybody has explained or labelled them"),
         _UNBOUNDED,
+        _STAMPED,
         _CLEAN,
     ),
     "alarm_state": (
@@ -109,6 +120,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             breaks=False,
             why="a worker that reads alarm states for longer may miss that an alarm has returned to normal",
         ),
+        _STAMPED,
         _CLEAN,
     ),
     "dead_letters": (
@@ -116,6 +128,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         _kept(REBUILD_MS, "a rebuild asks them which readings were refused", breaks=True),
         _kept(_WEEK_MS, "letters are gone before anybody has redriven them"),
         _UNBOUNDED,
+        _STAMPED,
         _CLEAN,
     ),
     "sketches": (

@@ -16,16 +16,17 @@ from worker.topic_policy import violations
 BROKER_DEFAULT_MAX_BYTES = 1_048_588
 _TIMEOUT_S = 15.0
 
+# The broker's clock, not the device's, is what a reading's time is checked against. And a broker refuses what a worker
+# writes whose clock is far ahead, unless it puts its own time there.
+_EVERY = {"message.timestamp.type": "LogAppendTime"}
 # Why each differs from the broker's defaults: docs/operations.md.
 _SETTINGS: dict[str, dict[str, str]] = {
-    # The broker's clock, not the device's, is what a reading's time is checked against.
-    "input": {"message.timestamp.type": "LogAppendTime"},
+    "input": {},
     "predictions": {},
     "alarms": {"retention.ms": str(90 * 86_400_000)},
     "alarm_state": {"cleanup.policy": "compact"},
-    # The worker says when a dead letter was written, and it carries headers on top of the largest record.
+    # It carries headers on top of the largest record.
     "dead_letters": {
-        "message.timestamp.type": "CreateTime",
         "max.message.bytes": str(2 * BROKER_DEFAULT_MAX_BYTES),
         "retention.ms": str(30 * 86_400_000),
     },
@@ -63,7 +64,7 @@ def create_topics(
     missing = {role: topic for role, topic in pipeline.topics.items() if topic not in held}
     # All outputs are partitioned as the input is; an input that exists already sets the number.
     partitions = held.get(pipeline.input.topic, partitions)
-    new = [NewTopic(t, partitions, replication_factor, config=_SETTINGS[role]) for role, t in missing.items()]
+    new = [NewTopic(t, partitions, replication_factor, config=_EVERY | _SETTINGS[role]) for role, t in missing.items()]
     futures = admin.create_topics(new, operation_timeout=_TIMEOUT_S) if new else {}
     for topic, future in futures.items():
         try:

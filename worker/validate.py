@@ -53,7 +53,8 @@ class Validator:
         Args:
             readings: as decoded.
             message_keys: Kafka keys of the whole batch (empty where null), by row.
-            broker_ts: Kafka timestamps of the whole batch, ms, by row; negative where the broker gave none.
+            broker_ts: Kafka timestamps of the whole batch, ms, by row; negative where a record has none, and its time
+                cannot be checked.
         """
         r, source = readings, self._source
         with np.errstate(invalid="ignore"):
@@ -72,7 +73,8 @@ class Validator:
         wrong_key &= ~rekeyed
         stamped = broker_ts[r.row]
         mistimed = ~invalid & ~wrong_key & implausible(r.ts, stamped)
-        future = ~(invalid | wrong_key | mistimed) & (stamped >= 0) & (r.ts > stamped + source.max_future_ms)
+        unstamped = ~(invalid | wrong_key | mistimed) & (stamped < 0)
+        future = ~(invalid | wrong_key | mistimed | unstamped) & (r.ts > stamped + source.max_future_ms)
         rejections = [Rejection(int(r.row[i]), "invalid", self._words(r, i)) for i in np.flatnonzero(invalid).tolist()]
         rejections += [
             Rejection(int(r.row[i]), "wrong_key", f"the message key is not {source.key} {r.key[i]!r}")
@@ -83,10 +85,16 @@ class Validator:
             for i in np.flatnonzero(mistimed).tolist()
         ]
         rejections += [
+            Rejection(
+                int(r.row[i]), "no_timestamp", f"no Kafka timestamp that {source.time} {r.ts[i]} can be checked against"
+            )
+            for i in np.flatnonzero(unstamped).tolist()
+        ]
+        rejections += [
             Rejection(int(r.row[i]), "future", self._ahead(int(r.ts[i]), int(stamped[i])))
             for i in np.flatnonzero(future).tolist()
         ]
-        good = ~(invalid | wrong_key | mistimed | future)
+        good = ~(invalid | wrong_key | mistimed | unstamped | future)
         kept = r.take(good)
         values: Float = np.where(usable[good], kept.values, np.nan)
         readings = Readings(kept.row, kept.key, kept.group, kept.ts, values, usable[good])

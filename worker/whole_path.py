@@ -162,5 +162,5 @@ def _score(package: ModelPackage, pipeline: Pipeline, policy: AlarmPolicy, value
         _Columns(readings), Validator(pipeline.input), pipeline.topology, package, Alarms(policy), Metrics()
     )
     scorer.alarms.assign(0, {})
-    batch = Batch([], batch_keys, np.zeros(len(flat), np.int64), rows, np.full(len(flat), -1))
+    batch = Batch([], batch_keys, np.zeros(len(flat), np.int64), rows, ts)
     return scorer.process(batch, {0: Partition(0, 0, 0)})

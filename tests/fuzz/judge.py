@@ -26,6 +26,7 @@ getcontext().prec = 60
 SOURCE = load_pipeline("battery_hazard").input
 SENSORS = SOURCE.sensors()
 MODEL = SOURCE.record_model()
+_YEAR_2000_MS, _YEAR_2100_MS = (round(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (2000, 2100))
 _ANY = {SOURCE.key: "m", SOURCE.group: "r", SOURCE.time: 1}
 
 
@@ -255,12 +256,18 @@ def accepts(model: type[BaseModel], record: dict[str, Any]) -> bool:
 
 def expected_reason(record: dict[str, Any], masked: list[str], key: str, broker_ts: int) -> str | None:
     """What becomes of a record by the rules of docs/operations.md, told by the model alone."""
-    rest = record | dict.fromkeys(masked)
-    if not accepts(MODEL, rest) or all(rest[s] is None for s in SENSORS):
+    rest, ts = record | dict.fromkeys(masked), record[SOURCE.time]
+    # A time in another unit breaks the model's rule, too; the reason that names the unit says more.
+    unit = next((u for u in (1000, 1_000_000) if _YEAR_2000_MS <= ts // u < _YEAR_2100_MS), None)
+    if not accepts(MODEL, rest | ({SOURCE.time: ts // unit} if unit else {})) or all(rest[s] is None for s in SENSORS):
         return "invalid"
     if key != record[SOURCE.key]:
         return "wrong_key"
-    return "future" if broker_ts >= 0 and record[SOURCE.time] > broker_ts + SOURCE.max_future_ms else None
+    if unit or ts < _YEAR_2000_MS <= broker_ts:
+        return "implausible_time"
+    if broker_ts < 0:
+        return "no_timestamp"
+    return "future" if ts > broker_ts + SOURCE.max_future_ms else None
 
 
 def _same(ours: Any, theirs: Any, value: bytes, who: str) -> None:

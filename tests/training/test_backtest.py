@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -88,7 +88,8 @@ def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: Model
         name = replayed.keys[key]
         values = [None if np.isnan(v) else v for v in replayed.values[row].tolist()]  # noqa: PD011 - an array of ours
         value = encode(name, "R1", int(replayed.ts[row]), values)
-        messages.append(Message(key=name.encode(), value=value, partition=0, offset=row, timestamp=(0, -1)))
+        stamp = (TIMESTAMP_CREATE_TIME, int(replayed.ts[row]))
+        messages.append(Message(key=name.encode(), value=value, partition=0, offset=row, timestamp=stamp))
     decode = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
     policy = package.policy.model_copy(update={"setpoint": 0.002, "deadband": 0.001, "priorities": {"HIGH": 0.002}})
     scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(policy), Metrics())

@@ -51,9 +51,16 @@ def test_the_words_say_which_unit_it_looks_like(ts: int, words: str) -> None:
     assert words in rejection.message
 
 
-def test_a_recording_of_years_ago_passes_and_one_that_counts_from_its_start_does_where_nothing_is_stamped() -> None:
+def test_a_recording_of_years_ago_passes_and_one_that_counts_from_its_start_does_by_its_own_stamps() -> None:
     assert outcome([946_684_800_000, START_MS], [NOW_MS, NOW_MS]) == ([946_684_800_000, START_MS], [])
-    assert outcome([1, 5_000], [-1, -1]) == ([1, 5_000], [])
+    assert outcome([1, 5_000], [1, 5_000]) == ([1, 5_000], [])
+
+
+def test_a_time_that_nothing_can_be_compared_with_is_refused() -> None:
+    passed, (rejection,) = outcome([START_MS, 4_000_000_000_000], [NOW_MS, -1])
+    assert passed == [START_MS]
+    assert (rejection.row, rejection.reason) == (1, "no_timestamp")
+    assert "no Kafka timestamp that ts 4000000000000 can be checked against" in rejection.message
 
 
 edges = [0, -1, 1, 2**42, 2**53, -(2**53), 2**63 - 1, -(2**63), START_MS // 1000, START_MS, NOW_MS + 300_001]
@@ -67,7 +74,7 @@ def test_any_integer_has_an_outcome_and_what_passes_leaves_room_to_reckon_with(r
         passed, rejected = outcome([ts for ts, _ in rows], [stamped for _, stamped in rows], source)
         assert len(passed) + len(rejected) == len(rows)
         assert all(abs(ts) <= 2**53 for ts in passed)
-        assert {r.reason for r in rejected} <= {"invalid", "implausible_time", "future"}
+        assert {r.reason for r in rejected} <= {"invalid", "implausible_time", "no_timestamp", "future"}
         assert all(r.message for r in rejected)
     accepted = [ts for ts, stamped in rows if stamped == NOW_MS and 946_684_800_000 <= ts <= NOW_MS + 300_000]
     assert set(accepted) <= set(passed)

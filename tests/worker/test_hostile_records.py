@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 from dlq_commands import dlq
-from harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading
+from harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
 from raw_batches import Raw, batch, produce, records_section
 from topic_settings import set_topic
 
@@ -145,3 +145,23 @@ def test_a_worker_and_every_command_get_over_what_strangers_write(
         follow(settings, role, from_beginning=True, limit=14)
         shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert len(shown) == 14
+
+
+def test_records_without_a_timestamp_move_no_clock(stage: Stage) -> None:
+    """Their producer sent -1, which brokers accept: nothing says how far ahead such a reading is."""
+    set_topic(stage, "input", message_timestamp_type="CreateTime")
+    in_2096 = [Raw(b"m", avro(reading("m", 4_000_000_000_000 + n))) for n in range(2)]
+    with stage.worker() as worker:
+        worker.await_ready()
+        stage.publish_readings(reading("m", START_MS + n * 10_000) for n in range(10))
+        for partition in range(2):
+            send(stage, "input", partition, *in_2096, timestamp_ms=-1)
+        stage.publish_readings(reading("m", START_MS + n * 10_000) for n in range(10, 20))
+        wait_until(lambda: stage.outcomes() >= 24, "all outcomes")
+        assert worker.stop() == 0
+    expected = assert_equals_uninterrupted_run(stage)
+    assert sorted(expected.rejected.values()) == ["no_timestamp"] * 4
+    assert len(expected.probability) == 20
+    # A copy gets a timestamp, and then it is plain that the reading is ahead.
+    preview = dlq(stage, "redrive", "--dry-run")
+    assert preview["would_fail_again"] == {"future": 4}

@@ -32,6 +32,7 @@ WEAKENING = [
     ("input", {"retention_ms": 7_200_000}, "deleted unread"),
     ("input", {"message_timestamp_type": "CreateTime"}, "whose clock is ahead"),
     ("predictions", {"retention_ms": 86_400_000}, "have expired"),
+    ("predictions", {"message_timestamp_type": "CreateTime"}, "more than an hour ahead"),
     ("alarm_state", {"delete_retention_ms": 1000}, "returned to normal"),
     ("labels", {"cleanup_policy": "compact"}, "removes labels"),
     ("dead_letters", {"max_message_bytes": 20_000}, "only their address"),
@@ -58,6 +59,7 @@ def test_what_the_settings_of_topics_break_and_weaken(stage: Stage) -> None:
 ORIGINAL: dict[str, dict[str, object]] = {
     "alarm_state": {"cleanup_policy": "compact"},
     "input": {"message_timestamp_type": "LogAppendTime"},
+    "predictions": {"message_timestamp_type": "LogAppendTime"},
     "dead_letters": {"max_message_bytes": 2_097_176, "retention_ms": 30 * 86_400_000},
 }
 

@@ -108,7 +108,7 @@ class RecordingScorer:
         key, group = self._key_text.take(piece.key), self._group_text.take(piece.key)
         self._decode.readings = Readings(rows, key, group, piece.ts, values, ~np.isnan(values))
         keys = [self._keys[k] for k in piece.key.tolist()]
-        outcome = self._scorer.process(Batch([], keys, piece.key, rows, np.full(n, -1)), self._partitions)
+        outcome = self._scorer.process(Batch([], keys, piece.key, rows, piece.ts), self._partitions)
         self._scorer.merge(outcome, self._partitions)
         self._count(outcome)
         # Readings come module by module: all but the last one of a piece have come to their end.

@@ -6,6 +6,7 @@ connection down, which wakes the reader, in headers, body or TLS handshake.
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -73,6 +74,15 @@ class _Exchange:
                 raise requests.exceptions.Timeout(self.words())
 
         return pieces
+
+    def ending(self, close: Callable[[], None]) -> Callable[[], None]:
+        """What closes the answer, which may not have been read to its end."""
+
+        def end() -> None:
+            self.end()
+            close()
+
+        return end
 
     def _require_small(self, size: int) -> None:
         if size > self._at_most:
@@ -155,6 +165,8 @@ class BoundedAdapter(HTTPAdapter):
         finally:
             _CURRENT.reset(token)
         response.raw.stream = exchange.bounded(response.raw.stream)
+        response.raw.close = exchange.ending(response.raw.close)
+        weakref.finalize(response, exchange.end).atexit = False  # neither read nor closed
         return response
 
 

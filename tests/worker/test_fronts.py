@@ -13,6 +13,8 @@ from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
+import requests
+from harness import wait_until
 from models import resealed
 
 from training.register import register_package
@@ -180,6 +182,26 @@ def test_an_answer_that_never_ends_is_cut_off(
     with front(drip(beginning, piece)) as url, pytest.raises(DependencyDownError, match="no whole answer within"):
         resolve("models:/front@champion", cache_directory=tmp_path, tracking_uri=url)
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_answer_that_nobody_reads_is_let_go_of(closed: bool) -> None:
+    def held() -> tuple[int, int]:
+        timers = sum(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+        return timers, len(list(Path("/proc/self/fd").iterdir()))
+
+    with front(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" ")) as url:
+        before = held()
+        session = requests.Session()
+        session.mount("http://", bounded_http.BoundedAdapter())
+        answer = session.get(url, stream=True, timeout=10)
+        assert held()[0] == before[0] + 1
+        if closed:
+            answer.close()
+        else:
+            del answer
+            session.close()
+        wait_until(lambda: held()[0] == before[0], "the timer is gone", 10)
 
 
 def test_an_answer_of_megabytes_is_not_swallowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,7 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
             "group.id": "hazardstream-audit",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,  # wakes the reader, where markers follow the last record
             "isolation.level": "read_committed" if committed_only else "read_uncommitted",
         },
     )
@@ -93,7 +94,9 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
         at = {s.partition: s.offset for s in starts}
         deadline = time.monotonic() + _TIMEOUT_S
         while any(at[n] < end for n, end in ends.items()):
-            batch = [m for m in consumer.consume(10_000, timeout=0.2) if m.error() is None]
+            # What is there already, and no wait until so many have come.
+            came = consumer.consume(1, timeout=0.2) + consumer.consume(10_000, timeout=0)
+            batch = [m for m in came if m.error() is None]
             yield from batch
             for place in consumer.position(places):
                 at[place.partition] = max(at[place.partition], place.offset)

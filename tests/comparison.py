@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from confluent_kafka import Message
+
 from worker.alarms import AlarmState
 
 Address: TypeAlias = tuple[int, int]
@@ -143,3 +145,17 @@ def _compare_alarms(
         is_, should = alarm_states.get(place), expected.alarm_states.get(place)
         if is_ != should:
             found.note("alarm_states_different", f"{place}: {is_}, expected {should}")
+
+
+def dead_letter_source(message: Message) -> tuple[tuple[int, int], str]:
+    """Where a dead letter came from, and its reason."""
+    headers = dict(message.headers())
+    address = int(headers["__streams.errors.partition"]), int(headers["__streams.errors.offset"])
+    return address, headers["hazardstream.reason"].decode()
+
+
+def with_wrong_time(message: Message, expected: Expected) -> tuple[tuple[int, int], str] | None:
+    """A dead letter whose original's time is not what it should be; None where it is."""
+    (address, reason), told = dead_letter_source(message), dict(message.headers())["hazardstream.timestamp"].decode()
+    should = str(expected.rejected_ms.get(address, told))
+    return None if told == should else (address, f"{reason} with the time {told} and not {should}")

@@ -6,15 +6,28 @@ from producers.fleet import Fleet
 from producers.publish import encoder
 from producers.simulate import Messages
 from tests.harness import START_MS, Stage, uninterrupted_run
+from worker.pipeline import Pipeline
 
 Content = list[tuple[str | None, bytes | None]]
 _FAR_FUTURE_MS = 4_000_000_000_000
 
 
+_MADE: dict[tuple[str, int, int], Content] = {}
+
+
 def fleet_content(stage: Stage, steps: int = 400, seed: int = 3) -> Content:
     """A fleet of twelve modules, two of them failing, with bad records of every kind among the readings."""
+    pipeline = stage.pipeline
+    # To make it takes seconds, and many tests want the same.
+    made = pipeline.input.model_dump_json(exclude={"topic"}), steps, seed
+    if made not in _MADE:
+        _MADE[made] = _make(pipeline, steps, seed)
+    return list(_MADE[made])
+
+
+def _make(pipeline: Pipeline, steps: int, seed: int) -> Content:
     fleet = Fleet(12, seed, faults=2, start_ms=START_MS, span_ms=steps * 10_000)
-    messages = Messages(fleet, encoder(stage.pipeline, None), 0.03, stage.pipeline.input.max_future_ms)
+    messages = Messages(fleet, encoder(pipeline, None), 0.03, pipeline.input.max_future_ms)
     return [
         (key, value)
         for step in itertools.islice(fleet.steps(), steps)

@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 from confluent_kafka import Message, Producer
-from prometheus_client.parser import text_string_to_metric_families
 
 from local.audit import read, read_all
 from local.own_pipeline import own_pipeline
@@ -22,7 +21,10 @@ from schemas.codec import decode, encode
 from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from schemas.wire import single_object_prefix
-from tests.comparison import Comparison, Expected, compare
+from tests.comparison import Comparison, Expected, compare, dead_letter_source, with_wrong_time
+from tests.metric_text import metric_in
+from tests.spared_trial import spare_the_trial
+from training.default_model import SHIPPED
 from worker.alarms import IDLE, AlarmState
 from worker.batch import Batch
 from worker.decode import WriterSchemaOf
@@ -38,6 +40,8 @@ from worker.topics import create_topics
 READING = parsed(load_schema("SensorReading"))
 PREFIX = single_object_prefix(load_schema("SensorReading"))
 START_MS = 1_780_000_000_000
+STOPS_AT_WORK = ("-m", "tests.stops_at_work")
+"""Launcher of a worker that stops itself amid its work; see `Worker.await_stopped`."""
 NORMAL = {
     "avg_surface_temp_c": 26.0,
     "max_surface_temp_c": 27.0,
@@ -126,6 +130,8 @@ class Stage:
             **{f"HAZARDSTREAM_{k.upper()}": v for k, v in (self.settings | settings).items()},
             **self.environment,
         }
+        if self.model == SHIPPED and "model" not in settings:
+            spare_the_trial(self.model, self.pipeline_file, self.directory / "cache")
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, *launcher, "worker"],
@@ -202,11 +208,9 @@ class Worker:
             raise AssertionError(f"{error}\n{self.log.read_text()[-3000:]}") from error
 
     def metric(self, name: str, **labels: str) -> float:
-        answer = self.get("/metrics")
-        families = text_string_to_metric_families(answer.text if answer else "")
-        return sum(
-            s.value for f in families for s in f.samples if s.name == name and labels.items() <= s.labels.items()
-        )
+        """Sum of a metric's samples with these labels; 0 where the worker has the metric and no such sample yet."""
+        answer = wait_until(lambda: self.get("/metrics"), "an answer from /metrics").raise_for_status()
+        return metric_in(answer.text, name, **labels)
 
     def await_consumed(self, count: int) -> None:
         """Wait until so many messages have been committed by this worker."""
@@ -215,6 +219,11 @@ class Worker:
     def await_scored(self, count: int) -> None:
         """Wait until so many readings have been scored by this worker."""
         wait_until(lambda: self.metric("hazardstream_scored_total") >= count, f"{count} readings scored")
+
+    def await_stopped(self) -> None:
+        """Wait until the worker has stopped itself in a transaction, as one launched with `STOPS_AT_WORK` does."""
+        state = Path(f"/proc/{self.process.pid}/stat")
+        wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", "the worker has stopped itself")
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
@@ -264,7 +273,7 @@ def compare_with_uninterrupted_run(stage: Stage) -> tuple[Expected, Comparison]:
     return expected, compare(
         expected,
         predictions=stage.stream("predictions"),
-        dead_letters=(_with_wrong_time(m, expected) or dead_letter_source(m) for m in stage.dead_letters()),
+        dead_letters=(with_wrong_time(m, expected) or dead_letter_source(m) for m in stage.dead_letters()),
         transitions=((r["module_id"], r["state"], r["ts"]) for r in stage.stream("alarms")),
         alarm_states=stage.alarm_states(),
     )
@@ -275,20 +284,6 @@ def assert_equals_uninterrupted_run(stage: Stage) -> Expected:
     expected, found = compare_with_uninterrupted_run(stage)
     assert not any(found.faults.values()), "\n".join([str(found.faults), *found.examples])
     return expected
-
-
-def dead_letter_source(message: Message) -> tuple[tuple[int, int], str]:
-    """Where a dead letter came from, and its reason."""
-    headers = dict(message.headers())
-    address = int(headers["__streams.errors.partition"]), int(headers["__streams.errors.offset"])
-    return address, headers["hazardstream.reason"].decode()
-
-
-def _with_wrong_time(message: Message, expected: Expected) -> tuple[tuple[int, int], str] | None:
-    """A dead letter whose original's time is not what it should be; None where it is."""
-    (address, reason), told = dead_letter_source(message), dict(message.headers())["hazardstream.timestamp"].decode()
-    should = str(expected.rejected_ms.get(address, told))
-    return None if told == should else (address, f"{reason} with the time {told} and not {should}")
 
 
 def make_stage(

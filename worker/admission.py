@@ -69,21 +69,24 @@ def admit(
     name = contents.manifest.name
     if demands.failures is not None and (why := demands.failures.of(name, version, contents.digest)):
         raise PackageError("failed_in_use", f"model package {contents.origin}: it failed while it scored: {why}")
-    passed = cache_directory / "models" / "passed" / _key(contents, version, demands, trusted=trusted)
+    passed = passed_note(cache_directory, contents, version, demands.pipeline, trusted=trusted)
     if not _exists(passed):
         try_out(contents, version, demands.pipeline, max_ms=demands.max_ms, trusted=trusted)
     package = open_package(contents, version=version, trusted=trusted)
     if demands.pipeline is not None:
         prove(package, demands.pipeline, max_ms=demands.max_ms)
-    _note(passed)
+    note(passed)
     return package
 
 
-def _key(contents: Contents, version: str, demands: Demands, *, trusted: bool) -> str:
-    pipeline = demands.pipeline and demands.pipeline.model_dump_json(by_alias=True)
+def passed_note(
+    cache_directory: Path, contents: Contents, version: str, pipeline: Pipeline | None, *, trusted: bool
+) -> Path:
+    """The file whose presence says that a model has passed the check for a pipeline, with the libraries of now."""
     libraries = [np.__version__, xgboost.__version__]
-    identity = [_CHECK, contents.digest, version, pipeline, libraries, trusted]
-    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    scored = pipeline and pipeline.model_dump_json(by_alias=True)
+    identity = [_CHECK, contents.digest, version, scored, libraries, trusted]
+    return cache_directory / "models" / "passed" / hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
 def _exists(file: Path) -> bool:
@@ -93,7 +96,8 @@ def _exists(file: Path) -> bool:
         return False
 
 
-def _note(passed: Path) -> None:
+def note(passed: Path) -> None:
+    """Remember that a model has passed the check."""
     try:
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()

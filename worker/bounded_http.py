@@ -6,8 +6,9 @@ connection down, which wakes the reader, in headers, body or TLS handshake.
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from socket import SHUT_RDWR, socket
 from typing import Any
@@ -24,7 +25,7 @@ FILE_WITHIN_S, FILE_MAX_BYTES = 600.0, 1 << 29
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, within_s: float, at_most: int) -> None:
+    def __init__(self, within_s: float, at_most: int = FILE_MAX_BYTES) -> None:
         self._within_s, self._at_most = within_s, at_most
         self._handles: list[socket] = []
         self._lock = threading.Lock()
@@ -74,6 +75,15 @@ class _Exchange:
 
         return pieces
 
+    def ending(self, close: Callable[[], None]) -> Callable[[], None]:
+        """What closes the answer, which may not have been read to its end."""
+
+        def end() -> None:
+            self.end()
+            close()
+
+        return end
+
     def _require_small(self, size: int) -> None:
         if size > self._at_most:
             raise requests.exceptions.RequestException(f"the answer has more than {self._at_most} bytes")
@@ -94,6 +104,53 @@ class _Exchange:
 
 
 _CURRENT: ContextVar[_Exchange | None] = ContextVar("exchange", default=None)
+
+
+class _Cut:
+    """Of a connection whose exchange is that of a whole download: its threads know no context."""
+
+    sock: socket | None
+    download: _Exchange | None = None
+
+    def _new_conn(self) -> socket:
+        opened: socket = super()._new_conn()  # type: ignore[misc]  # stands before a connection of urllib3's
+        if _Cut.download is not None:
+            _Cut.download.use(opened.fileno())
+        return opened
+
+    def request(self, *args: Any, **options: Any) -> None:
+        if _Cut.download is not None and self.sock is not None:  # one that was kept open
+            _Cut.download.use(self.sock.fileno())
+        super().request(*args, **options)  # type: ignore[misc]  # as above
+
+
+_DOWNLOADING = threading.Lock()
+
+
+@contextmanager
+def bounded_download() -> Iterator[None]:
+    """End what S3's client does within the block in bounded time; it bounds no more than each wait for a byte.
+
+    Raises:
+        RequestException: it takes too long.
+    """
+    with suppress(ModuleNotFoundError):  # files may be kept elsewhere
+        from botocore import awsrequest  # noqa: PLC0415 - it takes long
+
+        for pool in (awsrequest.AWSHTTPConnectionPool, awsrequest.AWSHTTPSConnectionPool):
+            if not issubclass(pool.ConnectionCls, _Cut):
+                pool.ConnectionCls = type("BoundedAwsConnection", (_Cut, pool.ConnectionCls), {})
+    with _DOWNLOADING:
+        exchange = _Cut.download = _Exchange(FILE_WITHIN_S)
+        try:
+            yield
+        except Exception:
+            if not exchange.over:
+                raise
+            raise requests.exceptions.Timeout(exchange.words()) from None  # it only says that its connection ended
+        finally:
+            _Cut.download = None
+            exchange.end()
 
 
 class _Connection(HTTPConnection):
@@ -155,6 +212,8 @@ class BoundedAdapter(HTTPAdapter):
         finally:
             _CURRENT.reset(token)
         response.raw.stream = exchange.bounded(response.raw.stream)
+        response.raw.close = exchange.ending(response.raw.close)
+        weakref.finalize(response, exchange.end).atexit = False  # neither read nor closed
         return response
 
 

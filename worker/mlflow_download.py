@@ -4,6 +4,7 @@ import errno
 import re
 from pathlib import Path
 
+from worker.bounded_http import bounded_download
 from worker.errors import DependencyDownError
 from worker.model_uri import PATTERNS
 from worker.package_files import MANIFEST, NEEDED
@@ -48,7 +49,8 @@ def download(artifacts: str, directory: str, store: str) -> Path:
             if not client.list_artifacts(run["name"], run["which"]):
                 raise NotInMlflowError(f"MLflow at {shown(store)}: run {run['name']} has no files at {run['which']}")
             artifacts = f"{client.get_run(run['name']).info.artifact_uri}/{run['which']}"
-        return Path(download_artifacts(artifact_uri=artifacts, dst_path=directory, tracking_uri=store))
+        with bounded_download():
+            return Path(download_artifacts(artifact_uri=artifacts, dst_path=directory, tracking_uri=store))
 
 
 def require_no_page(fetched: Path, artifacts: str) -> None:

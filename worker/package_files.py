@@ -237,8 +237,13 @@ def _read(directory: Path, name: str, at_most: int, origin: str) -> bytes:
     if not stat.S_ISREG(os.fstat(opened).st_mode):  # before it is a file of Python's, which no directory can be
         os.close(opened)
         raise PackageError("missing_file", f"model package {origin}: {name} is no regular file")
-    with open(opened, "rb") as file:  # noqa: PTH123 - it is a descriptor
-        content = file.read(at_most + 1)
+    try:
+        with open(opened, "rb") as file:  # noqa: PTH123 - it is a descriptor
+            content = file.read(at_most + 1)
+    except OSError as error:  # a failing disk, or a network file system that went away
+        raise PackageError(
+            "missing_file", f"model package {origin}: {name} cannot be read ({error.strerror or error})"
+        ) from error
     if len(content) > at_most:
         limit = MANIFEST_MAX_BYTES if name == MANIFEST else PACKAGE_MAX_BYTES
         raise PackageError("too_large", f"model package {origin}: {name} is too large; the limit is {limit} bytes")

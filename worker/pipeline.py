@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from worker.errors import UserError
 from worker.pipeline_check import sense_faults, shape_faults
 from worker.pipeline_file import read_yaml
+from worker.state import MOST_FUTURE_MS
 from worker.text import shown
 
 BUNDLED = Path(__file__).resolve().parent.parent / "pipelines"
@@ -34,7 +35,7 @@ class Input(_Strict):
     key: str
     group: str
     time: str
-    max_future_ms: Annotated[_Number, Field(ge=0)] = 300_000
+    max_future_ms: Annotated[_Number, Field(ge=0, le=MOST_FUTURE_MS)] = 300_000
     on_invalid_sensor: Literal["mask", "dead_letter"] = "mask"
     # Of local times and of texts that do not say it. Zones with daylight saving are not fixed, so they are not allowed.
     utc_offset: str | None = Field(None, pattern=r"^(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")

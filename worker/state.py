@@ -20,6 +20,8 @@ from worker.staged import Staged
 
 REBUILD_SPANS = 2
 _MARGIN_MS = 60_000
+MOST_FUTURE_MS = LONGEST_MS - _MARGIN_MS
+"""The largest `max_future_ms`: no reading is remembered for longer than `LONGEST_MS`, nor can be told to be late."""
 
 
 def lateness_ms(spec: FeatureSpec, max_future_ms: int) -> int:

@@ -12,7 +12,7 @@ from worker.bounds import bounds
 from worker.columns import Readings, Rejection, TextColumn
 from worker.event_time import implausible, in_words, other_unit
 from worker.features import Bool, Float, Int
-from worker.keys import says
+from worker.keys import all_that_say
 from worker.pipeline import Input
 from worker.validation_errors import fault_texts
 
@@ -68,8 +68,8 @@ class Validator:
             invalid |= masked.any(axis=1)
         wrong_key = ~invalid & ~r.key.equals(message_keys.take(r.row))
         rekeyed = np.zeros(len(r.row), np.bool_)
-        for i in np.flatnonzero(wrong_key).tolist():
-            rekeyed[i] = says(message_keys.raw(int(r.row[i])), r.key.raw(i))
+        other = np.flatnonzero(wrong_key)
+        rekeyed[other] = all_that_say(message_keys.take(r.row[other]), r.key.take(other))
         wrong_key &= ~rekeyed
         stamped = broker_ts[r.row]
         mistimed = ~invalid & ~wrong_key & implausible(r.ts, stamped)

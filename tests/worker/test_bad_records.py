@@ -5,13 +5,14 @@ import struct
 import time
 
 import pytest
-from harness import NORMAL, START_MS, Stage, avro, dead_letter_source, reading, wait_until
+from harness import NORMAL, START_MS, Stage, avro, reading, wait_until
 
 from local.audit import audit
 from schemas.codec import decode, encode
 from schemas.load import load_schema, parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
+from tests.comparison import dead_letter_source
 
 pytestmark = pytest.mark.kafka
 

@@ -4,6 +4,7 @@ import json
 import struct
 import threading
 import uuid
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -15,7 +16,7 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from harness import START_MS, Stage, avro, reading, wait_until
 from http_server import HttpServer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.codec import encode
@@ -37,11 +38,12 @@ from schemas.wire import (
 )
 from worker.avro_encoding import zigzag
 from worker.batch import framed
+from worker.columns import TextColumn
 from worker.dead_letters import Letter
 from worker.decode import Decoder
 from worker.dlq_show import describe
 from worker.judge import Judge
-from worker.keys import says
+from worker.keys import all_that_say, says
 from worker.pipeline import Input, load_pipeline
 
 SOURCE = load_pipeline("battery_hazard").input
@@ -195,11 +197,33 @@ FRONTS = (b"", confluent_prefix(7), b"\0" + struct.pack(">Q", 7), single_object_
 
 
 @given(st.text(min_size=1, max_size=100), st.sampled_from(FRONTS), st.sampled_from([b"", b"\0", b"\2"]))
+@example("seventeen letters", b"", b"")  # their Avro string begins with a quotation mark
 def test_a_key_says_the_text_as_json_or_avro_in_any_framing(text: str, front: bytes, branch: bytes) -> None:
     assert says(front + branch + avro_key(text), text.encode())
     assert says(json.dumps(text).encode(), text.encode())
     assert not says(front + branch + avro_key(text + "x"), text.encode())
     assert not says(json.dumps(text + "x").encode(), text.encode())
+
+
+TEXTS = st.one_of(st.sampled_from(["m", "seventeen letters", 'a"', "\\", "ü", "x" * 70]), st.text(max_size=20))
+FORMS = (
+    lambda text: text.encode(),
+    lambda text: json.dumps(text).encode(),
+    lambda text: json.dumps(text, ensure_ascii=False).encode() + b" ",
+    lambda text: b'"' + text.encode() + b'"',
+    lambda text: FRONTS[1] + avro_key(text),
+    lambda text: FRONTS[3] + b"\2" + avro_key(text),
+    lambda text: b"\0\0\0\0" + avro_key(text),
+    avro_key,
+)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(FORMS), st.booleans()), max_size=30))
+def test_keys_of_a_batch_are_told_as_one_by_one(rows: list[tuple[str, str, Callable[[str], bytes], bool]]) -> None:
+    texts = [text.encode() for text, _, _, _ in rows]
+    keys = [form(text if same else other) for text, other, form, same in rows]
+    found = all_that_say(TextColumn.of(keys), TextColumn.of(texts))
+    assert found.tolist() == [says(key, text) for key, text in zip(keys, texts, strict=True)]
 
 
 @pytest.mark.parametrize(

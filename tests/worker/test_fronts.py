@@ -13,12 +13,14 @@ from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
+import requests
+from harness import wait_until
 from models import resealed
 
 from training.register import register_package
 from worker import bounded_http
 from worker.errors import DependencyDownError
-from worker.mlflow_download import require_no_page
+from worker.mlflow_download import download, require_no_page
 from worker.model_source import resolve, resolve_or_last_good
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -180,6 +182,49 @@ def test_an_answer_that_never_ends_is_cut_off(
     with front(drip(beginning, piece)) as url, pytest.raises(DependencyDownError, match="no whole answer within"):
         resolve("models:/front@champion", cache_directory=tmp_path, tracking_uri=url)
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: 100000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Slow: ",
+    ],
+)
+def test_a_store_in_s3_that_never_ends_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_url: str, beginning: bytes
+) -> None:
+    monkeypatch.setattr(bounded_http, "FILE_WITHIN_S", 0.5)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    started = time.monotonic()
+    with front(drip(beginning, b" ")) as url:
+        monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", url)
+        with pytest.raises(DependencyDownError, match="no whole answer within"):
+            download("s3://models/battery", str(tmp_path), mlflow_url)
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_answer_that_nobody_reads_is_let_go_of(closed: bool) -> None:
+    def held() -> tuple[int, int]:
+        timers = sum(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+        return timers, len(list(Path("/proc/self/fd").iterdir()))
+
+    with front(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" ")) as url:
+        before = held()
+        session = requests.Session()
+        session.mount("http://", bounded_http.BoundedAdapter())
+        answer = session.get(url, stream=True, timeout=10)
+        assert held()[0] == before[0] + 1
+        if closed:
+            answer.close()
+        else:
+            del answer
+            session.close()
+        wait_until(lambda: held()[0] == before[0], "the timer is gone", 10)
 
 
 def test_an_answer_of_megabytes_is_not_swallowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

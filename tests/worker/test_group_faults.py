@@ -102,9 +102,13 @@ def test_a_member_that_hangs_is_named(own: Stage) -> None:
 
 
 def test_an_advertised_listener_out_of_reach(secured: Secured, own: Stage) -> None:
-    for listener, words in (("ELSEWHERE", "Connection refused"), ("NOWHERE", "broker-7.internal.invalid:9092")):
-        own.environment = {"KAFKA_BOOTSTRAP_SERVERS": secured.at(listener)}
-        with own.worker() as worker:
+    told = {"ELSEWHERE": "Connection refused", "NOWHERE": "broker-7.internal.invalid:9092"}
+    with ExitStack() as running:
+        workers = []
+        for listener in told:
+            own.environment = {"KAFKA_BOOTSTRAP_SERVERS": secured.at(listener)}
+            workers.append(running.enter_context(own.worker()))
+        for worker, words in zip(workers, told.values(), strict=True):
             await_told(worker, words, "which the cluster advertises as broker 1", "advertised.listeners")
 
 
@@ -129,7 +133,8 @@ def test_exactly_once_by_the_protocol_of_kip_848(stage: Stage) -> None:
             await_scored(second, 50)  # once the dead one's session is over
             second.kill()
     with stage.worker(instance_id="") as third:
-        wait_until(lambda: stage.outcomes() == expected_outcomes(stage), "all is scored", 90)
+        expected = expected_outcomes(stage)
+        wait_until(lambda: stage.outcomes() == expected, "all is scored", 90)
         assert third.stop() == 0
     assert_equals_uninterrupted_run(stage)
 

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from fleet_content import Content, expected_outcomes, fleet_content
-from harness import START_MS, Stage, Worker, assert_equals_uninterrupted_run, reading, wait_until
+from harness import START_MS, STOPS_AT_WORK, Stage, Worker, assert_equals_uninterrupted_run, reading, wait_until
 
 from worker.kafka_config import admin_client, client_config
 from worker.outbox import ERRORS, LAST_OFFSET, REASON
@@ -70,12 +70,13 @@ def test_a_partition_goes_on_behind_its_newest_outcome(stage: Stage, admin: Admi
 def test_a_killed_worker_whose_group_is_deleted(stage: Stage, admin: AdminClient, group: str) -> None:
     content = fleet_content(stage, steps=100)
     stage.publish(content)
-    with stage.worker(instance_id="", batch_max_messages="20", session_timeout_ms="6000") as worker:
-        worker.await_scored(200)
+    settings = {"instance_id": "", "batch_max_messages": "20", "session_timeout_ms": "6000"}
+    with stage.worker(STOPS_AT_WORK, **settings) as worker:
+        worker.await_stopped()
         worker.kill()
     forget(admin, group)
     expected = expected_outcomes(stage)
-    assert stage.outcomes() < expected, "it had already finished: the kill was not in mid-stream"
+    assert 0 < stage.outcomes() < expected, "it had already finished: the kill was not in mid-stream"
     with stage.worker(instance_id="") as worker:
         wait_until(lambda: stage.outcomes() >= expected, "all outcomes")
         assert worker.metric("hazardstream_offsets_recovered_total") >= 1

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 from fleet_content import expected_outcomes, fleet_content
-from harness import START_MS, Stage, Worker, assert_equals_uninterrupted_run, make_stage, reading, wait_until
+from harness import (
+    START_MS,
+    STOPS_AT_WORK,
+    Stage,
+    Worker,
+    assert_equals_uninterrupted_run,
+    make_stage,
+    reading,
+    wait_until,
+)
 from models import renamed, resealed
 from tcp_gate import tcp_gate
 
@@ -101,9 +110,8 @@ def test_a_broker_that_is_killed_while_readings_are_scored(own_stage: Stage, bro
     # The same happens to a commit that such a broker had promised and not carried out when it was killed, which
     # docs/operations.md tells of: so the worker is held, and what it asked for is given time to end.
     settings = {"batch_max_messages": "20", "transaction_timeout_ms": "60000"}
-    with own_stage.worker(**settings) as worker:
-        worker.await_scored(500)
-        worker.process.send_signal(signal.SIGSTOP)
+    with own_stage.worker(STOPS_AT_WORK, **settings) as worker:
+        worker.await_stopped()
         time.sleep(1.0)
         broker.kill()
         worker.process.send_signal(signal.SIGCONT)
@@ -116,9 +124,11 @@ def test_a_broker_that_is_killed_while_readings_are_scored(own_stage: Stage, bro
 
 
 def test_a_broker_that_hangs_for_longer_than_a_transaction_may_last(own_stage: Stage, broker: Broker) -> None:
-    with own_stage.worker(batch_max_messages="20", transaction_timeout_ms="2000") as worker:
-        worker.await_scored(500)
+    settings = {"batch_max_messages": "20", "transaction_timeout_ms": "2000"}
+    with own_stage.worker(STOPS_AT_WORK, **settings) as worker:
+        worker.await_stopped()
         broker.signal(signal.SIGSTOP)
+        worker.process.send_signal(signal.SIGCONT)
         time.sleep(6.0)  # the broker would be taken for dead by its own controller after 9
         broker.signal(signal.SIGCONT)
         await_outcomes(own_stage, worker)

@@ -1,5 +1,7 @@
 """A package is read once, within limits and within its directory; what was verified is what is loaded."""
 
+import errno
+import io
 import json
 import os
 import pickle
@@ -104,6 +106,16 @@ def test_names_outside_of_the_package_are_refused(package: Path, name: str) -> N
     manifest["files"][name] = "0" * 64
     (package / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(PackageError, match="outside of the package"):
+        read_package(package)
+
+
+def test_a_file_that_cannot_be_read_is_told_by_its_name(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(io.BytesIO):
+        def read(self, _size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("builtins.open", lambda descriptor, *_: os.close(descriptor) or Failing())
+    with pytest.raises(PackageError, match=rf"{MANIFEST} cannot be read \(Input/output error\)"):
         read_package(package)
 
 

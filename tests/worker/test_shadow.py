@@ -11,10 +11,12 @@ import pytest
 from confluent_kafka import Message
 from harness import START_MS, avro, reading
 from models import changed
+from prometheus_client import generate_latest
 
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from tests.metric_text import metric_in
 from worker.alarms import AlarmPolicy
 from worker.batch import Batch
 from worker.features import Float
@@ -87,8 +89,9 @@ class Scene:
             self.records += [decode(m["value"], lookup, schema) for some in bulk.values() for m in some]
         return outcome.scored.probability
 
-    def metric(self, name: str, /, **labels: str) -> float | None:
-        return self.status.metrics.registry.get_sample_value(f"hazardstream_{name}", labels)
+    def metric(self, which: str, /, **labels: str) -> float:
+        text = generate_latest(self.status.metrics.registry).decode()
+        return metric_in(text, f"hazardstream_{which}", **labels)
 
     @property
     def idle(self) -> str:
@@ -250,7 +253,7 @@ def test_one_slow_batch_is_missed_and_forgiven(champion: ModelPackage, release: 
     release.set()
     for _ in range(20):
         scene.batch()
-    assert scene.metric("challenger_dropped_total", reason="too_slow") is None
+    assert scene.metric("challenger_dropped_total", reason="too_slow") == 0
     assert scene.records
 
 
@@ -289,4 +292,4 @@ def test_when_the_alias_stands_for_nothing_none_scores(scene: Scene) -> None:
     scene.batch()
     assert scene.records == []
     assert scene.status.challenger is None
-    assert scene.metric("challenger_info", name=scene.champion.name, version="2") is None
+    assert scene.metric("challenger_info", name=scene.champion.name, version="2") == 0

@@ -58,7 +58,8 @@ def test_a_worker_held_up_for_longer_than_its_session_and_its_transaction_goes_o
         with stage.worker(instance_id="w2", **short) as other:
             other.await_scored(200)
             worker.process.send_signal(signal.SIGCONT)
-            wait_until(lambda: stage.outcomes() >= expected_outcomes(stage), "all outcomes")
+            expected = expected_outcomes(stage)
+            wait_until(lambda: stage.outcomes() >= expected, "all outcomes")
             worker.await_ready()
             other.await_ready()
     assert_equals_uninterrupted_run(stage)

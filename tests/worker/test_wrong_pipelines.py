@@ -106,6 +106,12 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         "max_future",
     ),
     "endless limit": ("max_future_ms: 300000", f"max_future_ms: {10**30}", "less than or equal to", "max_future"),
+    "limit beyond what windows hold": (
+        "max_future_ms: 300000",
+        "max_future_ms: 4294907296",
+        "less than or equal to 4294907295",
+        "max_future",
+    ),
     "yes for a number": ("max_future_ms: 300000", "max_future_ms: yes", "valid integer, not True", "max_future"),
     "text for a number": ("max_future_ms: 300000", "max_future_ms: '5'", "valid integer, not '5'", "max_future"),
     "unknown choice": ("invalid_sensor: mask", "invalid_sensor: drop", "'mask' or 'dead_letter', not 'drop'", "drop"),

@@ -17,6 +17,7 @@ import httpx
 
 from schemas.http import Budget, NoAnswerError, TooLargeError, origin, request
 from schemas.registry_environment import CLIENT_CREDENTIALS, PREFIX
+from worker.environment import variable
 from worker.errors import DependencyDownError, UserError
 
 DEPENDENCY = "schema registry"
@@ -40,7 +41,7 @@ class Access:
     def __post_init__(self) -> None:
         self._token, self._renew_at = "", 0.0
         self.tls = self._tls()
-        self._issuer_tls = self._trusting(httpx.create_ssl_context())  # the issuer's certificate may be a public one
+        self._issuer_tls = self._trusting(_usual_trust())  # the issuer's certificate may be a public one
         user_info = self._secret("BASIC_AUTH_USER_INFO")
         if user_info and ":" not in user_info:
             raise UserError(f"{PREFIX}BASIC_AUTH_USER_INFO is not of the form user:password")
@@ -124,7 +125,7 @@ class Access:
         if self.values.get("SSL_CA_LOCATION"):
             context = self._trusting(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         else:
-            context = httpx.create_ssl_context()
+            context = _usual_trust()
         certificate, key = self.values.get("SSL_CERTIFICATE_LOCATION"), self.values.get("SSL_KEY_LOCATION")
         if key and not certificate:
             raise UserError(f"{PREFIX}SSL_KEY_LOCATION is set without {PREFIX}SSL_CERTIFICATE_LOCATION")
@@ -151,6 +152,18 @@ class Access:
             except OSError as error:
                 raise UserError(f"{PREFIX}SSL_CA_LOCATION={path}: cannot be used ({_reason(error)})") from error
         return context
+
+
+def _usual_trust() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        named = [
+            f"{name}={path}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE") if (path := variable(name))
+        ]
+        raise UserError(
+            f"{' or '.join(named)}: cannot be used ({_reason(error)}); correct the path or unset it"
+        ) from error
 
 
 def _basic(user_info: str) -> str:

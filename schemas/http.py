@@ -9,8 +9,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
+
+from worker.redaction import redacted
 
 T = TypeVar("T")
 
@@ -146,7 +149,7 @@ def request(
         except Exception as error:  # httpx, its parser and TLS have no common class
             if watch.over:
                 raise late from error
-            raise NoAnswerError(str(error) or repr(error)) from error
+            raise NoAnswerError((str(error) or repr(error)) + _through(url)) from error
         if watch.over:  # a cut connection may look like the end of the body
             raise late
     budget.spend(len(body))
@@ -164,6 +167,16 @@ def _body(response: httpx.Response, budget: Budget) -> bytes:
         if len(body) > limit:
             raise TooLargeError(limit, bytes(body[:20]))
     return bytes(body)
+
+
+def _through(url: str) -> str:
+    """Which proxy a request went through, as its faults look like the server's; empty: none."""
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return ""
+    name = parts.scheme if parts.scheme in proxies else "all"
+    return f" (through the proxy {redacted(proxy)} of {name.upper()}_PROXY)"
 
 
 def origin(url: str) -> str:

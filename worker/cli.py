@@ -17,6 +17,7 @@ import training.promotion.cli
 import training.retraining.cli
 from worker.dlq_cli import app as dlq_app
 from worker.errors import DependencyDownError, UserError
+from worker.log_stream import open_standard_streams
 from worker.logs import configure_logs
 from worker.model_cli import app as model_app
 from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
@@ -263,6 +264,7 @@ def _tell(what: str, words: object) -> None:
 
 def _prepare_terminal() -> None:
     """Whatever the locale, no text is a traceback: what a stream cannot write it escapes."""
+    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

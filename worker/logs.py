@@ -1,13 +1,13 @@
 """Structured logs: one JSON object a line on standard error."""
 
 import logging
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
 from worker.log_limit import LINES, RepeatFilter
-from worker.redaction import redacted
+from worker.log_stream import LogStream
+from worker.redaction import redacted, redacted_property
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
@@ -15,19 +15,21 @@ if TYPE_CHECKING:
 
 def configure_logs(level: str) -> None:
     """Send structlog's and the libraries' logs through one JSON renderer."""
+    stream = LogStream()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        # Not the variables of each frame: passwords are among them.
+        structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
         _without_secrets,
     ]
     structlog.configure(
         processors=[_without_repeats, *shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
@@ -45,7 +47,18 @@ def configure_logs(level: str) -> None:
 
 
 def _without_secrets(_logger: "WrappedLogger", _method: str, line: "EventDict") -> "EventDict":
-    return {name: redacted(value) if isinstance(value, str) else value for name, value in line.items()}
+    return {name: _redacted(value) for name, value in line.items()}
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {
+            name: redacted_property(str(name), item) if isinstance(item, str) else _redacted(item)
+            for name, item in value.items()
+        }
+    return [_redacted(item) for item in value] if isinstance(value, list | tuple | set) else value
 
 
 def _without_repeats(_logger: "WrappedLogger", method: str, line: "EventDict") -> "EventDict":

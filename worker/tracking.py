@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from worker.bounded_http import bound_mlflow
 from worker.directories import data_directory
@@ -64,14 +65,46 @@ def tracking_uri_or_default(given: str | None) -> str:
 
 
 def shown(tracking_uri: str) -> str:
-    """A tracking URI fit for logs: without user and password."""
-    return re.sub(r"//[^/@]*@", "//", tracking_uri)
+    """A tracking URI fit for logs: without user, password and query."""
+    if tracking_uri.startswith(("http:", "https:")):
+        tracking_uri = tracking_uri.partition("?")[0].partition("#")[0]
+    return re.sub(r"//[^/]*@", "//", tracking_uri)
 
 
 def prepare_mlflow() -> None:
     """Bound MLflow's retries and quieten it, where the environment says nothing. To be called before its import."""
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        if variable(name) is None:  # MLflow takes an empty one, or what Kubernetes adds, for a value
+            del os.environ[name]
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def _check_environment() -> None:
+    """See that MLflow can read its variables: it does so in mid-call, and fails there."""
+    from mlflow import environment_variables  # noqa: PLC0415 - it takes seconds
+
+    for known in vars(environment_variables).values():
+        name = getattr(known, "name", None)
+        if isinstance(name, str) and hasattr(known, "get") and name in os.environ:
+            try:
+                known.get()
+            except ValueError as error:
+                raise UserError(f"{name}={os.environ[name]!r}: {error}; correct it or unset it") from error
+
+
+def _check_address(tracking_uri: str) -> None:
+    """See that the address of a server is one, without showing what may be a part of a password."""
+    try:
+        parts = urlsplit(tracking_uri)
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or "@" in parts.path + parts.query + parts.fragment:
+        raise UserError(
+            "MLFLOW_TRACKING_URI is not a URL; write http://HOST:PORT, with user and password in "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
 
 
 @contextmanager
@@ -92,6 +125,9 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
 
     bound_mlflow()
     at, remote = shown(tracking_uri), tracking_uri.startswith(("http:", "https:"))
+    if remote:
+        _check_address(tracking_uri)
+    _check_environment()
     try:
         yield MlflowClient(tracking_uri, registry_uri=tracking_uri)
     except (UnsupportedModelRegistryStoreURIException, ModuleNotFoundError) as error:

@@ -42,7 +42,7 @@ def wait_for(call: Callable[[], T], status: Status, stop: threading.Event) -> T:
 
     retrying = Retrying(
         retry=retry_if_exception_type(DependencyDownError),
-        wait=wait_exponential_jitter(initial=0.2, max=_LONGEST_S),
+        wait=wait_exponential_jitter(multiplier=0.2, max=_LONGEST_S),
         stop=stop_when_event_set(stop),
         sleep=sleep_using_event(stop),
         before_sleep=show,

@@ -19,7 +19,7 @@ from worker.kafka_config import admin_client, client_config, consumer, producer
 from worker.log_limit import LineLimiter
 from worker.logs import configure_logs
 from worker.publisher import TransactionalPublisher
-from worker.redaction import redacted, redacted_property
+from worker.redaction import _own_secrets, redacted, redacted_property
 from worker.topic_reader import TopicReader
 
 UseFile = Callable[[str], None]
@@ -170,12 +170,35 @@ def test_the_properties_we_know_are_those_of_the_library(tmp_path: Path) -> None
             "KAFKA_SASL_PASSWORD_FILE=/run/secrets/none: cannot be read",
         ),
         ("there is no models:/battery@champion", "there is no models:/battery@champion"),
+        ('{"password": "p4ss", "n": 1}', '{"password": ***, "n": 1}'),
+        ('"sasl.password":"p4ss"', '"sasl.password":***'),
+        ("password: p4ss", "password: ***"),
+        ("Authorization: Bearer p4ss", "Authorization: ***"),
+        ("'Authorization': 'Basic cDRzcw=='", "'Authorization': '***'"),
+        ("basic.auth.user.info=u:p4ss", "basic.auth.user.info=***"),
+        ("https://s3/a?X-Amz-Signature=p4ss&b=1", "https://s3/a?X-Amz-Signature=***&b=1"),
+        ("https://blob/a?sv=1&sig=p4ss", "https://blob/a?sv=1&sig=***"),
+        ("sasl.oauthbearer.config=principal=p4ss", "sasl.oauthbearer.config=***"),
+        (
+            "-----BEGIN PRIVATE KEY-----\np4ss\n-----END PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----",
+        ),
+        ("no token from http://issuer:80: it answers 401", "no token from http://issuer:80: it answers 401"),
+        ("the password: wrong length", "the password: *** length"),
     ],
 )
 def test_no_password_is_shown(text: str, shown: str) -> None:
     assert redacted(text) == shown
     assert str(UserError(text)) == shown
     assert DependencyDownError("broker", text).reason == shown
+
+
+def test_a_secret_of_this_process_is_shown_in_no_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", "p4 s<s>w'rd")
+    _own_secrets.cache_clear()
+    assert redacted("http://u:p4 s<s>w'rd@reg: refused p4 s<s>w'rd") == "http://***@reg: refused ***"
+    monkeypatch.undo()
+    _own_secrets.cache_clear()
 
 
 def test_no_secret_property_is_shown() -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from schemas.access import Access
+from schemas.registry import SchemaRegistry
 from worker.directories import cache_directory
-from worker.errors import UserError
+from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import admin_client, client_config
 from worker.kafka_environment import PROPERTY_OF
 from worker.settings import ignored_service_links, load_settings, unread_settings
+from worker.tracking import mlflow_client
 
 # As Kubernetes writes them for services called kafka, kafka-ssl, schema-registry, hazardstream-http and mlflow.
 SERVICE_LINKS = {
@@ -190,3 +193,50 @@ def test_a_cache_that_cannot_be_used_is_no_traceback(tmp_path: Path) -> None:
         for done in at_once.map(doctor, ["/dev/null/x", f"/var/{'x' * 300}", "/proc/none"]):
             assert "Traceback" not in done.stderr, done.stderr
             assert re.search(r"ok +model|HAZARDSTREAM_CACHE_DIRECTORY", done.stdout), done.stdout
+
+
+def asked_of(address: str) -> None:
+    with mlflow_client(address) as client:
+        client.get_model_version_by_alias("m", "champion")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "tcp://10.0.0.1:80"])
+def test_a_blank_variable_of_mlflow_s_is_unset(monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS" if blank.strip() == "" else "MLFLOW_PORT", blank)
+    with pytest.raises(DependencyDownError, match="Connection refused"):
+        asked_of("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MLFLOW_HTTP_REQUEST_TIMEOUT", "soon"), ("MLFLOW_TRACKING_INSECURE_TLS", "perhaps")]
+)
+def test_a_variable_that_mlflow_cannot_read_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"{name}='{value}'.*correct it or unset it"):
+        asked_of("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    "address", ["http://u:p4ss/x@127.0.0.1:9", "http://u:p4ss#x@127.0.0.1:9", "http://", "http://h:x"]
+)
+def test_an_address_of_mlflow_s_that_is_none_is_refused_and_not_shown(address: str) -> None:
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI is not a URL") as caught:
+        asked_of(address)
+    assert "p4ss" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSLKEYLOGFILE"])
+def test_a_certificate_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for each in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, "/nonexistent/file")
+    with pytest.raises(UserError, match=f"{name}=/nonexistent/file: cannot be used"):
+        Access()
+
+
+def test_a_fault_of_a_proxy_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://user:p4ss@127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(DependencyDownError, match=r"through the proxy http://\*\*\*@127.0.0.1:9 of HTTP_PROXY"):
+        SchemaRegistry("http://registry.example:8081").latest("m-value")

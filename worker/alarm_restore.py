@@ -1,5 +1,6 @@
 """Alarm state of newly assigned partitions, read back from the compacted topic while other partitions go on."""
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -27,9 +28,15 @@ class AlarmRestore:
     """Reads several partitions at once, a little at each call. Holds a consumer only while there is more to read."""
 
     def __init__(
-        self, config: dict[str, Any], pipeline: Pipeline, writer_schema_of: WriterSchemaOf, metrics: Metrics
+        self,
+        config: dict[str, Any],
+        pipeline: Pipeline,
+        writer_schema_of: WriterSchemaOf,
+        metrics: Metrics,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        self._config, self._pipeline, self._metrics = config, pipeline, metrics
+        """Beat: called now and then while published alarms are read."""
+        self._config, self._pipeline, self._metrics, self._beat = config, pipeline, metrics, beat
         outputs = pipeline.outputs
         self._fixed = {
             "group.id": "hazardstream-unused",  # required by the client, never joined
@@ -61,7 +68,9 @@ class AlarmRestore:
         replaced = partition.states_id not in {"", states_id}
         # An empty topic may be a new one, where the checkpoint does not say.
         if partition.live_from > 0 and (replaced or offsets.start > 0 or not offsets):
-            self._standing[number] = standing_alarms(self._config, self._pipeline, self._writer_schema_of, number)
+            self._standing[number] = standing_alarms(
+                self._config, self._pipeline, self._writer_schema_of, number, self._beat
+            )
             if replaced or offsets.start > 0 or self._standing[number]:
                 self._tell_lost(number, len(self._standing[number]))
         # Once states were lost, a topic never holds all of them again: its id is not put in the place of the first.

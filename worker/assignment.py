@@ -58,15 +58,16 @@ class Assignment:
         writer_schema_of: WriterSchemaOf,
         metrics: Metrics,
         margin: int = 0,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """Margin: see `StartingPoints`."""
+        """Margin and beat: see `StartingPoints`."""
         self.partitions: dict[int, Partition] = {}
         self.held: dict[int, tuple[float, str]] = {}
         self._consumer, self._pipeline, self._scorer, self._metrics = consumer, pipeline, scorer, metrics
         self._admin = admin
         self.topic = TopicWatch(admin, pipeline.input.topic)
-        self._starts = StartingPoints(consumer, admin, config, pipeline, writer_schema_of, metrics, margin)
-        self._alarm_restore = AlarmRestore(config, pipeline, writer_schema_of, metrics)
+        self._starts = StartingPoints(consumer, admin, config, pipeline, writer_schema_of, metrics, margin, beat)
+        self._alarm_restore = AlarmRestore(config, pipeline, writer_schema_of, metrics, beat)
         self._events: deque[tuple[bool, int]] = deque()
         self._waiting: dict[int, _Waiting] = {}
         self._subscribed = False

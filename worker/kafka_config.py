@@ -41,6 +41,17 @@ _VAGUE = {
 }
 
 
+_CURES = {
+    KafkaError.OFFSET_METADATA_TOO_LARGE: "set offset.metadata.max.bytes of the brokers to 4096, as it is by default",
+    KafkaError.INVALID_TRANSACTION_TIMEOUT: (
+        "set HAZARDSTREAM_TRANSACTION_TIMEOUT_MS to no more than transaction.max.timeout.ms of the brokers"
+    ),
+    KafkaError.INVALID_TIMESTAMP: (
+        "set this machine's clock right, or message.timestamp.type=LogAppendTime of the topic"
+    ),
+}
+
+
 def client_config(bootstrap: str | None = None) -> dict[str, Any]:
     """Properties that every Kafka client of this project starts from: for the functions below.
 
@@ -154,7 +165,7 @@ def topic_partitions(admin: AdminClient, timeout_s: float = 5.0) -> dict[str, in
 
 
 def error_text(error: BaseException, client: object = None) -> str:
-    """Librdkafka's own words for an error.
+    """Librdkafka's own words for an error, with a cure where they name none.
 
     Args:
         error: what was raised.
@@ -163,6 +174,8 @@ def error_text(error: BaseException, client: object = None) -> str:
     cause = error.args[0] if error.args else error
     words = str(cause.str()) if hasattr(cause, "str") else str(cause)
     code = cause.code() if isinstance(cause, KafkaError) else None
+    if code in _CURES:
+        return f"{words}: {_CURES[code]}"
     reports = getattr(client, "reports", None)
     if reports is None or code not in _VAGUE:
         return words

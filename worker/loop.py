@@ -19,6 +19,7 @@ from worker.errors import (
 )
 from worker.group_watch import GroupWatch
 from worker.idle import Idle, lag
+from worker.message import is_unreadable
 from worker.metrics import Metrics, show
 from worker.outbox import Outbox, Outgoing
 from worker.outcome_metrics import count_outcome
@@ -30,7 +31,7 @@ from worker.settings import Settings
 from worker.shadow import Shadow
 from worker.sketch import Sketcher
 from worker.status import Status
-from worker.unreadable import Unreadable, is_unreadable
+from worker.unreadable import Unreadable
 from worker.waiting import note_down
 
 _LOG = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from operator import methodcaller
 from typing import TypeAlias
 
 import numpy as np
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Message
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
 from numpy.typing import NDArray
 
 UNREADABLE_HEADER = "hazardstream.unreadable_header"
@@ -19,6 +19,15 @@ UNREADABLE_HEADER = "hazardstream.unreadable_header"
 # Not `message.headers()`: the interpreter's fast path for that call does not look whether the client raised, and the
 # exception would come up anywhere later.
 _headers = methodcaller("headers")
+
+# Errors that stand for a batch that cannot be read: too large once inflated, damaged, or in an unknown form.
+_UNREADABLE = {
+    KafkaError._BAD_COMPRESSION,  # noqa: SLF001 - librdkafka's names
+    KafkaError._BAD_MSG,  # noqa: SLF001
+    KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001
+    KafkaError.INVALID_MSG,
+    KafkaError.MSG_SIZE_TOO_LARGE,
+}
 
 Headers: TypeAlias = list[tuple[str, bytes | None]]
 
@@ -56,6 +65,11 @@ def _salvaged(message: Message) -> Headers:
 def time_of(message: Message) -> int:
     """The Kafka timestamp in ms; negative where there is none."""
     return int(message.timestamp()[1])
+
+
+def is_unreadable(message: Message) -> bool:
+    """Whether this error stands for a batch that cannot be read; its offset is that of the batch."""
+    return message.error() is not None and message.error().code() in _UNREADABLE
 
 
 def keys_of(messages: Sequence[Message]) -> list[bytes]:

@@ -72,6 +72,7 @@ def recovered_places(
     topic_id: str,
     ends: Mapping[int, Span],
     margin: int = 0,
+    beat: Callable[[], None] = lambda: None,
 ) -> dict[int, Place | str]:
     """Find where partitions stood.
 
@@ -82,6 +83,7 @@ def recovered_places(
         topic_id: of the input topic as it is now.
         ends: first offset and end of each input partition.
         margin: offsets by which to stay behind the newest outcome.
+        beat: called now and then: long topics take a while.
 
     Returns:
         By partition its place, or in words why the outputs cannot tell.
@@ -95,7 +97,7 @@ def recovered_places(
             role: reader.spans(pipeline.topics[role], ends.keys(), committed=False) for role in (*_ROLES, "alarm_state")
         }
         newest = {
-            role: _newest(reader, pipeline.topics[role], spans[role], _teller(pipeline, role, writer_schema_of))
+            role: _newest(reader, pipeline.topics[role], spans[role], _teller(pipeline, role, writer_schema_of), beat)
             for role in _ROLES
         }
     found: dict[int, Place | str] = {}
@@ -124,6 +126,8 @@ def _place(
         return Place(None, former_topic=bool(begun))
     if behind > ends.high:
         return f"they hold an outcome of offset {behind - 1}, and the input ends at {ends.high}"
+    if ends.high == ends.low and ours and predictions_kept:
+        return Place(behind)  # what was deleted behind it counts as lost
     if ends.high in {ends.low, behind}:
         return Place(ends.high)
     if not ours or not predictions_kept:
@@ -133,7 +137,9 @@ def _place(
     return Place(max(behind - margin, 0), min(times) if times else None)
 
 
-def _newest(reader: TopicReader, topic: str, spans: Mapping[int, Span], tell: _Teller) -> _Newest:
+def _newest(
+    reader: TopicReader, topic: str, spans: Mapping[int, Span], tell: _Teller, beat: Callable[[], None]
+) -> _Newest:
     newest = _Newest({}, {})
     done: dict[int, int] = {number: span.high for number, span in spans.items()}
     for width in (*_WIDTHS, None):
@@ -144,6 +150,7 @@ def _newest(reader: TopicReader, topic: str, spans: Mapping[int, Span], tell: _T
         }
         doubts: dict[int, str] = {}
         for messages in reader.read(topic, wanted):
+            beat()
             for message in messages:
                 number, told = message.partition(), tell(message)
                 if isinstance(told, _Outcome):

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import structlog
@@ -13,6 +14,7 @@ from worker.pipeline import Pipeline
 from worker.scoring import LATE, Outcome, Scorer
 from worker.starting_point import rebuild_since_ms
 from worker.topic_reader import Span, TopicReader
+from worker.unreadable import skipped_batches
 
 _LOG = structlog.get_logger(__name__)
 # So near to the loop it is no longer chased through the log: its batches are kept, and gone through when they are due.
@@ -122,10 +124,11 @@ class Refill:
         return Partition(number, start, offset)
 
     def _read(self, partition: Partition) -> None:
-        span = Span(partition.next_offset, partition.live_from)
-        for messages in self._reader.read(self._pipeline.input.topic, {partition.number: span}):
-            if messages:
-                self._absorb(Batch.of(messages))
+        skipped = skipped_batches(self._reader, self._pipeline, "", partition.number)
+        for span in _around(Span(partition.next_offset, partition.live_from), skipped):
+            for messages in self._reader.read(self._pipeline.input.topic, {partition.number: span}):
+                if messages:
+                    self._absorb(Batch.of(messages))
 
     def _offset(self, number: int) -> int:
         return self._partitions[number].next_offset if number in self._partitions else 0
@@ -145,3 +148,13 @@ class Refill:
 
     def _absorb(self, batch: Batch) -> None:
         self._scorer.merge(self._scorer.process(batch, self._partitions), self._partitions)
+
+
+def _around(span: Span, skipped: Iterable[range]) -> Iterator[Span]:
+    """The parts of a span that lie outside of batches that were given up."""
+    low = span.low
+    for batch in sorted(skipped, key=lambda batch: batch.start):
+        if low < batch.stop and batch.start < span.high:
+            yield Span(low, max(batch.start, low))
+            low = batch.stop
+    yield Span(low, max(span.high, low))

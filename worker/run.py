@@ -194,13 +194,13 @@ def _run(
     consumer.reports.listen(errors=broker_watch.note)
     writer_schema_of = writer_schema_lookup(registry)
     refused = partial(refused_before, admin, config, pipeline, status.turn)
-    policy = alarm_policy(package, pipeline)
-    scorer = scorer_of(pipeline, package, policy, writer_schema_of, status.metrics, refused_before=refused)
+    metrics, policy = status.metrics, alarm_policy(package, pipeline)
+    scorer = scorer_of(pipeline, package, policy, writer_schema_of, metrics, refused_before=refused)
     limits = wait_for(lambda: OutputLimits(admin, pipeline), status, stop)
     fitting = config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
-    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, status.metrics, margin)
+    assignment = Assignment(consumer, admin, config, pipeline, scorer, writer_schema_of, metrics, margin, status.turn)
     group_watch = GroupWatch(consumer, config, group_id, pipeline.input.topic)
     publisher = _publisher(settings, fitting, consumer, group_id, status)
     try:
@@ -226,8 +226,8 @@ def _run(
         shadow=shadow,
         publisher=publisher,
         limits=limits,
-        unreadable=Unreadable(config, pipeline, skipped, assignment, publisher, status.metrics, status.turn),
-        metrics=status.metrics,
+        unreadable=Unreadable(config, pipeline, skipped, assignment, publisher, metrics, status.turn),
+        metrics=metrics,
         status=status,
     )
     left = threading.Event()

@@ -5,6 +5,7 @@ records, an alarm that stands would be raised a second time. The transitions say
 were running are lost with the states.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from schemas.codec import decode
@@ -22,7 +23,11 @@ _PATIENCE_S = 10.0  # as of worker/refused.py
 
 
 def standing_alarms(
-    config: dict[str, Any], pipeline: Pipeline, writer_schema_of: WriterSchemaOf, number: int
+    config: dict[str, Any],
+    pipeline: Pipeline,
+    writer_schema_of: WriterSchemaOf,
+    number: int,
+    beat: Callable[[], None],
 ) -> dict[bytes, AlarmState]:
     """The alarms of a partition that stand by the last transition of each key.
 
@@ -31,6 +36,7 @@ def standing_alarms(
         pipeline: names the topics.
         writer_schema_of: of the outputs.
         number: of the partition.
+        beat: called now and then: a long topic takes a while.
 
     Raises:
         DependencyDownError: broker or registry does not answer, a transaction is still open, or the registry has lost a
@@ -40,6 +46,7 @@ def standing_alarms(
     found: dict[bytes, AlarmState] = {}
     with TopicReader(config, _PATIENCE_S) as reader:
         for messages in reader.read(topic, {number: reader.span_while_running(topic, number)}):
+            beat()
             for message in messages:
                 value, key = value_of(message) or b"", key_of(message) or b""
                 try:

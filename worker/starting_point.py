@@ -1,6 +1,6 @@
 """Where newly assigned partitions start: committed offsets and checkpoints, against what the log still has."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import structlog
@@ -75,6 +75,7 @@ class StartingPoints:
         writer_schema_of: of the outputs.
         metrics: count what was found again, and topics that were created again.
         margin: offsets by which to stay behind the newest outcome where the committed offset is gone.
+        beat: called now and then while outputs are read.
     """
 
     def __init__(
@@ -85,11 +86,12 @@ class StartingPoints:
         pipeline: Pipeline,
         writer_schema_of: WriterSchemaOf,
         metrics: Metrics,
-        margin: int = 0,
+        margin: int,
+        beat: Callable[[], None],
     ) -> None:
         self._consumer, self._admin, self._config, self._pipeline = consumer, admin, config, pipeline
         self._writer_schema_of, self._metrics, self._margin = writer_schema_of, metrics, margin
-        self._topic = pipeline.input.topic
+        self._topic, self._beat = pipeline.input.topic, beat
 
     def of(self, numbers: list[int], topics: Mapping[str, Identity], span_ms: int) -> dict[int, Start | str]:
         """Look up where partitions start.
@@ -207,7 +209,7 @@ class StartingPoints:
         if not gone:
             return {}
         places = recovered_places(
-            self._config, self._pipeline, self._writer_schema_of, topic_id, gone, margin=self._margin
+            self._config, self._pipeline, self._writer_schema_of, topic_id, gone, self._margin, self._beat
         )
         return {number: self._recovered_standing(number, place) for number, place in places.items()}
 

@@ -10,6 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from worker.errors import DependencyDownError, UserError
 from worker.kafka_config import consumer, error_text
+from worker.message import is_unreadable
 from worker.permissions import DENIED, Denied
 
 _TIMEOUT_S = 10.0
@@ -159,7 +160,7 @@ class TopicReader:
             progress: told how many more offsets are behind us.
 
         Raises:
-            DependencyDownError: nothing came for `patience_s`.
+            DependencyDownError: nothing came for `patience_s`, or a batch cannot be read.
         """
         try:
             yield from self._read(topic, spans, progress)
@@ -174,6 +175,12 @@ class TopicReader:
         while any(offset < spans[number].high for number, offset in at.items()):
             gulp = self.consumer.consume(self._gulp, timeout=0.2)
             said = next((m.error().str() for m in gulp if m.error() is not None), said)
+            if bad := next((m for m in gulp if is_unreadable(m)), None):
+                raise DependencyDownError(
+                    "broker",
+                    f"the batch at offset {bad.offset()} of {topic}/{bad.partition()} cannot be read: {said}. If it "
+                    "inflates to more than receive.message.max.bytes, raise that in KAFKA_CONFIG_FILE",
+                )
             yield [m for m in gulp if m.error() is None and m.offset() < spans[m.partition()].high]
             before = sum(at.values())
             for place in self.consumer.position(places):

@@ -16,6 +16,7 @@ from worker.assignment import Assignment
 from worker.dead_letters import letter_of
 from worker.errors import DependencyDownError, RecreatedError, UserError
 from worker.kafka_config import consumer, error_text
+from worker.message import is_unreadable
 from worker.metrics import Metrics
 from worker.outbox import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, UNREADABLE, Outgoing, Record
 from worker.partition import Partition
@@ -26,13 +27,6 @@ from worker.topic_reader import TopicReader
 _LOG = structlog.get_logger(__name__)
 _PATIENCE_S = 10.0
 _HELD_S = 60.0
-_CODES = {
-    KafkaError._BAD_COMPRESSION,  # noqa: SLF001 - librdkafka's names
-    KafkaError._BAD_MSG,  # noqa: SLF001
-    KafkaError._NOT_IMPLEMENTED,  # noqa: SLF001
-    KafkaError.INVALID_MSG,
-    KafkaError.MSG_SIZE_TOO_LARGE,
-}
 
 
 class WayPast(NamedTuple):
@@ -47,11 +41,6 @@ class WayPast(NamedTuple):
     letter: Record | None
 
 
-def is_unreadable(message: Message) -> bool:
-    """Whether this error stands for a batch that cannot be read; its offset is that of the batch."""
-    return message.error().code() in _CODES
-
-
 def parse_places(text: str) -> frozenset[tuple[int, int]]:
     """Partitions and offsets from a text such as `3/512,7/9`.
 
@@ -62,6 +51,31 @@ def parse_places(text: str) -> frozenset[tuple[int, int]]:
     if not all(re.fullmatch(r"[0-9]{1,9}/[0-9]{1,18}", place) for place in places):
         raise UserError(f"HAZARDSTREAM_SKIP_UNREADABLE={text}: write PARTITION/OFFSET, as /ready names it, with commas")
     return frozenset((int(number), int(offset)) for number, _, offset in (place.partition("/") for place in places))
+
+
+def skipped_batches(
+    reader: TopicReader, pipeline: Pipeline, topic_id: str, number: int, beat: Callable[[], None] = lambda: None
+) -> list[range]:
+    """Offsets of the batches of an input partition that were given up, as dead letters tell.
+
+    Args:
+        reader: of any topic.
+        pipeline: names the topics.
+        topic_id: of the input; empty where it is not known.
+        number: of the partition.
+        beat: called now and then: many dead letters take a while.
+
+    Raises:
+        DependencyDownError: the dead-letter topic cannot be read now.
+    """
+    topic, skipped = pipeline.outputs.dead_letters.topic, []
+    for messages in reader.read(topic, {number: reader.span_while_running(topic, number)}):
+        beat()
+        for letter in filter(None, map(letter_of, messages)):
+            of_ours = letter.reason == UNREADABLE and letter.source[:2] == (pipeline.input.topic, number)
+            if of_ours and (not topic_id or letter.topic_id in {"", topic_id}):
+                skipped.append(range(letter.source[2], letter.last_offset + 1))
+    return skipped
 
 
 class Unreadable:
@@ -89,7 +103,8 @@ class Unreadable:
     ) -> None:
         self._beat = beat
         self._assignment, self._publisher, self._metrics = assignment, publisher, metrics
-        self._config, self._topic, self._skip = config, pipeline.input.topic, skip
+        self._config, self._pipeline, self._skip = config, pipeline, skip
+        self._topic = pipeline.input.topic
         self._letters = pipeline.outputs.dead_letters.topic
         self._met: dict[int, tuple[int, str]] = {}
 
@@ -170,15 +185,8 @@ class Unreadable:
     def _skipped_before(self, number: int, offset: int) -> int | None:
         """Where to go on if a dead letter says that the batch was skipped when it was live."""
         with TopicReader(self._config, _PATIENCE_S) as reader:
-            span = reader.span_while_running(self._letters, number)
-            for messages in reader.read(self._letters, {number: span}):
-                self._beat()
-                for letter in filter(None, map(letter_of, messages)):
-                    of_ours = letter.reason == UNREADABLE and letter.source[:2] == (self._topic, number)
-                    of_ours = of_ours and letter.topic_id in {"", self._assignment.topic.topic_id}
-                    if of_ours and letter.source[2] <= offset <= letter.last_offset:
-                        return letter.last_offset + 1
-        return None
+            skipped = skipped_batches(reader, self._pipeline, self._assignment.topic.topic_id, number, self._beat)
+        return next((batch.stop for batch in skipped if offset in batch), None)
 
     def _end(self, number: int, base: int, offset: int) -> int:
         """The first offset behind the batch that begins at `base`: the client only says whether one is in it."""

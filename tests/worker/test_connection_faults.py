@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from harness import Stage, wait_until
 from secured_broker import PASSWORD, Secured
 
@@ -12,7 +13,7 @@ import worker.topic_reader
 from local.own_pipeline import own_pipeline
 from producers.publish import Publisher
 from worker.errors import DependencyDownError, UserError
-from worker.kafka_config import admin_client, client_config, topic_partitions
+from worker.kafka_config import admin_client, client_config, error_text, topic_partitions
 from worker.topic_reader import TopicReader
 
 FAULTS: dict[str, tuple[Callable[[Secured], dict[str, str]], tuple[str, ...]]] = {
@@ -128,3 +129,15 @@ def test_a_worker_tells_it_in_ready_and_in_few_lines_of_its_log(
         wait_until(lambda: running.metric("hazardstream_dependency_waits_total") >= 2, "tried again")
     lines = running.log.read_text().splitlines()
     assert sum("Invalid username or password" in line for line in lines) <= 4
+
+
+@pytest.mark.parametrize(
+    ("code", "cure"),
+    [
+        (KafkaError.OFFSET_METADATA_TOO_LARGE, "offset.metadata.max.bytes"),
+        (KafkaError.INVALID_TRANSACTION_TIMEOUT, "HAZARDSTREAM_TRANSACTION_TIMEOUT_MS"),
+        (KafkaError.INVALID_TIMESTAMP, "this machine's clock"),
+    ],
+)
+def test_limits_of_the_broker_are_told_with_their_setting(code: int, cure: str) -> None:
+    assert cure in error_text(KafkaException(KafkaError(code, "refused")))

@@ -137,6 +137,27 @@ def test_what_strangers_write_behind_the_newest_outcome_is_passed_over(
         assert worker.stop() == 0
 
 
+def test_readings_that_retention_deleted_behind_the_newest_outcome_count_as_lost(
+    stage: Stage, admin: AdminClient, group: str
+) -> None:
+    stage.publish_readings(reading("m", START_MS + n * 10_000) for n in range(20))
+    with stage.worker(instance_id="") as worker:
+        await_done(worker, 20)
+        assert worker.stop() == 0
+    forget(admin, group)
+    stage.publish_readings(reading("m", START_MS + n * 10_000) for n in range(20, 27))
+    source = stage.pipeline.input.topic
+    for deleted in admin.delete_records([TopicPartition(source, n, OFFSET_END) for n in range(2)]).values():
+        deleted.result()
+    with stage.worker(instance_id="") as worker:
+        worker.await_ready()
+        assert worker.metric("hazardstream_deleted_unread_total") == 7
+        stage.publish_readings([reading("m", START_MS + 270_000)])
+        worker.await_scored(1)
+        assert worker.stop() == 0
+    assert len(stage.records("predictions")) == 21
+
+
 def test_outputs_that_were_deleted_cannot_tell_and_the_operator_decides(
     stage: Stage, admin: AdminClient, group: str
 ) -> None:

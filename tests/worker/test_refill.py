@@ -23,7 +23,7 @@ from worker.metrics import Metrics
 from worker.package import ModelPackage, load_package
 from worker.partition import Partition
 from worker.pipeline import load_pipeline
-from worker.refill import OutrunError, Refill
+from worker.refill import OutrunError, Refill, _around
 from worker.scoring import Outcome, Scorer
 from worker.topic_reader import Span, Spans
 from worker.validate import Validator
@@ -47,6 +47,9 @@ class Log:
 
     def spans(self, _topic: str, _only: Container[int]) -> Spans:
         return {0: Span(0, len(self.records))}
+
+    def span_while_running(self, _topic: str, _number: int) -> Span:
+        return Span(0, 0)
 
     def since(self, _topic: str, _number: int, timestamp_ms: int, otherwise: int) -> int:
         late = (m.offset() for m in self.records if m.timestamp()[1] >= timestamp_ms)
@@ -191,3 +194,16 @@ def test_what_was_a_dead_letter_is_in_no_window_even_if_it_would_pass_now(
     in_window = loop.turn().scored.in_window
     assert in_window.max() == (3 * BATCH) // MODULES
     assert in_window[-MODULES:].tolist().count((3 * BATCH) // MODULES - 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("skipped", "read"),
+    [
+        ([], [(10, 50)]),
+        ([range(20, 25)], [(10, 20), (25, 50)]),
+        ([range(40, 60), range(5, 12)], [(10, 10), (12, 40), (60, 60)]),
+        ([range(9), range(50, 55)], [(10, 50)]),
+    ],
+)
+def test_a_rebuild_reads_around_batches_that_were_given_up(skipped: list[range], read: list[tuple[int, int]]) -> None:
+    assert [tuple(span) for span in _around(Span(10, 50), skipped)] == read

@@ -210,6 +210,47 @@ def _named(fleet: Fleet, truth: dict[str, Any]) -> dict[str, Any]:
     return {"module_id": fleet.module_ids[truth["module"]]} | {k: v for k, v in truth.items() if k != "module"}
 
 
+def _fleet(options: SimulateOptions, start_ms: int) -> Fleet:
+    event_s = _event_s(options)
+    return Fleet(
+        options.modules,
+        options.seed,
+        faults=options.faults,
+        start_ms=start_ms,
+        span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
+        period_ms=options.period_ms,
+        mechanisms=options.mechanisms,
+        nuisances=options.nuisances,
+    )
+
+
+def _event_s(options: SimulateOptions) -> float | None:
+    """Event time of the whole run, seconds; None for a run without end."""
+    return None if options.duration_s is None else options.duration_s * options.speed
+
+
+def _due_steps(
+    fleet: Fleet, options: SimulateOptions, start_ms: int, publisher: Publisher, stop: threading.Event
+) -> Iterator[Step]:
+    """Steps of the fleet, each at its moment, until the duration is over or `stop` is set."""
+    event_s = _event_s(options)
+    steps = None if event_s is None else max(1, int(event_s * 1000 / options.period_ms))
+    began = time.monotonic()
+    began_ms = time.time_ns() // 1_000_000
+    for number, step in enumerate(fleet.steps(steps)):
+        ts_ms = int(step.ts.max())
+        due_s = max((ts_ms - start_ms) / 1000 / options.speed, (ts_ms - began_ms) / 1000)
+        while not stop.is_set() and (left := began + due_s - time.monotonic()) > 0:
+            publisher.wait(min(left, 0.5))
+        if stop.is_set():
+            return
+        if options.duration_s is not None and time.monotonic() - began > options.duration_s and number:
+            behind_s = round(time.monotonic() - began - due_s, 1)
+            log.warning("pace_not_kept", behind_s=behind_s, hint="fewer modules, or a lower speed")
+            return
+        yield step
+
+
 def simulate(
     options: SimulateOptions,
     progress: Callable[[Summary], None] | None = None,
@@ -236,39 +277,17 @@ def simulate(
     stop = stop or threading.Event()
     encode = encoder(pipeline, options.registry)
     publisher = Publisher(topic, options.bootstrap, stop)
-    event_s = None if options.duration_s is None else options.duration_s * options.speed
-    fleet = Fleet(
-        options.modules,
-        options.seed,
-        faults=options.faults,
-        start_ms=start_ms,
-        span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
-        period_ms=options.period_ms,
-        mechanisms=options.mechanisms,
-        nuisances=options.nuisances,
-    )
+    fleet = _fleet(options, start_ms)
     faults = [_named(fleet, vars(fault)) for fault in fleet.faults]
     nuisances = [_named(fleet, vars(nuisance)) for nuisance in fleet.nuisances]
     summary = Summary(options.modules, len(faults), faults, nuisances)
     messages = Messages(fleet, encode, options.bad_rate, pipeline.input.max_future_ms)
-    steps = None if event_s is None else max(1, int(event_s * 1000 / options.period_ms))
     began = time.monotonic()
-    began_ms = time.time_ns() // 1_000_000
-    for step in fleet.steps(steps):
-        ts_ms = int(step.ts.max())
-        due_s = max((ts_ms - start_ms) / 1000 / options.speed, (ts_ms - began_ms) / 1000)
-        while not stop.is_set() and (left := began + due_s - time.monotonic()) > 0:
-            publisher.wait(min(left, 0.5))
-        if stop.is_set():
-            break
-        if options.duration_s is not None and time.monotonic() - began > options.duration_s and summary.event_ms:
-            behind_s = round(time.monotonic() - began - due_s, 1)
-            log.warning("pace_not_kept", behind_s=behind_s, hint="fewer modules, or a lower speed")
-            break
+    for step in _due_steps(fleet, options, start_ms, publisher, stop):
         for key, value, kind in messages.of(step, time.time_ns() // 1_000_000):
             publisher.send(key, value, kind)
         publisher.poll()
-        summary.event_ms = ts_ms
+        summary.event_ms = int(step.ts.max())
         if progress is not None:
             summary.update(publisher, time.monotonic() - began)
             progress(summary)

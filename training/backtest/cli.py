@@ -7,9 +7,48 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from producers.cli import Columns, KeyColumns, Rack, RecordedTopology
+from producers.options import ColumnsOption, KeyColumnsOption, RackOption, RecordedTopologyOption
 from worker.errors import UserError
 from worker.terminal import say, terminal
+
+RecordingsArgument = Annotated[
+    list[Path], typer.Argument(metavar="FILE…", help="CSV or Parquet files, or directories of them.")
+]
+BacktestModelOption = Annotated[
+    str | None,
+    typer.Option(
+        help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory.  [default: "
+        "HAZARDSTREAM_MODEL, else the pipeline's, else the one that comes with hazardstream]"
+    ),
+]
+BacktestPipelineOption = Annotated[
+    str | None, typer.Option(help="Pipeline file or name.  [default: HAZARDSTREAM_PIPELINE, or battery_hazard]")
+]
+LabelColumnOption = Annotated[
+    str | None,
+    typer.Option(help="Column that is 1 once the hazard is there: its first 1 is the event, the point of no return."),
+]
+EventsOption = Annotated[
+    str | None,
+    typer.Option(help="Times of events: MODULE=TIME,… or a file with both columns; TIME as in the recording."),
+]
+HorizonOption = Annotated[
+    float, typer.Option(min=0, help="Seconds before an event from which on an alarm is a warning, not a false one.")
+]
+EveryOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Thin to the last reading in each so many seconds; 0: not at all.  [default: the model's own period "
+        "where readings come more often]",
+    ),
+]
+SetpointOption = Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the alarm policy's own setpoint.")]
+OnDelayOption = Annotated[float | None, typer.Option(min=0, help="Instead of its own on-delay, seconds.")]
+OutputOption = Annotated[
+    Path | None, typer.Option(help="Directory for plots (alarms.png, policies.png) and backtest.json.")
+]
+ResultJsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, the last line.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -18,53 +57,22 @@ def register(app: typer.Typer) -> None:
 
 
 def backtest(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="CSV or Parquet files, or directories of them.")],
+    files: RecordingsArgument,
     *,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory.  [default: "
-            "HAZARDSTREAM_MODEL, else the pipeline's, else the one that comes with hazardstream]"
-        ),
-    ] = None,
-    pipeline: Annotated[
-        str | None, typer.Option(help="Pipeline file or name.  [default: HAZARDSTREAM_PIPELINE, or battery_hazard]")
-    ] = None,
-    columns: Columns = None,
-    key_columns: KeyColumns = None,
-    rack: Rack = None,
-    topology: RecordedTopology = None,
-    label_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Column that is 1 once the hazard is there: its first 1 is the event, the point of no return."
-        ),
-    ] = None,
-    events: Annotated[
-        str | None,
-        typer.Option(help="Times of events: MODULE=TIME,… or a file with both columns; TIME as in the recording."),
-    ] = None,
-    horizon: Annotated[
-        float, typer.Option(min=0, help="Seconds before an event from which on an alarm is a warning, not a false one.")
-    ] = 7200,
-    every: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="Thin to the last reading in each so many seconds; 0: not at all.  [default: the model's own period "
-            "where readings come more often]",
-        ),
-    ] = None,
-    setpoint: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Instead of the alarm policy's own setpoint.")
-    ] = None,
-    on_delay: Annotated[float | None, typer.Option(min=0, help="Instead of its own on-delay, seconds.")] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Directory for plots (alarms.png, policies.png) and backtest.json.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, the last line.")
-    ] = False,
+    model: BacktestModelOption = None,
+    pipeline: BacktestPipelineOption = None,
+    columns: ColumnsOption = None,
+    key_columns: KeyColumnsOption = None,
+    rack: RackOption = None,
+    topology: RecordedTopologyOption = None,
+    label_column: LabelColumnOption = None,
+    events: EventsOption = None,
+    horizon: HorizonOption = 7200,
+    every: EveryOption = None,
+    setpoint: SetpointOption = None,
+    on_delay: OnDelayOption = None,
+    output: OutputOption = None,
+    as_json: ResultJsonOption = False,
 ) -> None:
     """Run recordings through the very code of the worker and say what its alarms would have been worth.
 

@@ -6,11 +6,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
 from worker.terminal import say
 
 if TYPE_CHECKING:
     from training.retraining.attempt import Report, Workshop
+
+
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Wait for events of drift or performance, or --trigger-file, and go on.")
+]
+TriggerFileOption = Annotated[
+    Path | None,
+    typer.Option(dir_okay=False, help="With --watch: a file whose being there is a reason; it is removed."),
+]
+EveryOption = Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")]
+AtMostEveryOption = Annotated[float, typer.Option(min=0, help="With --watch: hours between two retrainings.")]
+SmallOption = Annotated[bool, typer.Option("--small", help="A small model from few sites, in minutes.")]
+DaysOption = Annotated[
+    float, typer.Option(min=0, help="Days of recorded readings to train on, besides simulated sites. 0: none.")
+]
+AliasOption = Annotated[str, typer.Option(help="Alias for a model that is not worse.")]
+HomeOption = Annotated[
+    Path | None, typer.Option(help="Directory that keeps all retrainings. Default: in the cache directory.")
+]
+ChampionOption = Annotated[str | None, typer.Option(help="The champion to beat. Default: the pipeline's.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,25 +40,16 @@ def register(app: typer.Typer) -> None:
 
 def retrain(
     *,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Wait for events of drift or performance, or --trigger-file, and go on.")
-    ] = False,
-    trigger_file: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, help="With --watch: a file whose being there is a reason; it is removed."),
-    ] = None,
-    every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")] = 60.0,
-    at_most_every_h: Annotated[float, typer.Option(min=0, help="With --watch: hours between two retrainings.")] = 24.0,
-    small: Annotated[bool, typer.Option("--small", help="A small model from few sites, in minutes.")] = False,
-    days: Annotated[
-        float, typer.Option(min=0, help="Days of recorded readings to train on, besides simulated sites. 0: none.")
-    ] = 7.0,
-    alias: Annotated[str, typer.Option(help="Alias for a model that is not worse.")] = "challenger",
-    home: Annotated[
-        Path | None, typer.Option(help="Directory that keeps all retrainings. Default: in the cache directory.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="The champion to beat. Default: the pipeline's.")] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow. Default: MLFLOW_TRACKING_URI.")] = None,
+    watch: WatchOption = False,
+    trigger_file: TriggerFileOption = None,
+    every_s: EveryOption = 60.0,
+    at_most_every_h: AtMostEveryOption = 24.0,
+    small: SmallOption = False,
+    days: DaysOption = 7.0,
+    alias: AliasOption = "challenger",
+    home: HomeOption = None,
+    model: ChampionOption = None,
+    tracking_uri: TrackingUriOption = None,
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,

@@ -109,7 +109,6 @@ def replay(
     stop = stop or threading.Event()
     encode = encoder(pipeline, options.registry)
     publisher = Publisher(pipeline.input.topic, options.bootstrap, stop)
-
     due_s = _due_s(recording, done, options)
     _require_past(recording.ts[done:], due_s, pipeline.input.max_future_ms)
     note.save(done)

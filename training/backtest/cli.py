@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -10,6 +10,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from producers.options import ColumnsOption, KeyColumnsOption, RackOption, RecordedTopologyOption
 from worker.errors import UserError
 from worker.terminal import say, terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from training.backtest.run import Backtest, BacktestOptions
+    from worker.pipeline import Pipeline
+    from worker.settings import Settings
 
 RecordingsArgument = Annotated[
     list[Path], typer.Argument(metavar="FILE…", help="CSV or Parquet files, or directories of them.")
@@ -86,20 +93,16 @@ def backtest(
         from producers.mapping import parse_mapping
         from training.backtest.report import as_json as facts
         from training.backtest.report import as_tables
-        from training.backtest.run import BacktestOptions, run_backtest
-        from training.default_model import model_or_default
+        from training.backtest.run import BacktestOptions
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; backtests need more packages: pip install 'hazardstream[training]'") from error
     from worker.logs import configure_logs
     from worker.pipeline import load_pipeline
-    from worker.proof import alarm_policy, require_fit
     from worker.settings import load_settings
 
     configure_logs("warning")
     settings = load_settings(pipeline=pipeline, model=model)
-    loaded = load_pipeline(settings.pipeline)
-    changes = {"setpoint": setpoint, "on_delay_ms": None if on_delay is None else round(on_delay * 1000)}
-    loaded = loaded.model_copy(update={"alarm": loaded.alarm | {k: v for k, v in changes.items() if v is not None}})
+    loaded = _with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay)
     options = BacktestOptions(
         paths=files,
         mapping=parse_mapping(columns, key_columns, rack, topology),
@@ -109,36 +112,63 @@ def backtest(
         horizon_ms=round(horizon * 1000),
     )
     told = terminal(stderr=True)
-    package, where = model_or_default(settings, loaded.model, lambda words: told.print(words, markup=False))
-    require_fit(package, loaded)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        console=told,
-        disable=as_json or not told.is_terminal,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("reading", total=None)
-        result = run_backtest(
-            options,
-            loaded,
-            package,
-            alarm_policy(package, loaded),
-            lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None),
-        )
+    result, where = _run(options, settings, loaded, told, quiet=as_json)
     line = json.dumps(facts(result, where))
     if not as_json:
         terminal().print(as_tables(result, where))
     if output is not None:
-        from training.backtest.plot import write_plots
-
-        try:
-            plots = write_plots(result, output)
-            (output / "backtest.json").write_text(line + "\n")
-        except OSError as error:
-            raise UserError(f"--output {output} cannot be written ({error.strerror}); name another") from error
-        told.print(f"written: {', '.join(map(str, plots))}, {output / 'backtest.json'}", markup=False)
+        _write(result, line, output, told)
     if as_json:
         say(line)
+
+
+def _with_alarm(pipeline: "Pipeline", setpoint: float | None, on_delay_s: float | None) -> "Pipeline":
+    """The pipeline with what the command line says of the alarm policy."""
+    changes = {"setpoint": setpoint, "on_delay_ms": None if on_delay_s is None else round(on_delay_s * 1000)}
+    given = {name: value for name, value in changes.items() if value is not None}
+    return pipeline.model_copy(update={"alarm": pipeline.alarm | given})
+
+
+def _run(
+    options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", told: "Console", *, quiet: bool
+) -> tuple["Backtest", str]:
+    """The result, and where the model came from."""
+    from training.backtest.run import run_backtest
+    from training.default_model import model_or_default
+    from worker.proof import alarm_policy, require_fit
+
+    package, where = model_or_default(settings, pipeline.model, lambda words: told.print(words, markup=False))
+    require_fit(package, pipeline)
+    with _bar(told, quiet) as bar:
+        task = bar.add_task("reading", total=None)
+        result = run_backtest(
+            options,
+            pipeline,
+            package,
+            alarm_policy(package, pipeline),
+            lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None),
+        )
+    return result, where
+
+
+def _bar(console: "Console", as_json: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=as_json or not console.is_terminal,
+        transient=True,
+    )
+
+
+def _write(result: "Backtest", line: str, output: Path, told: "Console") -> None:
+    from training.backtest.plot import write_plots
+
+    try:
+        plots = write_plots(result, output)
+        (output / "backtest.json").write_text(line + "\n")
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be written ({error.strerror}); name another") from error
+    told.print(f"written: {', '.join(map(str, plots))}, {output / 'backtest.json'}", markup=False)

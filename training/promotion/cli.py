@@ -58,11 +58,9 @@ def promote(
     Example: hazardstream promote --module-days 100 --events 3
     """
     from training.drift.topics import MonitoringTopics
-    from training.performance.labels import labels_from
     from training.promotion.aliases import Aliases
     from training.promotion.decide import Asked, decide
-    from training.promotion.evidence import Shadowed
-    from training.promotion.labels_file import read_labels
+    from training.promotion.gather import gather
     from worker.logs import configure_logs
     from worker.settings import load_settings
 
@@ -79,15 +77,7 @@ def promote(
         uri = settings.model_uri(topics.pipeline.model)
         aliases = Aliases.of(uri, settings.challenger, settings.tracking_uri)
         versions = aliases.versions()
-        shadowed = Shadowed(topics.pipeline, versions)
-        for record in topics.news("shadow"):
-            shadowed.add(record)
-        known = (
-            labels_from(topics.news("labels"), topics.pipeline)
-            if labels is None
-            else read_labels(labels, topics.pipeline.input)
-        )
-        found = shadowed.evidence(known, topics.news("alarms"), topics.monitor.performance.horizon_ms)
+        found = gather(topics, versions, labels)
     verdict = decide(found, Asked(module_days, events))
     if not as_json:
         _print(aliases.name, found, verdict)

@@ -62,8 +62,7 @@ def retrain(
 
     Example: hazardstream retrain --watch --trigger-file /var/lib/hazardstream/retrain
     """
-    from training.cli import training_packages, watched
-    from worker.errors import DependencyDownError
+    from training.cli import training_packages
     from worker.logs import configure_logs
     from worker.pipeline import load_pipeline
     from worker.settings import load_settings
@@ -71,9 +70,7 @@ def retrain(
     with training_packages():
         from training.presets import DEFAULT, SMALL
         from training.register import refuse_bad_alias
-        from training.retraining.attempt import Workshop, read_report
-        from training.retraining.attempt import retrain as attempt
-        from training.retraining.synchronise import synchronise
+        from training.retraining.attempt import Workshop
 
     refuse_bad_alias(alias)
     settings = load_settings(
@@ -86,18 +83,28 @@ def retrain(
     if watch:
         _watch(workshop, trigger_file, alias, every_s, at_most_every_h * 3600)
         return
+    report, directory = _retrain_once(workshop, alias, quiet=as_json)
+    say(json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _words(report))
+    if report.status != "registered":
+        raise typer.Exit(1)
+
+
+def _retrain_once(workshop: "Workshop", alias: str, *, quiet: bool) -> tuple["Report", Path]:
+    from training.cli import watched
+    from training.retraining.attempt import read_report
+    from training.retraining.attempt import retrain as attempt
+    from training.retraining.synchronise import synchronise
+    from worker.errors import DependencyDownError
+
     for earlier in workshop.attempts():
         read_report(earlier)  # what is damaged is told before the hours of a training, not after
-    with watched(quiet=as_json) as show:
+    with watched(quiet=quiet) as show:
         directory = attempt(workshop, ["asked for by hand"], show)
         try:
             synchronise(workshop, alias, 60.0, show)
         except DependencyDownError as down:
-            say(f"{down}; the candidate waits in {place} for the next call", err=True)
-    report = read_report(directory)
-    say(json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _words(report))
-    if report.status != "registered":
-        raise typer.Exit(1)
+            say(f"{down}; the candidate waits in {workshop.home} for the next call", err=True)
+    return read_report(directory), directory
 
 
 def _watch(workshop: "Workshop", trigger_file: Path | None, alias: str, every_s: float, at_most_every_s: float) -> None:

@@ -12,8 +12,12 @@ from worker.alarms import AlarmState
 from worker.decode import WriterSchemaOf
 from worker.kafka_config import consumer
 from worker.message import key_of, value_of
+from worker.metrics import Metrics
 from worker.outbox import state_from
-from worker.pipeline import Outputs
+from worker.partition import Partition
+from worker.pipeline import Pipeline
+from worker.standing_alarms import require_strangers, standing_alarms
+from worker.text import shown
 
 _LOG = structlog.get_logger(__name__)
 _GULP = 10_000
@@ -22,8 +26,11 @@ _GULP = 10_000
 class AlarmRestore:
     """Reads several partitions at once, a little at each call. Holds a consumer only while there is more to read."""
 
-    def __init__(self, config: dict[str, Any], outputs: Outputs, writer_schema_of: WriterSchemaOf) -> None:
-        self._config = config
+    def __init__(
+        self, config: dict[str, Any], pipeline: Pipeline, writer_schema_of: WriterSchemaOf, metrics: Metrics
+    ) -> None:
+        self._config, self._pipeline, self._metrics = config, pipeline, metrics
+        outputs = pipeline.outputs
         self._fixed = {
             "group.id": "hazardstream-unused",  # required by the client, never joined
             "isolation.level": "read_committed",
@@ -36,10 +43,29 @@ class AlarmRestore:
         self._reader: Consumer | None = None
         self._left: dict[int, range] = {}
         self._latest: dict[int, dict[bytes, bytes]] = {}
+        self._standing: dict[int, dict[bytes, AlarmState]] = {}
 
-    def begin(self, number: int, offsets: range) -> None:
-        """Read these offsets of a partition."""
+    def begin(self, partition: Partition, offsets: range, states_id: str) -> None:
+        """Read these offsets of a partition; where the topic does not hold all states, the standing alarms before.
+
+        Args:
+            partition: names the topic that held the states of all of its alarms.
+            offsets: of the topic.
+            states_id: of the topic as it is now.
+
+        Raises:
+            DependencyDownError: standing alarms are to be looked up, and broker or registry does not answer.
+        """
+        number = partition.number
         self.drop(number)
+        replaced = partition.states_id not in {"", states_id}
+        # An empty topic may be a new one, where the checkpoint does not say.
+        if partition.live_from > 0 and (replaced or offsets.start > 0 or not offsets):
+            self._standing[number] = standing_alarms(self._config, self._pipeline, self._writer_schema_of, number)
+            if replaced or offsets.start > 0 or self._standing[number]:
+                self._tell_lost(number, len(self._standing[number]))
+        # Once states were lost, a topic never holds all of them again: its id is not put in the place of the first.
+        partition.states_id = partition.states_id or states_id
         self._latest[number] = {}
         if offsets:
             self._left[number] = offsets
@@ -49,6 +75,7 @@ class AlarmRestore:
     def drop(self, number: int) -> None:
         """Read no more of a partition, and forget what was read."""
         self._latest.pop(number, None)
+        self._standing.pop(number, None)
         if self._left.pop(number, None) is not None and self._reader is not None:
             self._reader.incremental_unassign([TopicPartition(self._topic, number)])
         if not self._left and self._reader is not None:
@@ -90,11 +117,12 @@ class AlarmRestore:
         Raises:
             DependencyDownError: a writer's schema is not known yet and the registry does not answer; call again.
         """
-        states = {}
+        states = dict(self._standing.get(number, {}))
         for key, value in self._latest[number].items():
             try:
                 state = state_from(self._by_word(decode(value, self._writer_schema_of, self._schema)))
             except UnreadableValueError as error:
+                require_strangers(value, error, f"the alarm state of {shown(key)} in {self._topic}/{number}")
                 fault = str(error)
             else:
                 fault = "an active alarm without onset" if state.active and state.onset_ts is None else ""
@@ -105,3 +133,12 @@ class AlarmRestore:
                 states[key] = state
         self.drop(number)
         return states
+
+    def _tell_lost(self, number: int, standing: int) -> None:
+        self._metrics.recreated.labels("alarm_state").inc()
+        _LOG.error(
+            "alarm states were deleted: the alarms that stand were taken from the alarms that were published",
+            topic=self._topic,
+            partition=number,
+            standing=standing,
+        )

@@ -66,7 +66,7 @@ class Assignment:
         self._admin = admin
         self.topic = TopicWatch(admin, pipeline.input.topic)
         self._starts = StartingPoints(consumer, admin, config, pipeline, writer_schema_of, metrics, margin)
-        self._alarm_restore = AlarmRestore(config, pipeline.outputs, writer_schema_of)
+        self._alarm_restore = AlarmRestore(config, pipeline, writer_schema_of, metrics)
         self._events: deque[tuple[bool, int]] = deque()
         self._waiting: dict[int, _Waiting] = {}
         self._subscribed = False
@@ -154,19 +154,26 @@ class Assignment:
             self.start_over()
             return
         self.topic.begin(topics[topic].topic_id)
+        states = topics.get(self._pipeline.outputs.alarm_state.topic)
+        states_id = "" if states is None else states.topic_id
         found = self._starts.of(due, topics, self._scorer.state.rebuild_span_ms)
         for number, start in found.items():
             waiting = self._waiting[number]
             if isinstance(start, str):
                 self._put_off(number, waiting, start)
+                continue
+            try:
+                self._alarm_restore.begin(start.partition, start.alarm_states, states_id)
+            except DependencyDownError as down:
+                self._put_off(number, waiting, str(down))
             else:
                 waiting.start = start
-                self._alarm_restore.begin(number, start.alarm_states)
 
     def place(self, number: int, offset: int, clock: int, span_ms: int) -> TopicPartition:
         """An offset to commit, at which the stream time is `clock`, with its checkpoint."""
-        checkpoint = self.partitions[number].checkpoint(clock, span_ms)
-        return TopicPartition(self._pipeline.input.topic, number, offset, checkpoint.dump(self.topic.topic_id))
+        partition = self.partitions[number]
+        metadata = partition.checkpoint(clock, span_ms).dump(self.topic.topic_id, partition.states_id)
+        return TopicPartition(self._pipeline.input.topic, number, offset, metadata)
 
     def start_over(self) -> None:
         """Take every partition over again, of the topic that the input is now."""

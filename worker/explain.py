@@ -12,7 +12,7 @@ from worker.batch import Batch
 from worker.decode import WriterSchemaOf
 from worker.errors import UserError
 from worker.explanation import Explanation, explain_rows
-from worker.kafka_config import client_config
+from worker.kafka_config import admin_client, client_config
 from worker.message import key_of, time_of, value_of
 from worker.metrics import Metrics
 from worker.model_source import resolve
@@ -23,6 +23,7 @@ from worker.proof import require_fit
 from worker.scoring import Outcome, scorer_of
 from worker.settings import Settings
 from worker.state import REBUILD_SPANS, lateness_ms, rebuild_span_ms
+from worker.topic_identity import identities
 from worker.topic_reader import MANY, Span, TopicReader
 
 # How long before the time asked for a key's reading may lie, and how far the machines' clocks may differ.
@@ -74,11 +75,13 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
     """
     pipeline = load_pipeline(settings.pipeline)
     lookup = writer_schema_lookup(registry_at(settings.registry_url))
-    with TopicReader(client_config(settings.bootstrap_servers), gulp=MANY) as log:
+    config = client_config(settings.bootstrap_servers)
+    with TopicReader(config, gulp=MANY) as log:
         found = _Archive(log, pipeline, lookup)
         prediction = found.prediction(key, at_ms)
         number, offset = prediction["source_partition"], prediction["source_offset"]
-        alarm = found.alarm(key, prediction[pipeline.input.time], number, offset)
+        _require_same_topic(config, pipeline.input.topic, prediction)
+        alarm = found.alarm(key, prediction[pipeline.input.time], prediction)
         package = _model(settings, pipeline, prediction)
         probability = prediction["probability"]
         rebuilds = _rebuilds(log, pipeline, package, lookup, number, offset)
@@ -109,8 +112,23 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
     )
 
 
+def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str, Any]) -> None:
+    """Refuse a prediction for a reading of a former topic: the new topic has other readings at the same offsets."""
+    found = identities(admin_client(config), {topic}).get(topic)
+    told = prediction.get("source_topic_id") or ""
+    if told and found is not None and found.topic_id not in {"", told}:
+        raise UserError(
+            f"the reading of this prediction is gone: {topic} was deleted and created again since (the prediction is "
+            f"of topic id {told}, the topic now has id {found.topic_id}); ask for a time after that"
+        )
+
+
 def _published(alarm: dict[str, Any]) -> dict[str, Any]:
     return {word: alarm[word] for word in ("contributions", "other_contributions", "bias")}
+
+
+def _place(record: dict[str, Any]) -> tuple[str, int, int]:
+    return record.get("source_topic_id") or "", record["source_partition"], record["source_offset"]
 
 
 class _Archive:
@@ -139,10 +157,11 @@ class _Archive:
             )
         return latest
 
-    def alarm(self, key: str, ts: int, number: int, offset: int) -> dict[str, Any] | None:
-        """The transition that the reading at this place made, if it made one."""
-        for record in self._records(self._pipeline.outputs.alarms, key, ts, number):
-            if (record["source_partition"], record["source_offset"]) == (number, offset):
+    def alarm(self, key: str, ts: int, prediction: dict[str, Any]) -> dict[str, Any] | None:
+        """The transition that the reading of this prediction made, if it made one."""
+        place = _place(prediction)
+        for record in self._records(self._pipeline.outputs.alarms, key, ts, prediction["source_partition"]):
+            if _place(record) == place:
                 return record
         return None
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from worker.features import NEVER, Int
 from worker.state import REBUILD_SPANS
 
+_NONE = "-"
+_IDS = {"hazardstream/2": 0, "hazardstream/3": 1, "hazardstream/4": 2}  # how many ids each version has at most
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -15,26 +18,30 @@ class Checkpoint:
         clock: stream time just before that reading, ms.
         span_ms: how far back the windows reach that are meant.
         topic_id: of the input topic; empty where it is not known.
+        states_id: of the alarm-state topic that holds the state of all alarms; empty where it is not known.
     """
 
     rebuild_from: int
     clock: int
     span_ms: int
     topic_id: str = ""
+    states_id: str = ""
 
-    def dump(self, topic_id: str) -> str:
+    def dump(self, topic_id: str, states_id: str) -> str:
         """The text that goes into the metadata of an offset of this topic."""
-        return f"hazardstream/3 {self.rebuild_from} {self.clock} {self.span_ms} {topic_id}".rstrip()
+        ids = f"{topic_id or _NONE} {states_id or _NONE}"
+        return f"hazardstream/4 {self.rebuild_from} {self.clock} {self.span_ms} {ids}"
 
     @classmethod
     def load(cls, metadata: str | None) -> "Checkpoint | None":
-        """Read it back; None where the offset was committed by something else. Version 2 had no topic id."""
-        version, *numbers = (metadata or "").split() or [""]
-        topic_id = numbers.pop() if version == "hazardstream/3" and len(numbers) == 4 else ""
-        if version in {"hazardstream/2", "hazardstream/3"} and len(numbers) == 3 and all(map(_is_integer, numbers)):
-            rebuild_from, clock, span_ms = map(int, numbers)
-            return cls(rebuild_from, clock, span_ms, topic_id)
-        return None
+        """Read it back; None where the offset was committed by something else. Older versions had fewer ids."""
+        version, *words = (metadata or "").split() or [""]
+        numbers, ids = words[:3], words[3:]
+        if version not in _IDS or len(numbers) < 3 or len(ids) > _IDS[version] or not all(map(_is_integer, numbers)):
+            return None
+        rebuild_from, clock, span_ms = map(int, numbers)
+        topic_id, states_id, *_ = [*("" if each == _NONE else each for each in ids), "", ""]
+        return cls(rebuild_from, clock, span_ms, topic_id, states_id)
 
 
 def _is_integer(text: str) -> bool:
@@ -50,6 +57,7 @@ class Partition:
         live_from: messages before this one were committed by somebody earlier: they rebuild windows, no more.
         clock: stream time: latest event time seen.
         slots: window slot of each key.
+        states_id: of the alarm-state topic that holds the state of all its alarms; empty where it is not known.
         refused: offsets before `live_from` that were dead letters then; None until the replay has asked for them.
     """
 
@@ -58,6 +66,7 @@ class Partition:
     live_from: int
     clock: int = NEVER
     slots: dict[bytes, int] = field(default_factory=dict)
+    states_id: str = ""
     refused: Int | None = None
     _marks: list[Checkpoint] = field(default_factory=list)
 

@@ -19,6 +19,7 @@ from worker.kafka_config import admin_client
 from worker.message import headers_of, key_of, time_of, value_of
 from worker.outbox import UNREADABLE, Outgoing, Record, headers_size
 from worker.publisher import AbortedError, TransactionalPublisher
+from worker.topic_identity import identities
 from worker.topic_reader import Span, TopicReader
 from worker.topics import BROKER_DEFAULT_MAX_BYTES, topic_settings
 
@@ -52,12 +53,14 @@ class InputTopic(NamedTuple):
         max_bytes: largest record it takes.
         stamps: whether it gives a record the broker's time (`LogAppendTime`).
         spans: offsets it holds.
+        topic_id: its id; empty where the broker has none.
     """
 
     name: str
     max_bytes: int
     stamps: bool
     spans: dict[int, Span]
+    topic_id: str = ""
 
 
 def input_topic(config: dict[str, Any], reader: TopicReader, name: str) -> InputTopic:
@@ -67,12 +70,15 @@ def input_topic(config: dict[str, Any], reader: TopicReader, name: str) -> Input
         UserError: there is none of that name.
         DependencyDownError: no broker answers.
     """
-    settings = topic_settings(admin_client(config), name)
+    admin = admin_client(config)
+    settings = topic_settings(admin, name)
+    found = identities(admin, {name}).get(name)
     return InputTopic(
         name,
         int(settings.get("max.message.bytes", BROKER_DEFAULT_MAX_BYTES)),
         settings.get("message.timestamp.type") == "LogAppendTime",
         reader.spans(name),
+        "" if found is None else found.topic_id,
     )
 
 
@@ -100,6 +106,12 @@ class Originals:
             raise CannotReturnError("stand for a batch that could not be read; produce its records again")
         if not letter.omitted:
             return letter
+        if letter.topic_id and self._source.topic_id not in {"", letter.topic_id}:
+            # The new topic has other records at the same offsets.
+            raise CannotReturnError(
+                f"{', '.join(letter.omitted)} too large for the dead-letter topic, and {topic} has been deleted and "
+                "created again since; produce the records again"
+            )
         gone = f"{', '.join(letter.omitted)} too large for the dead-letter topic and no longer in {topic}"
         if offset >= self._source.spans[partition].high:
             raise CannotReturnError(gone)

@@ -43,7 +43,8 @@ def refused_before(
         live_from: offset behind the last one.
 
     Raises:
-        DependencyDownError: the broker does not answer, or holds a transaction open; call again.
+        DependencyDownError: the broker does not answer or holds a transaction open, or the dead-letter topic cannot be
+            read; call again.
     """
     topic, number = pipeline.outputs.dead_letters.topic, first.partition()
     time_ms = time_of(first)
@@ -52,7 +53,7 @@ def refused_before(
     refused = []
     with TopicReader(config, _PATIENCE_S) as reader:
         # The end whether committed or not: a transaction whose offsets are committed may still be ending here.
-        span = reader.spans(topic, {number}, committed=False)[number]
+        span = reader.span_while_running(topic, number)
         if stamped_by_broker(first):  # ascends with the offsets, and no letter has an earlier time than its original
             since = reader.since(topic, number, time_ms - _CLOCKS_APART_MS, span.high)
             span = span._replace(low=max(span.low, since))

@@ -226,7 +226,7 @@ def _run(
         shadow=shadow,
         publisher=publisher,
         limits=limits,
-        unreadable=Unreadable(config, pipeline, skipped, assignment, publisher, status.metrics),
+        unreadable=Unreadable(config, pipeline, skipped, assignment, publisher, status.metrics, status.turn),
         metrics=status.metrics,
         status=status,
     )

@@ -157,7 +157,8 @@ class StartingPoints:
             elif isinstance(reach, KafkaException):
                 found[number] = f"broker: {error_text(reach)}"
             else:
-                found[number] = _start(number, stands, ends[number], reach)
+                start = found[number] = _start(number, stands, ends[number], reach)
+                start.partition.states_id = stands.checkpoint.states_id if stands.checkpoint else ""
         return found
 
     def _ends(self, numbers: list[int]) -> tuple[dict[int, _Ends], dict[int, Start | str]]:

@@ -83,6 +83,23 @@ class TopicReader:
         )
         return patiently(self._spans, topic, only, committed=committed)
 
+    def span_while_running(self, topic: str, number: int) -> Span:
+        """All records of a partition, those of open transactions too, for a worker that has already started.
+
+        Raises:
+            DependencyDownError: no broker answers, or the topic or partition was deleted, or an ACL was taken away:
+                the worker waits until that is put right.
+        """
+        try:
+            span = self.spans(topic, {number}, committed=False).get(number)
+        except UserError as error:
+            raise DependencyDownError("topics", str(error)) from error
+        if span is None:
+            raise DependencyDownError(
+                "topics", f"{topic} has no partition {number}; `hazardstream topics check` says more"
+            )
+        return span
+
     def _spans(self, topic: str, only: Container[int] | None, *, committed: bool) -> dict[int, Span]:
         # Not an admin client: librdkafka ends the process if one is given up while it waits for an answer.
         asked = (

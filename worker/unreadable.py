@@ -6,6 +6,7 @@ on disk, or that has a compression the client does not know stops its partition:
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import structlog
@@ -73,6 +74,7 @@ class Unreadable:
         assignment: the partitions.
         publisher: commits the dead letters.
         metrics: counts them.
+        beat: called now and then while a long dead-letter topic is read: that is no standstill.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class Unreadable:
         assignment: Assignment,
         publisher: Publisher,
         metrics: Metrics,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        self._beat = beat
         self._assignment, self._publisher, self._metrics = assignment, publisher, metrics
         self._config, self._topic, self._skip = config, pipeline.input.topic, skip
         self._letters = pipeline.outputs.dead_letters.topic
@@ -166,8 +170,9 @@ class Unreadable:
     def _skipped_before(self, number: int, offset: int) -> int | None:
         """Where to go on if a dead letter says that the batch was skipped when it was live."""
         with TopicReader(self._config, _PATIENCE_S) as reader:
-            span = reader.spans(self._letters, {number}, committed=False)[number]
+            span = reader.span_while_running(self._letters, number)
             for messages in reader.read(self._letters, {number: span}):
+                self._beat()
                 for letter in filter(None, map(letter_of, messages)):
                     of_ours = letter.reason == UNREADABLE and letter.source[:2] == (self._topic, number)
                     of_ours = of_ours and letter.topic_id in {"", self._assignment.topic.topic_id}

@@ -14,6 +14,7 @@ from test_cli import hazardstream
 from worker.errors import UserError
 from worker.explain import Explained, explain
 from worker.settings import Settings
+from worker.topic_identity import Identity
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 STEPS = 300
@@ -131,3 +132,12 @@ def test_more_alarms_after_the_first_do_not_change_what_it_says(ran: Stage) -> N
         assert worker.stop() == 0
     after = explained(ran, "fails", first["ts"])
     assert after == Explained(**vars(before) | {"package": after.package})
+
+
+def test_a_prediction_of_a_former_topic_is_not_explained_from_the_new_one(
+    ran: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a topic that is created again looks: the same name, another id."""
+    monkeypatch.setattr("worker.explain.identities", lambda _, topics: {t: Identity("another", 2) for t in topics})
+    with pytest.raises(UserError, match="deleted and created again since"):
+        explained(ran, "healthy", START_MS)

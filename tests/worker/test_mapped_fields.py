@@ -16,7 +16,9 @@ from schemas.wire import fingerprint, single_object_prefix
 from training.performance.rolling import alarms_from
 from worker.alarm_restore import AlarmRestore
 from worker.explain import _Archive
+from worker.metrics import Metrics
 from worker.output_fields import MAPPED, SAMPLES
+from worker.partition import Partition
 from worker.pipeline import BUNDLED, Pipeline, load_pipeline
 
 IDENTITY = {"key": "module_id", "group": "rack_id", "time": "ts"}
@@ -58,8 +60,8 @@ def read(pipeline: Pipeline, role: str) -> dict[str, Any]:
 
 
 def test_alarm_state_is_restored(renamed: Pipeline) -> None:
-    restore = AlarmRestore({}, renamed.outputs, writer_schema_lookup(None))
-    restore.begin(0, range(0))
+    restore = AlarmRestore({}, renamed, writer_schema_lookup(None), Metrics())
+    restore.begin(Partition(0, 0, 0), range(0), "")
     restore._latest[0] = {b"K1": written(renamed, "alarm_state")}
     state = restore.states(0)[b"K1"]
     sample = SAMPLES["alarm_state"]
@@ -85,8 +87,7 @@ def test_explain_finds_prediction_and_alarm(renamed: Pipeline) -> None:
     archive = _Archive(Log(), renamed, writer_schema_lookup(None))  # type: ignore[arg-type]
     prediction = archive.prediction("K1", sample["time"][0])
     assert prediction["probability"] == sample["probability"][0]
-    place = prediction["source_partition"], prediction["source_offset"]
-    alarm = archive.alarm("K1", prediction["ts"], *place)
+    alarm = archive.alarm("K1", prediction["ts"], prediction)
     assert alarm is not None
     assert alarm["state"] == "ACTIVE"
 

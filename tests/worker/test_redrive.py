@@ -14,9 +14,17 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
-from worker.dead_letters import ATTEMPT, ORIGIN, read_offsets, write_offsets
+from worker.dead_letters import (
+    ATTEMPT,
+    ORIGIN,
+    Letter,
+    read_offsets,
+    write_offsets,
+)
 from worker.kafka_config import admin_client, client_config
-from worker.redrive import CHUNK_LETTERS
+from worker.outbox import ERRORS, OMITTED, REASON, TOPIC_ID
+from worker.redrive import CHUNK_LETTERS, CannotReturnError, Originals, input_topic
+from worker.topic_reader import TopicReader
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 HEADERS = [("trace", b"\x00\xffabc"), ("trace", b"twice"), ("empty", None)]
@@ -212,6 +220,26 @@ def test_what_was_too_large_to_keep_is_fetched_from_the_input_topic_while_it_is_
     assert told["redriven"] == 0
     (why,) = told["skipped"]
     assert "no longer in" in why
+
+
+@pytest.mark.parametrize(("told", "returns"), [("former", False), ("now", True), ("", True)])
+def test_what_was_too_large_is_never_taken_from_another_topic_of_the_same_name(
+    stage: Stage, told: str, returns: bool
+) -> None:
+    stage.publish([("m", b"of the new topic")])
+    (now,) = stage.committed("input")
+    topic, partition, offset = now.topic(), now.partition(), now.offset()
+    config = client_config(stage.bootstrap)
+    with TopicReader(config) as reader:
+        source = input_topic(config, reader, topic)
+        said = {ERRORS + "topic": topic, ERRORS + "partition": str(partition), ERRORS + "offset": str(offset)}
+        said |= {REASON: "malformed", OMITTED["value"]: "1", TOPIC_ID: source.topic_id if told == "now" else told}
+        letter = Letter(partition, 0, now.timestamp()[1], now.key(), None, [], said)
+        if returns:
+            assert Originals(reader, source).complete(letter).value == b"of the new topic"
+        else:
+            with pytest.raises(CannotReturnError, match="created again since"):
+                Originals(reader, source).complete(letter)
 
 
 @given(st.sets(st.integers(0, 60)))

@@ -11,7 +11,9 @@ from raw_batches import ZSTD, Raw, batch, produce, records_section
 
 from worker.dead_letters import letter_of
 from worker.errors import DependencyDownError, UserError
+from worker.kafka_config import client_config
 from worker.metrics import Metrics
+from worker.topic_reader import TopicReader
 from worker.unreadable import Unreadable, parse_places
 
 TOO_MUCH = 110_000_000  # more than receive.message.max.bytes, once inflated
@@ -84,6 +86,29 @@ def test_a_place_that_is_none_is_told(text: str) -> None:
 def test_places_are_read_as_they_are_told() -> None:
     assert parse_places(" 3/512, 0/7,") == {(3, 512), (0, 7)}
     assert parse_places("") == frozenset()
+
+
+@pytest.mark.kafka
+def test_a_dead_letter_topic_that_was_deleted_is_waited_for(stage: Stage) -> None:
+    with TopicReader(client_config(stage.bootstrap)) as reader:
+        with pytest.raises(DependencyDownError, match=f"no topic {stage.pipeline.input.topic}-gone.*topics create"):
+            reader.span_while_running(f"{stage.pipeline.input.topic}-gone", 0)
+        with pytest.raises(DependencyDownError, match="has no partition 999"):
+            reader.span_while_running(stage.pipeline.outputs.dead_letters.topic, 999)
+
+
+@pytest.mark.kafka
+def test_looking_through_the_dead_letters_is_no_standstill(stage: Stage) -> None:
+    stage.publish([("m", b"noise")])
+    with stage.worker() as worker:
+        wait_until(lambda: stage.outcomes() == 1, "the dead letter")
+        assert worker.stop() == 0
+    (letter,) = stage.committed("dead_letters")
+    beat = Mock()
+    config = client_config(stage.bootstrap)
+    unreadable = Unreadable(config, stage.pipeline, frozenset(), Mock(), Mock(), Metrics(), beat)
+    assert unreadable._skipped_before(letter.partition(), 0) is None
+    assert beat.called
 
 
 @pytest.mark.kafka

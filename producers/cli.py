@@ -9,54 +9,47 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from producers.options import (
+    AsFastAsPossibleOption,
+    BadRateOption,
+    ColumnsOption,
+    DurationOption,
+    EventSpeedOption,
+    FaultsOption,
+    KeyColumnsOption,
+    MechanismOption,
+    ModulesOption,
+    NuisancesOption,
+    PeriodOption,
+    PublishBootstrapOption,
+    PublishPipelineOption,
+    PublishRegistryOption,
+    RackOption,
+    RateOption,
+    RecordedTopologyOption,
+    RecordingSpeedOption,
+    ResumeOption,
+    SeedOption,
+    SkipBadOption,
+    StartOption,
+    StateOption,
+    SummaryJsonOption,
+)
 from worker.errors import UserError
 from worker.logs import configure_logs
 from worker.options import iso_ms
 from worker.terminal import say, terminal
 
-_INTERRUPTED = 130
+if TYPE_CHECKING:
+    from producers import replay as recording
+    from producers import simulate as simulation
 
-Pipeline = Annotated[
-    str,
-    typer.Option(envvar="HAZARDSTREAM_PIPELINE", help="Name of a bundled pipeline, or the path of a pipeline file."),
-]
-Bootstrap = Annotated[
-    str | None, typer.Option(help="Kafka brokers, HOST:PORT,….  [default: KAFKA_BOOTSTRAP_SERVERS, or 127.0.0.1:9092]")
-]
-Registry = Annotated[
-    str | None,
-    typer.Option(
-        envvar="SCHEMA_REGISTRY_URL",
-        help="Schema registry; then values are in Confluent's wire format, else in Avro's single-object encoding.",
-    ),
-]
-Start = Annotated[
-    str | None, typer.Option(help="Event time of the first reading, ISO 8601 (UTC unless it says otherwise).")
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(help="OURS=THEIRS,… for columns of other names; a minus before THEIRS turns the sign."),
-]
-KeyColumns = Annotated[
-    str | None, typer.Option(help='Columns whose values, joined by "/", are the module, as in test,run.')
-]
-Rack = Annotated[
-    str | None, typer.Option(help="Rack of all rows of a file without such a column.  [default: the file's name]")
-]
-RecordedTopology = Annotated[
-    str | None,
-    typer.Option(
-        help="How what was recorded is built, as in cells_in_series=1,capacity_ah=2.6. Voltage and current "
-        "are then rescaled to the topology in the pipeline file, so that voltage per cell, C-rate and scores are "
-        "the recording's."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object, the last line.")]
+_INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -67,38 +60,20 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     *,
-    pipeline: Pipeline = "battery_hazard",
-    modules: Annotated[int, typer.Option(help="Modules in the fleet, in racks of 8.")] = 64,
-    seed: Annotated[int, typer.Option(help="Same seed, same fleet and readings.")] = 0,
-    faults: Annotated[int, typer.Option(help="How many modules develop a thermal runaway, spread over the run.")] = 0,
-    mechanism: Annotated[
-        str | None,
-        typer.Option(
-            help="What may begin a fault, with commas: internal_short, hard_short, overcharge, external_heating, "
-            "cooling_failure, propagation (neighbours catch fire).  [default: all of them]"
-        ),
-    ] = None,
-    nuisances: Annotated[
-        float,
-        typer.Option(
-            help="Expected number a module-day of what looks like a hazard and is none: heat waves, soft shorts, gas "
-            "from elsewhere, failing sensors and more."
-        ),
-    ] = 0.0,
-    speed: Annotated[float, typer.Option(help="Event time over wall time.")] = 1.0,
-    duration: Annotated[float | None, typer.Option(help="Wall-clock seconds; without it, until stopped.")] = None,
-    period_s: Annotated[float, typer.Option(help="Event-time seconds between two readings of a module.")] = 10.0,
-    start: Start = None,
-    bad_rate: Annotated[
-        float,
-        typer.Option(
-            help="Part of the readings to publish a bad record with: random bytes, truncated, NaN or infinite, out of "
-            "range, wrong key, null value, from the future, late, duplicate."
-        ),
-    ] = 0.0,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    as_json: AsJson = False,
+    pipeline: PublishPipelineOption = "battery_hazard",
+    modules: ModulesOption = 64,
+    seed: SeedOption = 0,
+    faults: FaultsOption = 0,
+    mechanism: MechanismOption = None,
+    nuisances: NuisancesOption = 0.0,
+    speed: EventSpeedOption = 1.0,
+    duration: DurationOption = None,
+    period_s: PeriodOption = 10.0,
+    start: StartOption = None,
+    bad_rate: BadRateOption = 0.0,
+    bootstrap: PublishBootstrapOption = None,
+    registry: PublishRegistryOption = None,
+    as_json: SummaryJsonOption = False,
 ) -> None:
     """Publish a simulated fleet of battery modules, live.
 
@@ -109,11 +84,7 @@ def simulate(
     Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
     """
     from producers import simulate as live
-    from producers.truth import MECHANISMS
 
-    wanted = tuple(part.strip() for part in mechanism.split(",")) if mechanism else MECHANISMS
-    if unknown := set(wanted) - set(MECHANISMS):
-        raise UserError(f"--mechanism: no mechanism {', '.join(sorted(unknown))}; there are {', '.join(MECHANISMS)}")
     options = live.SimulateOptions(
         pipeline=pipeline,
         modules=modules,
@@ -124,7 +95,7 @@ def simulate(
         period_ms=round(period_s * 1000),
         start_ms=iso_ms("--start", start),
         bad_rate=bad_rate,
-        mechanisms=wanted,
+        mechanisms=_mechanisms(mechanism),
         nuisances=nuisances,
         bootstrap=bootstrap,
         registry=registry,
@@ -139,7 +110,20 @@ def simulate(
         summary = live.simulate(options, show, stop)
     if as_json:
         say(json.dumps(asdict(summary)))
-        return
+    else:
+        _print_simulation(summary)
+
+
+def _mechanisms(names: str | None) -> tuple[str, ...]:
+    from producers.truth import MECHANISMS
+
+    wanted = tuple(part.strip() for part in names.split(",")) if names else MECHANISMS
+    if unknown := set(wanted) - set(MECHANISMS):
+        raise UserError(f"--mechanism: no mechanism {', '.join(sorted(unknown))}; there are {', '.join(MECHANISMS)}")
+    return wanted
+
+
+def _print_simulation(summary: "simulation.Summary") -> None:
     say(
         f"published {summary.produced:,} messages in {summary.seconds:g} s ({summary.rate:g}/s): "
         f"{summary.readings:,} readings of {summary.modules} modules, {summary.duplicates} duplicates, "
@@ -153,32 +137,21 @@ def simulate(
 def replay(
     file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
     *,
-    pipeline: Pipeline = "battery_hazard",
-    columns: Columns = None,
-    key_columns: KeyColumns = None,
-    rack: Rack = None,
-    topology: RecordedTopology = None,
-    start: Start = None,
-    speed: Annotated[float, typer.Option(help="Factor on the recording's own pace.")] = 1.0,
-    rate: Annotated[float | None, typer.Option(help="Readings a second, instead of the recording's own pace.")] = None,
-    as_fast_as_possible: Annotated[bool, typer.Option("--as-fast-as-possible", help="No pace at all.")] = False,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave bad rows out and list them, instead of publishing nothing.")
-    ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on after what an interrupted replay delivered. The last few readings may come twice; "
-            "workers drop them.",
-        ),
-    ] = False,
-    state: Annotated[
-        Path | None, typer.Option(help="Where to note how far it got.  [default: in the user's state directory]")
-    ] = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    as_json: AsJson = False,
+    pipeline: PublishPipelineOption = "battery_hazard",
+    columns: ColumnsOption = None,
+    key_columns: KeyColumnsOption = None,
+    rack: RackOption = None,
+    topology: RecordedTopologyOption = None,
+    start: StartOption = None,
+    speed: RecordingSpeedOption = 1.0,
+    rate: RateOption = None,
+    as_fast_as_possible: AsFastAsPossibleOption = False,
+    skip_bad: SkipBadOption = False,
+    resume: ResumeOption = False,
+    state: StateOption = None,
+    bootstrap: PublishBootstrapOption = None,
+    registry: PublishRegistryOption = None,
+    as_json: SummaryJsonOption = False,
 ) -> None:
     """Publish a recorded file, in event-time order and at its own pace.
 
@@ -214,17 +187,21 @@ def replay(
     if as_json:
         say(json.dumps(asdict(summary)))
     else:
-        say(
-            f"published {summary.produced:,} readings of {summary.modules} modules in {summary.seconds:g} s "
-            f"({summary.rate:g}/s); {summary.resumed_at:,} of {summary.readings:,} were delivered before"
-        )
-        for row in summary.skipped_rows:
-            say(f"skipped {row}")
-        if summary.skipped > len(summary.skipped_rows):
-            say(f"skipped {summary.skipped - len(summary.skipped_rows)} more")
+        _print_replay(summary)
     if not summary.completed:
         say("interrupted; go on with the same command and --resume", err=True)
         raise typer.Exit(_INTERRUPTED)
+
+
+def _print_replay(summary: "recording.Summary") -> None:
+    say(
+        f"published {summary.produced:,} readings of {summary.modules} modules in {summary.seconds:g} s "
+        f"({summary.rate:g}/s); {summary.resumed_at:,} of {summary.readings:,} were delivered before"
+    )
+    for row in summary.skipped_rows:
+        say(f"skipped {row}")
+    if summary.skipped > len(summary.skipped_rows):
+        say(f"skipped {summary.skipped - len(summary.skipped_rows)} more")
 
 
 def _bar(as_json: bool) -> Progress:

@@ -168,26 +168,26 @@ class Fleet:
         deaths = np.random.default_rng([seed, 5])
         self._dies = [None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths) for e in self._events]
         self._share = np.random.default_rng([seed, 6]).uniform(0.5, 1, modules)
-        # A burning module opens its rack's contactors.
-        forced += [
-            Forced(
-                int(self._rack[fault.module]),
-                (fault.no_return_ts + _TRIP_MS) // MINUTE_MS * MINUTE_MS,
-                _END_OF_TIME_MS,
-                0.0,
-            )
-            for fault in self.faults
-        ]
-        self._live = self._site(first_ms, forced)
-        warm = Modules(build.cell, self._traits, MINUTE_MS, overrides)
-        begin = start_ms - _WARM_UP_MS
-        warm.run(np.arange(begin, start_ms, MINUTE_MS), self._live.minutes(first_ms, start_ms), None)
-        self._modules = warm.at_period(self.period_ms)
+        self._live = self._site(first_ms, [*forced, *self._trips()])
+        self._modules = self._warmed_up(first_ms, start_ms, overrides)
         self._block_steps = max(1, min(_BLOCK_STEPS, _BLOCK_READINGS // modules))
         self._blocks = 0
         self._made_ms = start_ms
         self._ready: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
         self._given = 0
+
+    def _trips(self) -> Iterator[Forced]:
+        """A burning module opens its rack's contactors."""
+        for fault in self.faults:
+            at_ms = (fault.no_return_ts + _TRIP_MS) // MINUTE_MS * MINUTE_MS
+            yield Forced(int(self._rack[fault.module]), at_ms, _END_OF_TIME_MS, 0.0)
+
+    def _warmed_up(self, first_ms: int, start_ms: int, overrides: list[Override]) -> Modules:
+        """Modules as some hours of load have left them at the start."""
+        warm = Modules(self._build.cell, self._traits, MINUTE_MS, overrides)
+        begin = start_ms - _WARM_UP_MS
+        warm.run(np.arange(begin, start_ms, MINUTE_MS), self._live.minutes(first_ms, start_ms), None)
+        return warm.at_period(self.period_ms)
 
     def _site(self, first_ms: int, forced: list[Forced]) -> Site:
         racks = int(self._rack.max()) + 1

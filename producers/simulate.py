@@ -4,14 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from producers.fleet import SENSORS, Fleet, Step
-from producers.publish import Encoder, Publisher, encoder
+from producers.messages import DUPLICATE, MASKED_KINDS, READING, REFUSED_KINDS, Messages
+from producers.publish import Publisher, encoder
 from producers.truth import MECHANISMS
 from worker.errors import UserError
 from worker.event_time import EARLIEST_MS
@@ -19,19 +18,7 @@ from worker.pipeline import Pipeline, load_pipeline
 
 log = structlog.get_logger("producers")
 
-READING = "reading"
-MASKED_KINDS = ("not_finite", "out_of_range")
-"""One impossible value in an otherwise good reading: to be scored with that value masked."""
-REFUSED_KINDS = ("random_bytes", "truncated", "wrong_key", "null_value", "future", "late")
-"""Messages beside the good ones: to be dead letters."""
-DUPLICATE = "duplicate"
-KINDS = (*MASKED_KINDS, *REFUSED_KINDS, DUPLICATE)
-_IMPOSSIBLE = {"not_finite": (float("nan"), float("inf"), -float("inf")), "out_of_range": (1e9, -1e9)}
 _ENDLESS_FAULT_SPAN_MS = 6 * 3_600_000
-_AN_HOUR_MS = 3_600_000
-
-Message: TypeAlias = tuple[str | None, bytes | None, str]
-"""Key, value, and the kind it is counted as."""
 
 
 @dataclass(frozen=True)
@@ -152,62 +139,49 @@ def _checked(options: SimulateOptions) -> tuple[Pipeline, str]:
     return pipeline, pipeline.input.topic
 
 
-class Messages:
-    """Turns steps into messages, good and bad, the same ones for the same seed."""
-
-    def __init__(self, fleet: Fleet, encode: Encoder, bad_rate: float, max_future_ms: int) -> None:
-        self._fleet = fleet
-        self._encode = encode
-        self._bad_rate = bad_rate
-        self._max_future_ms = max_future_ms
-
-    def of(self, step: Step, now_ms: int) -> Iterator[Message]:
-        """Messages of one step; `now_ms` (wall clock) only dates the readings from the future."""
-        alive = np.flatnonzero(~np.isnan(step.values).all(axis=1))
-        ts = step.ts.tolist()
-        values: list[list[float | None]] = _nulls(step.values)
-        rng = np.random.default_rng([self._fleet.seed, 4, ts[0]])
-        spoilt = rng.random(len(ts)) < self._bad_rate
-        kinds = rng.integers(0, len(KINDS), len(ts))
-        for i in alive.tolist():
-            kind = KINDS[kinds[i]] if spoilt[i] else READING
-            key, group = self._fleet.module_ids[i], self._fleet.rack_ids[i]
-            measured = values[i]
-            # Masking the only value there is would leave nothing to score.
-            if kind in MASKED_KINDS and sum(v is not None for v in measured) > 1:
-                at = next(j for j, v in enumerate(measured) if v is not None)
-                measured[at] = float(rng.choice(_IMPOSSIBLE[kind]))
-                yield key, self._encode(key, group, ts[i], measured), kind
-                continue
-            good = self._encode(key, group, ts[i], measured)
-            yield key, good, READING
-            if kind not in (READING, *MASKED_KINDS):
-                at_ms = {
-                    "future": now_ms + self._max_future_ms + _AN_HOUR_MS,
-                    "late": ts[i] - self._max_future_ms - _AN_HOUR_MS,
-                }.get(kind)
-                misdated = good if at_ms is None else self._encode(key, group, at_ms, measured)
-                yield f"not-{key}" if kind == "wrong_key" else key, _spoilt(kind, misdated, rng), kind
-
-
-def _spoilt(kind: str, value: bytes, rng: np.random.Generator) -> bytes | None:
-    if kind == "random_bytes":
-        # Neither wire format begins with this byte, so that the kind has one outcome.
-        return b"\x7f" + rng.bytes(int(rng.integers(1, 200)))
-    if kind == "truncated":
-        return value[: int(rng.integers(1, len(value)))]
-    return None if kind == "null_value" else value
-
-
-def _nulls(values: NDArray[np.float64]) -> list[list[float | None]]:
-    boxed = values.astype(object)
-    boxed[np.isnan(values)] = None
-    rows: list[list[float | None]] = boxed.tolist()
-    return rows
-
-
 def _named(fleet: Fleet, truth: dict[str, Any]) -> dict[str, Any]:
     return {"module_id": fleet.module_ids[truth["module"]]} | {k: v for k, v in truth.items() if k != "module"}
+
+
+def _fleet(options: SimulateOptions, start_ms: int) -> Fleet:
+    event_s = _event_s(options)
+    return Fleet(
+        options.modules,
+        options.seed,
+        faults=options.faults,
+        start_ms=start_ms,
+        span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
+        period_ms=options.period_ms,
+        mechanisms=options.mechanisms,
+        nuisances=options.nuisances,
+    )
+
+
+def _event_s(options: SimulateOptions) -> float | None:
+    """Event time of the whole run, seconds; None for a run without end."""
+    return None if options.duration_s is None else options.duration_s * options.speed
+
+
+def _due_steps(
+    fleet: Fleet, options: SimulateOptions, start_ms: int, publisher: Publisher, stop: threading.Event
+) -> Iterator[Step]:
+    """Steps of the fleet, each at its moment, until the duration is over or `stop` is set."""
+    event_s = _event_s(options)
+    steps = None if event_s is None else max(1, int(event_s * 1000 / options.period_ms))
+    began = time.monotonic()
+    began_ms = time.time_ns() // 1_000_000
+    for number, step in enumerate(fleet.steps(steps)):
+        ts_ms = int(step.ts.max())
+        due_s = max((ts_ms - start_ms) / 1000 / options.speed, (ts_ms - began_ms) / 1000)
+        while not stop.is_set() and (left := began + due_s - time.monotonic()) > 0:
+            publisher.wait(min(left, 0.5))
+        if stop.is_set():
+            return
+        if options.duration_s is not None and time.monotonic() - began > options.duration_s and number:
+            behind_s = round(time.monotonic() - began - due_s, 1)
+            log.warning("pace_not_kept", behind_s=behind_s, hint="fewer modules, or a lower speed")
+            return
+        yield step
 
 
 def simulate(
@@ -236,39 +210,17 @@ def simulate(
     stop = stop or threading.Event()
     encode = encoder(pipeline, options.registry)
     publisher = Publisher(topic, options.bootstrap, stop)
-    event_s = None if options.duration_s is None else options.duration_s * options.speed
-    fleet = Fleet(
-        options.modules,
-        options.seed,
-        faults=options.faults,
-        start_ms=start_ms,
-        span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
-        period_ms=options.period_ms,
-        mechanisms=options.mechanisms,
-        nuisances=options.nuisances,
-    )
+    fleet = _fleet(options, start_ms)
     faults = [_named(fleet, vars(fault)) for fault in fleet.faults]
     nuisances = [_named(fleet, vars(nuisance)) for nuisance in fleet.nuisances]
     summary = Summary(options.modules, len(faults), faults, nuisances)
     messages = Messages(fleet, encode, options.bad_rate, pipeline.input.max_future_ms)
-    steps = None if event_s is None else max(1, int(event_s * 1000 / options.period_ms))
     began = time.monotonic()
-    began_ms = time.time_ns() // 1_000_000
-    for step in fleet.steps(steps):
-        ts_ms = int(step.ts.max())
-        due_s = max((ts_ms - start_ms) / 1000 / options.speed, (ts_ms - began_ms) / 1000)
-        while not stop.is_set() and (left := began + due_s - time.monotonic()) > 0:
-            publisher.wait(min(left, 0.5))
-        if stop.is_set():
-            break
-        if options.duration_s is not None and time.monotonic() - began > options.duration_s and summary.event_ms:
-            behind_s = round(time.monotonic() - began - due_s, 1)
-            log.warning("pace_not_kept", behind_s=behind_s, hint="fewer modules, or a lower speed")
-            break
+    for step in _due_steps(fleet, options, start_ms, publisher, stop):
         for key, value, kind in messages.of(step, time.time_ns() // 1_000_000):
             publisher.send(key, value, kind)
         publisher.poll()
-        summary.event_ms = ts_ms
+        summary.event_ms = int(step.ts.max())
         if progress is not None:
             summary.update(publisher, time.monotonic() - began)
             progress(summary)

@@ -3,8 +3,8 @@
 import itertools
 
 from producers.fleet import Fleet
+from producers.messages import Messages
 from producers.publish import encoder
-from producers.simulate import Messages
 from tests.harness import START_MS, Stage, uninterrupted_run
 from worker.pipeline import Pipeline
 

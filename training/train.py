@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost
+from sklearn.preprocessing import StandardScaler
 
 from training.battery import FEATURES, HELD_OUT
 from training.calibration import calibrated, platt, recalibrated, reliability
@@ -21,7 +22,7 @@ from training.policy import choose_policy
 from training.presets import DEFAULT, SPLITS, Preset, Split, sites
 from training.record import Record
 from training.series import Series
-from training.thresholds import tuned_thresholds
+from training.thresholds import Thresholds, tuned_thresholds
 from training.write_package import TrainedModel, write_package
 from worker.alarms import AlarmPolicy
 from worker.errors import UserError
@@ -104,19 +105,11 @@ def train(
     Raises:
         UserError: `output` is a directory with something in it, or a file.
     """
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise UserError(f"{output} is not empty; name a new directory, or remove it first")
+    _require_empty(output)
     known = prepare(data, preset, seed, progress)
     if recorded is not None:
         known = known._replace(training=known.training.and_those_of(recorded))
-    curve = Curve(progress, preset.boosting.rounds)
-    scaler, booster = fit_boosting(
-        known.training, preset.boosting, seed, watched=watched_rows(known.validation, seed), callbacks=[curve]
-    )
-    raw = score_all(scorer(scaler, booster), known.validation)
-    slope, intercept = platt(raw)
-    booster = calibrated(booster, slope, intercept)
-    validation = [replace(one, probability=recalibrated(one.probability, slope, intercept)) for one in raw]
+    scaler, booster, validation, (slope, intercept), curve = _fit(known, preset, seed, progress)
     progress("choosing the alarm policy", 0, 1)
     policy = choose_policy(validation, budget=preset.false_alarm_budget)
     baseline = tuned_thresholds(known.validation, budget=preset.false_alarm_budget)
@@ -125,15 +118,9 @@ def train(
     metrics = {
         "test": measured(policy, test),
         "validation": measured(policy, validation),
-        "thresholds": {
-            "limits": baseline.limits,
-            "policy": baseline.policy.model_dump(),
-            "test": measured(baseline.policy, score_all(baseline.score, known.test)),
-        },
+        "thresholds": _measured_thresholds(baseline, known.test),
         "training": {
-            "rows": len(known.training.target),
-            "hazardous_rows": int(known.training.target.sum()),
-            "recorded_rows": 0 if recorded is None else len(recorded.target),
+            **_row_counts(known.training, recorded),
             "seed": seed,
             "held_out_mechanism": HELD_OUT,
             "platt_slope": slope,
@@ -143,6 +130,43 @@ def train(
     }
     booster.set_param({"nthread": 1})
     model = TrainedModel(name, FEATURES, scaler, booster, policy, metrics, model_card(name, policy, metrics))
+    _write(output, model, known)
+    if record is not None:
+        from training.figures import draw  # noqa: PLC0415 - matplotlib is slow to import
+
+        draw(Record(policy, test, curve, reliability(validation), known.test, scaler, booster), record)
+    return output
+
+
+class _Fitted(NamedTuple):
+    """A calibrated model, its scores of the validation data, and how boosting went."""
+
+    scaler: StandardScaler
+    booster: xgboost.Booster
+    validation: list[Scored]
+    slope_and_intercept: tuple[float, float]
+    curve: list[float]
+
+
+def _fit(known: Data, preset: Preset, seed: int, progress: Progress) -> _Fitted:
+    curve = Curve(progress, preset.boosting.rounds)
+    scaler, booster = fit_boosting(
+        known.training, preset.boosting, seed, watched=watched_rows(known.validation, seed), callbacks=[curve]
+    )
+    raw = score_all(scorer(scaler, booster), known.validation)
+    slope, intercept = platt(raw)
+    booster = calibrated(booster, slope, intercept)
+    validation = [replace(one, probability=recalibrated(one.probability, slope, intercept)) for one in raw]
+    return _Fitted(scaler, booster, validation, (slope, intercept), curve.values)
+
+
+def _require_empty(output: Path) -> None:
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise UserError(f"{output} is not empty; name a new directory, or remove it first")
+
+
+def _write(output: Path, model: TrainedModel, known: Data) -> None:
+    """Write the package beside its place, and move it there whole."""
     normal = known.training.features[known.training.target == 0].astype(np.float64)
     unseen = np.concatenate([one.features for one in known.test]).astype(np.float64)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -152,11 +176,22 @@ def train(
         if output.is_dir():
             output.rmdir()
         shutil.move(package, output)
-    if record is not None:
-        from training.figures import draw  # noqa: PLC0415 - matplotlib is slow to import
 
-        draw(Record(policy, test, curve.values, reliability(validation), known.test, scaler, booster), record)
-    return output
+
+def _row_counts(training: Rows, recorded: Rows | None) -> dict[str, int]:
+    return {
+        "rows": len(training.target),
+        "hazardous_rows": int(training.target.sum()),
+        "recorded_rows": 0 if recorded is None else len(recorded.target),
+    }
+
+
+def _measured_thresholds(baseline: Thresholds, test: Sequence[Series]) -> dict[str, Any]:
+    return {
+        "limits": baseline.limits,
+        "policy": baseline.policy.model_dump(),
+        "test": measured(baseline.policy, score_all(baseline.score, test)),
+    }
 
 
 def measured(policy: AlarmPolicy, scored: Sequence[Scored]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from worker.features import Float
 
+_PREFIX: Final = "hazardstream_"
 _LATENCY_BOUNDS_S: Final = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600])
 _DIFFERENCE_BOUNDS: Final = np.array([0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0])
 
@@ -107,8 +108,15 @@ class Metrics:
     """The metrics of one worker."""
 
     def __init__(self) -> None:
-        r = self.registry = CollectorRegistry()
-        p = "hazardstream_"
+        self.registry = CollectorRegistry()
+        self._declare_readings(self.registry, _PREFIX)
+        self._declare_batches(self.registry, _PREFIX)
+        self._declare_models(self.registry, _PREFIX)
+        self._declare_recoveries(self.registry, _PREFIX)
+        self._declare_partitions(self.registry, _PREFIX)
+        self._declare_rebuilds(self.registry, _PREFIX)
+
+    def _declare_readings(self, r: CollectorRegistry, p: str) -> None:
         self.consumed = Counter(p + "consumed_total", "Messages taken from the input topic.", registry=r)
         self.scored = Counter(p + "scored_total", "Readings scored and committed.", registry=r)
         self.deduplicated = Counter(
@@ -124,6 +132,11 @@ class Metrics:
             p + "alarm_transitions_total", "Alarm transitions published.", ["state", "priority"], registry=r
         )
         self.alarms_active = Gauge(p + "alarms_active", "Keys in alarm, by priority.", ["priority"], registry=r)
+        self.sketched = Counter(
+            p + "sketched_readings_total", "Readings counted in the sketches by which drift is found.", registry=r
+        )
+
+    def _declare_batches(self, r: CollectorRegistry, p: str) -> None:
         self.batch_readings = Histogram(
             p + "batch_messages",
             "Messages in a batch.",
@@ -143,13 +156,8 @@ class Metrics:
         self.latency_broker = ColumnHistogram(
             r, p + "latency_from_broker_seconds", "From a reading's Kafka timestamp to the commit of its score."
         )
-        self.lag = Gauge(
-            p + "consumer_lag",
-            "Messages between the committed offset and the partition's end.",
-            ["partition"],
-            registry=r,
-        )
-        self.windows_held = Gauge(p + "windows_held", "Keys with a window in memory.", registry=r)
+
+    def _declare_models(self, r: CollectorRegistry, p: str) -> None:
         self.model_info = Gauge(p + "model_info", "1 for the model that scores.", ["name", "version"], registry=r)
         self.model_failed = Counter(
             p + "model_failed_total",
@@ -159,6 +167,8 @@ class Metrics:
         self.champion_watch = WatchMetrics(r, p + "model_")
         self.challenger_watch = WatchMetrics(r, p + "challenger_")
         self.shadow = ShadowMetrics(r, p)
+
+    def _declare_recoveries(self, r: CollectorRegistry, p: str) -> None:
         self.aborts = Counter(p + "transactions_aborted_total", "Transactions aborted and retried.", registry=r)
         self.producer_renewals = Counter(
             p + "producer_renewals_total",
@@ -178,6 +188,11 @@ class Metrics:
         self.stuck = Counter(
             p + "loop_stuck_total", "Times the loop did not come round for too long; see the log.", registry=r
         )
+        self.waits = Counter(
+            p + "dependency_waits_total", "Times the worker had to wait for a dependency.", ["dependency"], registry=r
+        )
+
+    def _declare_partitions(self, r: CollectorRegistry, p: str) -> None:
         self.partitions = Gauge(
             p + "partitions",
             "Partitions assigned to this worker, by state (restoring ones are ready, too).",
@@ -189,6 +204,15 @@ class Metrics:
             "Partitions that stand at a batch which the client cannot read; /ready says how to get past it.",
             registry=r,
         )
+        self.lag = Gauge(
+            p + "consumer_lag",
+            "Messages between the committed offset and the partition's end.",
+            ["partition"],
+            registry=r,
+        )
+        self.windows_held = Gauge(p + "windows_held", "Keys with a window in memory.", registry=r)
+
+    def _declare_rebuilds(self, r: CollectorRegistry, p: str) -> None:
         self.restored = Counter(
             p + "restored_readings_total", "Readings replayed from the log to rebuild windows.", registry=r
         )
@@ -217,12 +241,6 @@ class Metrics:
             ["role"],
             registry=r,
         )
-        self.sketched = Counter(
-            p + "sketched_readings_total", "Readings counted in the sketches by which drift is found.", registry=r
-        )
-        self.waits = Counter(
-            p + "dependency_waits_total", "Times the worker had to wait for a dependency.", ["dependency"], registry=r
-        )
 
 
 def show(gauge: Gauge, values: Mapping[Any, float]) -> None:
@@ -237,7 +255,7 @@ class DriftMetrics:
 
     def __init__(self) -> None:
         r = self.registry = CollectorRegistry()
-        p = "hazardstream_"
+        p = _PREFIX
         self.checks = Counter(p + "drift_checks_total", "Times that all sites were looked at.", registry=r)
         self.failed = Counter(
             p + "drift_checks_failed_total", "Times that a dependency did not answer instead.", registry=r

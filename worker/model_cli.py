@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.errors import UserError
-from worker.options import JsonOption, PipelineOption
+from worker.options import JsonOption, PipelineOption, TrackingUriOption
 from worker.terminal import say
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def register(
     if_none: Annotated[
         bool, typer.Option("--if-none", help="Only where the alias stands for nothing yet; else leave all as it is.")
     ] = False,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow. Default: MLFLOW_TRACKING_URI.")] = None,
+    tracking_uri: TrackingUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a model that is there already, put it into MLflow's registry under its own name, and move an alias to it.

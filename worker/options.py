@@ -16,6 +16,7 @@ BootstrapOption = Annotated[
 RegistryOption = Annotated[
     str | None, typer.Option("--registry", help="Schema registry URL. Default: SCHEMA_REGISTRY_URL, or none.")
 ]
+TrackingUriOption = Annotated[str | None, typer.Option(help="MLflow. Default: MLFLOW_TRACKING_URI.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")]
 
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 
 from producers.fleet import Fleet
+from producers.messages import Messages
 from producers.publish import Encoder, Publisher
-from producers.simulate import Messages
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry

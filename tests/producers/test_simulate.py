@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from producers.fleet import Fleet
+from producers.messages import KINDS, Messages
 from producers.publish import encoder
-from producers.simulate import KINDS, Messages, SimulateOptions, Summary, first_event_ms, simulate
+from producers.simulate import SimulateOptions, Summary, first_event_ms, simulate
 from producers.truth import MECHANISMS
 from schemas.codec import decode
 from schemas.errors import MalformedError

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,10 @@ from producers.publish import encoder
 from producers.recording import read_recording
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from tests.backtests import PIPELINE, recording, run, saved
 from training.backtest.events import Event
 from training.backtest.judge import Alarm, judge
 from training.backtest.read import RELATIVE_START_MS, files_in, read_files
-from training.backtest.run import Backtest, BacktestOptions, run_backtest
 from training.backtest.score import RecordingScorer
 from training.backtest.spool import Spool
 from training.backtest.sweep import Trace, alarms_under, policies, telling
@@ -30,13 +29,11 @@ from worker.cli import app
 from worker.decode import Decoder
 from worker.errors import UserError
 from worker.metrics import Metrics
-from worker.package import ModelPackage, load_package
+from worker.package import ModelPackage
 from worker.partition import Partition
-from worker.pipeline import load_pipeline
 from worker.scoring import Scorer
 from worker.validate import Validator
 
-PIPELINE = load_pipeline("battery_hazard")
 CELL = parse_mapping(
     "ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C", "test,run", None, "cells_in_series=1,capacity_ah=2.6"
 )
@@ -44,40 +41,6 @@ CELL_OPTIONS = [
     "--columns", "ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C",
     "--key-columns", "test,run", "--topology", "cells_in_series=1,capacity_ah=2.6",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def package(model_package: Path) -> ModelPackage:
-    return load_package(model_package, version="1")
-
-
-def recording(module: str = "m1", hours: float = 2.0, period_s: float = 10.0, *, runaway_h: float | None = None) -> Any:
-    """A module at 25 degrees and 51 V, with noise; if asked, heated by 5 degrees a minute until it runs away."""
-    rng = np.random.default_rng(len(module))
-    t_s = np.arange(0, hours * 3600, period_s)
-    temperature = 25 + rng.normal(0, 0.1, len(t_s))
-    voltage = 51 + rng.normal(0, 0.02, len(t_s))
-    label = np.zeros(len(t_s), int)
-    if runaway_h is not None:
-        before_s = runaway_h * 3600 - t_s
-        temperature += np.clip(125 - before_s / 12, 0, 125) + np.clip(-20 * before_s, 0, 300)
-        voltage[before_s < 120] = 0
-        label = (before_s <= 0).astype(int)
-    return pd.DataFrame(
-        {"module_id": module, "ts": t_s, "avg_surface_temp_c": temperature, "voltage_v": voltage, "hazard": label}
-    )
-
-
-def run(package: ModelPackage, *paths: Path, policy: AlarmPolicy | None = None, **options: Any) -> Backtest:
-    return run_backtest(BacktestOptions(paths, **options), PIPELINE, package, policy or package.policy)
-
-
-def saved(frame: Any, path: Path) -> Path:
-    if path.suffix == ".parquet":
-        frame.to_parquet(path)
-    else:
-        frame.to_csv(path, index=False)
-    return path
 
 
 def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: ModelPackage, tmp_path: Path) -> None:
@@ -198,82 +161,6 @@ def test_a_recording_of_which_nothing_can_be_scored_is_an_error(package: ModelPa
     frame = recording().assign(avg_surface_temp_c="hot", voltage_v="high")
     with pytest.raises(UserError, match=r"no reading can be scored \(.*720\)"):
         run(package, saved(frame, tmp_path / "test.csv"))
-
-
-def test_dense_readings_are_thinned_to_the_models_period(package: ModelPackage, tmp_path: Path) -> None:
-    dense = recording(runaway_h=1.8, period_s=1)
-    result = run(package, saved(dense, tmp_path / "dense.csv"), label_column="hazard")
-    assert set(result.every_ms.values()) == {10_000}
-    assert result.scored == len(dense) / 10
-    assert result.judged.detected == 1
-    thinned = dense[dense.ts % 10 == 9]
-    by_hand = run(package, saved(thinned, tmp_path / "thin.csv"), label_column="hazard", every_ms=0)
-    assert [a.ts for a in by_hand.alarms] == [a.ts for a in result.alarms]
-    assert [a.peak for a in by_hand.alarms] == [a.peak for a in result.alarms]
-    assert run(package, tmp_path / "dense.csv", every_ms=0).scored == len(dense)
-
-
-def test_values_in_rows_of_their_own_survive_the_thinning(package: ModelPackage, tmp_path: Path) -> None:
-    dense = recording(runaway_h=1.8, period_s=5)
-    dense.loc[dense.ts % 10 == 0, "voltage_v"] = np.nan
-    dense.loc[dense.ts % 10 == 5, "avg_surface_temp_c"] = np.nan
-    result = run(package, saved(dense, tmp_path / "rows.csv"), label_column="hazard")
-    assert result.judged.detected == 1
-    assert result.outside["avg_surface_temp_c"] < 0.5
-
-
-def test_sparse_readings_are_fed_as_they_are(package: ModelPackage, tmp_path: Path) -> None:
-    result = run(package, saved(recording(period_s=60, hours=4), tmp_path / "sparse.csv"))
-    assert result.scored == 240
-    assert set(result.every_ms.values()) == {0}
-
-
-@pytest.mark.parametrize("form", ["iso", "epoch s", "epoch ms", "shuffled", "doubled", "interleaved", "no key", "gaps"])
-def test_however_it_is_written_the_alarms_are_the_same(package: ModelPackage, tmp_path: Path, form: str) -> None:
-    frame = recording("fails", runaway_h=1.8)
-    plain = run(package, saved(frame, tmp_path / "fails.csv"), label_column="hazard")
-    other = frame.copy()
-    if form == "iso":
-        other["ts"] = pd.to_datetime(frame.ts, unit="s", origin="2025-01-01").dt.strftime("%Y-%m-%d %H:%M:%S")
-    elif form.startswith("epoch"):
-        other["ts"] = ((frame.ts + 1_735_689_600) * (1 if form == "epoch s" else 1000)).astype("int64")
-    elif form == "shuffled":
-        other = frame.sample(frac=1, random_state=0)
-    elif form == "doubled":
-        other = pd.concat([frame, frame])
-    elif form == "interleaved":
-        other = pd.concat([frame, recording("sound")]).sort_values("ts", kind="stable")
-    elif form == "no key":
-        other = frame.drop(columns="module_id")
-    elif form == "gaps":
-        other = pd.concat([frame, frame.assign(avg_surface_temp_c=np.nan, voltage_v=np.nan, ts=frame.ts + 5)])
-    (tmp_path / "other").mkdir()
-    result = run(package, saved(other, tmp_path / "other" / "fails.csv"), label_column="hazard", every_ms=0)
-    assert result.judged == plain.judged
-    assert [a.peak for a in result.alarms] == [a.peak for a in plain.alarms]
-
-
-def test_a_directory_is_read_whole_and_equal_names_are_kept_apart(package: ModelPackage, tmp_path: Path) -> None:
-    for name in ("a.csv", "b.parquet"):
-        saved(recording("m1"), tmp_path / name)
-    result = run(package, tmp_path)
-    assert [key for key, _ in result.recorded.names] == ["a:m1", "b:m1"]
-    assert result.scored == 2 * 720
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"label_column": "boom"}, "--label-column: .* has no column boom; it has module_id"),
-        ({"label_column": "module_id"}, "--label-column module_id holds m1; write 1"),
-        ({"events": "m9=100"}, "--events: 'm9' is not in the recording; its modules are m1"),
-        ({"events": "m1=99999"}, "--events: m1=99999 lies outside"),
-        ({"events": "m1=soon"}, "--events: 'soon' is no time"),
-    ],
-)
-def test_what_cannot_be_used_is_told(package: ModelPackage, tmp_path: Path, options: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        run(package, saved(recording(), tmp_path / "x.csv"), **options)
 
 
 def test_a_directory_without_recordings_is_told(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import struct
 import threading
 import uuid
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -16,8 +15,6 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from harness import START_MS, Stage, avro, reading, wait_until
 from http_server import HttpServer
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from schemas.codec import encode
 from schemas.errors import MalformedError, UnknownSchemaError, UnreadableValueError
@@ -36,15 +33,13 @@ from schemas.wire import (
     schema_of_message,
     single_object_prefix,
 )
-from worker.avro_encoding import zigzag
+from tests.framings import avro_key
 from worker.batch import framed
-from worker.columns import TextColumn
 from worker.dead_letters import Letter
 from worker.decode import Decoder
 from worker.dlq_show import describe
 from worker.judge import Judge
-from worker.keys import all_that_say, says
-from worker.pipeline import Input, load_pipeline
+from worker.pipeline import load_pipeline
 
 SOURCE = load_pipeline("battery_hazard").input
 READER = load_schema("SensorReading")
@@ -169,79 +164,6 @@ def test_a_batch_of_all_framings_is_decoded_row_by_row() -> None:
         8: "malformed",
         9: "malformed",
     }
-
-
-def test_a_time_zone_comes_from_the_pipeline() -> None:
-    local = {**READER, "fields": [*READER["fields"]]}
-    local["fields"][2] = {"name": "ts", "type": {"type": "long", "logicalType": "local-timestamp-micros"}}
-    value = encode(
-        reading("m", 1000 * (START_MS + 7_200_000)), parsed(without(local, "logicalType")), confluent_prefix(1)
-    )
-    for offset, outcome in (("+02:00", START_MS), ("Z", START_MS + 7_200_000), (None, "incompatible_schema")):
-        source = SOURCE.model_copy(update={"utc_offset": offset})
-        readings, rejections = Decoder(source, READER, lambda _: local)([value, value])
-        assert [*readings.ts.tolist(), *(r.reason for r in rejections)] == [outcome] * 2
-
-
-@pytest.mark.parametrize("offset", ["Europe/Paris", "2", "+2:00", "+24:00", "UTC"])
-def test_an_offset_that_may_change_or_is_none_is_refused(offset: str) -> None:
-    with pytest.raises(ValueError, match="utc_offset"):
-        Input.model_validate(SOURCE.model_dump() | {"utc_offset": offset})
-
-
-def avro_key(text: str) -> bytes:
-    return zigzag(len(text.encode())) + text.encode()
-
-
-FRONTS = (b"", confluent_prefix(7), b"\0" + struct.pack(">Q", 7), single_object_prefix("string"))
-
-
-@given(st.text(min_size=1, max_size=100), st.sampled_from(FRONTS), st.sampled_from([b"", b"\0", b"\2"]))
-@example("seventeen letters", b"", b"")  # their Avro string begins with a quotation mark
-def test_a_key_says_the_text_as_json_or_avro_in_any_framing(text: str, front: bytes, branch: bytes) -> None:
-    assert says(front + branch + avro_key(text), text.encode())
-    assert says(json.dumps(text).encode(), text.encode())
-    assert not says(front + branch + avro_key(text + "x"), text.encode())
-    assert not says(json.dumps(text + "x").encode(), text.encode())
-
-
-TEXTS = st.one_of(st.sampled_from(["m", "seventeen letters", 'a"', "\\", "ü", "x" * 70]), st.text(max_size=20))
-FORMS = (
-    lambda text: text.encode(),
-    lambda text: json.dumps(text).encode(),
-    lambda text: json.dumps(text, ensure_ascii=False).encode() + b" ",
-    lambda text: b'"' + text.encode() + b'"',
-    lambda text: FRONTS[1] + avro_key(text),
-    lambda text: FRONTS[3] + b"\2" + avro_key(text),
-    lambda text: b"\0\0\0\0" + avro_key(text),
-    avro_key,
-)
-
-
-@given(st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(FORMS), st.booleans()), max_size=30))
-def test_keys_of_a_batch_are_told_as_one_by_one(rows: list[tuple[str, str, Callable[[str], bytes], bool]]) -> None:
-    texts = [text.encode() for text, _, _, _ in rows]
-    keys = [form(text if same else other) for text, other, form, same in rows]
-    found = all_that_say(TextColumn.of(keys), TextColumn.of(texts))
-    assert found.tolist() == [says(key, text) for key, text in zip(keys, texts, strict=True)]
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        b"",
-        b"\0",
-        b'"',
-        b'"ab',
-        b"ab",
-        b"x" + avro_key("abc"),
-        b"\0\0\0" + avro_key("abc"),
-        b'{"id": "abc"}',
-        b'["abc"]',
-    ],
-)
-def test_a_key_in_any_other_form_does_not_say_it(key: bytes) -> None:
-    assert not says(key, b"abc")
 
 
 @pytest.mark.kafka

@@ -6,11 +6,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
 from worker.terminal import say
 
 if TYPE_CHECKING:
     from training.retraining.attempt import Report, Workshop
+
+
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Wait for events of drift or performance, or --trigger-file, and go on.")
+]
+TriggerFileOption = Annotated[
+    Path | None,
+    typer.Option(dir_okay=False, help="With --watch: a file whose being there is a reason; it is removed."),
+]
+EveryOption = Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")]
+AtMostEveryOption = Annotated[float, typer.Option(min=0, help="With --watch: hours between two retrainings.")]
+SmallOption = Annotated[bool, typer.Option("--small", help="A small model from few sites, in minutes.")]
+DaysOption = Annotated[
+    float, typer.Option(min=0, help="Days of recorded readings to train on, besides simulated sites. 0: none.")
+]
+AliasOption = Annotated[str, typer.Option(help="Alias for a model that is not worse.")]
+HomeOption = Annotated[
+    Path | None, typer.Option(help="Directory that keeps all retrainings. Default: in the cache directory.")
+]
+ChampionOption = Annotated[str | None, typer.Option(help="The champion to beat. Default: the pipeline's.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,25 +40,16 @@ def register(app: typer.Typer) -> None:
 
 def retrain(
     *,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Wait for events of drift or performance, or --trigger-file, and go on.")
-    ] = False,
-    trigger_file: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, help="With --watch: a file whose being there is a reason; it is removed."),
-    ] = None,
-    every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")] = 60.0,
-    at_most_every_h: Annotated[float, typer.Option(min=0, help="With --watch: hours between two retrainings.")] = 24.0,
-    small: Annotated[bool, typer.Option("--small", help="A small model from few sites, in minutes.")] = False,
-    days: Annotated[
-        float, typer.Option(min=0, help="Days of recorded readings to train on, besides simulated sites. 0: none.")
-    ] = 7.0,
-    alias: Annotated[str, typer.Option(help="Alias for a model that is not worse.")] = "challenger",
-    home: Annotated[
-        Path | None, typer.Option(help="Directory that keeps all retrainings. Default: in the cache directory.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="The champion to beat. Default: the pipeline's.")] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow. Default: MLFLOW_TRACKING_URI.")] = None,
+    watch: WatchOption = False,
+    trigger_file: TriggerFileOption = None,
+    every_s: EveryOption = 60.0,
+    at_most_every_h: AtMostEveryOption = 24.0,
+    small: SmallOption = False,
+    days: DaysOption = 7.0,
+    alias: AliasOption = "challenger",
+    home: HomeOption = None,
+    model: ChampionOption = None,
+    tracking_uri: TrackingUriOption = None,
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
@@ -51,8 +62,7 @@ def retrain(
 
     Example: hazardstream retrain --watch --trigger-file /var/lib/hazardstream/retrain
     """
-    from training.cli import training_packages, watched
-    from worker.errors import DependencyDownError
+    from training.cli import training_packages
     from worker.logs import configure_logs
     from worker.pipeline import load_pipeline
     from worker.settings import load_settings
@@ -60,9 +70,7 @@ def retrain(
     with training_packages():
         from training.presets import DEFAULT, SMALL
         from training.register import refuse_bad_alias
-        from training.retraining.attempt import Workshop, read_report
-        from training.retraining.attempt import retrain as attempt
-        from training.retraining.synchronise import synchronise
+        from training.retraining.attempt import Workshop
 
     refuse_bad_alias(alias)
     settings = load_settings(
@@ -75,18 +83,28 @@ def retrain(
     if watch:
         _watch(workshop, trigger_file, alias, every_s, at_most_every_h * 3600)
         return
+    report, directory = _retrain_once(workshop, alias, quiet=as_json)
+    say(json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _words(report))
+    if report.status != "registered":
+        raise typer.Exit(1)
+
+
+def _retrain_once(workshop: "Workshop", alias: str, *, quiet: bool) -> tuple["Report", Path]:
+    from training.cli import watched
+    from training.retraining.attempt import read_report
+    from training.retraining.attempt import retrain as attempt
+    from training.retraining.synchronise import synchronise
+    from worker.errors import DependencyDownError
+
     for earlier in workshop.attempts():
         read_report(earlier)  # what is damaged is told before the hours of a training, not after
-    with watched(quiet=as_json) as show:
+    with watched(quiet=quiet) as show:
         directory = attempt(workshop, ["asked for by hand"], show)
         try:
             synchronise(workshop, alias, 60.0, show)
         except DependencyDownError as down:
-            say(f"{down}; the candidate waits in {place} for the next call", err=True)
-    report = read_report(directory)
-    say(json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _words(report))
-    if report.status != "registered":
-        raise typer.Exit(1)
+            say(f"{down}; the candidate waits in {workshop.home} for the next call", err=True)
+    return read_report(directory), directory
 
 
 def _watch(workshop: "Workshop", trigger_file: Path | None, alias: str, every_s: float, at_most_every_s: float) -> None:

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from common.cli_options import iso_ms
+from common.errors import UserError
+from common.logs import configure_logs
+from common.terminal import say, terminal
 from producers.options import (
     AsFastAsPossibleOption,
     BadRateOption,
@@ -40,14 +44,10 @@ from producers.options import (
     StateOption,
     SummaryJsonOption,
 )
-from worker.errors import UserError
-from worker.logs import configure_logs
-from worker.options import iso_ms
-from worker.terminal import say, terminal
 
 if TYPE_CHECKING:
+    from pipelines.battery_hazard.simulator import live as simulation
     from producers import replay as recording
-    from producers import simulate as simulation
 
 _INTERRUPTED = 130
 
@@ -83,7 +83,7 @@ def simulate(
 
     Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
     """
-    from producers import simulate as live
+    from pipelines.battery_hazard.simulator import live
 
     options = live.SimulateOptions(
         pipeline=pipeline,
@@ -115,7 +115,7 @@ def simulate(
 
 
 def _mechanisms(names: str | None) -> tuple[str, ...]:
-    from producers.truth import MECHANISMS
+    from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
 
     wanted = tuple(part.strip() for part in names.split(",")) if names else MECHANISMS
     if unknown := set(wanted) - set(MECHANISMS):
@@ -162,7 +162,8 @@ def replay(
     --key-columns test,run --topology cells_in_series=1,capacity_ah=2.6 --as-fast-as-possible
     """
     try:
-        from producers import mapping, replay as recorded  # noqa: I001 (pandas and Kafka only when they are used)
+        from producers import replay as recorded  # pandas and Kafka only when they are used
+        from producers.recordings import mapping
     except ModuleNotFoundError as error:
         raise UserError(f"replay needs {error.name}; install it with: pip install 'hazardstream[replay]'") from error
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_state_path
 
-from producers.mapping import Mapping
-from producers.publish import Encoder, Publisher, encoder
-from producers.recording import SHOWN, Recording, read_recording
-from producers.replay_state import ReplayState, load_state, save_state
-from worker.errors import UserError
-from worker.pipeline import Pipeline, load_pipeline
+from common.errors import UserError
+from producers.kafka_publisher import Encoder, Publisher, encoder
+from producers.recordings.mapping import Mapping
+from producers.recordings.recording import SHOWN, Recording, read_recording
+from producers.replay_progress import ReplayState, load_state, save_state
+from worker.config.pipeline import Pipeline, load_pipeline
 
 READING = "reading"
 _CHUNK = 1000

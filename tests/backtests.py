@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from training.backtest.run import Backtest, BacktestOptions, run_backtest
-from worker.alarms import AlarmPolicy
-from worker.package import ModelPackage
-from worker.pipeline import load_pipeline
+from worker.alarms.state_machine import AlarmPolicy
+from worker.config.pipeline import load_pipeline
+from worker.model.package import ModelPackage
 
 PIPELINE = load_pipeline("battery_hazard")
 

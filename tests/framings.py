@@ -1,6 +1,6 @@
 """Keys in Avro."""
 
-from worker.avro_encoding import zigzag
+from schemas.columnar_encoder import zigzag
 
 
 def avro_key(text: str) -> bytes:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import UserError
-from worker.pipeline import BUNDLED, load_pipeline
+from common.errors import UserError
+from worker.config.pipeline import BUNDLED, load_pipeline
 
 GOOD = (BUNDLED / "battery_hazard.yaml").read_text(encoding="utf-8")
 FIX = re.compile(r"; |did you mean|there are ")

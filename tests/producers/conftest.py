@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from local.audit import patiently
-from worker.pipeline import BUNDLED
+from worker.config.pipeline import BUNDLED
 
 Message = tuple[str | None, bytes | None]
 

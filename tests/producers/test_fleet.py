@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from producers.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS, Fleet
-from producers.site import rack_name
-from producers.truth import MECHANISMS, NUISANCES, Fault
-from worker.pipeline import load_pipeline
-from worker.validate import bounds
+from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, NUISANCES, Fault
+from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS, Fleet
+from pipelines.battery_hazard.simulator.plant.site import rack_name
+from worker.config.pipeline import load_pipeline
+from worker.score.validate import bounds
 
 START_MS = 1_750_000_000_000
 SIX_HOURS_MS = 6 * 3_600_000

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.mapping import Mapping, Source, find_sources, parse_columns, parse_topology
-from worker.errors import UserError
-from worker.pipeline import load_pipeline
+from common.errors import UserError
+from producers.recordings.mapping import Mapping, Source, find_sources, parse_columns, parse_topology
+from worker.config.pipeline import load_pipeline
 
 PIPELINE = load_pipeline("battery_hazard")
 FIELDS = ["module_id", "rack_id", "ts", *PIPELINE.input.sensors()]

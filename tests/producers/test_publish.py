@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from common.errors import UserError
 from local.kafka import broker_pids, kafka_broker
-from producers.publish import Publisher, encoder
-from producers.simulate import SimulateOptions, Summary, simulate
+from pipelines.battery_hazard.simulator.live import SimulateOptions, Summary, simulate
+from producers.kafka_publisher import Publisher, encoder
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, writer_schema_lookup
-from worker.errors import UserError
-from worker.pipeline import load_pipeline
+from worker.config.pipeline import load_pipeline
 
 PIPELINE = load_pipeline("battery_hazard")
 SCHEMA = load_schema("SensorReading")

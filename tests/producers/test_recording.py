@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from producers.mapping import Mapping, parse_columns, parse_topology
-from producers.recording import Recording, read_recording
-from worker.errors import UserError
-from worker.pipeline import load_pipeline
+from common.errors import UserError
+from producers.recordings.mapping import Mapping, parse_columns, parse_topology
+from producers.recordings.recording import Recording, read_recording
+from worker.config.pipeline import load_pipeline
 
 PIPELINE = load_pipeline("battery_hazard")
 SENSORS = PIPELINE.input.sensors()

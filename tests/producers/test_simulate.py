@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from producers.fleet import Fleet
-from producers.messages import KINDS, Messages
-from producers.publish import encoder
-from producers.simulate import SimulateOptions, Summary, first_event_ms, simulate
-from producers.truth import MECHANISMS
+from common.errors import UserError
+from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
+from pipelines.battery_hazard.simulator.fleet import Fleet
+from pipelines.battery_hazard.simulator.live import SimulateOptions, Summary, first_event_ms, simulate
+from pipelines.battery_hazard.simulator.messages import KINDS, Messages
+from producers.kafka_publisher import encoder
 from schemas.codec import decode
 from schemas.errors import MalformedError
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.errors import UserError
-from worker.pipeline import load_pipeline
+from worker.config.pipeline import load_pipeline
 
 START_MS = 1_750_000_000_000
 NOW_MS = START_MS + 3_600_000

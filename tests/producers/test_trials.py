@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from producers.physics.cell import cell_of
-from producers.trials import Build, draw_causes
+from pipelines.battery_hazard.simulator.events.mechanisms import Build, draw_causes
+from pipelines.battery_hazard.simulator.physics.cell import cell_of
 
 MODULE = Build(14, 2, cell_of(50))
 CELL = Build(1, 1, cell_of(2.6))

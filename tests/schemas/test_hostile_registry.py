@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from http_server import HttpServer
 
+from common.errors import DependencyDownError
 from schemas.access import Access
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
 from schemas.http import Budget, NoAnswerError, request
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry
 from schemas.wire import ApicurioId, ConfluentId, Guid
-from worker.errors import DependencyDownError
 
 READING = load_schema("SensorReading")
 KNOWN = {"schema": json.dumps(READING)}

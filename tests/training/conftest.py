@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.package import ModelPackage, load_package
+from worker.model.package import ModelPackage, load_package
 
 
 @pytest.fixture(scope="session")

@@ -11,28 +11,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from producers.mapping import parse_mapping
-from producers.publish import encoder
-from producers.recording import read_recording
+from common.errors import UserError
+from hazardstream.cli import app
+from producers.kafka_publisher import encoder
+from producers.recordings.mapping import parse_mapping
+from producers.recordings.recording import read_recording
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from tests.backtests import PIPELINE, recording, run, saved
-from training.backtest.events import Event
-from training.backtest.judge import Alarm, judge
+from training.backtest.labels import Event
 from training.backtest.read import RELATIVE_START_MS, files_in, read_files
 from training.backtest.score import RecordingScorer
 from training.backtest.spool import Spool
-from training.backtest.sweep import Trace, alarms_under, policies, telling
-from worker.alarms import AlarmPolicy, Alarms
-from worker.batch import Batch
-from worker.cli import app
-from worker.decode import Decoder
-from worker.errors import UserError
-from worker.metrics import Metrics
-from worker.package import ModelPackage
-from worker.partition import Partition
-from worker.scoring import Scorer
-from worker.validate import Validator
+from training.evaluation.alarm_outcomes import Alarm, judge
+from training.evaluation.policy_sweep import Trace, alarms_under, policies, telling
+from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.model.package import ModelPackage
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.decode import Decoder
+from worker.score.scorer import Scorer
+from worker.score.validate import Validator
+from worker.windows.partition import Partition
 
 CELL = parse_mapping(
     "ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C", "test,run", None, "cells_in_series=1,capacity_ah=2.6"

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.errors import UserError
 from tests.backtests import recording, run, saved
-from worker.errors import UserError
-from worker.package import ModelPackage
+from worker.model.package import ModelPackage
 
 
 def test_dense_readings_are_thinned_to_the_models_period(package: ModelPackage, tmp_path: Path) -> None:

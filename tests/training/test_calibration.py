@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import xgboost
 
-from training.calibration import calibrated, log_odds, platt, recalibrated
-from training.operators import Scored
-from training.series import About
+from pipelines.battery_hazard.training.datasets.series import About
+from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored
+from pipelines.battery_hazard.training.fitting.calibration import calibrated, log_odds, platt, recalibrated
 
 ABOUT = About(1, 0, "complete", bench=False, period_ms=10_000, fault=None, nuisances=(), nuisance_rate=0.05)
 

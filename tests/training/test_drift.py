@@ -13,14 +13,14 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
 
-from producers.sensing import AMBIENT, AVG, CO, CURRENT, H2, MAX, SOC, VOLTAGE
-from training.drift.check import OF_LAST, RAISED_BY, _Compared, corrected, hysteresis
-from training.drift.distance import ks_distance, ks_p_value, psi
-from training.drift.events import Published, transitions
-from training.drift.history import DAY_MS
-from worker.package import ModelPackage, load_package
-from worker.pipeline import load_pipeline
-from worker.reference import Reference
+from pipelines.battery_hazard.simulator.plant.sensing import AMBIENT, AVG, CO, CURRENT, H2, MAX, SOC, VOLTAGE
+from training.monitoring.drift.check import OF_LAST, RAISED_BY, _Compared, corrected, hysteresis
+from training.monitoring.drift.distance import ks_distance, ks_p_value, psi
+from training.monitoring.drift.events import Published, transitions
+from training.monitoring.drift.history import DAY_MS
+from worker.config.pipeline import load_pipeline
+from worker.model.package import ModelPackage, load_package
+from worker.model.reference import Reference
 
 pytestmark = pytest.mark.timeout(400)
 Change = Callable[[Values, NDArray[np.float64]], None]

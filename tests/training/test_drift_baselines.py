@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from drift_sites import MadeUpSite
 
-from worker.package import load_package
-from worker.reference import Reference
+from worker.model.package import load_package
+from worker.model.reference import Reference
 
 GAS = ("North", "missing", "offgas_co_ppm")
 

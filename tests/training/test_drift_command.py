@@ -16,16 +16,16 @@ import pytest
 from drift_sites import START_MS, recording, sketches
 from harness import Stage, make_stage, wait_until
 
+from common.cli_options import moment_ms
 from local.process import free_ports
-from producers.sensing import CO
+from pipelines.battery_hazard.simulator.plant.sensing import CO
 from schemas.codec import decode
 from schemas.load import load_schema
-from training.drift.history import DAY_MS
-from training.drift.topics import MonitoringTopics
-from training.performance.labels import EVENT, Label
-from worker.options import moment_ms
-from worker.package import load_package
-from worker.settings import Settings
+from training.monitoring.drift.history import DAY_MS
+from training.monitoring.performance.labels import EVENT, Label
+from training.monitoring.topics import MonitoringTopics
+from worker.config.settings import Settings
+from worker.model.package import load_package
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 HERE = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def command(stage: Stage, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         "HAZARDSTREAM_CACHE_DIRECTORY": str(stage.directory / "cache"),
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker", *arguments],
+        [sys.executable, "-m", "hazardstream", *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
-from training.drift.check import Watched
-from training.drift.events import Event, told_apart
-from training.drift.report import _over_time, write_report
-from training.drift.watch import Look
-from training.performance.labels import EVENT, Label
-from training.performance.rolling import Figures, figures
-from worker.pipeline import Performance
+from training.monitoring.drift.check import Watched
+from training.monitoring.drift.events import Event, told_apart
+from training.monitoring.performance.labels import EVENT, Label
+from training.monitoring.performance.rolling import Figures, figures
+from training.monitoring.report import _over_time, write_report
+from training.monitoring.watch import Look
+from worker.config.pipeline import Performance
 
 
 def page_of(found: Figures, directory: Path) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from drift_sites import MadeUpSite
 
-from training.drift.watch import Look, watch
-from worker.errors import DependencyDownError, UserError
-from worker.metrics import DriftMetrics
-from worker.package import load_package
+from common.errors import DependencyDownError, UserError
+from training.monitoring.watch import Look, watch
+from worker.model.package import load_package
+from worker.observe.metrics import DriftMetrics
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.truth import Fault, Nuisance
-from training.labels import HAZARD, LEFT_OUT, NORMAL, labels
+from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
+from pipelines.battery_hazard.training.datasets.labels import HAZARD, LEFT_OUT, NORMAL, labels
 
 MINUTE = 60_000
 

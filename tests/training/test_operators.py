@@ -8,15 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.truth import Fault, Nuisance
-from training.backtest.sweep import Trace, alarms_under
-from training.labels import LEFT_OUT, labels
-from training.operators import Scored, Verdict, decisive, judge, raised, summary
-from training.policy import policy_at
-from training.series import About
+from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
+from pipelines.battery_hazard.training.datasets.labels import LEFT_OUT, labels
+from pipelines.battery_hazard.training.datasets.series import About
+from pipelines.battery_hazard.training.evaluation.operator_metrics import (
+    Scored,
+    Verdict,
+    decisive,
+    judge,
+    raised,
+    summary,
+)
+from pipelines.battery_hazard.training.fitting.policy import policy_at
+from training.evaluation.policy_sweep import Trace, alarms_under
 
 if TYPE_CHECKING:
-    from worker.features import Float
+    from worker.windows.feature_spec import Float
 
 MINUTE = 60_000
 FAULT = Fault(1, "internal_short", 20 * MINUTE, 25 * MINUTE, 30 * MINUTE, 50 * MINUTE, vents_early=True)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.truth import Fault, Nuisance
-from training.labels import labels
-from training.operators import Scored, judge
-from training.policy import choose_policy, policy_at, rate_of
-from training.series import About
+from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
+from pipelines.battery_hazard.training.datasets.labels import labels
+from pipelines.battery_hazard.training.datasets.series import About
+from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, judge
+from pipelines.battery_hazard.training.fitting.policy import choose_policy, policy_at, rate_of
 
 MINUTE = 60_000
 FAULT = Fault(0, "overcharge", 20 * MINUTE, 30 * MINUTE, 30 * MINUTE, 50 * MINUTE, vents_early=True)

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from training.performance.labels import EVENT, FALSE_ALARM, Label
+from common.errors import UserError
+from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
 from training.promotion.cli import _print
 from training.promotion.decide import Asked, decide
 from training.promotion.evidence import Evidence, Shadowed
 from training.promotion.labels_file import read_labels
-from worker.alarms import ACTIVE, RTN
-from worker.errors import UserError
-from worker.pipeline import load_pipeline
+from worker.alarms.state_machine import ACTIVE, RTN
+from worker.config.pipeline import load_pipeline
 
 PIPELINE = load_pipeline("battery_hazard")
 SOURCE = PIPELINE.input

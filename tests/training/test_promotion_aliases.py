@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from models import changed, register_unseen
 
+from common.errors import UserError
 from training.promotion.aliases import Aliases
-from worker.errors import UserError
-from worker.tracking import NotInMlflowError, mlflow_client
+from worker.model.mlflow_client import NotInMlflowError, mlflow_client
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 from models import TINIEST, renamed, resealed
 
-import training.register
-from training.presets import DEFAULT, SPLITS
-from training.register import register_package, train_and_register
-from worker.errors import DependencyDownError, UserError
-from worker.package import PackageError
-from worker.tracking import DIGEST_TAG, local_store, mlflow_client
+import training.registry.register
+from common.errors import DependencyDownError, UserError
+from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS
+from training.registry.register import register_package, train_and_register
+from worker.model.mlflow_client import DIGEST_TAG, local_store, mlflow_client
+from worker.model.package import PackageError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,7 +74,7 @@ def test_when_registering_fails_half_way_the_alias_stays(
     package: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = register_package(package, tracking_uri=mlflow_url)
-    monkeypatch.setattr(training.register, "_log", _dies)
+    monkeypatch.setattr(training.registry.register, "_log", _dies)
     with pytest.raises(DependencyDownError):
         register_package(resealed(package, created_at="later"), tracking_uri=mlflow_url)
     with mlflow_client(mlflow_url) as client:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from training.default_model import SHIPPED
-from worker.cli import app
-from worker.errors import UserError
-from worker.model_archive import pack
-from worker.model_source import resolve
-from worker.package import load_package
-from worker.tracking import local_store
+from common.errors import UserError
+from hazardstream.cli import app
+from training.registry.default_model import SHIPPED
+from worker.admission.source import resolve
+from worker.model.archive import pack
+from worker.model.mlflow_client import local_store
+from worker.model.package import load_package
 
 
 @pytest.fixture

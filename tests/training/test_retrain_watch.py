@@ -12,17 +12,17 @@ from retrainings import pending, workshop
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-import training.retraining.compare
-import training.retraining.synchronise
-import training.retraining.watch
-from training.drift.topics import MonitoringTopics
-from training.retraining.attempt import REPORT, Workshop, read_report, write_report
-from training.retraining.triggers import Triggers
-from training.retraining.watch import watch
-from training.train import silent
-from worker.cli import app
-from worker.errors import UserError
-from worker.settings import Settings
+import pipelines.battery_hazard.training.retraining.compare
+import pipelines.battery_hazard.training.retraining.synchronise
+import pipelines.battery_hazard.training.retraining.watch
+from common.errors import UserError
+from hazardstream.cli import app
+from pipelines.battery_hazard.training.fitting.train import silent
+from pipelines.battery_hazard.training.retraining.attempt import REPORT, Workshop, read_report, write_report
+from pipelines.battery_hazard.training.retraining.triggers import Triggers
+from pipelines.battery_hazard.training.retraining.watch import watch
+from training.monitoring.topics import MonitoringTopics
+from worker.config.settings import Settings
 
 
 @pytest.fixture
@@ -95,7 +95,9 @@ def test_how_long_ago_the_last_retraining_was_outlives_a_restart(
     before = pending(shop, model_package, 1, "battery_hazard", begun_at)
     write_report(before, read_report(before).model_copy(update={"status": "rejected"}))
     (tmp_path / "retrain").touch()
-    monkeypatch.setattr(training.retraining.watch, "_PATIENCE_S", 0.0)  # there is no MLflow to wait for
+    monkeypatch.setattr(
+        pipelines.battery_hazard.training.retraining.watch, "_PATIENCE_S", 0.0
+    )  # there is no MLflow to wait for
     triggers = Triggers(topics, shop.home / "answered.json", tmp_path / "retrain")
     look(shop, triggers, times=1, at_most_every_s=24 * 3600)
     assert (len(shop.attempts()) == 2) == retrained

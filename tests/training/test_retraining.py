@@ -11,21 +11,21 @@ import pytest
 from harness import START_MS, Stage, make_stage, reading
 from retrainings import workshop
 
-from producers.truth import Fault
-from training.battery import FEATURES
-from training.drift.events import Event
-from training.drift.topics import MonitoringTopics
-from training.operators import EventOutcome, FalseAlarm, Verdict
-from training.performance.labels import EVENT, FALSE_ALARM, Label
-from training.retraining.attempt import PACKAGE, read_report, retrain
-from training.retraining.compare import compare, worse
-from training.retraining.recorded import recorded_rows
-from training.retraining.triggers import Triggers
-from training.series import About
-from training.train import silent
-from worker.alarms import ACTIVE, RTN
-from worker.package import load_package
-from worker.settings import Settings
+from pipelines.battery_hazard.simulator.events.ground_truth import Fault
+from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.series import About
+from pipelines.battery_hazard.training.evaluation.operator_metrics import EventOutcome, FalseAlarm, Verdict
+from pipelines.battery_hazard.training.fitting.train import silent
+from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, read_report, retrain
+from pipelines.battery_hazard.training.retraining.compare import compare, worse
+from pipelines.battery_hazard.training.retraining.recorded import recorded_rows
+from pipelines.battery_hazard.training.retraining.triggers import Triggers
+from training.monitoring.drift.events import Event
+from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
+from training.monitoring.topics import MonitoringTopics
+from worker.alarms.state_machine import ACTIVE, RTN
+from worker.config.settings import Settings
+from worker.model.package import load_package
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 

@@ -8,16 +8,16 @@ import pytest
 from models import renamed, resealed
 from retrainings import pending, workshop
 
-import training.retraining.compare
-import training.retraining.synchronise
-import training.retraining.watch
+import pipelines.battery_hazard.training.retraining.compare
+import pipelines.battery_hazard.training.retraining.synchronise
+import pipelines.battery_hazard.training.retraining.watch
+from common.errors import DependencyDownError
 from local.process import free_ports
-from training.register import register_package, version_behind
-from training.retraining.attempt import PACKAGE, Report, Workshop, read_report
-from training.retraining.synchronise import synchronise
-from training.train import silent
-from worker.errors import DependencyDownError
-from worker.tracking import mlflow_client
+from pipelines.battery_hazard.training.fitting.train import silent
+from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, Report, Workshop, read_report
+from pipelines.battery_hazard.training.retraining.synchronise import synchronise
+from training.registry.register import register_package, version_behind
+from worker.model.mlflow_client import mlflow_client
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_candidate_is_compared_again_where_the_champion_is_another(
     )
     if not better:  # one that shows as worse on so few sites would have to be trained for that
         found = ["of 20 events, 5 that the champion warned of were lost and 0 won"]
-        monkeypatch.setattr(training.retraining.compare, "worse", lambda *_: found)
+        monkeypatch.setattr(pipelines.battery_hazard.training.retraining.compare, "worse", lambda *_: found)
     done = bring(shop)
     assert done is not None
     assert done == read_report(directory)
@@ -138,7 +138,7 @@ def test_what_was_registered_by_halves_is_completed_not_doubled(
         register_package(*given, **named | {"alias": "lost"})
         raise DependencyDownError("mlflow", "connection reset")
 
-    monkeypatch.setattr(training.retraining.synchronise, "register_package", cut_off)
+    monkeypatch.setattr(pipelines.battery_hazard.training.retraining.synchronise, "register_package", cut_off)
     with pytest.raises(DependencyDownError):
         bring(shop, 0.0)
     monkeypatch.undo()

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from producers.truth import Fault
-from training.battery import FEATURES
-from training.labels import labels
-from training.policy import policy_at
-from training.series import About, Series
-from training.thresholds import Thresholds, measured, tuned_thresholds
+from pipelines.battery_hazard.simulator.events.ground_truth import Fault
+from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.labels import labels
+from pipelines.battery_hazard.training.datasets.series import About, Series
+from pipelines.battery_hazard.training.fitting.policy import policy_at
+from pipelines.battery_hazard.training.fitting.thresholds import Thresholds, measured, tuned_thresholds
 
 MINUTE = 60_000
 TS = np.arange(360) * 10_000

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from models import TINIEST
 
-from training.battery import HELD_OUT, MONOTONE
-from training.presets import SMALL
-from training.train import train
-from worker.errors import UserError
-from worker.package import MANIFEST, load_package
+from common.errors import UserError
+from pipelines.battery_hazard.training.datasets.features import HELD_OUT, MONOTONE
+from pipelines.battery_hazard.training.fitting.presets import SMALL
+from pipelines.battery_hazard.training.fitting.train import train
+from worker.model.package import MANIFEST, load_package
 
 REPEATABLE = [
     "alarm.json",

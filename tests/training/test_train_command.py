@@ -9,12 +9,12 @@ import typer
 from models import TINIEST
 from typer.testing import CliRunner
 
-import training.presets
-from training.cli import register
-from training.train import train as train_to
-from worker.errors import UserError
-from worker.package import load_package
-from worker.tracking import local_store, mlflow_client
+import pipelines.battery_hazard.training.fitting.presets
+from common.errors import UserError
+from pipelines.battery_hazard.training.cli import register
+from pipelines.battery_hazard.training.fitting.train import train as train_to
+from worker.model.mlflow_client import local_store, mlflow_client
+from worker.model.package import load_package
 
 app = typer.Typer()
 register(app)
@@ -22,7 +22,7 @@ register(app)
 
 @pytest.fixture(autouse=True)
 def _few_fleets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training.presets, "SMALL", TINIEST)
+    monkeypatch.setattr(pipelines.battery_hazard.training.fitting.presets, "SMALL", TINIEST)
 
 
 def test_json_tells_what_was_registered(mlflow_url: str, unique_name: str, tiniest_data: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.acceptance import MOST, content_of
-from worker.features import NEVER, FeatureSpec
-from worker.state import KeyedState, lateness_ms, rebuild_span_ms
+from worker.windows.feature_spec import NEVER, FeatureSpec
+from worker.windows.keyed_state import KeyedState, lateness_ms, rebuild_span_ms
+from worker.windows.late_filter import MOST, content_of
 
 SPAN_MS = 900_000
 SPEC = FeatureSpec(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.alarms import ACTIVE, IDLE, RTN, AlarmPolicy, Alarms, AlarmState, step
+from worker.alarms.state_machine import ACTIVE, IDLE, RTN, AlarmPolicy, Alarms, AlarmState, step
 
 POLICY = AlarmPolicy(
     setpoint=0.5,

@@ -8,7 +8,7 @@ from harness import Stage, wait_until
 from model_registry import Registry, readings, shown
 from models import changed
 
-from worker.tracking import mlflow_client
+from worker.model.mlflow_client import mlflow_client
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 

@@ -16,7 +16,7 @@ HERE = Path(__file__).parents[2]
 
 def hazardstream(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "worker", *arguments],
+        [sys.executable, "-m", "hazardstream", *arguments],
         capture_output=True,
         text=True,
         cwd=HERE,
@@ -98,7 +98,10 @@ def test_doctor_finds_a_wrong_schema(kafka: str, registry: str, stage: Stage) ->
 
 def test_a_pipeline_file_with_a_mistake_is_told_by_field(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
-    file.write_text("name: x\ninput: {topic: t, record: 'schemas.records:SensorReading', key: a, group: b, tme: c}\n")
+    file.write_text(
+        "name: x\n"
+        "input: {topic: t, record: 'pipelines.battery_hazard.records:SensorReading', key: a, group: b, tme: c}\n"
+    )
     done = hazardstream("worker", "--pipeline", str(file), "--http-port", "0")
     assert done.returncode == 2
     assert "p.yaml:2: input.tme: there is no such setting; did you mean 'time'?" in done.stderr

@@ -12,15 +12,15 @@ import pytest
 import structlog
 from confluent_kafka import Consumer, Producer
 
-from worker.at_least_once import AtLeastOncePublisher
-from worker.client_property_names import CONSUMER, PRODUCER, SHARED, USUAL_NAMES
-from worker.errors import DependencyDownError, UserError
-from worker.kafka_config import admin_client, client_config, consumer, producer
-from worker.log_limit import LineLimiter
-from worker.logs import configure_logs
-from worker.publisher import TransactionalPublisher
-from worker.redaction import _own_secrets, redacted, redacted_property
-from worker.topic_reader import TopicReader
+from common.errors import DependencyDownError, UserError
+from common.log_limit import LineLimiter
+from common.logs import configure_logs
+from common.redaction import _own_secrets, redacted, redacted_property
+from worker.kafka.at_least_once import AtLeastOncePublisher
+from worker.kafka.client_config import admin_client, client_config, consumer, producer
+from worker.kafka.client_property_names import CONSUMER, PRODUCER, SHARED, USUAL_NAMES
+from worker.kafka.publisher import TransactionalPublisher
+from worker.kafka.topic_reader import TopicReader
 
 UseFile = Callable[[str], None]
 NOBODY = "127.0.0.1:1"

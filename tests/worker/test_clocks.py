@@ -12,21 +12,21 @@ from harness import Stage, assert_equals_uninterrupted_run, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.fleet import Fleet
-from producers.publish import encoder
+from pipelines.battery_hazard.simulator.fleet import Fleet
+from producers.kafka_publisher import encoder
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.alarms import ACTIVE, AlarmPolicy, Alarms
-from worker.batch import Batch
-from worker.decode import Decoder
-from worker.features import FeatureSpec
-from worker.metrics import Metrics
-from worker.package import load_package
-from worker.partition import Partition
-from worker.pipeline import load_pipeline
-from worker.scoring import Scorer
-from worker.state import KeyedState
-from worker.validate import Validator
+from worker.alarms.state_machine import ACTIVE, AlarmPolicy, Alarms
+from worker.config.pipeline import load_pipeline
+from worker.model.package import load_package
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.decode import Decoder
+from worker.score.scorer import Scorer
+from worker.score.validate import Validator
+from worker.windows.feature_spec import FeatureSpec
+from worker.windows.keyed_state import KeyedState
+from worker.windows.partition import Partition
 
 START_MS, PERIOD_MS, READINGS = 1_780_000_000_000, 10_000, 600
 PIPELINE = load_pipeline("battery_hazard")

@@ -8,13 +8,13 @@ from confluent_kafka import KafkaError, KafkaException
 from harness import Stage, wait_until
 from secured_broker import PASSWORD, Secured
 
-import producers.publish
-import worker.topic_reader
-from local.own_pipeline import own_pipeline
-from producers.publish import Publisher
-from worker.errors import DependencyDownError, UserError
-from worker.kafka_config import admin_client, client_config, error_text, topic_partitions
-from worker.topic_reader import TopicReader
+import producers.kafka_publisher
+import worker.kafka.topic_reader
+from common.errors import DependencyDownError, UserError
+from local.isolated_pipeline import own_pipeline
+from producers.kafka_publisher import Publisher
+from worker.kafka.client_config import admin_client, client_config, error_text, topic_partitions
+from worker.kafka.topic_reader import TopicReader
 
 FAULTS: dict[str, tuple[Callable[[Secured], dict[str, str]], tuple[str, ...]]] = {
     "untrusted CA": (
@@ -107,8 +107,8 @@ def test_what_cannot_be_used_is_told_before_anything_is_tried(
 
 def test_readers_and_producers_tell_it_too(secured: Secured, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, secured.sasl("worker", "wrong"))
-    monkeypatch.setattr(worker.topic_reader, "_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(producers.publish, "START_WAIT_S", 1.0)
+    monkeypatch.setattr(worker.kafka.topic_reader, "_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(producers.kafka_publisher, "START_WAIT_S", 1.0)
     with TopicReader(client_config()) as reader, pytest.raises(DependencyDownError, match="Invalid username or pass"):
         reader.spans("any")
     with pytest.raises(UserError, match="Invalid username or password"):

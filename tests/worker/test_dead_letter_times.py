@@ -8,10 +8,10 @@ from dlq_commands import dlq
 from harness import START_MS, Stage, assert_equals_uninterrupted_run, wait_until
 from topic_settings import set_topic
 
-from worker.dead_letters import letter_of
-from worker.kafka_config import admin_client, client_config
-from worker.outbox import ERRORS, REASON, TIME, TIME_TYPE
-from worker.refused import refused_before
+from worker.dead_letters.survey import letter_of
+from worker.encode.encoder import ERRORS, REASON, TIME, TIME_TYPE
+from worker.kafka.client_config import admin_client, client_config
+from worker.recover.replay_filter import refused_before
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 LONG_AGO_MS = START_MS - 400 * 86_400_000

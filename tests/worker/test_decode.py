@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from schemas import codec
 from schemas.codec import decode, encode
+from schemas.columnar_decoder import decoding_plan
+from schemas.columnar_encoder import Flags, encode_columns
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema, parsed
 from schemas.registry import writer_schema_lookup
 from schemas.resolution import field_conversions
 from schemas.wire import ConfluentId, confluent_prefix
-from worker.avro_columns import decoding_plan
-from worker.avro_encoding import Flags, encode_columns
-from worker.columns import TextColumn
-from worker.decode import Decoder
-from worker.pipeline import load_pipeline
+from worker.config.pipeline import load_pipeline
+from worker.score.decode import Decoder
+from worker.score.readings import TextColumn
 
 SOURCE = load_pipeline("battery_hazard").input
 READER = load_schema("SensorReading")

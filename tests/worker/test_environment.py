@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from common.directories import cache_directory
+from common.errors import DependencyDownError, UserError
 from schemas.access import Access
 from schemas.registry import SchemaRegistry
-from worker.directories import cache_directory
-from worker.errors import DependencyDownError, UserError
-from worker.kafka_config import admin_client, client_config
-from worker.kafka_environment import PROPERTY_OF
-from worker.settings import ignored_service_links, load_settings, unread_settings
-from worker.tracking import mlflow_client
+from worker.config.kafka_environment import PROPERTY_OF
+from worker.config.settings import ignored_service_links, load_settings, unread_settings
+from worker.kafka.client_config import admin_client, client_config
+from worker.model.mlflow_client import mlflow_client
 
 # As Kubernetes writes them for services called kafka, kafka-ssl, schema-registry, hazardstream-http and mlflow.
 SERVICE_LINKS = {
@@ -50,7 +50,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: str, homeless: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command in an environment that holds nothing but what is given (and the path)."""
-    program = "from worker.cli import main; main()"
+    program = "from hazardstream.cli import main; main()"
     if homeless:
         program = (
             "import pwd\ndef nobody(*_): raise KeyError('uid not found')\n"

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from worker.columns import Readings, Rejection, TextColumn
-from worker.pipeline import Input, load_pipeline
-from worker.validate import Validator
+from worker.config.pipeline import Input, load_pipeline
+from worker.score.readings import Readings, Rejection, TextColumn
+from worker.score.validate import Validator
 
 SOURCE = load_pipeline("battery_hazard").input
 NOW_MS = 1_790_000_000_000

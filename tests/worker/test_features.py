@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.features import LONGEST_MS, FeatureSpec
-from worker.state import KeyedState
+from worker.windows.feature_spec import LONGEST_MS, FeatureSpec
+from worker.windows.keyed_state import KeyedState
 
 SPAN_MS = 900_000
 SPEC = FeatureSpec(

@@ -34,12 +34,12 @@ from schemas.wire import (
     single_object_prefix,
 )
 from tests.framings import avro_key
-from worker.batch import framed
-from worker.dead_letters import Letter
-from worker.decode import Decoder
-from worker.dlq_show import describe
-from worker.judge import Judge
-from worker.pipeline import load_pipeline
+from worker.cli.dlq_view import describe
+from worker.config.pipeline import load_pipeline
+from worker.dead_letters.recheck import Judge
+from worker.dead_letters.survey import Letter
+from worker.score.batch import framed
+from worker.score.decode import Decoder
 
 SOURCE = load_pipeline("battery_hazard").input
 READER = load_schema("SensorReading")

@@ -17,11 +17,11 @@ import requests
 from harness import wait_until
 from models import resealed
 
-from training.register import register_package
-from worker import bounded_http
-from worker.errors import DependencyDownError
-from worker.mlflow_download import download, require_no_page
-from worker.model_source import resolve, resolve_or_last_good
+from common import bounded_http
+from common.errors import DependencyDownError
+from training.registry.register import register_package
+from worker.admission.source import resolve, resolve_or_last_good
+from worker.model.mlflow_download import download, require_no_page
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 LOGIN = b"<!doctype html><title>Sign in</title>"

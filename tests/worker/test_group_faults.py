@@ -11,7 +11,7 @@ from fleet_content import expected_outcomes, fleet_content
 from harness import Stage, Worker, assert_equals_uninterrupted_run, make_stage, wait_until
 from secured_broker import Secured
 
-from worker.kafka_config import client_config
+from worker.kafka.client_config import client_config
 
 UNHURRIED = {"model_max_ms": "10000"}  # other tests share the cores
 

@@ -11,12 +11,12 @@ from http.client import HTTPConnection
 import pytest
 from harness import wait_until
 
-import worker.http_server
-from worker.errors import UserError
-from worker.http_server import connection_limit
-from worker.metrics import Metrics
-from worker.sidecar import sidecar
-from worker.status import Status
+import worker.http.server
+from common.errors import UserError
+from worker.http.server import connection_limit
+from worker.http.sidecar import sidecar
+from worker.observe.metrics import Metrics
+from worker.observe.worker_status import Status
 
 PROBE_WITHIN_S = 5.0  # on a loaded machine; Kubernetes waits for 1 s by default
 
@@ -170,14 +170,14 @@ def test_probes_are_answered_while_connections_come_without_end(port: int) -> No
 def test_every_connection_ends_by_itself(
     monkeypatch: pytest.MonkeyPatch, port: int, begin: Callable[[socket.socket], None]
 ) -> None:
-    monkeypatch.setattr(worker.http_server, "CONNECTION_S", 0.5)
+    monkeypatch.setattr(worker.http.server, "CONNECTION_S", 0.5)
     with connect(port) as connection:
         begin(connection)
         wait_until(lambda: is_closed(connection), "the connection is closed")
 
 
 def test_a_header_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    monkeypatch.setattr(worker.http_server, "CONNECTION_S", 0.5)
+    monkeypatch.setattr(worker.http.server, "CONNECTION_S", 0.5)
     with connect(port) as connection, contextlib.suppress(OSError):
         begun = time.monotonic()
         for byte in b"GET /live HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: b\r\n" * 1000:

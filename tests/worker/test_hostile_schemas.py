@@ -10,13 +10,13 @@ from harness import START_MS, reading
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import confluent_prefix
-from worker.batch import Batch
-from worker.metrics import Metrics
-from worker.outbox import Outbox
-from worker.package import load_package
-from worker.partition import Partition
-from worker.pipeline import load_pipeline
-from worker.scoring import scorer_of
+from worker.config.pipeline import load_pipeline
+from worker.encode.encoder import Outbox
+from worker.model.package import load_package
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.scorer import scorer_of
+from worker.windows.partition import Partition
 
 PIPELINE = load_pipeline("battery_hazard")
 READING = load_schema("SensorReading")

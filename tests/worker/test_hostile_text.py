@@ -19,17 +19,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
-from local.screen import picture
-from training.drift.report import _table
+from common.errors import DependencyDownError, UserError
+from common.logs import configure_logs
+from common.text import in_html, in_label, in_plot, lines, markup, shown
+from local.demo_view import picture
+from training.monitoring.report import _table
 from worker import cli, doctor, terminal
-from worker.dlq_cli import _table as print_table
-from worker.dlq_show import print_letter
-from worker.errors import DependencyDownError, UserError
-from worker.explain_screen import as_tables
-from worker.explanation import Contribution, Explanation
-from worker.logs import configure_logs
-from worker.pipeline import load_pipeline
-from worker.text import in_html, in_label, in_plot, lines, markup, shown
+from worker.cli.dlq import _table as print_table
+from worker.cli.dlq_view import print_letter
+from worker.cli.explain_view import as_tables
+from worker.config.pipeline import load_pipeline
+from worker.model.shap import Contribution, Explanation
 
 HERE = Path(__file__).parents[2]
 HOSTILE = [
@@ -249,7 +249,7 @@ def calls(path: Path) -> Iterator[tuple[int, str, ast.Call]]:
 RAW = re.compile(r"^(typer\.echo|click\.echo|typer\.secho|print|rich\.print|(rich\.console\.)?Console|html\.escape)$")
 DRAWN = re.compile(r"\.(set_title|set_ylabel|set_xlabel|suptitle|text|annotate|set_yticks|set_xticks)$")
 # One writes a page of our own figures, the other JSON for its parent.
-EXEMPT = {"worker/text.py", "worker/terminal.py", "benchmarks/report.py", "benchmarks/dead_letters.py"}
+EXEMPT = {"common/text.py", "common/terminal.py", "benchmarks/report.py", "benchmarks/dead_letters.py"}
 
 
 def test_nothing_is_printed_around_the_functions_that_escape() -> None:
@@ -261,7 +261,7 @@ def test_nothing_is_printed_around_the_functions_that_escape() -> None:
                 continue
             for line, function, call in calls(path):
                 if RAW.match(function):
-                    found.append(f"{name}:{line}: {function}; use worker.terminal and worker.text")
+                    found.append(f"{name}:{line}: {function}; use common.terminal and common.text")
                 drawn = [*call.args, *(k.value for k in call.keywords)] if DRAWN.search(function) else []
                 drawn += [k.value for k in call.keywords if k.arg == "label"] if ".plot" in function else []
                 names = [a for a in drawn if isinstance(a, ast.Subscript | ast.JoinedStr) and "names" in ast.unparse(a)]

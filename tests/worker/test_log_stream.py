@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from worker.log_stream import LogStream
-from worker.logs import configure_logs
+from common.log_stream import LogStream
+from common.logs import configure_logs
 
 LOG_TWICE = (
-    "from worker.log_stream import open_standard_streams; from worker.logs import configure_logs; import logging;"
+    "from common.log_stream import open_standard_streams; from common.logs import configure_logs; import logging;"
     "open_standard_streams(); configure_logs('info'); import structlog;"
     "[structlog.get_logger().info('line', n=n) for n in range(2)]; logging.getLogger('x').error('third')"
 )
@@ -43,7 +43,7 @@ def test_lines_that_were_lost_are_told_once_it_works_again(monkeypatch: pytest.M
             raise OSError(28, "No space left on device")
         written.append(text)
 
-    monkeypatch.setattr("worker.log_stream._write", write)
+    monkeypatch.setattr("common.log_stream._write", write)
     for text in ("a\n", "b\n"):
         assert stream.write(text) == 2
     full = False

@@ -8,11 +8,11 @@ from confluent_kafka.admin import NewTopic
 from harness import START_MS, Stage, reading, wait_until
 from topic_settings import set_topic
 
+from common.errors import DependencyDownError
 from schemas.errors import MalformedError, UnknownSchemaError
-from worker.errors import DependencyDownError
-from worker.kafka_config import admin_client, client_config
-from worker.partition import Checkpoint
-from worker.standing_alarms import require_strangers
+from worker.kafka.client_config import admin_client, client_config
+from worker.recover.standing_alarms import require_strangers
+from worker.windows.partition import Checkpoint
 
 pytestmark = [pytest.mark.timeout(180)]
 HOT = {"max_surface_temp_c": 95.0, "avg_surface_temp_c": 80.0}

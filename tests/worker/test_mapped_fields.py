@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 import schemas.load
-from local.watch import Watcher
+from local.output_watcher import Watcher
 from schemas.codec import decode, encode
 from schemas.load import load_schema, parsed, shipped_schemas
 from schemas.registry import writer_schema_lookup
 from schemas.wire import fingerprint, single_object_prefix
-from training.performance.rolling import alarms_from
-from worker.alarm_restore import AlarmRestore
-from worker.explain import _Archive
-from worker.metrics import Metrics
-from worker.output_fields import MAPPED, SAMPLES
-from worker.partition import Partition
-from worker.pipeline import BUNDLED, Pipeline, load_pipeline
+from training.monitoring.performance.rolling import alarms_from
+from worker.cli.explain import _Archive
+from worker.config.output_fields import MAPPED, SAMPLES
+from worker.config.pipeline import BUNDLED, Pipeline, load_pipeline
+from worker.observe.metrics import Metrics
+from worker.recover.alarm_state import AlarmRestore
+from worker.windows.partition import Partition
 
 IDENTITY = {"key": "module_id", "group": "rack_id", "time": "ts"}
 

@@ -12,10 +12,10 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import NewTopic
 from harness import wait_until
 
-from worker.errors import DependencyDownError
-from worker.group_description import describe_group
-from worker.kafka_config import admin_client, client_config
-from worker.membership import Succession
+from common.errors import DependencyDownError
+from worker.consume.group_health import Succession
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.group_description import describe_group
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 SESSION_S = 2.0

@@ -7,8 +7,8 @@ from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import NewTopic
 from raw_batches import Raw, batch, produce, records_section
 
-from worker.kafka_config import admin_client, client_config, consumer
-from worker.message import UNREADABLE_HEADER, all_headers_of, headers_of, keys_of, times_of, values_of
+from worker.kafka.client_config import admin_client, client_config, consumer
+from worker.kafka.message import UNREADABLE_HEADER, all_headers_of, headers_of, keys_of, times_of, values_of
 
 pytestmark = pytest.mark.kafka
 

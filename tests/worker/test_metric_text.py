@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from tests.metric_text import metric_in
-from worker.metrics import Metrics
+from worker.observe.metrics import Metrics
 
 
 def test_only_a_metric_that_exists_is_zero() -> None:

@@ -14,9 +14,9 @@ from harness import Stage, assert_equals_uninterrupted_run
 from model_registry import Registry, readings
 from test_cli import hazardstream
 
-from worker.model_archive import pack, read_archive, read_metadata
-from worker.model_source import resolve
-from worker.package import MANIFEST, PackageError, digest, load_package
+from worker.admission.source import resolve
+from worker.model.archive import pack, read_archive, read_metadata
+from worker.model.package import MANIFEST, PackageError, digest, load_package
 
 
 @pytest.fixture

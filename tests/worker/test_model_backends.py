@@ -14,13 +14,13 @@ from model_registry import Registry
 from models import register_unseen, renamed
 from moto.server import ThreadedMotoServer
 
+from common.errors import UserError
 from local.process import free_ports
-from training.register import register_package
-from worker.errors import UserError
-from worker.model_source import resolve
-from worker.package import PackageError, load_package
-from worker.settings import load_settings
-from worker.tracking import ARTIFACT_PATH, mlflow_client
+from training.registry.register import register_package
+from worker.admission.source import resolve
+from worker.config.settings import load_settings
+from worker.model.mlflow_client import ARTIFACT_PATH, mlflow_client
+from worker.model.package import PackageError, load_package
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_without_an_s3_client_it_says_what_to_install(
     version = register_unseen(model_package, unique_name, mlflow_url)
     code = (
         "import sys; sys.modules['boto3'] = None\n"
-        "from pathlib import Path; from worker.model_source import resolve\n"
+        "from pathlib import Path; from worker.admission.source import resolve\n"
         f"resolve('models:/{unique_name}/{version}', cache_directory=Path({str(cache)!r}), tracking_uri={mlflow_url!r})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

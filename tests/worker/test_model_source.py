@@ -13,13 +13,13 @@ import pytest
 from models import renamed, resealed, with_pickled_scaler
 from structlog.testing import capture_logs
 
+from common.errors import DependencyDownError, UserError
 from local.mlflow_server import mlflow_server
 from local.process import free_ports
-from training.register import register_package
-from worker.errors import DependencyDownError, UserError
-from worker.model_source import resolve
-from worker.package import MANIFEST, digest
-from worker.tracking import NotAllowedError, local_store, mlflow_client, shown
+from training.registry.register import register_package
+from worker.admission.source import resolve
+from worker.model.mlflow_client import NotAllowedError, local_store, mlflow_client, shown
+from worker.model.package import MANIFEST, digest
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_local_store_needs_the_whole_of_mlflow(cache: Path, tmp_path: Path) ->
     (tmp_path / "mlflow.db").touch()
     code = (
         "import sys; sys.modules['sqlalchemy'] = None\n"  # what an import of something not installed does
-        "from pathlib import Path; from worker.model_source import resolve\n"
+        "from pathlib import Path; from worker.admission.source import resolve\n"
         f"resolve('models:/a@b', cache_directory=Path({str(cache)!r}), tracking_uri={local_store(tmp_path)!r})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

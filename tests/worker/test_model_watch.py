@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from worker.errors import DependencyDownError
-from worker.metrics import Metrics
-from worker.mlflow_source import Found, RefusedModelError
-from worker.model_watch import ModelWatch
-from worker.package import ModelPackage, load_package
-from worker.status import Status
-from worker.tracking import NotAllowedError
+from common.errors import DependencyDownError
+from worker.admission.mlflow_source import Found, RefusedModelError
+from worker.hot_swap.alias_watcher import ModelWatch
+from worker.model.mlflow_client import NotAllowedError
+from worker.model.package import ModelPackage, load_package
+from worker.observe.metrics import Metrics
+from worker.observe.worker_status import Status
 
 
 @dataclass

@@ -8,7 +8,7 @@ from harness import Stage, wait_until
 from model_registry import Registry, await_version, readings, shown
 from models import changed
 
-from worker.tracking import local_store
+from worker.model.mlflow_client import local_store
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
@@ -16,17 +16,17 @@ FAILING = """
 
 import os
 
-import worker.package
+import worker.model.package
 
-score = worker.package.ModelPackage.score
+score = worker.model.package.ModelPackage.score
 
 def failing(self, features):
     # A temperature that no row of the check has, as its values are drawn at random or lie at the ends.
     if self.version in os.environ.get("FAILING_VERSIONS", "").split(",") and (features[:, 0] == 77.7).any():
-        raise worker.package.ModelFailedError(self, "cannot score: for this test")
+        raise worker.model.package.ModelFailedError(self, "cannot score: for this test")
     return score(self, features)
 
-worker.package.ModelPackage.score = failing
+worker.model.package.ModelPackage.score = failing
 """
 
 

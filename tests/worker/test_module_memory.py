@@ -10,15 +10,15 @@ from harness import START_MS, avro, reading
 from benchmarks.modules import measure
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.alarms import Alarms
-from worker.batch import Batch
-from worker.decode import Decoder
-from worker.metrics import Metrics
-from worker.package import load_package
-from worker.partition import Partition
-from worker.pipeline import Topology, load_pipeline
-from worker.scoring import Scorer
-from worker.validate import Validator
+from worker.alarms.state_machine import Alarms
+from worker.config.pipeline import Topology, load_pipeline
+from worker.model.package import load_package
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.decode import Decoder
+from worker.score.scorer import Scorer
+from worker.score.validate import Validator
+from worker.windows.partition import Partition
 
 SPAN_MS = 900_000
 

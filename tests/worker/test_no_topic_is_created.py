@@ -8,12 +8,12 @@ from confluent_kafka.admin import NewTopic
 from harness import wait_until
 from typer.testing import CliRunner
 
+from common.errors import DependencyDownError, UserError
+from hazardstream.cli import app
+from local.isolated_pipeline import own_pipeline
 from local.kafka import kafka_broker
-from local.own_pipeline import own_pipeline
-from worker.cli import app
-from worker.errors import DependencyDownError, UserError
-from worker.kafka_config import admin_client, client_config, topic_partitions
-from worker.pipeline import load_pipeline
+from worker.config.pipeline import load_pipeline
+from worker.kafka.client_config import admin_client, client_config, topic_partitions
 
 pytestmark = pytest.mark.kafka
 AT = "2026-01-31T12:00:00Z"

@@ -6,11 +6,12 @@ import pytest
 from harness import START_MS, Stage, Worker, assert_equals_uninterrupted_run, reading, wait_until
 from topic_settings import set_topic
 
-from worker.partition import Partition
-from worker.progress import STALLED_AFTER_S, Progress
+from worker.consume.progress import STALLED_AFTER_S, Progress
+from worker.windows.partition import Partition
 
 LIMITS_UNTOLD = (
-    "import worker.output_limits as o; o.topic_settings = lambda *_: {}; import worker.cli; worker.cli.main()"
+    "import worker.encode.output_limits as o; o.topic_settings = lambda *_: {};"
+    "import hazardstream.cli; hazardstream.cli.main()"
 )
 
 
@@ -84,7 +85,7 @@ def test_a_partition_with_input_that_commits_nothing_for_long_is_told_with_the_l
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("worker.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("worker.consume.progress.time.monotonic", lambda: now)
     progress, stuck, idle = Progress(), Partition(0, 5, 5), Partition(1, 7, 7)
     partitions, lag = {0: stuck, 1: idle}, {0: 3, 1: 0}
     assert progress.stalled(partitions, lag) == {}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from models import resealed, with_pickled_scaler
 
-from worker.package import MANIFEST, PackageError, digest, load_package
+from worker.model.package import MANIFEST, PackageError, digest, load_package
 
 FILES = [
     "alarm.json",

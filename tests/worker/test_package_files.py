@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from models import fitted_scaler, resealed, with_pickled_scaler
 
-from worker.admission import Demands, admit
-from worker.errors import UserError
-from worker.package import load_package, open_package
-from worker.package_files import MANIFEST, SCALER, PackageError, read_package
-from worker.trust import Trust, parse_trust
+from common.errors import UserError
+from worker.admission.admit import Demands, admit
+from worker.config.trust import Trust, parse_trust
+from worker.model.package import load_package, open_package
+from worker.model.package_files import MANIFEST, SCALER, PackageError, read_package
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(package: Path, monkeypat
 
 
 def test_what_is_too_large_is_not_read(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.package_files.PACKAGE_MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("worker.model.package_files.PACKAGE_MAX_BYTES", 1_000_000)
     with pytest.raises(PackageError, match=r"booster\.ubj is too large") as caught:
         read_package(package)
     assert caught.value.fault == "too_large"

@@ -14,15 +14,15 @@ from confluent_kafka.admin import (
 from harness import Stage, Worker, avro, make_stage, reading, wait_until
 from secured_broker import Secured
 
-from local.own_pipeline import own_pipeline
-from worker.doctor import _findings
-from worker.errors import UserError
-from worker.kafka_config import admin_client, client_config
-from worker.permissions import topic_permissions, worker_permissions
-from worker.pipeline import load_pipeline
-from worker.settings import load_settings
-from worker.topic_reader import TopicReader
-from worker.topics import create_topics
+from common.errors import UserError
+from local.isolated_pipeline import own_pipeline
+from worker.cli.doctor import _findings
+from worker.config.pipeline import load_pipeline
+from worker.config.settings import load_settings
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.permissions import topic_permissions, worker_permissions
+from worker.kafka.topic_reader import TopicReader
+from worker.kafka.topics import create_topics
 
 PRINCIPAL = "User:worker"
 TOPIC, GROUP, ID = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID

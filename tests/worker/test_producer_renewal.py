@@ -10,13 +10,13 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
+from common.errors import DependencyDownError
 from local.kafka import Gate, kafka_cluster
 from local.process import free_ports
 from tests.kafka_proxy import Api, KafkaProxy, Rule
-from worker.errors import DependencyDownError
-from worker.kafka_config import admin_client, client_config
-from worker.outbox import Outgoing, Record
-from worker.publisher import TransactionalPublisher
+from worker.encode.encoder import Outgoing, Record
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.publisher import TransactionalPublisher
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 TIMEOUT_MS = 3000

@@ -14,17 +14,17 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
-from worker.dead_letters import (
+from worker.dead_letters.redrive import CHUNK_LETTERS, CannotReturnError, Originals, input_topic
+from worker.dead_letters.survey import (
     ATTEMPT,
     ORIGIN,
     Letter,
     read_offsets,
     write_offsets,
 )
-from worker.kafka_config import admin_client, client_config
-from worker.outbox import ERRORS, OMITTED, REASON, TOPIC_ID
-from worker.redrive import CHUNK_LETTERS, CannotReturnError, Originals, input_topic
-from worker.topic_reader import TopicReader
+from worker.encode.encoder import ERRORS, OMITTED, REASON, TOPIC_ID
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.topic_reader import TopicReader
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 HEADERS = [("trace", b"\x00\xffabc"), ("trace", b"twice"), ("empty", None)]
@@ -32,10 +32,10 @@ HEADERS = [("trace", b"\x00\xffabc"), ("trace", b"twice"), ("empty", None)]
 # The second commit's transaction is complete but not committed; or it is committed and nobody was told.
 DIES = """
 import os, signal, sys
-import worker.kafka_config
-from worker.cli import main
+import worker.kafka.client_config
+from hazardstream.cli import main
 
-class Producer(worker.kafka_config.ReportingProducer):
+class Producer(worker.kafka.client_config.ReportingProducer):
     commits = 0
     def commit_transaction(self, *timeout):
         Producer.commits += 1
@@ -46,7 +46,7 @@ class Producer(worker.kafka_config.ReportingProducer):
         if Producer.commits == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-worker.kafka_config.ReportingProducer = Producer
+worker.kafka.client_config.ReportingProducer = Producer
 main()
 """
 

@@ -14,19 +14,19 @@ from models import changed
 
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.alarms import Alarms
-from worker.batch import Batch
-from worker.columns import Readings, Rejection
-from worker.decode import Decoder, Framed
-from worker.features import Float
-from worker.metrics import Metrics
-from worker.package import ModelPackage, load_package
-from worker.partition import Partition
-from worker.pipeline import load_pipeline
-from worker.refill import OutrunError, Refill, _around
-from worker.scoring import Outcome, Scorer
-from worker.topic_reader import Span, Spans
-from worker.validate import Validator
+from worker.alarms.state_machine import Alarms
+from worker.config.pipeline import load_pipeline
+from worker.hot_swap.window_rebuild import OutrunError, Refill, _around
+from worker.kafka.topic_reader import Span, Spans
+from worker.model.package import ModelPackage, load_package
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.decode import Decoder, Framed
+from worker.score.readings import Readings, Rejection
+from worker.score.scorer import Outcome, Scorer
+from worker.score.validate import Validator
+from worker.windows.feature_spec import Float
+from worker.windows.partition import Partition
 
 PIPELINE = load_pipeline("battery_hazard")
 PERIOD_MS, MODULES = 10_000, 3

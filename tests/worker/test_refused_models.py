@@ -16,14 +16,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from structlog.testing import capture_logs
 
-from worker.admission import Demands, admit
-from worker.mlflow_source import RefusedModelError
-from worker.model_failures import ModelFailures
-from worker.model_source import resolve, resolve_or_last_good
-from worker.package import load_package
-from worker.package_files import FAULTS, MANIFEST, SCALER, PackageError, digest, read_package
-from worker.pipeline import load_pipeline
-from worker.trust import Trust
+from worker.admission.admit import Demands, admit
+from worker.admission.failures import ModelFailures
+from worker.admission.mlflow_source import RefusedModelError
+from worker.admission.source import resolve, resolve_or_last_good
+from worker.config.pipeline import load_pipeline
+from worker.config.trust import Trust
+from worker.model.package import load_package
+from worker.model.package_files import FAULTS, MANIFEST, SCALER, PackageError, digest, read_package
 
 Damage = Callable[[Path], Any]
 

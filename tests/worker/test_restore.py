@@ -21,7 +21,7 @@ from harness import (
     wait_until,
 )
 
-from worker.kafka_config import admin_client, client_config
+from worker.kafka.client_config import admin_client, client_config
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 

@@ -16,9 +16,9 @@ from hypothesis.extra.numpy import arrays
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
-from worker.features import Float
-from worker.package_files import SCALER
-from worker.scaler import UntrustedScalerError, read_pickled_scaler, read_scaler
+from worker.model.package_files import SCALER
+from worker.model.scaler import UntrustedScalerError, read_pickled_scaler, read_scaler
+from worker.windows.feature_spec import Float
 
 _CELLS = st.one_of(st.floats(-1e6, 1e6), st.just(np.nan))
 _ROWS = arrays(np.float64, st.tuples(st.integers(2, 20), st.just(3)), elements=_CELLS)
@@ -123,7 +123,7 @@ def test_what_is_no_scaler_is_refused(content: bytes, words: str) -> None:
 
 def test_a_worker_loads_its_model_without_scikit_learn(model_package: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; import worker.run; from worker.package import load_package; "
+        "import sys; from pathlib import Path; import worker.app; from worker.model.package import load_package; "
         f"load_package(Path({str(model_package)!r}), version='1'); "
         "print([name for name in ('sklearn', 'pandas', 'scipy.stats', 'joblib') if name in sys.modules])"
     )

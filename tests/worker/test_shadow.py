@@ -17,17 +17,17 @@ from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from tests.metric_text import metric_in
-from worker.alarms import AlarmPolicy
-from worker.batch import Batch
-from worker.features import Float
-from worker.metrics import Metrics
-from worker.package import ModelPackage, load_package
-from worker.partition import Partition
-from worker.pipeline import load_pipeline
-from worker.scoring import scorer_of
-from worker.shadow import Shadow
-from worker.shadow_records import ShadowRecords
-from worker.status import Status
+from worker.alarms.state_machine import AlarmPolicy
+from worker.config.pipeline import load_pipeline
+from worker.encode.shadow import Shadow
+from worker.encode.shadow_records import ShadowRecords
+from worker.model.package import ModelPackage, load_package
+from worker.observe.metrics import Metrics
+from worker.observe.worker_status import Status
+from worker.score.batch import Batch
+from worker.score.scorer import scorer_of
+from worker.windows.feature_spec import Float
+from worker.windows.partition import Partition
 
 PIPELINE = load_pipeline("battery_hazard")
 MODULES, PERIOD_MS = 40, 10_000

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.schemas import BaseSchema
 from starlette.testclient import TestClient
 
-from worker.metrics import Metrics
-from worker.sidecar import build_app
-from worker.status import Status
+from worker.http.sidecar import build_app
+from worker.observe.metrics import Metrics
+from worker.observe.worker_status import Status
 
 PATHS = {"/live", "/ready", "/health", "/metrics", "/model", "/schema", "/keys/{key}"}
 

@@ -15,12 +15,12 @@ from hypothesis.extra.numpy import arrays
 from local.audit import read
 from schemas.codec import decode
 from schemas.load import load_schema
-from worker.columns import Readings, TextColumn
-from worker.features import Float
-from worker.package import load_package
-from worker.pipeline import Monitor, load_pipeline
-from worker.reference import Reference, build_reference
-from worker.sketch import HOUR_MS, OTHER_SITES, WHOLE_FLEET, Sites, sampled
+from worker.config.pipeline import Monitor, load_pipeline
+from worker.encode.drift_sketch import HOUR_MS, OTHER_SITES, WHOLE_FLEET, Sites, sampled
+from worker.model.package import load_package
+from worker.model.reference import Reference, build_reference
+from worker.score.readings import Readings, TextColumn
+from worker.windows.feature_spec import Float
 
 values = st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6), st.sampled_from([0.0, 25.1, 25.2]))
 HOURS_MS = START_MS // HOUR_MS * HOUR_MS

@@ -9,7 +9,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from fleet_content import expected_outcomes, fleet_content
 from harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
 
-from worker.kafka_config import admin_client, client_config
+from worker.kafka.client_config import admin_client, client_config
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 

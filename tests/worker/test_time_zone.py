@@ -7,8 +7,8 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.resolution import without
 from schemas.wire import confluent_prefix
-from worker.decode import Decoder
-from worker.pipeline import Input, load_pipeline
+from worker.config.pipeline import Input, load_pipeline
+from worker.score.decode import Decoder
 
 SOURCE = load_pipeline("battery_hazard").input
 READER = load_schema("SensorReading")

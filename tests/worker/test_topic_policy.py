@@ -4,9 +4,9 @@ import pytest
 from harness import Stage
 from topic_settings import set_topic
 
-from worker import topics
-from worker.kafka_config import admin_client, client_config
-from worker.topics import check_topics, warnings
+from worker.kafka import topics
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.topics import check_topics, warnings
 
 
 def looked_at(stage: Stage) -> tuple[list[str], list[str]]:

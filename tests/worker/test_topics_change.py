@@ -9,7 +9,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Produc
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 from harness import START_MS, Stage, Worker, avro, reading, wait_until
 
-from worker.kafka_config import admin_client, client_config
+from worker.kafka.client_config import admin_client, client_config
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 

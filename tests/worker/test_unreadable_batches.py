@@ -9,12 +9,12 @@ from dlq_commands import dlq
 from harness import START_MS, Stage, Worker, avro, reading, wait_until
 from raw_batches import ZSTD, Raw, batch, produce, records_section
 
-from worker.dead_letters import letter_of
-from worker.errors import DependencyDownError, UserError
-from worker.kafka_config import client_config
-from worker.metrics import Metrics
-from worker.topic_reader import TopicReader
-from worker.unreadable import Unreadable, parse_places
+from common.errors import DependencyDownError, UserError
+from worker.consume.unreadable import Unreadable, parse_places
+from worker.dead_letters.survey import letter_of
+from worker.kafka.client_config import client_config
+from worker.kafka.topic_reader import TopicReader
+from worker.observe.metrics import Metrics
 
 TOO_MUCH = 110_000_000  # more than receive.message.max.bytes, once inflated
 
@@ -115,7 +115,7 @@ def test_looking_through_the_dead_letters_is_no_standstill(stage: Stage) -> None
 def test_a_broker_that_goes_away_while_the_end_of_a_batch_is_looked_for_is_waited_for(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.unreadable._PATIENCE_S", 0.5)
+    monkeypatch.setattr("worker.consume.unreadable._PATIENCE_S", 0.5)
     closed = {"bootstrap.servers": "127.0.0.1:1"}
     unreadable = Unreadable(closed, stage.pipeline, frozenset(), Mock(), Mock(), Metrics())
     with pytest.raises(DependencyDownError, match="broker"):

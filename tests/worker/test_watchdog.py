@@ -6,10 +6,10 @@ from fastapi.testclient import TestClient
 from harness import wait_until
 from structlog.testing import capture_logs
 
-from worker.metrics import Metrics
-from worker.sidecar import build_app
-from worker.status import Status
-from worker.watchdog import start_watchdog
+from worker.http.sidecar import build_app
+from worker.observe.metrics import Metrics
+from worker.observe.watchdog import start_watchdog
+from worker.observe.worker_status import Status
 
 
 def a_call_that_does_not_return(until: threading.Event) -> None:

@@ -11,11 +11,11 @@ import pytest
 import xgboost
 from models import resealed, with_booster
 
-from worker.admission import Demands, admit
-from worker.package import ModelFailedError, ModelPackage, load_package
-from worker.package_files import SCALER, PackageError, read_package
-from worker.pipeline import load_pipeline
-from worker.whole_path import try_whole_path
+from worker.admission.admit import Demands, admit
+from worker.admission.whole_path import try_whole_path
+from worker.config.pipeline import load_pipeline
+from worker.model.package import ModelFailedError, ModelPackage, load_package
+from worker.model.package_files import SCALER, PackageError, read_package
 
 PIPELINE = load_pipeline("battery_hazard")
 COLUMNS = 30
@@ -157,7 +157,7 @@ def without_values_no_number(package: Path) -> None:
 
 
 def load_scaler(package: Path) -> Callable[[Any], Any]:
-    from worker.scaler import read_scaler  # noqa: PLC0415 - for one use
+    from worker.model.scaler import read_scaler  # noqa: PLC0415 - for one use
 
     return read_scaler((package / SCALER).read_bytes(), COLUMNS)
 
@@ -217,7 +217,7 @@ def test_what_crashes_xgboost_is_a_refusal(package: Path, tmp_path: Path) -> Non
 
 def test_a_model_that_passed_is_not_tried_again(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
-    monkeypatch.setattr("worker.admission.try_out", lambda contents, *_, **__: tried.append(contents.digest))
+    monkeypatch.setattr("worker.admission.admit.try_out", lambda contents, *_, **__: tried.append(contents.digest))
     contents = read_package(package)
     for version in ("1", "1", "2"):
         admit(contents, version, Demands(PIPELINE), tmp_path)

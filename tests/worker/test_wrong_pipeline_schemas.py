@@ -14,8 +14,8 @@ from pydantic import BaseModel
 import schemas.load
 from schemas.load import shipped_schemas
 from tests.wrong_pipelines import GOOD, line_of, told, write
-from worker.output_fields import SAMPLES
-from worker.pipeline import load_pipeline
+from worker.config.output_fields import SAMPLES
+from worker.config.pipeline import load_pipeline
 
 
 def field(schema: dict[str, Any], name: str) -> dict[str, Any]:
@@ -124,7 +124,9 @@ def test_a_record_that_cannot_be_scored_is_told(tmp_path: Path, monkeypatch: pyt
     avro = [{"name": n, "type": kinds[n]} for n in module.Odd.model_fields]
     known = shipped_schemas() | {"Odd": {"type": "record", "name": "Odd", "fields": avro}}
     monkeypatch.setattr(schemas.load, "shipped_schemas", lambda: known)
-    text = GOOD.replace("schemas.records:SensorReading", "odd_records:Odd").replace("key: module_id", "key: unit")
+    text = GOOD.replace("pipelines.battery_hazard.records:SensorReading", "odd_records:Odd").replace(
+        "key: module_id", "key: unit"
+    )
     text = text.replace("group: rack_id", "group: site").replace("time: ts", "time: at")
     faults = told(write(tmp_path, text))
     assert [fault for fault in faults if re.search(said, fault)], "\n".join(faults)

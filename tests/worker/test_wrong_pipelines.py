@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from common.errors import UserError
+from hazardstream.cli import app
 from tests.wrong_pipelines import FIX, GOOD, line_of, told, write
-from worker.cli import app
-from worker.errors import UserError
-from worker.pipeline import load_pipeline
+from worker.config.pipeline import load_pipeline
 
 # What is replaced in the pipeline that comes with the package, by what; what is said, and the marker of its line.
 WRONG: dict[str, tuple[str, str, str, str]] = {
@@ -45,7 +45,12 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "time that is text": ("time: ts", "time: rack_id", "must be required and int", "time: rack_id"),
     "key that is a sensor": ("key: module_id", "key: voltage_v", "must be required and str", "key: voltage_v"),
     "group that is a time": ("group: rack_id", "group: ts", "must be required and str", "group: ts"),
-    "no such module": ("schemas.records:SensorReading", "nowhere:X", "cannot be imported .ModuleNotFound", "nowhere:X"),
+    "no such module": (
+        "pipelines.battery_hazard.records:SensorReading",
+        "nowhere:X",
+        "cannot be imported .ModuleNotFound",
+        "nowhere:X",
+    ),
     "no such record": (
         "records:SensorReading",
         "records:Sensor",
@@ -53,15 +58,15 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         "records:Sensor",
     ),
     "record without a colon": (
-        "schemas.records:SensorReading",
+        "pipelines.battery_hazard.records:SensorReading",
         "SensorReading",
         "write package.module:Class",
         "record:",
     ),
     "record that is no model": ("records:SensorReading", "records:Identity", "not a Pydantic model", "record:"),
     "model without Avro": (
-        "schemas.records:SensorReading",
-        "worker.pipeline:Input",
+        "pipelines.battery_hazard.records:SensorReading",
+        "worker.config.pipeline:Input",
         "no Avro schema 'Input'",
         "record:",
     ),

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from common.errors import UserError
+from common.terminal import say, terminal
 from producers.options import ColumnsOption, KeyColumnsOption, RackOption, RecordedTopologyOption
-from worker.errors import UserError
-from worker.terminal import say, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from training.backtest.run import Backtest, BacktestOptions
-    from worker.pipeline import Pipeline
-    from worker.settings import Settings
+    from worker.config.pipeline import Pipeline
+    from worker.config.settings import Settings
 
 RecordingsArgument = Annotated[
     list[Path], typer.Argument(metavar="FILE…", help="CSV or Parquet files, or directories of them.")
@@ -90,15 +90,15 @@ def backtest(
     --key-columns test,run --topology cells_in_series=1,capacity_ah=2.6 --output backtest
     """
     try:
-        from producers.mapping import parse_mapping
+        from producers.recordings.mapping import parse_mapping
         from training.backtest.report import as_json as facts
         from training.backtest.report import as_tables
         from training.backtest.run import BacktestOptions
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; backtests need more packages: pip install 'hazardstream[training]'") from error
-    from worker.logs import configure_logs
-    from worker.pipeline import load_pipeline
-    from worker.settings import load_settings
+    from common.logs import configure_logs
+    from worker.config.pipeline import load_pipeline
+    from worker.config.settings import load_settings
 
     configure_logs("warning")
     settings = load_settings(pipeline=pipeline, model=model)
@@ -134,8 +134,8 @@ def _run(
 ) -> tuple["Backtest", str]:
     """The result, and where the model came from."""
     from training.backtest.run import run_backtest
-    from training.default_model import model_or_default
-    from worker.proof import alarm_policy, require_fit
+    from training.registry.default_model import model_or_default
+    from worker.admission.compatibility import alarm_policy, require_fit
 
     package, where = model_or_default(settings, pipeline.model, lambda words: told.print(words, markup=False))
     require_fit(package, pipeline)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from training.backtest.spool import Piece
-from worker.features import Bool, Int
+from worker.windows.feature_spec import Bool, Int
 
 
 def thinned(pieces: Iterable[Piece], every_ms: Mapping[int, int], first_ts: Mapping[int, int]) -> Iterator[Piece]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.errors import UserError
-from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
-from worker.terminal import say, terminal
+from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
+from common.errors import UserError
+from common.terminal import say, terminal
 
 if TYPE_CHECKING:
     from training.promotion.decide import Verdict
@@ -57,12 +57,12 @@ def promote(
 
     Example: hazardstream promote --module-days 100 --events 3
     """
-    from training.drift.topics import MonitoringTopics
+    from common.logs import configure_logs
+    from training.monitoring.topics import MonitoringTopics
     from training.promotion.aliases import Aliases
     from training.promotion.decide import Asked, decide
     from training.promotion.gather import gather
-    from worker.logs import configure_logs
-    from worker.settings import load_settings
+    from worker.config.settings import load_settings
 
     settings = load_settings(
         pipeline=pipeline,

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from training.drift.topics import MonitoringTopics
-from training.performance.labels import labels_from
+from training.monitoring.performance.labels import labels_from
+from training.monitoring.topics import MonitoringTopics
 from training.promotion.evidence import Evidence, Shadowed
 from training.promotion.labels_file import read_labels
 

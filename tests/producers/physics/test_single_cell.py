@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from producers.physics.abuse import ANODE, CATHODE, HEAT_J_M3, SEI, START, fresh, react
-from producers.physics.cell import CYLINDRICAL_18650, cell_of, open_circuit_voltage_v, resistance_factor
-from producers.physics.single import critical_oven_c, heat_cells
+from pipelines.battery_hazard.simulator.physics.abuse import ANODE, CATHODE, HEAT_J_M3, SEI, START, fresh, react
+from pipelines.battery_hazard.simulator.physics.cell import (
+    CYLINDRICAL_18650,
+    cell_of,
+    open_circuit_voltage_v,
+    resistance_factor,
+)
+from pipelines.battery_hazard.simulator.physics.single import critical_oven_c, heat_cells
 
 
 def test_the_critical_oven_is_within_3_degrees_of_the_published_148() -> None:

@@ -19,7 +19,7 @@ from confluent_kafka import Producer
 from local.isolated_pipeline import own_pipeline
 from local.kafka import broker
 from worker.config.pipeline import Pipeline, load_pipeline
-from worker.encode.encoder import ERRORS, REASON
+from worker.encode.dead_letter import ERRORS, REASON
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED
 from worker.kafka.topics import create_topics

@@ -25,6 +25,7 @@ from rich.console import Console
 
 from benchmarks.model import write_model
 from benchmarks.steady import Arrivals, encoded_readings, publish_steadily
+from common.arrays import Float, Int
 from common.errors import UserError
 from common.terminal import say, terminal
 from local.audit import read
@@ -36,14 +37,14 @@ from schemas.load import load_schema, parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Pipeline, load_pipeline
+from worker.config.settings import ARTIFACT_PATH
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
-from worker.model.mlflow_client import ARTIFACT_PATH, DIGEST_TAG, mlflow_client
+from worker.model.mlflow_client import DIGEST_TAG, mlflow_client
 from worker.model.package import MANIFEST, ModelPackage, digest, load_package
 from worker.observe.metrics import Metrics
 from worker.score.batch import Batch
 from worker.score.scorer import scorer_of
-from worker.windows.feature_spec import Float, Int
 from worker.windows.partition import Partition
 
 MODULES, PARTITIONS = 1000, 4

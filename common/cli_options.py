@@ -1,5 +1,7 @@
 """Options that several commands have, and how their texts are read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -50,3 +52,12 @@ def address(text: str | None) -> tuple[int, int] | None:
     if not (slash and partition.isdecimal() and offset.isdecimal()):
         raise UserError(f"--at {text!r} is no address; write PARTITION/OFFSET, as `hazardstream dlq show` prints it")
     return int(partition), int(offset)
+
+
+@contextmanager
+def training_packages() -> Iterator[None]:
+    """Have what is imported within, and is not installed, told as what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}; training needs more packages: pip install 'hazardstream[training]'") from error

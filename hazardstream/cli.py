@@ -8,12 +8,14 @@ import typer
 from rich.text import Text
 
 import local.cli
+import pipelines.battery_hazard.cli
 import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
 import producers.cli
 import training.backtest.cli
 import training.monitoring.cli
 import training.promotion.cli
+import training.registry.cli
 import worker.cli.commands
 from common.errors import DependencyDownError, UserError
 from common.log_stream import open_standard_streams
@@ -30,6 +32,8 @@ app = typer.Typer(
 )
 worker.cli.commands.register(app)
 producers.cli.register(app)
+pipelines.battery_hazard.cli.register(app)
+training.registry.cli.register(app)
 pipelines.battery_hazard.training.cli.register(app)
 training.backtest.cli.register(app)
 training.monitoring.cli.register(app)

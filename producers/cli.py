@@ -1,35 +1,21 @@
-"""Commands that publish: simulate and replay."""
+"""The command that publishes a recording."""
 
-import contextlib
 import json
-import signal
-import threading
-from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from common.cli_options import iso_ms
 from common.errors import UserError
 from common.logs import configure_logs
-from common.terminal import say, terminal
+from common.progress import INTERRUPTED, progress_bar, stop_on_signals
+from common.terminal import say
 from producers.options import (
     AsFastAsPossibleOption,
-    BadRateOption,
     ColumnsOption,
-    DurationOption,
-    EventSpeedOption,
-    FaultsOption,
     KeyColumnsOption,
-    MechanismOption,
-    ModulesOption,
-    NuisancesOption,
-    PeriodOption,
     PublishBootstrapOption,
     PublishPipelineOption,
     PublishRegistryOption,
@@ -38,7 +24,6 @@ from producers.options import (
     RecordedTopologyOption,
     RecordingSpeedOption,
     ResumeOption,
-    SeedOption,
     SkipBadOption,
     StartOption,
     StateOption,
@@ -46,92 +31,12 @@ from producers.options import (
 )
 
 if TYPE_CHECKING:
-    from pipelines.battery_hazard.simulator import live as simulation
     from producers import replay as recording
-
-_INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    app.command()(simulate)
+    """Add the command to the program."""
     app.command()(replay)
-
-
-def simulate(
-    *,
-    pipeline: PublishPipelineOption = "battery_hazard",
-    modules: ModulesOption = 64,
-    seed: SeedOption = 0,
-    faults: FaultsOption = 0,
-    mechanism: MechanismOption = None,
-    nuisances: NuisancesOption = 0.0,
-    speed: EventSpeedOption = 1.0,
-    duration: DurationOption = None,
-    period_s: PeriodOption = 10.0,
-    start: StartOption = None,
-    bad_rate: BadRateOption = 0.0,
-    bootstrap: PublishBootstrapOption = None,
-    registry: PublishRegistryOption = None,
-    as_json: SummaryJsonOption = False,
-) -> None:
-    """Publish a simulated fleet of battery modules, live.
-
-    Event time never passes the wall clock, as workers refuse readings from the future: with --duration D and --speed S
-    the first reading lies D*(S-1) seconds in the past, so that the run ends now. A run without end that is
-    faster than the clock needs --start, and slows down once it has caught up.
-
-    Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
-    """
-    from pipelines.battery_hazard.simulator import live
-
-    options = live.SimulateOptions(
-        pipeline=pipeline,
-        modules=modules,
-        seed=seed,
-        faults=faults,
-        speed=speed,
-        duration_s=duration,
-        period_ms=round(period_s * 1000),
-        start_ms=iso_ms("--start", start),
-        bad_rate=bad_rate,
-        mechanisms=_mechanisms(mechanism),
-        nuisances=nuisances,
-        bootstrap=bootstrap,
-        registry=registry,
-    )
-    configure_logs("warning")
-    with _stop_on_signals() as stop, _bar(as_json) as bar:
-        task = bar.add_task("", total=None if duration is None else round(duration), label="simulating")
-
-        def show(summary: live.Summary) -> None:
-            bar.update(task, completed=round(summary.seconds), label=f"{summary.produced:,} messages")
-
-        summary = live.simulate(options, show, stop)
-    if as_json:
-        say(json.dumps(asdict(summary)))
-    else:
-        _print_simulation(summary)
-
-
-def _mechanisms(names: str | None) -> tuple[str, ...]:
-    from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
-
-    wanted = tuple(part.strip() for part in names.split(",")) if names else MECHANISMS
-    if unknown := set(wanted) - set(MECHANISMS):
-        raise UserError(f"--mechanism: no mechanism {', '.join(sorted(unknown))}; there are {', '.join(MECHANISMS)}")
-    return wanted
-
-
-def _print_simulation(summary: "simulation.Summary") -> None:
-    say(
-        f"published {summary.produced:,} messages in {summary.seconds:g} s ({summary.rate:g}/s): "
-        f"{summary.readings:,} readings of {summary.modules} modules, {summary.duplicates} duplicates, "
-        f"{sum(summary.bad.values())} bad"
-    )
-    for fault in summary.fault_truth:
-        at = datetime.fromtimestamp(fault["no_return_ts"] / 1000, UTC).isoformat(timespec="seconds")
-        say(f"fault: {fault['module_id']}, {fault['mechanism']}, point of no return {at}")
 
 
 def replay(
@@ -182,7 +87,7 @@ def replay(
         registry=registry,
     )
     configure_logs("warning")
-    with _stop_on_signals() as stop, _bar(as_json) as bar:
+    with stop_on_signals() as stop, progress_bar(as_json) as bar:
         task = bar.add_task("", total=None, label="readings")
         summary = recorded.replay(options, lambda done, total: bar.update(task, completed=done, total=total), stop)
     if as_json:
@@ -191,7 +96,7 @@ def replay(
         _print_replay(summary)
     if not summary.completed:
         say("interrupted; go on with the same command and --resume", err=True)
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _print_replay(summary: "recording.Summary") -> None:
@@ -203,38 +108,3 @@ def _print_replay(summary: "recording.Summary") -> None:
         say(f"skipped {row}")
     if summary.skipped > len(summary.skipped_rows):
         say(f"skipped {summary.skipped - len(summary.skipped_rows)} more")
-
-
-def _bar(as_json: bool) -> Progress:
-    console = terminal(stderr=True)
-    return Progress(
-        TextColumn("{task.fields[label]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=as_json or not console.is_terminal,
-    )
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one does what it always does."""
-    stop = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        restore()
-
-    for number in before:
-        signal.signal(number, ask_to_stop)
-    try:
-        yield stop
-    finally:
-        restore()

@@ -41,33 +41,6 @@ RecordedTopologyOption = Annotated[
     ),
 ]
 SummaryJsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object, the last line.")]
-ModulesOption = Annotated[int, typer.Option(help="Modules in the fleet, in racks of 8.")]
-SeedOption = Annotated[int, typer.Option(help="Same seed, same fleet and readings.")]
-FaultsOption = Annotated[int, typer.Option(help="How many modules develop a thermal runaway, spread over the run.")]
-MechanismOption = Annotated[
-    str | None,
-    typer.Option(
-        help="What may begin a fault, with commas: internal_short, hard_short, overcharge, external_heating, "
-        "cooling_failure, propagation (neighbours catch fire).  [default: all of them]"
-    ),
-]
-NuisancesOption = Annotated[
-    float,
-    typer.Option(
-        help="Expected number a module-day of what looks like a hazard and is none: heat waves, soft shorts, gas "
-        "from elsewhere, failing sensors and more."
-    ),
-]
-EventSpeedOption = Annotated[float, typer.Option(help="Event time over wall time.")]
-DurationOption = Annotated[float | None, typer.Option(help="Wall-clock seconds; without it, until stopped.")]
-PeriodOption = Annotated[float, typer.Option(help="Event-time seconds between two readings of a module.")]
-BadRateOption = Annotated[
-    float,
-    typer.Option(
-        help="Part of the readings to publish a bad record with: random bytes, truncated, NaN or infinite, out of "
-        "range, wrong key, null value, from the future, late, duplicate."
-    ),
-]
 RecordingSpeedOption = Annotated[float, typer.Option(help="Factor on the recording's own pace.")]
 RateOption = Annotated[float | None, typer.Option(help="Readings a second, instead of the recording's own pace.")]
 AsFastAsPossibleOption = Annotated[bool, typer.Option("--as-fast-as-possible", help="No pace at all.")]

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.arrays import Bool, Float, Int
 from schemas.conversions import Conversion
 from schemas.errors import InvalidValueError
 from schemas.resolution import FieldConversion
-from worker.score.readings import Bytes, TextColumn
-from worker.windows.feature_spec import Bool, Float, Int
+from schemas.text_column import Bytes, TextColumn
 
 # Bytes after the last row that a cursor running past its row may still read: a varint of 10 or a double.
 PADDING = 16

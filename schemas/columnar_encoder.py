@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.arrays import Bool, Float, Int
 from schemas.columnar_decoder import primitive
-from worker.score.readings import Bytes, TextColumn
-from worker.windows.feature_spec import Bool, Float, Int
+from schemas.text_column import Bytes, TextColumn
 
 
 class Flags(NamedTuple):

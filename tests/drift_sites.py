@@ -13,6 +13,7 @@ from pipelines.battery_hazard.training.datasets.features import FEATURES, TOPOLO
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
 from training.monitoring.drift.check import SiteState, Watched, check
 from training.monitoring.drift.events import Event, new_baseline, transitions
@@ -23,7 +24,7 @@ from worker.encode.drift_sketch import HOUR_MS, Sketcher, sampled
 from worker.model.package import ModelPackage
 from worker.model.reference import Reference
 from worker.score.batch import Batch
-from worker.score.readings import Readings, TextColumn
+from worker.score.readings import Readings
 from worker.score.scorer import Outcome, Scored
 from worker.windows.offline import offline_features
 

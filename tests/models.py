@@ -19,7 +19,8 @@ from pipelines.battery_hazard.training.fitting.models import Boosting
 from pipelines.battery_hazard.training.fitting.presets import Counts, Preset
 from pipelines.battery_hazard.training.fitting.train import prepare, silent
 from training.registry.default_model import SHIPPED
-from worker.model.mlflow_client import ARTIFACT_PATH, DIGEST_TAG, mlflow_client
+from worker.config.settings import ARTIFACT_PATH
+from worker.model.mlflow_client import DIGEST_TAG, mlflow_client
 from worker.model.package_files import MANIFEST, PICKLED_SCALER, SCALER, digest, write_manifest
 from worker.model.scaler import Scaler, read_scaler
 from worker.windows.feature_spec import FeatureSpec

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message
 
+from common.arrays import Float
 from local.audit import read_all
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
-from worker.windows.feature_spec import Float
 from worker.windows.offline import offline_features
 
 TOLERANCE = 1e-6

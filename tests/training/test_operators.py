@@ -23,7 +23,7 @@ from pipelines.battery_hazard.training.fitting.policy import policy_at
 from training.evaluation.policy_sweep import Trace, alarms_under
 
 if TYPE_CHECKING:
-    from worker.windows.feature_spec import Float
+    from common.arrays import Float
 
 MINUTE = 60_000
 FAULT = Fault(1, "internal_short", 20 * MINUTE, 25 * MINUTE, 30 * MINUTE, 50 * MINUTE, vents_early=True)

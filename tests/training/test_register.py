@@ -9,7 +9,8 @@ from models import TINIEST, renamed, resealed
 import training.registry.register
 from common.errors import DependencyDownError, UserError
 from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS
-from training.registry.register import register_package, train_and_register
+from pipelines.battery_hazard.training.registration import train_and_register
+from training.registry.register import register_package
 from worker.model.mlflow_client import DIGEST_TAG, local_store, mlflow_client
 from worker.model.package import PackageError
 

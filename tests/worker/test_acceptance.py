@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.windows.feature_spec import NEVER, FeatureSpec
+from common.arrays import NEVER
+from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import KeyedState, lateness_ms, rebuild_span_ms
 from worker.windows.late_filter import MOST, content_of
 

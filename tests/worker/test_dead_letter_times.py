@@ -8,8 +8,7 @@ from dlq_commands import dlq
 from harness import START_MS, Stage, assert_equals_uninterrupted_run, wait_until
 from topic_settings import set_topic
 
-from worker.dead_letters.survey import letter_of
-from worker.encode.encoder import ERRORS, REASON, TIME, TIME_TYPE
+from worker.encode.dead_letter import ERRORS, REASON, TIME, TIME_TYPE, letter_of
 from worker.kafka.client_config import admin_client, client_config
 from worker.recover.replay_filter import refused_before
 

@@ -8,7 +8,7 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
-from worker.dead_letters.survey import letter_of
+from worker.encode.dead_letter import letter_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 GOOD = avro(reading("m", START_MS))

@@ -14,10 +14,10 @@ from schemas.errors import UnreadableValueError
 from schemas.load import load_schema, parsed
 from schemas.registry import writer_schema_lookup
 from schemas.resolution import field_conversions
+from schemas.text_column import TextColumn
 from schemas.wire import ConfluentId, confluent_prefix
 from worker.config.pipeline import load_pipeline
 from worker.score.decode import Decoder
-from worker.score.readings import TextColumn
 
 SOURCE = load_pipeline("battery_hazard").input
 READER = load_schema("SensorReading")

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from schemas.text_column import TextColumn
 from worker.config.pipeline import Input, load_pipeline
-from worker.score.readings import Readings, Rejection, TextColumn
+from worker.score.readings import Readings, Rejection
 from worker.score.validate import Validator
 
 SOURCE = load_pipeline("battery_hazard").input

@@ -37,7 +37,7 @@ from tests.framings import avro_key
 from worker.cli.dlq_view import describe
 from worker.config.pipeline import load_pipeline
 from worker.dead_letters.recheck import Judge
-from worker.dead_letters.survey import Letter
+from worker.encode.dead_letter import Letter
 from worker.score.batch import framed
 from worker.score.decode import Decoder
 

@@ -16,7 +16,7 @@ from schemas.load import load_schema, parsed
 from schemas.wire import single_object_prefix
 from worker.cli.tail import follow
 from worker.config.settings import Settings
-from worker.dead_letters.survey import letter_of
+from worker.encode.dead_letter import letter_of
 from worker.kafka.message import UNREADABLE_HEADER
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from schemas.text_column import TextColumn
 from schemas.wire import (
     confluent_prefix,
     single_object_prefix,
 )
 from tests.framings import avro_key
 from worker.score.message_keys import all_that_say, says
-from worker.score.readings import TextColumn
 
 FRONTS = (b"", confluent_prefix(7), b"\0" + struct.pack(">Q", 7), single_object_prefix("string"))
 

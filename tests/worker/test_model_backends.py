@@ -18,8 +18,8 @@ from common.errors import UserError
 from local.process import free_ports
 from training.registry.register import register_package
 from worker.admission.source import resolve
-from worker.config.settings import load_settings
-from worker.model.mlflow_client import ARTIFACT_PATH, mlflow_client
+from worker.config.settings import ARTIFACT_PATH, load_settings
+from worker.model.mlflow_client import mlflow_client
 from worker.model.package import PackageError, load_package
 
 

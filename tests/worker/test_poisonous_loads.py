@@ -21,12 +21,12 @@ from harness import (
 
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from schemas.text_column import TextColumn
 from tests.fuzz.payloads import payload, source
 from tests.fuzz.writers import Writers
 from worker.config.pipeline import load_pipeline
 from worker.kafka.client_config import client_config
 from worker.score.decode import Decoder
-from worker.score.readings import TextColumn
 from worker.score.validate import Validator
 
 pytestmark = [pytest.mark.timeout(180)]

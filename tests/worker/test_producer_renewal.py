@@ -14,9 +14,9 @@ from common.errors import DependencyDownError
 from local.kafka import Gate, kafka_cluster
 from local.process import free_ports
 from tests.kafka_proxy import Api, KafkaProxy, Rule
-from worker.encode.encoder import Outgoing, Record
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.publisher import TransactionalPublisher
+from worker.kafka.records import Outgoing, Record
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 TIMEOUT_MS = 3000

@@ -15,14 +15,8 @@ from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
 from worker.dead_letters.redrive import CHUNK_LETTERS, CannotReturnError, Originals, input_topic
-from worker.dead_letters.survey import (
-    ATTEMPT,
-    ORIGIN,
-    Letter,
-    read_offsets,
-    write_offsets,
-)
-from worker.encode.encoder import ERRORS, OMITTED, REASON, TOPIC_ID
+from worker.dead_letters.survey import read_offsets, write_offsets
+from worker.encode.dead_letter import ATTEMPT, ERRORS, OMITTED, ORIGIN, REASON, TOPIC_ID, Letter
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topic_reader import TopicReader
 

@@ -12,6 +12,7 @@ from confluent_kafka import Message
 from harness import START_MS, avro, reading
 from models import changed
 
+from common.arrays import Float
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from worker.alarms.state_machine import Alarms
@@ -25,7 +26,6 @@ from worker.score.decode import Decoder, Framed
 from worker.score.readings import Readings, Rejection
 from worker.score.scorer import Outcome, Scorer
 from worker.score.validate import Validator
-from worker.windows.feature_spec import Float
 from worker.windows.partition import Partition
 
 PIPELINE = load_pipeline("battery_hazard")

@@ -16,9 +16,9 @@ from hypothesis.extra.numpy import arrays
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
+from common.arrays import Float
 from worker.model.package_files import SCALER
 from worker.model.scaler import UntrustedScalerError, read_pickled_scaler, read_scaler
-from worker.windows.feature_spec import Float
 
 _CELLS = st.one_of(st.floats(-1e6, 1e6), st.just(np.nan))
 _ROWS = arrays(np.float64, st.tuples(st.integers(2, 20), st.just(3)), elements=_CELLS)

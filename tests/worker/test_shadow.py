@@ -13,6 +13,7 @@ from harness import START_MS, avro, reading
 from models import changed
 from prometheus_client import generate_latest
 
+from common.arrays import Float
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
@@ -26,7 +27,6 @@ from worker.observe.metrics import Metrics
 from worker.observe.worker_status import Status
 from worker.score.batch import Batch
 from worker.score.scorer import scorer_of
-from worker.windows.feature_spec import Float
 from worker.windows.partition import Partition
 
 PIPELINE = load_pipeline("battery_hazard")

@@ -12,15 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from common.arrays import Float
 from local.audit import read
 from schemas.codec import decode
 from schemas.load import load_schema
+from schemas.text_column import TextColumn
 from worker.config.pipeline import Monitor, load_pipeline
 from worker.encode.drift_sketch import HOUR_MS, OTHER_SITES, WHOLE_FLEET, Sites, sampled
 from worker.model.package import load_package
 from worker.model.reference import Reference, build_reference
-from worker.score.readings import Readings, TextColumn
-from worker.windows.feature_spec import Float
+from worker.score.readings import Readings
 
 values = st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6), st.sampled_from([0.0, 25.1, 25.2]))
 HOURS_MS = START_MS // HOUR_MS * HOUR_MS

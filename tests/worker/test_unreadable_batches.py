@@ -11,7 +11,7 @@ from raw_batches import ZSTD, Raw, batch, produce, records_section
 
 from common.errors import DependencyDownError, UserError
 from worker.consume.unreadable import Unreadable, parse_places
-from worker.dead_letters.survey import letter_of
+from worker.encode.dead_letter import letter_of
 from worker.kafka.client_config import client_config
 from worker.kafka.topic_reader import TopicReader
 from worker.observe.metrics import Metrics

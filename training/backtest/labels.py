@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from common.arrays import Bool, Int
 from common.errors import UserError
 from producers.recordings.convert import TimeForm, time_form, to_text, to_times_ms
 from producers.recordings.tables import column_names, is_table, read_columns
 from training.backtest.read import RELATIVE_START_MS, Recorded
 from training.backtest.spool import Piece
 from worker.config.pipeline import Input
-from worker.windows.feature_spec import Bool, Int
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.arrays import Bool, Float, Int
 from common.errors import UserError
 from producers.recordings.mapping import Mapping
 from training.backtest.envelope import Envelopes
@@ -22,7 +23,6 @@ from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
 from worker.model.shap import explain_rows
-from worker.windows.feature_spec import Bool, Float, Int
 
 DENSER = 0.75
 """A recording is thinned where its period is below this part of the training period; clocks are not exact."""

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.arrays import Bool, Float, Int
+from schemas.text_column import TextColumn
 from training.backtest.spool import Piece
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.config.pipeline import Pipeline
@@ -16,10 +18,9 @@ from worker.model.package import ModelPackage
 from worker.observe.metrics import Metrics
 from worker.score.batch import Batch
 from worker.score.decode import Framed
-from worker.score.readings import Readings, Rejection, TextColumn
+from worker.score.readings import Readings, Rejection
 from worker.score.scorer import Outcome, Scorer
 from worker.score.validate import Validator
-from worker.windows.feature_spec import Bool, Float, Int
 from worker.windows.partition import Partition
 
 

@@ -7,10 +7,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
+from common.arrays import Int
 from training.backtest.labels import Event, by_module
 from worker.alarms.state_machine import ACTIVE, RTN, Transition
 from worker.model.shap import Contribution
-from worker.windows.feature_spec import Int
+
+REQUIRED_WARNING_S = 300.0
+"""Five minutes from alarm to fire: GB 38031."""
 
 Verdict = Literal["warning", "late", "false"]
 CONFIDENCE = 0.95

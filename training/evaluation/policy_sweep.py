@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.arrays import Bool, Float, Int
 from training.backtest.labels import Event
 from training.evaluation.alarm_outcomes import Alarm, Judged, apply, judge
 from worker.alarms.state_machine import AlarmPolicy, Alarms
-from worker.windows.feature_spec import Bool, Float, Int
 
 SETPOINTS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 ON_DELAYS_S = (0, 30, 60, 120, 300)

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import DependencyDownError, UserError
-from pipelines.battery_hazard.training.datasets.dataset import Progress
-from pipelines.battery_hazard.training.fitting.presets import Preset
-from pipelines.battery_hazard.training.fitting.train import silent, train
 from worker.admission.whole_path import try_whole_path
+from worker.config.settings import ARTIFACT_PATH
 from worker.model.archive import read_archive
 from worker.model.mlflow_client import (
-    ARTIFACT_PATH,
     DIGEST_TAG,
     NotInMlflowError,
     mlflow_client,
@@ -46,35 +43,6 @@ class Registered:
     tracking_uri: str
     manifest_sha256: str
     metrics: dict[str, Any]
-
-
-def train_and_register(
-    *,
-    preset: Preset,
-    seed: int = 0,
-    name: str = "battery_hazard",
-    data: Path | None = None,
-    alias: str = "champion",
-    tracking_uri: str | None = None,
-    progress: Progress = silent,
-) -> Registered:
-    """Train a model and register it; see `train` and `register_package`."""
-    refuse_bad_alias(alias)
-    with tempfile.TemporaryDirectory(prefix="hazardstream-") as directory:
-        record = Path(directory) / "record"
-        package = train(
-            Path(directory) / "package",
-            preset=preset,
-            seed=seed,
-            name=name,
-            data=data,
-            record=record,
-            progress=progress,
-        )
-        progress("registering", 0, 1)
-        registered = register_package(package, record=record, alias=alias, tracking_uri=tracking_uri)
-        progress("registering", 1, 1)
-    return registered
 
 
 def register_package(
@@ -172,22 +140,6 @@ def _experiment(client: "MlflowClient", store: str) -> str:
     return str(client.create_experiment(EXPERIMENT, artifact_location=location))
 
 
-def log_comparison(compared: dict[str, dict[str, Any]], *, tracking_uri: str | None = None) -> str:
-    """Log a comparison of models as one run with a child for each; returns its id."""
-    store = _store(tracking_uri)
-    with mlflow_client(store) as client:
-        experiment = _experiment(client, store)
-        run_id = str(client.create_run(experiment, run_name=COMPARISON).info.run_id)
-        for name, metrics in compared.items():
-            tags = {"mlflow.parentRunId": run_id}
-            child = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-            _log_metrics(client, child, metrics)
-            client.set_terminated(child, "FINISHED")
-        client.log_dict(run_id, compared, "comparison.json")
-        client.set_terminated(run_id, "FINISHED")
-    return run_id
-
-
 def _log(client: "MlflowClient", run_id: str, contents: Contents, metrics: dict[str, Any]) -> None:
     for name, value in metrics.get("training", {}).items():
         client.log_param(run_id, name, value)
@@ -234,3 +186,19 @@ def _withdraw(client: "MlflowClient", name: str, version: str) -> None:
     """Delete a version that no alias came to stand for; if one did, and only the answer was lost, it is in use."""
     if not client.get_model_version(name, version).aliases:
         client.delete_model_version(name, version)
+
+
+def log_comparison(compared: dict[str, dict[str, Any]], *, tracking_uri: str | None = None) -> str:
+    """Log a comparison of models as one run with a child for each; returns its id."""
+    store = _store(tracking_uri)
+    with mlflow_client(store) as client:
+        experiment = _experiment(client, store)
+        run_id = str(client.create_run(experiment, run_name=COMPARISON).info.run_id)
+        for name, metrics in compared.items():
+            tags = {"mlflow.parentRunId": run_id}
+            child = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+            _log_metrics(client, child, metrics)
+            client.set_terminated(child, "FINISHED")
+        client.log_dict(run_id, compared, "comparison.json")
+        client.set_terminated(run_id, "FINISHED")
+    return run_id

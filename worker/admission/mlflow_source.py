@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import DependencyDownError
 from worker.admission.admit import Demands, admit
+from worker.config.settings import ARTIFACT_PATH
 from worker.model.mlflow_client import (
-    ARTIFACT_PATH,
     DIGEST_TAG,
     NotInMlflowError,
     mlflow_client,

@@ -10,7 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from common.arrays import Float
 from schemas.bounds import bounds
+from schemas.text_column import TextColumn
 from worker.admission.compatibility import alarm_policy, require_fit
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.config.pipeline import Pipeline
@@ -20,10 +22,9 @@ from worker.model.package_files import PackageError
 from worker.observe.metrics import Metrics
 from worker.score.batch import Batch
 from worker.score.decode import Framed
-from worker.score.readings import Readings, Rejection, TextColumn
+from worker.score.readings import Readings, Rejection
 from worker.score.scorer import Outcome, Scorer
 from worker.score.validate import Validator
-from worker.windows.feature_spec import Float
 from worker.windows.partition import Partition
 
 _SEED = 20261125

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
-from worker.windows.feature_spec import Float, Int
+from common.arrays import Float, Int
 
 ACTIVE, RTN = "ACTIVE", "RTN"
 _NAMESPACE = uuid.UUID("6f3d2a0e-6c0e-5d2b-9a57-6b1f0a7d4e11")

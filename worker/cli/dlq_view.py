@@ -14,8 +14,7 @@ from common.text import lines, shown
 from schemas.codec import decode_fields
 from schemas.load import Schema
 from worker.dead_letters.recheck import Judge
-from worker.dead_letters.survey import Letter
-from worker.encode.encoder import ERRORS, OMITTED
+from worker.encode.dead_letter import ERRORS, OMITTED, Letter
 from worker.kafka.message import Headers
 from worker.score.decode import WriterSchemaOf
 

@@ -15,8 +15,8 @@ from common.text import shown
 from schemas.codec import compile_decoder, encode
 from schemas.columnar_encoder import Column, Flags, encode_columns
 from schemas.load import Schema, load_schema, parsed
+from schemas.text_column import TextColumn
 from worker.config.output_fields import COLUMNAR, OPTIONAL, SAMPLES, TIMES
-from worker.score.readings import TextColumn
 
 _MILLISECONDS = "timestamp-millis"
 _AVRO_TYPES = {str: "string", bool: "boolean", int: "long", float: "double", dict: "map"}

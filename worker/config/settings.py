@@ -15,7 +15,9 @@ from schemas.registry_environment import NAMES as REGISTRY_NAMES
 from worker.config.kafka_environment import KNOWN as KAFKA_VARIABLES
 from worker.config.kafka_environment import SECURITY
 from worker.config.trust import Trust, parse_trust
-from worker.model.mlflow_client import ARTIFACT_PATH
+
+ARTIFACT_PATH = "model"
+"""Where an MLflow run keeps its package."""
 
 _PREFIX = "HAZARDSTREAM_"
 # Read elsewhere than in `Settings`.

@@ -23,11 +23,12 @@ from worker.consume.outcome_metrics import count_outcome
 from worker.consume.progress import Progress
 from worker.consume.unreadable import Unreadable
 from worker.encode.drift_sketch import Sketcher
-from worker.encode.encoder import Outbox, Outgoing
+from worker.encode.encoder import Outbox
 from worker.encode.output_limits import OutputLimits
 from worker.encode.shadow import Shadow
 from worker.kafka.message import is_unreadable
 from worker.kafka.publisher import AbortedError, Publisher
+from worker.kafka.records import Outgoing
 from worker.observe.dependency_wait import note_down
 from worker.observe.metrics import Metrics, show
 from worker.observe.worker_status import Status

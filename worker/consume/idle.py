@@ -11,8 +11,8 @@ import time
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from worker.consume.assignment import Assignment
-from worker.encode.encoder import Outgoing
 from worker.kafka.publisher import Publisher
+from worker.kafka.records import Outgoing
 from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 

@@ -15,11 +15,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from common.errors import DependencyDownError, RecreatedError, UserError
 from worker.config.pipeline import Pipeline
 from worker.consume.assignment import Assignment
-from worker.dead_letters.survey import letter_of
-from worker.encode.encoder import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, UNREADABLE, Outgoing, Record
+from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, UNREADABLE, letter_of
 from worker.kafka.client_config import consumer, error_text
 from worker.kafka.message import is_unreadable
 from worker.kafka.publisher import Publisher
+from worker.kafka.records import Outgoing, Record
 from worker.kafka.topic_reader import TopicReader
 from worker.observe.metrics import Metrics
 from worker.windows.partition import Partition

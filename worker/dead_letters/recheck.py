@@ -10,11 +10,12 @@ from common.validation_errors import faults
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
+from schemas.text_column import TextColumn
 from worker.config.pipeline import Input
-from worker.dead_letters.survey import Letter
+from worker.encode.dead_letter import Letter
 from worker.score.batch import framed
 from worker.score.decode import Decoder, WriterSchemaOf
-from worker.score.readings import Rejection, TextColumn
+from worker.score.readings import Rejection
 from worker.score.validate import Validator
 
 

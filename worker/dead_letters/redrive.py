@@ -14,11 +14,12 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from common.errors import DependencyDownError, UncertainError, UserError
 from worker.dead_letters.recheck import Judge
-from worker.dead_letters.survey import ATTEMPT, ORIGIN, REDRIVEN, Letter, Progress, write_offsets
-from worker.encode.encoder import UNREADABLE, Outgoing, Record, headers_size
+from worker.dead_letters.survey import Progress, write_offsets
+from worker.encode.dead_letter import ATTEMPT, ORIGIN, REDRIVEN, UNREADABLE, Letter
 from worker.kafka.client_config import admin_client
 from worker.kafka.message import headers_of, key_of, time_of, value_of
 from worker.kafka.publisher import AbortedError, TransactionalPublisher
+from worker.kafka.records import Outgoing, Record, headers_size
 from worker.kafka.topic_identity import identities
 from worker.kafka.topic_reader import Span, TopicReader
 from worker.kafka.topics import BROKER_DEFAULT_MAX_BYTES, topic_settings

@@ -9,105 +9,23 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
 
-from worker.encode.encoder import ERRORS, LAST_OFFSET, OMITTED, REASON, TIME, TOPIC_ID
-from worker.kafka.message import Headers, headers_of, key_of, time_of, value_of
+from common.arrays import Bool, Int
+from worker.encode.dead_letter import REDRIVEN, Letter, letter_of
+from worker.kafka.message import headers_of
 from worker.kafka.topic_reader import Span, Spans, TopicReader
-from worker.windows.feature_spec import Bool, Int
 
-REDRIVEN = "hazardstream.redriven"
-ATTEMPT = "hazardstream.redrive_attempt"
-ORIGIN = "hazardstream.redriven_from"
 _KEYS_COUNTED, _REASONS_COUNTED = 200_000, 1000
-_REASON = re.compile(r"[a-z0-9_]{1,64}")
-_NUMBER = re.compile(r"[0-9]{1,18}")  # an offset, that is, a number of 64 bits
 _MARKER = re.compile(rb"[0-9]{1,18}(-[0-9]{1,18})?(,[0-9]{1,18}(-[0-9]{1,18})?)*")
 
 Addresses: TypeAlias = Mapping[int, Int]
 """Offsets in ascending order, by partition."""
 Progress: TypeAlias = Callable[[int], None]
-
-
-class Letter(NamedTuple):
-    """One dead letter: the original record, and what was said about it.
-
-    Attributes:
-        partition: of the dead-letter topic, as is `offset`.
-        timestamp_ms: of the original; 0 where it had none.
-        headers: of the original.
-        said: the headers that made it a dead letter.
-    """
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    said: dict[str, str]
-
-    @property
-    def reason(self) -> str:
-        """The stable reason code."""
-        return self.said[REASON]
-
-    @property
-    def source(self) -> tuple[str, int, int]:
-        """Topic, partition and offset of the original."""
-        return self.said[ERRORS + "topic"], int(self.said[ERRORS + "partition"]), int(self.said[ERRORS + "offset"])
-
-    @property
-    def last_offset(self) -> int:
-        """The last offset that the letter speaks of: that of the original, but where a whole batch was skipped."""
-        told = self.said.get(LAST_OFFSET, "")
-        return int(told) if _NUMBER.fullmatch(told) else self.source[2]
-
-    @property
-    def topic_id(self) -> str:
-        """Of the original's topic; empty where the letter does not say it."""
-        return self.said.get(TOPIC_ID, "")
-
-    @property
-    def attempts(self) -> int:
-        """How often it had been redriven before it became this letter."""
-        told = next((value for name, value in reversed(self.headers) if name == ATTEMPT), None)
-        return int(told) if told is not None and _NUMBER.fullmatch(told.decode(errors="replace")) else 0
-
-    @property
-    def omitted(self) -> list[str]:
-        """Parts of the original that were too large to keep: value, headers, key."""
-        return [part for part, name in OMITTED.items() if name in self.said]
-
-
-def letter_of(message: Message) -> Letter | None:
-    """Take a record of the dead-letter topic apart; None where it is no dead letter of ours."""
-    headers = headers_of(message)
-    # What makes a dead letter is added behind the original's headers, which may have the same names.
-    first = next((i for i in reversed(range(len(headers))) if headers[i][0] == REASON), None)
-    if first is None:
-        return None
-    said = {name: (value or b"").decode(errors="replace") for name, value in headers[first:]}
-    # Anybody may write to the topic.
-    if ERRORS + "topic" not in said or not _REASON.fullmatch(said[REASON]):
-        return None
-    if not all(_NUMBER.fullmatch(said.get(ERRORS + place, "")) for place in ("partition", "offset")):
-        return None
-    told = said.get(TIME, "")
-    return Letter(
-        message.partition(),
-        message.offset(),
-        # Letters of older versions have the original's timestamp as their own.
-        int(told) if _NUMBER.fullmatch(told) else max(time_of(message), 0),
-        key_of(message),
-        value_of(message),
-        headers[:first],
-        said,
-    )
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.arrays import NEVER, Int
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import parse_prefix, prefix_of, single_object_prefix
 from worker.config.pipeline import Monitor, Pipeline
-from worker.encode.encoder import Record
 from worker.kafka.message import value_of
+from worker.kafka.records import Record
 from worker.model.package import ModelPackage
 from worker.model.reference import Reference
 from worker.score.batch import Batch
 from worker.score.readings import Readings
 from worker.score.scorer import Outcome
-from worker.windows.feature_spec import NEVER, Int
 
 HOUR_MS = 3_600_000
 SAMPLED = 16

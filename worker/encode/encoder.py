@@ -3,16 +3,18 @@
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from common.arrays import Int
 from schemas.codec import encode
 from schemas.columnar_encoder import Column, Flags, encode_columns
 from schemas.load import Schema, load_schema, parsed
 from schemas.wire import single_object_prefix
 from worker.alarms.state_machine import IDLE, AlarmState
 from worker.config.pipeline import Pipeline
+from worker.encode.dead_letter import ERRORS, OMITTED, REASON, TIME, TIME_TYPE, TOPIC_ID
 from worker.kafka.message import (
     Headers,
     headers_of,
@@ -22,55 +24,13 @@ from worker.kafka.message import (
     timestamp_type,
     value_of,
 )
+from worker.kafka.records import HEADER_ALLOWANCE, Bulk, Outgoing, Record, headers_size
 from worker.model.shap import explain_rows
 from worker.score.batch import Batch
 from worker.score.readings import Rejection
 from worker.score.scorer import Outcome
-from worker.windows.feature_spec import Int
 
-ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
-REASON = "hazardstream.reason"
-TOPIC_ID = "hazardstream.topic_id"  # of the topic that the original is on
-TIME, TIME_TYPE = "hazardstream.timestamp", "hazardstream.timestamp_type"  # of the original; KIP-1034 names none
-# The reason where the client cannot read a batch, and the last offset that the one letter speaks of.
-UNREADABLE, LAST_OFFSET = "unreadable", "hazardstream.last_offset"
-# By part of the original record, in the order in which they go when the dead letter would be too large.
-OMITTED = {part: f"hazardstream.{part}_omitted" for part in ("value", "headers", "key")}
-# What a dead letter's own headers may add to a record that was just within the limit.
-HEADER_ALLOWANCE = 8192
 PASSED_HEADERS_BYTES = 2048
-# Lengths of a header's name and value, as variable-length numbers.
-_HEADER_OVERHEAD = 10
-
-
-class Record(NamedTuple):
-    """A message to produce; partition numbers are those of the input."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers | None = None
-    timestamp: int = 0
-
-
-Bulk: TypeAlias = dict[tuple[str, int], list[dict[str, Any]]]
-"""Records, one a reading, by topic and partition, as `Producer.produce_batch` takes them."""
-
-
-class Outgoing(NamedTuple):
-    """All records of a batch: those that every reading has, and the others.
-
-    Attributes:
-        bulk_headers: whether some of the first have headers, which the client's bulk call does not know.
-    """
-
-    bulk: Bulk
-    records: list[Record]
-    bulk_headers: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.bulk or self.records)
 
 
 class Outbox:
@@ -267,11 +227,6 @@ def in_bulk(
             record["headers"] = headers[row]
         by_place[topic, number].append(record)
     return dict(by_place)
-
-
-def headers_size(headers: Headers) -> int:
-    """Bytes that headers take in a record, at most."""
-    return sum(len(name.encode()) + len(value or b"") + _HEADER_OVERHEAD for name, value in headers)
 
 
 def state_from(record: Mapping[str, Any]) -> AlarmState:

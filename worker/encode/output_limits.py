@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient
 
 from common.errors import UncertainError
 from worker.config.pipeline import Pipeline
-from worker.encode.encoder import Outgoing, headers_size
 from worker.kafka.message import Headers
+from worker.kafka.records import Outgoing, headers_size
 from worker.kafka.topics import BROKER_DEFAULT_MAX_BYTES, topic_settings
 
 # Bytes of a batch of one record, on top of its key, value and headers.

@@ -16,14 +16,14 @@ from typing import NamedTuple
 import numpy as np
 import structlog
 
+from common.arrays import Bool, Float, Int
 from common.text import in_label
 from worker.alarms.state_machine import RTN, AlarmPolicy, Alarms, StagedAlarms, Transition
-from worker.encode.encoder import Bulk
+from worker.kafka.records import Bulk
 from worker.model.package import ModelPackage
 from worker.observe.metrics import ShadowMetrics
 from worker.observe.worker_status import Status
 from worker.score.scorer import Outcome
-from worker.windows.feature_spec import Bool, Float, Int
 
 _LOG = structlog.get_logger(__name__)
 _MISSES = 10

@@ -4,16 +4,17 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from common.arrays import Int
 from schemas.columnar_encoder import Column, encode_columns
 from schemas.load import load_schema
+from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
 from worker.alarms.state_machine import Transition
 from worker.config.pipeline import Output, Pipeline
-from worker.encode.encoder import Bulk, in_bulk
+from worker.encode.encoder import in_bulk
 from worker.encode.shadow import ShadowScored
-from worker.score.readings import TextColumn
+from worker.kafka.records import Bulk
 from worker.score.scorer import Outcome
-from worker.windows.feature_spec import Int
 
 
 class ShadowRecords:

@@ -5,10 +5,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from worker.encode.encoder import Outgoing
 from worker.kafka.client_config import error_text, producer
 from worker.kafka.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED, produce
 from worker.kafka.publisher import AbortedError
+from worker.kafka.records import Outgoing
 
 
 class AtLeastOncePublisher:

@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from worker.encode.encoder import Outgoing, Record
+from worker.kafka.records import Outgoing, Record
 
 PRODUCER_FIXED: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
 """Properties of every producer that must not be changed."""

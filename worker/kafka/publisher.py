@@ -13,11 +13,11 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from common.errors import DeniedError, DependencyDownError, UncertainError, UserError
-from worker.encode.encoder import Outgoing
 from worker.kafka.client_config import error_text, producer
 from worker.kafka.fatal_errors import ending
 from worker.kafka.permissions import DENIED, denied_of
 from worker.kafka.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED, produce
+from worker.kafka.records import Outgoing
 from worker.kafka.request_log import RequestLog, with_requests
 
 _LOG = structlog.get_logger(__name__)

@@ -8,9 +8,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from common.errors import DependencyDownError, UserError
 from worker.config.pipeline import Pipeline
-from worker.encode.encoder import HEADER_ALLOWANCE
 from worker.kafka.client_config import error_text, topic_partitions
 from worker.kafka.permissions import denied_of
+from worker.kafka.records import HEADER_ALLOWANCE
 from worker.kafka.topic_policy import violations
 
 BROKER_DEFAULT_MAX_BYTES = 1_048_588

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 DIGEST_TAG = "hazardstream.manifest_sha256"
 """Tag of a model version: digest of its package's manifest."""
-ARTIFACT_PATH = "model"
-"""Where a run keeps its package."""
 
 _ENVIRONMENT = {
     # MLflow's own defaults make a call to a dead server last for minutes. Whoever waits does so outside of MLflow.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
+from common.arrays import Float
 from worker.alarms.state_machine import AlarmPolicy
 from worker.model.boosting import UnfitBoosterError, load_booster, xgboost
 from worker.model.package_files import (
@@ -29,7 +30,7 @@ from worker.model.package_files import (
 )
 from worker.model.reference import Reference
 from worker.model.scaler import Scale, UntrustedScalerError, read_pickled_scaler, read_scaler, trusted_scaler
-from worker.windows.feature_spec import FeatureSpec, Float
+from worker.windows.feature_spec import FeatureSpec
 
 __all__ = [
     "FAULTS",

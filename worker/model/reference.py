@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.windows.feature_spec import Float, Int
+from common.arrays import Float, Int
 
 Single = NDArray[np.float32]
 

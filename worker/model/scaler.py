@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from worker.windows.feature_spec import Float
+from common.arrays import Float
 
 Scale = Callable[[Float], Float]
 """Features [n, f] as the trees want them. The rows given stay as they are."""

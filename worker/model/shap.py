@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from common.arrays import Float
 from worker.model.package import ModelPackage
-from worker.windows.feature_spec import Float
 
 TOP_CONTRIBUTIONS = 5
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from worker.windows.feature_spec import Float
+from common.arrays import Float
 
 _PREFIX: Final = "hazardstream_"
 _LATENCY_BOUNDS_S: Final = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600])

@@ -21,7 +21,7 @@ from schemas.errors import IncompatibleSchemaError, UnknownSchemaError, Unreadab
 from schemas.load import load_schema
 from schemas.wire import CONFLUENT_MAGIC
 from worker.config.pipeline import Pipeline
-from worker.dead_letters.survey import letter_of
+from worker.encode.dead_letter import letter_of
 from worker.kafka.message import value_of
 from worker.kafka.topic_reader import Span, TopicReader
 from worker.score.decode import WriterSchemaOf

@@ -12,13 +12,13 @@ import numpy as np
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
+from common.arrays import Int
 from worker.config.pipeline import Pipeline
-from worker.dead_letters.survey import letter_of
+from worker.encode.dead_letter import letter_of
 from worker.kafka.message import stamped_by_broker, time_of
 from worker.kafka.topic_identity import identities
 from worker.kafka.topic_reader import TopicReader
 from worker.score.scorer import LATE
-from worker.windows.feature_spec import Int
 
 _CLOCKS_APART_MS = 600_000  # of brokers, where the dead-letter topic has `LogAppendTime`
 _PATIENCE_S = 10.0  # longer than an open transaction takes to end, and shorter than a loop may stand still

@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 from confluent_kafka import Message
 
+from common.arrays import Int
 from schemas.errors import UnreadableValueError
+from schemas.text_column import TextColumn
 from schemas.wire import SchemaKey, schema_in_headers
 from worker.kafka.message import Headers, all_headers_of, keys_of, times_of
-from worker.score.readings import TextColumn
-from worker.windows.feature_spec import Int
 
 
 @dataclass(frozen=True)

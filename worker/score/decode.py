@@ -6,16 +6,17 @@ from typing import NamedTuple
 import numpy as np
 from cachetools import LRUCache
 
+from common.arrays import Int
 from common.errors import DependencyDownError, PendingSchemaError
 from schemas.codec import DECODERS_KEPT, decoder_for
 from schemas.columnar_decoder import PADDING, Decoded, Plan, decode_columns, decoding_plan
 from schemas.errors import UnreadableValueError
 from schemas.load import Schema
 from schemas.resolution import aligned, field_conversions, union_branches
+from schemas.text_column import Bytes, TextColumn
 from schemas.wire import CONFLUENT_MAGIC, LONG_ID_PREFIX_LENGTH, SINGLE_OBJECT_MARKER, SchemaKey, parse_prefix
 from worker.config.pipeline import Input
-from worker.score.readings import Bytes, Readings, Rejection, TextColumn
-from worker.windows.feature_spec import Int
+from worker.score.readings import Readings, Rejection
 
 WriterSchemaOf = Callable[[SchemaKey], Schema]
 """Writer's schema by its key. Raises UnknownSchemaError, or DependencyDownError while the registry does not answer."""

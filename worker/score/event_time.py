@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from worker.windows.feature_spec import Bool, Int
+from common.arrays import Bool, Int
 
 EARLIEST_MS = 946_684_800_000
 """2000-01-01. In milliseconds since 1970, and read as such, seconds of today lie in January 1970."""

@@ -10,7 +10,9 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import Bool, Int
 from schemas.columnar_encoder import zigzag
+from schemas.text_column import TextColumn
 from schemas.wire import (
     CONFLUENT_MAGIC,
     CONFLUENT_PREFIX_LENGTH,
@@ -18,8 +20,6 @@ from schemas.wire import (
     SINGLE_OBJECT_MARKER,
     SINGLE_OBJECT_PREFIX_LENGTH,
 )
-from worker.score.readings import TextColumn
-from worker.windows.feature_spec import Bool, Int
 
 _BRANCHES = (b"", b"\x00", b"\x02")  # of no union, or the first or second of one
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from confluent_kafka import Message
 
+from common.arrays import Bool, Float, Int
 from schemas.load import load_schema
 from worker.alarms.state_machine import AlarmPolicy, Alarms, StagedAlarms
 from worker.config.pipeline import Pipeline, Topology
@@ -22,7 +23,6 @@ from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed, WriterSchemaOf
 from worker.score.readings import Readings, Rejection
 from worker.score.validate import Valid, Validator
-from worker.windows.feature_spec import Bool, Float, Int
 from worker.windows.keyed_state import KeyedState, lateness_ms
 from worker.windows.partition import Partition
 from worker.windows.staged import Staged

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
+from common.arrays import Bool, Float, Int
 from common.validation_errors import fault_texts
 from schemas.bounds import bounds
+from schemas.text_column import TextColumn
 from worker.config.pipeline import Input
 from worker.score.event_time import implausible, in_words, other_unit
 from worker.score.message_keys import all_that_say
-from worker.score.readings import Readings, Rejection, TextColumn
-from worker.windows.feature_spec import Bool, Float, Int
+from worker.score.readings import Readings, Rejection
 
 
 class Valid(NamedTuple):

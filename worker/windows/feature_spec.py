@@ -9,14 +9,10 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-Float = NDArray[np.float64]
-Int = NDArray[np.int64]
-Bool = NDArray[np.bool_]
+from common.arrays import Bool, Float, Int
 
-NEVER = np.iinfo(np.int64).min // 4  # a time before all others that still survives a subtraction
 LONGEST_MS = 2**32 - 1  # ages of readings are kept in 32 bits; what is older is out of any window
 _CHUNK = 512  # rows at a time, whose windows fit into a processor's own cache
 

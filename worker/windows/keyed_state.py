@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from worker.windows.feature_spec import LONGEST_MS, NEVER, Bool, FeatureSpec, Float, Int
+from common.arrays import NEVER, Bool, Float, Int
+from worker.windows.feature_spec import LONGEST_MS, FeatureSpec
 from worker.windows.late_filter import Arrivals, content_of, judge
 from worker.windows.staged import Staged
 

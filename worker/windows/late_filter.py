@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.windows.feature_spec import NEVER, Bool, Float, Int
+from common.arrays import NEVER, Bool, Float, Int
 
 Content = NDArray[np.uint32]
 MOST = 4

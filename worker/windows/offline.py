@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from worker.windows.feature_spec import FeatureSpec, Float, Int
+from common.arrays import Float, Int
+from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import KeyedState
 
 CHUNK = 8192  # readings at a time: bounds memory, changes no bit of the result

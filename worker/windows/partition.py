@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from worker.windows.feature_spec import NEVER, Int
+from common.arrays import NEVER, Int
 from worker.windows.keyed_state import REBUILD_SPANS
 
 _NONE = "-"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from worker.windows.feature_spec import NEVER, Bool, Float, Int, Timeline, readings_in_windows, rolling_features
+from common.arrays import NEVER, Bool, Float, Int
+from worker.windows.feature_spec import Timeline, readings_in_windows, rolling_features
 from worker.windows.late_filter import Arrivals, Content
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,10 +11,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common.errors import UserError
+from common.cli_options import training_packages
 from common.terminal import say, terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipelines.battery_hazard.training.datasets.dataset import Progress as Told
 
 Small = Annotated[bool, typer.Option("--small", help="A small model from few sites, in seconds: for a demo.")]
@@ -58,15 +59,6 @@ def watched(*, quiet: bool) -> "Iterator[Told]":
         yield show
 
 
-@contextmanager
-def training_packages() -> Iterator[None]:
-    """Have what is imported within, and is not installed, told as what to install."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error}; training needs more packages: pip install 'hazardstream[training]'") from error
-
-
 def train(
     *,
     small: Small = False,
@@ -91,7 +83,7 @@ def train(
         from pipelines.battery_hazard.training.fitting.models import read_boosting
         from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
         from pipelines.battery_hazard.training.fitting.train import train as train_to
-        from training.registry.register import train_and_register
+        from pipelines.battery_hazard.training.registration import train_and_register
 
     preset = SMALL if small else DEFAULT
     if boosting is not None:

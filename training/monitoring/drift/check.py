@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from common.arrays import Bool, Float, Int
 from training.monitoring.drift.distance import ks_distance, ks_p_value, psi
 from training.monitoring.drift.history import DAY_MS, SiteHistory
 from worker.encode.drift_sketch import HOUR_MS
 from worker.model.reference import OUTPUT, TAIL, Reference
-from worker.windows.feature_spec import Bool, Float, Int
 
 Kind = Literal["drift", "untrained", "missing", "schema"]
 BASELINE_DAYS = 7

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from worker.windows.feature_spec import Float, Int
+from common.arrays import Float, Int
 
 _BINS_A_GROUP = 5
 _LEAST_SHARE = 1e-3

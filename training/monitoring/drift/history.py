@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from common.arrays import Int
 from worker.encode.drift_sketch import HOUR_MS
-from worker.windows.feature_spec import Int
 
 DAY_MS = 86_400_000
 _HOURS_A_DAY = 12

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import Int
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
-from worker.windows.feature_spec import Int
 
 HAZARD, NORMAL, LEFT_OUT = 1, 0, -1
 Label = NDArray[np.int8]

@@ -7,8 +7,8 @@ them.
 
 import numpy as np
 
+from common.arrays import Float
 from pipelines.battery_hazard.simulator.plant.sensing import AMBIENT, AVG, CURRENT, GAS, MAX, SOC, VOLTAGE
-from worker.windows.feature_spec import Float
 
 # Upper ends, in the sensor's unit (voltage a cell, current as C-rate): noise, digit, calibration.
 _NOISE = np.array([0.5, 0.5, 0.006, 0.01, 0.5, 8.0, 8.0, 12.0, 0.5])

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.arrays import Float, Int
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, Fault, Nuisance
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, MODULES_PER_RACK, SENSORS, Fleet
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES
 from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, labels
 from pipelines.battery_hazard.training.datasets.randomisation import randomised
-from worker.windows.feature_spec import Float, Int
 from worker.windows.offline import offline_features
 
 PERIOD_MS = 10_000

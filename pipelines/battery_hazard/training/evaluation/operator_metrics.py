@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from common.arrays import Float, Int
 from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, first_sign
 from pipelines.battery_hazard.training.datasets.series import About, normal_days
-from training.evaluation.alarm_outcomes import Alarm, poisson_interval, share_interval
+from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, poisson_interval, share_interval
 from training.evaluation.policy_sweep import Trace, alarms_under
 from worker.alarms.state_machine import AlarmPolicy
-from worker.windows.feature_spec import Float, Int
 
-REQUIRED_WARNING_S = 300.0
-"""Five minutes from alarm to fire: GB 38031."""
 NUISANCES_PER_MODULE_DAY = 0.05
 """How often a module is taken to meet something that looks like a hazard: once in 20 days."""
 FALSE_ALARM_BUDGET = 1 / 1000

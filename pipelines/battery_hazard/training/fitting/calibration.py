@@ -12,8 +12,8 @@ import numpy as np
 import xgboost
 from sklearn.linear_model import LogisticRegression
 
+from common.arrays import Float
 from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored
-from worker.windows.feature_spec import Float
 
 _LIMIT = 1e-7
 _BINS = 12

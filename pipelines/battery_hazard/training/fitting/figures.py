@@ -11,11 +11,11 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix, precision_recall_curve
 
+from common.arrays import Float
 from pipelines.battery_hazard.training.datasets.features import FEATURES
 from pipelines.battery_hazard.training.evaluation.operator_metrics import judge
 from pipelines.battery_hazard.training.fitting.calibration import labelled
 from pipelines.battery_hazard.training.fitting.record import Record
-from worker.windows.feature_spec import Float
 
 _SHAP_ROWS = 1000
 _SHOWN = 20

@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from common.arrays import Float
 from common.errors import UserError
 from pipelines.battery_hazard.training.datasets.features import FEATURES, MONOTONE
-from worker.windows.feature_spec import Float
 
 THREADS = 2
 """Fixed: XGBoost sums gradients thread by thread, so another number would give other last bits."""

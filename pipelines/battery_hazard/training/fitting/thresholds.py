@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.arrays import Float
 from pipelines.battery_hazard.training.datasets.features import FEATURES
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import FALSE_ALARM_BUDGET, Scored
 from pipelines.battery_hazard.training.fitting.policy import RESERVE, choose_policy, policy_at, rate_of
 from worker.alarms.state_machine import AlarmPolicy
-from worker.windows.feature_spec import Float
 
 CHANNELS = ("temperature_c", "rise_c_min", "offgas_co_ppm", "offgas_h2_ppm", "offgas_voc_ppm")
 # Nothing is tried below what a person would call a limit.

@@ -11,6 +11,7 @@ import numpy as np
 import xgboost
 from sklearn.preprocessing import StandardScaler
 
+from common.arrays import Float
 from pipelines.battery_hazard.training.datasets.features import COMBINATIONS, RECORD
 from schemas.load import load_schema
 from schemas.wire import fingerprint
@@ -19,7 +20,7 @@ from worker.model.mlflow_client import prepare_mlflow
 from worker.model.package_files import FORMAT, SCALER, write_manifest
 from worker.model.reference import build_reference
 from worker.model.scaler import Scaler
-from worker.windows.feature_spec import FeatureSpec, Float
+from worker.windows.feature_spec import FeatureSpec
 
 _GOLDEN_ROWS = 64
 _LIBRARIES = ("numpy", "scikit-learn", "xgboost")

@@ -62,8 +62,8 @@ def retrain(
 
     Example: hazardstream retrain --watch --trigger-file /var/lib/hazardstream/retrain
     """
+    from common.cli_options import training_packages
     from common.logs import configure_logs
-    from pipelines.battery_hazard.training.cli import training_packages
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 

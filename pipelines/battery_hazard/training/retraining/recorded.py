@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import structlog
 
+from common.arrays import Bool, Float, Int
 from common.errors import UserError
 from pipelines.battery_hazard.training.datasets.features import FEATURES
 from pipelines.battery_hazard.training.fitting.models import Rows
@@ -27,7 +28,6 @@ from worker.score.batch import Batch
 from worker.score.decode import Decoder
 from worker.score.scorer import plainly_keyed
 from worker.score.validate import Validator
-from worker.windows.feature_spec import Bool, Float, Int
 from worker.windows.offline import offline_features
 
 _LOG = structlog.get_logger(__name__)

@@ -1,30 +1,13 @@
 """Commands as a newcomer meets them: help, and what is said when something is wrong."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import hazardstream
 from harness import Stage
 
 from schemas.registry import SchemaRegistry
-
-HERE = Path(__file__).parents[2]
-
-
-def hazardstream(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hazardstream", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=HERE,
-        timeout=120,
-        check=False,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **environment},
-    )
-
 
 COMMANDS = [
     "worker",

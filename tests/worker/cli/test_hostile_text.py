@@ -19,19 +19,21 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
+from common import terminal
 from common.errors import DependencyDownError, UserError
 from common.logs import configure_logs
 from common.text import in_html, in_label, in_plot, lines, markup, shown
+from hazardstream import cli
 from local.demo_view import picture
 from training.monitoring.report import _table
-from worker import cli, doctor, terminal
+from worker.cli import doctor
 from worker.cli.dlq import _table as print_table
 from worker.cli.dlq_view import print_letter
 from worker.cli.explain_view import as_tables
 from worker.config.pipeline import load_pipeline
 from worker.model.shap import Contribution, Explanation
 
-HERE = Path(__file__).parents[2]
+HERE = Path(__file__).parents[3]
 HOSTILE = [
     "[/bold]",
     "[red]x",

@@ -155,7 +155,7 @@ def test_without_a_home_nothing_but_the_cache_is_missed(tmp_path: Path, monkeypa
     assert told.returncode == 1
     assert "Traceback" not in told.stderr
     assert "HAZARDSTREAM_CACHE_DIRECTORY" in told.stdout
-    package = str(Path(__file__).parents[2] / "pipelines" / "battery_hazard_model")
+    package = str(Path(__file__).parents[3] / "pipelines" / "battery_hazard_model")
     found = run(
         "doctor",
         "--model",
@@ -183,7 +183,7 @@ def test_terminals_and_locales_as_they_come() -> None:
 
 
 def test_a_cache_that_cannot_be_used_is_no_traceback(tmp_path: Path) -> None:
-    package = str(Path(__file__).parents[2] / "pipelines" / "battery_hazard_model")
+    package = str(Path(__file__).parents[3] / "pipelines" / "battery_hazard_model")
 
     def doctor(directory: str) -> subprocess.CompletedProcess[str]:
         environment = {"HAZARDSTREAM_CACHE_DIRECTORY": directory, "HOME": str(tmp_path)}

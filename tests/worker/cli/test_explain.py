@@ -8,8 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from commands import hazardstream
 from harness import START_MS, Stage, make_stage, reading, wait_until
-from test_cli import hazardstream
 
 from common.errors import UserError
 from worker.cli.explain import Explained, explain

@@ -28,7 +28,7 @@ from worker.config.settings import Settings
 from worker.model.package import load_package
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
-HERE = Path(__file__).parents[2]
+HERE = Path(__file__).parents[3]
 Run = Callable[..., dict[str, Any]]
 
 

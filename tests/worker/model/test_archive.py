@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import hazardstream
 from harness import Stage, assert_equals_uninterrupted_run
 from model_registry import Registry, readings
-from test_cli import hazardstream
 
 from worker.admission.source import resolve
 from worker.model.archive import pack, read_archive, read_metadata

@@ -63,7 +63,7 @@ def guarded(secured: Secured, acls: Acls, topic_prefix: str, tmp_path: Path, mod
     stage = make_stage(secured.plaintext, topic_prefix, tmp_path, model_package)
     stage.environment = secured.sasl("worker")
     stage.settings = {"model_max_ms": "10000"}  # other tests share the cores
-    needed = {"input": ("READ",), "alarms": ("WRITE",), "sketches": ("WRITE",), "shadow": ("WRITE",)}
+    needed = {"input": ("READ",), "sketches": ("WRITE",), "shadow": ("WRITE",)}
     needed |= {"events": ("DESCRIBE",), "labels": ("DESCRIBE",)}
     for role, topic in stage.pipeline.topics.items():
         acls.allow(TOPIC, topic, *needed.get(role, ("READ", "WRITE")), "DESCRIBE_CONFIGS")

@@ -16,6 +16,8 @@ class LogStream(TextIOBase):
 
     def write(self, text: str) -> int:
         """Write text; where that fails, count it as lost, and say so once it works again."""
+        if self._lost and text == "\n":
+            return 1  # the end of a line that was lost: structlog writes it by itself
         told = _LOST % self._lost + text if self._lost else text
         try:
             _write(told)

@@ -44,8 +44,8 @@ def test_lines_that_were_lost_are_told_once_it_works_again(monkeypatch: pytest.M
         written.append(text)
 
     monkeypatch.setattr("worker.log_stream._write", write)
-    for text in ("a\n", "b\n"):
-        assert stream.write(text) == 2
+    for text in ("a", "\n", "b\n"):
+        assert stream.write(text) == len(text)
     full = False
     stream.write("c\n")
     stream.write("d\n")

@@ -21,7 +21,7 @@ from worker.log_stream import open_standard_streams
 from worker.logs import configure_logs
 from worker.model_cli import app as model_app
 from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
-from worker.terminal import say, terminal
+from worker.terminal import give_up, say, terminal
 from worker.text import lines, shown
 
 app = typer.Typer(
@@ -259,7 +259,10 @@ def main() -> None:
 
 def _tell(what: str, words: object) -> None:
     line = Text.assemble((f"{shown(what)}: ", "bold red"), lines(words))
-    terminal(stderr=True, soft_wrap=True).print(line)
+    try:
+        terminal(stderr=True, soft_wrap=True).print(line)
+    except OSError:  # a full disk: the exit code says it all the same
+        give_up("stderr")
 
 
 def _prepare_terminal() -> None:

@@ -9,38 +9,38 @@ _LOST = '{"event": "log lines were lost", "lines": %d, "level": "warning"}\n'
 
 
 class LogStream(TextIOBase):
-    """Writes whole lines, unbuffered: what Python's own stream could not write it would try again at exit, and fail."""
+    """Takes whole lines, and writes them unbuffered: Python's own stream would try again at exit, and fail."""
 
     def __init__(self) -> None:
-        self._lost = 0
+        self._lost, self._cut = 0, False
 
-    def write(self, text: str) -> int:
-        """Write text; where that fails, count it as lost, and say so once it works again."""
-        told = _LOST % self._lost + text if self._lost else text
+    def write(self, line: str) -> int:
+        """Write a line; where that fails, count it as lost, and say so once it works again."""
+        told = _LOST % self._lost + line if self._lost else line
         try:
-            _write(told)
+            self._write(f"\n{told}" if self._cut else told)
         except (OSError, ValueError):
             self._lost += 1
         else:
-            self._lost = 0
-        return len(text)
+            self._lost, self._cut = 0, False
+        return len(line)
 
     def flush(self) -> None:
         """Nothing is held back."""
 
-
-def _write(text: str) -> None:
-    stream = sys.stderr
-    raw = getattr(stream.buffer, "raw", None) if isinstance(stream, TextIOWrapper) else None
-    if not isinstance(raw, FileIO):
-        stream.write(text)  # a test's
-        return
-    left = memoryview(text.encode(errors="backslashreplace"))
-    while left:
-        written = raw.write(left)
-        if written is None:
-            raise BlockingIOError
-        left = left[written:]
+    def _write(self, text: str) -> None:
+        stream = sys.stderr
+        raw = getattr(stream.buffer, "raw", None) if isinstance(stream, TextIOWrapper) else None
+        if not isinstance(raw, FileIO):
+            stream.write(text)  # a test's
+            return
+        left = memoryview(text.encode(errors="backslashreplace"))
+        while left:
+            written = raw.write(left)
+            if written is None:
+                raise BlockingIOError
+            self._cut = self._cut or written < len(left)
+            left = left[written:]
 
 
 def open_standard_streams() -> None:

@@ -27,7 +27,7 @@ def configure_logs(level: str) -> None:
     structlog.configure(
         processors=[_without_repeats, *shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stream)),
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(

@@ -1,13 +1,16 @@
 """The one way to the terminal: no text from outside is markup there, or reaches it as a control sequence."""
 
+import os
+import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from common.errors import UserError
 from common.text import lines, shown
 
 
@@ -40,5 +43,21 @@ def styled(markup: str) -> Text:
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print a line of words or of JSON."""
-    typer.echo(lines(text), err=err)
+    """Print a line of words or of JSON.
+
+    Raises:
+        UserError: standard output cannot be written. What cannot be told on standard error is lost.
+    """
+    try:
+        typer.echo(lines(text), err=err)
+    except BrokenPipeError:  # the reader has seen enough
+        raise
+    except OSError as error:
+        give_up("stderr" if err else "stdout")
+        if not err:
+            raise UserError(f"standard output cannot be written ({error.strerror})") from error
+
+
+def give_up(stream: Literal["stdout", "stderr"]) -> None:
+    """Write nothing more to a stream that takes nothing: Python would try again at exit, and change the exit code."""
+    setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - for as long as the process lives

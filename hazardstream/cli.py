@@ -20,7 +20,7 @@ import worker.cli.commands
 from common.errors import DependencyDownError, UserError
 from common.log_stream import open_standard_streams
 from common.logs import configure_logs
-from common.terminal import terminal
+from common.terminal import give_up, terminal
 from common.text import lines, shown
 
 app = typer.Typer(
@@ -58,7 +58,10 @@ def main() -> None:
 
 def _tell(what: str, words: object) -> None:
     line = Text.assemble((f"{shown(what)}: ", "bold red"), lines(words))
-    terminal(stderr=True, soft_wrap=True).print(line)
+    try:
+        terminal(stderr=True, soft_wrap=True).print(line)
+    except OSError:  # a full disk: the exit code says it all the same
+        give_up("stderr")
 
 
 def _prepare_terminal() -> None:

@@ -233,7 +233,7 @@ def _run(
     left = threading.Event()
     source = mlflow_source(uri, **where)
     if source is not None and source.moves and settings.model_watch_ms:
-        swap = Swap(pipeline, status, partial(_next_scorer, settings, admin, config, pipeline), config, left)
+        swap = Swap(pipeline, status, partial(_next_scorer, settings, admin, config, pipeline), config, admin, left)
         _watch_model(settings, source, package, swap, partial(show_swapped, status, pipeline, uri), status, left)
     if shadow is not None:
         watch_challenger(shadow, settings, pipeline, partial(mlflow_source, **where), status, left)

@@ -1,14 +1,17 @@
 """A log that cannot be written costs lines, never the process, and what is written holds no secret."""
 
 import json
+import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import Any
 
 import pytest
 import structlog
 
-from common.log_stream import LogStream
 from common.logs import configure_logs
 
 LOG_TWICE = (
@@ -34,24 +37,36 @@ def test_a_log_that_nobody_takes_ends_nothing(streams: str) -> None:
     assert done.returncode == 0
 
 
-def test_lines_that_were_lost_are_told_once_it_works_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream, written = LogStream(), []
-    full = True
+class Disk(FileIO):
+    """Takes so many bytes more, and then no more."""
 
-    def write(text: str) -> None:
-        if full:
+    def __init__(self, room: int) -> None:
+        super().__init__(os.devnull, "wb")
+        self.room, self.written = room, b""
+
+    def write(self, data: Any) -> int:
+        if not self.room:
             raise OSError(28, "No space left on device")
-        written.append(text)
+        taken = bytes(data)[: self.room]
+        self.written += taken
+        self.room -= len(taken)
+        return len(taken)
 
-    monkeypatch.setattr("common.log_stream._write", write)
-    for text in ("a\n", "b\n"):
-        assert stream.write(text) == 2
-    full = False
-    stream.write("c\n")
-    stream.write("d\n")
-    first, *rest = "".join(written).splitlines()
-    assert json.loads(first) == {"event": "log lines were lost", "lines": 2, "level": "warning"}
-    assert rest == ["c", "d"]
+
+@pytest.mark.usefixtures("logs")
+def test_lines_that_were_lost_are_told_once_it_works_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(room=3)
+    monkeypatch.setattr(sys, "stderr", TextIOWrapper(BufferedWriter(disk)))
+    configure_logs("info")
+    for n in range(2):
+        structlog.get_logger().info("a", n=n)
+    logging.getLogger("library").error("b")
+    disk.room = 10_000
+    structlog.get_logger().info("c")
+    cut, told, line = disk.written.decode().splitlines()
+    assert cut == '{"n'
+    assert json.loads(told) == {"event": "log lines were lost", "lines": 3, "level": "warning"}
+    assert json.loads(line)["event"] == "c"
 
 
 def test_neither_a_traceback_nor_a_nested_value_shows_a_secret(logs: pytest.CaptureFixture[str]) -> None:

@@ -7,11 +7,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
+from confluent_kafka.admin import AdminClient
 
 from worker.admission.compatibility import alarm_policy
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.hot_swap.window_rebuild import OutrunError, Refill
+from worker.kafka.topic_identity import identities
 from worker.kafka.topic_reader import MANY, TopicReader
 from worker.model.package import ModelPackage
 from worker.observe.dependency_wait import StoppedError
@@ -41,10 +43,11 @@ class Swap:
         status: Status,
         new_scorer: Callable[[ModelPackage], Scorer],
         config: dict[str, Any],
+        admin: AdminClient,
         stop: threading.Event,
     ) -> None:
         self._pipeline, self._status, self._new_scorer = pipeline, status, new_scorer
-        self._config, self._stop = config, stop
+        self._config, self._admin, self._stop = config, admin, stop
 
     def __call__(self, package: ModelPackage) -> None:
         """Have the loop score with this model from its next batch on.
@@ -69,7 +72,7 @@ class Swap:
 
     def _swap_with_windows(self, package: ModelPackage, policy: AlarmPolicy) -> bool:
         with TopicReader(self._config, gulp=MANY) as reader:
-            refill = Refill(self._new_scorer(package), self._pipeline, reader)
+            refill = Refill(self._new_scorer(package), self._pipeline, reader, self._topic_id())
             try:
                 while not refill.following:
                     places = self._in_loop(refill.places)
@@ -86,6 +89,11 @@ class Swap:
             finally:
                 if not self._stop.is_set():
                     self._in_loop(refill.leave)
+
+    def _topic_id(self) -> str:
+        topic = self._pipeline.input.topic
+        found = identities(self._admin, {topic}).get(topic)
+        return "" if found is None else found.topic_id
 
     def _in_loop(self, question: Callable[[Scorer, dict[int, Partition]], T]) -> T:
         answer = self._status.request(question)

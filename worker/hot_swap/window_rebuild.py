@@ -34,10 +34,11 @@ class Refill:
         scorer: of the model to come, with no partitions yet.
         pipeline: names the topic.
         reader: of the input topic.
+        topic_id: of the input topic; empty where the broker has none.
     """
 
-    def __init__(self, scorer: Scorer, pipeline: Pipeline, reader: TopicReader) -> None:
-        self._scorer, self._pipeline, self._reader = scorer, pipeline, reader
+    def __init__(self, scorer: Scorer, pipeline: Pipeline, reader: TopicReader, topic_id: str) -> None:
+        self._scorer, self._pipeline, self._reader, self._topic_id = scorer, pipeline, reader, topic_id
         self._partitions: dict[int, Partition] = {}
         self._behind: deque[tuple[Batch, dict[int, int]]] = deque()
         self._lock = threading.Lock()
@@ -124,7 +125,7 @@ class Refill:
         return Partition(number, start, offset)
 
     def _read(self, partition: Partition) -> None:
-        skipped = skipped_batches(self._reader, self._pipeline, "", partition.number)
+        skipped = skipped_batches(self._reader, self._pipeline, self._topic_id, partition.number)
         for span in _around(Span(partition.next_offset, partition.live_from), skipped):
             for messages in self._reader.read(self._pipeline.input.topic, {partition.number: span}):
                 if messages:

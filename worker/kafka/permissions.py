@@ -34,7 +34,7 @@ _UNREACHED = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}  # noqa: SLF001 - li
 _OF_ROLE: dict[str, tuple[str, ...]] = {
     "input": ("Read",),
     "predictions": ("Read", "Write"),
-    "alarms": ("Write",),
+    "alarms": ("Read", "Write"),
     "alarm_state": ("Read", "Write"),
     "dead_letters": ("Read", "Write"),
     "sketches": ("Write",),

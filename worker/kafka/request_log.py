@@ -4,8 +4,10 @@ A request that was sent and not answered may still be on its way. If the broker 
 the same producer epoch, it takes effect there (KIP-890): a late commit ends that transaction half-way, a late abort
 throws it away. librdkafka repeats such requests without telling the application, so that nothing but its log shows it.
 
-The log is read as evidence that all went well, not that something failed: a line that is missing, or that a later
-version of the library words differently, looks like a request without an answer, and the producer is renewed.
+The log is read as evidence that all went well, not that something failed. An answer or an `EndTxn` whose line is
+missing, or worded differently by a later version of the library, looks like a request without an answer, and the
+producer is renewed. That the library logs the other kinds when it sends them, tests/worker/test_producer_renewal.py
+checks.
 """
 
 import re

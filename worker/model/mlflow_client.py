@@ -91,6 +91,16 @@ def _check_environment() -> None:
                 raise UserError(f"{name}={os.environ[name]!r}: {error}; correct it or unset it") from error
 
 
+def _check_store(tracking_uri: str) -> None:
+    """See that a text without a scheme names a store in files that is there: MLflow would make one of any name."""
+    path = Path(tracking_uri)
+    if not (urlsplit(tracking_uri).scheme or path.is_absolute() or path.is_dir()):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={tracking_uri} is neither an address nor a directory that is there; write "
+            "http://HOST:PORT, sqlite:///PATH, or the path of a store"
+        )
+
+
 def _check_address(tracking_uri: str) -> None:
     """See that the address of a server is one, without showing what may be a part of a password."""
     try:
@@ -123,8 +133,7 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
 
     bound_mlflow()
     at, remote = shown(tracking_uri), tracking_uri.startswith(("http:", "https:"))
-    if remote:
-        _check_address(tracking_uri)
+    _check_address(tracking_uri) if remote else _check_store(tracking_uri)
     _check_environment()
     try:
         yield MlflowClient(tracking_uri, registry_uri=tracking_uri)
@@ -133,6 +142,11 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
             raise UserError(
                 f"MLflow at {at} keeps the model in S3: pip install 'hazardstream[s3]', or have "
                 "the MLflow server hand out files itself (--serve-artifacts)"
+            ) from error
+        if isinstance(error, UnsupportedModelRegistryStoreURIException) and not _is_database(tracking_uri):
+            raise UserError(
+                f"MLFLOW_TRACKING_URI={at}: MLflow has no such scheme; write http://HOST:PORT, sqlite:///PATH, or the "
+                "path of a store"
             ) from error
         raise UserError(
             f"MLflow at {at} cannot be read with what is installed: a store in a database needs the whole of MLflow "
@@ -149,6 +163,10 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
             raise
         reason = f"its answer cannot be read, is that MLflow? {type(error).__name__}: {_root(error)}"
         raise DependencyDownError("mlflow", f"{at}: {reason}") from error
+
+
+def _is_database(tracking_uri: str) -> bool:
+    return urlsplit(tracking_uri).scheme.partition("+")[0] in {"sqlite", "postgresql", "mysql", "mssql"}
 
 
 def _in_our_terms(error: "MlflowException", at: str) -> Exception:

@@ -67,7 +67,7 @@ class AlarmRestore:
         self.drop(number)
         replaced = partition.states_id not in {"", states_id}
         # An empty topic may be a new one, where the checkpoint does not say.
-        if partition.live_from > 0 and (replaced or offsets.start > 0 or not offsets):
+        if partition.live_from > 0 and (replaced or offsets.start > 0 or not (offsets or partition.states_id)):
             self._standing[number] = standing_alarms(
                 self._config, self._pipeline, self._writer_schema_of, number, self._beat
             )

@@ -240,3 +240,37 @@ def test_a_fault_of_a_proxy_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("NO_PROXY", raising=False)
     with pytest.raises(DependencyDownError, match=r"through the proxy http://\*\*\*@127.0.0.1:9 of HTTP_PROXY"):
         SchemaRegistry("http://registry.example:8081").latest("m-value")
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("nonsense", "neither an address nor a directory"), ("ftp://x", "MLflow has no such scheme")],
+)
+def test_a_store_of_mlflow_s_that_is_none_is_told_and_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=told):
+        asked_of(address)
+    assert list(tmp_path.iterdir()) == []
+
+
+WRONG_PIPELINE = "import sys; sys.argv[1:] = ['worker', '--pipeline', 'none']; from worker.cli import main; main()"
+SAYS_SOMETHING = "import worker.cli as c; from worker.terminal import say; c.app = lambda: say('x'); c.main()"
+
+
+@pytest.mark.parametrize(
+    ("program", "streams", "said"),
+    [
+        (WRONG_PIPELINE, "2>/dev/full", ""),
+        (SAYS_SOMETHING, ">/dev/full", "standard output cannot be written (No space left on device)"),
+    ],
+)
+def test_streams_that_take_nothing_change_no_exit_code(program: str, streams: str, said: str) -> None:
+    command = f'exec "$0" -c "$1" {streams}'
+    done = subprocess.run(
+        ["/bin/bash", "-c", command, sys.executable, program], check=False, timeout=60, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -117,7 +117,7 @@ def after(package: ModelPackage, turns: int) -> Float:
 def test_the_windows_are_those_of_a_run_that_always_had_this_model(short: ModelPackage, longer: ModelPackage) -> None:
     loop = Loop(scorer_of(short))
     loop.turn(20)
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log)  # type: ignore[arg-type]  # it reads like one
+    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]  # it reads like one
     loop.rebuild_until_following(refill, between=loop.turn)
     loop.turn(5)
     assert not refill.take_over(loop.scorer, loop.partitions, longer.policy), "it is some batches behind"
@@ -136,7 +136,7 @@ def test_a_partition_that_goes_meanwhile_leaves_the_old_model_at_work(
 ) -> None:
     loop = Loop(scorer_of(short))
     loop.turn(5)
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log)  # type: ignore[arg-type]
+    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
     loop.rebuild_until_following(refill, between=lambda: None)
     gone = loop.partitions.pop(0)
     with pytest.raises(OutrunError):
@@ -149,7 +149,7 @@ def test_a_partition_that_goes_meanwhile_leaves_the_old_model_at_work(
 def test_a_partition_that_comes_meanwhile_does_so_too(short: ModelPackage, longer: ModelPackage) -> None:
     loop = Loop(scorer_of(short))
     loop.turn(5)
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log)  # type: ignore[arg-type]
+    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
     loop.rebuild_until_following(refill, between=lambda: None)
     loop.partitions[1] = Partition(1, 0, 0)
     assert loop.scorer.follow is not None
@@ -160,13 +160,13 @@ def test_a_partition_that_comes_meanwhile_does_so_too(short: ModelPackage, longe
 
 def test_it_waits_for_the_rebuild_of_a_partition_just_taken_over(short: ModelPackage, longer: ModelPackage) -> None:
     loop = Loop(scorer_of(short), partitions={0: Partition(0, 0, live_from=1000)})
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log)  # type: ignore[arg-type]
+    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
     assert refill.places(loop.scorer, loop.partitions) is None
 
 
 def test_a_worker_without_partitions_just_takes_it(short: ModelPackage, longer: ModelPackage) -> None:
     loop = Loop(scorer_of(short), partitions={})
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log)  # type: ignore[arg-type]
+    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
     loop.rebuild_until_following(refill, between=lambda: None)
     assert refill.take_over(loop.scorer, loop.partitions, longer.policy)
     assert loop.scorer.package is longer
@@ -183,7 +183,7 @@ def test_what_was_a_dead_letter_is_in_no_window_even_if_it_would_pass_now(
         return decode(values, framed)
 
     loop = Loop(scorer_of(short, decode_not_the_first))
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log)  # type: ignore[arg-type]
+    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
     turned_away[0] = False
     loop.turn()
     loop.rebuild_until_following(refill, between=lambda: None)

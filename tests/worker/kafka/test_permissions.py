@@ -63,7 +63,7 @@ def guarded(secured: Secured, acls: Acls, topic_prefix: str, tmp_path: Path, mod
     stage = make_stage(secured.plaintext, topic_prefix, tmp_path, model_package)
     stage.environment = secured.sasl("worker")
     stage.settings = {"model_max_ms": "10000"}  # other tests share the cores
-    needed = {"input": ("READ",), "alarms": ("WRITE",), "sketches": ("WRITE",), "shadow": ("WRITE",)}
+    needed = {"input": ("READ",), "sketches": ("WRITE",), "shadow": ("WRITE",)}
     needed |= {"events": ("DESCRIBE",), "labels": ("DESCRIBE",)}
     for role, topic in stage.pipeline.topics.items():
         acls.allow(TOPIC, topic, *needed.get(role, ("READ", "WRITE")), "DESCRIBE_CONFIGS")
@@ -91,6 +91,7 @@ def test_each_missing_acl_is_named(guarded: Stage, acls: Acls) -> None:
         (TOPIC, topics["dead_letters"], "WRITE", "Write topic"),
         (TOPIC, topics["input"], "READ", "Read topic"),
         (TOPIC, topics["predictions"], "READ", "Read topic"),
+        (TOPIC, topics["alarms"], "READ", "Read topic"),
         (GROUP, group, "READ", "Read group"),
     ):
         acls.forbid(kind, name, operation)
@@ -105,7 +106,7 @@ def test_each_missing_acl_is_named(guarded: Stage, acls: Acls) -> None:
 @pytest.mark.usefixtures("as_worker")
 def test_what_may_not_be_described_is_not_called_missing(guarded: Stage, acls: Acls) -> None:
     topic = guarded.pipeline.topics["alarms"]
-    for operation in ("WRITE", "DESCRIBE_CONFIGS"):
+    for operation in ("READ", "WRITE", "DESCRIBE_CONFIGS"):
         acls.forbid(TOPIC, topic, operation)
     config = client_config()
     admin = admin_client(config)

@@ -255,8 +255,10 @@ def test_a_store_of_mlflow_s_that_is_none_is_told_and_none_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
-WRONG_PIPELINE = "import sys; sys.argv[1:] = ['worker', '--pipeline', 'none']; from worker.cli import main; main()"
-SAYS_SOMETHING = "import worker.cli as c; from worker.terminal import say; c.app = lambda: say('x'); c.main()"
+WRONG_PIPELINE = (
+    "import sys; sys.argv[1:] = ['worker', '--pipeline', 'none']; from hazardstream.cli import main; main()"
+)
+SAYS_SOMETHING = "import hazardstream.cli as c; from common.terminal import say; c.app = lambda: say('x'); c.main()"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from worker.metrics import Metrics
 from worker.outbox import state_from
 from worker.partition import Partition
 from worker.pipeline import Pipeline
-from worker.standing_alarms import require_strangers, standing_alarms
+from worker.standing_alarms import raise_if_ours, standing_alarms
 from worker.text import shown
 
 _LOG = structlog.get_logger(__name__)
@@ -131,7 +131,7 @@ class AlarmRestore:
             try:
                 state = state_from(self._by_word(decode(value, self._writer_schema_of, self._schema)))
             except UnreadableValueError as error:
-                require_strangers(value, error, f"the alarm state of {shown(key)} in {self._topic}/{number}")
+                raise_if_ours(value, error, f"the alarm state of {shown(key)} in {self._topic}/{number}")
                 fault = str(error)
             else:
                 fault = "an active alarm without onset" if state.active and state.onset_ts is None else ""

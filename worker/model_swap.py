@@ -17,7 +17,7 @@ from worker.proof import alarm_policy
 from worker.refill import OutrunError, Refill
 from worker.scoring import Scorer
 from worker.status import Status
-from worker.topic_identity import identities
+from worker.topic_identity import topic_id_of
 from worker.topic_reader import MANY, TopicReader
 from worker.waiting import StoppedError
 
@@ -73,7 +73,8 @@ class Swap:
 
     def _swap_with_windows(self, package: ModelPackage, policy: AlarmPolicy) -> bool:
         with TopicReader(self._config, gulp=MANY) as reader:
-            refill = Refill(self._new_scorer(package), self._pipeline, reader, self._topic_id())
+            topic_id = topic_id_of(self._admin, self._pipeline.input.topic)
+            refill = Refill(self._new_scorer(package), self._pipeline, reader, topic_id)
             try:
                 while not refill.following:
                     places = self._in_loop(refill.places)
@@ -90,11 +91,6 @@ class Swap:
             finally:
                 if not self._stop.is_set():
                     self._in_loop(refill.leave)
-
-    def _topic_id(self) -> str:
-        topic = self._pipeline.input.topic
-        found = identities(self._admin, {topic}).get(topic)
-        return "" if found is None else found.topic_id
 
     def _in_loop(self, question: Callable[[Scorer, dict[int, Partition]], T]) -> T:
         answer = self._status.request(question)

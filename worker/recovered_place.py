@@ -24,9 +24,8 @@ from worker.dead_letters import letter_of
 from worker.decode import WriterSchemaOf
 from worker.message import value_of
 from worker.pipeline import Pipeline
-from worker.topic_reader import Span, TopicReader
+from worker.topic_reader import LOOP_PATIENCE_S, Span, TopicReader
 
-_PATIENCE_S = 10.0  # as of worker/refused.py
 _NEWEST = 100  # outcomes looked at, of each output
 _WIDTHS = (1_000, 100_000)  # offsets looked back over for an outcome, before all there are
 _ROLES = ("predictions", "alarms", "dead_letters")
@@ -91,7 +90,7 @@ def recovered_places(
     Raises:
         DependencyDownError: broker or registry does not answer, or a transaction is still open; call again.
     """
-    with TopicReader(config, _PATIENCE_S) as reader:
+    with TopicReader(config, LOOP_PATIENCE_S) as reader:
         # The ends whether committed or not: a predecessor's transaction may still be ending.
         spans = {
             role: reader.spans(pipeline.topics[role], ends.keys(), committed=False) for role in (*_ROLES, "alarm_state")

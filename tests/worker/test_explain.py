@@ -14,7 +14,6 @@ from test_cli import hazardstream
 from worker.errors import UserError
 from worker.explain import Explained, explain
 from worker.settings import Settings
-from worker.topic_identity import Identity
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 STEPS = 300
@@ -138,6 +137,6 @@ def test_a_prediction_of_a_former_topic_is_not_explained_from_the_new_one(
     ran: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a topic that is created again looks: the same name, another id."""
-    monkeypatch.setattr("worker.explain.identities", lambda _, topics: {t: Identity("another", 2) for t in topics})
+    monkeypatch.setattr("worker.explain.topic_id_of", lambda *_: "another")
     with pytest.raises(UserError, match="deleted and created again since"):
         explained(ran, "healthy", START_MS)

@@ -94,7 +94,7 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
         at = {s.partition: s.offset for s in starts}
         deadline = time.monotonic() + _TIMEOUT_S
         while any(at[n] < end for n, end in ends.items()):
-            # What is there already, and no wait until so many have come.
+            # The rest of what has arrived: the client would wait until the batch is full.
             came = consumer.consume(1, timeout=0.2) + consumer.consume(10_000, timeout=0)
             batch = [m for m in came if m.error() is None]
             yield from batch

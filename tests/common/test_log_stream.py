@@ -38,7 +38,7 @@ def test_a_log_that_nobody_takes_ends_nothing(streams: str) -> None:
 
 
 class Disk(FileIO):
-    """Takes so many bytes more, and then no more."""
+    """A file on a disk that has room for `room` more bytes."""
 
     def __init__(self, room: int) -> None:
         super().__init__(os.devnull, "wb")

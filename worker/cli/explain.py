@@ -15,7 +15,7 @@ from worker.config.pipeline import Output, Pipeline, load_pipeline
 from worker.config.settings import Settings
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.message import key_of, time_of, value_of
-from worker.kafka.topic_identity import identities
+from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
 from worker.model.package import ModelPackage
 from worker.model.shap import Explanation, explain_rows
@@ -114,12 +114,11 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
 
 def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str, Any]) -> None:
     """Refuse a prediction for a reading of a former topic: the new topic has other readings at the same offsets."""
-    found = identities(admin_client(config), {topic}).get(topic)
-    told = prediction.get("source_topic_id") or ""
-    if told and found is not None and found.topic_id not in {"", told}:
+    now, told = topic_id_of(admin_client(config), topic), prediction.get("source_topic_id") or ""
+    if told and now not in {"", told}:
         raise UserError(
             f"the reading of this prediction is gone: {topic} was deleted and created again since (the prediction is "
-            f"of topic id {told}, the topic now has id {found.topic_id}); ask for a time after that"
+            f"of topic id {told}, the topic now has id {now}); ask for a time after that"
         )
 
 

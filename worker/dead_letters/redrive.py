@@ -20,7 +20,7 @@ from worker.kafka.client_config import admin_client
 from worker.kafka.message import headers_of, key_of, time_of, value_of
 from worker.kafka.publisher import AbortedError, TransactionalPublisher
 from worker.kafka.records import Outgoing, Record, headers_size
-from worker.kafka.topic_identity import identities
+from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import Span, TopicReader
 from worker.kafka.topics import BROKER_DEFAULT_MAX_BYTES, topic_settings
 
@@ -73,13 +73,12 @@ def input_topic(config: dict[str, Any], reader: TopicReader, name: str) -> Input
     """
     admin = admin_client(config)
     settings = topic_settings(admin, name)
-    found = identities(admin, {name}).get(name)
     return InputTopic(
         name,
         int(settings.get("max.message.bytes", BROKER_DEFAULT_MAX_BYTES)),
         settings.get("message.timestamp.type") == "LogAppendTime",
         reader.spans(name),
-        "" if found is None else found.topic_id,
+        topic_id_of(admin, name),
     )
 
 

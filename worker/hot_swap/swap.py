@@ -13,7 +13,7 @@ from worker.admission.compatibility import alarm_policy
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.hot_swap.window_rebuild import OutrunError, Refill
-from worker.kafka.topic_identity import identities
+from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, TopicReader
 from worker.model.package import ModelPackage
 from worker.observe.dependency_wait import StoppedError
@@ -72,7 +72,8 @@ class Swap:
 
     def _swap_with_windows(self, package: ModelPackage, policy: AlarmPolicy) -> bool:
         with TopicReader(self._config, gulp=MANY) as reader:
-            refill = Refill(self._new_scorer(package), self._pipeline, reader, self._topic_id())
+            topic_id = topic_id_of(self._admin, self._pipeline.input.topic)
+            refill = Refill(self._new_scorer(package), self._pipeline, reader, topic_id)
             try:
                 while not refill.following:
                     places = self._in_loop(refill.places)
@@ -89,11 +90,6 @@ class Swap:
             finally:
                 if not self._stop.is_set():
                     self._in_loop(refill.leave)
-
-    def _topic_id(self) -> str:
-        topic = self._pipeline.input.topic
-        found = identities(self._admin, {topic}).get(topic)
-        return "" if found is None else found.topic_id
 
     def _in_loop(self, question: Callable[[Scorer, dict[int, Partition]], T]) -> T:
         answer = self._status.request(question)

@@ -50,6 +50,16 @@ def identities(admin: AdminClient, topics: Iterable[str]) -> dict[str, Identity]
     return found
 
 
+def topic_id_of(admin: AdminClient, topic: str) -> str:
+    """Id of the topic of this name as it is now; empty where there is none, or the broker has no ids.
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
+    found = identities(admin, {topic}).get(topic)
+    return "" if found is None else found.topic_id
+
+
 class TopicWatch:
     """Whether a topic is still the one that it was.
 

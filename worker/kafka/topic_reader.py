@@ -13,6 +13,8 @@ from worker.kafka.client_config import consumer, error_text
 from worker.kafka.message import is_unreadable
 from worker.kafka.permissions import DENIED, Denied
 
+LOOP_PATIENCE_S = 10.0
+"""Patience inside the loop: longer than an open transaction takes to end, and shorter than a loop may stand still."""
 _TIMEOUT_S = 10.0
 MANY = 2000
 """Messages at a time, for a topic whose records are known to be small."""

@@ -16,7 +16,7 @@ from worker.encode.encoder import state_from
 from worker.kafka.client_config import consumer
 from worker.kafka.message import key_of, value_of
 from worker.observe.metrics import Metrics
-from worker.recover.standing_alarms import require_strangers, standing_alarms
+from worker.recover.standing_alarms import raise_if_ours, standing_alarms
 from worker.score.decode import WriterSchemaOf
 from worker.windows.partition import Partition
 
@@ -131,7 +131,7 @@ class AlarmRestore:
             try:
                 state = state_from(self._by_word(decode(value, self._writer_schema_of, self._schema)))
             except UnreadableValueError as error:
-                require_strangers(value, error, f"the alarm state of {shown(key)} in {self._topic}/{number}")
+                raise_if_ours(value, error, f"the alarm state of {shown(key)} in {self._topic}/{number}")
                 fault = str(error)
             else:
                 fault = "an active alarm without onset" if state.active and state.onset_ts is None else ""

@@ -23,10 +23,9 @@ from schemas.wire import CONFLUENT_MAGIC
 from worker.config.pipeline import Pipeline
 from worker.encode.dead_letter import letter_of
 from worker.kafka.message import value_of
-from worker.kafka.topic_reader import Span, TopicReader
+from worker.kafka.topic_reader import LOOP_PATIENCE_S, Span, TopicReader
 from worker.score.decode import WriterSchemaOf
 
-_PATIENCE_S = 10.0  # as of worker/recover/replay_filter.py
 _NEWEST = 100  # outcomes looked at, of each output
 _WIDTHS = (1_000, 100_000)  # offsets looked back over for an outcome, before all there are
 _ROLES = ("predictions", "alarms", "dead_letters")
@@ -91,7 +90,7 @@ def recovered_places(
     Raises:
         DependencyDownError: broker or registry does not answer, or a transaction is still open; call again.
     """
-    with TopicReader(config, _PATIENCE_S) as reader:
+    with TopicReader(config, LOOP_PATIENCE_S) as reader:
         # The ends whether committed or not: a predecessor's transaction may still be ending.
         spans = {
             role: reader.spans(pipeline.topics[role], ends.keys(), committed=False) for role in (*_ROLES, "alarm_state")

@@ -16,12 +16,11 @@ from common.arrays import Int
 from worker.config.pipeline import Pipeline
 from worker.encode.dead_letter import letter_of
 from worker.kafka.message import stamped_by_broker, time_of
-from worker.kafka.topic_identity import identities
-from worker.kafka.topic_reader import TopicReader
+from worker.kafka.topic_identity import topic_id_of
+from worker.kafka.topic_reader import LOOP_PATIENCE_S, TopicReader
 from worker.score.scorer import LATE
 
 _CLOCKS_APART_MS = 600_000  # of brokers, where the dead-letter topic has `LogAppendTime`
-_PATIENCE_S = 10.0  # longer than an open transaction takes to end, and shorter than a loop may stand still
 
 
 def refused_before(
@@ -48,10 +47,9 @@ def refused_before(
     """
     topic, number = pipeline.outputs.dead_letters.topic, first.partition()
     time_ms = time_of(first)
-    of_input = identities(admin, {pipeline.input.topic}).get(pipeline.input.topic)
-    topic_id = of_input.topic_id if of_input is not None else ""
+    topic_id = topic_id_of(admin, pipeline.input.topic)
     refused = []
-    with TopicReader(config, _PATIENCE_S) as reader:
+    with TopicReader(config, LOOP_PATIENCE_S) as reader:
         # The end whether committed or not: a transaction whose offsets are committed may still be ending here.
         span = reader.span_while_running(topic, number)
         if stamped_by_broker(first):  # ascends with the offsets, and no letter has an earlier time than its original

@@ -13,13 +13,14 @@ from schemas.codec import decode
 from schemas.errors import MalformedError, UnreadableValueError
 from schemas.load import load_schema
 from schemas.wire import CONFLUENT_MAGIC
-from worker.alarms.state_machine import ACTIVE, AlarmState
+from worker.alarms.state_machine import AlarmState
 from worker.config.pipeline import Pipeline
+from worker.encode.encoder import state_from
 from worker.kafka.message import key_of, value_of
-from worker.kafka.topic_reader import TopicReader
+from worker.kafka.topic_reader import LOOP_PATIENCE_S, TopicReader
 from worker.score.decode import WriterSchemaOf
 
-_PATIENCE_S = 10.0  # as of worker/recover/replay_filter.py
+_NO_TIMERS = {"pending_since_ts": None, "clearing_since_ts": None}
 
 
 def standing_alarms(
@@ -44,7 +45,7 @@ def standing_alarms(
     """
     topic, schema = pipeline.outputs.alarms.topic, load_schema(pipeline.outputs.alarms.schema_name)
     found: dict[bytes, AlarmState] = {}
-    with TopicReader(config, _PATIENCE_S) as reader:
+    with TopicReader(config, LOOP_PATIENCE_S) as reader:
         for messages in reader.read(topic, {number: reader.span_while_running(topic, number)}):
             beat()
             for message in messages:
@@ -52,17 +53,16 @@ def standing_alarms(
                 try:
                     record = pipeline.outputs.by_word(decode(value, writer_schema_of, schema))
                 except UnreadableValueError as error:
-                    require_strangers(value, error, f"{topic}/{number}, offset {message.offset()}")
+                    raise_if_ours(value, error, f"{topic}/{number}, offset {message.offset()}")
                     continue
                 found.pop(key, None)
-                if record["state"] == ACTIVE:
-                    words = ("priority", "alarm_id", "onset_ts", "peak_probability")
-                    found[key] = AlarmState(active=True, **{word: record[word] for word in words})
+                if (state := state_from(_NO_TIMERS | record)).active:
+                    found[key] = state
     return found
 
 
-def require_strangers(value: bytes, error: UnreadableValueError, place: str) -> None:
-    """See that a value of ours that cannot be read is not taken for a stranger's: its alarm would be forgotten.
+def raise_if_ours(value: bytes, error: UnreadableValueError, place: str) -> None:
+    """Refuse to take a value that may be ours, and cannot be read, for a stranger's: its alarm would be forgotten.
 
     Raises:
         DependencyDownError: it may be ours, as the registry has lost schemas, or has others under their ids.

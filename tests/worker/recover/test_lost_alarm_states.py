@@ -11,7 +11,7 @@ from topic_settings import set_topic
 from common.errors import DependencyDownError
 from schemas.errors import MalformedError, UnknownSchemaError
 from worker.kafka.client_config import admin_client, client_config
-from worker.recover.standing_alarms import require_strangers
+from worker.recover.standing_alarms import raise_if_ours
 from worker.windows.partition import Checkpoint
 
 pytestmark = [pytest.mark.timeout(180)]
@@ -86,9 +86,9 @@ def test_a_standing_alarm_stands_on_and_ends_once(stage: Stage, lose: Callable[[
 def test_a_state_whose_schema_the_registry_has_lost_is_not_taken_for_a_stranger_s() -> None:
     lost = UnknownSchemaError("the registry says: Schema not found")
     with pytest.raises(DependencyDownError, match="restore the schemas"):
-        require_strangers(b"\0\0\0\0\x02abc", lost, "the alarm state of m in states/0")
-    require_strangers(b"\xc3\x01abc", lost, "")
-    require_strangers(b"\0\0\0\0\x02abc", MalformedError("too short"), "")
+        raise_if_ours(b"\0\0\0\0\x02abc", lost, "the alarm state of m in states/0")
+    raise_if_ours(b"\xc3\x01abc", lost, "")
+    raise_if_ours(b"\0\0\0\0\x02abc", MalformedError("too short"), "")
 
 
 @pytest.mark.parametrize(

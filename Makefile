@@ -26,9 +26,10 @@ demo: install  ## Broker, model, worker and fleet on this machine; watched live 
 test: install  ## All tests; those of the worker run on a real Apache Kafka that the suite starts
 	$(BIN)/python -m pytest -n 2
 
-lint: install  ## Format check, lint, types
+lint: install  ## Format check, lint, which package may import which, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 train: install  ## The default model, from simulated sites, registered in MLflow

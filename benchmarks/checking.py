@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.readings import HEAD_BYTES, Numbers, Readings
 from local.audit import read
-from worker.pipeline import Pipeline
+from worker.config.pipeline import Pipeline
 
 _AT_A_TIME = 100_000
 

@@ -16,13 +16,13 @@ from typing import Any
 import typer
 from confluent_kafka import Producer
 
+from local.isolated_pipeline import own_pipeline
 from local.kafka import broker
-from local.own_pipeline import own_pipeline
-from worker.kafka_config import admin_client, client_config
-from worker.outbox import ERRORS, REASON
-from worker.pipeline import Pipeline, load_pipeline
-from worker.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED
-from worker.topics import create_topics
+from worker.config.pipeline import Pipeline, load_pipeline
+from worker.encode.dead_letter import ERRORS, REASON
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED
+from worker.kafka.topics import create_topics
 
 PARTITIONS = 4
 VALUE_BYTES = 120
@@ -58,7 +58,7 @@ def timed(pipeline: Path, bootstrap: str, *arguments: str) -> dict[str, Any]:
     environment = os.environ | {"HAZARDSTREAM_PIPELINE": str(pipeline), "KAFKA_BOOTSTRAP_SERVERS": bootstrap}
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "worker", "dlq", *arguments, "--json"],
+        [sys.executable, "-m", "hazardstream", "dlq", *arguments, "--json"],
         check=True,
         stdout=subprocess.PIPE,
         text=True,

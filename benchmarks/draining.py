@@ -8,9 +8,9 @@ import psutil
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from benchmarks.readings import Tell
+from common.errors import UserError
 from local.process import Server
-from worker.errors import UserError
-from worker.kafka_config import client_config, error_text
+from worker.kafka.client_config import client_config, error_text
 
 
 class Pace(NamedTuple):

@@ -20,15 +20,15 @@ from rich.table import Table
 
 from benchmarks.model import write_model
 from benchmarks.readings import Tell
+from common.errors import UserError
+from common.terminal import say, terminal
+from local.isolated_pipeline import own_pipeline
 from local.kafka import kafka_broker
-from local.own_pipeline import own_pipeline
 from local.process import Server, free_ports, start
-from worker.errors import UserError
-from worker.kafka_config import admin_client, client_config
-from worker.package import ModelPackage, load_package
-from worker.pipeline import Pipeline, load_pipeline
-from worker.terminal import say, terminal
-from worker.topics import create_topics
+from worker.config.pipeline import Pipeline, load_pipeline
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.topics import create_topics
+from worker.model.package import ModelPackage, load_package
 
 PARTITIONS = 4
 GUARANTEES = ("at_least_once", "exactly_once")
@@ -123,7 +123,7 @@ class Bench:
         }
         environment = {f"HAZARDSTREAM_{name.upper()}": value for name, value in (chosen | settings).items()}
         log = self.directory / f"{pipeline.name}-{port}.log"
-        command = [sys.executable, "-m", "worker", "worker"]
+        command = [sys.executable, "-m", "hazardstream", "worker"]
         return Worker(start(f"the {pipeline.name} worker", command, log, environment), f"http://127.0.0.1:{port}")
 
     def log_bytes(self, topic: str) -> int:

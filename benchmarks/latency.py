@@ -23,10 +23,10 @@ from benchmarks.checking import faults
 from benchmarks.harness import GUARANTEES, Bench, run
 from benchmarks.peers.running import Output
 from benchmarks.readings import Readings, publish
+from common.arrays import Int
+from common.errors import UserError
 from local.process import Server, start, stop, wait_until_ready
-from worker.errors import UserError
-from worker.features import Int
-from worker.pipeline import Pipeline
+from worker.config.pipeline import Pipeline
 
 CONTENDERS = ("pass_through", *GUARANTEES)
 RATES = (1000, 10_000, 30_000)

@@ -11,7 +11,7 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from benchmarks.readings import HEAD_BYTES, Readings
-from worker.kafka_config import client_config
+from worker.kafka.client_config import client_config
 
 _PATIENCE_S = 60.0
 

@@ -6,12 +6,12 @@ import numpy as np
 import xgboost
 from sklearn.preprocessing import StandardScaler
 
-from producers.fleet import Fleet
-from training.write_package import TrainedModel, write_package
-from worker.alarms import AlarmPolicy
-from worker.features import FeatureSpec
-from worker.offline import offline_features
-from worker.pipeline import Pipeline
+from pipelines.battery_hazard.simulator.fleet import Fleet
+from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package
+from worker.alarms.state_machine import AlarmPolicy
+from worker.config.pipeline import Pipeline
+from worker.windows.feature_spec import FeatureSpec
+from worker.windows.offline import offline_features
 
 TREES, DEPTH = 200, 6
 _MODULES, _STEPS = 64, 200

@@ -23,13 +23,13 @@ from rich.progress import Progress
 from benchmarks.harness import PARTITIONS
 from benchmarks.model import write_model
 from benchmarks.offline import offline_scorer
+from common.terminal import say, terminal
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import single_object_prefix
-from worker.batch import Batch
-from worker.package import load_package
-from worker.pipeline import load_pipeline
-from worker.terminal import say, terminal
+from worker.config.pipeline import load_pipeline
+from worker.model.package import load_package
+from worker.score.batch import Batch
 
 BATCH = 4000
 START_MS = 1_780_000_000_000

@@ -7,14 +7,14 @@ from benchmarks.harness import PARTITIONS
 from benchmarks.readings import Numbers, Readings
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.alarms import Alarms
-from worker.decode import Decoder
-from worker.metrics import Metrics
-from worker.package import ModelPackage
-from worker.partition import Partition
-from worker.pipeline import Pipeline
-from worker.scoring import Scorer
-from worker.validate import Validator
+from worker.alarms.state_machine import Alarms
+from worker.config.pipeline import Pipeline
+from worker.model.package import ModelPackage
+from worker.observe.metrics import Metrics
+from worker.score.decode import Decoder
+from worker.score.scorer import Scorer
+from worker.score.validate import Validator
+from worker.windows.partition import Partition
 
 
 def offline_scorer(

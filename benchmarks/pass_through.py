@@ -9,10 +9,10 @@ from collections import defaultdict
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from worker.kafka_config import client_config
-from worker.outbox import Bulk, Outgoing
-from worker.publisher import TransactionalPublisher
-from worker.settings import load_settings
+from worker.config.settings import load_settings
+from worker.kafka.client_config import client_config
+from worker.kafka.publisher import TransactionalPublisher
+from worker.kafka.records import Bulk, Outgoing
 
 
 def pass_through(bootstrap: str, source: str, sink: str, group: str) -> None:

@@ -11,13 +11,13 @@ from functools import cached_property
 import numpy as np
 from confluent_kafka import Producer
 
-from producers.fleet import Fleet
+from common.arrays import Bool, Float, Int
+from common.errors import UserError
+from pipelines.battery_hazard.simulator.fleet import Fleet
 from schemas.load import load_schema
+from schemas.text_column import Bytes
 from schemas.wire import single_object_prefix
-from worker.columns import Bytes
-from worker.errors import UserError
-from worker.features import Bool, Float, Int
-from worker.kafka_config import admin_client, client_config, topic_partitions
+from worker.kafka.client_config import admin_client, client_config, topic_partitions
 
 PERIOD_MS = 10_000
 """Event time between two readings of a module."""

@@ -21,7 +21,7 @@ from benchmarks import latency, restore, scale, stages, throughput
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.plan import cost_model, cost_table, plan_table
 from benchmarks.plots import PLOTS, draw
-from worker.terminal import say
+from common.terminal import say
 
 _WIDTH = 300
 _PLAN_NEEDS = ("throughput", "scale", "restore")

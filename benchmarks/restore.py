@@ -18,11 +18,11 @@ from rich.table import Table
 from benchmarks.checking import output_faults
 from benchmarks.harness import Bench, Worker, run
 from benchmarks.readings import PERIOD_MS, Readings, Tell, publish
+from common.errors import UserError
 from local.mlflow_server import mlflow_server
 from local.process import stop
-from training.register import register_package
-from worker.errors import UserError
-from worker.state import REBUILD_SPANS
+from training.registry.register import register_package
+from worker.windows.keyed_state import REBUILD_SPANS
 
 MODULES = (64, 1000, 5000)
 _FEW, _FEW_STEPS = 64, 10

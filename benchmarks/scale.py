@@ -19,7 +19,7 @@ from benchmarks.draining import Pace, time_draining
 from benchmarks.harness import PARTITIONS, Bench, Worker, group_of, run
 from benchmarks.readings import Readings, publish
 from local.process import stop, wait_until_ready
-from worker.pipeline import Pipeline
+from worker.config.pipeline import Pipeline
 
 MODULES = (64, 1000, 10_000, 100_000, 1_000_000)
 WORKERS = (1, 2)

@@ -23,14 +23,14 @@ from rich.table import Table
 from benchmarks.checking import committed, faults
 from benchmarks.harness import Bench, Worker, run
 from benchmarks.readings import Readings, Source
+from common.errors import UserError
 from local.audit import read
 from local.mlflow_server import mlflow_process
 from local.process import Server
 from local.registry import registry_server
 from schemas.wire import confluent_prefix
-from training.register import register_package
-from worker.errors import UserError
-from worker.pipeline import Pipeline
+from training.registry.register import register_package
+from worker.config.pipeline import Pipeline
 
 RATE, MODULES = 5000, 1000
 LINES_A_MINUTE = 60

@@ -20,12 +20,12 @@ from benchmarks.harness import Bench, group_of, run
 from benchmarks.offline import messages, offline_scorer
 from benchmarks.readings import Readings, Tell, in_chunks, publish
 from local.process import stop
-from worker.batch import Batch
-from worker.metrics import Metrics
-from worker.outbox import Outbox
-from worker.package import ModelPackage
-from worker.pipeline import Pipeline
-from worker.scoring import Scorer
+from worker.config.pipeline import Pipeline
+from worker.encode.encoder import Outbox
+from worker.model.package import ModelPackage
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.scorer import Scorer
 
 MODULES, BATCHES = 1000, (100, 1000, 10_000)
 _FULL_WINDOWS = 60 * MODULES

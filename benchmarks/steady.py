@@ -9,15 +9,15 @@ from typing import Self
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from producers.fleet import Fleet
+from common.arrays import Int
+from common.errors import UserError
+from pipelines.battery_hazard.simulator.fleet import Fleet
+from schemas.columnar_encoder import Column, encode_columns
 from schemas.load import load_schema
+from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
-from worker.avro_encoding import Column, encode_columns
-from worker.columns import TextColumn
-from worker.errors import UserError
-from worker.features import Int
-from worker.kafka_config import client_config
-from worker.pipeline import Pipeline
+from worker.config.pipeline import Pipeline
+from worker.kafka.client_config import client_config
 
 _PERIOD_MS = 10_000
 _STEPS_SIMULATED = 200

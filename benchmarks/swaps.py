@@ -25,26 +25,27 @@ from rich.console import Console
 
 from benchmarks.model import write_model
 from benchmarks.steady import Arrivals, encoded_readings, publish_steadily
+from common.arrays import Float, Int
+from common.errors import UserError
+from common.terminal import say, terminal
 from local.audit import read
+from local.isolated_pipeline import own_pipeline
 from local.kafka import kafka_broker
 from local.mlflow_server import mlflow_server
-from local.own_pipeline import own_pipeline
 from local.process import Server, answers, free_ports, start, stop
 from schemas.load import load_schema, parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
-from worker.batch import Batch
-from worker.errors import UserError
-from worker.features import Float, Int
-from worker.kafka_config import admin_client, client_config
-from worker.metrics import Metrics
-from worker.package import MANIFEST, ModelPackage, digest, load_package
-from worker.partition import Partition
-from worker.pipeline import Pipeline, load_pipeline
-from worker.scoring import scorer_of
-from worker.terminal import say, terminal
-from worker.topics import create_topics
-from worker.tracking import ARTIFACT_PATH, DIGEST_TAG, mlflow_client
+from worker.config.pipeline import Pipeline, load_pipeline
+from worker.config.settings import ARTIFACT_PATH
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.topics import create_topics
+from worker.model.mlflow_client import DIGEST_TAG, mlflow_client
+from worker.model.package import MANIFEST, ModelPackage, digest, load_package
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.scorer import scorer_of
+from worker.windows.partition import Partition
 
 MODULES, PARTITIONS = 1000, 4
 NAME, ALIAS = "benchmark", "champion"
@@ -119,7 +120,7 @@ def set_up(stack: ExitStack, directory: Path) -> Site:
         "HAZARDSTREAM_HTTP_PORT": str(port),
         "HAZARDSTREAM_CACHE_DIRECTORY": str(directory / "cache"),
     }
-    command = [sys.executable, "-m", "worker", "worker"]
+    command = [sys.executable, "-m", "hazardstream", "worker"]
     with mlflow_client(mlflow) as client:
         client.set_registered_model_alias(NAME, ALIAS, VERSIONS[0])
     worker = start("the worker", command, directory / "worker.log", environment)

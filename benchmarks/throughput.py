@@ -23,7 +23,7 @@ from benchmarks.harness import GUARANTEES, PARTITIONS, Bench, Worker, group_of, 
 from benchmarks.readings import Readings, publish
 from local.audit import Audit, audit, read_all
 from local.process import Server, stop
-from worker.pipeline import Pipeline
+from worker.config.pipeline import Pipeline
 
 MODULES = 1000
 _ASK_EVERY_S = 0.01

@@ -11,14 +11,14 @@ from typing import Any, TypeAlias
 from confluent_kafka import KafkaException, Message, TopicPartition
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from common.errors import UserError
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, writer_schema_lookup
-from worker.errors import UserError
-from worker.kafka_config import client_config
-from worker.kafka_config import consumer as kafka_consumer
-from worker.message import headers_of, value_of
-from worker.pipeline import Pipeline
+from worker.config.pipeline import Pipeline
+from worker.kafka.client_config import client_config
+from worker.kafka.client_config import consumer as kafka_consumer
+from worker.kafka.message import headers_of, value_of
 
 Address: TypeAlias = tuple[int, int]
 _TIMEOUT_S = 30.0

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from worker.errors import UserError
-from worker.terminal import say, terminal
+from common.errors import UserError
+from common.terminal import say, terminal
 
 
 def register(app: typer.Typer) -> None:

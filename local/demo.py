@@ -17,22 +17,22 @@ import httpx
 from rich.console import Console
 from rich.live import Live
 
+from common.environment import variable
+from common.errors import UserError
+from common.terminal import styled
+from common.text import markup
 from local.audit import Audit, audit
+from local.demo_view import picture, summary
+from local.isolated_pipeline import own_pipeline
 from local.kafka import BOOTSTRAP_VARIABLE, broker
 from local.mock import mock_cluster
-from local.own_pipeline import own_pipeline
+from local.output_watcher import Watcher
 from local.process import Server, answers, free_ports, port_is_free, start, stop, wait_until_ready
-from local.screen import picture, summary
-from local.watch import Watcher
-from producers.simulate import SimulateOptions, Summary, simulate
-from training.default_model import demo_store
-from worker.environment import variable
-from worker.errors import UserError
-from worker.kafka_config import admin_client, client_config
-from worker.pipeline import BUNDLED, load_pipeline
-from worker.terminal import styled
-from worker.text import markup
-from worker.topics import create_topics
+from pipelines.battery_hazard.simulator.live import SimulateOptions, Summary, simulate
+from training.registry.default_model import demo_store
+from worker.config.pipeline import BUNDLED, load_pipeline
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.topics import create_topics
 
 PARTITIONS = 4
 EVENT_HOURS = 1.5  # enough for a fault to develop, whatever the demo's length
@@ -145,7 +145,7 @@ def _start_worker(
     guarantee = "exactly_once" if transactions else "at_least_once"
     worker = start(
         "the worker",
-        [sys.executable, "-m", "worker", "worker", *options, "--guarantee", guarantee],
+        [sys.executable, "-m", "hazardstream", "worker", *options, "--guarantee", guarantee],
         directory / "worker.log",
         {"MLFLOW_TRACKING_URI": tracking_uri},
     )

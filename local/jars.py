@@ -13,9 +13,9 @@ from filelock import FileLock
 from jgo.constants import MAVEN_CENTRAL_URL
 from tqdm import tqdm
 
-from worker.directories import cache_directory
-from worker.environment import variable
-from worker.errors import UserError
+from common.directories import cache_directory
+from common.environment import variable
+from common.errors import UserError
 
 REPOSITORY_VARIABLE = "HAZARDSTREAM_MAVEN_REPOSITORY"
 _PARALLEL_DOWNLOADS = 8

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from worker.errors import UserError
+from common.errors import UserError
 
 
 def java(minimum: int = 17) -> str:

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from common.environment import variable
+from common.errors import UserError
 from local.jars import kafka_jars
 from local.java import java
 from local.process import Server, free_ports, port_is_free, retry_on_taken_port, start, stop, wait_until_ready
-from worker.environment import variable
-from worker.errors import UserError
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 # Any base64 of 16 bytes will do: the nodes of one cluster share it, and no two clusters share a directory.

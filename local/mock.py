@@ -7,7 +7,7 @@ from pathlib import Path
 
 import confluent_kafka
 
-from worker.errors import UserError
+from common.errors import UserError
 
 _PRODUCER = 0  # rd_kafka_type_t
 

@@ -22,7 +22,7 @@ from tenacity import (
     wait_fixed,
 )
 
-from worker.errors import UserError
+from common.errors import UserError
 
 _LOG_TAIL_LINES = 25
 _STOP_S = 15.0

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_state_path
 
-from producers.mapping import Mapping
-from producers.publish import Encoder, Publisher, encoder
-from producers.recording import SHOWN, Recording, read_recording
-from producers.replay_state import ReplayState, load_state, save_state
-from worker.errors import UserError
-from worker.pipeline import Pipeline, load_pipeline
+from common.errors import UserError
+from producers.kafka_publisher import Encoder, Publisher, encoder
+from producers.recordings.mapping import Mapping
+from producers.recordings.recording import SHOWN, Recording, read_recording
+from producers.replay_progress import ReplayState, load_state, save_state
+from worker.config.pipeline import Pipeline, load_pipeline
 
 READING = "reading"
 _CHUNK = 1000
@@ -97,15 +97,8 @@ def replay(
     """
     _require_pace(options)
     pipeline = load_pipeline(options.pipeline)
-    identity = _identity(options, pipeline)
-    state_path = options.state or user_state_path("hazardstream") / "replay" / f"{identity[:16]}.json"
-    earlier = load_state(state_path, identity) if options.resume else None
-    mapping = options.mapping
-    if earlier is not None and earlier.start_ms is not None:
-        # The same readings must come out as the first time.
-        mapping = replace(mapping, start_ms=earlier.start_ms)
-    recording = read_recording(options.path, pipeline, mapping, skip_bad=options.skip_bad)
-    done = earlier.delivered if earlier is not None else 0
+    recording, note = _open(options, pipeline)
+    done = note.delivered
     summary = Summary(
         readings=len(recording.ts),
         resumed_at=done,
@@ -116,29 +109,19 @@ def replay(
     stop = stop or threading.Event()
     encode = encoder(pipeline, options.registry)
     publisher = Publisher(pipeline.input.topic, options.bootstrap, stop)
-
     due_s = _due_s(recording, done, options)
     _require_past(recording.ts[done:], due_s, pipeline.input.max_future_ms)
-    note = ReplayState(replay=identity, delivered=done, start_ms=recording.start_ms)
-    save_state(state_path, note)
-    began = saved_at = time.monotonic()
+    note.save(done)
+    began = time.monotonic()
     sent = done
-    while sent < len(recording.ts) and not stop.is_set():
-        now_s = time.monotonic() - began
-        upto = min(sent + _CHUNK, done + int(np.searchsorted(due_s, now_s, side="right")))
-        if upto <= sent:
-            publisher.wait(min(due_s[sent - done] - now_s, 0.5))
-        else:
-            for key, value in _messages(recording, encode, slice(sent, upto)):
-                publisher.send(key, value, READING)
-            sent = upto
-            publisher.poll()
+    for rows in _due_rows(due_s, done, publisher, stop):
+        for key, value in _messages(recording, encode, rows):
+            publisher.send(key, value, READING)
+        sent = rows.stop
+        publisher.poll()
         if progress is not None:
             progress(sent, len(recording.ts))
-        if time.monotonic() - saved_at > _SAVE_EVERY_S:
-            if publisher.flush(_SAVE_EVERY_S):
-                save_state(state_path, note.model_copy(update={"delivered": sent}))
-            saved_at = time.monotonic()
+        note.save_at_times(sent, publisher)
     publisher.close()
     summary.seconds = round(time.monotonic() - began, 3)
     summary.produced = publisher.delivered[READING]
@@ -148,9 +131,61 @@ def replay(
             f"{publisher.failed} readings were never confirmed by the broker ({publisher.last_error}); "
             "look at the broker, then go on with the same command and --resume"
         )
-    save_state(state_path, note.model_copy(update={"delivered": sent}))
+    note.save(sent)
     summary.completed = sent == len(recording.ts)
     return summary
+
+
+class _Note:
+    """The file that keeps how far a replay got.
+
+    Attributes:
+        delivered: readings that earlier runs delivered.
+    """
+
+    def __init__(self, path: Path, state: ReplayState) -> None:
+        self.delivered = state.delivered
+        self._path, self._state = path, state
+        self._saved_at = time.monotonic()
+
+    def save(self, delivered: int) -> None:
+        save_state(self._path, self._state.model_copy(update={"delivered": delivered}))
+        self._saved_at = time.monotonic()
+
+    def save_at_times(self, sent: int, publisher: Publisher) -> None:
+        """Every few seconds, save what was sent, if the broker confirms all of it soon."""
+        if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
+            if publisher.flush(_SAVE_EVERY_S):
+                self.save(sent)
+            self._saved_at = time.monotonic()
+
+
+def _open(options: ReplayOptions, pipeline: Pipeline) -> tuple[Recording, _Note]:
+    """The recording, read as the first time if the replay is resumed, and the note on how far earlier runs got."""
+    identity = _identity(options, pipeline)
+    path = options.state or user_state_path("hazardstream") / "replay" / f"{identity[:16]}.json"
+    earlier = load_state(path, identity) if options.resume else None
+    mapping = options.mapping
+    if earlier is not None and earlier.start_ms is not None:
+        # The same readings must come out as the first time.
+        mapping = replace(mapping, start_ms=earlier.start_ms)
+    recording = read_recording(options.path, pipeline, mapping, skip_bad=options.skip_bad)
+    delivered = earlier.delivered if earlier is not None else 0
+    return recording, _Note(path, ReplayState(replay=identity, delivered=delivered, start_ms=recording.start_ms))
+
+
+def _due_rows(due_s: NDArray[np.float64], done: int, publisher: Publisher, stop: threading.Event) -> Iterator[slice]:
+    """Rows of the recording as they fall due, after the first `done`; no rows where it waited instead."""
+    began = time.monotonic()
+    sent = 0
+    while sent < len(due_s) and not stop.is_set():
+        now_s = time.monotonic() - began
+        upto = min(sent + _CHUNK, int(np.searchsorted(due_s, now_s, side="right")))
+        if upto <= sent:
+            upto = sent
+            publisher.wait(min(due_s[sent] - now_s, 0.5))
+        yield slice(done + sent, done + upto)
+        sent = upto
 
 
 def _messages(recording: Recording, encode: Encoder, rows: slice) -> Iterator[tuple[str, bytes]]:

@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 
 import httpx
 
+from common.environment import variable
+from common.errors import DependencyDownError, UserError
 from schemas.http import Budget, NoAnswerError, TooLargeError, origin, request
 from schemas.registry_environment import CLIENT_CREDENTIALS, PREFIX
-from worker.environment import variable
-from worker.errors import DependencyDownError, UserError
 
 DEPENDENCY = "schema registry"
 _RENEW_AT = 0.8  # of a token's lifetime

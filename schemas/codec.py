@@ -72,7 +72,7 @@ def decode(
         InvalidValueError: a time is none.
         UnknownSchemaError: nobody knows the schema it names.
         IncompatibleSchemaError: that schema cannot be resolved to the reader's.
-        worker.errors.DependencyDownError: the registry has to be asked and does not answer.
+        common.errors.DependencyDownError: the registry has to be asked and does not answer.
     """
     key, start = schema_of_message(value, headers)
     return decoder_for(writer_schema_of(key), reader_schema, utc_offset_ms)(value, start)
@@ -236,7 +236,7 @@ def decode_fields(
         headers: of the message.
 
     Raises:
-        worker.errors.DependencyDownError: the registry has to be asked and does not answer.
+        common.errors.DependencyDownError: the registry has to be asked and does not answer.
     """
     key = None
     try:

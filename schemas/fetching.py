@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from cachetools import LRUCache
 
+from common.errors import DependencyDownError
 from schemas.access import DEPENDENCY
 from schemas.errors import UnknownSchemaError, UnreadableValueError
 from schemas.http import Budget
@@ -15,7 +16,6 @@ from schemas.load import Schema
 from schemas.references import Reference, Registered, inlined, registered
 from schemas.registry_client import NoSuchPathError, RegistryClient
 from schemas.wire import ApicurioId, ConfluentId, Guid, RegistryKey
-from worker.errors import DependencyDownError
 
 MAX_ID = 2**31 - 1  # ids are Java ints in the registry's interface
 MAX_ANSWER_BYTES = 2_000_000

@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from worker.redaction import redacted
+from common.redaction import redacted
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from fastavro.schema import parse_schema
 
-from worker.errors import UserError
+from common.errors import UserError
 
 Schema: TypeAlias = dict[str, Any]
 """An Avro schema as the JSON object it is written as. Treat as read-only: the loaded ones are shared."""

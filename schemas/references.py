@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from textwrap import shorten
 from typing import Any, NamedTuple
 
+from common.errors import DependencyDownError
 from schemas.access import DEPENDENCY
 from schemas.errors import IncompatibleSchemaError
 from schemas.load import Schema
-from worker.errors import DependencyDownError
 
 MAX_REFERENCES = 200
 _MAX_WORDS = 300

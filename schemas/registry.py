@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from cachetools import TTLCache
 
+from common.errors import DependencyDownError, UserError
 from schemas.access import DEPENDENCY, Access
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
 from schemas.fetching import MAX_ID, Fetcher, id_in
@@ -25,7 +26,6 @@ from schemas.wire import (
     fingerprint,
     shipped_fingerprints,
 )
-from worker.errors import DependencyDownError, UserError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -13,10 +13,10 @@ from textwrap import shorten
 from typing import Any
 from urllib.parse import urlsplit
 
+from common.errors import DependencyDownError, UserError
 from schemas.access import DEPENDENCY, Access
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
 from schemas.http import Answer, Budget, NoAnswerError, TooLargeError, origin, request
-from worker.errors import DependencyDownError, UserError
 
 RETRIES = 2
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 1.0

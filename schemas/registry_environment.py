@@ -1,6 +1,6 @@
 """Names of the registry's variables: Confluent's client properties in capitals, after `SCHEMA_REGISTRY_`."""
 
-from worker.environment import variable
+from common.environment import variable
 
 PREFIX = "SCHEMA_REGISTRY_"
 CLIENT_CREDENTIALS = ("BEARER_AUTH_CLIENT_ID", "BEARER_AUTH_CLIENT_SECRET", "BEARER_AUTH_ISSUER_ENDPOINT_URL")

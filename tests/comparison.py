@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from confluent_kafka import Message
 
-from worker.alarms import AlarmState
+from worker.alarms.state_machine import AlarmState
 
 Address: TypeAlias = tuple[int, int]
 """Partition and offset of an input record."""

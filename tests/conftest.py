@@ -13,7 +13,7 @@ from shared_server import join_run, leave_run, shared_server
 from local.kafka import broker
 from local.registry import schema_registry
 
-pytest_plugins = ["models"]
+pytest_plugins = ["models", "fixtures_worker", "fixtures_producers", "fixtures_training"]
 
 # Marker (and fixture of the same name): how the summary calls it.
 REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry"}

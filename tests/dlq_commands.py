@@ -12,7 +12,7 @@ from harness import Stage
 HERE = Path(__file__).parents[1]
 
 
-def start(stage: Stage, *arguments: str, launcher: tuple[str, ...] = ("-m", "worker")) -> subprocess.Popen[str]:
+def start(stage: Stage, *arguments: str, launcher: tuple[str, ...] = ("-m", "hazardstream")) -> subprocess.Popen[str]:
     """A `dlq` command at work."""
     environment = {
         **os.environ,

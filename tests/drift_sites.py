@@ -8,27 +8,28 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from producers.fleet import SENSORS, Fleet
+from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
+from pipelines.battery_hazard.training.datasets.features import FEATURES, TOPOLOGY
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
-from training.battery import FEATURES, TOPOLOGY
-from training.drift.check import SiteState, Watched, check
-from training.drift.events import Event, new_baseline, transitions
-from training.drift.history import DAY_MS, Histories
-from training.drift.watch import Watch
-from worker.batch import Batch
-from worker.columns import Readings, TextColumn
-from worker.offline import offline_features
-from worker.package import ModelPackage
-from worker.pipeline import Pipeline, load_pipeline
-from worker.reference import Reference
-from worker.scoring import Outcome, Scored
-from worker.sketch import HOUR_MS, Sketcher, sampled
+from training.monitoring.drift.check import SiteState, Watched, check
+from training.monitoring.drift.events import Event, new_baseline, transitions
+from training.monitoring.drift.history import DAY_MS, Histories
+from training.monitoring.watch import Watch
+from worker.config.pipeline import Pipeline, load_pipeline
+from worker.encode.drift_sketch import HOUR_MS, Sketcher, sampled
+from worker.model.package import ModelPackage
+from worker.model.reference import Reference
+from worker.score.batch import Batch
+from worker.score.readings import Readings
+from worker.score.scorer import Outcome, Scored
+from worker.windows.offline import offline_features
 
 if TYPE_CHECKING:
-    from training.drift.topics import MonitoringTopics
+    from training.monitoring.topics import MonitoringTopics
 
 PERIOD_MS = 60_000
 START_MS = 1_767_225_600_000  # midnight

@@ -24,11 +24,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NamedTuple
 
-import worker.run
-from worker.cli import main
+import worker.app
+from hazardstream.cli import main
 
 WITHIN_S = 60.0
-PRODUCT = str(Path(worker.run.__file__).parent)
+PRODUCT = str(Path(worker.app.__file__).parent)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -48,24 +48,24 @@ class Point(NamedTuple):
     live: bool = True
 
 
-_PRODUCER, _CONSUMER = "worker.kafka_config:ReportingProducer.", "worker.kafka_config:ReportingConsumer."
+_PRODUCER, _CONSUMER = "worker.kafka.client_config:ReportingProducer.", "worker.kafka.client_config:ReportingConsumer."
 POINTS = {
     # Taking over a partition.
     "assigning": Point(_CONSUMER + "incremental_assign", "before", live=False),
     "assigned": Point(_CONSUMER + "incremental_assign", "after", live=False),
     "committed-offset-read": Point(_CONSUMER + "committed", "after", live=False),
-    "alarm-state-read": Point("worker.alarm_restore:AlarmRestore.states", "after", live=False),
+    "alarm-state-read": Point("worker.recover.alarm_state:AlarmRestore.states", "after", live=False),
     "resuming": Point(_CONSUMER + "resume", "before", live=False),
-    "replaying": Point("worker.scoring:Scorer.process", "after", lambda outcome: outcome.replayed > 0, live=False),
-    "revoking": Point("worker.assignment:Assignment._revoked", "before", live=False),
+    "replaying": Point("worker.score.scorer:Scorer.process", "after", lambda outcome: outcome.replayed > 0, live=False),
+    "revoking": Point("worker.consume.assignment:Assignment._revoked", "before", live=False),
     # Between consume and commit.
     "consumed": Point(_CONSUMER + "consume", "after", bool),
-    "decoded": Point("worker.decode:Decoder.__call__", "after"),
-    "validated": Point("worker.validate:Validator.__call__", "after"),
-    "features-made": Point("worker.state:Staged.features", "after"),
-    "scored": Point("worker.package:ModelPackage.score", "after"),
-    "alarms-staged": Point("worker.alarms:Alarms.stage", "after"),
-    "encoded": Point("worker.outbox:Outbox.records", "after"),
+    "decoded": Point("worker.score.decode:Decoder.__call__", "after"),
+    "validated": Point("worker.score.validate:Validator.__call__", "after"),
+    "features-made": Point("worker.windows.keyed_state:Staged.features", "after"),
+    "scored": Point("worker.model.package:ModelPackage.score", "after"),
+    "alarms-staged": Point("worker.alarms.state_machine:Alarms.stage", "after"),
+    "encoded": Point("worker.encode.encoder:Outbox.records", "after"),
     "before-begin": Point(_PRODUCER + "begin_transaction", "before"),
     "begun": Point(_PRODUCER + "begin_transaction", "after"),
     "predictions-queued": Point(_PRODUCER + "produce_batch", "after"),
@@ -77,10 +77,10 @@ POINTS = {
     "before-commit": Point(_PRODUCER + "commit_transaction", "before"),
     "during-commit": Point(_PRODUCER + "commit_transaction", "during"),
     "committed": Point(_PRODUCER + "commit_transaction", "after"),
-    "before-merge": Point("worker.scoring:Scorer.merge", "before"),
-    "merged": Point("worker.scoring:Scorer.merge", "after"),
+    "before-merge": Point("worker.score.scorer:Scorer.merge", "before"),
+    "merged": Point("worker.score.scorer:Scorer.merge", "after"),
 }
-_EACH_LIVE_BATCH = "worker.outbox:Outbox.records"
+_EACH_LIVE_BATCH = "worker.encode.encoder:Outbox.records"
 
 
 def run(fault: str, command: str) -> None:

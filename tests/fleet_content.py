@@ -2,11 +2,11 @@
 
 import itertools
 
-from producers.fleet import Fleet
-from producers.publish import encoder
-from producers.simulate import Messages
+from pipelines.battery_hazard.simulator.fleet import Fleet
+from pipelines.battery_hazard.simulator.messages import Messages
+from producers.kafka_publisher import encoder
 from tests.harness import START_MS, Stage, uninterrupted_run
-from worker.pipeline import Pipeline
+from worker.config.pipeline import Pipeline
 
 Content = list[tuple[str | None, bytes | None]]
 _FAR_FUTURE_MS = 4_000_000_000_000

@@ -15,7 +15,7 @@ import httpx
 from confluent_kafka import Message, Producer
 
 from local.audit import read, read_all
-from local.own_pipeline import own_pipeline
+from local.isolated_pipeline import own_pipeline
 from local.process import free_ports
 from schemas.codec import decode, encode
 from schemas.load import load_schema, parsed
@@ -24,18 +24,18 @@ from schemas.wire import single_object_prefix
 from tests.comparison import Comparison, Expected, compare, dead_letter_source, with_wrong_time
 from tests.metric_text import metric_in
 from tests.spared_trial import spare_the_trial
-from training.default_model import SHIPPED
-from worker.alarms import IDLE, AlarmState
-from worker.batch import Batch
-from worker.decode import WriterSchemaOf
-from worker.kafka_config import admin_client, client_config
-from worker.metrics import Metrics
-from worker.outbox import state_from
-from worker.package import load_package
-from worker.partition import Partition
-from worker.pipeline import Pipeline, load_pipeline
-from worker.scoring import scorer_of
-from worker.topics import create_topics
+from training.registry.default_model import SHIPPED
+from worker.alarms.state_machine import IDLE, AlarmState
+from worker.config.pipeline import Pipeline, load_pipeline
+from worker.encode.encoder import state_from
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.topics import create_topics
+from worker.model.package import load_package
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.decode import WriterSchemaOf
+from worker.score.scorer import scorer_of
+from worker.windows.partition import Partition
 
 READING = parsed(load_schema("SensorReading"))
 PREFIX = single_object_prefix(load_schema("SensorReading"))
@@ -109,7 +109,7 @@ class Stage:
         self.publish((r["module_id"], avro(r)) for r in readings)
 
     @contextmanager
-    def worker(self, launcher: Sequence[str] = ("-m", "worker"), **settings: str) -> Iterator["Worker"]:
+    def worker(self, launcher: Sequence[str] = ("-m", "hazardstream"), **settings: str) -> Iterator["Worker"]:
         """A worker process; killed at the end unless it has ended by itself.
 
         Args:

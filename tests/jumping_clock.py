@@ -18,6 +18,6 @@ def _jumping_time_ns() -> int:
 time.time_ns = _jumping_time_ns
 time.time = lambda: _jumping_time_ns() / 1e9
 
-from worker.cli import main  # noqa: E402
+from hazardstream.cli import main  # noqa: E402
 
 main()

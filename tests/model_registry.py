@@ -9,7 +9,7 @@ from typing import Any
 from harness import START_MS, Stage, Worker, reading, uninterrupted_run, wait_until
 from models import register_unseen
 
-from worker.tracking import mlflow_client
+from worker.model.mlflow_client import mlflow_client
 
 PERIOD_MS = 10_000
 MODULES = [f"Rack1_Module{n:02}" for n in range(5)]

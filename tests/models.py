@@ -15,14 +15,15 @@ from shared_server import shared_server
 from sklearn.preprocessing import StandardScaler
 
 from local.mlflow_server import mlflow_server
-from training.default_model import SHIPPED
-from training.models import Boosting
-from training.presets import Counts, Preset
-from training.train import prepare, silent
-from worker.features import FeatureSpec
-from worker.package_files import MANIFEST, PICKLED_SCALER, SCALER, digest, write_manifest
-from worker.scaler import Scaler, read_scaler
-from worker.tracking import ARTIFACT_PATH, DIGEST_TAG, mlflow_client
+from pipelines.battery_hazard.training.fitting.models import Boosting
+from pipelines.battery_hazard.training.fitting.presets import Counts, Preset
+from pipelines.battery_hazard.training.fitting.train import prepare, silent
+from training.registry.default_model import SHIPPED
+from worker.config.settings import ARTIFACT_PATH
+from worker.model.mlflow_client import DIGEST_TAG, mlflow_client
+from worker.model.package_files import MANIFEST, PICKLED_SCALER, SCALER, digest, write_manifest
+from worker.model.scaler import Scaler, read_scaler
+from worker.windows.feature_spec import FeatureSpec
 
 TINIEST = Preset(
     training=Counts(events=1, normal=1, bench_events=0, bench_normal=0),

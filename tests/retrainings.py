@@ -5,8 +5,8 @@ from pathlib import Path
 
 from models import TINIEST, renamed
 
-from training.retraining.attempt import PACKAGE, Report, Workshop, write_report
-from worker.settings import Settings
+from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, Report, Workshop, write_report
+from worker.config.settings import Settings
 
 
 def workshop(tmp_path: Path, model: str, url: str) -> Workshop:

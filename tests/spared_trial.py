@@ -3,10 +3,10 @@
 from contextlib import suppress
 from pathlib import Path
 
-from worker.admission import note, passed_note
-from worker.errors import UserError
-from worker.package_files import read_package
-from worker.pipeline import load_pipeline
+from common.errors import UserError
+from worker.admission.admit import note, passed_note
+from worker.config.pipeline import load_pipeline
+from worker.model.package_files import read_package
 
 
 def spare_the_trial(package: Path, pipeline_file: Path, cache: Path) -> None:

@@ -9,8 +9,8 @@ import os
 import signal
 from itertools import count
 
-from worker.cli import main
-from worker.kafka_config import ReportingProducer
+from hazardstream.cli import main
+from worker.kafka.client_config import ReportingProducer
 
 _begin, _begun = ReportingProducer.begin_transaction, count(1)
 

@@ -3,7 +3,7 @@
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from harness import Stage
 
-from worker.kafka_config import admin_client, client_config
+from worker.kafka.client_config import admin_client, client_config
 
 
 def set_topic(stage: Stage, role: str, **settings: object) -> None:

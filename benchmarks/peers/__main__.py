@@ -22,8 +22,8 @@ from benchmarks.peers.bench import Result, bench, peer_result, worker_result
 from benchmarks.peers.catalogue import JVM, PEERS
 from benchmarks.peers.environments import version
 from benchmarks.throughput import MODULES
-from worker.errors import UserError
-from worker.terminal import say, terminal
+from common.errors import UserError
+from common.terminal import say, terminal
 
 Outcome = Result | str
 """A result, or why there is none."""

@@ -22,17 +22,17 @@ from benchmarks.peers.job import Task
 from benchmarks.peers.running import Looks, Output, Pace, time_output, wait_for_open_transactions
 from benchmarks.readings import Readings, Tell, publish
 from benchmarks.throughput import MODULES
+from common.errors import UserError
 from local.audit import read_all
 from local.java import java
 from local.kafka import kafka_broker
 from local.process import Server, answers, free_ports, start, stop, wait_until_ready
 from schemas.load import load_schema
 from schemas.wire import single_object_prefix
-from worker.errors import UserError
-from worker.kafka_config import admin_client, client_config
-from worker.package import ModelPackage
-from worker.package_files import SCALER
-from worker.scaler import Scaler
+from worker.kafka.client_config import admin_client, client_config
+from worker.model.package import ModelPackage
+from worker.model.package_files import SCALER
+from worker.model.scaler import Scaler
 
 ROOT = Path(__file__).parent.parent.parent
 REQUESTS = 10_000

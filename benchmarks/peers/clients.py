@@ -11,7 +11,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from benchmarks.peers.expected import Expected
-from worker.kafka_config import client_config
+from worker.kafka.client_config import client_config
 
 CONNECTIONS = 8
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock
 from uv import find_uv_bin
 
+from common.directories import cache_directory
+from common.errors import UserError
 from local.jars import fetch
-from worker.directories import cache_directory
-from worker.errors import UserError
 
 _HERE = Path(__file__).parent
 _PYTHONS = ((3, 11), (3, 12))  # what all peers run on; those that end at 3.12 are PyFlink and Bytewax

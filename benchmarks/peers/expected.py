@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message
 
+from common.arrays import Float
 from local.audit import read_all
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.features import Float
-from worker.offline import offline_features
-from worker.package import ModelPackage
-from worker.pipeline import Pipeline
+from worker.config.pipeline import Pipeline
+from worker.model.package import ModelPackage
+from worker.windows.offline import offline_features
 
 TOLERANCE = 1e-6
 # Running sums, which pandas' `rolling` keeps, end up a bit off, and a feature next to a tree's split then falls on its

@@ -11,7 +11,7 @@ from typing import Any
 import faust
 import numpy as np
 
-from benchmarks.peers.job import Codec, Scorer, Window, read_task
+from benchmarks.peers.job import Codec, Scorer, Task, Window, read_task
 
 BATCH, WITHIN_S = 1000, 0.1
 
@@ -25,7 +25,6 @@ def main(file: str, style: str) -> None:
             the partition of the batch's last event.
     """
     task = read_task(file)
-    codec, scorer = Codec(task), Scorer(task)
     app = faust.App(
         task.group,
         broker=f"kafka://{task.bootstrap}",
@@ -41,39 +40,43 @@ def main(file: str, style: str) -> None:
     source = app.topic(task.source, key_type=bytes, value_type=bytes)
     sink = app.topic(task.sink, key_type=bytes, value_type=bytes)
 
-    def agent_with_table() -> None:
-        windows = app.Table("windows", default=bytes, partitions=4)
-
-        @app.agent(source)
-        async def score(stream: Any) -> None:
-            async for event in stream.events():
-                reading = codec.decode(event.value)
-                window = Window(task.spec, task.divisors, windows[event.key])
-                window.add(reading["ts"], codec.sensors(reading))
-                windows[event.key] = bytes(window)
-                probability = float(scorer.score(np.array([window.features()]))[0])
-                place = event.message
-                value = codec.encode(reading, probability, len(window), place.partition, place.offset)
-                await sink.send(key=event.key, value=value)
-
-    def agent_with_take() -> None:
-        windows: dict[str, Window] = defaultdict(partial(Window, task.spec, task.divisors))
-
-        @app.agent(source)
-        async def score(stream: Any) -> None:
-            async for events in stream.take_events(BATCH, within=WITHIN_S):
-                readings, features, lengths = [codec.decode(event.value) for event in events], [], []
-                for reading in readings:
-                    window = windows[reading["module_id"]]
-                    window.add(reading["ts"], codec.sensors(reading))
-                    features.append(window.features())
-                    lengths.append(len(window))
-                probabilities = scorer.score(np.array(features)).tolist()
-                for event, reading, probability, length in zip(events, readings, probabilities, lengths, strict=True):
-                    place = event.message
-                    value = codec.encode(reading, probability, length, place.partition, place.offset)
-                    sink.send_soon(key=event.key, value=value)
-
-    {"table": agent_with_table, "take": agent_with_take}[style]()
+    {"table": _agent_with_table, "take": _agent_with_take}[style](app, source, sink, task)
     app.finalize()
     faust.Worker(app, loglevel="WARNING").execute_from_commandline()
+
+
+def _agent_with_table(app: faust.App, source: Any, sink: Any, task: Task) -> None:
+    codec, scorer = Codec(task), Scorer(task)
+    windows = app.Table("windows", default=bytes, partitions=4)
+
+    @app.agent(source)
+    async def score(stream: Any) -> None:
+        async for event in stream.events():
+            reading = codec.decode(event.value)
+            window = Window(task.spec, task.divisors, windows[event.key])
+            window.add(reading["ts"], codec.sensors(reading))
+            windows[event.key] = bytes(window)
+            probability = float(scorer.score(np.array([window.features()]))[0])
+            place = event.message
+            value = codec.encode(reading, probability, len(window), place.partition, place.offset)
+            await sink.send(key=event.key, value=value)
+
+
+def _agent_with_take(app: faust.App, source: Any, sink: Any, task: Task) -> None:
+    codec, scorer = Codec(task), Scorer(task)
+    windows: dict[str, Window] = defaultdict(partial(Window, task.spec, task.divisors))
+
+    @app.agent(source)
+    async def score(stream: Any) -> None:
+        async for events in stream.take_events(BATCH, within=WITHIN_S):
+            readings, features, lengths = [codec.decode(event.value) for event in events], [], []
+            for reading in readings:
+                window = windows[reading["module_id"]]
+                window.add(reading["ts"], codec.sensors(reading))
+                features.append(window.features())
+                lengths.append(len(window))
+            probabilities = scorer.score(np.array(features)).tolist()
+            for event, reading, probability, length in zip(events, readings, probabilities, lengths, strict=True):
+                place = event.message
+                value = codec.encode(reading, probability, length, place.partition, place.offset)
+                sink.send_soon(key=event.key, value=value)

@@ -7,17 +7,17 @@ https://spark.apache.org/docs/latest/streaming/structured-streaming-kafka-integr
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - as its documentation has it
 from pyspark.sql.avro.functions import from_avro, to_avro
 
-from benchmarks.peers.job import Scorer, read_task
+from benchmarks.peers.job import Scorer, Task, read_task
 
 # Some 100 readings of a module at a time: the work a group costs more than the work a reading. (20,000 give a third
 # of the pace.) The price is results that wait for some seconds.
@@ -31,6 +31,52 @@ SCORED = """
 def main(file: str) -> None:
     """Run until killed."""
     task = read_task(file)
+    readings = _readings(_session(task), task)
+    scored = readings.groupBy("module_id").applyInPandasWithState(_scoring(task), SCORED, STATE, "append", "NoTimeout")
+    (
+        scored.select(F.col("module_id").alias("key"), _value(task).alias("value"))
+        .writeStream.format("kafka")
+        .option("kafka.bootstrap.servers", task.bootstrap)
+        .option("topic", task.sink)
+        .option("checkpointLocation", str(Path(task.directory, "checkpoint")))
+        .start()
+        .awaitTermination()
+    )
+
+
+def _session(task: Task) -> SparkSession:
+    os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    return (
+        SparkSession.builder.master("local[2]")
+        .config("spark.jars", ",".join(str(jar) for jar in Path(task.jars).glob("*.jar")))
+        .config("spark.sql.shuffle.partitions", 2)
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .getOrCreate()
+    )
+
+
+def _readings(spark: SparkSession, task: Task) -> DataFrame:
+    return (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", task.bootstrap)
+        .option("subscribe", task.source)
+        .option("startingOffsets", "earliest")
+        .option("maxOffsetsPerTrigger", BATCH)
+        .load()
+        .select(
+            from_avro(
+                F.expr(f"substring(value, {len(task.reading_prefix) // 2 + 1})"), json.dumps(task.reading_schema)
+            ).alias("reading")
+        )
+        .select("reading.*")
+        .withColumn("ts", F.unix_millis("ts"))
+    )
+
+
+def _scoring(task: Task) -> Callable[[tuple[str], Iterator[pd.DataFrame], Any], Iterator[pd.DataFrame]]:
+    """What Spark calls with the readings and the state of a module."""
     spec = task.spec
     sensors, columns = spec["sensors"], ["ts", *spec["sensors"]]
     kept, width = spec["windows"][-1] - 1, len(columns)
@@ -66,32 +112,11 @@ def main(file: str) -> None:
             }
         )
 
-    os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-    spark = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.jars", ",".join(str(jar) for jar in Path(task.jars).glob("*.jar")))
-        .config("spark.sql.shuffle.partitions", 2)
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
-        .getOrCreate()
-    )
-    readings = (
-        spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", task.bootstrap)
-        .option("subscribe", task.source)
-        .option("startingOffsets", "earliest")
-        .option("maxOffsetsPerTrigger", BATCH)
-        .load()
-        .select(
-            from_avro(
-                F.expr(f"substring(value, {len(task.reading_prefix) // 2 + 1})"), json.dumps(task.reading_schema)
-            ).alias("reading")
-        )
-        .select("reading.*")
-        .withColumn("ts", F.unix_millis("ts"))
-    )
-    scored = readings.groupBy("module_id").applyInPandasWithState(windows, SCORED, STATE, "append", "NoTimeout")
+    return windows
+
+
+def _value(task: Task) -> Column:
+    """A prediction in its wire format."""
     prediction = F.struct(
         "module_id",
         "rack_id",
@@ -109,13 +134,4 @@ def main(file: str) -> None:
         F.current_timestamp().alias("scored_at"),
     )
     prefix = F.unhex(F.lit(task.prediction_prefix))
-    value = F.concat(prefix, to_avro(prediction, json.dumps(task.prediction_schema)))
-    (
-        scored.select(F.col("module_id").alias("key"), value.alias("value"))
-        .writeStream.format("kafka")
-        .option("kafka.bootstrap.servers", task.bootstrap)
-        .option("topic", task.sink)
-        .option("checkpointLocation", str(Path(task.directory, "checkpoint")))
-        .start()
-        .awaitTermination()
-    )
+    return F.concat(prefix, to_avro(prediction, json.dumps(task.prediction_schema)))

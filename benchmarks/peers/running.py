@@ -16,9 +16,9 @@ from tenacity import (
     wait_fixed,
 )
 
+from common.errors import UserError
 from local.process import Server
-from worker.errors import UserError
-from worker.kafka_config import client_config
+from worker.kafka.client_config import client_config
 
 Tell = Callable[[int], None]
 

@@ -12,13 +12,13 @@ from benchmarks.peers.environments import version
 from benchmarks.peers.expected import Expected
 from benchmarks.peers.job import Codec, Task, Window, read_task
 from benchmarks.peers.running import Pace
-from producers.fleet import Fleet
+from pipelines.battery_hazard.simulator.fleet import Fleet
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
-from worker.features import FeatureSpec
-from worker.offline import offline_features
+from worker.windows.feature_spec import FeatureSpec
+from worker.windows.offline import offline_features
 
 SENSORS = tuple(load_schema("SensorReading")["fields"][n]["name"] for n in range(3, 12))
 SPEC = FeatureSpec(

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from benchmarks.checking import faults
 from benchmarks.readings import HEAD_BYTES, PERIOD_MS, Readings
+from pipelines.battery_hazard.records import SensorReading
 from schemas.codec import decode
 from schemas.load import load_schema
-from schemas.records import SensorReading
 from schemas.registry import writer_schema_lookup
 
 START_MS = 1_780_000_000_000

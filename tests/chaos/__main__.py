@@ -18,9 +18,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from common.errors import DependencyDownError, UserError
 from tests.chaos.run import Result, run
-from training.default_model import SHIPPED
-from worker.errors import DependencyDownError, UserError
+from training.registry.default_model import SHIPPED
 
 
 def main(

@@ -4,15 +4,15 @@ import threading
 import time
 from collections.abc import Iterator
 
-from producers.fleet import Fleet
-from producers.publish import Encoder, Publisher
-from producers.simulate import Messages
+from pipelines.battery_hazard.simulator.fleet import Fleet
+from pipelines.battery_hazard.simulator.messages import Messages
+from producers.kafka_publisher import Encoder, Publisher
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
 from tests.harness import START_MS
-from worker.pipeline import Pipeline
+from worker.config.pipeline import Pipeline
 
 MODULES, FAULTS, BAD_RATE = 64, 8, 0.03
 STEPS_PER_S = 10  # 640 readings a second; event time runs 100 times as fast as the clock

@@ -97,10 +97,7 @@ def run(directory: Path, model: Path, seconds: float, seed: int, tell: Tell) -> 
             saboteur.run(
                 list(plan(seconds, seed)),
                 seconds,
-                lambda now_s: tell(
-                    f"{now_s:.0f} of {seconds:.0f} s: {len(saboteur.done)} faults, {len(place.workers)} workers, "
-                    f"{progress.behind()} messages behind"
-                ),
+                lambda now_s: tell(_state(now_s, seconds, saboteur, place, progress)),
             )
             took_s = time.monotonic() - began
             time.sleep(_CALM_S)
@@ -112,9 +109,7 @@ def run(directory: Path, model: Path, seconds: float, seed: int, tell: Tell) -> 
         if behind:
             _ask_workers(place, directory)
         progress.close()
-        place.replace_dead(but=set())
-        for name in [name for name in NAMES if name in place.workers]:
-            place.stop_worker(name)
+        _stop_workers(place)
         tell("comparing with an uninterrupted run")
         expected, found = compare_with_uninterrupted_run(place.stage)
         readings = len(expected.probability) + len(expected.rejected) + expected.deduplicated
@@ -136,6 +131,19 @@ def run(directory: Path, model: Path, seconds: float, seed: int, tell: Tell) -> 
         )
         _write(directory, result, found, saboteur.done, place.died)
         return result
+
+
+def _state(now_s: float, seconds: float, saboteur: Saboteur, place: Site, progress: Progress) -> str:
+    return (
+        f"{now_s:.0f} of {seconds:.0f} s: {len(saboteur.done)} faults, {len(place.workers)} workers, "
+        f"{progress.behind()} messages behind"
+    )
+
+
+def _stop_workers(place: Site) -> None:
+    place.replace_dead(but=set())
+    for name in [name for name in NAMES if name in place.workers]:
+        place.stop_worker(name)
 
 
 def _recovery(done: list[Done], progress: Progress) -> dict[str, dict[str, float]]:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.chaos.plan import KINDS_S, plan
 from tests.comparison import Address, Expected, compare
-from worker.alarms import AlarmState
+from worker.alarms.state_machine import AlarmState
 
 ROOT = Path(__file__).parent.parent.parent
 

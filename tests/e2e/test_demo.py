@@ -12,7 +12,7 @@ import pytest
 def demo(*options: str, **environment: str) -> dict:
     without_broker = {k: v for k, v in os.environ.items() if k != "KAFKA_BOOTSTRAP_SERVERS"}
     done = subprocess.run(
-        [sys.executable, "-m", "worker", "demo", "--json", *options],
+        [sys.executable, "-m", "hazardstream", "demo", "--json", *options],
         capture_output=True,
         text=True,
         timeout=280,

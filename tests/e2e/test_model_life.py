@@ -17,17 +17,17 @@ from harness import START_MS, Stage, Worker, make_stage, wait_until
 from model_registry import MODULES, PERIOD_MS, Registry, await_version, readings, shown
 from models import TINIEST
 
-from producers.sensing import CO
-from training.drift.topics import MonitoringTopics
-from training.performance.labels import EVENT, Label
-from training.register import register_package
-from training.retraining.attempt import PACKAGE, Workshop, read_report
-from training.retraining.triggers import Triggers
-from training.retraining.watch import watch
-from training.train import silent, train
-from worker.package import load_package
-from worker.pipeline import Pipeline
-from worker.settings import Settings
+from pipelines.battery_hazard.simulator.plant.sensing import CO
+from pipelines.battery_hazard.training.fitting.train import silent, train
+from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, Workshop, read_report
+from pipelines.battery_hazard.training.retraining.triggers import Triggers
+from pipelines.battery_hazard.training.retraining.watch import watch
+from training.monitoring.performance.labels import EVENT, Label
+from training.monitoring.topics import MonitoringTopics
+from training.registry.register import register_package
+from worker.config.pipeline import Pipeline
+from worker.config.settings import Settings
+from worker.model.package import load_package
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 HOT = {"avg_surface_temp_c": 140.0, "max_surface_temp_c": 150.0, "offgas_co_ppm": 900.0, "offgas_h2_ppm": 4000.0}
@@ -81,7 +81,7 @@ def retraining(workshop: Workshop) -> Iterator[None]:
 def hazardstream(stage: Stage, models: Registry, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Exit code and result of a command."""
     done = subprocess.run(
-        [sys.executable, "-m", "worker", *arguments, "--json"],
+        [sys.executable, "-m", "hazardstream", *arguments, "--json"],
         env={
             **os.environ,
             "HAZARDSTREAM_PIPELINE": str(stage.pipeline_file),

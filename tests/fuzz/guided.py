@@ -10,7 +10,9 @@ from random import Random
 
 import atheris
 
-with atheris.instrument_imports(include=["schemas", "worker.decode", "worker.avro_columns", "worker.columns"]):
+with atheris.instrument_imports(
+    include=["schemas", "worker.score.decode", "schemas.columnar_decoder", "worker.score.readings"]
+):
     from tests.fuzz.judge import Judge  # which imports these, instrumented
 
 from tests.fuzz.payloads import source

@@ -11,16 +11,17 @@ import numpy as np
 from fastavro import schemaless_reader, schemaless_writer, validate
 from pydantic import BaseModel, ValidationError
 
+from common.arrays import Int
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
 from schemas.load import Schema, parsed
+from schemas.text_column import TextColumn
 from schemas.wire import SchemaKey, parse_prefix
 from tests.fuzz.writers import READER, Writers
-from worker.columns import Readings, Rejection, TextColumn
-from worker.decode import Decoder
-from worker.features import Int
-from worker.pipeline import load_pipeline
-from worker.validate import Validator
+from worker.config.pipeline import load_pipeline
+from worker.score.decode import Decoder
+from worker.score.readings import Readings, Rejection
+from worker.score.validate import Validator
 
 getcontext().prec = 60
 SOURCE = load_pipeline("battery_hazard").input

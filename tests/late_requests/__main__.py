@@ -16,9 +16,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from common.errors import DependencyDownError, UserError
 from tests.late_requests.run import MUST_BE_ZERO, Result, run_all
 from tests.late_requests.schedules import LEAST, schedules
-from worker.errors import DependencyDownError, UserError
 
 
 def main(

@@ -17,7 +17,7 @@ from tests.fleet_content import fleet_content
 from tests.harness import Stage, Worker, compare_with_uninterrupted_run, make_stage
 from tests.kafka_proxy import Caught, KafkaProxy
 from tests.late_requests.schedules import Schedule
-from training.default_model import SHIPPED
+from training.registry.default_model import SHIPPED
 
 MUST_BE_ZERO = (*FAULTS, "behind", "died", "not_injected")
 """What must be 0; the last ones: messages never scored, workers that ended by themselves, rules that caught nothing."""
@@ -29,7 +29,7 @@ _AT_A_TIME = 4
 _STEPS = 250
 _POLL_S = 0.05
 Launcher = Sequence[str]
-DEFENDED: Launcher = ("-m", "worker")
+DEFENDED: Launcher = ("-m", "hazardstream")
 
 
 @dataclass

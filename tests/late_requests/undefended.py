@@ -3,8 +3,8 @@
 python -m tests.late_requests.undefended worker
 """
 
-from worker.cli import main
-from worker.request_log import RequestLog
+from hazardstream.cli import main
+from worker.kafka.request_log import RequestLog
 
 
 def no_doubt(_: RequestLog) -> list[str]:

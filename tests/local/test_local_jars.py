@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from local.jars import REPOSITORY_VARIABLE, _pinned, fetch, kafka_jars
-from worker.errors import UserError
 
 FILES = {f"org/example/part{n}/1.0/part{n}-1.0.jar": f"content {n}".encode() for n in range(12)}
 LOCK = "".join(f"{path} {hashlib.sha256(content).hexdigest()}\n" for path, content in FILES.items())

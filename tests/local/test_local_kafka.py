@@ -14,10 +14,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from harness import wait_until
 
 import local.kafka
+from common.errors import UserError
 from local.kafka import Gate, broker, broker_pids, kafka_broker, kafka_cluster
 from local.process import free_ports
 from tests.tcp_gate import Gate as TcpGate
-from worker.errors import UserError
 
 HOLDER = """
 import sys

@@ -10,11 +10,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from mlflow import MlflowClient
 
+from common.errors import UserError
 from local.mlflow_server import mlflow_server
 from local.mock import mock_cluster
 from local.process import answers, pid_file, start, stop, wait_until_ready
 from local.registry import registry_server, schema_registry
-from worker.errors import UserError
 
 SCHEMA = '{"type": "record", "name": "R", "fields": [{"name": "x", "type": "double"}]}'
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from producers.mapping import Mapping, parse_columns, parse_topology
+from common.errors import UserError
+from producers.recordings.mapping import Mapping, parse_columns, parse_topology
 from producers.replay import ReplayOptions, replay
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.errors import UserError
-from worker.pipeline import load_pipeline
+from worker.config.pipeline import load_pipeline
 
 pytestmark = pytest.mark.kafka
 

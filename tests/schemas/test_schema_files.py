@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from schemas import records
+from common.errors import UserError
+from pipelines.battery_hazard import records
 from schemas.load import load_schema, parsed, shipped_schemas
-from worker.errors import UserError
 
 # The columns of the older system this one replaces, and what each is called now.
 OLDER_COLUMNS = {

@@ -12,12 +12,12 @@ from confluent_kafka.schema_registry import (
 )
 from confluent_kafka.schema_registry import Schema as RegistrySchema
 
+from common.errors import DependencyDownError
 from schemas.codec import decode, encode
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from schemas.wire import confluent_prefix, fingerprint
-from worker.errors import DependencyDownError
 
 READING = load_schema("SensorReading")
 A_READING = {"module_id": "M1", "rack_id": "R1", "ts": 5, "voltage_v": 51.5}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from http_server import HttpServer
 
+from common.errors import DependencyDownError, UserError
 from schemas.access import Access
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
 from schemas.load import load_schema
@@ -23,7 +24,6 @@ from schemas.registry import (
 )
 from schemas.registry_client import RETRIES
 from schemas.wire import ConfluentId, fingerprint
-from worker.errors import DependencyDownError, UserError
 
 READING = load_schema("SensorReading")
 

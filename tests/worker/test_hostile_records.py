@@ -14,10 +14,10 @@ from topic_settings import set_topic
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import single_object_prefix
-from worker.dead_letters import letter_of
-from worker.message import UNREADABLE_HEADER
-from worker.settings import Settings
-from worker.tail import follow
+from worker.cli.tail import follow
+from worker.config.settings import Settings
+from worker.encode.dead_letter import letter_of
+from worker.kafka.message import UNREADABLE_HEADER
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 BAD_NAMES = [(b"first", b"1"), (b"\xff\xfe", b"2"), (b"\x80", None), (b"last", None)]

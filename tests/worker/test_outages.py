@@ -30,7 +30,7 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
-from training.register import register_package
+from training.registry.register import register_package
 
 JUMPING_CLOCK = ("-m", "tests.jumping_clock")
 Spoil = Callable[[Worker, Path], None]

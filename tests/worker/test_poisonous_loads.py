@@ -21,13 +21,13 @@ from harness import (
 
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from schemas.text_column import TextColumn
 from tests.fuzz.payloads import payload, source
 from tests.fuzz.writers import Writers
-from worker.columns import TextColumn
-from worker.decode import Decoder
-from worker.kafka_config import client_config
-from worker.pipeline import load_pipeline
-from worker.validate import Validator
+from worker.config.pipeline import load_pipeline
+from worker.kafka.client_config import client_config
+from worker.score.decode import Decoder
+from worker.score.validate import Validator
 
 pytestmark = [pytest.mark.timeout(180)]
 SPAN_MS = 900_000

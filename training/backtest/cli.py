@@ -2,14 +2,60 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from producers.cli import Columns, KeyColumns, Rack, RecordedTopology
-from worker.errors import UserError
-from worker.terminal import say, terminal
+from common.errors import UserError
+from common.terminal import say, terminal
+from producers.options import ColumnsOption, KeyColumnsOption, RackOption, RecordedTopologyOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from training.backtest.run import Backtest, BacktestOptions
+    from worker.config.pipeline import Pipeline
+    from worker.config.settings import Settings
+
+RecordingsArgument = Annotated[
+    list[Path], typer.Argument(metavar="FILE…", help="CSV or Parquet files, or directories of them.")
+]
+BacktestModelOption = Annotated[
+    str | None,
+    typer.Option(
+        help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory.  [default: "
+        "HAZARDSTREAM_MODEL, else the pipeline's, else the one that comes with hazardstream]"
+    ),
+]
+BacktestPipelineOption = Annotated[
+    str | None, typer.Option(help="Pipeline file or name.  [default: HAZARDSTREAM_PIPELINE, or battery_hazard]")
+]
+LabelColumnOption = Annotated[
+    str | None,
+    typer.Option(help="Column that is 1 once the hazard is there: its first 1 is the event, the point of no return."),
+]
+EventsOption = Annotated[
+    str | None,
+    typer.Option(help="Times of events: MODULE=TIME,… or a file with both columns; TIME as in the recording."),
+]
+HorizonOption = Annotated[
+    float, typer.Option(min=0, help="Seconds before an event from which on an alarm is a warning, not a false one.")
+]
+EveryOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Thin to the last reading in each so many seconds; 0: not at all.  [default: the model's own period "
+        "where readings come more often]",
+    ),
+]
+SetpointOption = Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the alarm policy's own setpoint.")]
+OnDelayOption = Annotated[float | None, typer.Option(min=0, help="Instead of its own on-delay, seconds.")]
+OutputOption = Annotated[
+    Path | None, typer.Option(help="Directory for plots (alarms.png, policies.png) and backtest.json.")
+]
+ResultJsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, the last line.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -18,53 +64,22 @@ def register(app: typer.Typer) -> None:
 
 
 def backtest(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="CSV or Parquet files, or directories of them.")],
+    files: RecordingsArgument,
     *,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory.  [default: "
-            "HAZARDSTREAM_MODEL, else the pipeline's, else the one that comes with hazardstream]"
-        ),
-    ] = None,
-    pipeline: Annotated[
-        str | None, typer.Option(help="Pipeline file or name.  [default: HAZARDSTREAM_PIPELINE, or battery_hazard]")
-    ] = None,
-    columns: Columns = None,
-    key_columns: KeyColumns = None,
-    rack: Rack = None,
-    topology: RecordedTopology = None,
-    label_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Column that is 1 once the hazard is there: its first 1 is the event, the point of no return."
-        ),
-    ] = None,
-    events: Annotated[
-        str | None,
-        typer.Option(help="Times of events: MODULE=TIME,… or a file with both columns; TIME as in the recording."),
-    ] = None,
-    horizon: Annotated[
-        float, typer.Option(min=0, help="Seconds before an event from which on an alarm is a warning, not a false one.")
-    ] = 7200,
-    every: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="Thin to the last reading in each so many seconds; 0: not at all.  [default: the model's own period "
-            "where readings come more often]",
-        ),
-    ] = None,
-    setpoint: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Instead of the alarm policy's own setpoint.")
-    ] = None,
-    on_delay: Annotated[float | None, typer.Option(min=0, help="Instead of its own on-delay, seconds.")] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Directory for plots (alarms.png, policies.png) and backtest.json.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, the last line.")
-    ] = False,
+    model: BacktestModelOption = None,
+    pipeline: BacktestPipelineOption = None,
+    columns: ColumnsOption = None,
+    key_columns: KeyColumnsOption = None,
+    rack: RackOption = None,
+    topology: RecordedTopologyOption = None,
+    label_column: LabelColumnOption = None,
+    events: EventsOption = None,
+    horizon: HorizonOption = 7200,
+    every: EveryOption = None,
+    setpoint: SetpointOption = None,
+    on_delay: OnDelayOption = None,
+    output: OutputOption = None,
+    as_json: ResultJsonOption = False,
 ) -> None:
     """Run recordings through the very code of the worker and say what its alarms would have been worth.
 
@@ -75,23 +90,19 @@ def backtest(
     --key-columns test,run --topology cells_in_series=1,capacity_ah=2.6 --output backtest
     """
     try:
-        from producers.mapping import parse_mapping
+        from producers.recordings.mapping import parse_mapping
         from training.backtest.report import as_json as facts
         from training.backtest.report import as_tables
-        from training.backtest.run import BacktestOptions, run_backtest
-        from training.default_model import model_or_default
+        from training.backtest.run import BacktestOptions
     except ModuleNotFoundError as error:
         raise UserError(f"{error}; backtests need more packages: pip install 'hazardstream[training]'") from error
-    from worker.logs import configure_logs
-    from worker.pipeline import load_pipeline
-    from worker.proof import alarm_policy, require_fit
-    from worker.settings import load_settings
+    from common.logs import configure_logs
+    from worker.config.pipeline import load_pipeline
+    from worker.config.settings import load_settings
 
     configure_logs("warning")
     settings = load_settings(pipeline=pipeline, model=model)
-    loaded = load_pipeline(settings.pipeline)
-    changes = {"setpoint": setpoint, "on_delay_ms": None if on_delay is None else round(on_delay * 1000)}
-    loaded = loaded.model_copy(update={"alarm": loaded.alarm | {k: v for k, v in changes.items() if v is not None}})
+    loaded = _with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay)
     options = BacktestOptions(
         paths=files,
         mapping=parse_mapping(columns, key_columns, rack, topology),
@@ -101,36 +112,63 @@ def backtest(
         horizon_ms=round(horizon * 1000),
     )
     told = terminal(stderr=True)
-    package, where = model_or_default(settings, loaded.model, lambda words: told.print(words, markup=False))
-    require_fit(package, loaded)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        console=told,
-        disable=as_json or not told.is_terminal,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("reading", total=None)
-        result = run_backtest(
-            options,
-            loaded,
-            package,
-            alarm_policy(package, loaded),
-            lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None),
-        )
+    result, where = _run(options, settings, loaded, told, quiet=as_json)
     line = json.dumps(facts(result, where))
     if not as_json:
         terminal().print(as_tables(result, where))
     if output is not None:
-        from training.backtest.plot import write_plots
-
-        try:
-            plots = write_plots(result, output)
-            (output / "backtest.json").write_text(line + "\n")
-        except OSError as error:
-            raise UserError(f"--output {output} cannot be written ({error.strerror}); name another") from error
-        told.print(f"written: {', '.join(map(str, plots))}, {output / 'backtest.json'}", markup=False)
+        _write(result, line, output, told)
     if as_json:
         say(line)
+
+
+def _with_alarm(pipeline: "Pipeline", setpoint: float | None, on_delay_s: float | None) -> "Pipeline":
+    """The pipeline with what the command line says of the alarm policy."""
+    changes = {"setpoint": setpoint, "on_delay_ms": None if on_delay_s is None else round(on_delay_s * 1000)}
+    given = {name: value for name, value in changes.items() if value is not None}
+    return pipeline.model_copy(update={"alarm": pipeline.alarm | given})
+
+
+def _run(
+    options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", told: "Console", *, quiet: bool
+) -> tuple["Backtest", str]:
+    """The result, and where the model came from."""
+    from training.backtest.run import run_backtest
+    from training.registry.default_model import model_or_default
+    from worker.admission.compatibility import alarm_policy, require_fit
+
+    package, where = model_or_default(settings, pipeline.model, lambda words: told.print(words, markup=False))
+    require_fit(package, pipeline)
+    with _bar(told, quiet) as bar:
+        task = bar.add_task("reading", total=None)
+        result = run_backtest(
+            options,
+            pipeline,
+            package,
+            alarm_policy(package, pipeline),
+            lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None),
+        )
+    return result, where
+
+
+def _bar(console: "Console", as_json: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=as_json or not console.is_terminal,
+        transient=True,
+    )
+
+
+def _write(result: "Backtest", line: str, output: Path, told: "Console") -> None:
+    from training.backtest.plot import write_plots
+
+    try:
+        plots = write_plots(result, output)
+        (output / "backtest.json").write_text(line + "\n")
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be written ({error.strerror}); name another") from error
+    told.print(f"written: {', '.join(map(str, plots))}, {output / 'backtest.json'}", markup=False)

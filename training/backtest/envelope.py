@@ -9,7 +9,7 @@ from training.backtest.score import ScoredPiece
 from training.backtest.spool import Span
 
 if TYPE_CHECKING:
-    from worker.features import Float
+    from common.arrays import Float
 
 BINS = 400
 _QUIET = 6

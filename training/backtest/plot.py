@@ -9,9 +9,9 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from common.text import in_plot
 from training.backtest.envelope import BINS
 from training.backtest.run import Backtest
-from worker.text import in_plot
 
 _PANELS = 8
 _COLOURS = {"warning": "tab:green", "late": "tab:orange", "false": "tab:red"}

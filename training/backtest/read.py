@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from producers.convert import TimeForm, time_form, to_numbers, to_text, to_times_ms
-from producers.mapping import Mapping, Sources, find_sources
-from producers.recording import SHOWN, rescaling, shown
-from producers.tables import BadRow, Table, column_names, is_table, iter_columns
+from common.arrays import Bool, Float, Int
+from common.errors import UserError
+from producers.recordings.convert import TimeForm, time_form, to_numbers, to_text, to_times_ms
+from producers.recordings.mapping import Mapping, Sources, find_sources
+from producers.recordings.recording import SHOWN, rescaling, shown
+from producers.recordings.tables import BadRow, Table, column_names, is_table, iter_columns
 from training.backtest.spool import Spool
-from worker.errors import UserError
-from worker.features import Bool, Float, Int
-from worker.pipeline import Pipeline
+from worker.config.pipeline import Pipeline
 
 RELATIVE_START_MS = 1_600_000_000_000
 """Where recordings that count seconds from a start are placed, so that the same file gives the same result."""

@@ -8,12 +8,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from training.backtest.judge import CONFIDENCE, Alarm, Judged, poisson_interval, share_interval
+from common.terminal import styled
+from common.text import markup, shown
 from training.backtest.read import RELATIVE_START_MS
 from training.backtest.run import Backtest
-from worker.alarms import AlarmPolicy
-from worker.terminal import styled
-from worker.text import markup, shown
+from training.evaluation.alarm_outcomes import CONFIDENCE, Alarm, Judged, poisson_interval, share_interval
+from worker.alarms.state_machine import AlarmPolicy
 
 _FEW_DAYS = 30
 _OUTSIDE = 0.05

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from producers.mapping import Mapping
+from common.arrays import Bool, Float, Int
+from common.errors import UserError
+from producers.recordings.mapping import Mapping
 from training.backtest.envelope import Envelopes
-from training.backtest.events import Event, by_module, labelled_events, normal_operation, told_events
-from training.backtest.judge import Alarm, Judged, apply, judge
+from training.backtest.labels import Event, by_module, labelled_events, normal_operation, told_events
 from training.backtest.read import Recorded, read_files
 from training.backtest.score import RecordingScorer, ScoredPiece
-from training.backtest.sweep import Trace, policies, sweep, telling
 from training.backtest.thin import thinned
-from worker.alarms import AlarmPolicy
-from worker.errors import UserError
-from worker.explanation import explain_rows
-from worker.features import Bool, Float, Int
-from worker.package import ModelPackage
-from worker.pipeline import Pipeline
+from training.evaluation.alarm_outcomes import Alarm, Judged, apply, judge
+from training.evaluation.policy_sweep import Trace, policies, sweep, telling
+from worker.alarms.state_machine import AlarmPolicy
+from worker.config.pipeline import Pipeline
+from worker.model.package import ModelPackage
+from worker.model.shap import explain_rows
 
 DENSER = 0.75
 """A recording is thinned where its period is below this part of the training period; clocks are not exact."""

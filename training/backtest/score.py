@@ -9,18 +9,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.arrays import Bool, Float, Int
+from schemas.text_column import TextColumn
 from training.backtest.spool import Piece
-from worker.alarms import AlarmPolicy, Alarms
-from worker.batch import Batch
-from worker.columns import Readings, Rejection, TextColumn
-from worker.decode import Framed
-from worker.features import Bool, Float, Int
-from worker.metrics import Metrics
-from worker.package import ModelPackage
-from worker.partition import Partition
-from worker.pipeline import Pipeline
-from worker.scoring import Outcome, Scorer
-from worker.validate import Validator
+from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.config.pipeline import Pipeline
+from worker.model.package import ModelPackage
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.decode import Framed
+from worker.score.readings import Readings, Rejection
+from worker.score.scorer import Outcome, Scorer
+from worker.score.validate import Validator
+from worker.windows.partition import Partition
 
 
 class _Columns:

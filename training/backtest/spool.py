@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.features import Bool, Float, Int
+from common.arrays import Bool, Float, Int
 
 _BUCKETS = 64
 PIECE = 4096

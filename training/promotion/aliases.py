@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from worker.errors import UserError
-from worker.model_uri import parse
-from worker.tracking import NotInMlflowError, mlflow_client, tracking_uri_or_default
+from common.errors import UserError
+from worker.model.mlflow_client import NotInMlflowError, mlflow_client, tracking_uri_or_default
+from worker.model.uri import parse
 
 
 @dataclass(frozen=True)

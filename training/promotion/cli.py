@@ -7,15 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.errors import UserError
-from worker.options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
-from worker.terminal import say, terminal
+from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
+from common.errors import UserError
+from common.terminal import say, terminal
 
 if TYPE_CHECKING:
     from training.promotion.decide import Verdict
     from training.promotion.evidence import Evidence
 
 _SHOWN = 10
+
+
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Even where the evidence is too little, or against it.")]
+ModuleDaysOption = Annotated[float, typer.Option(min=0, help="Module-days in the shadow that are enough.")]
+EventsOption = Annotated[int, typer.Option(min=0, help="Confirmed events that are enough.")]
+LabelsOption = Annotated[
+    Path | None, typer.Option(help="CSV or Parquet file with columns module, ts, kind, instead of the topic.")
+]
+ChampionOption = Annotated[str | None, typer.Option(help="The champion, models:/NAME@ALIAS. Default: the pipeline's.")]
+ChallengerOption = Annotated[
+    str | None, typer.Option(help="Default: HAZARDSTREAM_CHALLENGER, or alias challenger of the same model.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,22 +38,14 @@ def register(app: typer.Typer) -> None:
 
 def promote(
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Even where the evidence is too little, or against it.")
-    ] = False,
-    module_days: Annotated[float, typer.Option(min=0, help="Module-days in the shadow that are enough.")] = 30.0,
-    events: Annotated[int, typer.Option(min=0, help="Confirmed events that are enough.")] = 5,
-    labels: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet file with columns module, ts, kind, instead of the topic.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The champion, models:/NAME@ALIAS. Default: the pipeline's.")
-    ] = None,
-    challenger: Annotated[
-        str | None, typer.Option(help="Default: HAZARDSTREAM_CHALLENGER, or alias challenger of the same model.")
-    ] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow. Default: MLFLOW_TRACKING_URI.")] = None,
+    yes: YesOption = False,
+    force: ForceOption = False,
+    module_days: ModuleDaysOption = 30.0,
+    events: EventsOption = 5,
+    labels: LabelsOption = None,
+    model: ChampionOption = None,
+    challenger: ChallengerOption = None,
+    tracking_uri: TrackingUriOption = None,
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
@@ -52,14 +57,12 @@ def promote(
 
     Example: hazardstream promote --module-days 100 --events 3
     """
-    from training.drift.topics import MonitoringTopics
-    from training.performance.labels import labels_from
+    from common.logs import configure_logs
+    from training.monitoring.topics import MonitoringTopics
     from training.promotion.aliases import Aliases
     from training.promotion.decide import Asked, decide
-    from training.promotion.evidence import Shadowed
-    from training.promotion.labels_file import read_labels
-    from worker.logs import configure_logs
-    from worker.settings import load_settings
+    from training.promotion.gather import gather
+    from worker.config.settings import load_settings
 
     settings = load_settings(
         pipeline=pipeline,
@@ -74,15 +77,7 @@ def promote(
         uri = settings.model_uri(topics.pipeline.model)
         aliases = Aliases.of(uri, settings.challenger, settings.tracking_uri)
         versions = aliases.versions()
-        shadowed = Shadowed(topics.pipeline, versions)
-        for record in topics.news("shadow"):
-            shadowed.add(record)
-        known = (
-            labels_from(topics.news("labels"), topics.pipeline)
-            if labels is None
-            else read_labels(labels, topics.pipeline.input)
-        )
-        found = shadowed.evidence(known, topics.news("alarms"), topics.monitor.performance.horizon_ms)
+        found = gather(topics, versions, labels)
     verdict = decide(found, Asked(module_days, events))
     if not as_json:
         _print(aliases.name, found, verdict)

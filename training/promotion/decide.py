@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from training.operators import REQUIRED_WARNING_S
+from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S
 from training.promotion.evidence import Evidence
 
 _SIGNIFICANT = 0.05

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from training.backtest.events import Event as Hazard
-from training.backtest.judge import Alarm, judge, poisson_interval, share_interval
-from training.operators import REQUIRED_WARNING_S
-from training.performance.labels import EVENT, Label
-from training.performance.rolling import alarms_from, marked
-from worker.alarms import ACTIVE, RTN
-from worker.features import Int
-from worker.pipeline import Pipeline
+from common.arrays import Int
+from training.backtest.labels import Event as Hazard
+from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, judge, poisson_interval, share_interval
+from training.monitoring.performance.labels import EVENT, Label
+from training.monitoring.performance.rolling import alarms_from, marked
+from worker.alarms.state_machine import ACTIVE, RTN
+from worker.config.pipeline import Pipeline
 
 _HOUR_MS, _WRECK_MS = 3_600_000, 86_400_000
 _NONE = np.empty(0, np.int64)

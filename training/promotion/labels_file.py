@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from producers.convert import time_form, to_text, to_times_ms
-from producers.dialect import dialect
-from producers.tables import Table, column_names, iter_columns, read_columns
-from training.performance.labels import EVENT, KINDS, WITHDRAWN, Label
-from worker.errors import UserError
-from worker.pipeline import Input
+from common.errors import UserError
+from producers.recordings.convert import time_form, to_text, to_times_ms
+from producers.recordings.dialect import dialect
+from producers.recordings.tables import Table, column_names, iter_columns, read_columns
+from training.monitoring.performance.labels import EVENT, KINDS, WITHDRAWN, Label
+from worker.config.pipeline import Input
 
 
 def read_labels(path: Path, source: Input) -> list[Label]:

@@ -1,0 +1,39 @@
+"""The user's own directories, which a process without a home (a random user id, as on OpenShift) does not have."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from platformdirs import user_cache_path, user_data_path
+
+from common.errors import UserError
+
+_NAME = "hazardstream"
+
+
+def cache_directory() -> Path:
+    """Where downloads and verified models are kept by default.
+
+    Raises:
+        UserError: this process has no home directory.
+    """
+    cure = "set HAZARDSTREAM_CACHE_DIRECTORY to a directory that it may write to"
+    return _own(user_cache_path, "to keep a cache in", cure)
+
+
+def data_directory() -> Path:
+    """Where the local MLflow store is kept by default.
+
+    Raises:
+        UserError: this process has no home directory.
+    """
+    cure = "set MLFLOW_TRACKING_URI to an MLflow server, or HOME"
+    return _own(user_data_path, "for a local MLflow store", cure)
+
+
+def _own(path: Callable[[str], Path], purpose: str, cure: str) -> Path:
+    try:
+        return path(_NAME)
+    except (RuntimeError, KeyError) as error:
+        raise UserError(
+            f"this process has no home directory {purpose} (no HOME, and no such user on this machine); {cure}"
+        ) from error

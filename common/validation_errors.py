@@ -1,0 +1,51 @@
+"""What Pydantic found wrong, in one set of words for settings, pipeline files, records and packages."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from common.text import shown
+
+_TEXTS: Mapping[str, str] = {
+    "missing": "it is missing; add it",
+    "extra_forbidden": "there is no such field; take it out or correct its name",
+    "string_type": "it must be text; put it in quotes",
+    "finite_number": "it must be a finite number",
+}
+_SHOWN = (str, int, float, bool, type(None))
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong. at: names and places from the outermost in; kind: Pydantic's own code for it."""
+
+    at: tuple[str | int, ...]
+    kind: str
+    text: str
+
+    @property
+    def words(self) -> str:
+        """Where, and what."""
+        return f"{'.'.join(map(str, self.at))}: {self.text}" if self.at else self.text
+
+
+def faults(error: ValidationError, *, with_values: bool = True) -> list[Fault]:
+    """Everything that a validation found.
+
+    Args:
+        error: as Pydantic raised it.
+        with_values: whether the texts may show what was given; not where it may be a secret.
+    """
+    found = []
+    for one in error.errors(include_url=False):
+        text = _TEXTS.get(one["type"]) or one["msg"].removeprefix("Value error, ")
+        given = one["input"]
+        if with_values and one["type"] not in {"missing", "extra_forbidden"} and isinstance(given, _SHOWN):
+            text = f"{text}, not {shown(repr(given))}"
+        found.append(Fault(tuple(one["loc"]), one["type"], text))
+    return found
+
+
+def fault_texts(error: ValidationError, *, with_values: bool = True) -> str:
+    """All of `faults` in one line."""
+    return "; ".join(fault.words for fault in faults(error, with_values=with_values))

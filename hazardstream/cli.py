@@ -1,0 +1,75 @@
+"""The `hazardstream` command. Each package adds its own commands; what is heavy is imported when it runs."""
+
+import os
+import sys
+from io import TextIOWrapper
+
+import typer
+from rich.text import Text
+
+import local.cli
+import pipelines.battery_hazard.cli
+import pipelines.battery_hazard.training.cli
+import pipelines.battery_hazard.training.retraining.cli
+import producers.cli
+import training.backtest.cli
+import training.monitoring.cli
+import training.promotion.cli
+import training.registry.cli
+import worker.cli.commands
+from common.errors import DependencyDownError, UserError
+from common.log_stream import open_standard_streams
+from common.logs import configure_logs
+from common.terminal import give_up, terminal
+from common.text import lines, shown
+
+app = typer.Typer(
+    name="hazardstream",
+    help="Exactly-once streaming scorer: battery sensor readings in, hazard predictions and alarms out, on Kafka.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+worker.cli.commands.register(app)
+producers.cli.register(app)
+pipelines.battery_hazard.cli.register(app)
+training.registry.cli.register(app)
+pipelines.battery_hazard.training.cli.register(app)
+training.backtest.cli.register(app)
+training.monitoring.cli.register(app)
+training.promotion.cli.register(app)
+pipelines.battery_hazard.training.retraining.cli.register(app)
+local.cli.register(app)
+
+
+def main() -> None:
+    """Entry point: a fault of use or of a service is told in words, never as a traceback."""
+    _prepare_terminal()
+    try:
+        app()
+    except UserError as error:
+        _tell("error", error)
+        sys.exit(2)
+    except DependencyDownError as error:
+        advice = "check the address, or run `hazardstream doctor`"
+        _tell(f"{error.dependency} does not answer", f"{error.reason}; {advice}")
+        sys.exit(3)
+
+
+def _tell(what: str, words: object) -> None:
+    line = Text.assemble((f"{shown(what)}: ", "bold red"), lines(words))
+    try:
+        terminal(stderr=True, soft_wrap=True).print(line)
+    except OSError:  # a full disk: the exit code says it all the same
+        give_up("stderr")
+
+
+def _prepare_terminal() -> None:
+    """Whatever the locale, no text is a traceback: what a stream cannot write it escapes."""
+    open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not os.environ.get("TERMINAL_WIDTH", "0").isdecimal():
+        del os.environ["TERMINAL_WIDTH"]  # Typer takes it for a number
+    configure_logs("warning")  # what no command has chosen; structlog's own default would write to the terminal raw

@@ -1,0 +1,115 @@
+"""Watch a run from outside, as an alerting system would: a read_committed consumer of its own, on a thread."""
+
+import threading
+import time
+from collections import Counter, deque
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Message, TopicPartition
+
+from schemas.codec import decode
+from schemas.load import load_schema
+from schemas.registry import writer_schema_lookup
+from worker.config.pipeline import Pipeline
+from worker.kafka.client_config import client_config, consumer
+from worker.kafka.message import time_of, value_of
+
+_RATE_OVER_S = 3.0
+
+
+class Watcher:
+    """Counts what becomes visible, and how long each reading took from the broker to a committed prediction.
+
+    Attributes:
+        counts: messages seen, by role of their topic.
+        active: keys in alarm -> priority.
+        alarm_lines: the latest transitions, in words.
+    """
+
+    def __init__(self, pipeline: Pipeline, bootstrap: str) -> None:
+        self.counts: Counter[str] = Counter()
+        self.active: dict[str, str] = {}
+        self.alarm_lines: deque[str] = deque(maxlen=6)
+        self._pipeline = pipeline
+        self._roles = {topic: role for role, topic in pipeline.topics.items()}
+        self._writer_schema_of = writer_schema_lookup(None)
+        self._read_at_ms: dict[tuple[int, int], int] = {}
+        self._early: dict[tuple[int, int], float] = {}
+        self._latency_ms: list[float] = []
+        self._history: deque[tuple[float, int]] = deque(maxlen=200)
+        self._stop = threading.Event()
+        self._consumer = consumer(
+            client_config(bootstrap),
+            {"group.id": "hazardstream-watch", "enable.auto.commit": False, "isolation.level": "read_committed"},
+        )
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin at the beginning of all topics."""
+        roles = ("input", "predictions", "alarms", "dead_letters")
+        topics = [self._pipeline.topics[role] for role in roles]
+        numbers = {t: self._consumer.list_topics(t, timeout=15).topics[t].partitions for t in topics}
+        self._consumer.assign([TopicPartition(t, n, 0) for t in topics for n in numbers[t]])
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+        self._thread.join(10)
+        self._consumer.close()
+
+    def latency_ms(self, percent: float) -> float | None:
+        """A percentile of the time from a reading's Kafka timestamp to its prediction's arrival here, ms."""
+        return round(float(np.percentile(self._latency_ms, percent)), 1) if self._latency_ms else None
+
+    def rate(self) -> float:
+        """Predictions a second, lately."""
+        now = time.monotonic()
+        recent = [(at, n) for at, n in self._history if at > now - _RATE_OVER_S]
+        if len(recent) < 2:
+            return 0.0
+        return (recent[-1][1] - recent[0][1]) / max(recent[-1][0] - recent[0][0], 1e-3)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            messages = self._consumer.consume(5000, timeout=0.02)
+            now_ms = time.time() * 1000
+            for message in messages:
+                if message.error() is None:
+                    self._take(message, now_ms)
+            if messages:
+                self._history.append((time.monotonic(), self.counts["predictions"]))
+
+    def _take(self, message: Message, now_ms: float) -> None:
+        role = self._roles[message.topic()]
+        self.counts[role] += 1
+        if role == "input":
+            address = (message.partition(), message.offset())
+            self._read_at_ms[address] = time_of(message)
+            if address in self._early:
+                self._latency_ms.append(self._early.pop(address) - self._read_at_ms.pop(address))
+        elif role == "predictions":
+            record = self._decoded(message, self._pipeline.outputs.predictions.schema_name)
+            address = (record["source_partition"], record["source_offset"])
+            if address in self._read_at_ms:
+                self._latency_ms.append(now_ms - self._read_at_ms.pop(address))
+            else:
+                self._early[address] = now_ms
+        elif role == "alarms":
+            self._alarm(self._decoded(message, self._pipeline.outputs.alarms.schema_name))
+
+    def _decoded(self, message: Message, schema: str) -> dict[str, Any]:
+        record = decode(value_of(message) or b"", self._writer_schema_of, load_schema(schema))
+        return self._pipeline.outputs.by_word(record)
+
+    def _alarm(self, record: dict[str, Any]) -> None:
+        key = record[self._pipeline.input.key]
+        probability = record["probability"]
+        if record["state"] == "RTN":
+            self.active.pop(key, None)
+        else:
+            self.active[key] = record["priority"]
+        why = ", ".join(c["feature"] for c in record["contributions"][:3])
+        at = time.strftime("%H:%M:%S", time.gmtime(record[self._pipeline.input.time] / 1000))
+        self.alarm_lines.append(f"{at}  {record['state']:<6} {record['priority']:<8} {key}  p={probability:.2f}  {why}")

@@ -1,0 +1,133 @@
+"""The command that publishes a simulated fleet."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from common.cli_options import iso_ms
+from common.errors import UserError
+from common.logs import configure_logs
+from common.progress import progress_bar, stop_on_signals
+from common.terminal import say
+from producers.options import (
+    PublishBootstrapOption,
+    PublishPipelineOption,
+    PublishRegistryOption,
+    StartOption,
+    SummaryJsonOption,
+)
+
+if TYPE_CHECKING:
+    from pipelines.battery_hazard.simulator import live as simulation
+
+ModulesOption = Annotated[int, typer.Option(help="Modules in the fleet, in racks of 8.")]
+SeedOption = Annotated[int, typer.Option(help="Same seed, same fleet and readings.")]
+FaultsOption = Annotated[int, typer.Option(help="How many modules develop a thermal runaway, spread over the run.")]
+MechanismOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What may begin a fault, with commas: internal_short, hard_short, overcharge, external_heating, "
+        "cooling_failure, propagation (neighbours catch fire).  [default: all of them]"
+    ),
+]
+NuisancesOption = Annotated[
+    float,
+    typer.Option(
+        help="Expected number a module-day of what looks like a hazard and is none: heat waves, soft shorts, gas "
+        "from elsewhere, failing sensors and more."
+    ),
+]
+EventSpeedOption = Annotated[float, typer.Option(help="Event time over wall time.")]
+DurationOption = Annotated[float | None, typer.Option(help="Wall-clock seconds; without it, until stopped.")]
+PeriodOption = Annotated[float, typer.Option(help="Event-time seconds between two readings of a module.")]
+BadRateOption = Annotated[
+    float,
+    typer.Option(
+        help="Part of the readings to publish a bad record with: random bytes, truncated, NaN or infinite, out of "
+        "range, wrong key, null value, from the future, late, duplicate."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(simulate)
+
+
+def simulate(
+    *,
+    pipeline: PublishPipelineOption = "battery_hazard",
+    modules: ModulesOption = 64,
+    seed: SeedOption = 0,
+    faults: FaultsOption = 0,
+    mechanism: MechanismOption = None,
+    nuisances: NuisancesOption = 0.0,
+    speed: EventSpeedOption = 1.0,
+    duration: DurationOption = None,
+    period_s: PeriodOption = 10.0,
+    start: StartOption = None,
+    bad_rate: BadRateOption = 0.0,
+    bootstrap: PublishBootstrapOption = None,
+    registry: PublishRegistryOption = None,
+    as_json: SummaryJsonOption = False,
+) -> None:
+    """Publish a simulated fleet of battery modules, live.
+
+    Event time never passes the wall clock, as workers refuse readings from the future: with --duration D and --speed S
+    the first reading lies D*(S-1) seconds in the past, so that the run ends now. A run without end that is
+    faster than the clock needs --start, and slows down once it has caught up.
+
+    Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
+    """
+    from pipelines.battery_hazard.simulator import live
+
+    options = live.SimulateOptions(
+        pipeline=pipeline,
+        modules=modules,
+        seed=seed,
+        faults=faults,
+        speed=speed,
+        duration_s=duration,
+        period_ms=round(period_s * 1000),
+        start_ms=iso_ms("--start", start),
+        bad_rate=bad_rate,
+        mechanisms=_mechanisms(mechanism),
+        nuisances=nuisances,
+        bootstrap=bootstrap,
+        registry=registry,
+    )
+    configure_logs("warning")
+    with stop_on_signals() as stop, progress_bar(as_json) as bar:
+        task = bar.add_task("", total=None if duration is None else round(duration), label="simulating")
+
+        def show(summary: live.Summary) -> None:
+            bar.update(task, completed=round(summary.seconds), label=f"{summary.produced:,} messages")
+
+        summary = live.simulate(options, show, stop)
+    if as_json:
+        say(json.dumps(asdict(summary)))
+    else:
+        _print_simulation(summary)
+
+
+def _mechanisms(names: str | None) -> tuple[str, ...]:
+    from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
+
+    wanted = tuple(part.strip() for part in names.split(",")) if names else MECHANISMS
+    if unknown := set(wanted) - set(MECHANISMS):
+        raise UserError(f"--mechanism: no mechanism {', '.join(sorted(unknown))}; there are {', '.join(MECHANISMS)}")
+    return wanted
+
+
+def _print_simulation(summary: "simulation.Summary") -> None:
+    say(
+        f"published {summary.produced:,} messages in {summary.seconds:g} s ({summary.rate:g}/s): "
+        f"{summary.readings:,} readings of {summary.modules} modules, {summary.duplicates} duplicates, "
+        f"{sum(summary.bad.values())} bad"
+    )
+    for fault in summary.fault_truth:
+        at = datetime.fromtimestamp(fault["no_return_ts"] / 1000, UTC).isoformat(timespec="seconds")
+        say(f"fault: {fault['module_id']}, {fault['mechanism']}, point of no return {at}")

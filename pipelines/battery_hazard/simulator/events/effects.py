@@ -1,0 +1,49 @@
+"""What an event does to the readings: its course laid over what the modules would have shown without it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.battery_hazard.simulator.events.faults import GRID_MS, Event
+from pipelines.battery_hazard.simulator.plant.sensing import AVG, CURRENT, GAS, MAX, VOLTAGE
+
+_COOLING_S, _CLEARING_S = 2400.0, 900.0
+
+
+def lay(
+    one: Event,
+    values: NDArray[np.float64],
+    ts: NDArray[np.int64],
+    beside: NDArray[np.int64],
+    share: NDArray[np.float64],
+) -> None:
+    """Add an event to the readings of its module, and its gas to its own and its neighbours' sensors.
+
+    Args:
+        one: the event.
+        values: readings, changed in place, [steps, modules, 9].
+        ts: of the steps, ms, [steps].
+        beside: the modules that share its air, [n]; a cell on a bench has none, and no gas sensors.
+        share: of the gas that reaches each of them, [n].
+    """
+    since = np.flatnonzero(ts >= one.onset_ms)
+    if not since.size:
+        return
+    at = (ts[since] - one.onset_ms) / GRID_MS
+    beyond_s = np.maximum(ts[since] - one.end_ms, 0) / 1000
+    grid = np.arange(len(one.mean_c))
+
+    def course(of: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.interp(at, grid, of)
+
+    cooled, cleared = np.exp(-beyond_s / _COOLING_S), np.exp(-beyond_s / _CLEARING_S)
+    mine = values[:, one.module]
+    mine[since, AVG] += course(one.mean_c) * cooled
+    mine[since, MAX] += course(one.hot_c) * cooled
+    mine[since, VOLTAGE] += course(one.volt_v)
+    if one.no_return_ms is not None:
+        after_s = np.maximum(ts[since] - one.no_return_ms, 0) / 1000
+        mine[since, CURRENT] *= np.exp(-after_s / 30)
+    for i in range(3):
+        mine[since, GAS.start + i] += course(one.own_ppm[:, i]) * cleared
+        shared = course(one.rack_ppm[:, i]) * cleared
+        values[since[:, None], beside, GAS.start + i] += shared[:, None] * share

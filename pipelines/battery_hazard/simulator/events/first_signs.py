@@ -1,0 +1,47 @@
+"""When a fault first shows at a module's sensors: what makes an event's course a `Fault`."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.battery_hazard.simulator.events.faults import GRID_MS, Event, World
+from pipelines.battery_hazard.simulator.events.ground_truth import Fault
+
+_TOLERANCE = np.array([1.0, 1.5, 0.01, 10.0])
+"""What modules differ by anyway: mean and hottest temperature (C), voltage of a cell (V), gas (ppm)."""
+
+
+def truth(one: Event, world: World) -> Fault:
+    """What happened, in words and times (see `Fault`).
+
+    Raises:
+        ValueError: the event never runs away.
+    """
+    if one.no_return_ms is None:
+        raise ValueError(f"{one.mechanism} at {one.module} never runs away")
+    temperature, voltage, gas = world.noise
+    limits = 3 * np.array([temperature, temperature, voltage, gas]) + _TOLERANCE * [1, 1, world.build.series, 1]
+    off = np.stack(
+        [
+            np.abs(one.mean_c) > limits[0],
+            np.abs(one.hot_c) > limits[1],
+            np.abs(one.volt_v) > limits[2],
+            (one.own_ppm > limits[3]).any(axis=1) & (not world.build.bench),
+        ]
+    )
+    last = min(-(-(one.no_return_ms - one.onset_ms) // GRID_MS), len(one.mean_c) - 1)
+
+    def first_sign(seen: NDArray[np.bool_]) -> int:
+        quiet = np.flatnonzero(~seen[: last + 1])
+        since = int(quiet[-1]) + 1 if quiet.size else 0
+        return min(one.onset_ms + since * GRID_MS, one.no_return_ms or 0)
+
+    thermal = min(first_sign(off[i]) for i in range(3))
+    return Fault(
+        one.module,
+        one.mechanism,
+        one.onset_ms,
+        min(thermal, first_sign(off[3])),
+        thermal,
+        one.no_return_ms,
+        vents_early=one.vent_ms is not None and one.vent_ms <= one.no_return_ms - 60_000,
+    )

@@ -1,0 +1,306 @@
+"""A fleet of battery modules, simulated on physics in blocks of time x modules, with known faults and nuisances.
+
+Modules of lithium cobalt oxide/graphite cells stand in racks of eight, or single cells on test benches. The physics is
+described in docs/physics.md.
+
+Example:
+    >>> fleet = Fleet(modules=64, seed=7, faults=3, start_ms=1_750_000_000_000, span_ms=6 * 3_600_000)
+    >>> for step in fleet.steps(2160):
+    ...     step.ts, step.values        # [64] int64 ms, [64, 9] float64, NaN where missing
+    >>> fleet.faults[0].module, fleet.faults[0].mechanism, fleet.faults[0].no_return_ts
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.battery_hazard.simulator.events.effects import lay
+from pipelines.battery_hazard.simulator.events.faults import (
+    LEAD_MS,
+    Event,
+    NeverRunsAwayError,
+    World,
+    allowed,
+    run_faults,
+    spread,
+)
+from pipelines.battery_hazard.simulator.events.first_signs import truth
+from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING, Fault, Nuisance
+from pipelines.battery_hazard.simulator.events.mechanisms import Build
+from pipelines.battery_hazard.simulator.events.nuisances import (
+    Disturbance,
+    disturb,
+    draw_nuisances,
+    forced_by,
+    listed,
+    stuck,
+)
+from pipelines.battery_hazard.simulator.events.soft_shorts import run_soft_shorts
+from pipelines.battery_hazard.simulator.physics.cell import cell_of
+from pipelines.battery_hazard.simulator.plant.normal import Modules, Operation, Override, draw_traits
+from pipelines.battery_hazard.simulator.plant.sensing import (
+    AMBIENT,
+    AVG,
+    CURRENT,
+    GAS,
+    MAX,
+    SENSORS,
+    SOC,
+    VOLTAGE,
+    Sensing,
+    death_ms,
+)
+from pipelines.battery_hazard.simulator.plant.site import MINUTE_MS, Forced, Site, rack_name
+
+__all__ = ["CAPACITY_AH", "CELLS_IN_SERIES", "MODULES_PER_RACK", "SENSORS", "Fleet", "Step"]
+
+MODULES_PER_RACK = 8
+CELLS_IN_SERIES = 14
+CAPACITY_AH = 100.0
+"""14s2p of 50 Ah cells."""
+_TWO_PARALLEL_FROM_AH = 20.0
+_BLOCK_READINGS = 200_000
+_BLOCK_STEPS = 360
+_JITTER_MS = 200
+_AFTERMATH_MS = 2 * 3_600_000
+_TRIP_MS = 60_000
+_WARM_UP_MS = 3 * 3_600_000
+_END_OF_TIME_MS = 2**42
+_ATTEMPTS, _OTHER_SEED = 5, 100_000_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """Readings of all modules at one moment.
+
+    Attributes:
+        ts: [modules] int64, event time, milliseconds since the Unix epoch; each device's clock is off a little.
+        values: [modules, 9] float64 in the order of `SENSORS`, NaN where a value is missing. A module whose
+            sensors all died has NaN throughout: it has gone silent, nothing is to be published for it.
+    """
+
+    ts: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+class Fleet:
+    """Modules in racks of eight (or cells on benches) with load, weather, sensors as they are, faults and nuisances.
+
+    Attributes:
+        module_ids: names, such as `RackA1_Module01`, in the order of the rows of a step.
+        rack_ids: name of each module's rack, same order.
+        faults: ground truth, known from the start, by time of onset.
+        nuisances: what looks like a hazard and is none, by time.
+        next_ms: event time of the next step.
+    """
+
+    def __init__(
+        self,
+        modules: int,
+        seed: int,
+        *,
+        faults: int = 0,
+        start_ms: int,
+        span_ms: int = 6 * 3_600_000,
+        period_ms: int = 10_000,
+        mechanisms: tuple[str, ...] = MECHANISMS,
+        nuisances: float = 0.0,
+        cells_in_series: int = CELLS_IN_SERIES,
+        capacity_ah: float = CAPACITY_AH,
+    ) -> None:
+        """Draw a fleet, and run the physics of its faults.
+
+        Args:
+            modules: number of modules.
+            seed: same seed and arguments, same readings.
+            faults: how many modules fail by themselves; with `propagation` among the mechanisms their neighbours may
+                follow, and are faults of their own in `faults`.
+            start_ms: event time of the first step, ms since the Unix epoch.
+            span_ms: event time over which the faults' points of no return are spread (from 0.3 to 0.9 of it; the time a
+                fault takes is physics, so it may come some minutes off); those of a short span began before
+                `start_ms`. Nuisances fall into it, too.
+            period_ms: event time from one step to the next.
+            mechanisms: of faults, to draw from.
+            nuisances: expected number a module-day, of all kinds together.
+            cells_in_series: of a module; 1 makes single cells on test benches, each in a climatic chamber, cycled with
+                0.5 to 3 C, whose faults are destructive tests. They have voltage, current and one thermometer.
+            capacity_ah: of a module; from 20 Ah on it is two cells in parallel.
+
+        Raises:
+            ValueError: modules, span or period below 1, more faults than modules, an unknown mechanism, or faults that
+                never run away.
+        """
+        if modules < 1 or span_ms < 1 or period_ms < 1 or not 0 <= faults <= modules or nuisances < 0:
+            raise ValueError(f"modules={modules}, faults={faults}, span_ms={span_ms}, period_ms={period_ms}")
+        parallel = 2 if capacity_ah >= _TWO_PARALLEL_FROM_AH else 1
+        build = Build(cells_in_series, parallel, cell_of(capacity_ah / parallel))
+        self.period_ms, self._build, self._capacity_ah = period_ms, build, capacity_ah
+        begins = allowed(mechanisms, bench=build.bench)
+        for attempt in range(_ATTEMPTS):
+            try:
+                other = seed + attempt * _OTHER_SEED
+                self._draw(modules, other, faults, begins, start_ms, span_ms, nuisances, SPREADING in mechanisms)
+            except NeverRunsAwayError:
+                continue
+            return
+        raise ValueError(f"faults={faults} ({', '.join(begins)}) of {modules} modules never run away: ask for fewer")
+
+    def _draw(
+        self,
+        modules: int,
+        seed: int,
+        faults: int,
+        begins: list[str],
+        start_ms: int,
+        span_ms: int,
+        nuisances: float,
+        spreads: bool,
+    ) -> None:
+        build = self._build
+        self.seed, self.next_ms = seed, start_ms
+        self.rack_ids = [rack_name(i // MODULES_PER_RACK) for i in range(modules)]
+        self.module_ids = [f"{rack}_Module{i % MODULES_PER_RACK + 1:02d}" for i, rack in enumerate(self.rack_ids)]
+        rack_size = 1 if build.bench else MODULES_PER_RACK
+        self._rack = np.arange(modules) // rack_size
+        self._sensing = Sensing(modules, seed, bench=build.bench)
+        self._traits = draw_traits(self._rack, build.cell, np.random.default_rng([seed, 0]), bench=build.bench)
+        first_ms = (start_ms - LEAD_MS) // MINUTE_MS * MINUTE_MS
+        drawn = draw_nuisances(
+            float(nuisances), self._rack, start_ms, span_ms, np.random.default_rng([seed, 4]), bench=build.bench
+        )
+        soft = [one for one in drawn if one.kind == "soft_short"]
+        self._disturbances: list[Disturbance] = [one for one in drawn if one.kind != "soft_short"]
+        self._stuck: dict[int, NDArray[np.float64]] = {}
+        forced = forced_by(self._disturbances, self._rack)
+        self.faults: list[Fault] = []
+        self._events: list[Event] = []
+        overrides: list[Override] = []
+        quiet: list[Nuisance] = []
+        if faults or soft:
+            noise = self._sensing.accuracy.noise
+            world = World(
+                self._site(first_ms, forced),
+                self._traits,
+                build,
+                first_ms,
+                start_ms + span_ms + 4 * _AFTERMATH_MS,
+                (noise[AVG], noise[VOLTAGE], noise[GAS.start]),
+            )
+            rng = np.random.default_rng([seed, 1])
+            overrides, quiet = self._run_physics(world, faults, begins, soft, start_ms, span_ms, spreads, rng)
+        self.nuisances = sorted([*listed(self._disturbances), *quiet], key=lambda n: (n.start_ts, n.module))
+        deaths = np.random.default_rng([seed, 5])
+        self._dies = [None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths) for e in self._events]
+        self._share = np.random.default_rng([seed, 6]).uniform(0.5, 1, modules)
+        self._live = self._site(first_ms, [*forced, *self._trips()])
+        self._modules = self._warmed_up(first_ms, start_ms, overrides)
+        self._block_steps = max(1, min(_BLOCK_STEPS, _BLOCK_READINGS // modules))
+        self._blocks = 0
+        self._made_ms = start_ms
+        self._ready: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        self._given = 0
+
+    def _trips(self) -> Iterator[Forced]:
+        """A burning module opens its rack's contactors."""
+        for fault in self.faults:
+            at_ms = (fault.no_return_ts + _TRIP_MS) // MINUTE_MS * MINUTE_MS
+            yield Forced(int(self._rack[fault.module]), at_ms, _END_OF_TIME_MS, 0.0)
+
+    def _warmed_up(self, first_ms: int, start_ms: int, overrides: list[Override]) -> Modules:
+        """Modules as some hours of load have left them at the start."""
+        warm = Modules(self._build.cell, self._traits, MINUTE_MS, overrides)
+        begin = start_ms - _WARM_UP_MS
+        warm.run(np.arange(begin, start_ms, MINUTE_MS), self._live.minutes(first_ms, start_ms), None)
+        return warm.at_period(self.period_ms)
+
+    def _site(self, first_ms: int, forced: list[Forced]) -> Site:
+        racks = int(self._rack.max()) + 1
+        return Site(racks, first_ms, np.random.default_rng([self.seed, 7]), bench=self._build.bench, forced=forced)
+
+    def _run_physics(
+        self,
+        world: World,
+        faults: int,
+        begins: list[str],
+        soft: list[Disturbance],
+        start_ms: int,
+        span_ms: int,
+        spreads: bool,
+        rng: np.random.Generator,
+    ) -> tuple[list[Override], list[Nuisance]]:
+        order = rng.permutation(len(self._rack))
+        # Stratified: however few, they are spread over the span, and mechanisms are as even as can be.
+        where = (np.arange(faults) + rng.random(faults)) / max(faults, 1)
+        target = (start_ms + (0.3 + 0.6 * where) * span_ms).astype(np.int64)
+        mechanism = [begins[i % len(begins)] for i in rng.permutation(faults).tolist()]
+        events, overrides = run_faults(world, order[:faults], mechanism, target, rng)
+        caught, warmed = spread(world, events, MODULES_PER_RACK, rng) if spreads and not self._build.bench else ([], [])
+        burning = {e.module for e in (*events, *caught, *warmed)}
+        shorted = run_soft_shorts(world, [one for one in soft if int(one.modules[0]) not in burning], rng)
+        self._events = [*events, *caught, *warmed, *shorted]
+        self.faults = sorted((truth(e, world) for e in (*events, *caught)), key=lambda f: (f.onset_ts, f.module))
+        quiet = [Nuisance(e.module, "neighbour_heat", e.onset_ms, e.end_ms) for e in warmed]
+        return overrides, quiet + [Nuisance(e.module, "soft_short", e.onset_ms, e.end_ms) for e in shorted]
+
+    def steps(self, n: int | None = None) -> Iterator[Step]:
+        """The next `n` steps (endless without): `steps(2)` twice gives what `steps(4)` gives."""
+        done = 0
+        while n is None or done < n:
+            ts, values = self._take(1)
+            done += 1
+            yield Step(ts[0], values[0])
+
+    def block(self, steps: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The next `steps` steps at once: ts [steps, modules] and values [steps, modules, 9]."""
+        taken = []
+        while steps > 0:
+            taken.append(self._take(steps))
+            steps -= len(taken[-1][0])
+        return np.concatenate([ts for ts, _ in taken]), np.concatenate([values for _, values in taken])
+
+    def _take(self, steps: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The next few steps, at most `steps`, of the block in hand."""
+        if not self._ready:
+            self._ready, self._given = [self._make()], 0
+        ts, values = self._ready[0]
+        taken = slice(self._given, self._given + steps)
+        self._given += steps
+        if self._given >= len(ts):
+            self._ready = []
+        self.next_ms += self.period_ms * len(ts[taken])
+        return ts[taken], values[taken]
+
+    def _make(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        rng = np.random.default_rng([self.seed, 2, self._blocks])
+        ts = self._made_ms + np.arange(self._block_steps, dtype=np.int64) * self.period_ms
+        self._blocks += 1
+        self._made_ms = int(ts[-1]) + self.period_ms
+        done = self._modules.run(ts, self._live.minutes(int(ts[0]), int(ts[-1])), rng)
+        values = self._measured(done, ts)
+        for one in self._events:
+            beside = np.flatnonzero((self._rack == self._rack[one.module]) & (np.arange(len(self._rack)) != one.module))
+            lay(one, values, ts, beside, self._share[beside])
+        disturb(values, ts, self._disturbances)
+        self._sensing.blur(values, rng)
+        stuck(values, ts, self._disturbances, self._stuck)
+        self._sensing.lose(values, ts, rng)
+        for one, dies in zip(self._events, self._dies, strict=True):
+            if dies is not None and ts[-1] >= dies.min():
+                values[:, one.module][ts[:, None] >= dies] = np.nan
+        # Never ahead of the nominal time, and less than a period, so that a module's time always advances.
+        late = rng.integers(0, min(_JITTER_MS, self.period_ms // 4) + 1, values.shape[:2])
+        return ts[:, None] - late, values
+
+    def _measured(self, done: Operation, ts: NDArray[np.int64]) -> NDArray[np.float64]:
+        traits = self._traits
+        values = np.empty((*done.c_rate.shape, len(SENSORS)))
+        values[..., AVG] = done.temp_c + traits.offset_c
+        values[..., MAX] = values[..., AVG] + traits.spread_c + 0.08 * np.abs(done.temp_c - done.air_c)
+        values[..., VOLTAGE] = done.cell_v * self._build.series
+        values[..., CURRENT] = done.c_rate * self._capacity_ah
+        values[..., SOC] = done.soc_percent + traits.soc_bias
+        values[..., GAS] = self._sensing.gas_ppm(ts)
+        values[..., AMBIENT] = done.air_c
+        return values

@@ -1,0 +1,234 @@
+"""A live fleet: simulated readings published at the pace of their event time, with bad records on request."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from common.errors import UserError
+from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
+from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet, Step
+from pipelines.battery_hazard.simulator.messages import DUPLICATE, MASKED_KINDS, READING, REFUSED_KINDS, Messages
+from producers.kafka_publisher import Publisher, encoder
+from worker.config.pipeline import Pipeline, load_pipeline
+from worker.score.event_time import EARLIEST_MS
+
+log = structlog.get_logger("producers")
+
+_ENDLESS_FAULT_SPAN_MS = 6 * 3_600_000
+
+
+@dataclass(frozen=True)
+class SimulateOptions:
+    """What to simulate, how fast, and where to.
+
+    Attributes:
+        pipeline: name or path of the pipeline file; must take battery readings.
+        speed: event time over wall time.
+        duration_s: wall time; None runs until stopped.
+        start_ms: event time of the first reading; by default such that the run ends now.
+        bad_rate: part of the readings that a bad record of a random kind goes with.
+        mechanisms: what may begin a fault (see `pipelines.battery_hazard.simulator.events.ground_truth`).
+        nuisances: expected number a module-day of what looks like a hazard and is none.
+    """
+
+    pipeline: str = "battery_hazard"
+    modules: int = 64
+    seed: int = 0
+    faults: int = 0
+    speed: float = 1.0
+    duration_s: float | None = None
+    period_ms: int = 10_000
+    start_ms: int | None = None
+    bad_rate: float = 0.0
+    mechanisms: tuple[str, ...] = MECHANISMS
+    nuisances: float = 0.0
+    bootstrap: str | None = None
+    registry: str | None = None
+
+
+@dataclass
+class Summary:
+    """What was published: counts of messages that the broker confirmed.
+
+    Attributes:
+        produced: all messages; readings + duplicates + all of `bad`.
+        readings: to be scored, one a module and moment, including those of `masked`.
+        masked: readings with one impossible value, by kind.
+        bad: to be dead letters, by kind.
+        duplicates: a reading's exact copy, to be dropped.
+        failed: messages the broker never confirmed.
+        faults: modules that run away, those included that a neighbour set on fire.
+        fault_truth: module, mechanism, onset, first sign and point of no return (ms) of each.
+        nuisance_truth: module, kind, begin and end (ms) of what only looks like one.
+        event_ms: event time of the last readings handed over.
+        seconds: wall time.
+        rate: produced messages a second of wall time.
+    """
+
+    modules: int
+    faults: int
+    fault_truth: list[dict[str, Any]]
+    nuisance_truth: list[dict[str, Any]] = field(default_factory=list)
+    produced: int = 0
+    readings: int = 0
+    masked: dict[str, int] = field(default_factory=dict)
+    bad: dict[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    failed: int = 0
+    event_ms: int = 0
+    seconds: float = 0.0
+    rate: float = 0.0
+
+    def update(self, publisher: Publisher, seconds: float) -> None:
+        """Take over a publisher's counts."""
+        delivered = publisher.delivered
+        self.produced = delivered.total()
+        self.masked = {kind: delivered[kind] for kind in MASKED_KINDS}
+        self.bad = {kind: delivered[kind] for kind in REFUSED_KINDS}
+        self.duplicates = delivered[DUPLICATE]
+        self.readings = delivered[READING] + sum(self.masked.values())
+        self.failed = publisher.failed
+        self.seconds = round(seconds, 3)
+        self.rate = round(self.produced / seconds, 1) if seconds else 0.0
+
+
+def first_event_ms(options: SimulateOptions, now_ms: int) -> int:
+    """Event time of the first reading, ms: the given one, or the latest from which the run never passes the clock.
+
+    Raises:
+        UserError: an endless run faster than the clock has no such time.
+    """
+    if options.start_ms is not None:
+        return options.start_ms
+    if options.duration_s is None:
+        if options.speed > 1:
+            raise UserError(
+                f"a run without end at speed {options.speed:g} would overtake the clock; "
+                "give --duration, or --start in the past"
+            )
+        return now_ms
+    return now_ms - max(0, round(options.duration_s * 1000 * (options.speed - 1)))
+
+
+def _checked(options: SimulateOptions) -> tuple[Pipeline, str]:
+    wrong = {
+        "--modules": options.modules < 1,
+        "--faults": not 0 <= options.faults <= options.modules,
+        "--seed": options.seed < 0,
+        "--speed": not 0 < options.speed < float("inf"),
+        "--duration": options.duration_s is not None and not 0 < options.duration_s < float("inf"),
+        "--period-s": options.period_ms < 1,
+        "--mechanism": not options.mechanisms or not set(options.mechanisms) <= set(MECHANISMS),
+        "--nuisances": not 0 <= options.nuisances < float("inf"),
+        "--start (2000 or later)": options.start_ms is not None and options.start_ms < EARLIEST_MS,
+        "--bad-rate": not 0 <= options.bad_rate <= 1,
+    }
+    if any(wrong.values()):
+        names = ", ".join(name for name, is_wrong in wrong.items() if is_wrong)
+        raise UserError(f"{names}: out of range; see hazardstream simulate --help")
+    pipeline = load_pipeline(options.pipeline)
+    if pipeline.input.sensors() != SENSORS:
+        raise UserError(
+            f"pipeline {pipeline.name} takes {', '.join(pipeline.input.sensors())}, and simulate makes "
+            f"battery readings ({', '.join(SENSORS)}); use --pipeline battery_hazard, or replay a file of your own"
+        )
+    return pipeline, pipeline.input.topic
+
+
+def _named(fleet: Fleet, truth: dict[str, Any]) -> dict[str, Any]:
+    return {"module_id": fleet.module_ids[truth["module"]]} | {k: v for k, v in truth.items() if k != "module"}
+
+
+def _fleet(options: SimulateOptions, start_ms: int) -> Fleet:
+    event_s = _event_s(options)
+    return Fleet(
+        options.modules,
+        options.seed,
+        faults=options.faults,
+        start_ms=start_ms,
+        span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
+        period_ms=options.period_ms,
+        mechanisms=options.mechanisms,
+        nuisances=options.nuisances,
+    )
+
+
+def _event_s(options: SimulateOptions) -> float | None:
+    """Event time of the whole run, seconds; None for a run without end."""
+    return None if options.duration_s is None else options.duration_s * options.speed
+
+
+def _due_steps(
+    fleet: Fleet, options: SimulateOptions, start_ms: int, publisher: Publisher, stop: threading.Event
+) -> Iterator[Step]:
+    """Steps of the fleet, each at its moment, until the duration is over or `stop` is set."""
+    event_s = _event_s(options)
+    steps = None if event_s is None else max(1, int(event_s * 1000 / options.period_ms))
+    began = time.monotonic()
+    began_ms = time.time_ns() // 1_000_000
+    for number, step in enumerate(fleet.steps(steps)):
+        ts_ms = int(step.ts.max())
+        due_s = max((ts_ms - start_ms) / 1000 / options.speed, (ts_ms - began_ms) / 1000)
+        while not stop.is_set() and (left := began + due_s - time.monotonic()) > 0:
+            publisher.wait(min(left, 0.5))
+        if stop.is_set():
+            return
+        if options.duration_s is not None and time.monotonic() - began > options.duration_s and number:
+            behind_s = round(time.monotonic() - began - due_s, 1)
+            log.warning("pace_not_kept", behind_s=behind_s, hint="fewer modules, or a lower speed")
+            return
+        yield step
+
+
+def simulate(
+    options: SimulateOptions,
+    progress: Callable[[Summary], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Summary:
+    """Publish a simulated fleet until its duration is over or `stop` is set.
+
+    Event time keeps pace with `options.speed` and never passes the wall clock, as readings far ahead of it would be
+    refused by the worker.
+
+    Args:
+        options: what to simulate.
+        progress: called after each step with the counts so far.
+        stop: set it to end early; what was handed over is still delivered.
+
+    Returns:
+        The counts, all confirmed by the broker.
+
+    Raises:
+        UserError: an option is out of range, the broker or registry is not there, or messages stayed undelivered.
+    """
+    pipeline, topic = _checked(options)
+    start_ms = first_event_ms(options, time.time_ns() // 1_000_000)
+    stop = stop or threading.Event()
+    encode = encoder(pipeline, options.registry)
+    publisher = Publisher(topic, options.bootstrap, stop)
+    fleet = _fleet(options, start_ms)
+    faults = [_named(fleet, vars(fault)) for fault in fleet.faults]
+    nuisances = [_named(fleet, vars(nuisance)) for nuisance in fleet.nuisances]
+    summary = Summary(options.modules, len(faults), faults, nuisances)
+    messages = Messages(fleet, encode, options.bad_rate, pipeline.input.max_future_ms)
+    began = time.monotonic()
+    for step in _due_steps(fleet, options, start_ms, publisher, stop):
+        for key, value, kind in messages.of(step, time.time_ns() // 1_000_000):
+            publisher.send(key, value, kind)
+        publisher.poll()
+        summary.event_ms = int(step.ts.max())
+        if progress is not None:
+            summary.update(publisher, time.monotonic() - began)
+            progress(summary)
+    publisher.close()
+    summary.update(publisher, time.monotonic() - began)
+    if summary.failed:
+        raise UserError(
+            f"{summary.failed} messages were never confirmed by the broker ({publisher.last_error}), "
+            f"{summary.produced} were; look at the broker, then start again"
+        )
+    return summary

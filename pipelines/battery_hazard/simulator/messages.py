@@ -1,0 +1,77 @@
+"""Messages of a simulated fleet: its readings, and bad records beside them."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.battery_hazard.simulator.fleet import Fleet, Step
+from producers.kafka_publisher import Encoder
+
+READING = "reading"
+MASKED_KINDS = ("not_finite", "out_of_range")
+"""One impossible value in an otherwise good reading: to be scored with that value masked."""
+REFUSED_KINDS = ("random_bytes", "truncated", "wrong_key", "null_value", "future", "late")
+"""Messages beside the good ones: to be dead letters."""
+DUPLICATE = "duplicate"
+KINDS = (*MASKED_KINDS, *REFUSED_KINDS, DUPLICATE)
+_IMPOSSIBLE = {"not_finite": (float("nan"), float("inf"), -float("inf")), "out_of_range": (1e9, -1e9)}
+_AN_HOUR_MS = 3_600_000
+
+Message: TypeAlias = tuple[str | None, bytes | None, str]
+"""Key, value, and the kind it is counted as."""
+
+
+class Messages:
+    """Turns steps into messages, good and bad, the same ones for the same seed."""
+
+    def __init__(self, fleet: Fleet, encode: Encoder, bad_rate: float, max_future_ms: int) -> None:
+        self._fleet = fleet
+        self._encode = encode
+        self._bad_rate = bad_rate
+        self._max_future_ms = max_future_ms
+
+    def of(self, step: Step, now_ms: int) -> Iterator[Message]:
+        """Messages of one step; `now_ms` (wall clock) only dates the readings from the future."""
+        alive = np.flatnonzero(~np.isnan(step.values).all(axis=1))
+        ts = step.ts.tolist()
+        values: list[list[float | None]] = _nulls(step.values)
+        rng = np.random.default_rng([self._fleet.seed, 4, ts[0]])
+        spoilt = rng.random(len(ts)) < self._bad_rate
+        kinds = rng.integers(0, len(KINDS), len(ts))
+        for i in alive.tolist():
+            kind = KINDS[kinds[i]] if spoilt[i] else READING
+            key, group = self._fleet.module_ids[i], self._fleet.rack_ids[i]
+            measured = values[i]
+            # Masking the only value there is would leave nothing to score.
+            if kind in MASKED_KINDS and sum(v is not None for v in measured) > 1:
+                at = next(j for j, v in enumerate(measured) if v is not None)
+                measured[at] = float(rng.choice(_IMPOSSIBLE[kind]))
+                yield key, self._encode(key, group, ts[i], measured), kind
+                continue
+            good = self._encode(key, group, ts[i], measured)
+            yield key, good, READING
+            if kind not in (READING, *MASKED_KINDS):
+                at_ms = {
+                    "future": now_ms + self._max_future_ms + _AN_HOUR_MS,
+                    "late": ts[i] - self._max_future_ms - _AN_HOUR_MS,
+                }.get(kind)
+                misdated = good if at_ms is None else self._encode(key, group, at_ms, measured)
+                yield f"not-{key}" if kind == "wrong_key" else key, _spoilt(kind, misdated, rng), kind
+
+
+def _spoilt(kind: str, value: bytes, rng: np.random.Generator) -> bytes | None:
+    if kind == "random_bytes":
+        # Neither wire format begins with this byte, so that the kind has one outcome.
+        return b"\x7f" + rng.bytes(int(rng.integers(1, 200)))
+    if kind == "truncated":
+        return value[: int(rng.integers(1, len(value)))]
+    return None if kind == "null_value" else value
+
+
+def _nulls(values: NDArray[np.float64]) -> list[list[float | None]]:
+    boxed = values.astype(object)
+    boxed[np.isnan(values)] = None
+    rows: list[list[float | None]] = boxed.tolist()
+    return rows

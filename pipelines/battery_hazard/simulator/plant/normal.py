@@ -1,0 +1,188 @@
+"""Normal operation of modules: voltage, temperature and state of charge that follow from what their rack does."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from pipelines.battery_hazard.simulator.physics.cell import (
+    Cell,
+    Float,
+    open_circuit_voltage_v,
+    resistance_factor,
+    reversible_heat_w,
+)
+from pipelines.battery_hazard.simulator.plant.site import MINUTE_MS, Minutes
+
+_RIPPLE_TAU_S = 40.0
+_SQUARE_LIMITS = 20.0, 85.0
+
+
+@dataclass(frozen=True)
+class Override:
+    """A module driven apart from its rack: a charger that does not stop, a test bench's program.
+
+    Attributes:
+        c_rate: held from `start_ms` to `end_ms` (1/h); 0 afterwards.
+        swing: turn round at 20 and 85 % instead of holding one direction.
+        soc_percent: at `start_ms`.
+    """
+
+    module: int
+    start_ms: int
+    end_ms: int
+    c_rate: float
+    swing: bool
+    soc_percent: float
+
+    def course(self, ts_ms: NDArray[np.int64]) -> tuple[Float, Float]:
+        """Charging rate and state of charge at each `ts_ms`."""
+        spent = np.clip(ts_ms - self.start_ms, 0, self.end_ms - self.start_ms) / 3_600_000
+        active = (ts_ms >= self.start_ms) & (ts_ms < self.end_ms)
+        if not self.swing:
+            return np.where(active, self.c_rate, 0.0), np.clip(self.soc_percent + 100 * self.c_rate * spent, 0, 100)
+        low, high = _SQUARE_LIMITS
+        # A triangle between the limits, unfolded: up one way, down the other.
+        way = (np.clip(self.soc_percent, low, high) - low + 100 * abs(self.c_rate) * spent) % (2 * (high - low))
+        up = way < high - low
+        c_rate = np.where(active, np.where(up, 1.0, -1.0) * abs(self.c_rate), 0.0)
+        return c_rate, low + np.where(up, way, 2 * (high - low) - way)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """How modules differ, arrays [modules].
+
+    Attributes:
+        rack: which rack.
+        health: part of the nominal capacity left by age, and so of the current at a C-rate.
+        capacity: over the mean of the rack.
+        resistance: factor on the new cell's.
+        thermal_tau_s: heat capacity over loss to the air.
+        offset_c: of the mean temperature sensor (calibration, place in the rack).
+        spread_c: hottest over mean thermistor at rest.
+        soc_bias: error of the management system, percent.
+        ripple: strength of frequency regulation (1/h).
+    """
+
+    rack: NDArray[np.int64]
+    health: Float
+    capacity: Float
+    resistance: Float
+    thermal_tau_s: Float
+    offset_c: Float
+    spread_c: Float
+    soc_bias: Float
+    ripple: Float
+
+    def of(self, modules: NDArray[np.int64]) -> "Traits":
+        """Those of some modules."""
+        return Traits(*(getattr(self, name)[modules] for name in self.__dataclass_fields__))
+
+
+def draw_traits(rack: NDArray[np.int64], cell: Cell, rng: np.random.Generator, *, bench: bool) -> Traits:
+    """Draw modules: racks age alike, modules of a rack spread around."""
+    modules, racks = len(rack), int(rack.max()) + 1
+    age = rng.uniform(0, 1, racks)[rack]
+    # A free cell loses heat by convection and radiation, 13 W/m2K together; a module's cells to their cooling.
+    tau = cell.heat_capacity_j_k / (13.0 * cell.area_m2) if bench else 1800.0
+    on = rng.random(racks) < (0.0 if bench else 0.6)
+    return Traits(
+        rack,
+        1 - 0.2 * age,
+        rng.normal(1, 0.015, modules),
+        (1 + 0.6 * age) * rng.normal(1, 0.08, modules).clip(0.75, 1.4),
+        tau * rng.normal(1, 0.12, modules).clip(0.65, 1.5),
+        rng.normal(0.3, 0.4, modules),
+        rng.uniform(0.5, 2.5, modules),
+        rng.normal(0, 0.7, modules),
+        (on * rng.lognormal(np.log(0.04), 0.6, racks).clip(0, 0.15))[rack],
+    )
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Arrays [times, modules]: C-rate, state of charge, air, voltage and mean temperature of cells, heat in each."""
+
+    c_rate: Float
+    soc_percent: Float
+    air_c: Float
+    cell_v: Float
+    temp_c: Float
+    heat_w: Float
+
+
+class Modules:
+    """Electro-thermal model of modules, stepped through blocks of time; carries its state from one to the next."""
+
+    def __init__(self, cell: Cell, traits: Traits, period_ms: int, overrides: list[Override]) -> None:
+        """Ready at the first block; `overrides` name modules by row in `traits`."""
+        self._cell, self._traits, self._period_ms, self._overrides = cell, traits, period_ms, overrides
+        self._temp: Float | None = None
+        self._ripple = np.zeros((2, len(traits.rack)))
+
+    def at_period(self, period_ms: int) -> "Modules":
+        """The same modules as warm as they are now, to be stepped by another period."""
+        again = Modules(self._cell, self._traits, period_ms, self._overrides)
+        again._temp = self._temp
+        return again
+
+    def run(self, ts_ms: NDArray[np.int64], minutes: Minutes, rng: np.random.Generator | None) -> Operation:
+        """Operate at the times `ts_ms` [t] (a period apart, following the last call's). `rng` draws grid services."""
+        traits = self._traits
+        at = (ts_ms - minutes.first_ms) / MINUTE_MS
+        low = at.astype(np.int64)
+        part = (at - low)[:, None]
+        c_rate = minutes.c_rate[low][:, traits.rack] * traits.health
+        air = ((1 - part) * minutes.air_c[low] + part * minutes.air_c[low + 1])[:, traits.rack]
+        rack_soc = (1 - part) * minutes.soc_percent[low] + part * minutes.soc_percent[low + 1]
+        soc = 50 + (rack_soc[:, traits.rack] - 50) / traits.capacity
+        if rng is not None and traits.ripple.any():
+            ripple = self._grid_services(len(ts_ms), rng)
+            c_rate = c_rate + ripple
+        for one in self._overrides:
+            touched = ts_ms >= one.start_ms
+            if touched.any():
+                c_rate[touched, one.module], soc[touched, one.module] = one.course(ts_ms[touched])
+        np.clip(soc, 0, 100, out=soc)
+        current = c_rate * self._cell.capacity_ah
+        ohm = self._cell.resistance_ohm * traits.resistance
+        decay = np.exp(-self._period_ms / 1000 / traits.thermal_tau_s)
+        gain = traits.thermal_tau_s / self._cell.heat_capacity_j_k
+        if self._temp is None:
+            self._temp = air[0] + gain * ohm * current[0] ** 2
+        temp = air
+        for _ in range(2):  # resistance depends on the temperature that it makes
+            factor = resistance_factor(soc, temp)
+            heat = ohm * factor * current**2 + reversible_heat_w(current, soc, temp)
+            temp = _relax(self._temp, air + gain * heat, decay)
+        volt = open_circuit_voltage_v(soc) + current * ohm * factor
+        self._temp = temp[-1].copy()
+        return Operation(c_rate, soc, air, volt, temp, heat)
+
+    def _grid_services(self, times: int, rng: np.random.Generator) -> Float:
+        """Ripple of the current [times, modules] that sums to nothing: the difference of a smooth random signal."""
+        traits = self._traits
+        racks = np.unique(traits.rack)
+        step_s = self._period_ms / 1000
+        keep = np.exp(-step_s / _RIPPLE_TAU_S)
+        of_rack = np.searchsorted(racks, traits.rack)
+        first = np.unique(of_rack, return_index=True)[1]
+        noise = rng.standard_normal((times, len(racks))) * np.sqrt(1 - keep**2)
+        fast, _ = lfilter([1.0], [1.0, -keep], noise, axis=0, zi=keep * self._ripple[0][first][None])
+        slow, _ = lfilter([1 - keep], [1.0, -keep], fast, axis=0, zi=keep * self._ripple[1][first][None])
+        before = np.concatenate([self._ripple[1][first][None], slow[:-1]])
+        self._ripple = np.stack([fast[-1][of_rack], slow[-1][of_rack]])
+        return np.asarray((2 * (slow - before) * max(1.0, _RIPPLE_TAU_S / step_s))[:, of_rack] * traits.ripple)
+
+
+def _relax(start: Float, target: Float, decay: Float) -> Float:
+    """First-order approach [t, m] to a moving target, from `start` [m]; `decay` [m] is what remains after a step."""
+    out = np.empty_like(target)
+    level = start
+    gained = target * (1 - decay)
+    for k in range(len(target)):
+        level = level * decay + gained[k]
+        out[k] = level
+    return out

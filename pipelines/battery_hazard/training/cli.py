@@ -1,0 +1,243 @@
+"""The commands that train, tune, compare and evaluate."""
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from common.cli_options import training_packages
+from common.terminal import say, terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipelines.battery_hazard.training.datasets.dataset import Progress as Told
+
+Small = Annotated[bool, typer.Option("--small", help="A small model from few sites, in seconds: for a demo.")]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result, bit for bit.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Directory that keeps the datasets (Parquet), used again next time.  [default: thrown away]"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, the last line.")]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(help="MLflow server or store. Default: MLFLOW_TRACKING_URI, or one in the user's data directory."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    for command in (train, tune, compare, evaluate):
+        app.command()(command)
+
+
+@contextmanager
+def watched(*, quiet: bool) -> "Iterator[Told]":
+    """A progress bar a stage, on the terminal."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=terminal(stderr=True),
+        disable=quiet,
+    ) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
+
+        yield show
+
+
+def train(
+    *,
+    small: Small = False,
+    seed: Seed = 0,
+    name: Annotated[str, typer.Option(help="Name to register the model under.")] = "battery_hazard",
+    output: Annotated[
+        Path | None, typer.Option(help="Only write the package, to this new directory; register nothing.")
+    ] = None,
+    data: Data = None,
+    boosting: Annotated[
+        Path | None, typer.Option(help="Parameters of the trees, as `hazardstream tune --output` writes them.")
+    ] = None,
+    alias: Annotated[str, typer.Option(help="Alias that is moved to the new version.")] = "champion",
+    tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the battery hazard model on simulated sites and register it in MLflow.
+
+    Example: hazardstream train --small
+    """
+    with training_packages():
+        from pipelines.battery_hazard.training.fitting.models import read_boosting
+        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+        from pipelines.battery_hazard.training.fitting.train import train as train_to
+        from pipelines.battery_hazard.training.registration import train_and_register
+
+    preset = SMALL if small else DEFAULT
+    if boosting is not None:
+        preset = replace(preset, boosting=read_boosting(boosting))
+    started = time.monotonic()
+    result: dict[str, Any]
+    with watched(quiet=as_json) as show:
+        if output is None:
+            registered = train_and_register(
+                preset=preset, seed=seed, name=name, data=data, alias=alias, tracking_uri=tracking_uri, progress=show
+            )
+            result = asdict(registered)
+        else:
+            train_to(output, preset=preset, seed=seed, name=name, data=data, progress=show)
+            result = {"name": name, "output": str(output), "metrics": json.loads((output / "metrics.json").read_text())}
+    result["seconds"] = round(time.monotonic() - started, 1)
+    say(json.dumps(result) if as_json else _words(result))
+
+
+def _words(result: dict[str, Any]) -> str:
+    test = result["metrics"]["test"]["modules"]
+    if "version" in result:
+        where = f"version {result['version']}, alias {result['alias']}, in {result['tracking_uri']}"
+    else:
+        where = f"package in {result['output']}"
+    return (
+        f"{result['name']}: {where} ({result['seconds']} s)\n"
+        f"test sites: {test['events_detected']} of {test['events']} events detected (each with every set of sensors), "
+        f"{test['slow_in_time']} of {test['slow_events']} that can be were alarmed 5 min ahead; warning "
+        f"{test['slow_lead_time_median_s'] / 60:.1f} min (median), {test['slow_lead_time_p10_s'] / 60:.1f} min (p10); "
+        f"{test['false_alarms']} false alarms in {test['module_days']} module-days"
+    )
+
+
+def tune(
+    *,
+    storage: Annotated[Path, typer.Option(help="SQLite file of the study; one that is there is gone on with.")],
+    output: Annotated[Path, typer.Option(help="Where the best parameters go, for `hazardstream train --boosting`.")],
+    trials: Annotated[int, typer.Option(min=1, help="Finished trials in all, pruned ones included.")] = 30,
+    small: Small = False,
+    seed: Seed = 0,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search for better parameters of the trees with Optuna; broken off, it goes on where it stopped.
+
+    Example: hazardstream tune --storage study.db --output boosting.json --data datasets
+    """
+    with training_packages():
+        from pipelines.battery_hazard.training.fitting.models import write_boosting
+        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+        from pipelines.battery_hazard.training.fitting.tune import best_boosting
+        from pipelines.battery_hazard.training.fitting.tune import tune as search
+
+    preset = SMALL if small else DEFAULT
+    with watched(quiet=as_json) as show:
+        study = search(storage, trials=trials, data=data, preset=preset, seed=seed, progress=show)
+    best = best_boosting(study, preset)
+    write_boosting(output, best)
+    pruned = sum(t.state.name == "PRUNED" for t in study.trials)
+    result = {"trials": len(study.trials), "pruned": pruned, "value": study.best_value, "boosting": asdict(best)}
+    result["met"] = study.best_trial.user_attrs["met"]
+    say(
+        json.dumps(result)
+        if as_json
+        else f"best of {result['trials']} trials ({pruned} pruned): {result['met']:.1%} of validation events meet the "
+        f"bar; parameters in {output}"
+    )
+
+
+def compare(
+    *,
+    small: Small = False,
+    seed: Seed = 0,
+    data: Data = None,
+    tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare logistic regression, random forest, XGBoost and limits under one protocol, and log it in MLflow.
+
+    Example: hazardstream compare --data datasets
+    """
+    with training_packages():
+        from pipelines.battery_hazard.training.fitting.compare import compare as contest
+        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+        from training.registry.register import log_comparison
+
+    preset = SMALL if small else DEFAULT
+    with watched(quiet=as_json) as show:
+        result = dict(contest(data, preset, seed, show))
+    log_comparison(result, tracking_uri=tracking_uri)
+    if as_json:
+        say(json.dumps(result))
+        return
+    table = Table("", "in time", "prompt", "lead p10, min", "false alarms", "average precision", title="Test sites")
+    for name, of in result.items():
+        m = of["modules"]
+        table.add_row(
+            name,
+            f"{m['slow_in_time']}/{m['slow_events']}",
+            f"{m['fast_prompt']}/{m['fast_events']}",
+            f"{m['slow_lead_time_p10_s'] / 60:.1f}",
+            str(m["false_alarms"]),
+            f"{of['average_precision']:.4f}" if "average_precision" in of else "",
+        )
+    terminal().print(table)
+
+
+def evaluate(
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="Model URI or package directory.  [default: the registered champion]")
+    ] = None,
+    module_days: Annotated[int, typer.Option(min=1, help="Module-days of normal operation.")] = 1000,
+    events: Annotated[int, typer.Option(min=0, help="Modules that fail.")] = 360,
+    bench_events: Annotated[int, typer.Option(min=0, help="Destructive tests of single cells.")] = 144,
+    bench_days: Annotated[int, typer.Option(min=0, help="Cell-days of normal operation on test benches.")] = 400,
+    seed: Seed = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Processes to use.")] = 2,
+    report: Annotated[Path, typer.Option(help="Where the page with all figures goes.")] = Path("evaluation.html"),
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a model on simulated sites never seen before, as operators count: warning, false alarms, time in alarm.
+
+    Example: hazardstream evaluate --module-days 10000 --report evaluation.html
+    """
+    with training_packages():
+        from pipelines.battery_hazard.training.study.evaluate import evaluate as judge
+        from pipelines.battery_hazard.training.study.evaluate import evaluation_sites
+        from pipelines.battery_hazard.training.study.evaluation_report import page
+        from pipelines.battery_hazard.training.study.findings import findings
+
+    from training.registry.default_model import model_or_default
+    from worker.config.pipeline import load_pipeline
+    from worker.config.settings import load_settings
+
+    started = time.monotonic()
+    settings = load_settings(model=model)
+    pipeline = load_pipeline(settings.pipeline)
+    package, which = model_or_default(settings, pipeline.model, lambda text: say(text, err=True))
+    sites = evaluation_sites(
+        events=events, bench_events=bench_events, module_days=module_days, bench_days=bench_days, seed=seed
+    )
+    with watched(quiet=as_json) as show:
+        judged = sorted(judge(package, sites, processes=processes, progress=show), key=lambda one: one.site.seed)
+    found = findings(judged)
+    report.write_text(page(f"Evaluation of {which}", found, judged))
+    found |= {"model": which, "report": str(report), "seconds": round(time.monotonic() - started, 1)}
+    if as_json:
+        say(json.dumps(found))
+        return
+    for bar in found["bars"]:
+        say(
+            f"{'met   ' if bar['met'] else 'MISSED'} {bar['bar']}: {bar['found']:.5g} of {bar['of']:.0f} "
+            f"(asked {bar['asked']:g})"
+        )
+    say(f"report: {report} ({found['seconds']} s)")

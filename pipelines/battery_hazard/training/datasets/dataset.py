@@ -1,0 +1,155 @@
+"""Event-based datasets on disk: one Parquet file a site, in directories of training, validation and test.
+
+    training/site-000123.parquet     all hazardous readings, each n-th normal one
+    validation/…, test/…             every reading, in order of time, module by module
+
+Columns: `series` (number within the file), `ts`, `label`, and the features as float32. The file's metadata says whose
+each series is (`About`). A site's seed gives the same file, byte for byte, and a site is in one directory only.
+"""
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
+from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES
+from pipelines.battery_hazard.training.datasets.labels import HAZARD, LEFT_OUT, NORMAL, Label, first_sign
+from pipelines.battery_hazard.training.datasets.series import About, Series, Site, series_of
+from pipelines.battery_hazard.training.fitting.models import Rows
+
+Progress = Callable[[str, int, int], None]
+_ABOUT = b"series"
+_PROCESSES = 2
+
+
+def write_sites(
+    directory: Path, sites: Sequence[Site], *, thin: int | None = None, stage: str, progress: Progress
+) -> None:
+    """Simulate sites and write a file of each; what is there already is kept.
+
+    Args:
+        directory: where; created.
+        sites: with seeds of their own.
+        thin: keep each so-many-th normal reading, and none that is left out of the labels; None keeps everything.
+        stage: name of this work for `progress`.
+        progress: told of each site done.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    pending = [site for site in sites if not site_file(directory, site).exists()]
+    done = len(sites) - len(pending)
+    progress(stage, done, len(sites))
+    if len(pending) < _PROCESSES * 4:  # starting processes takes seconds
+        for site in pending:
+            _write(directory, site, thin)
+            progress(stage, done := done + 1, len(sites))
+        return
+    with ProcessPoolExecutor(_PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for written in as_completed([pool.submit(_write, directory, site, thin) for site in pending]):
+            written.result()
+            progress(stage, done := done + 1, len(sites))
+
+
+def claim(directory: Path, sites: list[dict[str, Any]]) -> None:
+    """Say in a directory which sites it is for.
+
+    Raises:
+        UserError: it is for others.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    says, text = directory / "sites.json", json.dumps(sites, indent=1) + "\n"
+    if says.exists() and says.read_text() != text:
+        raise UserError(f"{directory} holds datasets of another preset or seed; name another directory, or remove it")
+    says.write_text(text)
+
+
+def site_file(directory: Path, site: Site) -> Path:
+    """Where the site's series are."""
+    return directory / f"site-{site.seed:09d}.parquet"
+
+
+def _schema() -> pa.Schema:
+    columns = [("series", pa.int32()), ("ts", pa.int64()), ("label", pa.int8())]
+    return pa.schema([*columns, *((name, pa.float32()) for name in FEATURES.names)])
+
+
+def _write(directory: Path, site: Site, thin: int | None) -> None:
+    path = site_file(directory, site)
+    unfinished = path.with_suffix(".unfinished")
+    about = []
+    with pq.ParquetWriter(unfinished, _schema(), compression="zstd", write_statistics=False) as writer:
+        for number, one in enumerate(series_of(site)):
+            about.append(json.dumps(asdict(one.about)))
+            rows = _thinned(one.label, thin)
+            columns = [np.full(len(rows), number, np.int32), one.ts[rows], one.label[rows]]
+            features = one.features[rows].astype(np.float32)
+            # One row group a series: read back one by one.
+            writer.write_table(pa.table([*columns, *features.T], schema=_schema()))
+        writer.add_key_value_metadata({_ABOUT: "\n".join(about)})
+    unfinished.rename(path)
+
+
+def _thinned(label: Label, thin: int | None) -> NDArray[np.int64]:
+    if thin is None:
+        return np.arange(len(label))
+    keep = label != LEFT_OUT
+    keep &= (label != NORMAL) | (np.arange(len(label)) % thin == 0)
+    return np.flatnonzero(keep)
+
+
+def read_series(path: Path) -> Iterator[Series]:
+    """The series in a file."""
+    with pq.ParquetFile(path) as file:
+        about = [_about(line) for line in file.metadata.metadata[_ABOUT].decode().split("\n")]
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            features = np.stack([table[name].to_numpy() for name in FEATURES.names], axis=1)
+            if table.num_rows:
+                number = table["series"][0].as_py()
+                yield Series(about[number], table["ts"].to_numpy(), features, table["label"].to_numpy())
+
+
+def _about(line: str) -> About:
+    fields = json.loads(line)
+    fault = None if fields["fault"] is None else Fault(**fields["fault"])
+    return replace(About(**fields), fault=fault, nuisances=tuple(Nuisance(**n) for n in fields["nuisances"]))
+
+
+_SUDDEN_MS, _FIRST_MS, _FIRST_COUNT = 600_000, 120_000, 5.0
+
+
+def _weights(one: Series) -> NDArray[np.float32]:
+    """What rows count.
+
+    Where physics gives little warning, the first minutes are what matters, and they are few. And a faulty module is
+    shown with every set of sensors, a healthy one with the set it has: hazards count by how many sites are equipped
+    like that, or a model would learn that modules with rare sets fail more often.
+    """
+    weight = np.ones(len(one.ts), np.float32)
+    if (fault := one.about.fault) is not None:
+        sign = first_sign(fault, gas=one.about.gas)
+        if fault.no_return_ts - sign < _SUDDEN_MS:
+            weight[(one.ts >= sign) & (one.ts < sign + _FIRST_MS)] = _FIRST_COUNT
+        ways = BENCH_SITES if one.about.bench else SITES
+        weight *= np.where(one.label == HAZARD, ways[one.about.sensors][0] * len(ways), 1)
+    return weight
+
+
+def read_rows(paths: Sequence[Path]) -> Rows:
+    """All rows to train on, as float32."""
+    features, target, weight = [], [], []
+    for path in sorted(paths):
+        for one in read_series(path):
+            features.append(one.features)
+            target.append(one.label.astype(np.float32))
+            weight.append(_weights(one))
+    return Rows(np.concatenate(features), np.concatenate(target), np.concatenate(weight))

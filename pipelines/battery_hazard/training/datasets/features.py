@@ -1,0 +1,77 @@
+"""The battery hazard model as data: its features, and what the simulated fleet is built of."""
+
+from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS
+from worker.windows.feature_spec import FeatureSpec
+
+FEATURES = FeatureSpec(
+    sensors=SENSORS,
+    differences=("avg_surface_temp_c", "voltage_v", "soc_percent"),
+    rolling=("avg_surface_temp_c", "voltage_v", "current_a"),
+    windows=(6, 30, 60),
+    max_span_ms=900_000,
+    per={"voltage_v": "cells_in_series", "current_a": "capacity_ah"},
+    period_ms=10_000,
+)
+"""30 features: 9 sensors, 3 differences, mean and deviation of 3 sensors over 1, 5 and 10 minutes."""
+
+RECORD = "SensorReading"
+"""Avro schema of the readings; its fingerprint is kept in the model package."""
+
+COMBINATIONS: dict[str, dict[str, float]] = {
+    "max_less_avg_temp_c": {"max_surface_temp_c": 1.0, "avg_surface_temp_c": -1.0},
+    "avg_less_ambient_temp_c": {"avg_surface_temp_c": 1.0, "ambient_temp_c": -1.0},
+    "voltage_less_soc_v": {"voltage_v": 1.0, "soc_percent": -0.0075},
+}
+"""Watched for drift besides the features: what weather or the day's trading moves together cancels in them.
+
+From empty to full, the open-circuit voltage of a cell rises by some 0.75 V.
+"""
+
+TOPOLOGY = {"cells_in_series": float(CELLS_IN_SERIES), "capacity_ah": CAPACITY_AH}
+"""Of the simulated modules, where nothing else is said."""
+
+_GAS = ("offgas_co_ppm", "offgas_h2_ppm", "offgas_voc_ppm")
+
+
+def _without(*kept: str) -> tuple[str, ...]:
+    return tuple(s for s in SENSORS if s not in kept)
+
+
+SITES: dict[str, tuple[float, tuple[str, ...]]] = {
+    "complete": (0.34, ()),
+    "no gas": (0.18, _GAS),
+    "no ambient": (0.08, ("ambient_temp_c",)),
+    "no state of charge": (0.08, ("soc_percent", "max_surface_temp_c")),
+    "temperature, voltage, current": (0.12, _without("avg_surface_temp_c", "voltage_v", "current_a")),
+    "temperature, voltage": (0.12, _without("avg_surface_temp_c", "voltage_v")),
+    "temperature": (0.08, _without("avg_surface_temp_c")),
+}
+"""How sites are equipped: share of sites, and the sensors they lack.
+
+A model that never saw a sensor missing would guess where it is.
+"""
+
+BENCH_SITES: dict[str, tuple[float, tuple[str, ...]]] = {
+    name: (share, SITES[name][1])
+    for name, share in (
+        ("temperature, voltage, current", 0.4),
+        ("temperature, voltage", 0.4),
+        ("temperature", 0.2),
+    )
+}
+"""The same for single cells on a test bench, which have no more than a thermometer, voltage and current."""
+
+MONOTONE: dict[str, int] = {
+    "avg_surface_temp_c": 1,
+    "max_surface_temp_c": 1,
+    **dict.fromkeys(_GAS, 1),
+    "ambient_temp_c": -1,
+}
+"""What physics dictates, all else equal: a hotter module or more gas is never less hazardous, and the same temperature
+is never less hazardous where the air around is colder, for then the heat comes from inside.
+
+Means and differences of the temperature stay free: at a given temperature now, a lower mean before is a steeper rise.
+"""
+
+HELD_OUT = "cooling_failure"
+"""The mechanism that neither training nor validation ever sees: how the model does on what nobody thought of."""

@@ -1,0 +1,53 @@
+"""Labels by the point of no return."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.arrays import Int
+from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
+
+HAZARD, NORMAL, LEFT_OUT = 1, 0, -1
+Label = NDArray[np.int8]
+
+WARNING_MS = 20 * 60_000
+"""A reading counts as hazardous from 20 minutes before the point of no return, where there is a sign by then."""
+AFTERMATH_MS = 10 * 60_000
+"""A burning module is still a hazard: positive for so long after the point of no return."""
+WRECK_MS = 2 * 3_600_000
+"""For so long after a fire its rack is full of smoke, and nothing is said of the modules in it either way."""
+
+
+def first_sign(fault: Fault, *, gas: bool) -> int:
+    """When the fault first shows at the sensors there are, ms."""
+    return fault.first_sign_ts if gas else fault.first_sign_tv_ts
+
+
+def labels(
+    ts: Int, fault: Fault | None, *, gas: bool, beside: Sequence[Fault] = (), warmed: Sequence[Nuisance] = ()
+) -> Label:
+    """Label the readings of one module, shape [n].
+
+    HAZARD from 20 minutes before the point of no return, or from the first sign of the fault if that comes later, until
+    10 minutes after it: no model can know more than its sensors show, and one that is told to learns noise. LEFT_OUT is
+    what nobody could blame a model for either way: a fault before that, the wreck afterwards, and neighbours in the
+    heat and smoke of a fire. All else is NORMAL, what looks like a hazard and is none included.
+
+    Args:
+        ts: event time, ms, shape [n].
+        fault: of this module, if it has one.
+        gas: whether it has gas sensors, which may show the fault first.
+        beside: faults of the other modules in its rack.
+        warmed: `neighbour_heat` of this module.
+    """
+    label = np.full(len(ts), NORMAL, np.int8)
+    for other in beside:
+        label[(ts >= other.first_sign_ts) & (ts < other.no_return_ts + WRECK_MS)] = LEFT_OUT
+    for heat in warmed:
+        label[(ts >= heat.start_ts) & (ts < heat.end_ts + WRECK_MS)] = LEFT_OUT
+    if fault is not None:
+        label[ts >= fault.onset_ts] = LEFT_OUT
+        begin = max(first_sign(fault, gas=gas), fault.no_return_ts - WARNING_MS)
+        label[(ts >= begin) & (ts < fault.no_return_ts + AFTERMATH_MS)] = HAZARD
+    return label

@@ -1,0 +1,189 @@
+"""Simulated sites, and the labelled series of each of their modules with the features that the worker computes.
+
+A site is a fleet drawn from a seed. It belongs as a whole to training, validation or test, so that no event, no
+module and no weather is seen on both sides.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.arrays import Float, Int
+from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, Fault, Nuisance
+from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, MODULES_PER_RACK, SENSORS, Fleet
+from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES
+from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, labels
+from pipelines.battery_hazard.training.datasets.randomisation import randomised
+from worker.windows.offline import offline_features
+
+PERIOD_MS = 10_000
+NEIGHBOUR_HEAT = "neighbour_heat"
+_EPOCH_MS = 1_735_689_600_000
+_YEAR_MS = 365 * 86_400_000
+_BLOCK_STEPS = 2160
+_READINGS_A_RUN = 150
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is simulated as one fleet.
+
+    Attributes:
+        seed: same seed, same site.
+        modules, faults, hours, nuisances, mechanisms, period_ms: see `pipelines.battery_hazard.simulator.fleet.Fleet`.
+        bench: single cells on test benches instead of modules in racks.
+        healthy: how many modules without fault are used, at most.
+        sensors: how all its modules are equipped (a name in `battery.SITES`); None: faulty ones in every way, one
+            after the other, others drawn by the shares there.
+        varied: instruments and modules differ from the simulator's own (training).
+    """
+
+    seed: int
+    modules: int
+    faults: int
+    hours: float
+    nuisances: float
+    mechanisms: tuple[str, ...] = MECHANISMS
+    period_ms: int = PERIOD_MS
+    bench: bool = False
+    healthy: int = 1_000_000
+    sensors: str | None = None
+    varied: bool = False
+
+
+@dataclass(frozen=True)
+class About:
+    """Whose a series is.
+
+    Attributes:
+        site: the site's seed.
+        module: its row in the fleet.
+        sensors: how it is equipped, a name in `battery.SITES`.
+        bench: whether it is a single cell on a test bench.
+        period_ms: between readings.
+        fault: how it fails, if it does.
+        nuisances: what happens to it that is no hazard.
+        nuisance_rate: how often such things were simulated, a module-day.
+    """
+
+    site: int
+    module: int
+    sensors: str
+    bench: bool
+    period_ms: int
+    fault: Fault | None
+    nuisances: tuple[Nuisance, ...]
+    nuisance_rate: float
+
+    @property
+    def gas(self) -> bool:
+        """Whether it has gas sensors."""
+        return not self.bench and "offgas_h2_ppm" not in SITES[self.sensors][1]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Readings of a module in order of time: ts [n] (ms), features [n, f] as the worker computes them, label [n]."""
+
+    about: About
+    ts: Int
+    features: Float
+    label: Label
+
+
+def series_of(site: Site) -> Iterator[Series]:
+    """Simulate a site, and yield the series of its modules: one of each module, or one for each way to equip it."""
+    rng = np.random.default_rng([site.seed, 20])
+    topology = _topology(site, rng)
+    span_ms = round(site.hours * 3_600_000)
+    fleet = _fleet(site, topology, _EPOCH_MS + int(rng.integers(0, _YEAR_MS)) // PERIOD_MS * PERIOD_MS, span_ms)
+    fault_of = {fault.module: fault for fault in fleet.faults}
+    healthy = rng.permutation([m for m in range(site.modules) if m not in fault_of])[: site.healthy]
+    chosen = sorted([*fault_of, *healthy.tolist()])
+    ts, values = _simulate(fleet, span_ms // site.period_ms, chosen)
+    values /= FEATURES.scales(topology)
+    for place, module in enumerate(chosen):
+        nuisances = tuple(n for n in fleet.nuisances if n.module == module)
+        for sensors in _equipped(site, rng, faulty=module in fault_of):
+            about = About(
+                site.seed,
+                module,
+                sensors,
+                site.bench,
+                site.period_ms,
+                fault_of.get(module),
+                nuisances,
+                site.nuisances,
+            )
+            beside = () if site.bench else _beside(module, fleet.faults)
+            yield _series(about, ts[:, place], values[:, place], beside, rng if site.varied else None)
+
+
+def _fleet(site: Site, topology: dict[str, float], start_ms: int, span_ms: int) -> Fleet:
+    return Fleet(
+        site.modules,
+        site.seed,
+        faults=site.faults,
+        start_ms=start_ms,
+        span_ms=span_ms,
+        period_ms=site.period_ms,
+        mechanisms=site.mechanisms,
+        nuisances=site.nuisances,
+        cells_in_series=int(topology["cells_in_series"]),
+        capacity_ah=topology["capacity_ah"],
+    )
+
+
+def _simulate(fleet: Fleet, steps: int, chosen: list[int]) -> tuple[Int, Float]:
+    blocks = []
+    while steps > 0:
+        ts, values = fleet.block(min(steps, _BLOCK_STEPS))
+        blocks.append((ts[:, chosen], values[:, chosen]))
+        steps -= len(ts)
+    return np.concatenate([ts for ts, _ in blocks]), np.concatenate([values for _, values in blocks])
+
+
+def _topology(site: Site, rng: np.random.Generator) -> dict[str, float]:
+    if site.bench:
+        return {"cells_in_series": 1.0, "capacity_ah": float(rng.uniform(1.8, 5.0)) if site.varied else 2.6}
+    if site.varied and rng.random() < 1 / 3:
+        return {"cells_in_series": float(rng.integers(8, 17)), "capacity_ah": float(rng.choice([50.0, 100.0, 180.0]))}
+    return {"cells_in_series": float(CELLS_IN_SERIES), "capacity_ah": CAPACITY_AH}
+
+
+def _beside(module: int, faults: list[Fault]) -> tuple[Fault, ...]:
+    rack = module // MODULES_PER_RACK
+    return tuple(f for f in faults if f.module != module and f.module // MODULES_PER_RACK == rack)
+
+
+def _equipped(site: Site, rng: np.random.Generator, *, faulty: bool) -> list[str]:
+    ways = BENCH_SITES if site.bench else SITES
+    if site.sensors is not None:
+        return [site.sensors]
+    if faulty:
+        return list(ways)
+    return [str(rng.choice(list(ways), p=[share for share, _ in ways.values()]))]
+
+
+def _series(
+    about: About, ts: Int, values: Float, beside: tuple[Fault, ...], instruments: np.random.Generator | None
+) -> Series:
+    values = values.copy() if instruments is None else randomised(values, instruments, bench=about.bench)
+    values[:, [SENSORS.index(s) for s in SITES[about.sensors][1]]] = np.nan
+    heard = ~np.isnan(values).all(axis=1)
+    ts, values = ts[heard], values[heard]
+    # Voltage and current are scaled already.
+    runs = np.zeros(len(ts), np.int64)
+    if instruments is not None and about.bench:
+        # Recordings of tests are short: windows that have only just begun are seen often.
+        runs = np.cumsum(instruments.random(len(ts)) < 1 / _READINGS_A_RUN)
+    features, rows = offline_features(FEATURES, runs, ts, values, np.ones((1 + runs.max(initial=0), len(SENSORS))))
+    warmed = [n for n in about.nuisances if n.kind == NEIGHBOUR_HEAT]
+    label = labels(ts[rows], about.fault, gas=about.gas, beside=beside, warmed=warmed)
+    return Series(about, ts[rows], features, label)
+
+
+def normal_days(about: About, label: Label) -> float:
+    """Module-days of normal operation."""
+    return float((label == NORMAL).sum()) * about.period_ms / 86_400_000

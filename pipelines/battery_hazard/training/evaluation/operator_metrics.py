@@ -1,0 +1,256 @@
+"""What alarms are worth to an operator: warning before each event, false alarms a module-day, time in alarm."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common.arrays import Float, Int
+from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, first_sign
+from pipelines.battery_hazard.training.datasets.series import About, normal_days
+from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, poisson_interval, share_interval
+from training.evaluation.policy_sweep import Trace, alarms_under
+from worker.alarms.state_machine import AlarmPolicy
+
+NUISANCES_PER_MODULE_DAY = 0.05
+"""How often a module is taken to meet something that looks like a hazard: once in 20 days."""
+FALSE_ALARM_BUDGET = 1 / 1000
+"""False alarms a module-day that a site is taken to put up with."""
+_LINGERS_MS = 3_600_000
+"""A nuisance is blamed for alarms that begin so long after it."""
+_DAY_MS = 86_400_000
+_MINUTE_MS = 60_000
+_JITTER_MS = 1000
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A series with its probabilities; shapes [n]."""
+
+    about: About
+    ts: Int
+    label: Label
+    probability: Float
+
+
+@dataclass(frozen=True)
+class EventOutcome:
+    """What became of an event.
+
+    Attributes:
+        about: whose it was.
+        warning_s: from the first sign at the sensors there are to the point of no return.
+        lead_s: from the alarm to the point of no return; negative if it came later, None if there was none.
+        delay_s: from the first reading after the first sign to the alarm; None if there was none, negative before.
+    """
+
+    about: About
+    warning_s: float
+    lead_s: float | None
+    delay_s: float | None
+
+    @property
+    def mechanism(self) -> str:
+        """How the module failed."""
+        return "" if self.about.fault is None else self.about.fault.mechanism
+
+    @property
+    def warned(self) -> bool:
+        """Whether the alarm came before the point of no return."""
+        return self.lead_s is not None and self.lead_s > 0
+
+    @property
+    def slow(self) -> bool:
+        """Whether physics gives the required warning."""
+        return self.warning_s >= REQUIRED_WARNING_S
+
+    def within(self, readings: int) -> bool:
+        """Whether the alarm came within so many readings after the first that could tell."""
+        return self.delay_s is not None and self.delay_s * 1000 <= readings * self.about.period_ms + _JITTER_MS
+
+    @property
+    def met(self) -> bool:
+        """Whether it was alarmed five minutes ahead, or where physics gives less, by the second telling reading.
+
+        Whatever the on-delay: it is part of what makes an alarm late.
+        """
+        if self.slow:
+            return self.lead_s is not None and self.lead_s >= REQUIRED_WARNING_S
+        return self.within(1)
+
+
+@dataclass(frozen=True)
+class FalseAlarm:
+    """An alarm on normal operation; `kind` is the nuisance behind it, or `none`."""
+
+    about: About
+    ts: int
+    kind: str
+
+    @property
+    def weight(self) -> float:
+        """What it counts: less where a nuisance caused it that was simulated more often than it is taken to occur."""
+        if self.kind == "none" or not self.about.nuisance_rate:
+            return 1.0
+        return min(1.0, NUISANCES_PER_MODULE_DAY / self.about.nuisance_rate)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a policy makes of one series."""
+
+    about: About
+    event: EventOutcome | None
+    false_alarms: tuple[FalseAlarm, ...]
+    normal_days: float
+    alarm_days: float
+
+
+def judge(policy: AlarmPolicy, scored: Scored) -> Verdict:
+    """Judge the alarms on a series by the truth.
+
+    An alarm whose onset lies in normal operation is false. One between a fault's onset and its point of no return is a
+    warning; so is one that stands already, in the smoke of another fire in the rack, but it counts from the onset only.
+    Others beside a fire, in its heat and smoke, count neither way.
+    """
+    alarms = raised(policy, scored)
+    fault = scored.about.fault
+    event = None
+    # A fire that spreads may come after the recording's end.
+    if fault is not None and len(scored.ts) and scored.ts[-1] >= fault.no_return_ts - _MINUTE_MS:
+        sign = first_sign(fault, gas=scored.about.gas)
+        mine = [
+            a
+            for a in alarms
+            if a.onset_ts >= fault.onset_ts
+            or ((a.cleared_ts is None or a.cleared_ts > sign) and _label_at(scored, a.onset_ts) != NORMAL)
+        ]
+        telling_reading = scored.ts[min(int(np.searchsorted(scored.ts, sign)), len(scored.ts) - 1)]
+        at = max(mine[0].ts, fault.onset_ts) if mine else None
+        event = EventOutcome(
+            scored.about,
+            (fault.no_return_ts - sign) / 1000,
+            None if at is None else (fault.no_return_ts - at) / 1000,
+            None if at is None else (at - int(telling_reading)) / 1000,
+        )
+    false, in_alarm_ms = [], 0
+    for alarm in alarms:
+        if _label_at(scored, alarm.onset_ts) != NORMAL:
+            continue
+        false.append(FalseAlarm(scored.about, alarm.ts, blamed(scored.about, alarm.onset_ts)))
+        in_alarm_ms += (int(scored.ts[-1]) if alarm.cleared_ts is None else alarm.cleared_ts) - alarm.ts
+    return Verdict(scored.about, event, tuple(false), normal_days(scored.about, scored.label), in_alarm_ms / _DAY_MS)
+
+
+def _label_at(scored: Scored, ts: int) -> int:
+    return int(scored.label[int(np.searchsorted(scored.ts, ts))])
+
+
+def raised(policy: AlarmPolicy, scored: Scored) -> list[Alarm]:
+    """The alarms that the worker's own state machine raises on a series, oldest first (priorities aside)."""
+    if not len(scored.ts) or not (scored.probability >= policy.setpoint).any():
+        return []
+    rows = decisive(policy, scored.ts, scored.probability)
+    return alarms_under(
+        policy, Trace(np.zeros(len(rows), np.int64), scored.ts[rows], scored.probability[rows]), ["module"]
+    )
+
+
+def decisive(policy: AlarmPolicy, ts: Int, probability: Float) -> Int:
+    """Readings of one module that can begin or end an alarm, ascending.
+
+    The state machine knows four levels: so far over the setpoint that the on-delay is not waited for, over it, under it
+    less the deadband, and between. Within a run of readings on one level (the first two taken together) it acts on the
+    first, on the first by which the level's delay has passed, and on those for which it is not waited.
+    """
+    over, under = probability >= policy.setpoint, probability < policy.setpoint - policy.deadband
+    level = over.astype(np.int8) - under
+    begins = np.ones(len(ts), np.bool_)
+    begins[1:] = level[1:] != level[:-1]
+    since = ts[np.maximum.accumulate(np.where(begins, np.arange(len(ts)), 0))]
+    passed = ts - since >= np.select([over, under], [policy.on_delay_ms, policy.off_delay_ms], 0)
+    first_passed = passed.copy()
+    first_passed[1:] &= ~passed[:-1] | begins[1:]
+    urgent = over & (probability >= policy.immediate) if policy.immediate is not None else np.zeros_like(over)
+    urgent[1:] &= ~urgent[:-1]
+    return np.flatnonzero(begins | first_passed | urgent)
+
+
+def blamed(about: About, ts: int) -> str:
+    """The nuisance that an alarm at `ts` is put down to, or `none`."""
+    return next((n.kind for n in about.nuisances if n.start_ts <= ts < n.end_ts + _LINGERS_MS), "none")
+
+
+def summary(verdicts: Iterable[Verdict]) -> dict[str, Any]:
+    """What verdicts add up to, with exact 95 % confidence intervals (those of false alarms by count, not by weight)."""
+    verdicts = list(verdicts)
+    false = [alarm for v in verdicts for alarm in v.false_alarms]
+    days = sum(v.normal_days for v in verdicts)
+    weighted = sum(alarm.weight for alarm in false)
+    low, high = poisson_interval(len(false), days)
+    return {
+        **events_summary([v.event for v in verdicts if v.event is not None]),
+        "module_days": round(days, 3),
+        "false_alarms": len(false),
+        "false_alarms_by_cause": dict(sorted(Counter(alarm.kind for alarm in false).items())),
+        "false_alarms_per_module_day": weighted / days if days else 0.0,
+        "false_alarms_per_module_day_ci": [low, high if days else 0.0],
+        "false_alarms_per_module_year": 365.25 * weighted / days if days else 0.0,
+        "time_in_alarm_share": sum(v.alarm_days for v in verdicts) / days if days else 0.0,
+    }
+
+
+def events_summary(events: Sequence[EventOutcome]) -> dict[str, Any]:
+    """Recall, lead time and the bars, over events; one that was missed leads by nothing."""
+    lead = np.array([max(e.lead_s or 0.0, 0.0) for e in events])
+    slow = [e for e in events if e.slow]
+    fast = [e for e in events if not e.slow]
+    warned = sum(e.warned for e in events)
+    in_time = sum(e.met for e in slow)
+    first, prompt = sum(e.within(0) for e in fast), sum(e.met for e in fast)
+    delay = np.array([e.delay_s for e in fast if e.delay_s is not None])
+    known = sum(e.lead_s is not None for e in fast)
+    slow_lead = np.array([max(e.lead_s or 0.0, 0.0) for e in slow])
+    return {
+        "events": len(events),
+        "events_detected": warned,
+        "recall": _share(warned, len(events)),
+        "recall_ci": list(share_interval(warned, len(events))),
+        "lead_time_median_s": _percentile(lead, 50),
+        "lead_time_p10_s": _percentile(lead, 10),
+        "slow_events": len(slow),
+        "slow_in_time": in_time,
+        "slow_in_time_share": _share(in_time, len(slow)),
+        "slow_in_time_ci": list(share_interval(in_time, len(slow))),
+        "slow_lead_time_median_s": _percentile(slow_lead, 50),
+        "slow_lead_time_p10_s": _percentile(slow_lead, 10),
+        "slow_lead_by_mechanism": _median_leads(slow),
+        "fast_events": len(fast),
+        "fast_prompt": prompt,
+        "fast_prompt_share": _share(prompt, len(fast)),
+        "fast_prompt_ci": list(share_interval(prompt, len(fast))),
+        "fast_first": first,
+        "fast_first_share": _share(first, len(fast)),
+        "fast_first_ci": list(share_interval(first, len(fast))),
+        "fast_alarmed": known,
+        "fast_delay_median_s": _percentile(delay, 50),
+        "fast_delay_p90_s": _percentile(delay, 90),
+    }
+
+
+def _median_leads(events: Sequence[EventOutcome]) -> dict[str, float]:
+    """Median lead by mechanism and sensors, s; without commas, which MLflow takes in no metric's name."""
+    leads = defaultdict(list)
+    for event in events:
+        leads[f"{event.mechanism}/{event.about.sensors.replace(',', '')}"].append(max(event.lead_s or 0.0, 0.0))
+    return {name: _percentile(np.array(of), 50) for name, of in sorted(leads.items())}
+
+
+def _share(count: int, of: int) -> float:
+    return count / of if of else 0.0
+
+
+def _percentile(values: Float, percent: float) -> float:
+    return round(float(np.percentile(values, percent)), 3) if len(values) else 0.0

@@ -1,0 +1,125 @@
+"""How much is simulated for training, validation and test, and which sites belong to which."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
+from pipelines.battery_hazard.training.datasets.features import HELD_OUT
+from pipelines.battery_hazard.training.datasets.series import Site
+from pipelines.battery_hazard.training.evaluation.operator_metrics import FALSE_ALARM_BUDGET, NUISANCES_PER_MODULE_DAY
+from pipelines.battery_hazard.training.fitting.models import Boosting
+
+Split = Literal["training", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("training", "validation", "test")
+NUISANCES = 1.0
+"""A module-day, where nothing fails: twenty times `operators.NUISANCES_PER_MODULE_DAY`, so that few days hold many."""
+MODULES_A_FAULT = 12
+KNOWN_MECHANISMS = tuple(m for m in MECHANISMS if m != HELD_OUT)
+_PERIODS_MS = (10_000,) * 7 + (20_000, 30_000, 60_000)
+_SITES_A_SPLIT = 10_000
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Number of sites: racks with faults, racks without, test benches with destructive tests, and without."""
+
+    events: int
+    normal: int
+    bench_events: int
+    bench_normal: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much is simulated and how large the model is.
+
+    Attributes:
+        training, validation, test: sites of each.
+        faults, healthy, hours: of a site with faults, and how many modules without are used. A site of racks has
+            `MODULES_A_FAULT` times as many modules as faults, or each would burn in the smoke of another.
+        normal_modules, normal_hours: of a site without.
+        thin: of the normal readings in training, each so-many-th is used; neighbours are nearly alike.
+        boosting: the model.
+        false_alarm_budget: a module-day, for which the alarm policy is chosen; few validation days can show no less.
+    """
+
+    training: Counts
+    validation: Counts
+    test: Counts
+    faults: int
+    healthy: int
+    hours: float
+    normal_modules: int
+    normal_hours: float
+    thin: int
+    boosting: Boosting
+    false_alarm_budget: float = FALSE_ALARM_BUDGET
+
+
+DEFAULT = Preset(
+    training=Counts(events=12, normal=30, bench_events=8, bench_normal=20),
+    validation=Counts(events=3, normal=32, bench_events=3, bench_normal=8),
+    test=Counts(events=2, normal=8, bench_events=1, bench_normal=3),
+    faults=36,
+    healthy=20,
+    hours=6,
+    normal_modules=16,
+    normal_hours=24,
+    thin=5,
+    boosting=Boosting(rounds=250, max_depth=8, learning_rate=0.1),
+)
+SMALL = Preset(
+    training=Counts(events=2, normal=5, bench_events=2, bench_normal=3),
+    validation=Counts(events=1, normal=4, bench_events=0, bench_normal=2),
+    test=Counts(events=1, normal=1, bench_events=0, bench_normal=0),
+    faults=14,
+    healthy=10,
+    hours=4,
+    normal_modules=16,
+    normal_hours=12,
+    thin=4,
+    boosting=Boosting(rounds=80, max_depth=5, learning_rate=0.2),
+    false_alarm_budget=1 / 50,
+)
+
+
+def event_modules(faults: int, healthy: int, *, bench: bool) -> int:
+    """Modules of a site with so many faults."""
+    return faults + healthy if bench else max(MODULES_A_FAULT * faults, faults + healthy)
+
+
+def sites(preset: Preset, split: Split, seed: int) -> list[Site]:
+    """The sites of a split. Training and validation never see `HELD_OUT`, nor a site of another split or seed."""
+    counts: Counts = getattr(preset, split)
+    first = (seed * len(SPLITS) + SPLITS.index(split)) * _SITES_A_SPLIT
+    rng = np.random.default_rng([first, 40])
+    mechanisms = MECHANISMS if split == "test" else KNOWN_MECHANISMS
+    made: list[Site] = []
+    for bench, events, normal in (
+        (False, counts.events, counts.normal),
+        (True, counts.bench_events, counts.bench_normal),
+    ):
+        for number in range(events + normal):
+            varied = split == "training"
+            faulty = number < events
+            # Nobody budgets for the broken sensors of a test bench; they are there to learn from.
+            enriched = not faulty and (varied or not bench)
+            made.append(
+                Site(
+                    seed=first + len(made),
+                    modules=event_modules(preset.faults, preset.healthy, bench=bench)
+                    if faulty
+                    else preset.normal_modules,
+                    faults=preset.faults if faulty else 0,
+                    hours=preset.hours if faulty else preset.normal_hours,
+                    nuisances=NUISANCES if enriched else NUISANCES_PER_MODULE_DAY,
+                    mechanisms=mechanisms,
+                    period_ms=int(rng.choice(_PERIODS_MS)) if varied else _PERIODS_MS[0],
+                    bench=bench,
+                    healthy=preset.healthy if faulty else preset.normal_modules,
+                    varied=varied,
+                )
+            )
+    return made

@@ -1,0 +1,32 @@
+"""What a training leaves to look at."""
+
+from dataclasses import dataclass
+
+import xgboost
+from sklearn.preprocessing import StandardScaler
+
+from pipelines.battery_hazard.training.datasets.series import Series
+from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored
+from worker.alarms.state_machine import AlarmPolicy
+
+
+@dataclass(frozen=True)
+class Record:
+    """A training, for figures.
+
+    Attributes:
+        policy: chosen.
+        test: scored test series.
+        curve: area under the precision-recall curve on validation rows, by round.
+        reliability: of the validation series (see `pipelines.battery_hazard.training.fitting.calibration.reliability`).
+        unseen: the test series with their features.
+        scaler, booster: the model.
+    """
+
+    policy: AlarmPolicy
+    test: list[Scored]
+    curve: list[float]
+    reliability: dict[str, list[float]]
+    unseen: list[Series]
+    scaler: StandardScaler
+    booster: xgboost.Booster

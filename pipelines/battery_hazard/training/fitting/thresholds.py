@@ -1,0 +1,89 @@
+"""The baseline: what a battery management system does without a model. Limits on temperature, its rise, and gas.
+
+Each limit is the lowest that keeps to its share of the false-alarm budget on the validation events, so the baseline is
+tuned as carefully as the models that are compared with it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.arrays import Float
+from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.series import Series
+from pipelines.battery_hazard.training.evaluation.operator_metrics import FALSE_ALARM_BUDGET, Scored
+from pipelines.battery_hazard.training.fitting.policy import RESERVE, choose_policy, policy_at, rate_of
+from worker.alarms.state_machine import AlarmPolicy
+
+CHANNELS = ("temperature_c", "rise_c_min", "offgas_co_ppm", "offgas_h2_ppm", "offgas_voc_ppm")
+# Nothing is tried below what a person would call a limit.
+_GRIDS = {
+    "temperature_c": np.arange(45, 121, 2.5),
+    "rise_c_min": np.geomspace(0.3, 30, 24),
+    "offgas_co_ppm": np.geomspace(50, 900, 20),
+    "offgas_h2_ppm": np.geomspace(20, 4500, 24),
+    "offgas_voc_ppm": np.geomspace(50, 9000, 24),
+}
+_ON_DELAY_MS = 20_000
+_MINUTES_BETWEEN = 2.0
+"""From the middle of the last 5 minutes' mean to that of the last minute's, at a reading each 10 s."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Limits by channel, and the policy that alarms by them.
+
+    Scores as a model does, with 0.5 at the first limit that is reached.
+    """
+
+    limits: dict[str, float]
+    policy: AlarmPolicy
+
+    def score(self, features: Float) -> Float:
+        """Severity [n]: r / (1 + r), where r is the largest ratio of a channel to its limit."""
+        ratio = np.zeros(len(features))
+        for channel, limit in self.limits.items():
+            ratio = np.fmax(ratio, measured(features, channel) / limit)
+        ratio = np.maximum(ratio, 0)
+        return np.asarray(ratio / (1 + ratio))
+
+
+def measured(features: Float, channel: str) -> Float:
+    """What a limit is set on, from features [n, f] as the worker computes them, [n]."""
+
+    def column(name: str) -> Float:
+        return np.asarray(features[:, FEATURES.names.index(name)], np.float64)
+
+    if channel == "temperature_c":
+        return np.asarray(np.fmax(column("avg_surface_temp_c"), column("max_surface_temp_c")))
+    if channel == "rise_c_min":
+        change = column("avg_surface_temp_c_mean_6") - column("avg_surface_temp_c_mean_30")
+        return np.asarray(change / _MINUTES_BETWEEN)
+    return column(channel)
+
+
+def tuned_thresholds(validation: Sequence[Series], *, budget: float = FALSE_ALARM_BUDGET) -> Thresholds:
+    """The lowest limits that each keep to an equal share of the budget, then all of them moved together.
+
+    The last step is the one by which the models' setpoint and on-delay are chosen, on the same events and for the same
+    budget less the same reserve.
+    """
+    share = budget * RESERVE / len(CHANNELS)
+    limits = {}
+    for channel in CHANNELS:
+        highest = float(_GRIDS[channel][-1])
+        rate = rate_of([_scored(one, channel, highest) for one in validation])
+        for limit in _GRIDS[channel][::-1].tolist():
+            # Where the score is 0.5 at the highest limit, this is what it is at another.
+            if rate(policy_at(limit / (limit + highest), _ON_DELAY_MS), share) > share:
+                break
+            limits[channel] = round(float(limit), 3)
+    alone = Thresholds(limits, policy_at(0.5, _ON_DELAY_MS))
+    scored = [Scored(one.about, one.ts, one.label, alone.score(one.features)) for one in validation]
+    return Thresholds(limits, choose_policy(scored, budget=budget))
+
+
+def _scored(one: Series, channel: str, limit: float) -> Scored:
+    alone = Thresholds({channel: limit}, policy_at(0.5, _ON_DELAY_MS))
+    return Scored(one.about, one.ts, one.label, alone.score(one.features))

@@ -1,0 +1,239 @@
+"""Train the battery hazard model and write it as a complete model package."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xgboost
+from sklearn.preprocessing import StandardScaler
+
+from common.errors import UserError
+from pipelines.battery_hazard.training.datasets.dataset import (
+    Progress,
+    claim,
+    read_rows,
+    read_series,
+    site_file,
+    write_sites,
+)
+from pipelines.battery_hazard.training.datasets.features import FEATURES, HELD_OUT
+from pipelines.battery_hazard.training.datasets.labels import NORMAL
+from pipelines.battery_hazard.training.datasets.series import Series
+from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, judge, summary
+from pipelines.battery_hazard.training.fitting.calibration import calibrated, platt, recalibrated, reliability
+from pipelines.battery_hazard.training.fitting.card import model_card
+from pipelines.battery_hazard.training.fitting.models import Rows, Score, fit_boosting, scorer
+from pipelines.battery_hazard.training.fitting.policy import choose_policy
+from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS, Preset, Split, sites
+from pipelines.battery_hazard.training.fitting.record import Record
+from pipelines.battery_hazard.training.fitting.thresholds import Thresholds, tuned_thresholds
+from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package
+from worker.alarms.state_machine import AlarmPolicy
+
+_CURVE_ROWS = 50_000
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+class Data(NamedTuple):
+    """The datasets, read back."""
+
+    training: Rows
+    validation: list[Series]
+    test: list[Series]
+
+
+def prepare(directory: Path | None, preset: Preset, seed: int, progress: Progress) -> Data:
+    """Write the datasets where they are not there yet, and read them.
+
+    Args:
+        directory: of the datasets, kept and used again by the same preset and seed; None: they are thrown away.
+        preset: how much.
+        seed: of everything.
+        progress: told of each site.
+
+    Raises:
+        UserError: the directory holds datasets of another preset or seed.
+    """
+    if directory is None:
+        with tempfile.TemporaryDirectory(prefix="hazardstream-data-") as thrown_away:
+            return prepare(Path(thrown_away), preset, seed, progress)
+    claim(directory, [asdict(site) for split in SPLITS for site in sites(preset, split, seed)])
+    files: dict[Split, list[Path]] = {}
+    for split in SPLITS:
+        wanted = sites(preset, split, seed)
+        thin = preset.thin if split == "training" else None
+        write_sites(directory / split, wanted, thin=thin, stage=f"simulating {split} sites", progress=progress)
+        files[split] = [site_file(directory / split, site) for site in wanted]
+    return Data(
+        read_rows(files["training"]),
+        [one for path in files["validation"] for one in read_series(path)],
+        [one for path in files["test"] for one in read_series(path)],
+    )
+
+
+def score_all(score: Score, series: Sequence[Series]) -> list[Scored]:
+    """Score series, float32 features as they come from a dataset."""
+    return [Scored(one.about, one.ts, one.label, score(one.features.astype(np.float64))) for one in series]
+
+
+def train(
+    output: Path,
+    *,
+    preset: Preset = DEFAULT,
+    seed: int = 0,
+    name: str = "battery_hazard",
+    data: Path | None = None,
+    record: Path | None = None,
+    recorded: Rows | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Simulate sites, train, calibrate, choose the alarm policy, measure, and write the package.
+
+    Args:
+        output: directory of the package; must not exist, or be empty. It appears whole or not at all.
+        preset: how much.
+        seed: same seed and preset, same model, bit for bit.
+        name: registered name of the model.
+        data: see `prepare`.
+        record: directory for figures of the training; None: none are drawn.
+        recorded: rows to train on besides the simulated ones; None: none.
+        progress: told of each stage, how much of it is done and out of how much.
+
+    Returns:
+        `output`.
+
+    Raises:
+        UserError: `output` is a directory with something in it, or a file.
+    """
+    _require_empty(output)
+    known = prepare(data, preset, seed, progress)
+    if recorded is not None:
+        known = known._replace(training=known.training.and_those_of(recorded))
+    scaler, booster, validation, (slope, intercept), curve = _fit(known, preset, seed, progress)
+    progress("choosing the alarm policy", 0, 1)
+    policy = choose_policy(validation, budget=preset.false_alarm_budget)
+    baseline = tuned_thresholds(known.validation, budget=preset.false_alarm_budget)
+    progress("choosing the alarm policy", 1, 1)
+    test = score_all(scorer(scaler, booster), known.test)
+    metrics = {
+        "test": measured(policy, test),
+        "validation": measured(policy, validation),
+        "thresholds": _measured_thresholds(baseline, known.test),
+        "training": {
+            **_row_counts(known.training, recorded),
+            "seed": seed,
+            "held_out_mechanism": HELD_OUT,
+            "platt_slope": slope,
+            "platt_intercept": intercept,
+            **_flat(asdict(preset)),
+        },
+    }
+    booster.set_param({"nthread": 1})
+    model = TrainedModel(name, FEATURES, scaler, booster, policy, metrics, model_card(name, policy, metrics))
+    _write(output, model, known)
+    if record is not None:
+        from pipelines.battery_hazard.training.fitting.figures import draw  # noqa: PLC0415 - matplotlib is slow to import
+
+        draw(Record(policy, test, curve, reliability(validation), known.test, scaler, booster), record)
+    return output
+
+
+class _Fitted(NamedTuple):
+    """A calibrated model, its scores of the validation data, and how boosting went."""
+
+    scaler: StandardScaler
+    booster: xgboost.Booster
+    validation: list[Scored]
+    slope_and_intercept: tuple[float, float]
+    curve: list[float]
+
+
+def _fit(known: Data, preset: Preset, seed: int, progress: Progress) -> _Fitted:
+    curve = Curve(progress, preset.boosting.rounds)
+    scaler, booster = fit_boosting(
+        known.training, preset.boosting, seed, watched=watched_rows(known.validation, seed), callbacks=[curve]
+    )
+    raw = score_all(scorer(scaler, booster), known.validation)
+    slope, intercept = platt(raw)
+    booster = calibrated(booster, slope, intercept)
+    validation = [replace(one, probability=recalibrated(one.probability, slope, intercept)) for one in raw]
+    return _Fitted(scaler, booster, validation, (slope, intercept), curve.values)
+
+
+def _require_empty(output: Path) -> None:
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise UserError(f"{output} is not empty; name a new directory, or remove it first")
+
+
+def _write(output: Path, model: TrainedModel, known: Data) -> None:
+    """Write the package beside its place, and move it there whole."""
+    normal = known.training.features[known.training.target == 0].astype(np.float64)
+    unseen = np.concatenate([one.features for one in known.test]).astype(np.float64)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".package-") as unfinished:
+        package = Path(unfinished) / "package"
+        write_package(package, model, normal, unseen)
+        if output.is_dir():
+            output.rmdir()
+        shutil.move(package, output)
+
+
+def _row_counts(training: Rows, recorded: Rows | None) -> dict[str, int]:
+    return {
+        "rows": len(training.target),
+        "hazardous_rows": int(training.target.sum()),
+        "recorded_rows": 0 if recorded is None else len(recorded.target),
+    }
+
+
+def _measured_thresholds(baseline: Thresholds, test: Sequence[Series]) -> dict[str, Any]:
+    return {
+        "limits": baseline.limits,
+        "policy": baseline.policy.model_dump(),
+        "test": measured(baseline.policy, score_all(baseline.score, test)),
+    }
+
+
+def measured(policy: AlarmPolicy, scored: Sequence[Scored]) -> dict[str, Any]:
+    """What a policy makes of series of a dataset, modules and single cells apart."""
+    return {
+        kind: summary(judge(policy, one) for one in scored if one.about.bench == bench)
+        for kind, bench in (("modules", False), ("bench", True))
+    }
+
+
+class Curve(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # xgboost is untyped
+    """Follows boosting: tells of its progress, and keeps the area under the precision-recall curve by round."""
+
+    def __init__(self, progress: Progress, rounds: int) -> None:
+        self.values: list[float] = []
+        self._progress, self._rounds = progress, rounds
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
+        """As XGBoost calls it; never stops."""
+        self.values.append(round(float(evals_log["validation"]["aucpr"][-1]), 6))
+        self._progress("boosting trees", epoch + 1, self._rounds)
+        return False
+
+
+def watched_rows(validation: Sequence[Series], seed: int) -> Rows:
+    """Labelled validation rows, so few that watching them costs little."""
+    features = np.concatenate([one.features[one.label >= NORMAL] for one in validation])
+    target = np.concatenate([one.label[one.label >= NORMAL] for one in validation]).astype(np.float32)
+    some = np.random.default_rng([seed, 31]).permutation(len(target))[:_CURVE_ROWS]
+    return Rows(features, target, np.ones_like(target)).at(some)
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as parameters with dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,125 @@
+"""Tune the boosted trees with Optuna: trials are pruned, and a study that was broken off goes on where it stopped."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+import optuna
+import xgboost
+
+from pipelines.battery_hazard.training.datasets.dataset import Progress
+from pipelines.battery_hazard.training.evaluation.operator_metrics import judge
+from pipelines.battery_hazard.training.fitting.models import Balance, Boosting, fit_boosting, scorer
+from pipelines.battery_hazard.training.fitting.policy import choose_policy
+from pipelines.battery_hazard.training.fitting.presets import Preset
+from pipelines.battery_hazard.training.fitting.train import prepare, score_all, watched_rows
+
+_ROWS = 400_000
+_REPORT_EVERY = 10
+_ON_DELAY_MS = 20_000
+_PRECISION_COUNTS = 0.01
+"""The area under the precision-recall curve only decides between trials that warn of as many events in time."""
+
+
+def tune(
+    storage: Path,
+    *,
+    trials: int,
+    data: Path | None,
+    preset: Preset,
+    seed: int,
+    progress: Progress,
+    name: str = "battery_hazard",
+) -> optuna.Study:
+    """Run a study until it has `trials` finished trials.
+
+    The value of a trial is the share of validation events that meet the bar within the false-alarm budget.
+
+    Args:
+        storage: SQLite file; a study of this name in it is gone on with.
+        trials: finished ones in all, pruned ones included.
+        data: directory that keeps the datasets; None: they are thrown away.
+        preset: of the datasets, and what is not tuned.
+        seed: of the datasets and of the sampler.
+        progress: told of each trial.
+        name: of the study.
+    """
+    known = prepare(data, preset, seed, progress)
+    some = np.random.default_rng([seed, 33]).permutation(len(known.training.target))[:_ROWS]
+    rows = known.training.at(some)
+    watched = watched_rows(known.validation, seed)
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=name,
+        storage=f"sqlite:///{storage}",
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=30),
+    )
+    if not study.trials:
+        study.enqueue_trial({key: value for key, value in asdict(preset.boosting).items() if key != "rounds"})
+
+    def objective(trial: optuna.Trial) -> float:
+        boosting = proposed(trial, preset.boosting)
+        follow = _Follow(trial)
+        fitted = fit_boosting(rows, boosting, seed, watched=watched, callbacks=[follow])
+        if follow.pruned:
+            raise optuna.TrialPruned
+        scored = score_all(scorer(*fitted), known.validation)
+        policy = choose_policy(scored, budget=preset.false_alarm_budget, on_delays_ms=(_ON_DELAY_MS,))
+        events = [e for one in scored if (e := judge(policy, one).event) is not None]
+        met = sum(e.met for e in events) / len(events)
+        trial.set_user_attr("met", met)
+        return met + _PRECISION_COUNTS * follow.last
+
+    done = len(_finished(study))
+    progress("tuning", done, trials)
+    while done < trials:
+        study.optimize(objective, n_trials=1)
+        done = len(_finished(study))
+        progress("tuning", done, trials)
+    return study
+
+
+def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return [t for t in study.trials if t.state.is_finished()]
+
+
+def proposed(trial: optuna.Trial, known: Boosting) -> Boosting:
+    """The parameters that a trial proposes."""
+    return replace(
+        known,
+        max_depth=trial.suggest_int("max_depth", 4, 9),
+        learning_rate=trial.suggest_float("learning_rate", 0.03, 0.3, log=True),
+        min_child_weight=trial.suggest_float("min_child_weight", 1.0, 200.0, log=True),
+        subsample=trial.suggest_float("subsample", 0.4, 1.0),
+        colsample_bytree=trial.suggest_float("colsample_bytree", 0.3, 1.0),
+        reg_lambda=trial.suggest_float("reg_lambda", 0.1, 30.0, log=True),
+        gamma=trial.suggest_float("gamma", 0.0, 5.0),
+        balance=cast("Balance", trial.suggest_categorical("balance", get_args(Balance))),
+    )
+
+
+def best_boosting(study: optuna.Study, preset: Preset) -> Boosting:
+    """What the best trial used."""
+    return replace(preset.boosting, **study.best_params)
+
+
+class _Follow(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # xgboost is untyped
+    """Tells a trial how its rounds go, and stops those that will not win."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.last, self.pruned = 0.0, False
+        self._trial = trial
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
+        """As XGBoost calls it."""
+        self.last = float(evals_log["validation"]["aucpr"][-1])
+        if epoch % _REPORT_EVERY:
+            return False
+        self._trial.report(self.last, epoch)
+        self.pruned = bool(self._trial.should_prune())
+        return self.pruned

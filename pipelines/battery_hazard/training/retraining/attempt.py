@@ -1,0 +1,209 @@
+"""One retraining: from recorded and simulated data to a package that is, or is not, worth a place in the shadow."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+from pydantic import AwareDatetime, BaseModel, TypeAdapter
+
+from pipelines.battery_hazard.training.datasets.dataset import Progress
+from pipelines.battery_hazard.training.fitting.presets import Preset
+from pipelines.battery_hazard.training.fitting.train import prepare, train
+from pipelines.battery_hazard.training.retraining.compare import Comparison, compare
+from pipelines.battery_hazard.training.retraining.files import read_json, write_whole
+from pipelines.battery_hazard.training.retraining.recorded import recorded_rows
+from worker.admission.admit import demands_of
+from worker.admission.source import resolve
+from worker.config.pipeline import load_pipeline
+from worker.config.settings import Settings
+from worker.model.package import ModelPackage, load_package
+
+_LOG = structlog.get_logger(__name__)
+REPORT, PACKAGE, RECORD = "report.json", "package", "record"
+
+
+class Report(BaseModel):
+    """What became of a retraining; report.json in its directory.
+
+    Attributes:
+        reasons: why it was made.
+        status: rejected; pending: not in the registry yet; superseded: it waited, and a later one came; registered.
+        worse: why it was rejected.
+        begun_at: time, which `seconds` later was over.
+        champion: version that it was compared with.
+        recorded_rows: that came from topics.
+        comparison: figures of candidate and champion on the same sites.
+        waits_for: why it is pending, where it is not for MLflow's answer.
+        version: in the registry.
+    """
+
+    status: Literal["rejected", "pending", "superseded", "registered"]
+    reasons: list[str]
+    worse: list[str]
+    begun_at: AwareDatetime
+    seconds: float
+    seed: int
+    name: str
+    champion: str
+    recorded_rows: int
+    comparison: dict[str, Any]
+    waits_for: str | None = None
+    version: str | None = None
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the training was over."""
+        return self.begun_at + timedelta(seconds=self.seconds)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and how is retrained.
+
+    Attributes:
+        settings: name pipeline, model, brokers, registry and MLflow.
+        home: directory of all retrainings, a directory each.
+        preset: how much is simulated, and how large the model is.
+        days: so far back recorded readings are used; 0: none are.
+    """
+
+    settings: Settings
+    home: Path
+    preset: Preset
+    days: float
+
+    def champion(self) -> ModelPackage:
+        """The model to beat.
+
+        Raises:
+            UserError: there is none.
+            DependencyDownError: MLflow does not answer, and the cache has nothing.
+        """
+        settings = self.settings
+        uri = settings.model_uri(load_pipeline(settings.pipeline).model)
+        return resolve(
+            uri,
+            cache_directory=settings.cache_directory,
+            tracking_uri=settings.tracking_uri,
+            demands=demands_of(settings),
+        )
+
+    def attempts(self) -> list[Path]:
+        """Directories of the retrainings so far, oldest first; what else lies there is not ours."""
+        return [directory for directory in self._numbered() if (directory / REPORT).exists()]
+
+    def next_number(self) -> int:
+        """A number that no directory has, whosever it is."""
+        return max((int(directory.name) for directory in self._numbered()), default=0) + 1
+
+    def _numbered(self) -> list[Path]:
+        return sorted((p for p in self.home.glob("*/") if p.name.isdecimal()), key=lambda path: int(path.name))
+
+
+def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> Path:
+    """Train a candidate and hold it against the champion; returns the directory, which appears whole or not at all.
+
+    Sites are simulated from a seed that neither the champion nor an earlier candidate was trained with.
+
+    Raises:
+        UserError: there is no champion, or the pipeline's topics do not fit.
+        DependencyDownError: broker, registry or MLflow does not answer; nothing was changed.
+    """
+    started, begun_at = time.monotonic(), datetime.now(UTC).replace(microsecond=0)
+    champion = workshop.champion()
+    number = workshop.next_number()
+    seed = int(champion.metrics.get("training", {}).get("seed", 0)) + number
+    recorded = None
+    if workshop.days:
+        progress("reading recorded readings", 0, 1)
+        recorded = recorded_rows(workshop.settings, days=workshop.days, now_ms=time.time_ns() // 1_000_000)
+        progress("reading recorded readings", 1, 1)
+    workshop.home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=workshop.home, prefix=".unfinished-") as directory:
+        data, unfinished = Path(directory) / "data", Path(directory) / "attempt"
+        train(
+            unfinished / PACKAGE,
+            preset=workshop.preset,
+            seed=seed,
+            name=champion.name,
+            data=data,
+            record=unfinished / RECORD,
+            recorded=recorded,
+            progress=progress,
+        )
+        judged = _judged(unfinished / PACKAGE, champion, data, workshop.preset, seed, progress)
+        report = Report(
+            status="rejected" if judged.worse else "pending",
+            reasons=list(reasons),
+            worse=judged.worse,
+            begun_at=begun_at,
+            seconds=round(time.monotonic() - started, 1),
+            seed=seed,
+            name=champion.name,
+            champion=champion.version,
+            recorded_rows=0 if recorded is None else len(recorded.target),
+            comparison=judged.figures,
+        )
+        _write_verdict(unfinished, report)
+        place = workshop.home / f"{number:06d}"
+        shutil.move(unfinished, place)
+    _LOG.info("retrained", **report.model_dump(mode="json", exclude={"comparison"}), directory=str(place))
+    return place
+
+
+def judge_again(workshop: Workshop, directory: Path, champion: ModelPackage, progress: Progress) -> Report:
+    """Hold a candidate that waited against another champion, on sites simulated from its own seed as at first.
+
+    Returns:
+        Its report, which tells of this comparison now: pending, or rejected.
+
+    Raises:
+        UserError: its package is damaged.
+    """
+    report = read_report(directory)
+    with tempfile.TemporaryDirectory(dir=workshop.home, prefix=".unfinished-") as data:
+        judged = _judged(directory / PACKAGE, champion, Path(data), workshop.preset, report.seed, progress)
+    verdict = {
+        "status": "rejected" if judged.worse else "pending",
+        "worse": judged.worse,
+        "champion": champion.version,
+        "comparison": judged.figures,
+        "waits_for": None,
+    }
+    report = report.model_copy(update=verdict)
+    _write_verdict(directory, report)
+    _LOG.info("compared again", **report.model_dump(mode="json", exclude={"comparison"}), directory=str(directory))
+    return report
+
+
+def _judged(
+    package: Path, champion: ModelPackage, data: Path, preset: Preset, seed: int, progress: Progress
+) -> Comparison:
+    sites = prepare(data, preset, seed, progress)
+    return compare(load_package(package, version="candidate"), champion, sites.validation, sites.test)
+
+
+def _write_verdict(directory: Path, report: Report) -> None:
+    """Write the report, and beside it what is to stand with the version in the registry."""
+    write_whole(directory / RECORD / "retraining.json", report.model_dump_json(indent=2))
+    write_report(directory, report)
+
+
+def read_report(directory: Path) -> Report:
+    """The report of a retraining.
+
+    Raises:
+        UserError: there is none that can be read.
+    """
+    return read_json(directory / REPORT, TypeAdapter(Report), f"remove {directory}, or restore the file")
+
+
+def write_report(directory: Path, report: Report) -> None:
+    """Put a report in the place of the one that is there."""
+    write_whole(directory / REPORT, report.model_dump_json(indent=2) + "\n")

@@ -1,0 +1,81 @@
+"""A candidate against the champion, on the same simulated sites, as operators count (docs/model.md)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.series import Series
+from pipelines.battery_hazard.training.evaluation.operator_metrics import EventOutcome, Verdict, judge, summary
+from pipelines.battery_hazard.training.fitting.train import score_all
+from worker.model.package import ModelPackage
+
+_SIGNIFICANT = 0.05
+
+
+class Comparison(NamedTuple):
+    """What came of it: figures of both on each split, by kind, and in what the candidate is worse, in words."""
+
+    figures: dict[str, Any]
+    worse: list[str]
+
+
+def compare(
+    candidate: ModelPackage, champion: ModelPackage, validation: Sequence[Series], test: Sequence[Series]
+) -> Comparison:
+    """Judge both on the same series.
+
+    The candidate's policy was chosen on the validation series, so what decides is the test series alone. It is worse
+    where that is no chance: exact tests (McNemar's for events, as both saw the same ones; for false alarms, which half
+    and half would be by chance, the binomial one), one-sided, at 5 %.
+    """
+    if champion.spec != FEATURES:
+        words = "the champion has other features than are trained now: compare them by `hazardstream evaluate`"
+        return Comparison({}, [words])
+    verdicts = {
+        split: {
+            name: _verdicts(package, series) for name, package in (("candidate", candidate), ("champion", champion))
+        }
+        for split, series in (("validation", validation), ("test", test))
+    }
+    kinds = {"modules": False, "bench": True}
+    figures = {
+        split: {
+            name: {kind: summary(v for v in own if v.about.bench == bench) for kind, bench in kinds.items()}
+            for name, own in both.items()
+        }
+        for split, both in verdicts.items()
+    }
+    return Comparison(figures, worse(verdicts["test"]["candidate"], verdicts["test"]["champion"]))
+
+
+def _verdicts(package: ModelPackage, series: Sequence[Series]) -> list[Verdict]:
+    return [judge(package.policy, one) for one in score_all(package.score, series)]
+
+
+def worse(candidate: Sequence[Verdict], champion: Sequence[Verdict]) -> list[str]:
+    """In what the candidate is worse, by verdicts on the same series."""
+    said = []
+    pairs = [(a.event, b.event) for a, b in zip(candidate, champion, strict=True) if a.event and b.event]
+    ways: tuple[tuple[str, Callable[[EventOutcome], bool]], ...] = (
+        ("warned of", lambda event: event.warned),
+        ("alarmed in time", lambda event: event.met),
+    )
+    for name, holds in ways:
+        lost = sum(holds(b) and not holds(a) for a, b in pairs)
+        won = sum(holds(a) and not holds(b) for a, b in pairs)
+        if (p := _chance(lost, won)) < _SIGNIFICANT:
+            said.append(
+                f"of {len(pairs)} events, {lost} that the champion {name} were lost and {won} won (p = {p:.2g})"
+            )
+    mine, its = (sum(len(v.false_alarms) for v in verdicts) for verdicts in (candidate, champion))
+    if (p := _chance(mine, its)) < _SIGNIFICANT:
+        said.append(f"{mine} false alarms, and {its} of the champion (p = {p:.2g})")
+    return said
+
+
+def _chance(against: int, for_it: int) -> float:
+    """How probable it is that chance speaks so much against it."""
+    total = against + for_it
+    return float(stats.binomtest(against, total, alternative="greater").pvalue) if total else 1.0

@@ -1,0 +1,173 @@
+"""Rows to train on from recorded topics: normal operation, as far as people confirmed what was none."""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import structlog
+
+from common.arrays import Bool, Float, Int
+from common.errors import UserError
+from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.fitting.models import Rows
+from schemas.load import load_schema
+from schemas.registry import registry_at, writer_schema_lookup
+from training.backtest.labels import Event as Hazard
+from training.backtest.labels import by_module, normal_operation
+from training.evaluation.alarm_outcomes import Alarm
+from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label, labels_from
+from training.monitoring.performance.rolling import alarms_from
+from training.monitoring.topics import MonitoringTopics
+from worker.config.settings import Settings
+from worker.kafka.client_config import client_config
+from worker.kafka.message import key_of, values_of
+from worker.kafka.topic_reader import MANY, TopicReader
+from worker.score.batch import Batch
+from worker.score.decode import Decoder
+from worker.score.scorer import plainly_keyed
+from worker.score.validate import Validator
+from worker.windows.offline import offline_features
+
+_LOG = structlog.get_logger(__name__)
+_DAY_MS = 86_400_000
+_WRECK_MS = _DAY_MS
+_READINGS = 2_000_000
+"""Of more, those of a sample of the modules are taken: so many fit into memory."""
+_ROWS = 200_000
+"""Of more, each so-many-th is used: neighbours are nearly alike, and simulated hazards must not drown."""
+
+
+@dataclass
+class _Recording:
+    """Readings of one partition, in the order of their offsets, as pieces."""
+
+    key: list[Int] = field(default_factory=list)
+    ts: list[Int] = field(default_factory=list)
+    values: list[Float] = field(default_factory=list)
+
+
+@dataclass
+class _Modules:
+    """Numbers of modules, and the group of each."""
+
+    number: dict[str, int] = field(default_factory=dict)
+    group: list[str] = field(default_factory=list)
+
+    def of(self, key: bytes, group: str) -> int:
+        name = key.decode()
+        if name not in self.number:
+            self.number[name] = len(self.group)
+            self.group.append(group)
+        return self.number[name]
+
+
+def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | None:
+    """Normal operation of the last days, with the features that the worker computes; None where nothing is recorded.
+
+    Left out is what surrounds confirmed events, and alarms that nobody has marked as false: they may be hazards.
+    Readings within alarms that were marked are all taken, others thinned.
+
+    Args:
+        settings: name pipeline, brokers and registry.
+        days: how far back, by Kafka's timestamps.
+        now_ms: to count back from.
+
+    Raises:
+        UserError: the topics are not there, or hold other records than the model is made for.
+        DependencyDownError: broker or registry does not answer.
+    """
+    with MonitoringTopics(settings) as topics:
+        pipeline, horizon_ms = topics.pipeline, topics.monitor.performance.horizon_ms
+        if pipeline.input.sensors() != FEATURES.sensors:
+            raise UserError(
+                f"pipeline {pipeline.name} has the sensors {', '.join(pipeline.input.sensors())}, and the model is "
+                f"trained on {', '.join(FEATURES.sensors)}: it can be retrained for the latter only"
+            )
+        labels = labels_from(topics.news("labels"), pipeline)
+        told = list(topics.news("alarms"))
+    modules = _Modules()
+    recordings = _read(settings, topics, modules, round(now_ms - days * _DAY_MS))
+    built = zip(modules.number, modules.group, strict=True)
+    scales = np.array([FEATURES.scales(pipeline.topology.of(name, group)) for name, group in built])
+    alarms = alarms_from(told, pipeline, modules.number)
+    features, marked = [], []
+    for recording in recordings.values():
+        key, ts = np.concatenate(recording.key), np.concatenate(recording.ts)
+        values = np.concatenate(recording.values)
+        computed, rows = offline_features(FEATURES, key, ts, values, scales)
+        normal, told_false = _judged(key[rows], ts[rows], alarms, labels, modules.number, horizon_ms)
+        features.append(computed[normal].astype(np.float32))
+        marked.append(told_false[normal])
+    if not sum(map(len, marked)):
+        return None
+    return _thinned(np.concatenate(features), np.concatenate(marked))
+
+
+def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since_ms: int) -> Mapping[int, _Recording]:
+    source = topics.pipeline.input
+    registry = registry_at(settings.registry_url)
+    decode = Decoder(source, load_schema(source.record_model().__name__), writer_schema_lookup(registry))
+    validate = Validator(source)
+    recordings: dict[int, _Recording] = defaultdict(_Recording)
+    with TopicReader(client_config(settings.bootstrap_servers), gulp=MANY) as reader:
+        spans = reader.spans_since(source.topic, since_ms)
+        readings = sum(span.high - span.low for span in spans.values())
+        below = min(1.0, _READINGS / max(readings, 1)) * 2**32
+        _LOG.info("reading recorded readings", readings=readings, share_of_modules=round(below / 2**32, 3))
+        for messages in reader.read(source.topic, spans):
+            batch = Batch.of([m for m in messages if zlib.crc32(key_of(m) or b"") < below])
+            found, _ = decode(values_of(batch.messages), batch.framed)
+            valid, _ = validate(found, batch.key_column(), batch.broker_ts)
+            batch = plainly_keyed(batch, valid)
+            kept = valid.readings
+            key = np.array(
+                [modules.of(batch.keys[row], kept.group[i]) for i, row in enumerate(kept.row.tolist())], np.int64
+            )
+            partition = batch.partition[kept.row]
+            for number in np.unique(partition).tolist():
+                rows, recording = partition == number, recordings[number]
+                recording.key.append(key[rows])
+                recording.ts.append(kept.ts[rows])
+                recording.values.append(kept.values[rows])
+    return recordings
+
+
+def _judged(
+    key: Int,
+    ts: Int,
+    alarms: Sequence[Alarm],
+    labels: Sequence[Label],
+    numbers: Mapping[str, int],
+    horizon_ms: int,
+) -> tuple[Bool, Bool]:
+    """Which readings are normal operation, and which of them lie in an alarm that was marked as false; shapes [n]."""
+    marks = [(numbers.get(label.module, -1), label.ts) for label in labels if label.kind == FALSE_ALARM]
+    hazards = [
+        Hazard(numbers[label.module], label.ts, label.ts + _WRECK_MS)
+        for label in labels
+        if label.kind == EVENT and label.module in numbers
+    ]
+    marked: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for alarm in alarms:
+        end = np.iinfo(np.int64).max if alarm.cleared_ts is None else alarm.cleared_ts
+        if any(alarm.module == module and alarm.onset_ts <= at <= end for module, at in marks):
+            marked[alarm.module].append((alarm.onset_ts, end))
+        else:
+            hazards.append(Hazard(alarm.module, alarm.onset_ts, min(end, alarm.ts + _WRECK_MS) + horizon_ms))
+    normal, told_false = np.ones(len(ts), np.bool_), np.zeros(len(ts), np.bool_)
+    for module, own in by_module(hazards).items():
+        rows = np.flatnonzero(key == module)
+        normal[rows] = normal_operation(ts[rows], own, horizon_ms)
+    for module, spans in marked.items():
+        for begin, end in spans:
+            told_false |= (key == module) & (ts >= begin) & (ts <= end)
+    return normal, told_false
+
+
+def _thinned(features: Float, marked: Bool) -> Rows:
+    plain = np.flatnonzero(~marked)
+    keep = np.concatenate((plain[:: max(1, -(-len(plain) // _ROWS))], np.flatnonzero(marked)))
+    zeros = np.zeros(len(keep), np.float32)
+    return Rows(features[keep], zeros, np.ones_like(zeros))

@@ -1,0 +1,176 @@
+"""Readings onto a Kafka topic: Avro values, the key's own partition, nothing lost and nothing doubled."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from common.errors import DependencyDownError, UserError
+from schemas.codec import encode
+from schemas.errors import UnreadableValueError
+from schemas.load import load_schema, parsed
+from schemas.registry import registry_from_environment
+from schemas.wire import single_object_prefix
+from worker.config.pipeline import Pipeline
+from worker.kafka.client_config import client_config, error_text, producer
+
+log = structlog.get_logger("producers")
+
+START_WAIT_S = 15.0
+FLUSH_WAIT_S = 30.0
+
+Encoder: TypeAlias = Callable[[str, str, int, list[float | None]], bytes]
+"""Takes key, group, event time (ms) and the sensors in the order of `Input.sensors()`; gives the message value."""
+
+
+def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
+    """Prepare the encoding of a pipeline's input records.
+
+    Args:
+        pipeline: names the record; the Avro schema of the same name is the writer's.
+        registry_url: write Confluent's wire format with this registry, which learns the schema if it is new to it;
+            else Avro's single-object encoding.
+
+    Raises:
+        UserError: there is no such schema, or the registry cannot be used.
+    """
+    source = pipeline.input
+    schema = load_schema(source.record_model().__name__)
+    prefix = _registered_prefix(registry_url, source.topic, schema) if registry_url else single_object_prefix(schema)
+    writer = parsed(schema)
+    names = (source.key, source.group, source.time, *source.sensors())
+
+    def encode_reading(key: str, group: str, ts_ms: int, values: list[float | None]) -> bytes:
+        return encode(dict(zip(names, (key, group, ts_ms, *values), strict=True)), writer, prefix)
+
+    return encode_reading
+
+
+def _registered_prefix(url: str, topic: str, schema: dict[str, Any]) -> bytes:
+    try:
+        return registry_from_environment(url).prefix(topic, schema)
+    except (DependencyDownError, UnreadableValueError) as error:
+        raise UserError(
+            f"schema registry {url}: {error}; put it right, or leave --registry out to write Avro's "
+            "single-object encoding, which needs no registry"
+        ) from error
+
+
+class Publisher:
+    """Produces to one topic and counts what the broker confirmed.
+
+    The producer is idempotent and waits for all replicas: what is counted as delivered is stored once, in the
+    order it was given for each key. While the broker is away in mid-run the client keeps trying, and the caller
+    is held back once the client's buffer is full.
+
+    Attributes:
+        delivered: confirmed messages by the kind they were published as.
+        failed: messages given up on.
+    """
+
+    def __init__(self, topic: str, bootstrap: str | None = None, stop: threading.Event | None = None) -> None:
+        """Connect and look for the topic.
+
+        Args:
+            topic: must exist.
+            bootstrap: broker addresses; by default those of the environment.
+            stop: once set, a full buffer is not waited for any longer.
+
+        Raises:
+            UserError: no broker answers within 15 s, it refuses us, or it has no such topic.
+        """
+        config = client_config(bootstrap)
+        self._topic = topic
+        self._stop = stop or threading.Event()
+        self._brokers = config["bootstrap.servers"]
+        fixed = {
+            "enable.idempotence": True,
+            "acks": "all",
+            "error_cb": self._on_error,
+            "delivery.timeout.ms": 0,  # for ever: an outage delays readings, it loses none
+        }
+        self._producer = producer(config, fixed, {"linger.ms": 20, "compression.type": "lz4"})
+        self.delivered: Counter[str] = Counter()
+        self.failed = 0
+        self._last_error = "no answer"
+        self._broker_away = False
+        self._on_delivery: dict[str, Callable[[KafkaError | None, object], None]] = {}
+        self._require_topic()
+
+    def _require_topic(self) -> None:
+        try:
+            topics = self._producer.list_topics(timeout=START_WAIT_S).topics
+        except KafkaException as error:
+            raise UserError(
+                f"no Kafka broker answers at {self._brokers} within {START_WAIT_S:.0f} s "
+                f"({error_text(error, self._producer)}); "
+                "start one, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS"
+            ) from error
+        if self._topic not in topics:
+            raise UserError(
+                f"there is no topic {self._topic} on {self._brokers}; create it with: hazardstream topics create"
+            )
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._last_error = self._producer.reports.reason() or error.str()
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._broker_away:  # noqa: SLF001 (its public name)
+            self._broker_away = True
+            log.warning("broker_away", brokers=self._brokers, error=self._last_error, action="keeps trying")
+
+    def send(self, key: str | bytes | None, value: bytes | None, kind: str) -> None:
+        """Hand one message to the client. Waits while its buffer is full, and gives the message up on `stop`.
+
+        Args:
+            key: message key; messages of one key stay in order.
+            value: message value.
+            kind: what to count it as in `delivered`.
+        """
+        on_delivery = self._on_delivery.get(kind) or self._on_delivery.setdefault(kind, self._counter(kind))
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, on_delivery=on_delivery)
+            except BufferError:
+                self._producer.poll(0.5)
+                if self._stop.is_set():
+                    self.failed += 1
+                    return
+            else:
+                return
+
+    def _counter(self, kind: str) -> Callable[[KafkaError | None, object], None]:
+        def count(error: KafkaError | None, _message: object) -> None:
+            if error is None:
+                self.delivered[kind] += 1
+                self._broker_away = False
+            else:
+                self.failed += 1
+                self._last_error = error.str()
+
+        return count
+
+    def poll(self, seconds: float = 0.0) -> None:
+        """Let confirmations in, for at most `seconds`."""
+        self._producer.poll(seconds)
+
+    def wait(self, seconds: float) -> None:
+        """Pass `seconds` (less once `stop` is set) while confirmations come in."""
+        self._producer.poll(0)
+        self._stop.wait(max(seconds, 0))
+
+    def flush(self, timeout_s: float = FLUSH_WAIT_S) -> bool:
+        """Wait until everything handed over is confirmed; whether it was, with nothing given up so far."""
+        return self._producer.flush(timeout_s) == 0 and self.failed == 0
+
+    def close(self, timeout_s: float = FLUSH_WAIT_S) -> None:
+        """Flush, give up what is not confirmed by then, and count it as failed."""
+        if self._producer.flush(timeout_s):
+            self._producer.purge()
+            self._producer.flush(1)
+
+    @property
+    def last_error(self) -> str:
+        """What the client said last about a broker or a message."""
+        return self._last_error

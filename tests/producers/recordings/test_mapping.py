@@ -1,0 +1,92 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import UserError
+from producers.recordings.mapping import Mapping, Source, find_sources, parse_columns, parse_topology
+from worker.config.pipeline import load_pipeline
+
+PIPELINE = load_pipeline("battery_hazard")
+FIELDS = ["module_id", "rack_id", "ts", *PIPELINE.input.sensors()]
+names = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=8)
+
+
+@given(st.dictionaries(names, st.tuples(names, st.booleans()), min_size=1))
+def test_columns_come_back_as_written(mapping: dict[str, tuple[str, bool]]) -> None:
+    text = " , ".join(f"{ours} = {'-' * turned}{theirs}" for ours, (theirs, turned) in mapping.items())
+    expected = {ours: Source(theirs, -1 if turned else 1) for ours, (theirs, turned) in mapping.items()}
+    assert parse_columns(text) == expected
+
+
+@given(cells=st.floats(1e-3, 1e6), capacity=st.floats(1e-3, 1e6))
+def test_topology_comes_back_as_written(cells: float, capacity: float) -> None:
+    read = parse_topology(f"cells_in_series={cells},capacity_ah={capacity}")
+    assert read == {"cells_in_series": cells, "capacity_ah": capacity}
+
+
+@pytest.mark.parametrize("text", ["", "ts", "ts=", "=t", "ts=a,,", "ts=-", "ts=a,ts=b"])
+def test_columns_that_are_not_pairs_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="--columns"):
+        parse_columns(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["cells_in_series=0", "cells_in_series=-1", "cells_in_series=x", "cells=1", "capacity_ah=nan"]
+)
+def test_topology_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="--topology"):
+        parse_topology(text)
+
+
+@given(st.permutations(FIELDS), st.data())
+def test_every_field_is_found_by_our_name_wherever_it_stands(order: list[str], data: st.DataObject) -> None:
+    sensors = data.draw(st.lists(st.sampled_from(FIELDS[3:]), min_size=1, unique=True))
+    there = [name for name in order if name in FIELDS[:3] or name in sensors]
+    found = find_sources(there, Mapping(), PIPELINE)
+    assert (found.key, found.group, found.time) == (("module_id",), "rack_id", "ts")
+    assert found.sensors == {name: Source(name) for name in FIELDS[3:] if name in sensors}
+
+
+def test_the_older_names_are_found() -> None:
+    older = [
+        "Timestamp",
+        "Module_ID",
+        "Rack_ID",
+        "Module_Avg_Surface_Temp_C",
+        "Sim_OffGas_CO_ppm_proxy",
+        "Ambient_Temp_Rack_C",
+    ]
+    found = find_sources(older, Mapping(), PIPELINE)
+    assert (found.key, found.group, found.time) == (("Module_ID",), "Rack_ID", "Timestamp")
+    assert {ours: source.column for ours, source in found.sensors.items()} == {
+        "avg_surface_temp_c": "Module_Avg_Surface_Temp_C",
+        "offgas_co_ppm": "Sim_OffGas_CO_ppm_proxy",
+        "ambient_temp_c": "Ambient_Temp_Rack_C",
+    }
+
+
+def test_what_the_user_says_wins() -> None:
+    there = ["module_id", "ts", "voltage_v", "V", "test", "run"]
+    mapping = Mapping({"voltage_v": Source("V", -1)}, ("test", "run"))
+    found = find_sources(there, mapping, PIPELINE)
+    assert found.key == ("test", "run")
+    assert found.sensors == {"voltage_v": Source("V", -1)}
+    assert found.group is None
+    assert found.columns == ["test", "run", "ts", "V"]
+
+
+@pytest.mark.parametrize(
+    ("there", "mapping", "says"),
+    [
+        (["ts", "voltage_v"], Mapping(), "no column holds module_id.*--key-columns"),
+        (["module_id", "voltage_v"], Mapping(), "no column holds ts"),
+        (["module_id", "ts"], Mapping(), "no column holds a sensor"),
+        (["module_id", "ts", "V"], Mapping({"voltage": Source("V")}), "no field voltage; it has module_id"),
+        (["module_id", "ts", "V"], Mapping({"voltage_v": Source("U")}), "no column U; it has module_id, ts, V"),
+        (["module_id", "ts", "V"], Mapping({}, ("cell",)), "no column cell"),
+        (["module_id", "t", "V"], Mapping({"ts": Source("t", -1)}), "leave the minus out"),
+    ],
+)
+def test_what_is_missing_is_named(there: list[str], mapping: Mapping, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        find_sources(there, mapping, PIPELINE)

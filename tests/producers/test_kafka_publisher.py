@@ -1,0 +1,89 @@
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from common.errors import UserError
+from local.kafka import broker_pids, kafka_broker
+from pipelines.battery_hazard.simulator.live import SimulateOptions, Summary, simulate
+from producers.kafka_publisher import Publisher, encoder
+from schemas.codec import decode
+from schemas.load import load_schema
+from schemas.registry import SchemaRegistry, writer_schema_lookup
+from worker.config.pipeline import load_pipeline
+
+PIPELINE = load_pipeline("battery_hazard")
+SCHEMA = load_schema("SensorReading")
+MEASURED = [20.0, None, 50.5, -1.25, 80.0, 17.0, 0.0, 3.0, 19.0]
+
+
+def test_without_a_registry_a_value_is_read_back_by_its_fingerprint() -> None:
+    value = encoder(PIPELINE, None)("m1", "r1", 1_750_000_000_123, MEASURED)
+    record = decode(value, writer_schema_lookup(None), SCHEMA)
+    assert record == {
+        "module_id": "m1",
+        "rack_id": "r1",
+        "ts": 1_750_000_000_123,
+        **dict(zip(PIPELINE.input.sensors(), MEASURED, strict=True)),
+    }
+
+
+@pytest.mark.registry
+def test_with_a_registry_a_value_is_in_confluents_format_and_read_back_by_its_id(registry: str) -> None:
+    value = encoder(PIPELINE, registry)("m1", "r1", 1_750_000_000_123, MEASURED)
+    assert value[0] == 0
+    record = decode(value, writer_schema_lookup(SchemaRegistry(registry)), SCHEMA)
+    assert (record["module_id"], record["ts"], record["voltage_v"]) == ("m1", 1_750_000_000_123, 50.5)
+
+
+def test_a_registry_that_is_away_is_told() -> None:
+    with pytest.raises(UserError, match=r"schema registry http://127\.0\.0\.1:1: .*leave --registry out"):
+        encoder(PIPELINE, "http://127.0.0.1:1")
+
+
+@pytest.mark.kafka
+def test_more_than_the_clients_buffer_holds_is_delivered(
+    kafka: str, pipeline_file: Path, drain: Callable[[str], list[list[tuple[str, bytes]]]]
+) -> None:
+    topic = load_pipeline(str(pipeline_file)).input.topic
+    publisher = Publisher(topic, kafka)
+    total = 150_000  # the buffer holds 100,000
+    for number in range(total):
+        publisher.send(b"k", str(number).encode(), "number")
+    assert publisher.flush()
+    assert publisher.delivered["number"] == total
+    assert publisher.failed == 0
+    (numbers,) = (partition for partition in drain(topic) if partition)
+    assert [int(value) for _, value in numbers] == list(range(total))
+
+
+@pytest.mark.kafka
+def test_a_broker_that_is_killed_in_mid_run_delays_readings_and_loses_none(tmp_path: Path) -> None:
+    directory = tmp_path / "kafka"
+    topic = PIPELINE.input.topic
+    seen: list[Summary] = []
+    result: list[Summary] = []
+    with kafka_broker(directory) as bootstrap:
+        admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+        # Longer than a broker takes to come back.
+        options = SimulateOptions(modules=16, speed=100, duration_s=20, bootstrap=bootstrap)
+        run = threading.Thread(target=lambda: result.append(simulate(options, seen.append)))
+        run.start()
+        while not (seen and seen[-1].produced):
+            assert run.is_alive()
+            time.sleep(0.01)
+        before = seen[-1].produced
+        for pid in broker_pids(directory):
+            os.kill(pid, signal.SIGKILL)
+    with kafka_broker(directory) as again:
+        assert again == bootstrap
+        run.join(90)
+        assert result[0].produced == 200 * 16
+        assert result[0].failed == 0
+        assert before < result[0].produced

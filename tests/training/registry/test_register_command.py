@@ -1,0 +1,59 @@
+"""`hazardstream model register`: a model that is there already gets into a registry."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from common.errors import UserError
+from hazardstream.cli import app
+from training.registry.default_model import SHIPPED
+from worker.admission.source import resolve
+from worker.model.archive import pack
+from worker.model.mlflow_client import local_store
+from worker.model.package import load_package
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    return local_store(tmp_path / "mlflow")
+
+
+def register(store: str, *options: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, ["model", "register", *options, "--tracking-uri", store, "--json"])
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_model_that_comes_along_is_registered_and_workers_find_it(store: str, tmp_path: Path) -> None:
+    told = register(store)
+    assert told == {"name": "battery_hazard", "version": "1", "alias": "champion", "registered": True}
+    found = resolve("models:/battery_hazard@champion", cache_directory=tmp_path, tracking_uri=store)
+    assert found.manifest == load_package(SHIPPED, version="1").manifest
+
+
+def test_an_exported_file_is_registered_behind_another_alias(store: str, tmp_path: Path) -> None:
+    pack(load_package(SHIPPED, version="7"), "models:/battery_hazard@champion", tmp_path / "model.hazardmodel")
+    told = register(store, str(tmp_path / "model.hazardmodel"), "--alias", "challenger")
+    assert (told["version"], told["alias"]) == ("1", "challenger")
+
+
+def test_a_champion_that_stands_is_left_alone_where_that_is_asked(store: str) -> None:
+    first = register(store, "--if-none")
+    assert register(store, "--if-none") == first | {"registered": False}
+    assert register(store)["version"] == "2"
+
+
+def test_what_is_no_model_is_told(store: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["model", "register", str(tmp_path), "--tracking-uri", store])
+    assert done.exit_code != 0
+    assert "no model package" in str(done.exception)
+
+
+def test_an_alias_of_a_bad_name_leaves_nothing_behind(store: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["model", "register", "--alias", "a b/c", "--tracking-uri", store])
+    assert isinstance(done.exception, UserError)
+    assert "'a b/c': Invalid alias name" in str(done.exception)
+    assert not (tmp_path / "mlflow").exists()

@@ -1,0 +1,142 @@
+"""Alarms say why, and any past prediction can be computed again from the log."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from commands import hazardstream
+from harness import START_MS, Stage, make_stage, reading, wait_until
+
+from common.errors import UserError
+from worker.cli.explain import Explained, explain
+from worker.config.settings import Settings
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+STEPS = 300
+
+
+def overheating(module: str, begins: int) -> Iterator[dict[str, Any]]:
+    """A module that heats up, vents and sags from one of its readings on."""
+    for n in range(STEPS):
+        heat = max(0, n - begins)
+        yield reading(
+            module,
+            START_MS + n * 10_000,
+            avg_surface_temp_c=26.0 + 0.4 * heat,
+            max_surface_temp_c=27.0 + 0.6 * heat,
+            voltage_v=51.0 - 0.02 * heat,
+            offgas_co_ppm=20.0 + 5.0 * heat,
+            offgas_h2_ppm=5.0 + 5.0 * heat,
+            offgas_voc_ppm=None if n % 7 == 0 else 10.0 + 5.0 * heat,
+        )
+
+
+@pytest.fixture(scope="module")
+def ran(kafka: str, model_package: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """A stage on which a worker has scored a healthy and a failing module."""
+    stage = make_stage(kafka, f"explain-{uuid4().hex[:8]}.", tmp_path_factory.mktemp("explain"), model_package)
+    readings = zip(overheating("fails", 150), overheating("healthy", STEPS), strict=True)
+    stage.publish_readings(r for pair in readings for r in pair)
+    with stage.worker() as worker:
+        worker.await_consumed(2 * STEPS)
+        assert worker.stop() == 0
+    return stage
+
+
+def explained(stage: Stage, module: str, at_ms: int, **settings: Any) -> Explained:
+    given = {"pipeline": str(stage.pipeline_file), "bootstrap_servers": stage.bootstrap, "model": str(stage.model)}
+    return explain(Settings(**given | settings), module, at_ms)
+
+
+def test_an_alarms_contributions_add_up_to_its_log_odds(ran: Stage) -> None:
+    alarms = ran.records("alarms")
+    assert {a["module_id"] for a in alarms} == {"fails"}
+    for alarm in alarms:
+        total = alarm["bias"] + alarm["other_contributions"] + sum(c["contribution"] for c in alarm["contributions"])
+        p = alarm["hazard_probability"]
+        assert total == pytest.approx(math.log(p / (1 - p)), abs=1e-3)
+
+
+def test_an_alarm_says_values_in_the_sensors_units(ran: Stage) -> None:
+    known = {r["ts"]: r for r in overheating("fails", 150)}
+    for alarm in ran.records("alarms"):
+        at = explained(ran, "fails", alarm["ts"])
+        sent = known[alarm["ts"]]
+        assert at.features["avg_surface_temp_c"] == sent["avg_surface_temp_c"]
+        assert at.features["voltage_v"] == sent["voltage_v"] / 14
+        per = {c.feature: c.per for c in at.explanation.contributions}
+        assert per["voltage_v"] == per["voltage_v_mean_6"] == "cells_in_series"
+        assert per["avg_surface_temp_c"] is None
+
+
+def test_every_alarm_is_computed_again_bit_for_bit(ran: Stage) -> None:
+    for alarm in ran.records("alarms"):
+        again = explained(ran, "fails", alarm["ts"])
+        assert again.same_bits
+        assert again.same_contributions
+        assert again.alarm == alarm
+        assert again.probability == alarm["hazard_probability"]
+
+
+def test_any_reading_is_computed_again_bit_for_bit(ran: Stage) -> None:
+    predictions = ran.records("predictions")
+    for record in [*predictions[::97], predictions[-1]]:
+        again = explained(ran, record["module_id"], record["ts"])
+        assert again.prediction == record
+        assert again.same_bits
+        assert again.readings_in_window == record["readings_in_window"] == len(again.window["ts"])
+        assert again.alarm is None or again.alarm["ts"] == record["ts"]
+
+
+def test_a_time_between_two_readings_means_the_one_before(ran: Stage) -> None:
+    assert explained(ran, "healthy", START_MS + 105_000).prediction["ts"] == START_MS + 100_000
+
+
+def test_a_reading_from_before_the_first_or_of_nobody_is_told(ran: Stage) -> None:
+    with pytest.raises(UserError, match=f"no prediction for 'healthy'.*the first one later is at {START_MS}"):
+        explained(ran, "healthy", START_MS - 1)
+    with pytest.raises(UserError, match="no prediction for 'nobody'"):
+        explained(ran, "nobody", START_MS)
+
+
+def test_a_model_that_is_not_to_be_had_is_told(ran: Stage, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"which made this prediction, is not to be had.*--model"):
+        explained(ran, "healthy", START_MS, model=None, tracking_uri=f"sqlite:///{tmp_path}/none.db")
+
+
+def test_the_command_prints_what_was_published(ran: Stage) -> None:
+    alarm = ran.records("alarms")[0]
+    options = ["--module", "fails", "--at", str(alarm["ts"]), "--bootstrap", ran.bootstrap]
+    options += ["--pipeline", str(ran.pipeline_file), "--model", str(ran.model)]
+    done = hazardstream("explain", *options, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["same_bits"] is result["same_contributions"] is True
+    assert result["alarm"]["alarm_id"] == alarm["alarm_id"]
+    shown = hazardstream("explain", *options)
+    assert "the same, bit for bit" in shown.stdout
+    assert alarm["contributions"][0]["feature"] in shown.stdout
+
+
+def test_more_alarms_after_the_first_do_not_change_what_it_says(ran: Stage) -> None:
+    first = ran.records("alarms")[0]
+    before = explained(ran, "fails", first["ts"])
+    ran.publish_readings(reading("fails", START_MS + (STEPS + n) * 10_000) for n in range(60))
+    with ran.worker() as worker:
+        wait_until(lambda: len(ran.committed("predictions")) == 2 * STEPS + 60, "the rest scored")
+        assert worker.stop() == 0
+    after = explained(ran, "fails", first["ts"])
+    assert after == Explained(**vars(before) | {"package": after.package})
+
+
+def test_a_prediction_of_a_former_topic_is_not_explained_from_the_new_one(
+    ran: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a topic that is created again looks: the same name, another id."""
+    monkeypatch.setattr("worker.cli.explain.topic_id_of", lambda *_: "another")
+    with pytest.raises(UserError, match="deleted and created again since"):
+        explained(ran, "healthy", START_MS)

@@ -1,0 +1,32 @@
+"""Local times are read with the pipeline's offset from UTC."""
+
+import pytest
+from harness import START_MS, reading
+
+from schemas.codec import encode
+from schemas.load import load_schema, parsed
+from schemas.resolution import without
+from schemas.wire import confluent_prefix
+from worker.config.pipeline import Input, load_pipeline
+from worker.score.decode import Decoder
+
+SOURCE = load_pipeline("battery_hazard").input
+READER = load_schema("SensorReading")
+
+
+def test_a_time_zone_comes_from_the_pipeline() -> None:
+    local = {**READER, "fields": [*READER["fields"]]}
+    local["fields"][2] = {"name": "ts", "type": {"type": "long", "logicalType": "local-timestamp-micros"}}
+    value = encode(
+        reading("m", 1000 * (START_MS + 7_200_000)), parsed(without(local, "logicalType")), confluent_prefix(1)
+    )
+    for offset, outcome in (("+02:00", START_MS), ("Z", START_MS + 7_200_000), (None, "incompatible_schema")):
+        source = SOURCE.model_copy(update={"utc_offset": offset})
+        readings, rejections = Decoder(source, READER, lambda _: local)([value, value])
+        assert [*readings.ts.tolist(), *(r.reason for r in rejections)] == [outcome] * 2
+
+
+@pytest.mark.parametrize("offset", ["Europe/Paris", "2", "+2:00", "+24:00", "UTC"])
+def test_an_offset_that_may_change_or_is_none_is_refused(offset: str) -> None:
+    with pytest.raises(ValueError, match="utc_offset"):
+        Input.model_validate(SOURCE.model_dump() | {"utc_offset": offset})

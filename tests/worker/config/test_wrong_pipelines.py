@@ -1,0 +1,255 @@
+"""Every way to get a pipeline wrong is told at start, by every command, with file, line and fix."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from common.errors import UserError
+from hazardstream.cli import app
+from tests.wrong_pipelines import FIX, GOOD, line_of, told, write
+from worker.config.pipeline import load_pipeline
+
+# What is replaced in the pipeline that comes with the package, by what; what is said, and the marker of its line.
+WRONG: dict[str, tuple[str, str, str, str]] = {
+    "unknown key": ("  key: module_id", "  kee: module_id", r"input\.kee: .*did you mean 'key'\?", "kee:"),
+    "missing key": ("  time: ts\n", "", r"input\.time: it is missing; add it", "input:"),
+    "unknown section": ("topology:", "topolgy:", r"topolgy: .*did you mean 'topology'\?", "topolgy:"),
+    "unknown key below": ("schema: HazardAlarm}", "schma: HazardAlarm}", r"schma: .*did you mean 'schema'\?", "schma:"),
+    "number for a topic": (
+        "topic: battery.readings\n",
+        "topic: 5\n",
+        "must be text; put it in quotes, not 5",
+        "topic: 5",
+    ),
+    "list for a section": ("input:\n", "input: []\nbefore:\n", "input: it must be a mapping", "input:"),
+    "illegal topic": ("topic: battery.readings\n", "topic: 'a b'\n", r"input\.topic: .*not 'a b'", "'a b'"),
+    "empty topic": ("topic: battery.readings\n", "topic: ''\n", r"input\.topic: ", "topic: ''"),
+    "dots for a topic": ("topic: battery.readings\n", "topic: '..'\n", "not a legal name of a topic", "'..'"),
+    "topic used twice": (
+        "topic: battery.hazards,",
+        "topic: battery.predictions,",
+        "is the topic of alarms, too",
+        "HazardP",
+    ),
+    "output into the input": (
+        "topic: battery.sketches,",
+        "topic: battery.readings,",
+        "topic of sketches, too",
+        "  topic:",
+    ),
+    "unknown key field": ("key: module_id", "key: modul_id", r"input\.key: .*did you mean 'module_id'\?", "key: modul"),
+    "unknown time": ("time: ts", "time: timestamp", r"input\.time: .* has no field 'timestamp'", "time: timestamp"),
+    "time that is text": ("time: ts", "time: rack_id", "must be required and int", "time: rack_id"),
+    "key that is a sensor": ("key: module_id", "key: voltage_v", "must be required and str", "key: voltage_v"),
+    "group that is a time": ("group: rack_id", "group: ts", "must be required and str", "group: ts"),
+    "no such module": (
+        "pipelines.battery_hazard.records:SensorReading",
+        "nowhere:X",
+        "cannot be imported .ModuleNotFound",
+        "nowhere:X",
+    ),
+    "no such record": (
+        "records:SensorReading",
+        "records:Sensor",
+        "cannot be imported .AttributeError",
+        "records:Sensor",
+    ),
+    "record without a colon": (
+        "pipelines.battery_hazard.records:SensorReading",
+        "SensorReading",
+        "write package.module:Class",
+        "record:",
+    ),
+    "record that is no model": ("records:SensorReading", "records:Identity", "not a Pydantic model", "record:"),
+    "model without Avro": (
+        "pipelines.battery_hazard.records:SensorReading",
+        "worker.config.pipeline:Input",
+        "no Avro schema 'Input'",
+        "record:",
+    ),
+    "negative limit": (
+        "max_future_ms: 300000",
+        "max_future_ms: -1",
+        "greater than or equal to 0, not -1",
+        "max_future",
+    ),
+    "endless limit": ("max_future_ms: 300000", f"max_future_ms: {10**30}", "less than or equal to", "max_future"),
+    "limit beyond what windows hold": (
+        "max_future_ms: 300000",
+        "max_future_ms: 4294907296",
+        "less than or equal to 4294907295",
+        "max_future",
+    ),
+    "yes for a number": ("max_future_ms: 300000", "max_future_ms: yes", "valid integer, not True", "max_future"),
+    "text for a number": ("max_future_ms: 300000", "max_future_ms: '5'", "valid integer, not '5'", "max_future"),
+    "unknown choice": ("invalid_sensor: mask", "invalid_sensor: drop", "'mask' or 'dead_letter', not 'drop'", "drop"),
+    "no such schema": ("schema: HazardAlarm}", "schema: Nothing}", "no Avro schema 'Nothing'", "Nothing"),
+    "schema of another": ("schema: HazardAlarm}", "schema: HazardState}", "no field 'contributions'", "alarms:"),
+    "unknown word": ("{probability: h", "{probabilty: h", "did you mean 'probability'", "probabilty"),
+    "two words in one": ("positive: hazardous", "positive: hazard_probability", "another value already", "fields:"),
+    "word over another": ("positive: hazardous", "positive: threshold", "carries another value already", "fields:"),
+    "field not there": (
+        "positive: hazardous",
+        "positive: hazard",
+        "no field 'hazard', which|nothing is written",
+        "Prediction",
+    ),
+    "unknown parameter": ("groups: {}", "groups: {R: {capacity: 3}}", "did you mean 'capacity_ah'", "groups:"),
+    "parameter below zero": ("capacity_ah: 100}", "capacity_ah: -1}", "greater than 0, not -1", "default:"),
+    "parameter without end": ("capacity_ah: 100}", "capacity_ah: .inf}", "must be a finite number", "default:"),
+    "parameter that is text": ("capacity_ah: 100}", "capacity_ah: big}", "valid number, not 'big'", "default:"),
+    "number for a key": ("keys: {} ", "keys: {7: {}} ", "the name 7 is not text; put it in quotes", "keys:"),
+    "unknown policy": (
+        "alarm: {}",
+        "alarm: {setpont: 0.5}",
+        r"alarm\.setpont: .*did you mean 'setpoint'\?",
+        "alarm: {",
+    ),
+    "setpoint of 1": ("alarm: {}", "alarm: {setpoint: 1}", "less than 1, not 1", "alarm: {"),
+    "deadband too wide": (
+        "alarm: {}",
+        "alarm: {setpoint: 0.5, deadband: 0.6}",
+        "must be smaller than setpoint",
+        "alarm: {",
+    ),
+    "delay below zero": ("alarm: {}", "alarm: {on_delay_ms: -5}", "greater than or equal to 0, not -5", "alarm: {"),
+    "no priority": (
+        "alarm: {}",
+        "alarm: {setpoint: 0.5, priorities: {}}",
+        "no priority covers the setpoint",
+        "alarm: {",
+    ),
+    "priority above 1": ("alarm: {}", "alarm: {priorities: {low: 0.2, high: 7}}", "must be a probability", "alarm: {"),
+    "site without group": ("  # site: ", "  site: {pattern: 'a'} #", "must hold one group", "site:"),
+    "site that is no pattern": ("  # site: ", "  site: {pattern: '('} #", "no regular expression", "site:"),
+    "share above 1": (
+        "  # performance: {days: 30,",
+        "  performance: {recall: 7} # {",
+        "less than or equal to 1",
+        "recall",
+    ),
+    "days without end": (
+        "  # performance: {days: 30,",
+        f"  performance: {{days: {10**9}}} # {{",
+        "less than",
+        "days: 1",
+    ),
+    "name with a slash": ("name: battery_hazard", "name: ../x", r"name: .*not '\.\./x'", "name:"),
+    "empty model": (
+        "model: models:/battery_hazard@champion",
+        "model: ''",
+        "model: .*at least 1 character",
+        "model: ''",
+    ),
+    "nothing for a section": ("model: models:/battery_hazard@champion", "model:", "model: it must be text", "model:"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_pipeline_is_told_with_file_line_and_fix(tmp_path: Path, case: str) -> None:
+    old, new, said, marker = WRONG[case]
+    assert old in GOOD
+    text = GOOD.replace(old, new, 1)
+    faults = told(write(tmp_path, text))
+    found = [fault for fault in faults if re.search(said, fault)]
+    assert found, "\n".join(faults)
+    assert int(found[0].removeprefix(str(tmp_path / "own.yaml")).split(":")[1]) == line_of(text, marker), found
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+NOT_YAML: dict[str, tuple[str | bytes, str]] = {
+    "empty": ("", "the file is empty"),
+    "only a comment": ("# nothing\n", "the file is empty"),
+    "text": ("just text", "mapping of names to values"),
+    "a list": ("- a\n- b\n", "mapping of names to values"),
+    "binary": (bytes(range(256)), ":2: not UTF-8 text"),
+    "nul": (b"name: \0", "not valid YAML"),
+    "latin 1": ("name: b\nmodel: grün".encode("latin-1"), ":2: not UTF-8 text; save the file as UTF-8"),
+    "tabs": ("name: x\ninput:\n\ttopic: y\n", ":3: not valid YAML: .*indent with spaces"),
+    "unclosed": ("name: x\ninput: {topic: y\n", ":3: not valid YAML"),
+    "name given twice": ("name: x\nmodel: y\nname: z\n", ":3: name: given on line 1 already; take one of them out"),
+    "given twice below": ("input:\n  topic: a\n  topic: b\n", r":3: input\.topic: given on line 2 already"),
+    "two documents": ("a: b\n---\nc: d\n", ":2: not valid YAML"),
+    "python object": ("name: !!python/object/apply:os.system ['true']\n", ":1: not valid YAML"),
+    "anchor bomb": (BOMB, "take anchors .* out"),
+    "anchor of itself": ("name: &a [*a]\n", "take anchors .* out|not valid YAML"),
+    "deep": ("name: " + "[" * 3000, "nested too deeply|not valid YAML|too deep"),
+    "large": ("#" * 1_100_000, "larger than"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_YAML)
+def test_what_is_no_pipeline_file_is_told_with_its_line(tmp_path: Path, case: str) -> None:
+    text, said = NOT_YAML[case]
+    with pytest.raises(UserError, match=said) as refused:
+        load_pipeline(str(write(tmp_path, text)))
+    assert FIX.search(str(refused.value))
+
+
+def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    for path, said in {
+        tmp_path / "no.yaml": "there is no such file",
+        tmp_path: "no such file|is a directory",
+        tmp_path / "folder.yaml": "is a directory",
+        Path("no_such_name"): "one of: battery_hazard",
+    }.items():
+        if path.name == "folder.yaml":
+            path.mkdir()
+        with pytest.raises(UserError, match=said):
+            load_pipeline(str(path))
+
+
+def test_all_faults_are_told_at_once_in_order_of_lines(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace("time: ts", "time: when")
+        .replace("{probability: h", "{prob: h")
+        .replace("groups: {}", "groups: {R: {x: 1}}")
+        .replace("alarm: {}", "alarm: {setpoint: 3}")
+    )
+    faults = told(write(tmp_path, text))
+    assert len(faults) == 4
+    lines = [int(fault.split(":")[1]) for fault in faults]
+    assert lines == sorted(lines)
+
+
+def test_hostile_text_in_a_file_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    told(write(tmp_path, GOOD.replace("key: module_id", 'key: "a\\e[31m\\u202e[/bold]"')))
+    told(write(tmp_path, GOOD + '"\\e[2J": 1\n'))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["worker"],
+        ["doctor"],
+        ["tail", "alarms"],
+        ["explain", "--module", "a", "--at", "0"],
+        ["topics", "check"],
+        ["topics", "create"],
+        ["dlq", "list"],
+        ["dlq", "show"],
+        ["dlq", "redrive", "--yes"],
+        ["drift"],
+    ],
+)
+def test_every_command_refuses_it(tmp_path: Path, arguments: list[str]) -> None:
+    file = write(tmp_path, GOOD.replace("time: ts", "time: when"))
+    done = CliRunner().invoke(app, [*arguments, "--pipeline", str(file), "--bootstrap", "127.0.0.1:1"])
+    if arguments == ["doctor"]:
+        assert done.exit_code == 1
+        assert f"{file}:9: input.time" in done.output.replace("\n", "")
+    else:
+        assert isinstance(done.exception, UserError), done.output
+        assert f"{file}:9: input.time" in str(done.exception)
+
+
+def test_doctor_tells_all_faults_as_json(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD.replace("time: ts", "time: when").replace("key: module_id", "key: id"))
+    done = CliRunner().invoke(app, ["doctor", "--json", "--pipeline", str(file), "--bootstrap", "127.0.0.1:1"])
+    findings = [f for f in json.loads(done.output)["findings"] if f["subject"] == "pipeline"]
+    assert [f["verdict"] for f in findings] == ["wrong", "wrong"]

@@ -1,0 +1,102 @@
+"""Batches of records fit the topics they are written to, whatever their limits are and become."""
+
+import time
+
+import pytest
+from harness import START_MS, Stage, Worker, assert_equals_uninterrupted_run, reading, wait_until
+from topic_settings import set_topic
+
+from worker.consume.progress import STALLED_AFTER_S, Progress
+from worker.windows.partition import Partition
+
+LIMITS_UNTOLD = (
+    "import worker.encode.output_limits as o; o.topic_settings = lambda *_: {};"
+    "import hazardstream.cli; hazardstream.cli.main()"
+)
+
+
+def publish(stage: Stage, start: int, modules: int = 40, each: int = 25) -> int:
+    """Publish readings of a few modules; returns how many."""
+    stage.publish_readings(
+        reading(f"m{m}", START_MS + (start + t) * 10_000) for t in range(each) for m in range(modules)
+    )
+    return modules * each
+
+
+def reasons(worker: Worker) -> str:
+    answer = worker.get("/ready")
+    return "" if answer is None or answer.status_code == 200 else answer.text
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(180)
+def test_batches_fit_the_smallest_limit_of_the_outputs_and_a_limit_that_is_lowered_later(stage: Stage) -> None:
+    set_topic(stage, "predictions", max_message_bytes=4000)
+    with stage.worker() as worker:
+        worker.await_ready()
+        count = publish(stage, 0)
+        worker.await_scored(count)
+        assert worker.metric("hazardstream_transactions_aborted_total") == 0
+        set_topic(stage, "predictions", max_message_bytes=1500)
+        count += publish(stage, 100)
+        worker.await_scored(count)
+        assert worker.metric("hazardstream_transactions_aborted_total") <= 2
+        worker.await_ready()
+        assert worker.stop() == 0
+    assert_equals_uninterrupted_run(stage)
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(180)
+def test_a_batch_too_large_for_a_limit_that_the_broker_does_not_tell_is_split(stage: Stage) -> None:
+    set_topic(stage, "predictions", max_message_bytes=4000)
+    with stage.worker(launcher=("-c", LIMITS_UNTOLD)) as worker:
+        worker.await_ready()
+        worker.await_scored(publish(stage, 0))
+        assert worker.metric("hazardstream_transactions_aborted_total") > 0
+        assert worker.metric("hazardstream_restarts_total") == 0
+        assert worker.stop() == 0
+    assert_equals_uninterrupted_run(stage)
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(180)
+def test_a_record_that_fits_in_no_batch_is_told_with_topic_and_cure_and_goes_out_after_it(stage: Stage) -> None:
+    set_topic(stage, "predictions", max_message_bytes=150)
+    with stage.worker() as worker:
+        worker.await_ready()
+        count = publish(stage, 0, each=2)
+        topic = stage.pipeline.topics["predictions"]
+        cure = f"--topic {topic} --add-config max.message.bytes="
+        wait_until(lambda: cure in reasons(worker), "the reason is told")
+        aborts = worker.metric("hazardstream_transactions_aborted_total")
+        for _ in range(10):  # and stays told: nothing of the kind is ready for a moment in between
+            assert cure in reasons(worker)
+            time.sleep(0.1)
+        assert worker.metric("hazardstream_transactions_aborted_total") <= aborts + 2
+        set_topic(stage, "predictions", max_message_bytes=None)
+        worker.await_scored(count)
+        worker.await_ready()
+        assert worker.stop() == 0
+    assert_equals_uninterrupted_run(stage)
+
+
+def test_a_partition_with_input_that_commits_nothing_for_long_is_told_with_the_last_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("worker.consume.progress.time.monotonic", lambda: now)
+    progress, stuck, idle = Progress(), Partition(0, 5, 5), Partition(1, 7, 7)
+    partitions, lag = {0: stuck, 1: idle}, {0: 3, 1: 0}
+    assert progress.stalled(partitions, lag) == {}
+    progress.failed("the broker said no")
+    now += STALLED_AFTER_S + 1
+    told = progress.stalled(partitions, lag)
+    assert told.keys() == {0}
+    assert told[0] == "3 messages wait, and nothing was committed for 31 s: the broker said no"
+    stuck.next_offset = 6
+    assert progress.stalled(partitions, lag) == {}
+    # Input that comes after a long rest has not waited.
+    now += 1000
+    assert progress.stalled(partitions, {0: 0, 1: 0}) == {}
+    assert progress.stalled(partitions, lag) == {}

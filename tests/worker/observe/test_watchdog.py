@@ -1,0 +1,35 @@
+"""A loop that does not come round is noticed, and the log says where it stands."""
+
+import threading
+
+from fastapi.testclient import TestClient
+from harness import wait_until
+from structlog.testing import capture_logs
+
+from worker.http.sidecar import build_app
+from worker.observe.metrics import Metrics
+from worker.observe.watchdog import start_watchdog
+from worker.observe.worker_status import Status
+
+
+def a_call_that_does_not_return(until: threading.Event) -> None:
+    until.wait(30)
+
+
+def test_a_stuck_loop_turns_live_red_and_its_stack_is_in_the_log() -> None:
+    status = Status(Metrics(), "pipeline", "w1", "exactly_once", stuck_after_s=0.2)
+    client, go_on = TestClient(build_app(status)), threading.Event()
+    loop = threading.Thread(target=a_call_that_does_not_return, args=(go_on,), name="loop")
+    with capture_logs() as logs:
+        loop.start()
+        start_watchdog(status)
+        wait_until(lambda: logs, "the watchdog barks")
+        assert client.get("/live").status_code == 503
+        status.turn()
+        assert client.get("/live").status_code == 200
+        wait_until(lambda: len(logs) > 1, "the watchdog is quiet again")
+        go_on.set()
+        loop.join()
+    assert [log["event"] for log in logs[:2]] == ["the loop is stuck", "the loop goes on"]
+    assert any("a_call_that_does_not_return" in line for line in logs[0]["stacks"]["loop"])
+    assert status.metrics.registry.get_sample_value("hazardstream_loop_stuck_total") == 1

@@ -1,0 +1,51 @@
+"""Schemas that a registry hands out and no record can be read with: dead letters, never the end of a worker."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Message
+from harness import START_MS, reading
+
+from schemas.codec import encode
+from schemas.load import load_schema, parsed
+from schemas.wire import confluent_prefix
+from worker.config.pipeline import load_pipeline
+from worker.encode.encoder import Outbox
+from worker.model.package import load_package
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.scorer import scorer_of
+from worker.windows.partition import Partition
+
+PIPELINE = load_pipeline("battery_hazard")
+READING = load_schema("SensorReading")
+LONE_SURROGATE = "\ud800"  # JSON may hold one, and UTF-8 cannot
+
+
+def with_time(logical_type: str) -> dict[str, Any]:
+    fields = [{**f, "type": {"type": "long", "logicalType": logical_type}} if f["name"] == "ts" else f for f in FIELDS]
+    return {**READING, "fields": fields}
+
+
+def with_fixed(size: int) -> dict[str, Any]:
+    return {**READING, "fields": [*FIELDS, {"name": "more", "type": {"type": "fixed", "name": "More", "size": size}}]}
+
+
+FIELDS = READING["fields"]
+
+
+@pytest.mark.parametrize(
+    "writer",
+    [with_time(LONE_SURROGATE), {**READING, "name": LONE_SURROGATE}, with_fixed(2**31), with_fixed(10**30)],
+    ids=["a logical type", "a name", "2 GB in each record", "more than 64 bits can count"],
+)
+def test_its_records_become_dead_letters(model_package: Path, writer: dict[str, Any]) -> None:
+    package = load_package(model_package, version="1")
+    scorer = scorer_of(PIPELINE, package, package.policy, lambda _: writer, Metrics())
+    scorer.alarms.assign(0, {})
+    value = encode(reading("m", START_MS), parsed(READING), confluent_prefix(7))
+    message = Message(topic="t", partition=0, offset=0, key=b"m", value=value, timestamp=(1, START_MS))
+    outcome = scorer.process(Batch.of([message]), {0: Partition(0, 0, 0)})
+    (letter,) = Outbox(PIPELINE, {}, 1 << 20).records(outcome).records
+    assert dict(letter.headers or [])["hazardstream.reason"] == b"incompatible_schema"

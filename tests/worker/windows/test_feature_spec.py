@@ -1,0 +1,229 @@
+"""The kernel against plain pandas, on any stream, however it is cut into batches."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from worker.windows.feature_spec import LONGEST_MS, FeatureSpec
+from worker.windows.keyed_state import KeyedState
+
+SPAN_MS = 900_000
+SPEC = FeatureSpec(
+    sensors=("temperature", "voltage", "gas"),
+    differences=("temperature", "gas"),
+    rolling=("temperature", "voltage"),
+    windows=(3, 6, 12),
+    max_span_ms=SPAN_MS,
+)
+
+
+def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
+    """Features of accepted readings of one stream by groupby and rolling: no code shared with the kernel."""
+    out = {}
+    for _, rows in frame.groupby("key"):
+        start = window_starts(rows)
+        sensors = rows[list(SPEC.sensors)]
+        last = [sensors.iloc[s : i + 1].ffill() for i, s in enumerate(start)]
+        part = pd.DataFrame({c: [w[c].iloc[-1] for w in last] for c in SPEC.sensors}, index=rows.index)
+        for c in SPEC.differences:
+            part[f"{c}_diff"] = [w[c].diff().iloc[-1] for w in last]
+        for c in SPEC.rolling:
+            for n in SPEC.windows:
+                indexer = FixedStarts(np.maximum(start, np.arange(len(rows)) - n + 1))
+                rolling = rows[c].rolling(indexer, min_periods=1)
+                part[f"{c}_mean_{n}"] = rolling.apply(np.nanmean, raw=True)
+                part[f"{c}_std_{n}"] = rows[c].rolling(indexer, min_periods=2).apply(sample_deviation, raw=True)
+        out |= part[SPEC.names].T.to_dict("list")
+    return np.array([out[i] for i in frame.index]).reshape(-1, len(SPEC.names))
+
+
+def window_starts(rows: pd.DataFrame) -> np.ndarray:
+    ts, clock = rows["ts"].to_numpy(), rows["clock"].to_numpy()
+    recent = (ts[None, :] > ts[:, None] - SPAN_MS) & (clock[None, :] > clock[:, None] - SPAN_MS)
+    first = recent.argmax(axis=1)
+    return np.maximum(first, np.arange(len(rows)) - SPEC.max_readings + 1)
+
+
+def sample_deviation(window: np.ndarray) -> float:
+    return float(np.std(window[~np.isnan(window)], ddof=1))
+
+
+class FixedStarts(pd.api.indexers.BaseIndexer):
+    def __init__(self, start: np.ndarray) -> None:
+        super().__init__()
+        self.start = start
+
+    # pandas checks for these very parameters.
+    def get_window_bounds(self, num_values=0, min_periods=None, center=None, closed=None, step=None):  # noqa: ANN001, ANN201, ARG002
+        return self.start.astype(np.int64), np.arange(1, num_values + 1, dtype=np.int64)
+
+
+value = st.one_of(st.none(), st.floats(-1e3, 1e3, allow_subnormal=False), st.sampled_from([0.0, 25.0, 25.0000001]))
+reading = st.tuples(
+    st.integers(0, 2),
+    st.sampled_from([10_000, 10_000, 10_000, 0, -30_000, 1, 400_000, SPAN_MS - 10_000, SPAN_MS, 2 * SPAN_MS]),
+    st.tuples(value, value, value),
+)
+stream = st.lists(reading, min_size=1, max_size=60)
+
+
+def columns(readings: list) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    keys = np.array([r[0] for r in readings])
+    times = np.maximum(1_700_000_000_000 + np.cumsum([r[1] for r in readings]), 1)
+    values = np.array([r[2] for r in readings], np.float64)
+    return keys, times, np.maximum.accumulate(times), values
+
+
+def run(readings: list, cuts: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    keys, ts, clock, values = columns(readings)
+    state = KeyedState(SPEC)
+    slots = state.allocate(3)[keys]
+    features = np.full((len(keys), len(SPEC.names)), np.nan)
+    verdict, in_window = np.full(len(keys), "late", object), np.zeros(len(keys), int)
+    bounds = sorted({0, len(keys), *(c % (len(keys) + 1) for c in cuts)})
+    for a, b in itertools.pairwise(bounds):
+        staged = state.stage(slots[a:b], ts[a:b], clock[a:b], values[a:b])
+        features[a + staged.row] = staged.features()
+        in_window[a + staged.row] = staged.in_window
+        verdict[a + staged.row], verdict[a + staged.duplicate] = "accepted", "duplicate"
+        state.merge(staged)
+    return features, verdict, in_window, clock
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(stream, st.lists(st.integers(0, 60), max_size=6))
+def test_features_equal_pandas_under_gaps_duplicates_and_missing_values(readings: list, cuts: list[int]) -> None:
+    features, verdict, in_window, clock = run(readings, cuts)
+    keys, ts, _, values = columns(readings)
+    frame = pd.DataFrame(values, columns=list(SPEC.sensors)).assign(key=keys, ts=ts, clock=clock)
+    accepted = frame[verdict == "accepted"]
+    expected = pandas_reference(accepted)
+    ours = features[verdict == "accepted"]
+    scale = np.nanmax(np.abs(values), initial=1.0)
+    np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9 * scale)
+    starts = np.concatenate([np.arange(len(r)) - window_starts(r) + 1 for _, r in accepted.groupby("key")])
+    order = np.concatenate([r.index for _, r in accepted.groupby("key")])
+    assert in_window[order].tolist() == starts.tolist()
+
+
+@settings(max_examples=200, deadline=None)
+@given(stream, st.lists(st.integers(0, 60), max_size=10))
+def test_any_batch_split_gives_the_same_bits_and_verdicts(readings: list, cuts: list[int]) -> None:
+    whole, verdict, _, _ = run(readings, [])
+    parts, verdict_of_parts, _, _ = run(readings, cuts)
+    assert whole.tobytes() == parts.tobytes()
+    assert verdict.tolist() == verdict_of_parts.tolist()
+
+
+@settings(max_examples=300, deadline=None)
+@given(stream, stream)
+def test_a_rebuild_from_two_spans_before_gives_the_same_bits(before: list, after: list) -> None:
+    readings = before + after
+    whole, verdict, _, clock = run(readings, [])
+    due = clock[len(before)] - 2 * SPAN_MS
+    # The latest place at which all that came before is forgotten.
+    start = int(np.flatnonzero(np.concatenate(([True], clock[: len(before)] <= due)))[-1])
+    keys, ts, _, values = columns(readings)
+    state = KeyedState(SPEC)
+    slots = state.allocate(3)[keys]
+    rebuilt = []
+    for part in (slice(start, len(before)), slice(len(before), None)):
+        staged = state.stage(slots[part], ts[part], clock[part], values[part])
+        rebuilt.append((staged.row + part.start, staged.features()))
+        state.merge(staged)
+    rows, features = rebuilt[1]
+    expected = np.flatnonzero(verdict[len(before) :] == "accepted") + len(before)
+    order = np.argsort(rows)
+    assert rows[order].tolist() == expected.tolist()
+    assert features[order].tobytes() == whole[expected].tobytes()
+
+
+@settings(max_examples=200, deadline=None)
+@given(stream, stream)
+def test_freeing_expired_keys_changes_nothing(before: list, after: list) -> None:
+    readings = before + after
+    whole, verdict, _, clock = run(readings, [])
+    keys, ts, _, values = columns(readings)
+    state = KeyedState(SPEC)
+    slots = state.allocate(3)
+    staged = state.stage(slots[keys[: len(before)]], ts[: len(before)], clock[: len(before)], values[: len(before)])
+    state.merge(staged)
+    gone = np.flatnonzero(state.expired(slots, int(clock[len(before) - 1])))
+    state.free(slots[gone].tolist())
+    slots[gone] = state.allocate(len(gone))
+    rest = slice(len(before), None)
+    staged = state.stage(slots[keys[rest]], ts[rest], clock[rest], values[rest])
+    order = np.argsort(staged.row)
+    expected = np.flatnonzero(verdict[rest] == "accepted")
+    assert staged.row[order].tolist() == expected.tolist()
+    assert staged.features()[order].tobytes() == whole[rest][expected].tobytes()
+
+
+def test_chunks_lone_rows_and_a_single_sensor_give_the_same_bits() -> None:
+    spec = SPEC.model_copy(update={"rolling": ("temperature",), "windows": (1, 5, 60)})
+    rng = np.random.default_rng(1)
+    values = rng.normal(25, 1, (2000, 3))
+    values[rng.random(values.shape) < 0.02] = np.nan
+    ts = 1_700_000_000_000 + np.arange(2000) * 1000
+    ts[1900:] += LONGEST_MS + 1  # silent for longer than ages are kept apart
+    keys = rng.integers(0, 3, 2000)
+
+    def features(bounds: list[int]) -> np.ndarray:
+        state = KeyedState(spec)
+        slots = state.allocate(3)[keys]
+        out = np.empty((2000, len(spec.names)))
+        for a, b in itertools.pairwise(bounds):
+            staged = state.stage(slots[a:b], ts[a:b], ts[a:b], values[a:b])
+            out[a + staged.row] = staged.features()
+            state.merge(staged)
+        return out
+
+    whole = features([0, 2000])
+    assert whole.tobytes() == features([0, *range(700, 720), 1500, 1901, 1902, 2000]).tobytes()
+    returned = [int(np.flatnonzero(keys[1900:] == key)[0]) + 1900 for key in range(3)]
+    means = whole[returned, spec.names.index("temperature_mean_60")]
+    np.testing.assert_array_equal(means, values[returned, 0])
+
+
+def test_a_device_whose_clock_lags_still_has_a_window() -> None:
+    state = KeyedState(SPEC)
+    slots = state.allocate(2)
+    hour = 3_600_000
+    for n in range(5):
+        now = 1_700_000_000_000 + n * 10_000
+        ts = np.array([now, now - hour])
+        staged = state.stage(slots, ts, np.array([now, now]), np.full((2, 3), 1.0))
+        assert staged.in_window.tolist() == [n + 1, n + 1]
+        state.merge(staged)
+
+
+def test_a_reading_from_the_future_takes_one_place_in_the_windows_after_it_and_shortens_none() -> None:
+    state = KeyedState(SPEC)
+    slot, now, ahead = state.allocate(1), 1_700_000_000_000, 2 * SPAN_MS
+    windows = []
+    for n in range(5):
+        for ts in (now + n * 10_000, *([now + ahead] if n == 2 else [])):
+            staged = state.stage(slot, np.array([ts]), np.array([now + n * 10_000]), np.full((1, 3), float(n)))
+            windows.append(int(staged.in_window[0]))
+            state.merge(staged)
+    # The forged one itself sees nothing of its span.
+    assert windows == [1, 2, 3, 1, 5, 6]
+    assert state.window(int(slot[0]))["ts"] == [
+        now,
+        now + 10_000,
+        now + 20_000,
+        now + ahead,
+        now + 30_000,
+        now + 40_000,
+    ]
+
+
+def test_a_spec_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match="not among the sensors"):
+        FeatureSpec(sensors=("a",), differences=("b",), rolling=(), windows=(2,), max_span_ms=1)
+    with pytest.raises(ValueError, match="ascending"):
+        FeatureSpec(sensors=("a",), differences=(), rolling=(), windows=(6, 3), max_span_ms=1)

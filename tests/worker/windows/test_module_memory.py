@@ -1,0 +1,90 @@
+"""Window slots are used again and not filled by batches that abort; scales are bounded by what is declared."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from confluent_kafka import Message
+from harness import START_MS, avro, reading
+
+from benchmarks.modules import measure
+from schemas.load import load_schema
+from schemas.registry import writer_schema_lookup
+from worker.alarms.state_machine import Alarms
+from worker.config.pipeline import Topology, load_pipeline
+from worker.model.package import load_package
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.decode import Decoder
+from worker.score.scorer import Scorer
+from worker.score.validate import Validator
+from worker.windows.partition import Partition
+
+SPAN_MS = 900_000
+
+
+@pytest.fixture
+def scorer(model_package: Path) -> Scorer:
+    package, pipeline = load_package(model_package, version="1"), load_pipeline("battery_hazard")
+    topology = Topology(
+        default=pipeline.topology.default, groups={"Rack1": {"cells_in_series": 7}}, keys={"k": {"cells_in_series": 1}}
+    )
+    scorer = Scorer(
+        decode=Decoder(pipeline.input, load_schema("SensorReading"), writer_schema_lookup(None)),
+        validate=Validator(pipeline.input),
+        topology=topology,
+        package=package,
+        alarms=Alarms(package.policy),
+        metrics=Metrics(),
+    )
+    scorer.alarms.assign(0, {})
+    return scorer
+
+
+def batch(offset: int, modules: list[str], ts: int) -> Batch:
+    def message(i: int, module: str) -> Message:
+        value = avro(reading(module, ts + i))
+        return Message(topic="t", partition=0, offset=offset + i, key=module.encode(), value=value, timestamp=(1, ts))
+
+    return Batch.of([message(i, module) for i, module in enumerate(modules)])
+
+
+def test_a_batch_that_aborts_again_and_again_takes_no_more_slots(scorer: Scorer) -> None:
+    partitions = {0: Partition(0, 0, 0)}
+    for _ in range(5):
+        scorer.process(batch(0, [f"m{i}" for i in range(100)], START_MS), partitions)
+    assert scorer.state.held == 100
+    # Never committed, and then its modules never came again: forgotten like any that are silent.
+    for at in (0, SPAN_MS, 2 * SPAN_MS):
+        outcome = scorer.process(batch(at, ["other"], START_MS + at), partitions)
+        scorer.merge(outcome, partitions)
+    assert scorer.state.held == 1
+
+
+def test_slots_are_used_again_before_new_memory_is(scorer: Scorer) -> None:
+    partitions = {0: Partition(0, 0, 0)}
+    for generation in range(6):
+        outcome = scorer.process(
+            batch(generation * 64, [f"g{generation}-{i}" for i in range(64)], START_MS + generation * 2 * SPAN_MS),
+            partitions,
+        )
+        assert outcome.scored.in_window.tolist() == [1] * 64
+        scorer.merge(outcome, partitions)
+    assert scorer.state.held == 64
+    assert len(scorer.state.last_ts) == 128
+
+
+def test_scales_are_remembered_by_what_the_topology_declares(scorer: Scorer) -> None:
+    partitions = {0: Partition(0, 0, 0)}
+    outcome = scorer.process(batch(0, [*(f"m{i}" for i in range(300)), "k"], START_MS), partitions)
+    assert len(scorer._scale_of) == 3
+    at = scorer.package.spec.names.index("voltage_v")
+    assert np.unique(outcome.scored.features[:300, at]).tolist() == pytest.approx([51.0 / 7])
+    assert outcome.scored.features[300, at] == pytest.approx(51.0)
+
+
+def test_the_benchmark_scores_everything_and_holds_one_generation(tmp_path: Path) -> None:
+    figures = measure(8000, tmp_path)
+    assert figures["scored"] == 16_000
+    assert figures["held_first"] == figures["held_second"] == 8000
+    assert figures["growth_in_second"] < 0.2

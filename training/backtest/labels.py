@@ -1,0 +1,146 @@
+"""When the hazard came: by a label in the recording, or as told; and what of a recording is normal operation."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from common.arrays import Bool, Int
+from common.errors import UserError
+from producers.recordings.convert import TimeForm, time_form, to_text, to_times_ms
+from producers.recordings.tables import column_names, is_table, read_columns
+from training.backtest.read import RELATIVE_START_MS, Recorded
+from training.backtest.spool import Piece
+from worker.config.pipeline import Input
+
+
+@dataclass(frozen=True)
+class Event:
+    """A hazard.
+
+    Attributes:
+        module: number of the module.
+        ts: the point of no return, ms: alarms up to here are in time.
+        end_ts: until here, ms, the module is a wreck and nothing is counted.
+    """
+
+    module: int
+    ts: int
+    end_ts: int
+
+
+_SAME_EVENT_MS = 600_000
+
+
+def labelled_events(pieces: Iterable[Piece], last_ts: dict[int, int]) -> list[Event]:
+    """An event for each stretch of labels: from the first reading labelled 1 until the label is 0 again, or the end.
+
+    Stretches less than ten minutes apart are one: a label made by a limit flickers about it.
+    """
+    events: list[Event] = []
+    began: dict[int, int] = {}
+    for piece in pieces:
+        change = np.flatnonzero(np.diff(piece.label, prepend=False) | (np.diff(piece.key, prepend=-1) != 0))
+        for row in change.tolist():
+            module, ts, label = int(piece.key[row]), int(piece.ts[row]), bool(piece.label[row])
+            if label and module not in began:
+                began[module] = ts
+            elif not label and module in began:
+                events.append(Event(module, began.pop(module), ts))
+    events += [Event(module, ts, last_ts[module] + 1) for module, ts in began.items()]
+    joined: list[Event] = []
+    for event in sorted(events, key=lambda e: (e.module, e.ts)):
+        before = joined[-1] if joined else None
+        if before is not None and before.module == event.module and event.ts - before.end_ts < _SAME_EVENT_MS:
+            joined[-1] = replace(before, end_ts=event.end_ts)
+        else:
+            joined.append(event)
+    return joined
+
+
+def told_events(text: str, recorded: Recorded, source: Input) -> list[Event]:
+    """Events from a file (columns module and time), or from `MODULE=TIME,…`; just `TIME` for a single module.
+
+    Times are written as in the recording, or as seconds from the module's first reading. After its event a module
+    counts as a wreck until its recording ends.
+
+    Raises:
+        UserError: text or file cannot be read, or an event is of a module, or at a time, that is not recorded.
+    """
+    path = Path(text)
+    pairs = _from_file(path, source) if is_table(path) or path.is_file() else _from_text(text, recorded)
+    numbers: dict[str, int] = {key: number for number, (key, _) in enumerate(recorded.names)}
+    times = pa.chunked_array([pa.array([time for _, time in pairs], pa.string())])
+    form = time_form(times)
+    ms, wrong = to_times_ms(times, form)
+    events: list[Event] = []
+    for (key, written), at, bad in zip(pairs, ms.tolist(), wrong.tolist(), strict=True):
+        if bad or not np.isfinite(at):
+            raise UserError(f"--events: {written!r} is no time; write it as in the recording ({recorded.times})")
+        if key not in numbers:
+            few = ", ".join(sorted(numbers)[:10])
+            raise UserError(f"--events: {key!r} is not in the recording; its modules are {few}")
+        span = recorded.spool.spans[numbers[key]]
+        ts = round(at) + _origin(form, recorded, span.first_ts)
+        if not span.first_ts <= ts <= span.last_ts:
+            seconds = (span.last_ts - span.first_ts) / 1000
+            raise UserError(
+                f"--events: {key}={written} lies outside of that module's recording, which lasts {seconds:g} s; "
+                f"write times as in the recording ({recorded.times})"
+            )
+        events.append(Event(numbers[key], ts, span.last_ts + 1))
+    return sorted(events, key=lambda e: (e.module, e.ts))
+
+
+def _origin(form: TimeForm, recorded: Recorded, first_ts: int) -> int:
+    if not form.relative:
+        return 0
+    return RELATIVE_START_MS if recorded.relative else first_ts
+
+
+def _from_file(path: Path, source: Input) -> list[tuple[str, str]]:
+    names = column_names(path)
+    key = next((n for n in names if n in (source.key, "key", "module")), names[0])
+    time = next((n for n in names if n in (source.time, "time", "t_s", "timestamp")), names[min(1, len(names) - 1)])
+    if key == time:
+        raise UserError(f"--events: {path} needs a column with the module and one with the time of its event")
+    table = read_columns(path, [key, time])
+    columns = [to_text(table.columns[name]).to_pylist() for name in (key, time)]
+    return list(zip(*columns, strict=True))
+
+
+def _from_text(text: str, recorded: Recorded) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for part in text.split(","):
+        key, equals, time = (piece.strip() for piece in part.rpartition("="))
+        if not equals and len(recorded.names) > 1:
+            raise UserError(
+                f"--events: {part!r} does not say of which module; write MODULE=TIME,… or name a file with both"
+            )
+        pairs.append((key if equals else recorded.names[0][0], time))
+    return pairs
+
+
+def by_module(events: Iterable[Event]) -> dict[int, list[Event]]:
+    """Events of each module that has any, in the order given."""
+    found: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        found[event.module].append(event)
+    return found
+
+
+def normal_operation(ts: Int, events: Sequence[Event], horizon_ms: int) -> Bool:
+    """Which readings of a module are normal operation: neither within the horizon before an event nor after it.
+
+    Args:
+        ts: of the readings, ms, shape [n].
+        events: of this module.
+        horizon_ms: so long before an event an alarm is a warning of it.
+    """
+    normal = np.ones(len(ts), np.bool_)
+    for event in events:
+        normal &= (ts < event.ts - horizon_ms) | (ts >= event.end_ts)
+    return normal

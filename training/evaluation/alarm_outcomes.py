@@ -1,0 +1,145 @@
+"""What alarms were worth: warnings with their lead, late ones, false ones; and how sure one can be of the rates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from common.arrays import Int
+from training.backtest.labels import Event, by_module
+from worker.alarms.state_machine import ACTIVE, RTN, Transition
+from worker.model.shap import Contribution
+
+REQUIRED_WARNING_S = 300.0
+"""Five minutes from alarm to fire: GB 38031."""
+
+Verdict = Literal["warning", "late", "false"]
+CONFIDENCE = 0.95
+
+
+@dataclass
+class Alarm:
+    """An alarm, from its first transition to its end.
+
+    Attributes:
+        module: number of the module.
+        onset_ts: when the probability first stayed at or above the setpoint, ms.
+        ts: when the alarm was raised (the on-delay later), ms.
+        priority: the highest it had.
+        peak: highest probability.
+        cleared_ts: when it returned to normal, ms; None: it stood when the recording ended.
+        contributions: why it was raised, largest first.
+    """
+
+    module: int
+    alarm_id: str
+    onset_ts: int
+    ts: int
+    priority: str
+    peak: float
+    cleared_ts: int | None = None
+    contributions: list[Contribution] = field(default_factory=list)
+
+
+def apply(
+    alarms: dict[str, Alarm], transitions: Sequence[Transition], module: Int, ts: Int
+) -> list[tuple[Alarm, Transition]]:
+    """Bring alarms (by id) up to date with transitions of scored rows, and return those newly raised.
+
+    Args:
+        alarms: changed in place.
+        transitions: as the worker would publish them.
+        module: of each row, shape [n].
+        ts: of each row, ms, shape [n].
+    """
+    raised = []
+    for made in transitions:
+        state, at = made.state, int(ts[made.row])
+        alarm = alarms.get(state.alarm_id)
+        if made.kind == ACTIVE and alarm is None:
+            onset = at if state.onset_ts is None else state.onset_ts
+            alarm = Alarm(int(module[made.row]), state.alarm_id, onset, at, state.priority, state.peak_probability)
+            alarms[state.alarm_id] = alarm
+            raised.append((alarm, made))
+        elif alarm is not None:
+            alarm.priority, alarm.peak = state.priority, max(alarm.peak, state.peak_probability)
+            if made.kind == RTN:
+                alarm.cleared_ts = at
+    return raised
+
+
+class Judged(NamedTuple):
+    """The worth of alarms.
+
+    Attributes:
+        verdicts: of each alarm.
+        lead_s: of each alarm: seconds before the first event it warns of, negative after one; None for a false one.
+        event_lead_s: of each event: the lead of its first alarm; None where there was none.
+    """
+
+    verdicts: list[Verdict]
+    lead_s: list[float | None]
+    event_lead_s: list[float | None]
+
+    @property
+    def detected(self) -> int:
+        """Events alarmed no later than they happened."""
+        return sum(lead is not None and lead >= 0 for lead in self.event_lead_s)
+
+    @property
+    def late(self) -> int:
+        """Events alarmed only afterwards."""
+        return sum(lead is not None and lead < 0 for lead in self.event_lead_s)
+
+    @property
+    def false_alarms(self) -> int:
+        """Alarms that no event explains."""
+        return self.verdicts.count("false")
+
+    def lead_percentile_s(self, percent: float) -> float | None:
+        """Percentile of the leads of all events; one missed or late counts as no lead. None without events."""
+        leads = [max(lead or 0.0, 0.0) for lead in self.event_lead_s]
+        return round(float(np.percentile(leads, percent)), 3) if leads else None
+
+
+def judge(alarms: Sequence[Alarm], events: Sequence[Event], horizon_ms: int) -> Judged:
+    """Judge alarms by the events of their modules.
+
+    An alarm that stood within the horizon before an event, or was raised just when it happened, is a warning of it; its
+    lead counts for no more than the horizon. One raised afterwards, while the module is a wreck, is late; any other is
+    false. Alarms are given oldest first; one may warn of several events.
+    """
+    verdicts: list[Verdict] = []
+    leads: list[float | None] = []
+    first: dict[Event, float] = {}
+    of = by_module(events)
+    for alarm in alarms:
+        explained = [
+            e
+            for e in of.get(alarm.module, [])
+            if alarm.ts < e.end_ts and (alarm.cleared_ts is None or alarm.cleared_ts > e.ts - horizon_ms)
+        ]
+        own = [min(e.ts - alarm.ts, horizon_ms) / 1000 for e in explained]
+        for event, lead in zip(explained, own, strict=True):
+            first.setdefault(event, lead)
+        verdicts.append("false" if not own else "warning" if max(own) >= 0 else "late")
+        leads.append(next((lead for lead in own if lead >= 0), own[-1]) if own else None)
+    return Judged(verdicts, leads, [first.get(e) for e in events])
+
+
+def poisson_interval(count: int, exposure: float) -> tuple[float, float]:
+    """Exact confidence interval of a rate, events an exposure (Garwood 1936, by the chi-squared distribution)."""
+    tail = (1 - CONFIDENCE) / 2
+    low = stats.chi2.ppf(tail, 2 * count) / 2 if count else 0.0
+    high = stats.chi2.ppf(1 - tail, 2 * count + 2) / 2
+    return (float(low / exposure), float(high / exposure)) if exposure > 0 else (0.0, float("inf"))
+
+
+def share_interval(count: int, of: int) -> tuple[float, float]:
+    """Exact confidence interval of a share (Clopper and Pearson 1934)."""
+    if not of:
+        return 0.0, 1.0
+    interval = stats.binomtest(count, of).proportion_ci(CONFIDENCE, method="exact")
+    return float(interval.low), float(interval.high)

@@ -1,0 +1,77 @@
+"""Other alarm policies on the same scores: only the alarms are computed anew."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.arrays import Bool, Float, Int
+from training.backtest.labels import Event
+from training.evaluation.alarm_outcomes import Alarm, Judged, apply, judge
+from worker.alarms.state_machine import AlarmPolicy, Alarms
+
+SETPOINTS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+ON_DELAYS_S = (0, 30, 60, 120, 300)
+
+
+def policies(own: AlarmPolicy) -> list[AlarmPolicy]:
+    """The policy in force, and it with other setpoints and on-delays; a deadband is at most half its setpoint."""
+    setpoints = sorted({*SETPOINTS, own.setpoint})
+    delays = sorted({*(1000 * s for s in ON_DELAYS_S), own.on_delay_ms})
+    return [_at(own, setpoint, delay) for setpoint in setpoints for delay in delays]
+
+
+def _at(own: AlarmPolicy, setpoint: float, on_delay_ms: int) -> AlarmPolicy:
+    if (setpoint, on_delay_ms) == (own.setpoint, own.on_delay_ms):
+        return own
+    return own.changed({"on_delay_ms": on_delay_ms} | ({} if setpoint == own.setpoint else {"setpoint": setpoint}))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Scores of the readings that any of the policies can take notice of. Shapes [n]."""
+
+    module: Int
+    ts: Int
+    probability: Float
+
+
+def telling(module: Int, ts: Int, probability: Float, tried: Sequence[AlarmPolicy]) -> Bool:
+    """Which readings can make a difference to any of these policies, shape [n].
+
+    Below every setpoint less deadband nothing happens but that timers are reset and, an off-delay later, alarms end: so
+    of a stretch of such readings those within the off-delay are enough, and the one after.
+    """
+    floor = min(p.setpoint - p.deadband for p in tried)
+    off_delay_ms = max(p.off_delay_ms for p in tried)
+    low = probability < floor
+    begins = np.ones(len(low), np.bool_)
+    begins[1:] = ~low[:-1] | (module[1:] != module[:-1])
+    since = ts[np.maximum.accumulate(np.where(begins, np.arange(len(low)), 0))]
+    within = ts - since < off_delay_ms
+    first_after = ~within
+    first_after[1:] &= within[:-1] & ~begins[1:]
+    return np.asarray(~low | within | first_after | begins)
+
+
+def alarms_under(policy: AlarmPolicy, trace: Trace, names: Sequence[str]) -> list[Alarm]:
+    """The alarms that the worker's own state machine raises under this policy, oldest first."""
+    machine = Alarms(policy)
+    machine.assign(0, {})
+    # Modules that never reach the setpoint make no difference, and their names cost time.
+    over = np.unique(trace.module[trace.probability >= policy.setpoint])
+    rows = np.isin(trace.module, over)
+    module, ts = trace.module[rows], trace.ts[rows]
+    keys = [names[m].encode() for m in module.tolist()]
+    staged = machine.stage([0] * len(keys), keys, ts, trace.probability[rows])
+    alarms: dict[str, Alarm] = {}
+    apply(alarms, staged.transitions, module, ts)
+    return sorted(alarms.values(), key=lambda a: a.ts)
+
+
+def sweep(
+    tried: Sequence[AlarmPolicy], trace: Trace, names: Sequence[str], events: Sequence[Event], horizon_ms: int
+) -> Iterator[tuple[AlarmPolicy, Judged]]:
+    """Each policy, and what its alarms are worth."""
+    for policy in tried:
+        yield policy, judge(alarms_under(policy, trace, names), events, horizon_ms)

@@ -1,0 +1,215 @@
+"""The commands that watch data and model, and that take down what really happened."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms
+from common.errors import UserError
+from common.terminal import say, terminal
+from common.text import shown
+
+if TYPE_CHECKING:
+    from training.monitoring.watch import Look, Watch
+    from worker.config.settings import Settings
+    from worker.model.reference import Reference
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    for command in (drift, label):
+        app.command()(command)
+
+
+def drift(
+    *,
+    pipeline: PipelineOption = None,
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    model: Annotated[str | None, typer.Option(help="Model whose reference is used. Default: the pipeline's.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Directory for a page with plots.")] = None,
+    publish: Annotated[bool, typer.Option(help="Publish transitions that the topic does not have yet.")] = False,
+    watch: Annotated[bool, typer.Option(help="Look again and again, publish, serve metrics, until stopped.")] = False,
+    every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")] = 300.0,
+    metrics_port: Annotated[int, typer.Option(help="With --watch: port of /metrics.")] = 8081,
+    metrics_host: Annotated[str, typer.Option(help="With --watch: address of /metrics.")] = "127.0.0.1",
+    new_baseline: Annotated[
+        str | None, typer.Option(metavar="SITE", help="Take what this site does from --since on as its normal.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="With --new-baseline: event time, ISO 8601.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare what each site sends to its own first days and to the training reference, and the alarms to labels.
+
+    Exit code 0 whether something has drifted or not.
+
+    Example: hazardstream drift --report drift-report
+    """
+    from common.logs import configure_logs
+    from training.monitoring.drift.events import new_baseline as begin
+    from training.monitoring.topics import MonitoringTopics
+    from training.monitoring.watch import Watch
+    from worker.config.settings import load_settings
+
+    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
+    configure_logs(settings.log_level if watch else "error")
+    with MonitoringTopics(settings) as topics:
+        watching = Watch(topics, partial(_reference, settings, topics.pipeline.model))
+        if new_baseline is not None:
+            if since is None:
+                raise UserError("--new-baseline needs --since: the event time from which the site's days are normal")
+            if new_baseline not in (known := watching.look(publish=False).states):
+                raise UserError(f"there is no site {new_baseline!r}; known are: {', '.join(known) or 'none'}")
+            event = begin(new_baseline, _past_ms("--since", since))
+            topics.publish("events", [(new_baseline, event.record())])
+        if watch:
+            _watch(watching, every_s, metrics_host, metrics_port)
+            return
+        look = watching.look(publish=publish)
+    page = None
+    if report is not None:
+        try:
+            from training.monitoring.report import write_report
+        except ModuleNotFoundError as error:
+            raise UserError(f"{error}; --report needs more packages: pip install 'hazardstream[training]'") from error
+        page = write_report(look, report)
+    if as_json:
+        say(json.dumps(look.as_json() | {"report": page and str(page)}))
+    else:
+        _print(look)
+        if page:
+            say(f"report: {page}")
+
+
+def _past_ms(option: str, text: str) -> int:
+    """A moment that has been, as ms since the epoch.
+
+    Raises:
+        UserError: it is no moment, or still to come.
+    """
+    from datetime import UTC, datetime
+
+    from training.monitoring.drift.clock import lies_ahead
+
+    if lies_ahead(ts := moment_ms(option, text)):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        raise UserError(f"{option} {text} is later than now, which is {now}; mistyped? Give a time that has been")
+    return ts
+
+
+def _reference(settings: "Settings", uri: str) -> "Reference | None":
+    """The training reference of the model; without one, sites are compared with themselves only."""
+    from common.errors import DependencyDownError
+    from worker.admission.admit import demands_of
+    from worker.admission.source import resolve
+
+    try:
+        package = resolve(
+            settings.model or uri,
+            cache_directory=settings.cache_directory,
+            tracking_uri=settings.tracking_uri,
+            demands=demands_of(settings),
+        )
+    except (UserError, DependencyDownError) as error:
+        if settings.model is not None:
+            raise
+        say(f"no training reference, sites are compared with themselves only: {error}", err=True)
+        return None
+    return package.reference
+
+
+def _watch(watching: "Watch", every_s: float, host: str, port: int) -> None:
+    import signal
+    import threading
+
+    import structlog
+    from prometheus_client import start_http_server
+
+    from training.monitoring.watch import watch
+    from worker.observe.metrics import DriftMetrics
+
+    log = structlog.get_logger(__name__)
+    stop, metrics = threading.Event(), DriftMetrics()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        server, _ = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        raise UserError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --metrics-port") from error
+    log.info("watching", metrics=f"http://{host}:{server.server_port}/metrics")
+
+    def say(look: "Look") -> None:
+        for event in look.told:
+            log.warning("drift event", **event.record())
+
+    watch(watching, metrics, every_s, stop, say)
+    server.shutdown()
+
+
+def _print(look: "Look") -> None:
+    from datetime import UTC, datetime
+
+    from rich.table import Table
+
+    from training.monitoring.drift.check import BASELINE_DAYS
+
+    console = terminal()
+    sites = Table("site", "model", "baseline", "seen until", "active")
+    for site, state in look.states.items():
+        active = [shown(f"{kind}: {subject}") for of, kind, subject in look.standing if of == site]
+        sites.add_row(
+            shown(site),
+            shown(" ".join(state.history.model)),
+            f"{state.baseline_days} of {BASELINE_DAYS} days" if state.learning else "complete",
+            datetime.fromtimestamp(state.until_ts / 1000, UTC).isoformat(timespec="minutes"),
+            "\n".join(active) or "-",
+        )
+    if look.states:
+        console.print(sites)
+    else:
+        console.print("no sketches yet: workers publish those of an hour when it is over, in event time")
+    for event in look.told:
+        console.print(event.record()["message"], markup=False)
+    if (found := look.figures) is not None:
+        shares = (("precision", found.precision), ("recall", found.recall))
+        figures = ", ".join(f"{name} {value:.2f}" for name, value in shares if value is not None)
+        console.print(
+            f"performance: {found.warned} of {found.events} events warned of, {found.false} alarms marked; {figures}"
+        )
+
+
+def label(
+    *,
+    module: Annotated[str, typer.Option(help="The module (key) concerned.")],
+    at: Annotated[
+        str,
+        typer.Option(help="Event time, ISO 8601: an event's point of no return; a moment when a false alarm stood."),
+    ],
+    kind: Annotated[str, typer.Option(help="event, false_alarm, or withdrawn: what was said of that time was wrong.")],
+    by: Annotated[str | None, typer.Option(help="Who says so.")] = None,
+    note: Annotated[str | None, typer.Option(help="In their words.")] = None,
+    pipeline: PipelineOption = None,
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take down what really happened: a confirmed event, or an alarm that was none.
+
+    Example: hazardstream label --module RackA1_Module01 --at 2026-01-31T12:00:00Z --kind event --by "fire brigade"
+    """
+    from training.monitoring.performance.labels import KINDS, WITHDRAWN, Label
+    from training.monitoring.topics import MonitoringTopics
+    from worker.config.settings import load_settings
+
+    if kind not in KINDS:
+        raise UserError(f"--kind {kind!r} is not known; use one of {', '.join(KINDS)}")
+    # What was mistyped can be taken back, whenever it lies.
+    ts = moment_ms("--at", at) if kind == WITHDRAWN else _past_ms("--at", at)
+    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
+    with MonitoringTopics(settings) as topics:
+        record = Label(module, ts, kind, by, note).record(topics.pipeline)
+        topics.publish("labels", [(module, record)])
+    say(json.dumps(record) if as_json else f"labelled {module} at {at}: {kind}")

@@ -1,0 +1,106 @@
+"""The monitoring topics: read on from where one was, and written to."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from confluent_kafka import KafkaException
+
+from common.errors import DependencyDownError, UserError
+from schemas.codec import decode, encode
+from schemas.errors import UnreadableValueError
+from schemas.load import load_schema, parsed
+from schemas.registry import registry_at, writer_schema_lookup
+from schemas.wire import single_object_prefix
+from worker.config.pipeline import Monitor, Pipeline, load_pipeline
+from worker.config.settings import Settings
+from worker.kafka.client_config import client_config, error_text, producer
+from worker.kafka.message import value_of
+from worker.kafka.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED
+from worker.kafka.topic_reader import Span, TopicReader
+
+_LOG = structlog.get_logger(__name__)
+_FLUSH_S = 30.0
+
+
+class MonitoringTopics:
+    """Reads and writes a pipeline's records. Use as a context manager.
+
+    Args:
+        settings: names pipeline, brokers and registry.
+
+    Raises:
+        UserError: the pipeline has no `monitor`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.pipeline: Pipeline = load_pipeline(settings.pipeline)
+        monitor = self.pipeline.monitor
+        if monitor is None:
+            raise UserError(
+                f"pipeline {self.pipeline.name} has no `monitor` section, so nothing is watched; see docs/drift.md"
+            )
+        self.monitor: Monitor = monitor
+        self._config = client_config(settings.bootstrap_servers)
+        self._registry = registry_at(settings.registry_url)
+        self._writer_schema_of = writer_schema_lookup(self._registry)
+        self._reader = TopicReader(self._config)
+        self._behind: dict[str, dict[int, int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._reader.consumer.close()
+
+    def news(self, role: str) -> Iterator[dict[str, Any]]:
+        """The committed records that came since the last call; at first all there are.
+
+        Raises:
+            UserError: there is no such topic.
+            DependencyDownError: broker or registry does not answer; call again.
+        """
+        topic, schema = self.pipeline.topics[role], load_schema(self.pipeline.schemas[role])
+        behind = self._behind.setdefault(role, {})
+        spans = {n: Span(max(s.low, behind.get(n, 0)), s.high) for n, s in self._reader.spans(topic).items()}
+        for gulp in self._reader.read(topic, spans):
+            for message in gulp:
+                value = value_of(message)
+                if value is None:
+                    continue
+                try:
+                    yield decode(value, self._writer_schema_of, schema)
+                except UnreadableValueError as error:
+                    _LOG.error("unreadable record", topic=topic, offset=message.offset(), reason=str(error))
+        behind.update({n: span.high for n, span in spans.items()})
+
+    def publish(self, role: str, records: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Write (key, record) pairs, and wait until they are there.
+
+        Raises:
+            UserError: the broker or the registry refuses them.
+            DependencyDownError: one of them does not answer.
+        """
+        topic, schema = self.pipeline.topics[role], load_schema(self.pipeline.schemas[role])
+        prefix, ready = self._prefix(topic, schema), parsed(schema)
+        failed: list[str] = []
+        writer = producer(self._config, PRODUCER_FIXED, PRODUCER_DEFAULTS)
+        try:
+            for key, record in records:
+                value = encode(dict(record), ready, prefix)
+                writer.produce(topic, value, key, on_delivery=lambda e, _: failed.append(str(e)) if e else None)
+        except KafkaException as error:
+            raise UserError(f"{topic}: {error_text(error)}") from error
+        if writer.flush(_FLUSH_S):
+            raise DependencyDownError("broker", f"{topic}: the broker did not confirm within {_FLUSH_S:.0f} s")
+        if failed:
+            raise UserError(f"{topic}: {failed[0]}; `hazardstream topics check` looks closer")
+
+    def _prefix(self, topic: str, schema: dict[str, Any]) -> bytes:
+        if self._registry is None:
+            return single_object_prefix(schema)
+        try:
+            return self._registry.prefix(topic, schema)
+        except UnreadableValueError as error:
+            raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error

@@ -1,0 +1,27 @@
+"""Read from the topics what decides whether the challenger takes over."""
+
+from pathlib import Path
+
+from training.monitoring.performance.labels import labels_from
+from training.monitoring.topics import MonitoringTopics
+from training.promotion.evidence import Evidence, Shadowed
+from training.promotion.labels_file import read_labels
+
+
+def gather(topics: MonitoringTopics, versions: tuple[str, str], labels: Path | None) -> Evidence:
+    """The evidence on two versions of a model.
+
+    Args:
+        topics: those of the pipeline.
+        versions: of champion and challenger.
+        labels: file of confirmed events; None: the topic of labels.
+    """
+    shadowed = Shadowed(topics.pipeline, versions)
+    for record in topics.news("shadow"):
+        shadowed.add(record)
+    known = (
+        labels_from(topics.news("labels"), topics.pipeline)
+        if labels is None
+        else read_labels(labels, topics.pipeline.input)
+    )
+    return shadowed.evidence(known, topics.news("alarms"), topics.monitor.performance.horizon_ms)

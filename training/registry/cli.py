@@ -1,0 +1,54 @@
+"""The command that puts a model into the registry."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from common.cli_options import JsonOption, PipelineOption, TrackingUriOption, training_packages
+from common.terminal import say
+from worker.cli.model import app as model_app
+
+
+def register(_app: typer.Typer) -> None:
+    """Add the command to the program's `model` commands."""
+    model_app.command("register")(register_model)
+
+
+def register_model(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Directory, exported file or URI. Default: the model that comes with hazardstream."),
+    ] = None,
+    pipeline: PipelineOption = None,
+    alias: Annotated[str, typer.Option(help="Alias that is moved to the new version.")] = "champion",
+    if_none: Annotated[
+        bool, typer.Option("--if-none", help="Only where the alias stands for nothing yet; else leave all as it is.")
+    ] = False,
+    tracking_uri: TrackingUriOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a model that is there already, put it into MLflow's registry under its own name, and move an alias to it.
+
+    Example: hazardstream model register champion.hazardmodel --alias challenger
+    """
+    from worker.admission.admit import demands_of
+    from worker.admission.source import resolve
+    from worker.config.pipeline import load_pipeline
+    from worker.config.settings import load_settings
+
+    with training_packages():
+        from training.registry.default_model import SHIPPED
+        from training.registry.register import register_package, version_behind
+
+    settings = load_settings(pipeline=pipeline, tracking_uri=tracking_uri)
+    store, demands = settings.tracking_uri, demands_of(settings, load_pipeline(settings.pipeline))
+    package = resolve(
+        model or str(SHIPPED), cache_directory=settings.cache_directory, tracking_uri=store, demands=demands
+    )
+    known = version_behind(package.name, alias, tracking_uri=store) if if_none else None
+    version = known or register_package(package.directory, alias=alias, tracking_uri=store).version
+    if as_json:
+        say(json.dumps({"name": package.name, "version": version, "alias": alias, "registered": not known}))
+    else:
+        say(f"{package.name}@{alias} {'already stood for' if known else 'stands for'} version {version}")

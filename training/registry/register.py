@@ -1,0 +1,204 @@
+"""Record a training in MLflow, and register its package as a model version behind an alias."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.errors import DependencyDownError, UserError
+from worker.admission.whole_path import try_whole_path
+from worker.config.settings import ARTIFACT_PATH
+from worker.model.archive import read_archive
+from worker.model.mlflow_client import (
+    DIGEST_TAG,
+    NotInMlflowError,
+    mlflow_client,
+    prepare_mlflow,
+    shown,
+    store_file,
+    tracking_uri_or_default,
+)
+from worker.model.package import open_package
+from worker.model.package_files import Contents, read_package
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "hazardstream"
+RECORD_PATH = "training"
+COMPARISON = "comparison"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model version that an alias now points to."""
+
+    name: str
+    version: str
+    alias: str
+    run_id: str
+    tracking_uri: str
+    manifest_sha256: str
+    metrics: dict[str, Any]
+
+
+def register_package(
+    package: Path, *, record: Path | None = None, alias: str = "champion", tracking_uri: str | None = None
+) -> Registered:
+    """Log a package as a run and register it under the name in its manifest.
+
+    The alias moves last, when the version is complete and ready: until then workers keep what they have. If it cannot
+    be moved, the version is deleted again.
+
+    Args:
+        package: directory or exported file of a complete package; it is checked first.
+        record: directory with figures of its training.
+        alias: alias to point to the new version.
+        tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
+
+    Raises:
+        PackageError: the package must not be used.
+        UserError: MLflow refuses.
+        DependencyDownError: MLflow does not answer.
+    """
+    refuse_bad_alias(alias)
+    contents = read_package(package) if package.is_dir() else read_archive(package).contents
+    model = open_package(contents, version="unregistered")
+    try_whole_path(model, None)
+    manifest_sha256 = contents.digest
+    store = _store(tracking_uri)
+    with mlflow_client(store) as client:
+        run_id = client.create_run(_experiment(client, store), run_name=model.name).info.run_id
+        try:
+            _log(client, run_id, contents, model.metrics)
+            if record is not None:
+                client.log_artifacts(run_id, str(record), RECORD_PATH)
+            version = _register(client, run_id, model.name, manifest_sha256)
+            try:
+                client.set_registered_model_alias(model.name, alias, version)
+            except BaseException:
+                with suppress(Exception):  # the first failure is the one to tell
+                    _withdraw(client, model.name, version)
+                raise
+        except BaseException:
+            with suppress(Exception):  # the first failure is the one to tell
+                client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id, "FINISHED")
+    return Registered(model.name, version, alias, run_id, shown(store), manifest_sha256, model.metrics)
+
+
+def refuse_bad_alias(alias: str) -> None:
+    """See that MLflow takes an alias of this name, before anything is trained or written for it.
+
+    Raises:
+        UserError: it does not.
+    """
+    prepare_mlflow()
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see mlflow_client
+    from mlflow.utils import validation  # noqa: PLC0415
+
+    try:
+        validation._validate_model_alias_name(alias)  # noqa: SLF001 - what its stores ask; nothing public does
+        validation._validate_model_alias_name_reserved(alias)  # noqa: SLF001
+    except MlflowException as error:
+        raise UserError(f"MLflow takes no alias {alias!r}: {error.message} Choose another one") from error
+
+
+def version_behind(name: str, alias: str, *, tracking_uri: str | None = None) -> str | None:
+    """The version that an alias stands for, if it does.
+
+    Raises:
+        UserError: MLflow refuses.
+        DependencyDownError: MLflow does not answer.
+    """
+    try:
+        with mlflow_client(_store(tracking_uri)) as client:
+            return str(client.get_model_version_by_alias(name, alias).version)
+    except NotInMlflowError:
+        return None
+
+
+def _store(tracking_uri: str | None) -> str:
+    store = tracking_uri_or_default(tracking_uri)
+    if (file := store_file(store)) is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return store
+
+
+def _experiment(client: "MlflowClient", store: str) -> str:
+    """Id of the experiment; its artifacts lie beside a local store, never in the current directory."""
+    if (known := client.get_experiment_by_name(EXPERIMENT)) is not None:
+        if known.lifecycle_stage != "active":
+            raise UserError(f"MLflow at {shown(store)}: experiment {EXPERIMENT!r} was deleted; restore it there")
+        return str(known.experiment_id)
+    file = store_file(store)
+    location = (file.parent / "artifacts").as_uri() if file is not None else None
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+
+
+def _log(client: "MlflowClient", run_id: str, contents: Contents, metrics: dict[str, Any]) -> None:
+    for name, value in metrics.get("training", {}).items():
+        client.log_param(run_id, name, value)
+    _log_metrics(client, run_id, {part: metrics.get(part, {}) for part in ("validation", "test", "thresholds")})
+    with tempfile.TemporaryDirectory(prefix="hazardstream-") as directory:
+        contents.write(Path(directory))  # the bytes that were checked, whatever has become of their files
+        client.log_artifacts(run_id, directory, ARTIFACT_PATH)
+    client.set_tag(run_id, DIGEST_TAG, contents.digest)
+
+
+def _log_metrics(client: "MlflowClient", run_id: str, metrics: dict[str, Any]) -> None:
+    """Log all numbers in nested metrics, under dotted names."""
+    from mlflow.entities import Metric  # noqa: PLC0415 - see mlflow_client
+
+    now_ms = int(time.time() * 1000)
+    client.log_batch(run_id, [Metric(name, value, now_ms, 0) for name, value in _numbers(metrics)])
+
+
+def _numbers(metrics: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float):
+            yield f"{prefix}{name}", float(value)
+
+
+def _register(client: "MlflowClient", run_id: str, name: str, manifest_sha256: str) -> str:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see mlflow_client
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(
+        name, f"runs:/{run_id}/{ARTIFACT_PATH}", run_id=run_id, tags={DIGEST_TAG: manifest_sha256}
+    )
+    if version.status != "READY":
+        raise DependencyDownError("mlflow", f"version {version.version} of {name} is {version.status}, not READY")
+    return str(version.version)
+
+
+def _withdraw(client: "MlflowClient", name: str, version: str) -> None:
+    """Delete a version that no alias came to stand for; if one did, and only the answer was lost, it is in use."""
+    if not client.get_model_version(name, version).aliases:
+        client.delete_model_version(name, version)
+
+
+def log_comparison(compared: dict[str, dict[str, Any]], *, tracking_uri: str | None = None) -> str:
+    """Log a comparison of models as one run with a child for each; returns its id."""
+    store = _store(tracking_uri)
+    with mlflow_client(store) as client:
+        experiment = _experiment(client, store)
+        run_id = str(client.create_run(experiment, run_name=COMPARISON).info.run_id)
+        for name, metrics in compared.items():
+            tags = {"mlflow.parentRunId": run_id}
+            child = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+            _log_metrics(client, child, metrics)
+            client.set_terminated(child, "FINISHED")
+        client.log_dict(run_id, compared, "comparison.json")
+        client.set_terminated(run_id, "FINISHED")
+    return run_id

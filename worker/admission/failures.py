@@ -1,0 +1,57 @@
+"""Models that passed the check and then failed while readings were scored: they are not used again.
+
+CACHE/models/failed/KEY.json    what failed, why and when; KEY is of name, version and digest
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from worker.model.package import ModelPackage
+
+_LOG = structlog.get_logger(__name__)
+
+
+class ModelFailures:
+    """Remembers failures in the cache, so that a restart knows of them; in memory where the cache cannot be written.
+
+    Args:
+        cache_directory: that of fetched packages.
+    """
+
+    def __init__(self, cache_directory: Path) -> None:
+        self._directory = cache_directory / "models" / "failed"
+        self._noted: dict[Path, str] = {}
+
+    def note(self, package: ModelPackage, reason: str) -> None:
+        """Remember that a model failed."""
+        file = self._file(package.name, package.version, package.digest)
+        self._noted[file] = reason
+        failure = {"name": package.name, "version": package.version, "digest": package.digest}
+        failure |= {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(failure, indent=2))
+        except OSError as error:
+            _LOG.warning("failure of a model not remembered beyond this process", reason=str(error))
+
+    def of(self, name: str, version: str, digest: str) -> str | None:
+        """Why a model failed, and how to have it tried again; None: it has not."""
+        file = self._file(name, version, digest)
+        try:
+            reason = str(json.loads(file.read_text())["reason"])
+        except FileNotFoundError:
+            # Removed by the operator, unless it could never be written.
+            reason = self._noted.get(file, "") if not self._directory.is_dir() else ""
+        except (OSError, ValueError, KeyError, TypeError):
+            reason = self._noted.get(file, "")
+        if not reason:
+            return None
+        return f"{reason}; it is not used again: provide another version, or delete {file} to have it tried again"
+
+    def _file(self, name: str, version: str, digest: str) -> Path:
+        key = hashlib.sha256(json.dumps([name, version, digest]).encode()).hexdigest()[:32]
+        return self._directory / f"{key}.json"

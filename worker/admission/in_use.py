@@ -1,0 +1,49 @@
+"""Which model scores, as the sidecar shows it; and what happens where it fails."""
+
+import structlog
+
+from common.text import in_label
+from schemas.load import load_schema
+from worker.admission.admit import Demands
+from worker.admission.compatibility import alarm_policy
+from worker.config.pipeline import Pipeline
+from worker.model.package import ModelFailedError, ModelPackage
+from worker.observe.worker_status import Status
+
+_LOG = structlog.get_logger(__name__)
+
+
+def give_up(failed: ModelFailedError, demands: Demands, status: Status) -> None:
+    """Have another model score the batch that this one failed at: nothing of it was committed."""
+    package, reason = failed.package, str(failed)
+    _LOG.error("model failed, going back to the last good one", version=package.version, reason=reason)
+    if demands.failures is not None:
+        demands.failures.note(package, reason)
+    status.phase, status.partitions, status.model = "starting", {}, None
+    status.model_failure = reason
+    status.metrics.model_failed.inc()
+
+
+def show_swapped(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
+    """Show that another model took over: what became of the ones before it matters no more."""
+    status.model_failure = None
+    show(status, pipeline, uri, package)
+
+
+def show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
+    """Show a model as the one that scores."""
+    status.model = {
+        "name": package.name,
+        "version": package.version,
+        "uri": uri,
+        "features": package.spec.model_dump() | {"names": package.spec.names},
+        "alarm_policy": alarm_policy(package, pipeline).model_dump(),
+        "metrics": package.metrics,
+        "manifest": package.manifest.model_dump(),
+    }
+    status.metrics.model_info.clear()
+    status.metrics.model_info.labels(in_label(package.name), in_label(package.version)).set(1)
+    status.schemas = {
+        role: {"topic": pipeline.topics[role], "schema": load_schema(name)} for role, name in pipeline.schemas.items()
+    }
+    _LOG.info("model loaded", name=package.name, version=package.version, uri=uri)

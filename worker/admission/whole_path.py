@@ -1,0 +1,167 @@
+"""A model goes through all that a worker does with it, on rows that a pipeline's records can bring.
+
+The maker of the package chose its golden rows. These rows are drawn here: within the declared ranges and at
+their ends, with each value missing and all of them, in windows of one reading and of as many as they hold. What would
+stop a worker in the middle of a stream stops the model here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from common.arrays import Float
+from schemas.bounds import bounds
+from schemas.text_column import TextColumn
+from worker.admission.compatibility import alarm_policy, require_fit
+from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.config.pipeline import Pipeline
+from worker.encode.encoder import Outbox
+from worker.model.package import ModelFailedError, ModelPackage
+from worker.model.package_files import PackageError
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.decode import Framed
+from worker.score.readings import Readings, Rejection
+from worker.score.scorer import Outcome, Scorer
+from worker.score.validate import Validator
+from worker.windows.partition import Partition
+
+_SEED = 20261125
+_RANDOM_ROWS, _ALONE, _EXPLAINED = 256, 16, 8  # exact explanations take milliseconds a row
+_RANDOM_KEYS, _MISSING_SHARE = 4, 0.1
+_MOST_READINGS = 100_000
+_START_MS, _PERIOD_MS = 1_700_000_000_000, 10_000
+_UNBOUNDED = 1e6  # where a field declares no range
+_LOWEST = 1e-9  # a setpoint that nearly every score reaches
+
+
+def try_whole_path(package: ModelPackage, pipeline: Pipeline | None) -> None:
+    """See that scores, explanations, alarms and records come out for all kinds of rows.
+
+    Args:
+        package: loaded.
+        pipeline: whose records it is to score; None: the model alone is tried.
+
+    Raises:
+        PackageError: something else comes out.
+    """
+    rng = np.random.default_rng(_SEED)
+    try:
+        _try_features(package, _feature_rows(package, rng))
+        if pipeline is not None:
+            require_fit(package, pipeline)
+            _try_records(package, pipeline, rng)
+    except ModelFailedError as error:
+        raise PackageError("wrong_output", f"{error} (found by the check before use)") from error
+    except PackageError:
+        raise
+    except Exception as error:  # whatever a stage makes of what this model gives
+        raise PackageError(
+            "wrong_output",
+            f"model {package.name} {package.version}: its scores do not pass the worker's own stages: "
+            f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def _feature_rows(package: ModelPackage, rng: np.random.Generator) -> Float:
+    """The golden rows, rows between their extremes, the extremes, and rows without one feature and without any."""
+    golden, count = package.golden, len(package.spec.names)
+    known = np.where(np.isnan(golden).all(axis=0), 0.0, golden)
+    low, high = np.nanmin(known, axis=0), np.nanmax(known, axis=0)
+    drawn = low + (high - low) * rng.random((_RANDOM_ROWS, count))
+    gaps = np.where(rng.random(drawn.shape) < _MISSING_SHARE, np.nan, drawn)
+    lacking_one = np.where(np.eye(count, dtype=np.bool_), np.nan, drawn[:1])
+    return np.concatenate((golden, drawn, gaps, lacking_one, low[None], high[None], np.full((1, count), np.nan)))
+
+
+def _try_features(package: ModelPackage, rows: Float) -> None:
+    scaled = package.scaled(rows)
+    if scaled.shape != rows.shape:
+        raise PackageError(
+            "bad_scaler", f"model {package.name}: its scaler makes {scaled.shape} of {rows.shape} values"
+        )
+    if (wrong := np.isfinite(scaled) != np.isfinite(rows)).any():
+        row, at = np.argwhere(wrong)[0].tolist()
+        raise PackageError(
+            "bad_scaler",
+            f"model {package.name}: its scaler turns {package.spec.names[at]} = {rows[row, at]} into {scaled[row, at]}",
+        )
+    probability = package.score(rows)
+    alone = np.concatenate([package.score(row[None]) for row in rows[:_ALONE]])
+    if not np.array_equal(alone, probability[:_ALONE]):
+        raise PackageError(
+            "wrong_output", f"model {package.name}: a row has another probability when it is scored alone"
+        )
+    package.contributions(rows[-_EXPLAINED:])
+    if package.reference is not None:
+        package.reference.bins(rows, probability)
+
+
+def _try_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Generator) -> None:
+    policy = alarm_policy(package, pipeline)
+    values = _sensor_rows(package, pipeline, rng)
+    # Once by the real policy, and once by one that raises alarms wherever it can, so that their records are made, too.
+    own = _score(package, pipeline, policy, values)
+    _try_features(package, own.scored.features[-_RANDOM_ROWS:])
+    eager = _eager(policy)
+    alarming = _score(package, pipeline, eager, values[:2])
+    outbox = Outbox(pipeline, {}, 1 << 20)
+    for outcome in (own, alarming):
+        alarms = outcome.alarms._replace(transitions=outcome.alarms.transitions[:_EXPLAINED])
+        outbox.records(replace(outcome, alarms=alarms, rejections=[]))
+
+
+def _eager(policy: AlarmPolicy) -> AlarmPolicy:
+    """The policy with a setpoint that nearly every score reaches, and no delay."""
+    lowest = min(policy.priorities, key=lambda priority: policy.priorities[priority])
+    changes = {"setpoint": _LOWEST, "deadband": 0.0, "on_delay_ms": 0, "off_delay_ms": 0, "immediate": None}
+    return AlarmPolicy.model_validate(
+        policy.model_dump() | changes | {"priorities": policy.priorities | {lowest: _LOWEST}}
+    )
+
+
+def _sensor_rows(package: ModelPackage, pipeline: Pipeline, rng: np.random.Generator) -> Float:
+    """Raw sensor values, shape [steps, keys, sensors]: enough steps to fill a window, and one more."""
+    model, sensors = pipeline.input.record_model(), pipeline.input.sensors()
+    limits = np.array([bounds(model, sensor) for sensor in sensors])
+    low, high = np.maximum(limits[:, 0], -_UNBOUNDED), np.minimum(limits[:, 1], _UNBOUNDED)
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    keys = _RANDOM_KEYS + 3 + len(sensors)
+    steps = min(package.spec.max_readings + 1, max(_MOST_READINGS // keys, 1))
+    values = low + (high - low) * rng.random((steps, keys, len(sensors)))
+    gaps = values[:, :_RANDOM_KEYS]
+    gaps[rng.random(gaps.shape) < _MISSING_SHARE] = np.nan
+    values[:, _RANDOM_KEYS] = low
+    values[:, _RANDOM_KEYS + 1] = high
+    values[::2, _RANDOM_KEYS + 2], values[1::2, _RANDOM_KEYS + 2] = low, high
+    for at in range(len(sensors)):
+        values[:, _RANDOM_KEYS + 3 + at, at] = np.nan
+    return np.asarray(values, np.float64)
+
+
+class _Columns:
+    """A decode stage for readings that are columns already."""
+
+    def __init__(self, readings: Readings) -> None:
+        self._readings = readings
+
+    def __call__(self, _values: Sequence[bytes | None], _framed: Framed) -> tuple[Readings, list[Rejection]]:
+        return self._readings, []
+
+
+def _score(package: ModelPackage, pipeline: Pipeline, policy: AlarmPolicy, values: Float) -> Outcome:
+    steps, keys, sensors = values.shape
+    period_ms = max(min(package.spec.period_ms or _PERIOD_MS, package.spec.max_span_ms // (steps + 1)), 1)
+    names = [f"key-{at}".encode() for at in range(keys)]
+    batch_keys = names * steps
+    ts = np.repeat(_START_MS + period_ms * np.arange(steps), keys)
+    flat = values.reshape(-1, sensors)
+    text, rows = TextColumn.of(batch_keys), np.arange(len(flat))
+    readings = Readings(rows, text, TextColumn.of([b"group"] * len(flat)), ts, flat, ~np.isnan(flat))
+    scorer = Scorer(
+        _Columns(readings), Validator(pipeline.input), pipeline.topology, package, Alarms(policy), Metrics()
+    )
+    scorer.alarms.assign(0, {})
+    batch = Batch([], batch_keys, np.zeros(len(flat), np.int64), rows, ts)
+    return scorer.process(batch, {0: Partition(0, 0, 0)})

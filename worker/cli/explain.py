@@ -1,0 +1,247 @@
+"""A past prediction computed again from the log: window, features, contributions, and whether the bits are the same."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import UserError
+from schemas.codec import decode
+from schemas.load import load_schema
+from schemas.registry import registry_at, writer_schema_lookup
+from worker.admission.admit import demands_of
+from worker.admission.compatibility import require_fit
+from worker.admission.source import resolve
+from worker.config.pipeline import Output, Pipeline, load_pipeline
+from worker.config.settings import Settings
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.message import key_of, time_of, value_of
+from worker.kafka.topic_identity import topic_id_of
+from worker.kafka.topic_reader import MANY, Span, TopicReader
+from worker.model.package import ModelPackage
+from worker.model.shap import Explanation, explain_rows
+from worker.observe.metrics import Metrics
+from worker.score.batch import Batch
+from worker.score.decode import WriterSchemaOf
+from worker.score.scorer import Outcome, scorer_of
+from worker.windows.keyed_state import REBUILD_SPANS, lateness_ms, rebuild_span_ms
+from worker.windows.partition import Partition
+
+# How long before the time asked for a key's reading may lie, and how far the machines' clocks may differ.
+_SHORTLY_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A past reading and its prediction.
+
+    Attributes:
+        prediction: the published record.
+        alarm: the alarm transition that the reading made, as published; None where it made none.
+        probability: as computed again.
+        same_bits: whether it is the published one, bit for bit.
+        same_contributions: whether those published with the alarm are, too; None where there is no alarm.
+        readings_in_window: as computed again.
+        window: event times, ms, and rolled sensors, scaled, oldest first.
+        features: by name, as given to the model's scaler; None where missing.
+        explanation: contributions to the log-odds.
+        package: the model that scored.
+        rebuilt_from: offset of the first message that was replayed.
+    """
+
+    prediction: dict[str, Any]
+    alarm: dict[str, Any] | None
+    probability: float
+    same_bits: bool
+    same_contributions: bool | None
+    readings_in_window: int
+    window: dict[str, Any]
+    features: dict[str, float | None]
+    explanation: Explanation
+    package: ModelPackage
+    rebuilt_from: int
+
+
+def explain(settings: Settings, key: str, at_ms: int) -> Explained:
+    """Compute a key's prediction again: the one of its reading at this event time, else of its last one before.
+
+    Args:
+        settings: pipeline, broker, registry; and a model, if not the one that the prediction names is to be used.
+        key: the module.
+        at_ms: event time, ms.
+
+    Raises:
+        UserError: there is no such prediction, or the reading or the model that made it are no longer to be had.
+        DependencyDownError: broker, registry or MLflow do not answer.
+    """
+    pipeline = load_pipeline(settings.pipeline)
+    lookup = writer_schema_lookup(registry_at(settings.registry_url))
+    config = client_config(settings.bootstrap_servers)
+    with TopicReader(config, gulp=MANY) as log:
+        found = _Archive(log, pipeline, lookup)
+        prediction = found.prediction(key, at_ms)
+        number, offset = prediction["source_partition"], prediction["source_offset"]
+        _require_same_topic(config, pipeline.input.topic, prediction)
+        alarm = found.alarm(key, prediction[pipeline.input.time], prediction)
+        package = _model(settings, pipeline, prediction)
+        probability = prediction["probability"]
+        rebuilds = _rebuilds(log, pipeline, package, lookup, number, offset)
+        for rebuilt in rebuilds:
+            start, outcome, window = rebuilt
+            again = float(outcome.scored.probability[0]) if len(outcome.scored.probability) else None
+            # A log that stands in the order of event time needs two spans of it; any other may need more.
+            if again == probability or package.version != prediction["model_version"]:
+                break
+    if again is None:
+        raise UserError(
+            f"partition {number} offset {offset} is not scored when computed again from offset {start} on; "
+            "is --pipeline the one that scored it?"
+        )
+    explanation = explain_rows(package, outcome.scored.features)[0]
+    return Explained(
+        pipeline.outputs.by_field(prediction),
+        None if alarm is None else pipeline.outputs.by_field(alarm),
+        again,
+        again == probability,
+        None if alarm is None else _published(alarm) == explanation.published(),
+        int(outcome.scored.in_window[0]),
+        window,
+        {c.feature: c.value for c in explanation.contributions},
+        explanation,
+        package,
+        start,
+    )
+
+
+def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str, Any]) -> None:
+    """Refuse a prediction for a reading of a former topic: the new topic has other readings at the same offsets."""
+    now, told = topic_id_of(admin_client(config), topic), prediction.get("source_topic_id") or ""
+    if told and now not in {"", told}:
+        raise UserError(
+            f"the reading of this prediction is gone: {topic} was deleted and created again since (the prediction is "
+            f"of topic id {told}, the topic now has id {now}); ask for a time after that"
+        )
+
+
+def _published(alarm: dict[str, Any]) -> dict[str, Any]:
+    return {word: alarm[word] for word in ("contributions", "other_contributions", "bias")}
+
+
+def _place(record: dict[str, Any]) -> tuple[str, int, int]:
+    return record.get("source_topic_id") or "", record["source_partition"], record["source_offset"]
+
+
+class _Archive:
+    """What was published about a key."""
+
+    def __init__(self, log: TopicReader, pipeline: Pipeline, lookup: WriterSchemaOf) -> None:
+        self._log, self._pipeline, self._lookup = log, pipeline, lookup
+
+    def prediction(self, key: str, at_ms: int) -> dict[str, Any]:
+        """The prediction for the key's last reading at or before this event time."""
+        output, source = self._pipeline.outputs.predictions, self._pipeline.input
+        latest: dict[str, Any] | None = None
+        later: dict[str, Any] | None = None
+        for record in self._records(output, key, at_ms):
+            if record[source.time] > at_ms:
+                later = record
+                break
+            latest = record
+            if record[source.time] == at_ms:
+                break
+        if latest is None:
+            hint = f"; the first one later is at {later[source.time]} ms" if later else ""
+            raise UserError(
+                f"{output.topic} has no prediction for {key!r} at {at_ms} ms or shortly before{hint}; check "
+                f"{source.key} and time (event time of the reading), and how long the topic is kept"
+            )
+        return latest
+
+    def alarm(self, key: str, ts: int, prediction: dict[str, Any]) -> dict[str, Any] | None:
+        """The transition that the reading of this prediction made, if it made one."""
+        place = _place(prediction)
+        for record in self._records(self._pipeline.outputs.alarms, key, ts, prediction["source_partition"]):
+            if _place(record) == place:
+                return record
+        return None
+
+    def _records(self, output: Output, key: str, ts: int, number: int | None = None) -> Iterator[dict[str, Any]]:
+        """A key's records from about an event time on. What is said of a reading is said after it arrived."""
+        schema, wanted = load_schema(output.schema_name), key.encode()
+        since = ts - self._pipeline.input.max_future_ms - _SHORTLY_MS
+        spans = self._log.spans_since(output.topic, since, None if number is None else {number})
+        for messages in self._log.read(output.topic, spans):
+            for message in messages:
+                if key_of(message) == wanted and (value := value_of(message)) is not None:
+                    yield self._pipeline.outputs.by_word(decode(value, self._lookup, schema))
+
+
+def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> ModelPackage:
+    """The model version that a prediction names, wherever it is to be had; or the one that the user names."""
+    name, version = prediction["model_name"], prediction["model_version"]
+    candidates = [settings.model_uri(pipeline.model)]
+    if settings.model is None and version.isdecimal():
+        candidates.insert(0, f"models:/{name}/{version}")
+    reasons = []
+    for uri in candidates:
+        try:
+            package = resolve(
+                uri,
+                cache_directory=settings.cache_directory,
+                tracking_uri=settings.tracking_uri,
+                demands=demands_of(settings),
+            )
+            require_fit(package, pipeline)
+        except UserError as error:
+            reasons.append(str(error))
+            continue
+        if settings.model is not None or (package.name, package.version) == (name, version):
+            return package
+        reasons.append(f"{uri} is {package.name} {package.version}")
+    raise UserError(
+        f"model {name} {version}, which made this prediction, is not to be had ({'; '.join(reasons)}); "
+        "name the registry that has it with MLFLOW_TRACKING_URI, or its directory with --model"
+    )
+
+
+def _rebuilds(
+    log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, number: int, offset: int
+) -> Iterator[tuple[int, Outcome, dict[str, Any]]]:
+    """Windows rebuilt from ever further back: first message replayed, outcome of the one at `offset`, its window."""
+    topic = pipeline.input.topic
+    low, high = log.spans(topic, {number})[number]
+    itself = log.read(topic, {number: Span(offset, offset + 1)}) if low <= offset < high else iter(())
+    arrived = next((time_of(m) for some in itself for m in some), None)
+    if arrived is None:
+        raise UserError(
+            f"the reading itself, {topic} partition {number} offset {offset}, is no longer in the log, which begins at "
+            f"{low}: keep {topic} as long as its predictions are to be explained"
+        )
+    max_future_ms = pipeline.input.max_future_ms
+    span_ms = rebuild_span_ms(package.spec, lateness_ms(package.spec, max_future_ms))
+    reach_ms = REBUILD_SPANS * span_ms + max_future_ms
+    while True:
+        start = max(low, min(log.since(topic, number, arrived - reach_ms, high), offset))
+        yield start, *_rebuild(log, pipeline, package, lookup, (number, start, offset))
+        if start == low:
+            return
+        reach_ms *= 4
+
+
+def _rebuild(
+    log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, place: tuple[int, int, int]
+) -> tuple[Outcome, dict[str, Any]]:
+    """As a worker does on assignment: replay, of which only the last message is live."""
+    number, start, offset = place
+    source = pipeline.input
+    scorer = scorer_of(pipeline, package, package.policy, lookup, Metrics())
+    partitions = {number: Partition(number, start, offset)}
+    scorer.alarms.assign(number, {})
+    for messages in log.read(source.topic, {number: Span(start, offset + 1)}):
+        if not messages:
+            continue
+        outcome = scorer.process(Batch.of(messages), partitions)
+        scorer.merge(outcome, partitions)
+        if messages[-1].offset() == offset:
+            slot = partitions[number].slots.get(outcome.batch.keys[-1])
+            return outcome, {} if slot is None else scorer.state.window(slot)
+    raise UserError(f"{source.topic} partition {number} offset {offset} cannot be read: was its transaction aborted?")

@@ -1,0 +1,89 @@
+"""An explained prediction in words: for machines and for people."""
+
+import math
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from common.terminal import styled
+from common.text import markup, shown
+from worker.cli.explain import Explained
+from worker.config.pipeline import Pipeline
+
+
+def as_json(found: Explained) -> dict[str, Any]:
+    """All of it."""
+    return {
+        "prediction": found.prediction,
+        "alarm": found.alarm,
+        "model": {"name": found.package.name, "version": found.package.version},
+        "probability": found.probability,
+        "same_bits": found.same_bits,
+        "same_contributions": found.same_contributions,
+        "readings_in_window": found.readings_in_window,
+        "window": found.window,
+        "features": found.features,
+        "contributions": [asdict(c) for c in found.explanation.contributions],
+        "bias": found.explanation.bias,
+        "rebuilt_from": found.rebuilt_from,
+    }
+
+
+def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
+    """For a person."""
+    source, made = pipeline.input, pipeline.outputs.by_word(found.prediction)
+    published = made["probability"]
+    facts = Table(show_header=False, title=Text(shown(f"{made[source.key]} at {_moment(made[source.time])}")))
+    model = f"{found.package.name} {found.package.version}"
+    place = f"{markup(source.topic)}, partition {made['source_partition']}, offset {made['source_offset']}"
+    other = "" if made["model_version"] == found.package.version else " [yellow](not the one that was asked for)[/]"
+    for row in (
+        ("reading", f"{place}; rebuilt from offset {found.rebuilt_from}"),
+        ("model", f"{markup(model)}; published by {markup(made['model_version'])}{other}"),
+        ("probability", f"[bold]{found.probability!r}[/], published {published!r}: {_verdict(found)}"),
+        ("alarm", _alarm(found, pipeline)),
+        ("window", _window(found)),
+    ):
+        facts.add_row(*map(styled, row))
+    parts = Table(title="Contributions to the log-odds, largest first")
+    for name, side in (("feature", "left"), ("value", "right"), ("contribution", "right")):
+        parts.add_column(name, justify=side)  # type: ignore[arg-type]  # literals
+    parts.add_row("(bias)", "", f"{found.explanation.bias:+.4f}")
+    for c in found.explanation.contributions:
+        unit = "" if c.per is None else f" per {c.per}"
+        value = "missing" if c.value is None else f"{c.value:.6g}{unit}"
+        parts.add_row(Text(shown(c.feature)), value, f"{c.contribution:+.4f}")
+    total = found.explanation.bias + sum(c.contribution for c in found.explanation.contributions)
+    parts.add_row(styled("[bold]log-odds[/]"), f"probability {1 / (1 + math.exp(-total)):.6g}", f"{total:+.4f}")
+    return Group(facts, parts)
+
+
+def _verdict(found: Explained) -> str:
+    if found.same_bits:
+        return "[green]the same, bit for bit[/]"
+    return (
+        "[red]not the same[/]: another model, pipeline topology or build of the libraries, "
+        "or the log no longer reaches back two windows"
+    )
+
+
+def _alarm(found: Explained, pipeline: Pipeline) -> str:
+    if found.alarm is None:
+        return "this reading made no transition"
+    same = "the same" if found.same_contributions else "[red]not the same[/]"
+    alarm = pipeline.outputs.by_word(found.alarm)
+    named = markup(f"{alarm['state']} {alarm['priority']}, {alarm['alarm_id']}")
+    return f"{named}; its contributions are {same}"
+
+
+def _window(found: Explained) -> str:
+    times = found.window["ts"]
+    return f"{found.readings_in_window} readings from {_moment(times[0])} to {_moment(times[-1])}"
+
+
+def _moment(ts: int) -> str:
+    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="milliseconds")

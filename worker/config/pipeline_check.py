@@ -1,0 +1,143 @@
+"""What is wrong with a pipeline: found at start by every command, or the first record would find it."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from common.environment import closest
+from common.errors import UserError
+from common.text import shown
+from common.validation_errors import faults
+from worker.alarms.state_machine import AlarmPolicy
+from worker.config.input_check import input_faults
+from worker.config.output_fields import IDENTITY, MAPPED, SAMPLES
+from worker.config.pipeline_file import Place
+from worker.config.schema_check import schema_faults
+
+if TYPE_CHECKING:
+    from worker.config.pipeline import Pipeline
+
+Found = tuple[Place, str]
+"""Where in the file, and what is wrong, with the fix."""
+
+_ALIKE = 0.6
+# Stands for the policy of a model that is not known yet.
+_ANY_POLICY = AlarmPolicy(setpoint=0.5, deadband=0.1, on_delay_ms=0, off_delay_ms=0, priorities={"high": 0.5})
+
+
+def shape_faults(error: ValidationError, model: type[BaseModel]) -> list[Found]:
+    """What Pydantic found, with a guess at what each unknown name was meant to be."""
+    found = []
+    for fault in faults(error):
+        text = fault.text
+        if fault.kind == "extra_forbidden" and (known := _names(model, fault.at[:-1])):
+            hint = closest(str(fault.at[-1]), known, _ALIKE)
+            text = f"there is no such setting; {f'did you mean {hint!r}?' if hint else 'there are ' + ', '.join(known)}"
+        elif fault.kind == "model_type":
+            text = "it must be a mapping of names to values; indent them below it"
+        elif "; " not in text:
+            text += "; correct the value"
+        found.append((fault.at, text))
+    return found
+
+
+def _names(model: type[BaseModel], at: Place) -> list[str]:
+    """Names that a mapping at a place of the file may have."""
+    for part in at:
+        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
+        inner = field and [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
+        models = [t for t in inner or () if issubclass(t, BaseModel)]
+        if not models:
+            return []
+        model = models[0]
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def sense_faults(pipeline: "Pipeline") -> list[Found]:
+    """What would fail later, though the shape is right: topics, records, schemas, names, topology, alarm policy."""
+    names = [*_input(pipeline), *_fields(pipeline)]
+    # With a wrong name, what the schemas lack would be no more than its consequence.
+    schemas = [] if names else [*_schemas(pipeline)]
+    return [*names, *schemas, *_topics(pipeline), *_topology(pipeline), *_alarm(pipeline.alarm)]
+
+
+def _topics(pipeline: "Pipeline") -> Iterator[Found]:
+    used = Counter(pipeline.topics.values())
+    for role, topic in pipeline.topics.items():
+        if topic in {".", ".."}:
+            yield _place(pipeline, role, "topic"), f"{topic!r} is not a legal name of a topic; choose another"
+        if used[topic] > 1:
+            others = ", ".join(r for r, t in pipeline.topics.items() if t == topic and r != role)
+            yield _place(pipeline, role, "topic"), f"{topic!r} is the topic of {others}, too; give each its own"
+
+
+def _place(pipeline: "Pipeline", role: str, setting: str) -> Place:
+    if role == "input":
+        return ("input", setting)
+    return ("outputs" if role in type(pipeline.outputs).model_fields else "monitor", role, setting)
+
+
+def _input(pipeline: "Pipeline") -> Iterator[Found]:
+    source = pipeline.input
+    try:
+        model = source.record_model()
+    except UserError as error:
+        yield ("input", "record"), str(error)
+        return
+    roles = {"key": source.key, "group": source.group, "time": source.time}
+    yield from ((("input", setting), text) for setting, text in input_faults(source.record, model, roles))
+
+
+def _fields(pipeline: "Pipeline") -> Iterator[Found]:
+    source, fields = pipeline.input, pipeline.outputs.fields
+    words = {word for role in MAPPED for word in SAMPLES[role]} - set(IDENTITY) | {
+        source.key,
+        source.group,
+        source.time,
+    }
+    for word, field in fields.items():
+        at = ("outputs", "fields", word)
+        if word not in words:
+            hint = closest(word, sorted(words), _ALIKE)
+            advice = f"did you mean {hint!r}?" if hint else f"there are {', '.join(sorted(words))}"
+            yield at, f"the worker writes no value of this name; {advice}"
+        elif [*fields.values()].count(field) > 1 or (field in words and field not in fields):
+            yield at, f"field {shown(field)!r} carries another value already; give each value its own field"
+
+
+def _schemas(pipeline: "Pipeline") -> Iterator[Found]:
+    source = pipeline.input
+    identity = {"key": source.key, "group": source.group, "time": source.time}
+    mapped = {**identity, **pipeline.outputs.fields}
+    mapped |= {word: pipeline.outputs.field(name) for word, name in identity.items()}
+    for role, name in pipeline.schemas.items():
+        if role != "input":
+            field_of = mapped if role in MAPPED else identity
+            yield from ((_place(pipeline, role, "schema"), text) for text in schema_faults(role, name, field_of))
+
+
+def _topology(pipeline: "Pipeline") -> Iterator[Found]:
+    topology = pipeline.topology
+    for level in ("groups", "keys"):
+        for name, parameters in getattr(topology, level).items():
+            for parameter in parameters.keys() - topology.default.keys():
+                hint = closest(parameter, topology.default, _ALIKE)
+                advice = f"did you mean {hint!r}?" if hint else "add it there, or take it out here"
+                yield ("topology", level, name, parameter), f"topology.default has no such parameter; {advice}"
+
+
+def _alarm(overrides: dict[str, Any]) -> Iterator[Found]:
+    try:
+        policy = _ANY_POLICY.changed(overrides)
+    except ValidationError as error:
+        for at, text in shape_faults(error, AlarmPolicy):
+            # How the values suit each other can be said only with those of the model, but for a setpoint of one's own.
+            if at or "setpoint" in overrides:
+                yield ("alarm", *at), text if at else f"{text}; correct one of them"
+        return
+    for priority, probability in policy.priorities.items():
+        if not (math.isfinite(probability) and 0 < probability <= 1):
+            yield ("alarm", "priorities", priority), "it must be a probability, above 0 and at most 1; correct it"

@@ -1,0 +1,137 @@
+"""Whether the schema of an output holds what is written to it, and gives it back: tried out with the real encoders."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from fastavro.schema import UnknownType
+
+from common.environment import closest
+from common.errors import UserError
+from common.text import shown
+from schemas.codec import compile_decoder, encode
+from schemas.columnar_encoder import Column, Flags, encode_columns
+from schemas.load import Schema, load_schema, parsed
+from schemas.text_column import TextColumn
+from worker.config.output_fields import COLUMNAR, OPTIONAL, SAMPLES, TIMES
+
+_MILLISECONDS = "timestamp-millis"
+_AVRO_TYPES = {str: "string", bool: "boolean", int: "long", float: "double", dict: "map"}
+_ALIKE = 0.6
+
+
+def schema_faults(role: str, name: str, field_of: Mapping[str, str]) -> Iterator[str]:
+    """What keeps a schema from being the one of a role.
+
+    Args:
+        role: of the output.
+        name: of the schema.
+        field_of: name of the field that carries each word, where it is another than the word.
+    """
+    try:
+        schema = load_schema(name)
+        parsed(schema)
+    except UserError as error:
+        yield str(error)
+        return
+    except Exception as error:  # noqa: BLE001 - a file may hold any JSON, and fastavro trips over it in many ways
+        yield f"{_file(name)}: not a valid Avro schema ({shown(error, 200)}); correct it"
+        return
+    if not (isinstance(schema, dict) and schema.get("type") == "record" and isinstance(schema.get("fields"), list)):
+        yield f"{_file(name)}: not an Avro record; make it one"
+        return
+    written = {field_of.get(word, word): word for word in SAMPLES[role]}
+    fields = {field["name"]: field for field in schema["fields"]}
+    for field, word in written.items():
+        if field not in fields and not (role in COLUMNAR and word in OPTIONAL):
+            yield f"{_file(name)}: no field {shown(field)!r}, which is written; {_add(role, field, word, fields)}"
+    for field, declared in fields.items():
+        if field in written:
+            if not _holds(declared, role, written[field]):
+                yield (
+                    f"{_file(name, field)}: field {field!r} cannot hold {_described(written[field])}; "
+                    f"declare it as {json.dumps(_avro_type(role, written[field]))}"
+                )
+        elif role in COLUMNAR or "default" not in declared:
+            hint = closest(field, written, _ALIKE)
+            meant = f" (did you mean {hint!r}?)" if hint else ""
+            yield (
+                f"{_file(name, field)}: nothing is written to field {field!r}{meant}; take it out, or have it carry "
+                "a value with outputs.fields"
+            )
+
+
+def _add(role: str, field: str, word: str, fields: Mapping[str, Any]) -> str:
+    hint = closest(field, fields, _ALIKE)
+    if hint and hint not in SAMPLES[role]:
+        return f"did you mean {hint!r}? Then map it: outputs.fields: {{{word}: {hint}}}"
+    return f"add it as {json.dumps(_avro_type(role, word))}, or name the field that carries it in outputs.fields"
+
+
+def _holds(field: Schema, role: str, word: str) -> bool:
+    logical = _logical_types(field["type"])
+    if logical - ({_MILLISECONDS, f"local-{_MILLISECONDS}"} if word in TIMES else set()):
+        return False
+    trial: Schema = {
+        "type": "record",
+        "name": "Trial",
+        "fields": [{key: part for key, part in field.items() if key not in {"default", "aliases"}}],
+    }
+    try:
+        return all(_comes_back(trial, field["name"], value, columnar=role in COLUMNAR) for value in SAMPLES[role][word])
+    except UnknownType:  # a type that another field defines
+        return True
+    except Exception:  # noqa: BLE001 - whatever an encoder trips over, it is no place for the value
+        return False
+
+
+def _comes_back(schema: Schema, field: str, value: Any, *, columnar: bool) -> bool:
+    if columnar:
+        (written,) = encode_columns(schema, {field: _column(value)}, 1, b"")
+    else:
+        written = encode({field: value}, parsed(schema), b"")
+    read = compile_decoder(schema, schema)(written, 0)[field]
+    return json.dumps(read, sort_keys=True) == json.dumps(value, sort_keys=True)
+
+
+def _column(value: Any) -> Column:
+    if isinstance(value, str):
+        return TextColumn.of([value.encode()])
+    if isinstance(value, list):
+        names = tuple(value) or ("none",)
+        return Flags(np.full((1, len(names)), bool(value)), names)
+    return np.array([value])
+
+
+def _logical_types(avro_type: Any) -> set[str]:
+    branches = avro_type if isinstance(avro_type, list) else [avro_type]
+    return {str(b["logicalType"]) for b in branches if isinstance(b, dict) and "logicalType" in b}
+
+
+def _avro_type(role: str, word: str) -> Any:
+    samples = SAMPLES[role][word]
+    first = samples[0]
+    if word in TIMES:
+        kind: Any = {"type": "long", "logicalType": _MILLISECONDS}
+    elif isinstance(first, list):
+        kind = {"type": "array", "items": "string" if isinstance(first[0], str) else "record"}
+    else:
+        kind = _AVRO_TYPES[type(first)]
+    return ["null", kind] if None in samples else kind
+
+
+def _described(word: str) -> str:
+    return f"the worker's {word!r}" + (" (ms since 1970)" if word in TIMES else "")
+
+
+def _file(name: str, field: str | None = None) -> str:
+    """The schema's file, with the line on which a field's name stands, where there is one."""
+    file = files("schemas") / "avro" / f"{name}.avsc"
+    shown_name = f"schemas/avro/{shown(name)}.avsc"
+    if field is None or not file.is_file():
+        return shown_name
+    named = re.search(rf'"name"\s*:\s*"{re.escape(field)}"', text := file.read_text(encoding="utf-8"))
+    return f"{shown_name}:{text.count(chr(10), 0, named.start()) + 1}" if named else shown_name

@@ -1,0 +1,139 @@
+"""Why the group gives this worker no partition: what it refuses, or in which state it is."""
+
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from common.errors import DeniedError, FencedError, NameTakenError, UserError
+from worker.kafka.client_config import ReportingConsumer, error_text
+from worker.kafka.group_description import GroupDescription, describe_group
+from worker.kafka.permissions import DENIED
+
+_IDLE_S = 5.0  # a worker that has just started, or stands in a rebalance, is given partitions sooner
+_EVERY_S = 10.0  # each look is a process
+_LOOK_S = 1.0
+_BELIEVED_S = 15.0  # librdkafka joins again, and is refused again, every few seconds
+_CURES = {
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "a member of the group has another assignor or group protocol (a program "
+    "that is no worker, or HAZARDSTREAM_GROUP_PROTOCOL): stop it, or set HAZARDSTREAM_GROUP_ID",
+    KafkaError.INVALID_SESSION_TIMEOUT: "set HAZARDSTREAM_SESSION_TIMEOUT_MS to what the brokers allow: from "
+    "group.min.session.timeout.ms to group.max.session.timeout.ms",
+    KafkaError.INVALID_GROUP_ID: "set HAZARDSTREAM_GROUP_ID to a name that brokers take",
+    KafkaError.GROUP_MAX_SIZE_REACHED: "the brokers' group.max.size allows no more members: stop some, or raise it",
+    KafkaError.UNSUPPORTED_VERSION: "the brokers are too old for that: set HAZARDSTREAM_GROUP_PROTOCOL=classic",
+    KafkaError._UNSUPPORTED_FEATURE: "set HAZARDSTREAM_GROUP_PROTOCOL=classic",  # noqa: SLF001 - librdkafka's name
+    KafkaError.COORDINATOR_NOT_AVAILABLE: "the brokers have no coordinator for the group now: see __consumer_offsets",
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS: "the coordinator is reading its log",
+    KafkaError.NOT_COORDINATOR: "the group's coordinator has moved",
+    KafkaError.UNRELEASED_INSTANCE_ID: "a worker of this name runs: stop it, or set HAZARDSTREAM_INSTANCE_ID. After a "
+    "kill the name is free once the brokers' group.consumer.session.timeout.ms is over",
+    KafkaError.FENCED_INSTANCE_ID: "another worker has this name: set HAZARDSTREAM_INSTANCE_ID",
+    KafkaError._MAX_POLL_EXCEEDED: "the loop took too long for a batch, and the group went on without it",  # noqa: SLF001
+}
+_REBALANCING = {"PREPARING_REBALANCING", "COMPLETING_REBALANCING"}
+
+
+class GroupWatch:
+    """Remembers what the group's coordinator refused, and asks for the group's state while there is nothing to do.
+
+    Args:
+        consumer: the group's member.
+        config: see `worker.kafka.client_config.client_config`.
+        group_id: the group.
+        topic: that the group reads.
+    """
+
+    def __init__(self, consumer: ReportingConsumer, config: Mapping[str, Any], group_id: str, topic: str) -> None:
+        self._consumer, self._config, self._group_id, self._topic = consumer, config, group_id, topic
+        self._refused: tuple[float, str] | None = None
+        self._idle_since: float | None = None
+        self._asked: Future[GroupDescription] | None = None
+        self._due = 0.0
+        self._state = ""
+
+    def note(self, error: KafkaError, topic: str | None) -> None:
+        """Take an error that the consumer returned in place of a message.
+
+        Raises:
+            FencedError: another member has taken this one's name.
+            NameTakenError: another member has this one's name.
+            DeniedError: an ACL is missing.
+            UserError: the consumer will never go on.
+        """
+        words = error.str()
+        if error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's name
+            if "fenced" in words:
+                raise FencedError(words)
+            if KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str() in words:
+                raise NameTakenError(f"{words}; {_CURES[KafkaError.UNRELEASED_INSTANCE_ID]}")
+            cure = next((c for code, c in _CURES.items() if KafkaError(code).str() in words), "put that right")
+            raise UserError(f"the broker refuses this consumer for good: {words}; {cure}, and start again")
+        if error.code() in DENIED:
+            raise DeniedError(f"{words} ({topic or self._group_id})")
+        if known := _CURES.get(error.code()):
+            self._refused = time.monotonic(), f"{words}; {known}"
+
+    def reason(self, *, idle: bool) -> str | None:
+        """Why there is no partition, in words; None where there is one, or nothing is known yet.
+
+        Args:
+            idle: whether no partition is assigned.
+        """
+        now = time.monotonic()
+        if not idle:
+            self._idle_since = None
+            self._refused = None
+            self._state = ""
+            return None
+        self._idle_since = self._idle_since or now
+        if self._refused and now - self._refused[0] < _BELIEVED_S:
+            return f"group {self._group_id} does not take this worker: {self._refused[1]}"
+        if now - self._idle_since < _IDLE_S:
+            return None
+        if self._asked is None and now >= self._due:
+            self._due = now + _EVERY_S
+            self._asked = Future()
+            threading.Thread(target=self._ask, args=(self._asked,), name="group-description", daemon=True).start()
+        if self._asked is not None and self._asked.done():
+            self._state, self._asked = self._told(self._asked), None
+        connection = self._consumer.reports.reason()
+        return "; ".join(filter(None, (self._state, connection))) or None
+
+    def _ask(self, answer: "Future[GroupDescription]") -> None:
+        try:
+            answer.set_result(describe_group(self._config, self._group_id))
+        except KafkaException as error:
+            answer.set_exception(error)
+
+    def _partitions(self) -> int:
+        try:
+            return len(self._consumer.list_topics(self._topic, _LOOK_S).topics[self._topic].partitions)
+        except KafkaException:
+            return sys.maxsize  # not known: nobody is called spare
+
+    def _told(self, answer: "Future[GroupDescription]") -> str:
+        try:
+            group = answer.result()
+        except KafkaException as error:
+            return f"group {self._group_id}: {error_text(error)}"
+        members = sorted(f"{m.name} at {m.host} with {m.partitions} partitions" for m in group.members)
+        listed = f"{len(members)} members ({', '.join(members[:5])}{', ...' if len(members) > 5 else ''})"
+        if group.state in _REBALANCING:
+            since = time.monotonic() - (self._idle_since or 0.0)
+            return (
+                f"group {self._group_id} has been rebalancing for {since:.0f} s among {listed}: it waits for members "
+                "that do not join again; stop those that hang"
+            )
+        if group.state == "STABLE":
+            if len(members) > self._partitions():
+                return f"group {self._group_id} has fewer partitions than members: {listed}; this worker is spare"
+            return (
+                f"group {self._group_id} has given all partitions to others: {listed}; they give some up once they are "
+                "poll: stop those that hang"
+            )
+        return f"group {self._group_id} is {group.state.lower()}: this worker has not joined it yet"

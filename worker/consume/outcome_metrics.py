@@ -1,0 +1,29 @@
+"""Count what a committed batch came to."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from worker.observe.metrics import Metrics
+from worker.score.scorer import Outcome
+
+
+def count_outcome(metrics: Metrics, outcome: Outcome, sensors: Sequence[str]) -> None:
+    """Bring the metrics up to date with a batch; `sensors` are those of the model, in its order."""
+    scored = outcome.scored
+    metrics.consumed.inc(len(outcome.batch.messages))
+    metrics.batch_readings.observe(len(outcome.batch.messages))
+    metrics.restored.inc(outcome.replayed)
+    metrics.scored.inc(len(scored.probability))
+    metrics.deduplicated.inc(outcome.deduplicated)
+    for reason, count in Counter(r.reason for r in outcome.rejections).items():
+        metrics.dead_letters.labels(reason).inc(count)
+    for sensor, count in zip(sensors, scored.masked.sum(axis=0).tolist(), strict=True):
+        if count:
+            metrics.masked.labels(sensor).inc(count)
+    for transition in outcome.alarms.transitions:
+        metrics.transitions.labels(transition.kind, transition.state.priority).inc()
+    if len(scored.probability):
+        now_ms = time.time_ns() / 1e6
+        metrics.latency_event.observe((now_ms - scored.readings.ts) / 1000)
+        metrics.latency_broker.observe((now_ms - outcome.batch.broker_ts[scored.readings.row]) / 1000)

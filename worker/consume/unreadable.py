@@ -1,0 +1,226 @@
+"""Batches of the input that the client cannot read: what is told of them, and the way past them.
+
+The broker stores a batch as its producer made it. One that inflates to more than the client allows, that was corrupted
+on disk, or that has a compression the client does not know stops its partition: nobody can say what is in it.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from common.errors import DependencyDownError, RecreatedError, UserError
+from worker.config.pipeline import Pipeline
+from worker.consume.assignment import Assignment
+from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, UNREADABLE, letter_of
+from worker.kafka.client_config import consumer, error_text
+from worker.kafka.message import is_unreadable
+from worker.kafka.publisher import Publisher
+from worker.kafka.records import Outgoing, Record
+from worker.kafka.topic_reader import TopicReader
+from worker.observe.metrics import Metrics
+from worker.windows.partition import Partition
+
+_LOG = structlog.get_logger(__name__)
+_PATIENCE_S = 10.0
+_HELD_S = 60.0
+
+
+class WayPast(NamedTuple):
+    """How to go on behind a batch that cannot be read.
+
+    Attributes:
+        next_offset: the first offset behind it.
+        letter: to be committed with that offset; None where that was done before, and this is a rebuild.
+    """
+
+    next_offset: int
+    letter: Record | None
+
+
+def parse_places(text: str) -> frozenset[tuple[int, int]]:
+    """Partitions and offsets from a text such as `3/512,7/9`.
+
+    Raises:
+        UserError: it is no such text.
+    """
+    places = [place.strip() for place in text.split(",") if place.strip()]
+    if not all(re.fullmatch(r"[0-9]{1,9}/[0-9]{1,18}", place) for place in places):
+        raise UserError(f"HAZARDSTREAM_SKIP_UNREADABLE={text}: write PARTITION/OFFSET, as /ready names it, with commas")
+    return frozenset((int(number), int(offset)) for number, _, offset in (place.partition("/") for place in places))
+
+
+def skipped_batches(
+    reader: TopicReader, pipeline: Pipeline, topic_id: str, number: int, beat: Callable[[], None] = lambda: None
+) -> list[range]:
+    """Offsets of the batches of an input partition that were given up, as dead letters tell.
+
+    Args:
+        reader: of any topic.
+        pipeline: names the topics.
+        topic_id: of the input; empty where it is not known.
+        number: of the partition.
+        beat: called now and then: many dead letters take a while.
+
+    Raises:
+        DependencyDownError: the dead-letter topic cannot be read now.
+    """
+    topic, skipped = pipeline.outputs.dead_letters.topic, []
+    for messages in reader.read(topic, {number: reader.span_while_running(topic, number)}):
+        beat()
+        for letter in filter(None, map(letter_of, messages)):
+            of_ours = letter.reason == UNREADABLE and letter.source[:2] == (pipeline.input.topic, number)
+            if of_ours and (not topic_id or letter.topic_id in {"", topic_id}):
+                skipped.append(range(letter.source[2], letter.last_offset + 1))
+    return skipped
+
+
+class Unreadable:
+    """Knows which batches cannot be read, and which of them are to be skipped.
+
+    Args:
+        config: see `worker.kafka.client_config.client_config`.
+        pipeline: names the topics.
+        skip: partition and offset of each batch that is to be skipped.
+        assignment: the partitions.
+        publisher: commits the dead letters.
+        metrics: counts them.
+        beat: called now and then while a long dead-letter topic is read: that is no standstill.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        pipeline: Pipeline,
+        skip: frozenset[tuple[int, int]],
+        assignment: Assignment,
+        publisher: Publisher,
+        metrics: Metrics,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._beat = beat
+        self._assignment, self._publisher, self._metrics = assignment, publisher, metrics
+        self._config, self._pipeline, self._skip = config, pipeline, skip
+        self._topic = pipeline.input.topic
+        self._letters = pipeline.outputs.dead_letters.topic
+        self._met: dict[int, tuple[int, str]] = {}
+
+    def reasons(self) -> dict[int, str]:
+        """In words, by number, why partitions cannot go on; those that have gone past it are forgotten."""
+        partitions = self._assignment.partitions
+        self._met = {n: m for n, m in self._met.items() if n in partitions and partitions[n].next_offset <= m[0]}
+        return {number: reason for number, (_, reason) in self._met.items()}
+
+    def met(self, message: Message, partition: Partition, span_ms: int) -> None:
+        """Go on behind a batch that has just been met where that is allowed; else hold its partition.
+
+        Raises:
+            AbortedError, UncertainError: as of `Publisher.commit`.
+            DependencyDownError: the broker does not answer.
+        """
+        number = partition.number
+        way = self._way_past(message, partition)
+        if way is None:
+            first_of_all = (message.offset() or 0) <= partition.next_offset
+            self._assignment.hold(number, "a batch that can be read", _HELD_S if first_of_all else 0.0)
+            return
+        if way.letter is not None:
+            place = self._assignment.place(number, way.next_offset, partition.clock, span_ms)
+            try:
+                self._assignment.topic.ask()
+                self._assignment.topic.confirm()
+            except RecreatedError:
+                self._assignment.start_over()
+                return
+            self._publisher.commit(Outgoing({}, [way.letter]), [place])
+            self._metrics.dead_letters.labels(UNREADABLE).inc()
+        partition.advance(way.next_offset, partition.clock, span_ms)
+        self._assignment.progressed()
+        self._assignment.rewind()
+
+    def _way_past(self, message: Message, partition: Partition) -> WayPast | None:
+        """The way past a batch that has just been met; None where there is none (yet)."""
+        number, said = partition.number, message.error().str()
+        offset = max(message.offset() or 0, partition.next_offset)
+        self._met[number] = offset, self._reason(number, offset, partition, said)
+        if offset > partition.next_offset:
+            return None  # what lies before it comes first
+        if offset < partition.live_from:
+            end = self._skipped_before(number, offset)
+            return None if end is None else WayPast(end, None)
+        if (number, offset) not in self._skip:
+            return None
+        end = self._end(number, message.offset() or 0, offset)
+        _LOG.error("skipping a batch that cannot be read", partition=number, first=offset, last=end - 1, reason=said)
+        return WayPast(end, self._letter(number, offset, end, said))
+
+    def _reason(self, number: int, offset: int, partition: Partition, said: str) -> str:
+        if offset < partition.live_from:
+            cure = "It could be read when it was scored: raise receive.message.max.bytes to what it was then"
+        else:
+            cure = (
+                "If it inflates to more than receive.message.max.bytes, raise that in KAFKA_CONFIG_FILE. "
+                f"To give it up, start the worker with HAZARDSTREAM_SKIP_UNREADABLE={number}/{offset}: "
+                "a dead letter will name it"
+            )
+        return f"the batch at offset {offset} cannot be read: {said}. {cure}"
+
+    def _letter(self, number: int, offset: int, end: int, said: str) -> Record:
+        told = {
+            REASON: UNREADABLE,
+            ERRORS + "exception": f"hazardstream.{UNREADABLE}",
+            ERRORS + "message": f"offsets {offset} to {end - 1} were skipped: {said}",
+            ERRORS + "topic": self._topic,
+            ERRORS + "partition": str(number),
+            ERRORS + "offset": str(offset),
+            TIME: "0",
+            LAST_OFFSET: str(end - 1),
+            TOPIC_ID: self._assignment.topic.topic_id,
+        }
+        return Record(self._letters, number, None, None, [(name, text.encode()) for name, text in told.items()])
+
+    def _skipped_before(self, number: int, offset: int) -> int | None:
+        """Where to go on if a dead letter says that the batch was skipped when it was live."""
+        with TopicReader(self._config, _PATIENCE_S) as reader:
+            skipped = skipped_batches(reader, self._pipeline, self._assignment.topic.topic_id, number, self._beat)
+        return next((batch.stop for batch in skipped if offset in batch), None)
+
+    def _end(self, number: int, base: int, offset: int) -> int:
+        """The first offset behind the batch that begins at `base`: the client only says whether one is in it."""
+        probe = consumer(
+            self._config
+            | {"group.id": "hazardstream-lookup", "enable.auto.commit": False, "enable.partition.eof": True}
+            | {"isolation.level": "read_uncommitted", "auto.offset.reset": "error"}
+        )
+        try:
+            inside, step = offset, 1
+            while self._is_in(probe, number, base, inside + step):
+                inside, step = inside + step, 2 * step
+            outside = inside + step
+            while outside - inside > 1:
+                middle = (inside + outside) // 2
+                inside, outside = (middle, outside) if self._is_in(probe, number, base, middle) else (inside, middle)
+        except KafkaException as error:
+            raise DependencyDownError("broker", error_text(error, probe)) from error
+        finally:
+            probe.close()
+        return outside
+
+    def _is_in(self, probe: Consumer, number: int, base: int, offset: int) -> bool:
+        _, high = probe.get_watermark_offsets(TopicPartition(self._topic, number), _PATIENCE_S)
+        if offset >= high:
+            return False
+        probe.assign([TopicPartition(self._topic, number, offset)])
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            message = probe.poll(0.5)
+            if message is None or message.partition() != number:
+                continue
+            if message.error() is None or message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                return False
+            if is_unreadable(message):
+                return bool(message.offset() == base)
+        raise DependencyDownError("broker", f"the end of an unreadable batch in {self._topic}/{number} cannot be found")

@@ -1,0 +1,194 @@
+"""Streaming sketches of what is scored: counts of a sample of the readings, by site and hour of event time.
+
+They are for monitoring. A sketch is published once its hour has passed in its partition's stream time, in the
+transaction of the batch at hand, so none is published twice; what a killed worker had counted of that hour is lost.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from common.arrays import NEVER, Int
+from schemas.codec import encode
+from schemas.load import load_schema, parsed
+from schemas.wire import parse_prefix, prefix_of, single_object_prefix
+from worker.config.pipeline import Monitor, Pipeline
+from worker.kafka.message import value_of
+from worker.kafka.records import Record
+from worker.model.package import ModelPackage
+from worker.model.reference import Reference
+from worker.score.batch import Batch
+from worker.score.readings import Readings
+from worker.score.scorer import Outcome
+
+HOUR_MS = 3_600_000
+SAMPLED = 16
+"""One reading in so many is counted. Readings of a module hardly change within minutes; more would tell nothing new."""
+WHOLE_FLEET = "all"
+OTHER_SITES = "(others)"
+_SITES_KEPT = 200
+_KEYS_KEPT = 100_000  # a cell
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: Knuth, The Art of Computer Programming, volume 3, 6.4
+_SAMPLED_BELOW = np.uint64(2**64 // SAMPLED)
+
+
+class Cell(NamedTuple):
+    """Whose a sketch is: partition, site, begin of the hour (ms), version of the model that scored, its bins."""
+
+    partition: int
+    site: str
+    hour_ts: int
+    version: str
+    reference: str
+
+
+@dataclass
+class Sketch:
+    """What was counted. counts: shape [columns, width of the reference]; missing: shape [sensors]."""
+
+    package: ModelPackage
+    reference: Reference
+    counts: Int
+    missing: Int
+    readings: int = 0
+    last_offset: int = 0
+    keys: set[bytes] = field(default_factory=set)
+    schemas: Counter[str] = field(default_factory=Counter)
+
+    def add(self, counts: Int, missing: Int, batch: Batch, rows: Int) -> None:
+        """Count these rows of a batch in."""
+        self.counts += counts
+        self.missing += missing
+        self.readings += len(rows)
+        self.last_offset = int(batch.offset[rows].max())
+        if len(self.keys) < _KEYS_KEPT:
+            self.keys.update(batch.keys[row] for row in rows.tolist())
+        in_headers = {row: str(key) for row in rows.tolist() if (key := batch.framed.get(row)) is not None}
+        self.schemas.update(in_headers.values())
+        values = (value_of(batch.messages[row]) or b"" for row in rows.tolist() if row not in in_headers)
+        for prefix, count in Counter(map(prefix_of, values)).items():
+            self.schemas[str(parse_prefix(prefix)[0])] += count
+
+
+def sampled(offset: Int) -> Int:
+    """Rows to count, by their offsets [n]: the same whenever a record is processed, in step with nothing."""
+    hashed = offset.astype(np.uint64) * _GOLDEN
+    return np.flatnonzero(hashed < _SAMPLED_BELOW)
+
+
+class Sites:
+    """Names the site of a reading by the pipeline's rule. A flood of names ends up as one site."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._pattern = None if monitor.site is None else re.compile(monitor.site.pattern)
+        self._by_key = monitor.site is not None and monitor.site.of == "key"
+        self._known: set[str] = set()
+
+    def of(self, readings: Readings) -> list[str]:
+        """The site of each reading."""
+        if self._pattern is None:
+            return [WHOLE_FLEET] * len(readings.row)
+        names = readings.key if self._by_key else readings.group
+        return [self._site(self._pattern.match(names[row])) for row in range(len(names))]
+
+    def _site(self, found: re.Match[str] | None) -> str:
+        site = found[1] if found else OTHER_SITES
+        if site not in self._known:
+            if len(self._known) >= _SITES_KEPT:
+                return OTHER_SITES
+            self._known.add(site)
+        return site
+
+
+class Sketcher:
+    """Counts what batches were scored to, and has records of what is complete.
+
+    Args:
+        pipeline: its `monitor` says what a site is and where sketches go.
+        monitor: that of the pipeline.
+        prefix: wire-format prefix of sketches; None: single-object encoding.
+    """
+
+    def __init__(self, pipeline: Pipeline, monitor: Monitor, prefix: bytes | None = None) -> None:
+        schema = load_schema(monitor.sketches.schema_name)
+        self._schema, self._prefix = parsed(schema), prefix or single_object_prefix(schema)
+        self._topic, self._sensors = monitor.sketches.topic, pipeline.input.sensors()
+        self._sites = Sites(monitor)
+        self._open: dict[Cell, Sketch] = {}
+        self._package: ModelPackage | None = None
+        self._clock: dict[int, int] = {}
+
+    def due(self, assigned: Container[int]) -> dict[Cell, Record]:
+        """Records of sketches that nothing more is expected for; `drop` them once they are committed.
+
+        Args:
+            assigned: numbers of the partitions that are ours.
+        """
+        return {
+            cell: self._record(cell, sketch)
+            for cell, sketch in self._open.items()
+            if cell.hour_ts + HOUR_MS <= self._clock[cell.partition]
+            or cell.partition not in assigned
+            or sketch.package is not self._package
+        }
+
+    def drop(self, cells: Iterable[Cell]) -> None:
+        """Forget sketches that were published."""
+        for cell in cells:
+            del self._open[cell]
+
+    def count(self, outcome: Outcome) -> int:
+        """Count a committed batch, and return how many of its readings were counted."""
+        self._package = package = outcome.package
+        clock_before = dict(self._clock)
+        for number, clock in outcome.clocks.items():
+            self._clock[number] = max(clock, self._clock.get(number, NEVER))
+        scored, batch, reference = outcome.scored, outcome.batch, package.reference
+        rows = sampled(batch.offset[scored.readings.row])
+        if not len(rows) or reference is None:
+            return 0
+        kept = scored.readings.take(rows)
+        partition = batch.partition[kept.row]
+        # A device whose clock lags counts with the hour in hand: otherwise hours would stay open for ever.
+        earliest = np.array([clock_before.get(p, NEVER) for p in partition.tolist()]) // HOUR_MS * HOUR_MS
+        hour = np.maximum(kept.ts // HOUR_MS * HOUR_MS, earliest)
+        places = zip(partition.tolist(), self._sites.of(kept), hour.tolist(), strict=True)
+        cells = [Cell(*place, package.version, reference.digest) for place in places]
+        numbered = {cell: n for n, cell in enumerate(dict.fromkeys(cells))}
+        of = np.array([numbered[cell] for cell in cells])
+        bins = reference.bins(scored.features[rows], scored.probability[rows])
+        columns, width = bins.shape[1], reference.width
+        flat = (of[:, None] * columns + np.arange(columns)) * width + bins
+        counts = np.bincount(flat.ravel(), minlength=len(numbered) * columns * width)
+        counts = counts.reshape(len(numbered), columns, width)
+        missing = np.zeros((len(numbered), len(self._sensors)), np.int64)
+        np.add.at(missing, of, np.isnan(kept.values))
+        for cell, n in numbered.items():
+            sketch = self._open.get(cell)
+            if sketch is None:
+                nothing = np.zeros_like(counts[n]), np.zeros_like(missing[n])
+                sketch = self._open[cell] = Sketch(package, reference, *nothing)
+            sketch.add(counts[n], missing[n], batch, kept.row[of == n])
+        return len(rows)
+
+    def _record(self, cell: Cell, sketch: Sketch) -> Record:
+        words = {
+            "site": cell.site,
+            "hour_ts": cell.hour_ts,
+            "model_name": sketch.package.name,
+            "model_version": sketch.package.version,
+            "reference": sketch.reference.digest,
+            "readings": sketch.readings,
+            "keys": len(sketch.keys),
+            "columns": dict(zip(sketch.reference.names, sketch.counts.tolist(), strict=True)),
+            "missing": dict(zip(self._sensors, sketch.missing.tolist(), strict=True)),
+            "schemas": dict(sketch.schemas),
+            "source_partition": cell.partition,
+            "source_offset": sketch.last_offset,
+        }
+        value = encode(words, self._schema, self._prefix)
+        return Record(self._topic, cell.partition, cell.site.encode(), value)

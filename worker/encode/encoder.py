@@ -1,0 +1,238 @@
+"""Records to publish for a batch: encoded predictions, alarm transitions, alarm state and dead letters."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from common.arrays import Int
+from schemas.codec import encode
+from schemas.columnar_encoder import Column, Flags, encode_columns
+from schemas.load import Schema, load_schema, parsed
+from schemas.wire import single_object_prefix
+from worker.alarms.state_machine import IDLE, AlarmState
+from worker.config.pipeline import Pipeline
+from worker.encode.dead_letter import ERRORS, OMITTED, REASON, TIME, TIME_TYPE, TOPIC_ID
+from worker.kafka.message import (
+    Headers,
+    headers_of,
+    key_of,
+    stamped_by_broker,
+    time_of,
+    timestamp_type,
+    value_of,
+)
+from worker.kafka.records import HEADER_ALLOWANCE, Bulk, Outgoing, Record, headers_size
+from worker.model.shap import explain_rows
+from worker.score.batch import Batch
+from worker.score.readings import Rejection
+from worker.score.scorer import Outcome
+
+PASSED_HEADERS_BYTES = 2048
+
+
+class Outbox:
+    """Turns outcomes into records.
+
+    Args:
+        pipeline: names the topics, schemas and fields.
+        prefixes: wire-format prefix by output role; single-object encoding where absent.
+        dead_letter_max_bytes: largest record that the dead-letter topic takes.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        prefixes: Mapping[str, bytes],
+        dead_letter_max_bytes: int,
+    ) -> None:
+        self._pipeline = pipeline
+        outputs = pipeline.outputs
+        names = {
+            "predictions": outputs.predictions.schema_name,
+            "alarms": outputs.alarms.schema_name,
+            "alarm_state": outputs.alarm_state.schema_name,
+        }
+        self._schemas: dict[str, Schema] = {role: load_schema(name) for role, name in names.items()}
+        self._parsed = {role: parsed(schema) for role, schema in self._schemas.items()}
+        self._prefixes = {role: prefixes.get(role) or single_object_prefix(s) for role, s in self._schemas.items()}
+        self._dead_letter_max_bytes = dead_letter_max_bytes
+        self._passed_on = frozenset(outputs.headers)
+
+    def records(self, outcome: Outcome, topic_id: str = "") -> Outgoing:
+        """All records of a batch.
+
+        Args:
+            outcome: of the batch.
+            topic_id: of the input topic: with partition and offset it identifies a reading for good.
+        """
+        # In the order of the input, in which they may be redriven.
+        rejections = sorted(outcome.rejections, key=lambda rejection: rejection.row)
+        dead_letters = [self._dead_letter(outcome.batch, rejection, topic_id) for rejection in rejections]
+        headers = self._headers(outcome.batch)
+        predictions = self._predictions(outcome, topic_id, headers)
+        records = [*self._alarms(outcome, topic_id, headers), *self._states(outcome), *dead_letters]
+        return Outgoing(predictions, records, bool(headers))
+
+    def _headers(self, batch: Batch) -> dict[int, Headers]:
+        """By row of the batch, the headers that go from a reading to what becomes of it."""
+        if not self._passed_on:
+            return {}
+        passed = {row: self._passed(headers) for row, headers in batch.headers.items()}
+        return {row: headers for row, headers in passed.items() if headers}
+
+    def _passed(self, headers: Headers) -> Headers:
+        passed = [(name, value) for name, value in headers if name in self._passed_on]
+        # What is larger is no trace, and a topic might not take it.
+        return passed if headers_size(passed) <= PASSED_HEADERS_BYTES else []
+
+    def _predictions(self, outcome: Outcome, topic_id: str, headers: Mapping[int, Headers]) -> Bulk:
+        scored, batch, source = outcome.scored, outcome.batch, self._pipeline.input
+        readings, sensors = scored.readings, source.sensors()
+        partition = batch.partition[readings.row]
+        columns: dict[str, Column] = {
+            source.key: readings.key,
+            source.group: readings.group,
+            source.time: readings.ts,
+            "probability": scored.probability,
+            "positive": scored.probability >= outcome.threshold,
+            "threshold": outcome.threshold,
+            "model_name": outcome.package.name,
+            "model_version": outcome.package.version,
+            "readings_in_window": scored.in_window,
+            "imputed": Flags(scored.imputed, sensors),
+            "masked": Flags(scored.masked, sensors),
+            "source_topic_id": topic_id,
+            "source_partition": partition,
+            "source_offset": batch.offset[readings.row],
+            "scored_at": np.array(time.time_ns() // 1_000_000),
+        }
+        named = self._pipeline.outputs.by_field(columns)
+        values = encode_columns(self._schemas["predictions"], named, len(readings.row), self._prefixes["predictions"])
+        return in_bulk(self._pipeline.outputs.predictions.topic, batch, readings.row, values, headers)
+
+    def _alarms(self, outcome: Outcome, topic_id: str, headers: Mapping[int, Headers]) -> list[Record]:
+        if not outcome.alarms.transitions:
+            return []
+        rows = [t.row for t in outcome.alarms.transitions]
+        explanations = explain_rows(outcome.package, outcome.scored.features[rows])
+        batch, readings, records = outcome.batch, outcome.scored.readings, []
+        for transition, explanation in zip(outcome.alarms.transitions, explanations, strict=True):
+            row = transition.row
+            message = int(readings.row[row])
+            state = transition.state
+            words = self._identity(outcome, row) | {
+                "alarm_id": state.alarm_id,
+                "state": transition.kind,
+                "priority": state.priority,
+                "onset_ts": state.onset_ts,
+                "probability": float(outcome.scored.probability[row]),
+                "peak_probability": state.peak_probability,
+                **explanation.published(),
+                "model_name": outcome.package.name,
+                "model_version": outcome.package.version,
+                "source_topic_id": topic_id,
+                "source_partition": int(batch.partition[message]),
+                "source_offset": int(batch.offset[message]),
+            }
+            record = self._record("alarms", self._pipeline.outputs.alarms.topic, batch, message, words)
+            records.append(record._replace(headers=headers.get(message)))
+        return records
+
+    def _states(self, outcome: Outcome) -> list[Record]:
+        topic, records = self._pipeline.outputs.alarm_state.topic, []
+        for (partition, key), (row, state) in outcome.alarms.changed.items():
+            if state == IDLE:
+                records.append(Record(topic, partition, key, None))
+                continue
+            words = self._identity(outcome, row) | {
+                "state": "ACTIVE" if state.active else "NORMAL",
+                "priority": state.priority,
+                "alarm_id": state.alarm_id,
+                "pending_since_ts": state.pending_since_ts,
+                "clearing_since_ts": state.clearing_since_ts,
+                "onset_ts": state.onset_ts,
+                "probability": float(outcome.scored.probability[row]),
+                "peak_probability": state.peak_probability,
+                "model_version": outcome.package.version,
+            }
+            message = int(outcome.scored.readings.row[row])
+            records.append(self._record("alarm_state", topic, outcome.batch, message, words))
+        return records
+
+    def _identity(self, outcome: Outcome, row: int) -> dict[str, Any]:
+        readings, source = outcome.scored.readings, self._pipeline.input
+        return {
+            source.key: readings.key[row],
+            source.group: readings.group[row],
+            source.time: int(readings.ts[row]),
+        }
+
+    def _record(self, role: str, topic: str, batch: Batch, message: int, words: Mapping[str, Any]) -> Record:
+        named = self._pipeline.outputs.by_field(words)
+        value = encode(named, self._parsed[role], self._prefixes[role])
+        return Record(topic, int(batch.partition[message]), batch.keys[message], value)
+
+    def _dead_letter(self, batch: Batch, rejection: Rejection, topic_id: str) -> Record:
+        message = batch.messages[rejection.row]
+        added = {
+            REASON: rejection.reason,
+            ERRORS + "exception": f"hazardstream.{rejection.reason}",
+            # A schema is JSON, which may hold halves of characters that UTF-8 does not have.
+            ERRORS + "message": rejection.message.encode(errors="backslashreplace")[:2000].decode(errors="ignore"),
+            ERRORS + "topic": message.topic(),
+            ERRORS + "partition": str(message.partition()),
+            ERRORS + "offset": str(message.offset()),
+            TIME: str(max(time_of(message), 0)),
+            TIME_TYPE: timestamp_type(message),
+        }
+        if topic_id:
+            added[TOPIC_ID] = topic_id
+        key, value, headers = key_of(message), value_of(message), list(headers_of(message))
+        sizes = {"value": len(value or b""), "headers": headers_size(headers), "key": len(key or b"")}
+        # The topic would refuse what is too large, and the whole batch with it, forever. The bytes are where the
+        # headers say.
+        for part, name in OMITTED.items():
+            if sum(sizes.values()) + HEADER_ALLOWANCE > self._dead_letter_max_bytes and sizes[part]:
+                added[name] = f"{sizes[part]} bytes, and the dead-letter topic takes {self._dead_letter_max_bytes}"
+                sizes[part] = 0
+        value, key = None if OMITTED["value"] in added else value, None if OMITTED["key"] in added else key
+        headers = [] if OMITTED["headers"] in added else headers
+        headers += [(name, text.encode()) for name, text in added.items()]
+        # Retention counts from when the letter was written. However this machine's clock stands, that is not before the
+        # broker had the original: worker/recover/replay_filter.py finds letters by it.
+        timestamp = max(time.time_ns() // 1_000_000, time_of(message) if stamped_by_broker(message) else 0)
+        topic = self._pipeline.outputs.dead_letters.topic
+        return Record(topic, message.partition(), key, value, headers, timestamp)
+
+
+def in_bulk(
+    topic: str, batch: Batch, rows: Int, values: list[bytes], headers: Mapping[int, Headers] | None = None
+) -> Bulk:
+    """Encoded records of these rows of a batch, under the keys and partition numbers of the messages they came from.
+
+    Args:
+        topic: where they go.
+        batch: whose rows.
+        rows: numbers, shape [n].
+        values: encoded, one a row.
+        headers: by row, where a record has any.
+    """
+    by_place: Bulk = defaultdict(list)
+    for number, row, value in zip(batch.partition[rows].tolist(), rows.tolist(), values, strict=True):
+        record: dict[str, Any] = {"key": batch.keys[row], "value": value}
+        if headers and row in headers:
+            record["headers"] = headers[row]
+        by_place[topic, number].append(record)
+    return dict(by_place)
+
+
+def state_from(record: Mapping[str, Any]) -> AlarmState:
+    """The alarm that a record of alarm state, by the worker's own words, describes."""
+    return AlarmState(
+        active=record["state"] == "ACTIVE",
+        **{f: record[f] for f in ("priority", "alarm_id", "pending_since_ts", "clearing_since_ts", "onset_ts")},
+        peak_probability=record["peak_probability"],
+    )

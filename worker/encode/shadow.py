@@ -1,0 +1,269 @@
+"""A challenger scores in the champion's shadow: the same windows and readings, no say in predictions and alarms.
+
+Nothing that a challenger does may hurt the champion. It scores on a thread of its own while the champion's records are
+encoded, the loop waits a few milliseconds for it, and then goes on without. One that is too slow time and again rests
+for a while, as one may be while a worker catches up; one that fails is dropped until its alias stands for another.
+"""
+
+import math
+import threading
+import time
+import zlib
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import structlog
+
+from common.arrays import Bool, Float, Int
+from common.text import in_label
+from worker.alarms.state_machine import RTN, AlarmPolicy, Alarms, StagedAlarms, Transition
+from worker.kafka.records import Bulk
+from worker.model.package import ModelPackage
+from worker.observe.metrics import ShadowMetrics
+from worker.observe.worker_status import Status
+from worker.score.scorer import Outcome
+
+_LOG = structlog.get_logger(__name__)
+_MISSES = 10
+"""So many batches in a row that it was too slow for are no accident."""
+_REST_S = 60.0
+"""Waiting in vain for `_MISSES` batches once in this time costs the champion next to nothing."""
+
+
+@dataclass
+class Challenger:
+    """A model in the shadow.
+
+    Attributes:
+        alarms: those that it would raise; they begin with none, and are kept nowhere.
+        misses: batches in a row that it was too slow for.
+        rests_until: when it is tried again, on the shadow's clock.
+        counted: ids of alarms that stand and are counted, the champion's and its own.
+    """
+
+    package: ModelPackage
+    alarms: Alarms
+    partitions: set[int] = field(default_factory=set)
+    misses: int = 0
+    rests_until: float = -math.inf
+    counted: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
+
+
+class ShadowScored(NamedTuple):
+    """What a challenger makes of a batch.
+
+    Attributes:
+        challenger: who scored.
+        rows: of the scored readings, those that it scored, shape [m].
+        probability: shape [m].
+        positive: whether it reaches the challenger's setpoint, shape [m].
+        alarms: what its alarms would do; rows count within `rows`.
+    """
+
+    challenger: Challenger
+    rows: Int
+    probability: Float
+    positive: Bool
+    alarms: StagedAlarms
+
+
+class _Attempt(threading.Thread):
+    """One batch's scores, on the way. A thread that hangs does not keep the process from ending."""
+
+    def __init__(self, challenger: Challenger, rows: Int, features: Float) -> None:
+        super().__init__(name="challenger", daemon=True)
+        self.challenger, self.rows, self._features = challenger, rows, features
+        self.probability: Float | None = None
+        self.fault = ""
+
+    def run(self) -> None:
+        """Score."""
+        try:
+            probability = self.challenger.package.score(self._features)
+            if probability.shape != self.rows.shape or not ((probability >= 0) & (probability <= 1)).all():
+                self.fault = f"gives no probability for each of {len(self.rows)} readings"
+            else:
+                self.probability = probability
+        except Exception as error:  # noqa: BLE001 - whatever an unpickled scaler raises is the challenger's affair
+            self.fault = f"{type(error).__name__}: {error}"
+
+
+class Shadow:
+    """Scores batches by a challenger, as long as there is one.
+
+    Args:
+        share: of the keys, by a hash of the key: each is scored always or never.
+        max_ms: longest that a batch waits.
+        encode: makes records of what was scored.
+        status: told who scores in the shadow, and why nobody does.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        share: float,
+        max_ms: int,
+        encode: Callable[[Outcome, ShadowScored], Bulk],
+        status: Status,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._encode, self._clock = encode, clock
+        self._too_slow = (
+            f"{_MISSES} batches in a row took it more than {max_ms} ms (HAZARDSTREAM_CHALLENGER_MAX_MS): it rests for "
+            f"{_REST_S:.0f} s and is then tried again"
+        )
+        self._below, self._max_s = share * 2**32, max_ms / 1000
+        self._status, self._metrics = status, status.metrics.shadow
+        self._challenger: Challenger | None = None  # replaced as a whole, from another thread
+        self._running: _Attempt | None = None  # the last that was begun
+        self._due: _Attempt | None = None  # that of the batch at hand
+        self._shadowed: ShadowScored | None = None
+
+    # Beside the loop --------------------------------------------------------------------------------------------
+
+    def adopt(self, package: ModelPackage, policy: AlarmPolicy) -> None:
+        """Have another challenger score from the next batch on."""
+        self._challenger = Challenger(package, Alarms(policy))
+        self._metrics.info.clear()
+        self._metrics.info.labels(in_label(package.name), in_label(package.version)).set(1)
+        self._status.challenger = _shown(package)
+
+    def leave(self) -> None:
+        """Have none score any more."""
+        self._challenger, self._status.challenger = None, None
+        self._metrics.info.clear()
+
+    # In the loop ------------------------------------------------------------------------------------------------
+
+    def begin(self, outcome: Outcome, assigned: Container[int]) -> None:
+        """Begin to score a batch that the champion has scored.
+
+        Args:
+            outcome: what the champion made of it.
+            assigned: numbers of the partitions that are ours.
+        """
+        self._due = self._shadowed = None
+        challenger, running = self._challenger, self._running
+        if challenger is None:
+            return
+        unfit, rests = _unfit(challenger.package, outcome.package), self._clock() < challenger.rests_until
+        self._say(challenger, unfit or (self._too_slow if rests else None))
+        if unfit is not None:
+            return
+        for gone in {n for n in challenger.partitions if n not in assigned}:
+            challenger.partitions.discard(gone)
+            challenger.alarms.revoke(gone)
+        rows = self._sampled(outcome)
+        if not len(rows):
+            return
+        if rests:
+            self._metrics.missed.inc(len(rows))
+            return
+        if running is not None and running.is_alive() and running.challenger is challenger:
+            self._miss(challenger, len(rows))
+            return
+        self._due = self._running = _Attempt(challenger, rows, outcome.scored.features[rows])
+        self._due.start()
+
+    def end(self, outcome: Outcome) -> Bulk:
+        """Records of what the challenger makes of the batch; none where nobody scores it, or not in time."""
+        if self._due is None:
+            return {}
+        self._due.join(self._max_s)
+        if self._due.is_alive():
+            self._miss(self._due.challenger, len(self._due.rows))
+            return {}
+        if self._due.probability is None:
+            self._metrics.missed.inc(len(self._due.rows))
+            self._fail(self._due.challenger, self._due.fault)
+            return {}
+        self._shadowed = self._alarmed(outcome, self._due, self._due.probability)
+        return self._encode(outcome, self._shadowed)
+
+    def merge(self, outcome: Outcome) -> None:
+        """Take note that the batch at hand is committed."""
+        if self._shadowed is not None:
+            self._shadowed.challenger.alarms.merge(self._shadowed.alarms)
+            _count(self._metrics, outcome, self._shadowed)
+
+    def _alarmed(self, outcome: Outcome, attempt: _Attempt, probability: Float) -> ShadowScored:
+        challenger, rows = attempt.challenger, attempt.rows
+        challenger.misses = 0
+        batch, readings = outcome.batch, outcome.scored.readings.take(rows)
+        partition = batch.partition[readings.row].tolist()
+        for number in set(partition) - challenger.partitions:
+            challenger.partitions.add(number)
+            challenger.alarms.assign(number, {})
+        keys = [batch.keys[row] for row in readings.row.tolist()]
+        alarms = challenger.alarms.stage(partition, keys, readings.ts, probability, outcome.scored.shift[rows])
+        positive = probability >= challenger.alarms.policy.setpoint
+        return ShadowScored(challenger, rows, probability, positive, alarms)
+
+    def _sampled(self, outcome: Outcome) -> Int:
+        scored = outcome.scored.readings.row
+        if self._below >= 2**32:
+            return np.arange(len(scored))
+        keys = outcome.batch.keys
+        return np.flatnonzero([zlib.crc32(keys[row]) < self._below for row in scored.tolist()])
+
+    def _say(self, challenger: Challenger, idle: str | None) -> None:
+        shown = self._status.challenger
+        if challenger is self._challenger and shown is not None and shown["idle"] != idle:
+            self._status.challenger = shown | {"idle": idle}
+            if idle is not None:
+                _LOG.warning("challenger does not score", version=challenger.package.version, reason=idle)
+
+    def _miss(self, challenger: Challenger, readings: int) -> None:
+        self._metrics.missed.inc(readings)
+        challenger.misses += 1
+        if challenger.misses >= _MISSES:
+            challenger.misses, challenger.rests_until = 0, self._clock() + _REST_S
+            self._metrics.dropped.labels("too_slow").inc()
+            self._say(challenger, self._too_slow)
+
+    def _fail(self, challenger: Challenger, fault: str) -> None:
+        version = challenger.package.version
+        _LOG.error("challenger dropped, the champion goes on", version=version, reason=fault)
+        self._metrics.dropped.labels("failed").inc()
+        if challenger is self._challenger:
+            self._challenger = None
+            self._metrics.info.clear()
+            self._status.challenger = _shown(challenger.package) | {"idle": f"dropped (failed): {fault}"}
+
+
+def _unfit(challenger: ModelPackage, champion: ModelPackage) -> str | None:
+    """Why a model cannot score in the champion's shadow; None: it can."""
+    if (challenger.name, challenger.version) == (champion.name, champion.version):
+        return "it is the champion"
+    if challenger.spec != champion.spec:
+        return "its features are others than the champion's, and so are its windows: it cannot score in the shadow"
+    return None
+
+
+def _shown(package: ModelPackage) -> dict[str, str | None]:
+    return {"name": package.name, "version": package.version, "idle": None}
+
+
+def _count(metrics: ShadowMetrics, outcome: Outcome, shadowed: ShadowScored) -> None:
+    rows, champion = shadowed.rows, outcome.scored.probability[shadowed.rows]
+    metrics.scored.inc(len(rows))
+    metrics.agreed.inc(int(((champion >= outcome.threshold) == shadowed.positive).sum()))
+    metrics.difference.observe(np.abs(champion - shadowed.probability))
+    scored = set(rows.tolist())
+    both = [t for t in outcome.alarms.transitions if t.row in scored], shadowed.alarms.transitions
+    for model, made, counted in zip(("champion", "challenger"), both, shadowed.challenger.counted, strict=True):
+        metrics.alarms.labels(model).inc(_raised(made, counted))
+
+
+def _raised(transitions: Iterable[Transition], counted: set[str]) -> int:
+    """How many alarms are new: a transition to a higher priority is one of an alarm that stands."""
+    raised = 0
+    for made in transitions:
+        if made.kind == RTN:
+            counted.discard(made.state.alarm_id)
+        elif made.state.alarm_id not in counted:
+            counted.add(made.state.alarm_id)
+            raised += 1
+    return raised

@@ -1,0 +1,106 @@
+"""Another model takes over between two batches."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as NotYetError
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+from confluent_kafka.admin import AdminClient
+
+from worker.admission.compatibility import alarm_policy
+from worker.alarms.state_machine import AlarmPolicy
+from worker.config.pipeline import Pipeline
+from worker.hot_swap.window_rebuild import OutrunError, Refill
+from worker.kafka.topic_identity import topic_id_of
+from worker.kafka.topic_reader import MANY, TopicReader
+from worker.model.package import ModelPackage
+from worker.observe.dependency_wait import StoppedError
+from worker.observe.worker_status import Status
+from worker.score.scorer import Scorer
+from worker.windows.partition import Partition
+
+T = TypeVar("T")
+_LOG = structlog.get_logger(__name__)
+_LOOK_AGAIN_S = 0.5
+
+
+class Swap:
+    """Brings proven models into a running loop. Called beside it: whatever takes time does not keep it waiting.
+
+    Args:
+        pipeline: whose overrides the alarm policy gets.
+        status: through which the loop is asked.
+        new_scorer: makes a scorer of a model, without partitions.
+        config: client properties (worker/kafka/client_config.py).
+        stop: ends all waiting.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        status: Status,
+        new_scorer: Callable[[ModelPackage], Scorer],
+        config: dict[str, Any],
+        admin: AdminClient,
+        stop: threading.Event,
+    ) -> None:
+        self._pipeline, self._status, self._new_scorer = pipeline, status, new_scorer
+        self._config, self._admin, self._stop = config, admin, stop
+
+    def __call__(self, package: ModelPackage) -> None:
+        """Have the loop score with this model from its next batch on.
+
+        Raises:
+            DependencyDownError: windows have to be rebuilt, and the broker does not answer; the old model goes on.
+            StoppedError: the worker stops.
+        """
+        policy = alarm_policy(package, self._pipeline)
+
+        def swap_if_alike(live: Scorer, _partitions: dict[int, Partition]) -> bool:
+            alike = package.spec == live.package.spec
+            if alike:
+                live.adopt(package, policy)
+            return alike
+
+        if self._in_loop(swap_if_alike):
+            return
+        _LOG.info("the next model needs other windows", version=package.version)
+        while not self._swap_with_windows(package, policy):
+            self._pause()
+
+    def _swap_with_windows(self, package: ModelPackage, policy: AlarmPolicy) -> bool:
+        with TopicReader(self._config, gulp=MANY) as reader:
+            topic_id = topic_id_of(self._admin, self._pipeline.input.topic)
+            refill = Refill(self._new_scorer(package), self._pipeline, reader, topic_id)
+            try:
+                while not refill.following:
+                    places = self._in_loop(refill.places)
+                    if places is None:
+                        return False
+                    refill.chase(places)
+                while True:
+                    refill.catch_up()
+                    if self._in_loop(partial(refill.take_over, policy=policy)):
+                        return True
+            except OutrunError:
+                _LOG.info("partitions came or went: windows are rebuilt anew for the next model")
+                return False
+            finally:
+                if not self._stop.is_set():
+                    self._in_loop(refill.leave)
+
+    def _in_loop(self, question: Callable[[Scorer, dict[int, Partition]], T]) -> T:
+        answer = self._status.request(question)
+        while not self._stop.is_set():
+            try:
+                return answer.result(0.1)  # type: ignore[no-any-return]  # the question's own type
+            except NotYetError:
+                continue
+        answer.cancel()
+        raise StoppedError
+
+    def _pause(self) -> None:
+        if self._stop.wait(_LOOK_AGAIN_S):
+            raise StoppedError

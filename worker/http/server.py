@@ -1,0 +1,132 @@
+"""An HTTP server that stays reachable under hostile connections: one request a connection, and little time for it.
+
+Connections beyond the limit are not refused, which would shut probes out: the oldest one of the busiest client goes.
+"""
+
+import asyncio
+import resource
+import socket
+import threading
+from collections import Counter
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from common.errors import UserError
+from common.text import shown
+
+# For everything from connecting to the answer's last byte, however slowly either side goes about it.
+CONNECTION_S = 10.0
+_CONNECTIONS = 256
+# Of the file descriptors that this process may have, one in this many may be an HTTP connection
+_DESCRIPTORS_A_CONNECTION = 4
+# The event loop accepts this many connections in a row before it reads what the earlier ones sent. A probe is answered
+# if fewer than the limit arrive between its connecting and its being read.
+_ACCEPTED_AT_ONCE = 32
+_KERNEL_QUEUE = 1024
+_LONGEST_REQUEST_HEAD = 16_384
+_STOP_WITHIN_S = 2
+
+
+def connection_limit() -> int:
+    """How many connections are open at most."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    share = _CONNECTIONS if descriptors == resource.RLIM_INFINITY else descriptors // _DESCRIPTORS_A_CONNECTION
+    return max(8, min(_CONNECTIONS, share))
+
+
+class _Connection(H11Protocol):
+    """A connection with a deadline, in a crowd of limited size."""
+
+    limit = _CONNECTIONS
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
+        super().connection_made(transport)
+        self._made_at = self.loop.time()
+        self._deadline = self.loop.call_later(CONNECTION_S, transport.abort)
+        if len(self.connections) > self.limit:
+            self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _make_room(self) -> None:
+        others = [c for c in self.connections if isinstance(c, _Connection) and c is not self]
+        of_client = Counter(c.host for c in others)
+        busiest = max(of_client, key=of_client.__getitem__)
+        # What is being answered goes last.
+        oldest = min((c for c in others if c.host == busiest), key=lambda c: (c.cycle is not None, c.made_at))
+        self.connections.discard(oldest)
+        oldest.transport.abort()
+
+    @property
+    def host(self) -> str:
+        """Address of the other side."""
+        return self.client[0] if self.client else ""
+
+    @property
+    def made_at(self) -> float:
+        """When it was accepted, by the event loop's clock."""
+        return self._made_at
+
+
+class HttpServer:
+    """Serves an application on a thread of its own."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        config = uvicorn.Config(
+            app,
+            http=type("Connection", (_Connection,), {"limit": connection_limit()}),
+            loop="asyncio",
+            ws="none",
+            log_config=None,
+            log_level="error",  # a line for each malformed request would let anyone fill the log
+            access_log=False,
+            server_header=False,
+            headers=[("connection", "close")],
+            backlog=_ACCEPTED_AT_ONCE,
+            h11_max_incomplete_event_size=_LONGEST_REQUEST_HEAD,
+            timeout_graceful_shutdown=_STOP_WITHIN_S,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="sidecar", daemon=True)
+        self._socket: socket.socket | None = None
+
+    def start(self) -> int:
+        """Start serving, and return the port.
+
+        Raises:
+            UserError: the address cannot be had.
+        """
+        self._socket = _listen(self._host, self._port)
+        self._thread.start()
+        while not self._server.started:
+            self._thread.join(0.01)
+            if not self._thread.is_alive():
+                raise UserError(f"the sidecar did not start on {shown(self._host)}:{self._port}; see the log")
+        # More wait in the kernel than are accepted in a row.
+        self._socket.listen(_KERNEL_QUEUE)
+        return int(self._socket.getsockname()[1])
+
+    def stop(self) -> None:
+        """Stop serving."""
+        self._server.should_exit = True
+        self._thread.join(_STOP_WITHIN_S + 3.0)
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket] if self._socket else None)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_KERNEL_QUEUE)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"the sidecar cannot listen on {shown(host)}:{port} ({reason}): choose another with --http-port, "
+            "or another address with --http-host"
+        ) from error

@@ -1,0 +1,190 @@
+"""The HTTP sidecar: health, metrics and a look inside, served by a thread beside the loop."""
+
+import asyncio
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI, HTTPException, Path, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from worker.http.guard import Guard
+from worker.http.server import HttpServer
+from worker.observe.worker_status import Status
+from worker.score.scorer import Scorer
+from worker.windows.partition import Partition
+
+_ANSWER_WITHIN_S = 2.0
+# Questions that nobody waits for any more stay in the queue until the loop comes round.
+_QUESTIONS_WAITING = 100
+# Of the event loop's pool, in which all is answered but probes and questions to the loop.
+_THREADS = 4
+_SWAGGER = "https://cdn.jsdelivr.net/npm/"
+
+
+class Live(BaseModel):
+    """Whether the loop makes progress."""
+
+    live: bool
+    seconds_since_last_turn: float
+
+
+class Ready(BaseModel):
+    """Whether readings are being scored, and why not."""
+
+    ready: bool
+    reasons: list[str]
+    warnings: list[str]
+
+
+class Problem(BaseModel):
+    """What is wrong, in words."""
+
+    detail: str
+
+
+def _problem(meaning: str) -> dict[str, Any]:
+    return {"model": Problem, "description": meaning}
+
+
+def build_app(status: Status) -> FastAPI:
+    """The sidecar's routes over a worker's status."""
+    app = FastAPI(
+        title="hazardstream worker",
+        description="Health, metrics and a look inside of one worker.",
+        lifespan=_few_threads,
+        docs_url=None,
+        redoc_url=None,
+    )
+    _add_docs(app)
+    _add_health(app, status)
+    _add_inside(app, status)
+    return app
+
+
+@asynccontextmanager
+async def _few_threads(_: FastAPI) -> AsyncIterator[None]:
+    """A flood of questions must not take the interpreter away from the loop. Probes need no thread."""
+    current_default_thread_limiter().total_tokens = _THREADS
+    yield
+
+
+def _add_docs(app: FastAPI) -> None:
+    html = get_swagger_ui_html(openapi_url="openapi.json", title=app.title, swagger_favicon_url="data:,")
+    (script,) = re.findall(rb"<script>(.*?)</script>", html.body, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    html.headers["content-security-policy"] = (
+        f"default-src 'none'; script-src {_SWAGGER} 'sha256-{digest}'; style-src {_SWAGGER} 'unsafe-inline'; "
+        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> Response:
+        """The description of all routes as a page; the browser fetches Swagger UI from its usual place."""
+        return html
+
+
+def _add_health(app: FastAPI, status: Status) -> None:
+    @app.get("/live", responses={503: {"model": Live, "description": "The loop is stuck."}})
+    async def live(response: Response) -> Live:
+        """Whether the loop makes progress; 503 when it is stuck."""
+        alive = not status.stuck()
+        response.status_code = 200 if alive else 503
+        return Live(live=alive, seconds_since_last_turn=round(status.stuck_for_s(), 3))
+
+    @app.get("/ready", responses={503: {"model": Ready, "description": "Not ready, with the reasons."}})
+    async def ready(response: Response) -> Ready:
+        """Whether readings are being scored; 503 with the reasons when not."""
+        reasons = status.reasons_not_ready()
+        response.status_code = 503 if reasons else 200
+        return Ready(ready=not reasons, reasons=reasons, warnings=status.warnings())
+
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        """The whole picture."""
+        return {
+            "pipeline": status.pipeline,
+            "instance": status.instance,
+            "guarantee": status.guarantee,
+            "phase": status.phase,
+            "live": not status.stuck(),
+            "not_ready": status.reasons_not_ready(),
+            "warnings": status.warnings(),
+            "partitions": status.partitions,
+            "lag": status.lag,
+            "model": status.model and {k: status.model[k] for k in ("name", "version")},
+            "model_refused": status.model_watch and status.model_watch["refused"],
+        }
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    def metrics() -> Response:
+        """Metrics in Prometheus' text format."""
+        return Response(generate_latest(status.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_inside(app: FastAPI, status: Status) -> None:
+    @app.get("/model", responses={503: _problem("No model is loaded yet.")})
+    def model() -> dict[str, Any]:
+        """The model that scores: where from, features, alarm policy, metrics, digests; its watch; the challenger."""
+        if status.model is None:
+            raise HTTPException(503, "no model is loaded yet; see /ready")
+        challenger = {"challenger": status.challenger, "challenger_watch": status.challenger_watch}
+        return status.model | {"watch": status.model_watch} | challenger
+
+    @app.get("/schema")
+    def schema() -> dict[str, Any]:
+        """Avro schemas of the topics, by role."""
+        return status.schemas
+
+    @app.get(
+        "/keys/{key:path}",
+        responses={
+            404: _problem("The key has no window here: unknown, silent for long, or another worker's."),
+            503: _problem("The loop is not running, or too many questions wait for it."),
+            504: _problem(f"The loop did not come round within {_ANSWER_WITHIN_S:.0f} s."),
+        },
+    )
+    async def key(
+        key: Annotated[str, Path(description="Key of a reading, such as the module's id.")],
+    ) -> dict[str, Any]:
+        """Current window and alarm of one key (module)."""
+        if status.phase != "running" or status.questions.qsize() >= _QUESTIONS_WAITING:
+            raise HTTPException(503, f"the worker is {status.phase}, or asked too much at a time; see /live and /ready")
+        answer = status.request(lambda scorer, partitions: _describe(key, scorer, partitions))
+        try:
+            # Cancels the question, too.
+            found = await asyncio.wait_for(asyncio.wrap_future(answer), _ANSWER_WITHIN_S)
+        except TimeoutError as error:
+            raise HTTPException(504, "the loop is busy; ask again, and see /live") from error
+        if found is None:
+            raise HTTPException(404, f"{key!r} has no window here: unknown, silent for long, or another worker's")
+        return dict(found)
+
+
+def _describe(key: str, scorer: Scorer, partitions: dict[int, Partition]) -> dict[str, Any] | None:
+    for partition in partitions.values():
+        slot = partition.slots.get(key.encode())
+        if slot is not None:
+            window = scorer.state.window(slot)
+            alarm = scorer.alarms.of(partition.number, key.encode())
+            return {"key": key, "partition": partition.number, "window": window, "alarm": alarm}
+    return None
+
+
+def sidecar(status: Status, host: str, port: int, allowed_hosts: str = "") -> HttpServer:
+    """The server of a worker's status.
+
+    Args:
+        status: what it shows.
+        host: address to listen on.
+        port: to listen on; 0: one of the system's choice.
+        allowed_hosts: names, separated by commas, that it answers to besides its own.
+    """
+    return HttpServer(Guard(build_app(status), host, allowed_hosts.split(",")), host, port)

@@ -1,0 +1,188 @@
+"""Kafka clients: where the broker is, the user's properties, our own, and who wins.
+
+`KAFKA_SECURITY_PROTOCOL`, `KAFKA_SASL_*` and `KAFKA_SSL_*` become the properties of the same name in small
+letters with dots (`KAFKA_SASL_MECHANISM` -> `sasl.mechanism`). With `_FILE` at the end the value is read from
+that file, so that a secret need not stand in the environment. Any other property: a file of `name=value` lines
+named by `KAFKA_CONFIG_FILE`. What the user gives wins over our defaults; what our guarantees rest on is refused.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from common.environment import variable
+from common.errors import DependencyDownError, UserError
+from worker.kafka.client_reports import ClientReports
+from worker.kafka.client_settings import Kind, check_bootstrap, given_properties, of_kind, refusal, usual
+
+T = TypeVar("T")
+DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
+_LOGGER = logging.getLogger("librdkafka")
+_NONE: Mapping[str, Any] = MappingProxyType({})
+# Errors that say that something failed, and not why: the client's reports do.
+_VAGUE = {
+    KafkaError._TRANSPORT,  # noqa: SLF001 - librdkafka's names, here and below
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._TIMED_OUT_QUEUE,  # noqa: SLF001
+    KafkaError._MSG_TIMED_OUT,  # noqa: SLF001
+    KafkaError._WAIT_COORD,  # noqa: SLF001
+    KafkaError._NODE_UPDATE,  # noqa: SLF001
+    KafkaError._AUTHENTICATION,  # noqa: SLF001
+    KafkaError._SSL,  # noqa: SLF001
+    KafkaError._RESOLVE,  # noqa: SLF001
+    KafkaError._PURGE_QUEUE,  # noqa: SLF001
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+}
+
+
+_CURES = {
+    KafkaError.OFFSET_METADATA_TOO_LARGE: "set offset.metadata.max.bytes of the brokers to 4096, as it is by default",
+    KafkaError.INVALID_TRANSACTION_TIMEOUT: (
+        "set HAZARDSTREAM_TRANSACTION_TIMEOUT_MS to no more than transaction.max.timeout.ms of the brokers"
+    ),
+    KafkaError.INVALID_TIMESTAMP: (
+        "set this machine's clock right, or message.timestamp.type=LogAppendTime of the topic"
+    ),
+}
+
+
+def client_config(bootstrap: str | None = None) -> dict[str, Any]:
+    """Properties that every Kafka client of this project starts from: for the functions below.
+
+    Raises:
+        UserError: a file that the environment names cannot be read, or what it says cannot be used.
+    """
+    given: dict[str, Any] = dict(given_properties())
+    # An address that somebody set stands above the file; our default does not.
+    of_file = given.pop("bootstrap.servers", None)
+    chosen = bootstrap if bootstrap not in {None, DEFAULT_BOOTSTRAP} else variable("KAFKA_BOOTSTRAP_SERVERS")
+    return {
+        "bootstrap.servers": check_bootstrap(chosen or of_file or bootstrap or DEFAULT_BOOTSTRAP),
+        "client.id": "hazardstream",
+        # A broker that comes back is found within seconds, and so are partitions that are added.
+        "reconnect.backoff.max.ms": 2000,
+        "topic.metadata.refresh.interval.ms": 5000,
+        # Otherwise a client that lost all brokers drops them, and a transaction may wait for one of these for ever
+        # (librdkafka's issue 5511).
+        "metadata.recovery.strategy": "none",
+        "logger": _LOGGER,
+        # Asking about a topic must not create it, with the broker's settings instead of ours. Admin clients and
+        # producers do that by default where brokers allow it.
+        "allow.auto.create.topics": False,
+    } | given
+
+
+class ReportingConsumer(Consumer):  # type: ignore[misc]  # the client has no annotations
+    """A consumer, and what it says of itself."""
+
+    reports: ClientReports
+
+
+class ReportingProducer(Producer):  # type: ignore[misc]  # the client has no annotations
+    """A producer, and what it says of itself."""
+
+    reports: ClientReports
+
+
+class ReportingAdmin(AdminClient):  # type: ignore[misc]  # the client has no annotations
+    """An admin client, and what it says of itself."""
+
+    reports: ClientReports
+
+
+def admin_client(config: Mapping[str, Any]) -> ReportingAdmin:
+    """An admin client.
+
+    Raises:
+        UserError: librdkafka refuses a property.
+    """
+    return _made(ReportingAdmin, "admin", config, _NONE, _NONE)
+
+
+def consumer(
+    config: Mapping[str, Any], fixed: Mapping[str, Any] = _NONE, defaults: Mapping[str, Any] = _NONE
+) -> ReportingConsumer:
+    """A consumer.
+
+    Args:
+        config: see `client_config`.
+        fixed: properties that are so whatever the user says.
+        defaults: properties that the user's win over.
+
+    Raises:
+        UserError: librdkafka refuses a property.
+    """
+    return _made(ReportingConsumer, "consumer", config, fixed, defaults)
+
+
+def producer(
+    config: Mapping[str, Any], fixed: Mapping[str, Any] = _NONE, defaults: Mapping[str, Any] = _NONE
+) -> ReportingProducer:
+    """A producer. Arguments and errors are those of `consumer`."""
+    return _made(ReportingProducer, "producer", config, fixed, defaults)
+
+
+def _made(
+    client: Callable[[dict[str, Any]], T],
+    kind: Kind,
+    config: Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> T:
+    ours, theirs, always = (
+        {usual(name): value for name, value in each.items()} for each in (defaults, of_kind(config, kind), fixed)
+    )
+    merged = ours | theirs | always
+    merged.pop("logger", None)
+    listener = merged.pop("error_cb", None)
+    reports = ClientReports(merged)
+    reports.listen(errors=listener)
+    try:
+        made = client(merged | reports.properties(errors=kind != "producer" or listener is not None))
+    except (KafkaException, ValueError, TypeError) as error:
+        raise UserError(f"Kafka settings: {refusal(error_text(error), merged)}") from error
+    made.reports = reports  # type: ignore[attr-defined]  # all of the classes above have it
+    return made
+
+
+def topic_partitions(admin: AdminClient, timeout_s: float = 5.0) -> dict[str, int]:
+    """Every topic's number of partitions.
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
+    try:
+        topics = admin.list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise DependencyDownError("broker", error_text(error, admin)) from error
+    return {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def error_text(error: BaseException, client: object = None) -> str:
+    """Librdkafka's own words for an error, with a cure where they name none.
+
+    Args:
+        error: what was raised.
+        client: that raised it: where the error does not tell the cause, it is asked for what it has reported.
+    """
+    cause = error.args[0] if error.args else error
+    words = str(cause.str()) if hasattr(cause, "str") else str(cause)
+    code = cause.code() if isinstance(cause, KafkaError) else None
+    if code in _CURES:
+        return f"{words}: {_CURES[code]}"
+    reports = getattr(client, "reports", None)
+    if reports is None or code not in _VAGUE:
+        return words
+    if not isinstance(client, Consumer):
+        client.poll(0)  # type: ignore[attr-defined]  # reports are served to who polls; a consumer is polled by its loop
+    reason = reports.reason()
+    if reason is None:
+        return words
+    # "Broker transport failure" adds nothing to what the client said of it.
+    return reason if code == KafkaError._TRANSPORT else f"{words}: {reason}"  # noqa: SLF001

@@ -1,0 +1,169 @@
+"""The topics a pipeline needs: create them, and check that they are fit."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from common.errors import DependencyDownError, UserError
+from worker.config.pipeline import Pipeline
+from worker.kafka.client_config import error_text, topic_partitions
+from worker.kafka.permissions import denied_of
+from worker.kafka.records import HEADER_ALLOWANCE
+from worker.kafka.topic_policy import violations
+
+BROKER_DEFAULT_MAX_BYTES = 1_048_588
+_TIMEOUT_S = 15.0
+
+# The broker's clock, not the device's, is what a reading's time is checked against. And a broker refuses what a worker
+# writes whose clock is far ahead, unless it puts its own time there.
+_EVERY = {"message.timestamp.type": "LogAppendTime"}
+# Why each differs from the broker's defaults: docs/operations.md.
+_SETTINGS: dict[str, dict[str, str]] = {
+    "input": {},
+    "predictions": {},
+    "alarms": {"retention.ms": str(90 * 86_400_000)},
+    "alarm_state": {"cleanup.policy": "compact"},
+    # It carries headers on top of the largest record.
+    "dead_letters": {
+        "max.message.bytes": str(2 * BROKER_DEFAULT_MAX_BYTES),
+        "retention.ms": str(30 * 86_400_000),
+    },
+    # A site's baseline is read from its first sketches, a year and a month ago at most; so long a label is of use.
+    "sketches": {"retention.ms": str(400 * 86_400_000)},
+    "events": {"retention.ms": str(400 * 86_400_000)},
+    "labels": {"retention.ms": str(400 * 86_400_000)},
+    # As long as a challenger may take to prove itself; it is as much as the predictions are.
+    "shadow": {"retention.ms": str(30 * 86_400_000)},
+}
+
+
+def create_topics(
+    admin: AdminClient,
+    pipeline: Pipeline,
+    *,
+    partitions: int,
+    replication_factor: int,
+    config: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Create the topics that are missing, and return their names.
+
+    Args:
+        admin: creates them.
+        pipeline: names them.
+        partitions: of each, where the input topic does not exist yet.
+        replication_factor: of each.
+        config: the client's properties, to say which ACL is missing.
+
+    Raises:
+        DependencyDownError: no broker answers.
+        UserError: the broker refuses one.
+    """
+    held = topic_partitions(admin, _TIMEOUT_S)
+    missing = {role: topic for role, topic in pipeline.topics.items() if topic not in held}
+    # All outputs are partitioned as the input is; an input that exists already sets the number.
+    partitions = held.get(pipeline.input.topic, partitions)
+    new = [NewTopic(t, partitions, replication_factor, config=_EVERY | _SETTINGS[role]) for role, t in missing.items()]
+    futures = admin.create_topics(new, operation_timeout=_TIMEOUT_S) if new else {}
+    for topic, future in futures.items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                denied = denied_of(error, config or {}, "topic", topic, "Create", "Describe") if config else None
+                why = denied or error_text(error, admin)
+                raise UserError(f"topic {topic} could not be created: {why}") from error
+    return sorted(missing.values())
+
+
+def check_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
+    """What is wrong with the topics, in words that say what to do; empty when all is well.
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
+    return [*unfit_topics(admin, pipeline), *short_topics(admin, pipeline)]
+
+
+def unfit_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
+    """What no worker can start with: topics that are missing, and settings that break a guarantee.
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
+    held = topic_partitions(admin)
+    if missing := sorted(t for t in pipeline.topics.values() if t not in held):
+        return [f"missing topics: {', '.join(missing)}; run `hazardstream topics create`"]
+    return [words for breaks, words in _violations(admin, pipeline) if breaks]
+
+
+def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
+    """Topics with fewer partitions than the input has: the other partitions can do without these.
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
+    held, source = topic_partitions(admin), pipeline.input.topic
+    count = held.get(source, 0)
+    return [
+        f"{topic} has {held[topic]} partitions and {source} has {count}, so partitions {held[topic]} to {count - 1} "
+        f"are not scored; `{add_partitions(topic, count)}`"
+        for topic in pipeline.topics.values()
+        if held.get(topic, count) < count
+    ]
+
+
+def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, str]]:
+    for role, topic in pipeline.topics.items():
+        told = topic_settings(admin, topic)
+        if not told:
+            unknown = "the broker does not tell its settings (with ACLs, allow DescribeConfigs), so they are unchecked"
+            yield False, f"{topic}: {unknown}; docs/operations.md lists what they must be"
+            continue
+        try:
+            asked = admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT_S)
+            partitions = asked[topic].result().partitions
+        except KafkaException as error:
+            raise DependencyDownError("broker", f"{topic}: {error_text(error, admin)}") from error
+        replicas = min((len(partition.replicas) for partition in partitions), default=1)
+        yield from violations(role, topic, told, replicas)
+
+
+def dead_letter_limit(admin: AdminClient, pipeline: Pipeline) -> int:
+    """Largest record the dead-letter topic takes, bytes."""
+    configured = topic_settings(admin, pipeline.topics["dead_letters"]).get("max.message.bytes")
+    return int(configured or BROKER_DEFAULT_MAX_BYTES)
+
+
+def warnings(admin: AdminClient, pipeline: Pipeline) -> list[str]:
+    """What works but could be better, in words that say what to do."""
+    source = topic_settings(admin, pipeline.input.topic)
+    largest = int(source.get("max.message.bytes", BROKER_DEFAULT_MAX_BYTES))
+    said = [words for breaks, words in _violations(admin, pipeline) if not breaks]
+    if dead_letter_limit(admin, pipeline) < largest + HEADER_ALLOWANCE:
+        said.append(
+            f"{pipeline.topics['dead_letters']} takes smaller records than {pipeline.input.topic}: the largest dead "
+            f"letters would keep only their address; set its max.message.bytes to at least {largest + HEADER_ALLOWANCE}"
+        )
+    return said
+
+
+def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
+    """A topic's configuration; empty where the broker does not tell (no permission, or not a whole Kafka)."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        # The client library's mock cluster (demo without Kafka's jars) never answers this request.
+        if (admin.list_topics(timeout=_TIMEOUT_S).cluster_id or "").startswith("mockCluster"):
+            return {}
+        entries = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result()
+    except KafkaException as error:
+        if error.args[0].code() in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}:  # noqa: SLF001 - librdkafka's names
+            raise DependencyDownError("broker", error_text(error, admin)) from error
+        return {}
+    return {name: entry.value for name, entry in entries.items()}
+
+
+def add_partitions(topic: str, count: int) -> str:
+    """The command that raises a topic to `count` partitions."""
+    return f"kafka-topics.sh --bootstrap-server BROKER --alter --topic {topic} --partitions {count}"

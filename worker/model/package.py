@@ -1,0 +1,274 @@
+"""The model package, loaded: all that a worker needs to score."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from common.arrays import Float
+from worker.alarms.state_machine import AlarmPolicy
+from worker.model.boosting import UnfitBoosterError, load_booster, xgboost
+from worker.model.package_files import (
+    FAULTS,
+    FORMAT,
+    MANIFEST,
+    PICKLED_SCALER,
+    Contents,
+    Fault,
+    Manifest,
+    PackageError,
+    digest,
+    read_package,
+    write_manifest,
+)
+from worker.model.reference import Reference
+from worker.model.scaler import Scale, UntrustedScalerError, read_pickled_scaler, read_scaler, trusted_scaler
+from worker.windows.feature_spec import FeatureSpec
+
+__all__ = [
+    "FAULTS",
+    "FORMAT",
+    "MANIFEST",
+    "Fault",
+    "Manifest",
+    "ModelFailedError",
+    "ModelPackage",
+    "PackageError",
+    "digest",
+    "load_package",
+    "open_package",
+    "write_manifest",
+]
+
+# XGBoost sums its trees in float32; other builds and processors may differ in the last bits, never by more.
+GOLDEN_TOLERANCE = 1e-5
+_GOLDEN_MAX_BYTES = 1 << 26
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class ModelFailedError(PackageError):
+    """A model that was accepted fails while it scores: another one has to.
+
+    Attributes:
+        package: the model.
+    """
+
+    def __init__(self, package: "ModelPackage", words: str) -> None:
+        super().__init__("failed_in_use", f"model {package.name} {package.version} {words}")
+        self.package = package
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A verified model, ready to score.
+
+    Attributes:
+        reference: of its training, for drift; a package of another maker may have none (`{}` in the file).
+        golden: features of its golden rows, shape [g, f].
+        directory: where it lies.
+        digest: SHA-256 of its manifest, in hex.
+    """
+
+    name: str
+    version: str
+    manifest: Manifest
+    spec: FeatureSpec
+    policy: AlarmPolicy
+    metrics: dict[str, Any]
+    reference: Reference | None
+    golden: Float
+    directory: Path
+    digest: str
+    _scale: Scale
+    _booster: xgboost.Booster
+
+    def score(self, features: Float) -> Float:
+        """Hazard probability of each row of features [n, f], shape [n]. A row's score does not depend on the others.
+
+        Raises:
+            ModelFailedError: the model fails, or gives something other than a probability of each row.
+        """
+        try:
+            given = np.asarray(self._booster.inplace_predict(self._scale(features), missing=np.nan))
+        except Exception as error:
+            raise ModelFailedError(self, f"cannot score: {type(error).__name__}: {_first_line(error)}") from error
+        if given.shape != (len(features),) or given.dtype.kind != "f":
+            raise ModelFailedError(
+                self,
+                f"gives {given.dtype} numbers of shape {given.shape} for {len(features)} readings; "
+                "expected one probability for each",
+            )
+        usable = (given >= 0) & (given <= 1)  # false for NaN
+        if not usable.all():
+            raise ModelFailedError(
+                self,
+                f"gives {given[~usable][0]} for {int((~usable).sum())} of {len(given)} readings; a probability "
+                "lies between 0 and 1",
+            )
+        return given.astype(np.float64)
+
+    def scaled(self, features: Float) -> Float:
+        """Features [n, f] as the trees get them."""
+        return self._scale(features)
+
+    def contributions(self, features: Float) -> tuple[Float, Float]:
+        """Exact SHAP contributions to the log-odds [n, f], and the bias they start from [n].
+
+        Lundberg et al. 2020, TreeSHAP as built into XGBoost.
+
+        Raises:
+            ModelFailedError: the model fails, or gives something other than finite numbers.
+        """
+        try:
+            # A matrix refuses what is beyond single precision. No split lies there, so the trees go the same way.
+            within = np.clip(self._scale(features), -_LARGEST, _LARGEST)
+            matrix = xgboost.DMatrix(within, missing=np.nan, nthread=1)
+            parts = np.asarray(self._booster.predict(matrix, pred_contribs=True), np.float64)
+        except Exception as error:
+            raise ModelFailedError(
+                self, f"cannot explain a score: {type(error).__name__}: {_first_line(error)}"
+            ) from error
+        if parts.shape != (len(features), features.shape[1] + 1) or not np.isfinite(parts).all():
+            raise ModelFailedError(self, "gives no finite contribution of each feature to a score")
+        return parts[:, :-1], parts[:, -1]
+
+
+def load_package(
+    directory: Path, *, version: str, expected_digest: str | None = None, trusted: bool = False
+) -> ModelPackage:
+    """Read a package and load it; see `read_package` and `open_package`.
+
+    Raises:
+        PackageError: it must not be used.
+    """
+    return open_package(read_package(directory, expected_digest), version=version, trusted=trusted)
+
+
+def open_package(contents: Contents, *, version: str, trusted: bool = False) -> ModelPackage:
+    """Load a package from its files in memory, and compare its scores with its golden rows.
+
+    Args:
+        contents: the files, verified.
+        version: the registry's version, stamped on predictions.
+        trusted: whether code in a pickled scaler may run.
+
+    Raises:
+        PackageError: a file is unreadable, the model is of another task, or the golden rows score differently.
+    """
+    directory = Path(contents.origin)
+    with _reading(contents, "features.json", "bad_features") as file:
+        spec = FeatureSpec.model_validate_json(file)
+    with _reading(contents, "alarm.json", "bad_thresholds") as file:
+        policy = AlarmPolicy.model_validate_json(file)
+    with _reading(contents, "metrics.json", "bad_metadata") as file:
+        metrics = TypeAdapter(dict[str, Any]).validate_json(file)
+        json.dumps(metrics, allow_nan=False).encode()  # `/model` shows them
+    with _reading(contents, "reference.json", "bad_metadata") as file:
+        histograms = json.loads(file)
+        if histograms and list(histograms["features"]) != spec.names:
+            raise PackageError(
+                "wrong_signature",
+                f"model package {contents.origin}: features.json and reference.json name other features",
+            )
+        reference = Reference(histograms) if histograms else None
+    scale = _scaler(contents, len(spec.names), trusted=trusted)
+    try:
+        with _reading(contents, "booster.ubj", "bad_booster") as file:
+            booster = load_booster(file, spec.names)
+    except UnfitBoosterError as error:
+        raise PackageError("wrong_output", f"model package {contents.origin}: booster.ubj: {error}") from error
+    features, expected = _golden(contents)
+    package = ModelPackage(
+        contents.manifest.name,
+        version,
+        contents.manifest,
+        spec,
+        policy,
+        metrics,
+        reference,
+        features,
+        directory,
+        contents.digest,
+        scale,
+        booster,
+    )
+    _prove(package, expected, contents.origin)
+    return package
+
+
+@contextmanager
+def _reading(contents: Contents, name: str, fault: Fault) -> Iterator[bytes]:
+    try:
+        yield contents.files[name]
+    except (PackageError, UnfitBoosterError):
+        raise
+    except Exception as error:  # a trusted scaler raises whatever its code does
+        raise PackageError(
+            fault, f"model package {contents.origin}: {name}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _scaler(contents: Contents, features: int, *, trusted: bool) -> Scale:
+    name = contents.manifest.scaler
+    with _reading(contents, name, "bad_scaler") as file:
+        if name != PICKLED_SCALER:
+            return read_scaler(file, features)
+        try:
+            return read_pickled_scaler(file).scale(features)
+        except UntrustedScalerError as error:
+            if trusted:
+                return trusted_scaler(file)
+            raise PackageError(
+                "untrusted",
+                f"model package {contents.origin}: {name} holds {error}, and to read it is to run its maker's code; "
+                f"write the scaler as numbers (scaler.json), or trust this very package with "
+                f"HAZARDSTREAM_MODEL_TRUST=sha256:{contents.digest}",
+            ) from error
+
+
+def _golden(contents: Contents) -> tuple[Float, Float]:
+    with _reading(contents, "golden.npz", "bad_golden_rows") as file:
+        with zipfile.ZipFile(io.BytesIO(file)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _GOLDEN_MAX_BYTES:
+                raise ValueError(f"unpacked it has more than {_GOLDEN_MAX_BYTES} bytes")
+        with np.load(io.BytesIO(file), allow_pickle=False) as golden:
+            features, expected = golden["features"], golden["probability"]
+        if features.dtype.kind != "f" or expected.dtype.kind != "f":
+            raise ValueError(f"features and probability are {features.dtype} and {expected.dtype}, not floats")
+    return features, expected
+
+
+def _prove(package: ModelPackage, expected: Float, origin: str) -> None:
+    golden, names = package.golden, package.spec.names
+    if golden.ndim != 2 or golden.shape[1] != len(names):
+        raise PackageError(
+            "wrong_signature",
+            f"model package {origin}: golden rows have {golden.shape[-1]} features, features.json {len(names)}",
+        )
+    if not len(golden) or expected.shape != (len(golden),):
+        raise PackageError(
+            "bad_golden_rows",
+            f"model package {origin}: {len(golden)} golden rows and scores of shape {expected.shape} prove nothing",
+        )
+    try:
+        off = np.abs(package.score(golden) - expected)
+    except ModelFailedError as error:
+        raise PackageError("wrong_output", f"model package {origin}: its golden rows: {error}") from error
+    if not (off <= GOLDEN_TOLERANCE).all():
+        raise PackageError(
+            "golden_rows_differ",
+            f"model package {origin}: golden rows score off by up to {off.max():.2g}; expected {GOLDEN_TOLERANCE}",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    """XGBoost adds a stack of its own to what it says."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else ""

@@ -1,0 +1,145 @@
+"""What the loop tells the sidecar: plain values that one thread writes and another reads."""
+
+import os
+import queue
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from worker.observe.metrics import Metrics
+
+
+@dataclass
+class Status:
+    """State of one worker.
+
+    Attributes:
+        phase: starting, running or stopping.
+        stuck_after_s: how long the loop may take to come round before it counts as stuck.
+        committed: whether this process has committed a batch.
+        down: dependency -> why it is waited for.
+        last_turn: monotonic time at which the loop last came round.
+        partitions: by state: ready, restoring; waiting and held with their reasons.
+        lag: messages behind, by partition.
+        group: why the group gives this worker no partition, where that is known.
+        model_failure: why the model before this one was given up while it scored, until another version takes over.
+        stalled: partitions that have input and commit nothing, and why.
+        model: what scores, as `/model` shows it.
+        model_watch: how the model's alias is watched, as `/model` shows it; None where the model cannot change.
+        challenger: what scores in the shadow; None where nothing does.
+        challenger_watch: as `model_watch`, of the challenger.
+        schemas: by role, as `/schema` shows them.
+        questions: for the loop to answer between two batches.
+    """
+
+    metrics: Metrics
+    pipeline: str
+    instance: str
+    guarantee: str
+    phase: str = "starting"
+    stuck_after_s: float = 60.0
+    committed: bool = False
+    down: dict[str, str] = field(default_factory=dict)
+    last_turn: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
+    partitions: dict[str, Any] = field(default_factory=dict)
+    lag: dict[int, int] = field(default_factory=dict)
+    stalled: dict[int, str] = field(default_factory=dict)
+    group: str | None = None
+    model: dict[str, Any] | None = None
+    model_failure: str | None = None
+    model_watch: dict[str, Any] | None = None
+    challenger: dict[str, Any] | None = None
+    challenger_watch: dict[str, Any] | None = None
+    schemas: dict[str, Any] = field(default_factory=dict)
+    questions: "queue.SimpleQueue[tuple[Callable[..., Any], Future[Any]]]" = field(default_factory=queue.SimpleQueue)
+
+    def turn(self) -> None:
+        """Say that the loop makes progress."""
+        self.last_turn = time.monotonic()
+
+    def note_commit(self) -> None:
+        """Say that a batch was committed; the first time tells how long the start took."""
+        if not self.committed:
+            self.committed = True
+            self.metrics.first_commit.set(_process_age_s())
+
+    def stuck_for_s(self) -> float:
+        """How long the loop has not come round."""
+        return time.monotonic() - self.last_turn
+
+    def stuck(self) -> bool:
+        """Whether the loop has not come round for too long."""
+        return self.stuck_for_s() >= self.stuck_after_s
+
+    def reasons_not_ready(self) -> list[str]:
+        """Why the worker is not ready; empty when it is."""
+
+        def reasons() -> Iterator[str]:
+            if self.phase != "running":
+                yield f"the worker is {self.phase}"
+            for dependency, reason in dict(self.down).items():
+                yield f"waiting for {dependency}: {reason}"
+            if self.model is None:
+                yield "no model is loaded"
+            waiting = self.partitions.get("waiting", {})
+            if self.phase == "running" and not (self.partitions.get("ready") or waiting or self.down):
+                yield "no partition is assigned: " + (
+                    self.group or "the group is rebalancing, or waits for the session of a member that has gone"
+                )
+            for number, reason in waiting.items():
+                yield f"partition {number} is waiting: {reason}"
+            for number, reason in self.partitions.get("held", {}).items():
+                yield f"partition {number} is waiting for {reason}"
+            for number, reason in self.stalled.items():
+                yield f"partition {number} makes no progress: {reason}"
+            for number in self.partitions.get("restoring", []):
+                yield f"partition {number} is rebuilding its windows"
+
+        return list(reasons())
+
+    def warnings(self) -> list[str]:
+        """What an operator should look at although readings are being scored."""
+        failure, model = self.model_failure, self.model
+        if failure is None:
+            return []
+        instead = "no other one is there yet" if model is None else f"version {model['version']} scores instead"
+        return [f"{failure}; {instead}"]
+
+    def ask(self, question: Callable[..., Any], timeout_s: float) -> Any:
+        """Have the loop answer a question with its own state, between two batches.
+
+        Raises:
+            TimeoutError: it did not come round in time.
+        """
+        answer = self.request(question)
+        try:
+            return answer.result(timeout_s)
+        finally:
+            answer.cancel()
+
+    def request(self, question: Callable[..., Any]) -> Future[Any]:
+        """As `ask`, for who waits in a way of its own: cancel the answer when it is not wanted any more."""
+        answer: Future[Any] = Future()
+        self.questions.put((question, answer))
+        return answer
+
+    def answer(self, *state: Any) -> None:
+        """Answer what was asked. Called by the loop."""
+        while not self.questions.empty():
+            question, answer = self.questions.get()
+            if not answer.set_running_or_notify_cancel():
+                continue
+            try:
+                answer.set_result(question(*state))
+            except Exception as error:  # noqa: BLE001 - it belongs to who asked, not to the loop
+                answer.set_exception(error)
+
+
+def _process_age_s() -> float:
+    """Seconds since this process was started (proc(5): field 22 of /proc/self/stat, in clock ticks since boot)."""
+    after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(after_name[19]) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,153 @@
+"""Alarm state of newly assigned partitions, read back from the compacted topic while other partitions go on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, TopicPartition
+
+from common.text import shown
+from schemas.codec import decode
+from schemas.errors import UnreadableValueError
+from schemas.load import load_schema
+from worker.alarms.state_machine import AlarmState
+from worker.config.pipeline import Pipeline
+from worker.encode.encoder import state_from
+from worker.kafka.client_config import consumer
+from worker.kafka.message import key_of, value_of
+from worker.observe.metrics import Metrics
+from worker.recover.standing_alarms import raise_if_ours, standing_alarms
+from worker.score.decode import WriterSchemaOf
+from worker.windows.partition import Partition
+
+_LOG = structlog.get_logger(__name__)
+_GULP = 10_000
+
+
+class AlarmRestore:
+    """Reads several partitions at once, a little at each call. Holds a consumer only while there is more to read."""
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        pipeline: Pipeline,
+        writer_schema_of: WriterSchemaOf,
+        metrics: Metrics,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Beat: called now and then while published alarms are read."""
+        self._config, self._pipeline, self._metrics, self._beat = config, pipeline, metrics, beat
+        outputs = pipeline.outputs
+        self._fixed = {
+            "group.id": "hazardstream-unused",  # required by the client, never joined
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+        self._topic, self._schema = outputs.alarm_state.topic, load_schema(outputs.alarm_state.schema_name)
+        self._by_word = outputs.by_word
+        self._writer_schema_of = writer_schema_of
+        self._reader: Consumer | None = None
+        self._left: dict[int, range] = {}
+        self._latest: dict[int, dict[bytes, bytes]] = {}
+        self._standing: dict[int, dict[bytes, AlarmState]] = {}
+
+    def begin(self, partition: Partition, offsets: range, states_id: str) -> None:
+        """Read these offsets of a partition; where the topic does not hold all states, the standing alarms before.
+
+        Args:
+            partition: names the topic that held the states of all of its alarms.
+            offsets: of the topic.
+            states_id: of the topic as it is now.
+
+        Raises:
+            DependencyDownError: standing alarms are to be looked up, and broker or registry does not answer.
+        """
+        number = partition.number
+        self.drop(number)
+        replaced = partition.states_id not in {"", states_id}
+        # An empty topic may be a new one, where the checkpoint does not say.
+        if partition.live_from > 0 and (replaced or offsets.start > 0 or not (offsets or partition.states_id)):
+            self._standing[number] = standing_alarms(
+                self._config, self._pipeline, self._writer_schema_of, number, self._beat
+            )
+            if replaced or offsets.start > 0 or self._standing[number]:
+                self._tell_lost(number, len(self._standing[number]))
+        # Once states were lost, a topic never holds all of them again: its id is not put in the place of the first.
+        partition.states_id = partition.states_id or states_id
+        self._latest[number] = {}
+        if offsets:
+            self._left[number] = offsets
+            self._reader = self._reader or consumer(self._config, self._fixed)
+            self._reader.incremental_assign([TopicPartition(self._topic, number, offsets.start)])
+
+    def drop(self, number: int) -> None:
+        """Read no more of a partition, and forget what was read."""
+        self._latest.pop(number, None)
+        self._standing.pop(number, None)
+        if self._left.pop(number, None) is not None and self._reader is not None:
+            self._reader.incremental_unassign([TopicPartition(self._topic, number)])
+        if not self._left and self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def advance(self, timeout_s: float) -> None:
+        """Read what has come in, waiting up to `timeout_s` seconds for it."""
+        if self._reader is None:
+            return
+        for message in self._reader.consume(_GULP, timeout_s):
+            latest = self._latest.get(message.partition())
+            if message.error() is not None or latest is None:
+                continue
+            key, value = key_of(message) or b"", value_of(message)
+            if value is None:
+                latest.pop(key, None)
+            else:
+                latest[key] = value
+        # A position moves on over what aborted transactions left, too, and messages do not.
+        for place in self._reader.position([TopicPartition(self._topic, number) for number in self._left]):
+            self._left[place.partition] = range(
+                max(self._left[place.partition].start, place.offset), self._left[place.partition].stop
+            )
+
+    def missing(self, number: int) -> str | None:
+        """In words, what is still to be read of a partition; None when it has been read to the end."""
+        left = self._left.get(number)
+        if not left:
+            return None
+        return (
+            f"its alarm state is being read back: {self._topic}/{number} is readable up to {left.start} of {left.stop}"
+            " (a predecessor's transaction may still be open)"
+        )
+
+    def states(self, number: int) -> dict[bytes, AlarmState]:
+        """The latest alarm of each key of a partition that has been read to the end.
+
+        Raises:
+            DependencyDownError: a writer's schema is not known yet and the registry does not answer; call again.
+        """
+        states = dict(self._standing.get(number, {}))
+        for key, value in self._latest[number].items():
+            try:
+                state = state_from(self._by_word(decode(value, self._writer_schema_of, self._schema)))
+            except UnreadableValueError as error:
+                raise_if_ours(value, error, f"the alarm state of {shown(key)} in {self._topic}/{number}")
+                fault = str(error)
+            else:
+                fault = "an active alarm without onset" if state.active and state.onset_ts is None else ""
+            if fault:
+                # Somebody else wrote it. The key starts from normal, and its next change overwrites it.
+                _LOG.error("unreadable alarm state", partition=number, key=str(key), reason=fault)
+            else:
+                states[key] = state
+        self.drop(number)
+        return states
+
+    def _tell_lost(self, number: int, standing: int) -> None:
+        self._metrics.recreated.labels("alarm_state").inc()
+        _LOG.error(
+            "alarm states were deleted: the alarms that stand were taken from the alarms that were published",
+            topic=self._topic,
+            partition=number,
+            standing=standing,
+        )

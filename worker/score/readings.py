@@ -1,0 +1,41 @@
+"""Columns of a batch: text kept as slices of one buffer, and the readings decoded from it."""
+
+from dataclasses import dataclass
+
+from common.arrays import Bool, Float, Int
+from schemas.text_column import TextColumn
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Decoded readings as columns.
+
+    Attributes:
+        row: row in the consumed batch, shape [n].
+        key: what the reading is about (also the Kafka key).
+        group: what the key belongs to.
+        ts: event time, ms since the epoch, shape [n].
+        values: sensors in raw units, NaN where null, shape [n, sensors].
+        present: which sensors were not null, shape [n, sensors]; a NaN that is present was sent as NaN.
+    """
+
+    row: Int
+    key: TextColumn
+    group: TextColumn
+    ts: Int
+    values: Float
+    present: Bool
+
+    def take(self, rows: Int | Bool) -> "Readings":
+        """Some of the readings."""
+        key, group = self.key.take(rows), self.group.take(rows)
+        return Readings(self.row[rows], key, group, self.ts[rows], self.values[rows], self.present[rows])
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row of the batch that becomes a dead letter: a stable reason code and words for a person."""
+
+    row: int
+    reason: str
+    message: str

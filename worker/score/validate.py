@@ -1,0 +1,128 @@
+"""Vectorised checks of readings, derived from the Pydantic model that declares the ranges.
+
+A row that fails is then validated by the model itself, so that its dead letter names field, rule and value.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+
+from common.arrays import Bool, Float, Int
+from common.validation_errors import fault_texts
+from schemas.bounds import bounds
+from schemas.text_column import TextColumn
+from worker.config.pipeline import Input
+from worker.score.event_time import implausible, in_words, other_unit
+from worker.score.message_keys import all_that_say
+from worker.score.readings import Readings, Rejection
+
+
+class Valid(NamedTuple):
+    """Readings fit to be scored. Masked values are NaN and no longer present; masked: shape [n, sensors].
+
+    rekeyed: which of them have a message key that says the same as the record's key field in another form, shape [n].
+    """
+
+    readings: Readings
+    masked: Bool
+    rekeyed: Bool
+
+
+class Validator:
+    """Checks readings of one input."""
+
+    def __init__(self, source: Input) -> None:
+        self._source = source
+        self._model = source.record_model()
+        self._sensors = source.sensors()
+        limits = [bounds(self._model, s) for s in self._sensors]
+        # Also refuses NaN and infinities: a comparison with NaN is false, and the largest double is finite.
+        largest = np.finfo(np.float64).max
+        self._low = np.array([max(b.low, -largest) for b in limits])
+        self._high = np.array([min(b.high, largest) for b in limits])
+        self._time = bounds(self._model, source.time)
+
+    @property
+    def max_future_ms(self) -> int:
+        """How far ahead of its Kafka timestamp a reading may be."""
+        return self._source.max_future_ms
+
+    def __call__(self, readings: Readings, message_keys: TextColumn, broker_ts: Int) -> tuple[Valid, list[Rejection]]:
+        """Split into valid readings and rejections.
+
+        Args:
+            readings: as decoded.
+            message_keys: Kafka keys of the whole batch (empty where null), by row.
+            broker_ts: Kafka timestamps of the whole batch, ms, by row; negative where a record has none, and its time
+                cannot be checked.
+        """
+        r, source = readings, self._source
+        with np.errstate(invalid="ignore"):
+            usable = r.present & (r.values >= self._low) & (r.values <= self._high)
+        masked = r.present & ~usable
+        # The record's own rule may refuse another unit, too, but cannot say that it is one.
+        invalid = ((r.ts < self._time.low) | (r.ts > self._time.high)) & ~other_unit(r.ts)
+        invalid |= ~usable.any(axis=1)
+        invalid |= self._out_of_length(r.key, source.key) | self._out_of_length(r.group, source.group)
+        if source.on_invalid_sensor == "dead_letter":
+            invalid |= masked.any(axis=1)
+        wrong_key = ~invalid & ~r.key.equals(message_keys.take(r.row))
+        rekeyed = np.zeros(len(r.row), np.bool_)
+        other = np.flatnonzero(wrong_key)
+        rekeyed[other] = all_that_say(message_keys.take(r.row[other]), r.key.take(other))
+        wrong_key &= ~rekeyed
+        stamped = broker_ts[r.row]
+        mistimed = ~invalid & ~wrong_key & implausible(r.ts, stamped)
+        unstamped = ~(invalid | wrong_key | mistimed) & (stamped < 0)
+        future = ~(invalid | wrong_key | mistimed | unstamped) & (r.ts > stamped + source.max_future_ms)
+        rejections = [Rejection(int(r.row[i]), "invalid", self._words(r, i)) for i in np.flatnonzero(invalid).tolist()]
+        rejections += [
+            Rejection(int(r.row[i]), "wrong_key", f"the message key is not {source.key} {r.key[i]!r}")
+            for i in np.flatnonzero(wrong_key).tolist()
+        ]
+        rejections += [
+            Rejection(int(r.row[i]), "implausible_time", f"{source.time} {r.ts[i]} {in_words(int(r.ts[i]))}")
+            for i in np.flatnonzero(mistimed).tolist()
+        ]
+        rejections += [
+            Rejection(
+                int(r.row[i]), "no_timestamp", f"no Kafka timestamp that {source.time} {r.ts[i]} can be checked against"
+            )
+            for i in np.flatnonzero(unstamped).tolist()
+        ]
+        rejections += [
+            Rejection(int(r.row[i]), "future", self._ahead(int(r.ts[i]), int(stamped[i])))
+            for i in np.flatnonzero(future).tolist()
+        ]
+        good = ~(invalid | wrong_key | mistimed | unstamped | future)
+        kept = r.take(good)
+        values: Float = np.where(usable[good], kept.values, np.nan)
+        readings = Readings(kept.row, kept.key, kept.group, kept.ts, values, usable[good])
+        return Valid(readings, masked[good], rekeyed[good]), rejections
+
+    def _ahead(self, ts: int, stamped: int) -> str:
+        allowed = self._source.max_future_ms
+        return (
+            f"{self._source.time} {ts} is {ts - stamped} ms ahead of the record's Kafka timestamp; allowed: {allowed}"
+        )
+
+    def _out_of_length(self, column: TextColumn, field: str) -> Bool:
+        limits = {type(m).__name__: m for m in self._model.model_fields[field].metadata}
+        short, long = limits.get("MinLen"), limits.get("MaxLen")
+        wrong = column.length < (short.min_length if short else 0)
+        if long:
+            # There are never more characters than bytes, so only these need counting.
+            rows = np.flatnonzero(column.length > long.max_length)
+            wrong[rows] = column.take(rows).characters() > long.max_length
+        return wrong
+
+    def _words(self, r: Readings, i: int) -> str:
+        source = self._source
+        record = {source.key: r.key[i], source.group: r.group[i], source.time: int(r.ts[i])}
+        record |= {s: float(r.values[i, j]) if r.present[i, j] else None for j, s in enumerate(self._sensors)}
+        try:
+            self._model.model_validate(record)
+        except ValidationError as error:
+            return fault_texts(error)
+        return "no sensor has a usable value"

@@ -1,0 +1,86 @@
+"""What a worker holds for one assigned partition, and the checkpoint it commits with the offset."""
+
+from dataclasses import dataclass, field
+
+from common.arrays import NEVER, Int
+from worker.windows.keyed_state import REBUILD_SPANS
+
+_NONE = "-"
+_IDS = {"hazardstream/2": 0, "hazardstream/3": 1, "hazardstream/4": 2}  # how many ids each version has at most
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Metadata of a committed offset: from where in the log the windows can be rebuilt exactly.
+
+    Attributes:
+        rebuild_from: offset of the first reading that can still matter.
+        clock: stream time just before that reading, ms.
+        span_ms: how far back the windows reach that are meant.
+        topic_id: of the input topic; empty where it is not known.
+        states_id: of the alarm-state topic that holds the state of all alarms; empty where it is not known.
+    """
+
+    rebuild_from: int
+    clock: int
+    span_ms: int
+    topic_id: str = ""
+    states_id: str = ""
+
+    def dump(self, topic_id: str, states_id: str) -> str:
+        """The text that goes into the metadata of an offset of this topic."""
+        ids = f"{topic_id or _NONE} {states_id or _NONE}"
+        return f"hazardstream/4 {self.rebuild_from} {self.clock} {self.span_ms} {ids}"
+
+    @classmethod
+    def load(cls, metadata: str | None) -> "Checkpoint | None":
+        """Read it back; None where the offset was committed by something else. Older versions had fewer ids."""
+        version, *words = (metadata or "").split() or [""]
+        numbers, ids = words[:3], words[3:]
+        if version not in _IDS or len(numbers) < 3 or len(ids) > _IDS[version] or not all(map(_is_integer, numbers)):
+            return None
+        rebuild_from, clock, span_ms = map(int, numbers)
+        topic_id, states_id, *_ = [*("" if each == _NONE else each for each in ids), "", ""]
+        return cls(rebuild_from, clock, span_ms, topic_id, states_id)
+
+
+def _is_integer(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+@dataclass
+class Partition:
+    """State of one assigned partition.
+
+    Attributes:
+        next_offset: the first message not merged yet.
+        live_from: messages before this one were committed by somebody earlier: they rebuild windows, no more.
+        clock: stream time: latest event time seen.
+        slots: window slot of each key.
+        states_id: of the alarm-state topic that holds the state of all its alarms; empty where it is not known.
+        refused: offsets before `live_from` that were dead letters then; None until the replay has asked for them.
+    """
+
+    number: int
+    next_offset: int
+    live_from: int
+    clock: int = NEVER
+    slots: dict[bytes, int] = field(default_factory=dict)
+    states_id: str = ""
+    refused: Int | None = None
+    _marks: list[Checkpoint] = field(default_factory=list)
+
+    def advance(self, next_offset: int, clock: int, span_ms: int) -> None:
+        """Move on behind a merged batch."""
+        # A mark every so often: few to keep, and a rebuild replays hardly more than it must.
+        if not self._marks or self.clock >= self._marks[-1].clock + span_ms // 16:
+            self._marks.append(Checkpoint(self.next_offset, self.clock, span_ms))
+        self.next_offset, self.clock = next_offset, clock
+        while len(self._marks) > 1 and self._marks[1].clock <= clock - REBUILD_SPANS * span_ms:
+            self._marks.pop(0)
+
+    def checkpoint(self, clock: int, span_ms: int) -> Checkpoint:
+        """What to commit with an offset at which the stream time is `clock`."""
+        marks = [*self._marks, Checkpoint(self.next_offset, self.clock, span_ms)]
+        old_enough = [m for m in marks if m.clock <= clock - REBUILD_SPANS * span_ms]
+        return old_enough[-1] if old_enough else marks[0]

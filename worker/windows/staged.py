@@ -1,0 +1,183 @@
+"""A batch judged against the windows of its keys: the features of its readings, and what it would add."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from common.arrays import NEVER, Bool, Float, Int
+from worker.windows.feature_spec import Timeline, readings_in_windows, rolling_features
+from worker.windows.late_filter import Arrivals, Content
+
+if TYPE_CHECKING:
+    from worker.windows.keyed_state import KeyedState
+
+
+@dataclass
+class Staged:
+    """A batch judged against the state. Rows are those of accepted readings, sorted by slot, then offset.
+
+    Attributes:
+        row: row in the batch given to `stage`, shape [m].
+        duplicate: rows dropped because the key has sent the same reading before.
+        late: rows refused because they are too old to tell (worker/windows/late_filter.py).
+    """
+
+    state: "KeyedState"
+    row: Int
+    duplicate: Int
+    late: Int
+    slot: Int
+    ts: Int
+    clock: Int
+    content: Content
+    values: Float
+    arrivals: dict[int, Arrivals | None]
+
+    @cached_property
+    def _first(self) -> Bool:
+        first = np.ones(len(self.slot), np.bool_)
+        first[1:] = self.slot[1:] != self.slot[:-1]
+        return first
+
+    @cached_property
+    def group(self) -> Int:
+        """Number of the row's key among the keys touched, shape [m]."""
+        return np.cumsum(self._first) - 1
+
+    @cached_property
+    def group_size(self) -> Int:
+        """New readings of each key touched, shape [g]."""
+        return np.bincount(self.group) if len(self.group) else np.empty(0, np.int64)
+
+    @cached_property
+    def last_of_group(self) -> Int:
+        """Row of each touched key's newest reading, shape [g]."""
+        return np.cumsum(self.group_size) - 1
+
+    @cached_property
+    def last_known_row(self) -> Int:
+        """Row of the key's last reading in this batch, up to this one, that has the sensor; -1: none. [m, sensors]."""
+        rows = np.where(np.isnan(self.values), -1, np.arange(len(self.slot))[:, None])
+        known = np.maximum.accumulate(rows, axis=0)
+        known[known < self._first_of_group[:, None]] = -1
+        return known
+
+    @cached_property
+    def _first_of_group(self) -> Int:
+        """Row of the first new reading of the row's key, shape [m]."""
+        return (self.last_of_group - self.group_size + 1)[self.group]
+
+    @cached_property
+    def position(self) -> Int:
+        """Place of each row in the timeline, shape [m]."""
+        return np.arange(len(self.slot)) + (self.group + 1) * self.state.spec.max_readings
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """What is held of each touched key, then its new readings."""
+        state, size = self.state, self.state.spec.max_readings
+        slots = self.slot[self.last_of_group]
+        ts, clock = np.empty(self._length, np.int64), np.empty(self._length, np.int64)
+        rolled = np.empty((len(state.rolling), self._length))
+        # Through a view of windows each key's past is copied as a piece.
+        begin = self._begin
+        sliding_window_view(ts, size, writeable=True)[begin] = state.ts[slots]
+        sliding_window_view(clock, size, writeable=True)[begin] = state.last_clock[slots, None] - state.age_clock[slots]
+        sliding_window_view(rolled, size, axis=1, writeable=True)[:, begin] = state.rolled[slots].transpose(1, 0, 2)
+        ts[self.position], clock[self.position] = self.ts, self.clock
+        rolled[:, self.position] = self.values[:, state.rolling].T
+        return Timeline(ts, clock, rolled)
+
+    @property
+    def _length(self) -> int:
+        """Length of the timeline."""
+        return len(self.slot) + max(len(self.last_of_group), 1) * self.state.spec.max_readings
+
+    @property
+    def _begin(self) -> Int:
+        """Place in the timeline at which each touched key's past begins, shape [g]."""
+        return self.position[self.last_of_group] - self.group_size + 1 - self.state.spec.max_readings
+
+    def contents(self) -> Content:
+        """Contents of the readings in the timeline, as windows, shape [length, max_readings]. Call before `merge`."""
+        size, content = self.state.spec.max_readings, np.empty(self._length, np.uint32)
+        held = self.state.content[self.slot[self.last_of_group]]
+        sliding_window_view(content, size, writeable=True)[self._begin] = held
+        content[self.position] = self.content
+        return sliding_window_view(content, size)
+
+    @cached_property
+    def shift(self) -> Int:
+        """By how much the timers of the row's key move before they are read, ms, shape [m].
+
+        A timer tells how much device time the key's readings have gone through since it began. For readings in order
+        that is the difference of their times, and no timer moves. Where one of those that arrived within the lateness
+        is out of order, a reading adds the time since the newest of them that is not newer than itself. So one from
+        another clock neither stops a timer nor makes it jump once it is seen to be so. A reading ahead of stream time
+        adds no more than stream time has moved on by, and others do not count from it.
+        """
+        shift = np.zeros(len(self.slot), np.int64)
+        suspect = self.state.disordered[self.slot] | (self.ts > self.clock)
+        if self.arrivals:
+            suspect |= np.isin(self.slot, list(self.arrivals))
+        rows, size = np.flatnonzero(suspect), self.state.spec.max_readings
+        if not len(rows) or size == 1:
+            return shift
+        at, ts, clock = self.position[rows] - size + 1, self.ts[rows], self.clock[rows]
+        times = sliding_window_view(self.timeline.ts, size)[at]
+        clocks = sliding_window_view(self.timeline.clock, size)[at]
+        ahead, near = times > clocks, clocks[:, :-1] > clock[:, None] - self.state.lateness_ms
+        out_of_order = (near & (times[:, 1:] < times[:, :-1])).any(axis=1)
+        earlier, is_ahead = times[:, :-1], ahead[:, -1]
+        known = near & (earlier <= ts[:, None]) & (is_ahead[:, None] | ~ahead[:, :-1])
+        nearest = np.where(known.any(axis=1), np.where(known, earlier, NEVER).max(axis=1), ts)
+        added = ts - nearest
+        added = np.where(is_ahead, np.minimum(added, clock - clocks[:, -2]), added)
+        moves = near[:, -1] & (out_of_order | is_ahead)
+        shift[rows] = np.where(moves, ts - added - earlier[:, -1], 0)
+        return shift
+
+    @cached_property
+    def in_window(self) -> Int:
+        """Readings in the window that ends at each row, shape [m]."""
+        return readings_in_windows(self.state.spec, self.timeline, self.position)
+
+    @cached_property
+    def _filled(self) -> Float:
+        """Sensors forward-filled within the row's window, shape [m, sensors]."""
+        row, sensor = np.nonzero(np.isnan(self.values))
+        filled = self.values.copy()
+        filled[row, sensor] = self._last_known(row, sensor, self.last_known_row[row, sensor])
+        return filled
+
+    def _previous(self) -> Float:
+        """Sensors with differences, forward-filled within the row's window up to the row before, [m, differences]."""
+        before = np.full((len(self.slot), len(self.state.differences)), np.nan)
+        before[1:] = self.values[:-1, self.state.differences]
+        before[self._first] = np.nan
+        row, column = np.nonzero(np.isnan(before) | (self.in_window < 2)[:, None])
+        sensor = np.array(self.state.differences, np.int64)[column]
+        known = np.where(self._first[row], -1, self.last_known_row[row - 1, sensor])
+        before[row, column] = self._last_known(row, sensor, known)
+        return before
+
+    def _last_known(self, row: Int, sensor: Int, known: Int) -> Float:
+        """Value of the sensor at row `known` of the batch, or the one held if that is -1; NaN if out of the window."""
+        state, slot = self.state, self.slot[row]
+        age = np.where(known >= 0, row - known, row - self._first_of_group[row] + 1 + state.known_age[slot, sensor])
+        value = np.where(known >= 0, self.values[known, sensor], state.known_value[slot, sensor])
+        return np.where(age < self.in_window[row], value, np.nan)
+
+    @cached_property
+    def imputed(self) -> Bool:
+        """Sensors that were missing and filled from the window, shape [m, sensors]."""
+        return np.isnan(self.values) & ~np.isnan(self._filled)
+
+    def features(self) -> Float:
+        """Features of each row, shape [m, f], in the order of `FeatureSpec.names`. Call before `merge`."""
+        change = self._filled[:, self.state.differences] - self._previous()
+        rolling = rolling_features(self.state.spec, self.timeline, self.position, self.in_window)
+        return np.concatenate((self._filled, change, rolling), axis=1)

@@ -5,7 +5,6 @@ from confluent_kafka import Message
 
 from benchmarks.harness import PARTITIONS
 from benchmarks.readings import Numbers, Readings
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import Pipeline
@@ -23,7 +22,7 @@ def offline_scorer(
     """A scorer, its partitions, which are all new, and its metrics."""
     metrics = Metrics()
     scorer = kind(
-        decode=Decoder(pipeline.input, load_schema("SensorReading"), writer_schema_lookup(None)),
+        decode=Decoder(pipeline.input, pipeline.input.avro_schema, writer_schema_lookup(None, pipeline.known_schemas)),
         validate=Validator(pipeline.input),
         topology=pipeline.topology,
         package=package,

@@ -24,7 +24,6 @@ from common.errors import (
     UserError,
 )
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
 from worker.admission.admit import Demands, demands_of
 from worker.admission.compatibility import alarm_policy
@@ -192,7 +191,7 @@ def _run(
     broker_watch = BrokerWatch()
     consumer = group_consumer(config, settings, group_id)
     consumer.reports.listen(errors=broker_watch.note)
-    writer_schema_of = writer_schema_lookup(registry)
+    writer_schema_of = writer_schema_lookup(registry, pipeline.known_schemas)
     refused = partial(refused_before, admin, config, pipeline, status.turn)
     metrics, policy = status.metrics, alarm_policy(package, pipeline)
     scorer = scorer_of(pipeline, package, policy, writer_schema_of, metrics, refused_before=refused)
@@ -269,7 +268,7 @@ def _next_scorer(
     """A scorer for another thread than the loop's: it shares nothing with it, and its time counts as nobody's."""
     registry = registry_at(settings.registry_url)
     refused = partial(refused_before, admin, config, pipeline, lambda: None)
-    policy, lookup = alarm_policy(package, pipeline), writer_schema_lookup(registry)
+    policy, lookup = alarm_policy(package, pipeline), writer_schema_lookup(registry, pipeline.known_schemas)
     return scorer_of(pipeline, package, policy, lookup, Metrics(), refused_before=refused)
 
 
@@ -279,7 +278,7 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
         return {}
     written = ("predictions", "alarms", "alarm_state", *(["sketches", "shadow"] if pipeline.monitor else []))
     try:
-        return {role: registry.prefix(pipeline.topics[role], load_schema(pipeline.schemas[role])) for role in written}
+        return {role: registry.prefix(pipeline.topics[role], pipeline.schema_of(role)) for role in written}
     except UnreadableValueError as error:
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 

@@ -27,7 +27,6 @@ from local.audit import read_all
 from local.java import java
 from local.kafka import kafka_broker
 from local.process import Server, answers, free_ports, start, stop, wait_until_ready
-from schemas.load import load_schema
 from schemas.wire import single_object_prefix
 from worker.kafka.client_config import admin_client, client_config
 from worker.model.package import ModelPackage
@@ -132,7 +131,7 @@ def _task(bench: Bench, name: str, peer: Peer) -> Task:
     scratch.mkdir()
     model = bench.directory / "model"
     scaler = Scaler.model_validate_json((model / SCALER).read_text())
-    reading, prediction = load_schema("SensorReading"), load_schema("HazardPrediction")
+    reading, prediction = pipeline.schema_of("input"), pipeline.schema_of("predictions")
     return Task(
         bootstrap=bench.bootstrap,
         source=source,

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from common.errors import UserError
-from schemas.load import load_schema
 from worker.config.pipeline import Pipeline
 
 SCALED_BY = {"voltage_v": "cells_in_series", "current_a": "capacity_ah"}
@@ -129,7 +128,7 @@ def find_sources(file_columns: Sequence[str], mapping: Mapping, pipeline: Pipeli
     """
     source = pipeline.input
     aliases = {
-        f["name"]: (f["name"], *f.get("aliases", ())) for f in load_schema(source.record_model().__name__)["fields"]
+        f["name"]: (f["name"], *f.get("aliases", ())) for f in source.avro_schema["fields"]
     }
     there = ", ".join(file_columns)
     if unknown := [ours for ours in mapping.columns if ours not in aliases]:

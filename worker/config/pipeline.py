@@ -1,26 +1,59 @@
 """The pipeline file: what is scored, from which topic, by which model, to which topics."""
 
-import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from common.errors import UserError
 from common.text import shown
+from schemas.avro_record import AvroRecord
+from schemas.field_rules import FieldRules
+from schemas.folder import SchemaFolder
+from schemas.load import Schema
+from schemas.wire import Fingerprint
 from worker.config.pipeline_check import sense_faults, shape_faults
 from worker.config.pipeline_file import read_yaml
 from worker.windows.keyed_state import MOST_FUTURE_MS
 
-BUNDLED = Path(__file__).resolve().parents[2] / "pipelines"
+SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
+"""Folders of the pipelines that come with hazardstream."""
+FILE_NAME = "pipeline.yaml"
 
 # Not `true`, and not a number in quotes: YAML makes either of a slip. Small enough for 64 bits, whatever is added.
 _Number = Annotated[int, Field(strict=True, le=2**42)]
 _Size = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 _Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=249)]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100)]
+
+
+def _find_record(name: object, info: ValidationInfo) -> AvroRecord:
+    """The record of a name, from the folder that the validation's context gives."""
+    if isinstance(name, AvroRecord):
+        return name
+    if not isinstance(name, str):
+        raise PydanticCustomError("string_type", "it must be text")
+    folder: SchemaFolder = info.context
+    try:
+        return folder.record(name)
+    except UserError as error:
+        raise PydanticCustomError("avro_schema", "{text}", {"text": str(error)}) from error
+
+
+_Record = Annotated[AvroRecord, PlainValidator(_find_record)]
+"""Given by name in the file."""
 
 
 class _Strict(BaseModel):
@@ -31,7 +64,7 @@ class Input(_Strict):
     """The input topic and the record on it."""
 
     topic: _Topic
-    record: str
+    record: _Record = Field(alias="schema")
     key: str
     group: str
     time: str
@@ -48,35 +81,35 @@ class Input(_Strict):
         hours, minutes = int(self.utc_offset[1:3]), int(self.utc_offset[4:])
         return (-1 if self.utc_offset[0] == "-" else 1) * (60 * hours + minutes) * 60_000
 
-    def record_model(self) -> type[BaseModel]:
-        """The Pydantic model that declares the record's ranges.
+    @property
+    def avro_schema(self) -> Schema:
+        """The reader schema of the input's values."""
+        return self.record.schema
 
-        Raises:
-            UserError: `record` does not name one.
-        """
-        module, _, name = self.record.partition(":")
-        try:
-            model = getattr(importlib.import_module(module), name)
-        except Exception as error:  # a module may raise anything while it is imported
-            reason = f"{type(error).__name__}: {shown(error, 200)}"
-            raise UserError(
-                f"{shown(self.record)!r} cannot be imported ({reason}); write package.module:Class"
-            ) from error
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            raise UserError(f"{shown(self.record)!r} is not a Pydantic model; name a subclass of pydantic.BaseModel")
-        return model
+    @property
+    def record_model(self) -> type[BaseModel]:
+        """The Pydantic model of a reading, which says in text what is wrong with one."""
+        return self.record.model
+
+    def rules(self, field: str) -> FieldRules:
+        """What a field of the record may hold."""
+        return self.record.rules[field]
 
     def sensors(self) -> tuple[str, ...]:
-        """Names of the record's measured columns: every field that may be missing."""
-        fields = self.record_model().model_fields
-        return tuple(name for name, field in fields.items() if not field.is_required())
+        """Names of the record's measured columns: every field that may be null."""
+        return tuple(name for name, rules in self.record.rules.items() if rules.nullable)
 
 
 class Output(_Strict):
     """An output topic and the schema of its records."""
 
     topic: _Topic
-    schema_name: str = Field(alias="schema")
+    record: _Record = Field(alias="schema")
+
+    @property
+    def avro_schema(self) -> Schema:
+        """The schema of the records."""
+        return self.record.schema
 
 
 class DeadLetters(_Strict):
@@ -172,6 +205,8 @@ class Monitor(_Strict):
 class Pipeline(_Strict):
     """A whole pipeline file."""
 
+    _folder: Path = PrivateAttr()
+
     name: _Name
     input: Input
     outputs: Outputs
@@ -179,6 +214,20 @@ class Pipeline(_Strict):
     topology: Topology = Topology()
     alarm: dict[str, Any] = {}
     monitor: Monitor | None = None
+
+    def model_post_init(self, context: SchemaFolder, /) -> None:
+        """Remember the folder that the pipeline is read from."""
+        self._folder = context.path
+
+    @property
+    def folder(self) -> Path:
+        """The pipeline's folder."""
+        return self._folder
+
+    @property
+    def shipped_model(self) -> Path:
+        """The model package in the pipeline's folder, which need not be there."""
+        return self._folder / "model"
 
     @property
     def topics(self) -> dict[str, str]:
@@ -200,8 +249,8 @@ class Pipeline(_Strict):
         }
 
     @property
-    def schemas(self) -> dict[str, str]:
-        """Name of the record on the topic of each role that has one."""
+    def records(self) -> dict[str, AvroRecord]:
+        """Declaration of the records on the topic of each role; dead letters have none."""
         outputs, monitor = self.outputs, self.monitor
         written: dict[str, Output] = {
             "predictions": outputs.predictions,
@@ -211,25 +260,32 @@ class Pipeline(_Strict):
         if monitor is not None:
             written |= {"sketches": monitor.sketches, "events": monitor.events}
             written |= {"labels": monitor.labels, "shadow": monitor.shadow}
-        return {"input": self.input.record_model().__name__} | {r: o.schema_name for r, o in written.items()}
+        return {"input": self.input.record} | {role: output.record for role, output in written.items()}
+
+    def schema_of(self, role: str) -> Schema:
+        """The schema of the records on the topic of a role."""
+        return self.records[role].schema
+
+    @property
+    def known_schemas(self) -> dict[Fingerprint, Schema]:
+        """The schemas of all roles and their superseded versions, by fingerprint."""
+        return {key: schema for record in self.records.values() for key, schema in record.versions.items()}
 
 
 def load_pipeline(path_or_name: str) -> Pipeline:
-    """Read a pipeline file, by path or, for the ones that come with the package, by name, and check all of it.
+    """Read a pipeline and check all of it.
+
+    Args:
+        path_or_name: a pipeline's folder, its `pipeline.yaml` or another YAML file in it, or the name of a pipeline that
+            comes with hazardstream.
 
     Raises:
         UserError: there is no such file, or a worker could not run it; the text names file, line and fix of each fault.
     """
-    path = Path(path_or_name)
-    if not path.suffix:
-        path = BUNDLED / f"{path_or_name}.yaml"
-    if not path.is_file():
-        bundled = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.yaml")))
-        kind = "is a directory" if path.is_dir() else "there is no such file"
-        raise UserError(f"pipeline {shown(path)}: {kind}; give the path of a pipeline file, or one of: {bundled}")
+    path = _file(path_or_name)
     file = read_yaml(path)
     try:
-        pipeline = Pipeline.model_validate(file.values)
+        pipeline = Pipeline.model_validate(file.values, context=SchemaFolder(path.parent))
     except ValidationError as error:
         found = shape_faults(error, Pipeline)
     else:
@@ -237,3 +293,18 @@ def load_pipeline(path_or_name: str) -> Pipeline:
         if not found:
             return pipeline
     raise UserError("\n".join(file.fault(at, text) for at, text in sorted(found, key=lambda f: file.line(f[0]))))
+
+
+def _file(path_or_name: str) -> Path:
+    path = Path(path_or_name)
+    candidates = [path / FILE_NAME, SHIPPED_PIPELINES / path_or_name / FILE_NAME] if path_or_name else []
+    if path.is_file():
+        return path
+    if found := [file for file in candidates if file.is_file()]:
+        return found[0]
+    shipped = ", ".join(sorted(file.parent.name for file in SHIPPED_PIPELINES.glob(f"*/{FILE_NAME}")))
+    kind = f"the folder has no {FILE_NAME}" if path.is_dir() and path_or_name else "there is no such file or folder"
+    raise UserError(
+        f"pipeline {shown(path_or_name)}: {kind}; give a folder with a {FILE_NAME}, the path of such a file, or one of: "
+        f"{shipped}"
+    )

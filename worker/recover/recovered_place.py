@@ -18,7 +18,6 @@ from confluent_kafka import Message
 
 from schemas.codec import decode
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError, UnreadableValueError
-from schemas.load import load_schema
 from schemas.wire import CONFLUENT_MAGIC
 from worker.config.pipeline import Pipeline
 from worker.encode.dead_letter import letter_of
@@ -165,7 +164,7 @@ def _newest(
 def _teller(pipeline: Pipeline, role: str, writer_schema_of: WriterSchemaOf) -> _Teller:
     if role == "dead_letters":
         return partial(_told_by_letter, pipeline.input.topic)
-    schema, by_word, time = load_schema(pipeline.schemas[role]), pipeline.outputs.by_word, pipeline.input.time
+    schema, by_word, time = pipeline.schema_of(role), pipeline.outputs.by_word, pipeline.input.time
 
     def tell(message: Message) -> _Outcome | str | None:
         if (value := value_of(message)) is None:

@@ -13,7 +13,6 @@ import numpy as np
 from confluent_kafka import Message
 
 from common.arrays import Bool, Float, Int
-from schemas.load import load_schema
 from worker.alarms.state_machine import AlarmPolicy, Alarms, StagedAlarms
 from worker.config.pipeline import Pipeline, Topology
 from worker.kafka.message import values_of
@@ -278,7 +277,7 @@ def scorer_of(
 ) -> Scorer:
     """A scorer of a pipeline's messages; `more` is for `Scorer`."""
     return Scorer(
-        decode=Decoder(pipeline.input, load_schema(pipeline.input.record_model().__name__), writer_schema_of),
+        decode=Decoder(pipeline.input, pipeline.input.avro_schema, writer_schema_of),
         validate=Validator(pipeline.input),
         topology=pipeline.topology,
         package=package,

@@ -6,7 +6,7 @@ throws it away. librdkafka repeats such requests without telling the application
 
 The log is read as evidence that all went well, not that something failed. An answer or an `EndTxn` whose line is
 missing, or worded differently by a later version of the library, looks like a request without an answer, and the
-producer is renewed. That the library logs the other kinds when it sends them, tests/worker/kafka/test_producer_renewal.py
+producer is renewed. That the library logs the other kinds when it sends them, tests/worker/test_producer_renewal.py
 checks.
 """
 

@@ -155,7 +155,9 @@ def offline(site: Site, packages: dict[str, ModelPackage]) -> tuple[dict[str, di
     """What each version gives for each input record, and its Kafka timestamp, by partition in the order of offsets."""
     source = site.pipeline.input
     first = packages[VERSIONS[0]]
-    scorer = scorer_of(site.pipeline, first, first.policy, writer_schema_lookup(None, site.pipeline.known_schemas), Metrics())
+    scorer = scorer_of(
+        site.pipeline, first, first.policy, writer_schema_lookup(None, site.pipeline.known_schemas), Metrics()
+    )
     partitions = {number: Partition(number, 0, 0) for number in range(PARTITIONS)}
     for number in partitions:
         scorer.alarms.assign(number, {})

@@ -38,10 +38,14 @@ class AvroRecord:
     def __repr__(self) -> str:
         return f"AvroRecord({self.name!r}, {str(self.file)!r})"
 
+    def __reduce__(self) -> tuple[type["AvroRecord"], tuple[Any, ...]]:
+        """Pickled as what it was made from: a model that is made at run time cannot be pickled."""
+        return AvroRecord, (self.name, self.file, self.schema, self.superseded)
+
     def place(self, field: str) -> str:
-        """File and line on which a field is declared, for messages."""
+        """A field with the file and line of its declaration, for messages."""
         at = [*self.rules].index(field)
-        return f"{shown(self.file)}:{line_of(self.file, 'fields', at)}"
+        return f"{shown(self.file)}:{line_of(self.file, 'fields', at)}: field {shown(field)!r}"
 
     @cached_property
     def versions(self) -> dict[Fingerprint, Schema]:
@@ -56,7 +60,9 @@ class AvroRecord:
         missing value. Other fields, and values that are not finite, are refused.
         """
         # Avro's names are aliases, because Pydantic has rules of its own for the names of attributes.
-        fields: dict[str, Any] = {f"f{at}": _declared(name, rules) for at, (name, rules) in enumerate(self.rules.items())}
+        fields: dict[str, Any] = {
+            f"f{at}": _declared(name, rules) for at, (name, rules) in enumerate(self.rules.items())
+        }
         return create_model(self.schema["name"], __config__=ConfigDict(extra="forbid"), **fields)
 
 

@@ -127,7 +127,10 @@ def _faults(field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 what = "a whole number of characters" if low in _LENGTH else "a finite number"
                 yield name, f"{name} must be {what}, not {shown(repr(field[name]), 60)}; correct it"
         if allowed and len(given) == 2 and not wrong and field[low] > field[high]:
-            yield low, f"{low} {field[low]} is above {high} {field[high]}; no value would be allowed; correct one of them"
+            yield (
+                low,
+                f"{low} {field[low]} is above {high} {field[high]}; no value would be allowed; correct one of them",
+            )
 
 
 def _misspelt(field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -127,9 +127,7 @@ def find_sources(file_columns: Sequence[str], mapping: Mapping, pipeline: Pipeli
         UserError: the mapping names what is not there, or key, time or every sensor is missing.
     """
     source = pipeline.input
-    aliases = {
-        f["name"]: (f["name"], *f.get("aliases", ())) for f in source.avro_schema["fields"]
-    }
+    aliases = {f["name"]: (f["name"], *f.get("aliases", ())) for f in source.avro_schema["fields"]}
     there = ", ".join(file_columns)
     if unknown := [ours for ours in mapping.columns if ours not in aliases]:
         raise UserError(f"--columns: a reading has no field {', '.join(unknown)}; it has {', '.join(aliases)}")

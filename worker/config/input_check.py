@@ -13,6 +13,7 @@ Found = tuple[str, str]
 
 _TIME_TYPES = {"timestamp-millis", "local-timestamp-millis", None}
 _ALIKE = 0.5
+_SENSOR = '["null", "double"] with default null'
 
 
 def input_faults(record: AvroRecord, roles: dict[str, str]) -> Iterator[Found]:
@@ -36,12 +37,10 @@ def _identity_faults(record: AvroRecord, roles: dict[str, str]) -> Iterator[Foun
             yield role, f"{record.name} has no field {shown(name)!r}; {advice}"
         elif not _fits(role, record.rules[name]):
             wanted = "'long' with logicalType timestamp-millis" if role == "time" else "'string'"
-            yield role, f"{record.place(name)}: field {name!r} must be {wanted}, not null; correct the schema, or name another field"
+            yield role, f"{record.place(name)} must be {wanted}, not null; correct the schema, or name another field"
         elif taken := [r for r in MAPPED if name in SAMPLES[r]]:
-            yield (
-                role,
-                f"{name!r} is the name of a value of {', '.join(sorted(taken))}; rename the field of {record.name}",
-            )
+            outputs = ", ".join(sorted(taken))
+            yield role, f"{name!r} is the name of a value of {outputs}; rename the field of {record.name}"
 
 
 def _fits(role: str, rules: FieldRules) -> bool:
@@ -52,13 +51,11 @@ def _fits(role: str, rules: FieldRules) -> bool:
 
 def _sensor_faults(record: AvroRecord, identity: set[str]) -> Iterator[str]:
     sensors = [name for name in record.rules if name not in identity]
+    if not sensors:
+        yield f"{shown(record.file)}: no sensor, so there is nothing to score; add a field that is {_SENSOR}"
     for name in sensors:
         rules = record.rules[name]
         if rules.kind not in {"whole", "number"}:
-            yield f'{record.place(name)}: field {name!r} is a sensor and must be a number; declare it as ["null", "double"], or take it out'
+            yield f"{record.place(name)} is a sensor and must be a number; declare it as {_SENSOR}, or take it out"
         elif not rules.nullable:
-            yield f'{record.place(name)}: field {name!r} is a sensor and may be missing; declare it as ["null", "double"], default null'
-    if not sensors:
-        yield (
-            f'{shown(record.file)}: no sensor, so there would be nothing to score; add a field of type ["null", "double"]'
-        )
+            yield f"{record.place(name)} is a sensor and may be missing; declare it as {_SENSOR}"

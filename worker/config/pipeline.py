@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     PrivateAttr,
     ValidationError,
@@ -45,14 +46,21 @@ def _find_record(name: object, info: ValidationInfo) -> AvroRecord:
         return name
     if not isinstance(name, str):
         raise PydanticCustomError("string_type", "it must be text")
-    folder: SchemaFolder = info.context
+    folder = info.context
+    if not isinstance(folder, SchemaFolder):
+        raise TypeError("give the pipeline's SchemaFolder as the validation's context")
     try:
         return folder.record(name)
     except UserError as error:
         raise PydanticCustomError("avro_schema", "{text}", {"text": str(error)}) from error
 
 
-_Record = Annotated[AvroRecord, PlainValidator(_find_record)]
+# In JSON the whole schema: what is remembered of a pipeline must not outlive a change of its schemas.
+_Record = Annotated[
+    AvroRecord,
+    PlainValidator(_find_record),
+    PlainSerializer(lambda record: record.schema, return_type=dict, when_used="json"),
+]
 """Given by name in the file."""
 
 
@@ -276,8 +284,8 @@ def load_pipeline(path_or_name: str) -> Pipeline:
     """Read a pipeline and check all of it.
 
     Args:
-        path_or_name: a pipeline's folder, its `pipeline.yaml` or another YAML file in it, or the name of a pipeline that
-            comes with hazardstream.
+        path_or_name: a pipeline's folder, its `pipeline.yaml` or another YAML file in it, or the name of a pipeline
+            that comes with hazardstream.
 
     Raises:
         UserError: there is no such file, or a worker could not run it; the text names file, line and fix of each fault.
@@ -305,6 +313,6 @@ def _file(path_or_name: str) -> Path:
     shipped = ", ".join(sorted(file.parent.name for file in SHIPPED_PIPELINES.glob(f"*/{FILE_NAME}")))
     kind = f"the folder has no {FILE_NAME}" if path.is_dir() and path_or_name else "there is no such file or folder"
     raise UserError(
-        f"pipeline {shown(path_or_name)}: {kind}; give a folder with a {FILE_NAME}, the path of such a file, or one of: "
-        f"{shipped}"
+        f"pipeline {shown(path_or_name)}: {kind}; give a folder with a {FILE_NAME}, the path of such a "
+        f"file, or one of: {shipped}"
     )

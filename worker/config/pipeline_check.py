@@ -36,8 +36,8 @@ def shape_faults(error: ValidationError, model: type[BaseModel]) -> list[Found]:
         text = fault.text
         if fault.at == _CODE:
             text = (
-                "a pipeline names no Python code; write schema: NAME instead, put NAME.avsc beside this file, and declare "
-                "ranges there (minimum, maximum, minLength, maxLength)"
+                "a pipeline names no Python code; write schema: NAME instead, put NAME.avsc beside this file, and "
+                "declare ranges there (minimum, maximum, minLength, maxLength)"
             )
         elif fault.kind == "extra_forbidden" and (known := _names(model, fault.at[:-1])):
             hint = closest(str(fault.at[-1]), known, _ALIKE)

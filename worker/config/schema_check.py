@@ -33,20 +33,21 @@ def schema_faults(role: str, record: AvroRecord, field_of: Mapping[str, str]) ->
     fields = {field["name"]: field for field in record.schema["fields"]}
     for field, word in written.items():
         if field not in fields and not (role in COLUMNAR and word in OPTIONAL):
-            yield f"{shown(record.file)}: no field {shown(field)!r}, which is written; {_add(role, field, word, fields)}"
+            advice = _add(role, field, word, fields)
+            yield f"{shown(record.file)}: no field {shown(field)!r}, which is written; {advice}"
     for field, declared in fields.items():
         if field in written:
             if not _holds(declared, role, written[field]):
                 yield (
-                    f"{record.place(field)}: field {field!r} cannot hold {_described(written[field])}; "
+                    f"{record.place(field)} cannot hold {_described(written[field])}; "
                     f"declare it as {json.dumps(_avro_type(role, written[field]))}"
                 )
         elif role in COLUMNAR or "default" not in declared:
             hint = closest(field, written, _ALIKE)
             meant = f" (did you mean {hint!r}?)" if hint else ""
             yield (
-                f"{record.place(field)}: nothing is written to field {field!r}{meant}; take it out, or have it carry "
-                "a value with outputs.fields"
+                f"{record.place(field)}: nothing is written to it{meant}; take it out, or give it a value with "
+                "outputs.fields"
             )
 
 

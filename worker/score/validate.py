@@ -1,6 +1,7 @@
 """Vectorised checks of readings, with the rules that the record's .avsc file declares.
 
-A row that fails is then validated by a Pydantic model of the same rules, so that its dead letter names field, rule and value.
+A row that fails is then validated by a Pydantic model of the same rules, so that its dead letter names field,
+rule and value.
 """
 
 from typing import NamedTuple

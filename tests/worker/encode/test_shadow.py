@@ -1,8 +1,9 @@
 """A challenger in the shadow tells what it would have done, and does the champion no harm whatever it does."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ import numpy as np
 import pytest
 from confluent_kafka import Message
 from harness import START_MS, avro, reading
-from models import changed
+from models import changed, without_scaler
 from prometheus_client import generate_latest
 
 from common.arrays import Float
 from schemas.codec import decode
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from tests.metric_text import metric_in
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import load_pipeline
@@ -58,7 +59,7 @@ class Scene:
     now_s: float = 0.0
 
     def __post_init__(self) -> None:
-        lookup = writer_schema_lookup(None)
+        lookup = writer_schema_lookup(None, KNOWN_SCHEMAS)
         self.scorer = scorer_of(PIPELINE, self.champion, self.champion.policy, lookup, self.status.metrics)
         self.scorer.alarms.assign(0, {})
         assert PIPELINE.monitor is not None
@@ -85,7 +86,7 @@ class Scene:
             self.shadow.merge(outcome)
             self.scorer.merge(outcome, self.partitions)
             self.offset += MODULES
-            schema, lookup = load_schema("ShadowScore"), writer_schema_lookup(None)
+            schema, lookup = flagship_schema("ShadowScore"), writer_schema_lookup(None, KNOWN_SCHEMAS)
             self.records += [decode(m["value"], lookup, schema) for some in bulk.values() for m in some]
         return outcome.scored.probability
 
@@ -117,8 +118,11 @@ def release() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_each_reading_has_both_models_scores(scene: Scene, model_package: Path, tmp_path: Path) -> None:
-    other = load_package(changed(model_package, tmp_path / "other", shift=0.5), version="7")
+@pytest.mark.parametrize("make", [partial(changed, shift=0.5), without_scaler], ids=["scaler", "no scaler"])
+def test_each_reading_has_both_models_scores(
+    scene: Scene, model_package: Path, tmp_path: Path, make: Callable[[Path, Path], Path]
+) -> None:
+    other = load_package(make(model_package, tmp_path / "other"), version="7")
     scene.shadow.adopt(other, other.policy)
     scored = scene.batch()
     assert [r["source_offset"] for r in scene.records] == list(range(MODULES))

@@ -12,8 +12,9 @@ import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from common.arrays import Float
+from pipelines.battery_hazard import FOLDER
 from pipelines.battery_hazard.training.datasets.features import COMBINATIONS, RECORD
-from schemas.load import load_schema
+from schemas.folder import SchemaFolder
 from schemas.wire import fingerprint
 from worker.alarms.state_machine import AlarmPolicy
 from worker.model.mlflow_client import prepare_mlflow
@@ -28,11 +29,11 @@ _LIBRARIES = ("numpy", "scikit-learn", "xgboost")
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What training gives: all that scores and alarms, and how well it did."""
+    """The result of training: the model, its alarm policy and its metrics. scaler: None where it needs none."""
 
     name: str
     spec: FeatureSpec
-    scaler: StandardScaler
+    scaler: StandardScaler | None
     booster: xgboost.Booster
     policy: AlarmPolicy
     metrics: dict[str, Any]
@@ -53,7 +54,8 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
     """
     directory.mkdir(parents=True)
     model.booster.save_model(directory / "booster.ubj")
-    _write_json(directory / SCALER, _numbers(model.scaler).model_dump(exclude_none=True))
+    if model.scaler is not None:
+        _write_json(directory / SCALER, _numbers(model.scaler).model_dump(exclude_none=True))
     _write_json(directory / "features.json", model.spec.model_dump())
     _write_json(directory / "alarm.json", model.policy.model_dump())
     _write_json(directory / "metrics.json", model.metrics)
@@ -67,7 +69,7 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
         directory,
         name=model.name,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        schema_fingerprint=fingerprint(load_schema(RECORD)).value.hex(),
+        schema_fingerprint=fingerprint(SchemaFolder(FOLDER).record(RECORD).schema).value.hex(),
         libraries={name: _version(name) for name in _LIBRARIES},
     )
 
@@ -77,7 +79,8 @@ def _numbers(scaler: StandardScaler) -> Scaler:
 
 
 def _probability(model: TrainedModel, features: Float) -> Float:
-    return np.asarray(model.booster.inplace_predict(model.scaler.transform(features), missing=np.nan), np.float64)
+    scaled = features if model.scaler is None else model.scaler.transform(features)
+    return np.asarray(model.booster.inplace_predict(scaled, missing=np.nan), np.float64)
 
 
 def golden_rows(model: TrainedModel, features: Float) -> Float:

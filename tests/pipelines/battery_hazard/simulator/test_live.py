@@ -21,17 +21,17 @@ from pipelines.battery_hazard.simulator.messages import KINDS, Messages
 from producers.kafka_publisher import encoder
 from schemas.codec import decode
 from schemas.errors import MalformedError
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from worker.config.pipeline import load_pipeline
 
 START_MS = 1_750_000_000_000
 NOW_MS = START_MS + 3_600_000
-SCHEMA = load_schema("SensorReading")
+SCHEMA = flagship_schema("SensorReading")
 
 
 def read(value: bytes) -> dict[str, Any]:
-    return decode(value, writer_schema_lookup(None), SCHEMA)
+    return decode(value, writer_schema_lookup(None, KNOWN_SCHEMAS), SCHEMA)
 
 
 def messages(bad_rate: float, steps: int = 5, modules: int = 64) -> list[tuple[str | None, bytes | None, str]]:
@@ -205,11 +205,12 @@ def test_a_signal_ends_an_endless_run_with_its_summary(
     drain: Callable[[str], list[list[tuple[str, bytes]]]],
     number: signal.Signals,
 ) -> None:
-    program = "import typer; from producers.cli import register; app = typer.Typer(); register(app); app()"
     arguments = ["simulate", "--pipeline", str(pipeline_file), "--modules", "8", "--period-s", "0.1", "--json"]
     topic = load_pipeline(str(pipeline_file)).input.topic
     with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments, "--bootstrap", kafka], stdout=subprocess.PIPE, env={**os.environ}
+        [sys.executable, "-m", "hazardstream", *arguments, "--bootstrap", kafka],
+        stdout=subprocess.PIPE,
+        env={**os.environ},
     ) as process:
         while not any(drain(topic)):
             assert process.poll() is None

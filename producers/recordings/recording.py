@@ -152,9 +152,7 @@ def _times(
         zero = start_ms if form.relative else start_ms - first
     limits = bounds(pipeline.input.record_model(), pipeline.input.time)
     moved = np.rint(ms + zero)
-    faults.add(
-        ~((moved >= limits.low) & (moved <= limits.high)), sources.time, "is outside the range of event times"
-    )
+    faults.add(~((moved >= limits.low) & (moved <= limits.high)), sources.time, "is outside the range of event times")
     faults.add(moved < EARLIEST_MS, sources.time, "is before 2000, which workers reject; give a later --start")
     return np.where(faults.rows, 0, moved).astype(np.int64), start_ms
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import structlog
 
+from common.dead_letter_reasons import DeadLetterReason
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.consume.unreadable import skipped_batches
 from worker.kafka.topic_reader import Span, TopicReader
 from worker.recover.start_offsets import rebuild_since_ms
 from worker.score.batch import Batch
-from worker.score.scorer import LATE, Outcome, Scorer
+from worker.score.scorer import Outcome, Scorer
 from worker.windows.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
@@ -88,7 +89,7 @@ class Refill:
 
     def _follow(self, outcome: Outcome) -> None:
         # What is a dead letter now might pass at a second look, and yet no window has it.
-        refused = {r.row for r in outcome.rejections if r.reason != LATE}
+        refused = {r.row for r in outcome.rejections if r.reason != DeadLetterReason.LATE}
         batch = outcome.batch
         if refused:
             batch = Batch.of([m for row, m in enumerate(batch.messages) if row not in refused])

@@ -13,12 +13,12 @@ from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
 from common.arrays import Int
+from common.dead_letter_reasons import DeadLetterReason
 from worker.config.pipeline import Pipeline
 from worker.encode.dead_letter import letter_of
 from worker.kafka.message import stamped_by_broker, time_of
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import LOOP_PATIENCE_S, TopicReader
-from worker.score.scorer import LATE
 
 _CLOCKS_APART_MS = 600_000  # of brokers, where the dead-letter topic has `LogAppendTime`
 
@@ -59,7 +59,7 @@ def refused_before(
             beat()
             letters = (letter for message in messages if (letter := letter_of(message)) is not None)
             # A late reading has arrived, in the sense of worker/windows/late_filter.py.
-            arrived = (letter for letter in letters if letter.reason != LATE)
+            arrived = (letter for letter in letters if letter.reason != DeadLetterReason.LATE)
             # A broker or a version of ours that knows no ids leaves them out.
             sources = (letter.source for letter in arrived if not topic_id or letter.topic_id in {"", topic_id})
             refused += [

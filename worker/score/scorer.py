@@ -13,6 +13,7 @@ import numpy as np
 from confluent_kafka import Message
 
 from common.arrays import Bool, Float, Int
+from common.dead_letter_reasons import DeadLetterReason
 from schemas.load import load_schema
 from worker.alarms.state_machine import AlarmPolicy, Alarms, StagedAlarms
 from worker.config.pipeline import Pipeline, Topology
@@ -36,7 +37,6 @@ class Decode(Protocol):
         ...
 
 
-LATE = "late"
 RefusedBefore = Callable[[Message, int], Int]
 """Given a rebuild's first record and the offset behind its last: those that were dead letters."""
 
@@ -238,7 +238,7 @@ class Scorer:
         allowed = self.state.lateness_ms
         return Rejection(
             int(readings.row[i]),
-            LATE,
+            DeadLetterReason.LATE,
             f"{readings.key[i]!r} has readings newer than {readings.ts[i]} by {allowed} ms or more, or has sent too "
             "many since to tell whether this one is a repetition",
         )

@@ -55,9 +55,9 @@ from worker.kafka.topics import unfit_topics, warnings
 from worker.model.package import ModelFailedError, ModelPackage
 from worker.observe.dependency_wait import StoppedError, note_down, wait_for
 from worker.observe.metrics import Metrics
+from worker.observe.stage_timer import stage_timer
 from worker.observe.watchdog import start_watchdog
 from worker.observe.worker_status import Status
-from worker.recover.replay_filter import refused_before
 from worker.score.scorer import Scorer, scorer_of
 
 _LOG = structlog.get_logger(__name__)
@@ -193,9 +193,8 @@ def _run(
     consumer = group_consumer(config, settings, group_id)
     consumer.reports.listen(errors=broker_watch.note)
     writer_schema_of = writer_schema_lookup(registry)
-    refused = partial(refused_before, admin, config, pipeline, status.turn)
     metrics, policy = status.metrics, alarm_policy(package, pipeline)
-    scorer = scorer_of(pipeline, package, policy, writer_schema_of, metrics, refused_before=refused)
+    scorer = scorer_of(pipeline, package, policy, writer_schema_of, stage_timer(metrics))
     limits = wait_for(lambda: OutputLimits(admin, pipeline), status, stop)
     fitting = config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}
     # At least once, the newest outcome may have been written before others of its batch.
@@ -233,7 +232,7 @@ def _run(
     left = threading.Event()
     source = mlflow_source(uri, **where)
     if source is not None and source.moves and settings.model_watch_ms:
-        swap = Swap(pipeline, status, partial(_next_scorer, settings, admin, config, pipeline), config, admin, left)
+        swap = Swap(pipeline, status, partial(_next_scorer, settings, pipeline), config, admin, left)
         _watch_model(settings, source, package, swap, partial(show_swapped, status, pipeline, uri), status, left)
     if shadow is not None:
         watch_challenger(shadow, settings, pipeline, partial(mlflow_source, **where), status, left)
@@ -263,14 +262,11 @@ def _watch_model(
     ModelWatch(source, every_s, package.version, swap, show, metrics, tell, left).start()
 
 
-def _next_scorer(
-    settings: Settings, admin: AdminClient, config: dict[str, Any], pipeline: Pipeline, package: ModelPackage
-) -> Scorer:
-    """A scorer for another thread than the loop's: it shares nothing with it, and its time counts as nobody's."""
+def _next_scorer(settings: Settings, pipeline: Pipeline, package: ModelPackage) -> Scorer:
+    """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
     registry = registry_at(settings.registry_url)
-    refused = partial(refused_before, admin, config, pipeline, lambda: None)
     policy, lookup = alarm_policy(package, pipeline), writer_schema_lookup(registry)
-    return scorer_of(pipeline, package, policy, lookup, Metrics(), refused_before=refused)
+    return scorer_of(pipeline, package, policy, lookup)
 
 
 def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, bytes]:

@@ -17,13 +17,12 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import parse_prefix, prefix_of, single_object_prefix
 from worker.config.pipeline import Monitor, Pipeline
-from worker.kafka.message import value_of
 from worker.kafka.records import Record
 from worker.model.package import ModelPackage
 from worker.model.reference import Reference
 from worker.score.batch import Batch
+from worker.score.outcome import Outcome
 from worker.score.readings import Readings
-from worker.score.scorer import Outcome
 
 HOUR_MS = 3_600_000
 SAMPLED = 16
@@ -59,17 +58,17 @@ class Sketch:
     keys: set[bytes] = field(default_factory=set)
     schemas: Counter[str] = field(default_factory=Counter)
 
-    def add(self, counts: Int, missing: Int, batch: Batch, rows: Int) -> None:
-        """Count these rows of a batch in."""
+    def add(self, counts: Int, missing: Int, batch: Batch, rows: Int, keys: Iterable[bytes]) -> None:
+        """Count these rows of a batch, whose readings have these keys."""
         self.counts += counts
         self.missing += missing
         self.readings += len(rows)
         self.last_offset = int(batch.offset[rows].max())
         if len(self.keys) < _KEYS_KEPT:
-            self.keys.update(batch.keys[row] for row in rows.tolist())
+            self.keys.update(keys)
         in_headers = {row: str(key) for row in rows.tolist() if (key := batch.framed.get(row)) is not None}
         self.schemas.update(in_headers.values())
-        values = (value_of(batch.messages[row]) or b"" for row in rows.tolist() if row not in in_headers)
+        values = (batch.values[row] or b"" for row in rows.tolist() if row not in in_headers)
         for prefix, count in Counter(map(prefix_of, values)).items():
             self.schemas[str(parse_prefix(prefix)[0])] += count
 
@@ -148,11 +147,11 @@ class Sketcher:
         for number, clock in outcome.clocks.items():
             self._clock[number] = max(clock, self._clock.get(number, NEVER))
         scored, batch, reference = outcome.scored, outcome.batch, package.reference
-        rows = sampled(batch.offset[scored.readings.row])
+        rows = sampled(scored.origin.offset)
         if not len(rows) or reference is None:
             return 0
-        kept = scored.readings.take(rows)
-        partition = batch.partition[kept.row]
+        kept, origin = scored.readings.take(rows), scored.origin.take(rows)
+        partition = origin.partition
         # A device whose clock lags counts with the hour in hand: otherwise hours would stay open for ever.
         earliest = np.array([clock_before.get(p, NEVER) for p in partition.tolist()]) // HOUR_MS * HOUR_MS
         hour = np.maximum(kept.ts // HOUR_MS * HOUR_MS, earliest)
@@ -172,7 +171,9 @@ class Sketcher:
             if sketch is None:
                 nothing = np.zeros_like(counts[n]), np.zeros_like(missing[n])
                 sketch = self._open[cell] = Sketch(package, reference, *nothing)
-            sketch.add(counts[n], missing[n], batch, kept.row[of == n])
+            rows_of = np.flatnonzero(of == n)
+            keys_of = (origin.keys[row] for row in rows_of.tolist())
+            sketch.add(counts[n], missing[n], batch, kept.row[rows_of], keys_of)
         return len(rows)
 
     def _record(self, cell: Cell, sketch: Sketch) -> Record:

@@ -23,7 +23,7 @@ from worker.kafka.records import Bulk
 from worker.model.package import ModelPackage
 from worker.observe.metrics import ShadowMetrics
 from worker.observe.worker_status import Status
-from worker.score.scorer import Outcome
+from worker.score.outcome import Outcome
 
 _LOG = structlog.get_logger(__name__)
 _MISSES = 10
@@ -191,22 +191,20 @@ class Shadow:
     def _alarmed(self, outcome: Outcome, attempt: _Attempt, probability: Float) -> ShadowScored:
         challenger, rows = attempt.challenger, attempt.rows
         challenger.misses = 0
-        batch, readings = outcome.batch, outcome.scored.readings.take(rows)
-        partition = batch.partition[readings.row].tolist()
+        origin, ts = outcome.scored.origin.take(rows), outcome.scored.readings.ts[rows]
+        partition = origin.partition.tolist()
         for number in set(partition) - challenger.partitions:
             challenger.partitions.add(number)
             challenger.alarms.assign(number, {})
-        keys = [batch.keys[row] for row in readings.row.tolist()]
-        alarms = challenger.alarms.stage(partition, keys, readings.ts, probability, outcome.scored.shift[rows])
+        alarms = challenger.alarms.stage(partition, origin.keys, ts, probability, outcome.scored.shift[rows])
         positive = probability >= challenger.alarms.policy.setpoint
         return ShadowScored(challenger, rows, probability, positive, alarms)
 
     def _sampled(self, outcome: Outcome) -> Int:
-        scored = outcome.scored.readings.row
+        keys = outcome.scored.origin.keys
         if self._below >= 2**32:
-            return np.arange(len(scored))
-        keys = outcome.batch.keys
-        return np.flatnonzero([zlib.crc32(keys[row]) < self._below for row in scored.tolist()])
+            return np.arange(len(keys))
+        return np.flatnonzero([zlib.crc32(key) < self._below for key in keys])
 
     def _say(self, challenger: Challenger, idle: str | None) -> None:
         shown = self._status.challenger

@@ -20,12 +20,12 @@ from schemas.registry import writer_schema_lookup
 from tests.metric_text import metric_in
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import load_pipeline
+from worker.consume.message_columns import batch_of
 from worker.encode.shadow import Shadow
 from worker.encode.shadow_records import ShadowRecords
 from worker.model.package import ModelPackage, load_package
 from worker.observe.metrics import Metrics
 from worker.observe.worker_status import Status
-from worker.score.batch import Batch
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
@@ -59,7 +59,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         lookup = writer_schema_lookup(None)
-        self.scorer = scorer_of(PIPELINE, self.champion, self.champion.policy, lookup, self.status.metrics)
+        self.scorer = scorer_of(PIPELINE, self.champion, self.champion.policy, lookup)
         self.scorer.alarms.assign(0, {})
         assert PIPELINE.monitor is not None
         encode = ShadowRecords(PIPELINE, PIPELINE.monitor.shadow, None)
@@ -78,7 +78,7 @@ class Scene:
             value = avro(reading(name, ts, avg_surface_temp_c=26.0 + m % 7 * 0.3))
             address: dict[str, Any] = {"topic": "t", "partition": 0, "offset": self.offset + m}
             messages.append(Message(**address, key=name.encode(), value=value, timestamp=(1, ts)))
-        outcome = self.scorer.process(Batch.of(messages), self.partitions)
+        outcome = self.scorer.process(batch_of(messages), self.partitions)
         self.shadow.begin(outcome, self.partitions)
         bulk = self.shadow.end(outcome)
         if commit:
@@ -280,7 +280,7 @@ def test_the_champion_is_not_its_own_challenger(scene: Scene) -> None:
 def test_alarms_of_a_partition_that_left_are_forgotten(scene: Scene) -> None:
     scene.challenge(lambda features: np.full(len(features), 0.9))
     scene.batch()
-    outcome = scene.scorer.process(Batch.of([]), {})
+    outcome = scene.scorer.process(batch_of([]), {})
     scene.shadow.begin(outcome, {})  # the partition went, and comes back
     scene.batch()
     assert scene.metric("shadow_alarms_total", model="challenger") == 2 * MODULES

@@ -11,11 +11,10 @@ from confluent_kafka import Message
 from schemas.registry import writer_schema_lookup
 from tests.digest_input import BATCHES, EXCLUDED, LIVE_FROM, records
 from worker.config.pipeline import load_pipeline
+from worker.consume.message_columns import batch_of
 from worker.encode.dead_letter import ERRORS
 from worker.encode.encoder import Outbox
 from worker.model.package import load_package
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
@@ -33,18 +32,16 @@ def test_predictions_alarms_and_dead_letters_are_the_same_bits(
     changes = {"setpoint": 0.002, "deadband": 0.001, "priorities": {"HIGH": 0.002, "CRITICAL": 0.3}}
     policy = package.policy.model_copy(update=changes | {"off_delay_ms": 60_000})
 
-    def excluded(first: Message, _live_from: int) -> np.ndarray:
-        return np.array(EXCLUDED.get(first.partition(), ()), np.int64)
-
-    scorer = scorer_of(pipeline, package, policy, writer_schema_lookup(None), Metrics(), refused_before=excluded)
+    scorer = scorer_of(pipeline, package, policy, writer_schema_lookup(None))
     partitions = {number: Partition(number, 0, live_from) for number, live_from in LIVE_FROM.items()}
-    for number in partitions:
+    for number, partition in partitions.items():
+        partition.exclusions = np.array(EXCLUDED.get(number, ()), np.int64)
         scorer.alarms.assign(number, {})
     encoder = Outbox(pipeline, {}, 20_000)
     digest, sent, batches = hashlib.sha256(), [message(*record) for record in records()], 0
     while sent:
         size = BATCHES[batches % len(BATCHES)]
-        batch, sent, batches = Batch.of(sent[:size]), sent[size:], batches + 1
+        batch, sent, batches = batch_of(sent[:size]), sent[size:], batches + 1
         if batches % 3 == 0:
             scorer.process(batch, partitions)
         outcome = scorer.process(batch, partitions)

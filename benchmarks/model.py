@@ -18,7 +18,7 @@ _MODULES, _STEPS = 64, 200
 _ROLLED = ("avg_surface_temp_c", "voltage_v", "current_a")
 
 
-def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0) -> None:
+def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0, scaled: bool = True) -> None:
     """Write a package with the battery model's 30 features and 200 trees of depth 6.
 
     How long a score takes depends on the number and depth of the trees and on how readings spread over their
@@ -29,6 +29,7 @@ def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0) -> None:
         directory: gets the package.
         pipeline: names the sensors and the topology.
         seed: of the noise; another one makes another model.
+        scaled: whether the package has a scaler.
     """
     spec = FeatureSpec(
         sensors=pipeline.input.sensors(),
@@ -46,9 +47,9 @@ def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0) -> None:
         np.concatenate([step.values for step in steps]),
         np.tile(spec.scales(dict(pipeline.topology.default)), (_MODULES, 1)),
     )
-    scaler = StandardScaler().fit(features)
+    scaler = StandardScaler().fit(features) if scaled else None
     noise = np.random.default_rng(seed).uniform(0, 0.2, len(features))
-    matrix = xgboost.DMatrix(scaler.transform(features), noise, missing=np.nan)
+    matrix = xgboost.DMatrix(scaler.transform(features) if scaler else features, noise, missing=np.nan)
     booster = xgboost.train({"objective": "binary:logistic", "max_depth": DEPTH, "nthread": 1}, matrix, TREES)
 
     policy = AlarmPolicy(

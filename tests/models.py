@@ -105,16 +105,23 @@ def with_booster(package: Path, parameters: dict[str, Any], **data: Any) -> Path
         parameters: of XGBoost's training.
         data: of its training data; labels of two classes where none are given.
     """
-    names = FeatureSpec.model_validate_json((package / "features.json").read_text()).names
-    scale = read_scaler((package / SCALER).read_bytes(), len(names))
     with np.load(package / "golden.npz") as golden:
         rows, known = golden["features"], golden["probability"]
-    matrix = xgboost.DMatrix(scale(rows), **({"label": (known > 0.5).astype(int)} | data))
+    scaler = package / SCALER
+    scaled = read_scaler(scaler.read_bytes(), rows.shape[1])(rows) if scaler.exists() else rows
+    matrix = xgboost.DMatrix(scaled, **({"label": (known > 0.5).astype(int)} | data))
     booster = xgboost.train({"nthread": 1, "max_depth": 3} | parameters, matrix, 5)
     booster.save_model(package / "booster.ubj")
     given = np.asarray(booster.predict(matrix), np.float64)
     np.savez(package / "golden.npz", features=rows, probability=given)
     return resealed(package)
+
+
+def without_scaler(package: Path, copy: Path) -> Path:
+    """A copy of a package whose booster takes the features as they are."""
+    shutil.copytree(package, copy)
+    (copy / SCALER).unlink()
+    return with_booster(copy, {"objective": "binary:logistic"})
 
 
 def changed(package: Path, copy: Path, *, shift: float = 0.0, **features: Any) -> Path:

@@ -93,9 +93,8 @@ def test_an_interrupted_replay_goes_on_where_it_was(
 def test_a_killed_replay_loses_nothing_and_keeps_its_times(
     options: ReplayOptions, published: Callable, recorded: dict
 ) -> None:
-    program = "import typer; from producers.cli import register; app = typer.Typer(); register(app); app()"
     assert options.state is not None
-    command = [sys.executable, "-c", program, "replay", str(options.path), "--pipeline", options.pipeline]
+    command = [sys.executable, "-m", "hazardstream", "replay", str(options.path), "--pipeline", options.pipeline]
     command += [
         "--columns",
         COLUMNS,

@@ -6,7 +6,7 @@ from pathlib import Path
 from common.errors import DependencyDownError, UserError
 from worker.admission.admit import Demands, admit
 from worker.admission.mlflow_source import MlflowSource, RefusedModelError
-from worker.model.archive import read_archive, require_its_own
+from worker.model.archive import read_archive
 from worker.model.mlflow_client import NotAllowedError
 from worker.model.package import ModelPackage
 from worker.model.package_files import MANIFEST, PackageError, read_package
@@ -94,7 +94,6 @@ def _from_path(path: Path, cache_directory: Path, demands: Demands) -> ModelPack
         if path.is_file():
             contents, metadata, _ = read_archive(path)
             package = admit(contents, metadata.version, demands, cache_directory)
-            require_its_own(package, metadata, path)
         elif (path / MANIFEST).is_file():
             contents = read_package(path)
             package = admit(contents, f"sha256:{contents.digest[:12]}", demands, cache_directory)

@@ -1,4 +1,4 @@
-"""The `hazardstream model` commands: a model put into a registry, or carried in one file to where there is none."""
+"""The `hazardstream model` commands for exported files; pipelines and training add more."""
 
 import json
 from pathlib import Path
@@ -11,24 +11,28 @@ from common.errors import UserError
 from common.terminal import say
 
 if TYPE_CHECKING:
-    from worker.model.archive import Metadata
+    from worker.model.archive import Archive
 
 app = typer.Typer(
-    help="Register a model that is there already; carry one in a file, for sites without MLflow.", no_args_is_help=True
+    help="Register an existing model; export one to a file, for sites without MLflow.", no_args_is_help=True
 )
-FileArgument = Annotated[Path, typer.Argument(help="File made by `hazardstream model export`.")]
+FileArgument = Annotated[Path, typer.Argument(help="File written by `hazardstream model export`.")]
 
 
 @app.command()
 def export(
-    output: Annotated[Path, typer.Argument(help="File to write, such as battery_hazard-7.hazardmodel.")],
-    model: Annotated[str | None, typer.Option(help="As of `hazardstream worker`. Default: the pipeline's.")] = None,
+    output: Annotated[Path, typer.Argument(help="File to write, such as champion-7.hazardmodel.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model to export, named as for `hazardstream worker`. Default: the pipeline's model."),
+    ] = None,
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a model, verified, into one file: what a worker needs, and what a person wants to know of it.
+    """Write a model into one file, from which a worker can run without MLflow.
 
-    The same version gives the same bytes. Carry the digest that is printed by another way than the file.
+    The same version gives the same bytes, so the printed SHA-256 identifies it. To detect an exchanged file, send the
+    SHA-256 separately and give it to `hazardstream model verify`.
 
     Example: hazardstream model export champion.hazardmodel --model models:/battery_hazard@champion
     """
@@ -36,8 +40,7 @@ def export(
     from worker.admission.source import resolve
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
-    from worker.model.archive import pack
-    from worker.model.package import digest
+    from worker.model.archive import pack, read_archive
 
     settings = load_settings(pipeline=pipeline, model=model)
     uri = settings.model_uri(load_pipeline(settings.pipeline).model)
@@ -48,67 +51,75 @@ def export(
         demands=demands_of(settings),
     )
     try:
-        metadata = pack(package, uri, output)
+        pack(package, uri, output)
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error}; name another file") from error
-    _tell({"file": str(output), "sha256": digest(output)}, metadata, as_json=as_json)
+    _show(output, read_archive(output), as_json=as_json)
 
 
 @app.command()
 def info(file: FileArgument, as_json: JsonOption = False) -> None:
-    """What a file says of its model. It is not verified: nothing of it is loaded.
+    """Show which model a file holds. The model is not loaded; `hazardstream model verify` checks that it works.
 
     Example: hazardstream model info champion.hazardmodel
     """
-    from worker.model.archive import read_metadata
-    from worker.model.package import digest
+    from worker.model.archive import read_archive
 
-    _tell({"file": str(file), "sha256": digest(_there(file))}, read_metadata(file), as_json=as_json)
+    _show(file, read_archive(_existing(file)), as_json=as_json)
 
 
 @app.command()
 def verify(
     file: FileArgument,
-    sha256: Annotated[str | None, typer.Option(help="Digest that `export` printed.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="SHA-256 of the file, as `export` printed it.")] = None,
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a file as a worker does: all digests, golden rows, speed, and rows of the pipeline's records.
+    """Check a file as a worker does before it uses a model: digests, golden rows, speed, records of the pipeline.
 
-    No code of the file runs, whatever HAZARDSTREAM_MODEL_TRUST says. Without --sha256 the check says that the file is
-    whole, not who made it.
+    No code in the file runs, whatever HAZARDSTREAM_MODEL_TRUST says. Without --sha256, the check shows that the file
+    is complete, but not who wrote it.
 
     Example: hazardstream model verify champion.hazardmodel --sha256 2f6c…
     """
     from worker.admission.admit import Demands, admit
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
-    from worker.model.archive import read_archive, require_its_own
+    from worker.model.archive import read_archive
 
-    settings, archive = load_settings(pipeline=pipeline), read_archive(_there(file))
+    settings, archive = load_settings(pipeline=pipeline), read_archive(_existing(file))
     if sha256 is not None and sha256.lower() != archive.sha256:
-        raise UserError(f"{file} has the digest {archive.sha256}, not {sha256}: it is not the file that was exported")
+        raise UserError(f"{file} has the SHA-256 {archive.sha256}, not {sha256}: it is not the exported file")
     demands = Demands(load_pipeline(settings.pipeline), settings.model_max_ms)
-    package = admit(archive.contents, archive.metadata.version, demands, settings.cache_directory)
-    require_its_own(package, archive.metadata, file)
-    _tell({"file": str(file), "sha256": archive.sha256, "verified": True}, archive.metadata, as_json=as_json)
+    admit(archive.contents, archive.metadata.version, demands, settings.cache_directory)
+    _show(file, archive, as_json=as_json, verified=True)
 
 
-def _there(file: Path) -> Path:
+def _existing(file: Path) -> Path:
     if not file.is_file():
-        raise UserError(f"there is no file {file}; make one with `hazardstream model export`")
+        raise UserError(f"there is no file {file}; write one with `hazardstream model export`")
     return file
 
 
-def _tell(facts: dict[str, Any], metadata: "Metadata", *, as_json: bool) -> None:
+def _show(file: Path, archive: "Archive", *, as_json: bool, **more: Any) -> None:
+    from worker.model.package import read_features, read_metrics
+
+    contents, metadata = archive.contents, archive.metadata
+    features, metrics = read_features(contents).names, read_metrics(contents)
+    facts = {"file": str(file), "sha256": archive.sha256} | more
+    facts |= {
+        "name": contents.manifest.name,
+        "version": metadata.version,
+        "source": metadata.source,
+        "trained_at": contents.manifest.created_at,
+        "manifest_sha256": contents.digest,
+    }
     if as_json:
-        say(json.dumps(facts | metadata.model_dump()))
+        all_facts = {"libraries": contents.manifest.libraries, "features": features, "metrics": metrics}
+        say(json.dumps(facts | all_facts))
         return
-    said = metadata.model_dump(include={"name", "version", "source", "trained_at", "manifest_sha256"})
-    libraries = ", ".join(f"{name} {version}" for name, version in metadata.libraries.items())
-    words = (
-        facts | said | {"libraries": libraries, "features": f"{len(metadata.features)}: {', '.join(metadata.features)}"}
-    )
-    words |= {f"metrics.{name}": json.dumps(value) for name, value in metadata.metrics.items()}
-    for name, value in words.items():  # whole, however narrow the terminal: a digest is to be copied
+    facts["libraries"] = ", ".join(f"{name} {version}" for name, version in contents.manifest.libraries.items())
+    facts["features"] = f"{len(features)}: {', '.join(features)}"
+    facts |= {f"metrics.{name}": json.dumps(value) for name, value in metrics.items()}
+    for name, value in facts.items():  # not a table, which would wrap a digest in a narrow terminal
         say(f"{name:<18} {value}")

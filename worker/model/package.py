@@ -1,4 +1,4 @@
-"""The model package, loaded: all that a worker needs to score."""
+"""A model package in memory, ready to score."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from worker.model.package_files import (
     FAULTS,
     FORMAT,
     MANIFEST,
-    PICKLED_SCALER,
+    SCALER,
     Contents,
     Fault,
     Manifest,
@@ -29,7 +29,7 @@ from worker.model.package_files import (
     write_manifest,
 )
 from worker.model.reference import Reference
-from worker.model.scaler import Scale, UntrustedScalerError, read_pickled_scaler, read_scaler, trusted_scaler
+from worker.model.scaler import Scale, read_scaler
 from worker.windows.feature_spec import FeatureSpec
 
 __all__ = [
@@ -54,14 +54,14 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class ModelFailedError(PackageError):
-    """A model that was accepted fails while it scores: another one has to.
+    """A model that passed the check fails while it scores; another version has to take over.
 
     Attributes:
-        package: the model.
+        package: the model that failed.
     """
 
-    def __init__(self, package: "ModelPackage", words: str) -> None:
-        super().__init__("failed_in_use", f"model {package.name} {package.version} {words}")
+    def __init__(self, package: "ModelPackage", text: str) -> None:
+        super().__init__("failed_in_use", f"model {package.name} {package.version} {text}")
         self.package = package
 
 
@@ -70,9 +70,9 @@ class ModelPackage:
     """A verified model, ready to score.
 
     Attributes:
-        reference: of its training, for drift; a package of another maker may have none (`{}` in the file).
-        golden: features of its golden rows, shape [g, f].
-        directory: where it lies.
+        reference: histograms of the training data, for drift; None where reference.json is `{}`.
+        golden: features of the golden rows, shape [g, f].
+        directory: where it was read: a directory or an exported file.
         digest: SHA-256 of its manifest, in hex.
     """
 
@@ -86,49 +86,50 @@ class ModelPackage:
     golden: Float
     directory: Path
     digest: str
-    _scale: Scale
+    _scale: Scale | None
     _booster: xgboost.Booster
 
     def score(self, features: Float) -> Float:
-        """Hazard probability of each row of features [n, f], shape [n]. A row's score does not depend on the others.
+        """Probability of each row of features [n, f], shape [n]. A row's score does not depend on the other rows.
 
         Raises:
-            ModelFailedError: the model fails, or gives something other than a probability of each row.
+            ModelFailedError: the model fails, or does not give one probability for each row.
         """
         try:
-            given = np.asarray(self._booster.inplace_predict(self._scale(features), missing=np.nan))
+            given = np.asarray(self._booster.inplace_predict(self.scaled(features), missing=np.nan))
         except Exception as error:
             raise ModelFailedError(self, f"cannot score: {type(error).__name__}: {_first_line(error)}") from error
         if given.shape != (len(features),) or given.dtype.kind != "f":
             raise ModelFailedError(
                 self,
-                f"gives {given.dtype} numbers of shape {given.shape} for {len(features)} readings; "
+                f"gives {given.dtype} values of shape {given.shape} for {len(features)} readings; "
                 "expected one probability for each",
             )
         usable = (given >= 0) & (given <= 1)  # false for NaN
         if not usable.all():
             raise ModelFailedError(
                 self,
-                f"gives {given[~usable][0]} for {int((~usable).sum())} of {len(given)} readings; a probability "
-                "lies between 0 and 1",
+                f"gives no probability for {int((~usable).sum())} of {len(given)} readings, but for example "
+                f"{given[~usable][0]}; a probability lies between 0 and 1",
             )
         return given.astype(np.float64)
 
     def scaled(self, features: Float) -> Float:
-        """Features [n, f] as the trees get them."""
-        return self._scale(features)
+        """Features [n, f] as the booster takes them: scaled, or unchanged where the package has no scaler."""
+        return features if self._scale is None else self._scale(features)
 
     def contributions(self, features: Float) -> tuple[Float, Float]:
-        """Exact SHAP contributions to the log-odds [n, f], and the bias they start from [n].
+        """Exact SHAP contributions to the log-odds [n, f], and the bias to which they are added [n].
 
-        Lundberg et al. 2020, TreeSHAP as built into XGBoost.
+        Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees":
+        TreeSHAP, as built into XGBoost.
 
         Raises:
-            ModelFailedError: the model fails, or gives something other than finite numbers.
+            ModelFailedError: the model fails, or gives values that are not finite.
         """
         try:
-            # A matrix refuses what is beyond single precision. No split lies there, so the trees go the same way.
-            within = np.clip(self._scale(features), -_LARGEST, _LARGEST)
+            # A DMatrix refuses values beyond single precision. No split lies there, so clipping changes no path.
+            within = np.clip(self.scaled(features), -_LARGEST, _LARGEST)
             matrix = xgboost.DMatrix(within, missing=np.nan, nthread=1)
             parts = np.asarray(self._booster.predict(matrix, pred_contribs=True), np.float64)
         except Exception as error:
@@ -136,7 +137,7 @@ class ModelPackage:
                 self, f"cannot explain a score: {type(error).__name__}: {_first_line(error)}"
             ) from error
         if parts.shape != (len(features), features.shape[1] + 1) or not np.isfinite(parts).all():
-            raise ModelFailedError(self, "gives no finite contribution of each feature to a score")
+            raise ModelFailedError(self, "does not explain a score: a contribution is missing or not finite")
         return parts[:, :-1], parts[:, -1]
 
 
@@ -156,26 +157,21 @@ def open_package(contents: Contents, *, version: str, trusted: bool = False) -> 
 
     Args:
         contents: the files, verified.
-        version: the registry's version, stamped on predictions.
+        version: the registry's version, written into predictions.
         trusted: whether code in a pickled scaler may run.
 
     Raises:
-        PackageError: a file is unreadable, the model is of another task, or the golden rows score differently.
+        PackageError: a file is unreadable, the model has another task, or the golden rows get other scores.
     """
-    directory = Path(contents.origin)
-    with _reading(contents, "features.json", "bad_features") as file:
-        spec = FeatureSpec.model_validate_json(file)
+    spec, metrics = read_features(contents), read_metrics(contents)
     with _reading(contents, "alarm.json", "bad_thresholds") as file:
         policy = AlarmPolicy.model_validate_json(file)
-    with _reading(contents, "metrics.json", "bad_metadata") as file:
-        metrics = TypeAdapter(dict[str, Any]).validate_json(file)
-        json.dumps(metrics, allow_nan=False).encode()  # `/model` shows them
     with _reading(contents, "reference.json", "bad_metadata") as file:
         histograms = json.loads(file)
         if histograms and list(histograms["features"]) != spec.names:
             raise PackageError(
                 "wrong_signature",
-                f"model package {contents.origin}: features.json and reference.json name other features",
+                f"model package {contents.origin}: features.json and reference.json name different features",
             )
         reference = Reference(histograms) if histograms else None
     scale = _scaler(contents, len(spec.names), trusted=trusted)
@@ -194,13 +190,35 @@ def open_package(contents: Contents, *, version: str, trusted: bool = False) -> 
         metrics,
         reference,
         features,
-        directory,
+        Path(contents.origin),
         contents.digest,
         scale,
         booster,
     )
-    _prove(package, expected, contents.origin)
+    _check_golden_rows(package, expected, contents.origin)
     return package
+
+
+def read_features(contents: Contents) -> FeatureSpec:
+    """The features that a package's booster takes.
+
+    Raises:
+        PackageError: features.json is unreadable.
+    """
+    with _reading(contents, "features.json", "bad_features") as file:
+        return FeatureSpec.model_validate_json(file)
+
+
+def read_metrics(contents: Contents) -> dict[str, Any]:
+    """The results of a package's training.
+
+    Raises:
+        PackageError: metrics.json is unreadable, or cannot be shown as JSON.
+    """
+    with _reading(contents, "metrics.json", "bad_metadata") as file:
+        metrics = TypeAdapter(dict[str, Any]).validate_json(file)
+        json.dumps(metrics, allow_nan=False).encode()
+        return metrics
 
 
 @contextmanager
@@ -215,11 +233,16 @@ def _reading(contents: Contents, name: str, fault: Fault) -> Iterator[bytes]:
         ) from error
 
 
-def _scaler(contents: Contents, features: int, *, trusted: bool) -> Scale:
+def _scaler(contents: Contents, features: int, *, trusted: bool) -> Scale | None:
     name = contents.manifest.scaler
+    if name is None:
+        return None
     with _reading(contents, name, "bad_scaler") as file:
-        if name != PICKLED_SCALER:
+        if name == SCALER:
             return read_scaler(file, features)
+        # Only packages of format 1 need it.
+        from worker.model.pickled_scaler import UntrustedScalerError, read_pickled_scaler, trusted_scaler  # noqa: PLC0415
+
         try:
             return read_pickled_scaler(file).scale(features)
         except UntrustedScalerError as error:
@@ -227,8 +250,8 @@ def _scaler(contents: Contents, features: int, *, trusted: bool) -> Scale:
                 return trusted_scaler(file)
             raise PackageError(
                 "untrusted",
-                f"model package {contents.origin}: {name} holds {error}, and to read it is to run its maker's code; "
-                f"write the scaler as numbers (scaler.json), or trust this very package with "
+                f"model package {contents.origin}: {name} holds {error}, and reading that would run its author's code; "
+                f"write the scaler as numbers (scaler.json), or allow the code of this package with "
                 f"HAZARDSTREAM_MODEL_TRUST=sha256:{contents.digest}",
             ) from error
 
@@ -237,7 +260,7 @@ def _golden(contents: Contents) -> tuple[Float, Float]:
     with _reading(contents, "golden.npz", "bad_golden_rows") as file:
         with zipfile.ZipFile(io.BytesIO(file)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > _GOLDEN_MAX_BYTES:
-                raise ValueError(f"unpacked it has more than {_GOLDEN_MAX_BYTES} bytes")
+                raise ValueError(f"it unpacks to more than {_GOLDEN_MAX_BYTES} bytes")
         with np.load(io.BytesIO(file), allow_pickle=False) as golden:
             features, expected = golden["features"], golden["probability"]
         if features.dtype.kind != "f" or expected.dtype.kind != "f":
@@ -245,17 +268,18 @@ def _golden(contents: Contents) -> tuple[Float, Float]:
     return features, expected
 
 
-def _prove(package: ModelPackage, expected: Float, origin: str) -> None:
+def _check_golden_rows(package: ModelPackage, expected: Float, origin: str) -> None:
     golden, names = package.golden, package.spec.names
     if golden.ndim != 2 or golden.shape[1] != len(names):
         raise PackageError(
             "wrong_signature",
-            f"model package {origin}: golden rows have {golden.shape[-1]} features, features.json {len(names)}",
+            f"model package {origin}: golden.npz has {golden.shape[-1]} features, and features.json {len(names)}",
         )
     if not len(golden) or expected.shape != (len(golden),):
         raise PackageError(
             "bad_golden_rows",
-            f"model package {origin}: {len(golden)} golden rows and scores of shape {expected.shape} prove nothing",
+            f"model package {origin}: golden.npz has {len(golden)} rows and {expected.size} scores; "
+            "it must have at least one row, and one score for each",
         )
     try:
         off = np.abs(package.score(golden) - expected)
@@ -264,11 +288,12 @@ def _prove(package: ModelPackage, expected: Float, origin: str) -> None:
     if not (off <= GOLDEN_TOLERANCE).all():
         raise PackageError(
             "golden_rows_differ",
-            f"model package {origin}: golden rows score off by up to {off.max():.2g}; expected {GOLDEN_TOLERANCE}",
+            f"model package {origin}: the scores of its golden rows differ by up to {off.max():.2g}; "
+            f"at most {GOLDEN_TOLERANCE} is allowed",
         )
 
 
 def _first_line(error: Exception) -> str:
-    """XGBoost adds a stack of its own to what it says."""
+    """XGBoost appends its own stack trace to its messages."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else ""

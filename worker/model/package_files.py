@@ -1,13 +1,13 @@
-"""The files of a model package, read once: what is verified, tried and loaded are the very same bytes.
+"""The files of a model package, read once: the bytes that are verified are the bytes that are loaded.
 
 manifest.json    name, digests (SHA-256) of the other files, library versions, schema fingerprint
 features.json    FeatureSpec
 booster.ubj      XGBoost's own format
-scaler.json      Scaler: numbers only (format 1 has scaler.joblib, a pickle, of which only the numbers are read)
+scaler.json      Scaler, numbers only; optional (format 1: scaler.joblib, a pickle, of which only the numbers are read)
 alarm.json       AlarmPolicy: setpoint (the threshold), deadband, delays, priorities
 reference.json   training histogram of each feature
-golden.npz       features [g, f] and probability [g]: what this model must give for these rows
-metrics.json     how well it did in training
+golden.npz       features [g, f] and probability [g]: the scores that this model must give for these rows
+metrics.json     results of training
 """
 
 import hashlib
@@ -22,11 +22,12 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import UserError
+from common.validation_errors import fault_texts
 
 MANIFEST = "manifest.json"
 SCALER, PICKLED_SCALER = "scaler.json", "scaler.joblib"
-FORMAT = 2
-_SCALER_OF_FORMAT = {1: PICKLED_SCALER, 2: SCALER}
+FORMAT, PICKLED_SCALER_FORMAT = 2, 1
+_FORMATS = (PICKLED_SCALER_FORMAT, FORMAT)
 NEEDED = ("features.json", "alarm.json", "metrics.json", "reference.json", "booster.ubj", "golden.npz")
 
 MANIFEST_MAX_BYTES = 1 << 20
@@ -34,24 +35,24 @@ PACKAGE_MAX_BYTES = 1 << 29
 _MAX_FILES = 200
 
 Fault = Literal[
-    "missing_file",  # a file is not there, or not in the manifest
-    "digest_mismatch",  # a file, or the manifest, is not the one that was sealed or registered
+    "missing_file",  # a file does not exist, or is not in the manifest
+    "digest_mismatch",  # a file or the manifest was changed since it was sealed or registered
     "unreadable_manifest",
-    "unknown_format",  # of a newer (or older) release
+    "unknown_format",  # written by a newer or much older release
     "too_large",  # more bytes or files than a package may have
     "untrusted",  # no registered digest, or a scaler that is code
     "bad_features",  # features.json is no FeatureSpec
-    "bad_thresholds",  # alarm.json, or the pipeline's overrides of it, make no alarm policy
-    "bad_metadata",  # metrics.json or reference.json
-    "bad_scaler",  # it cannot be read, or turns numbers into none
-    "bad_booster",
+    "bad_thresholds",  # alarm.json, or the pipeline's overrides of it, is no valid alarm policy
+    "bad_metadata",  # metrics.json or reference.json cannot be read
+    "bad_scaler",  # it cannot be read, or gives values that are not finite
+    "bad_booster",  # it cannot be read
     "wrong_output",  # it does not give one probability for each reading
-    "crashes",  # the process that loads it
+    "crashes",  # it ends the process that loads it
     "bad_golden_rows",  # they cannot be read
-    "wrong_signature",  # not the features of its golden rows, or of a pipeline with this record
-    "golden_rows_differ",  # they score differently, or not at all
+    "wrong_signature",  # its features differ from those of its golden rows or of the pipeline's record
+    "golden_rows_differ",  # the golden rows get other scores than they should
     "too_slow",
-    "failed_in_use",  # it passed the check and then failed while readings were scored
+    "failed_in_use",  # it passed the check and failed later, while it scored readings
     "not_there",  # there is no such alias, version or run
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -59,19 +60,19 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 
 class PackageError(UserError):
-    """A model package that must not be used; the text names the fault.
+    """A model package that must not be used.
 
     Attributes:
-        fault: its kind.
+        fault: why, as a label of metrics; the text says it in full.
     """
 
-    def __init__(self, fault: Fault, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, fault: Fault, text: str) -> None:
+        super().__init__(text)
         self.fault = fault
 
 
 class Manifest(BaseModel):
-    """What manifest.json holds."""
+    """The content of manifest.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,19 +84,21 @@ class Manifest(BaseModel):
     files: dict[str, str]
 
     @property
-    def scaler(self) -> str:
-        """Name of the file that holds the scaler."""
-        return _SCALER_OF_FORMAT[self.format]
+    def scaler(self) -> str | None:
+        """Name of the file that holds the scaler; None: the booster takes the features as they are."""
+        if self.format == PICKLED_SCALER_FORMAT:
+            return PICKLED_SCALER
+        return SCALER if SCALER in self.files else None
 
 
 @dataclass(frozen=True)
 class Contents:
-    """All files of a package, in memory, each with the digest that the manifest has of it.
+    """All files of a package, in memory.
 
     Attributes:
         origin: where they were read, for messages.
-        digest: SHA-256 of manifest.json, in hex. It stands for the whole package.
-        files: name -> bytes, all that the manifest lists.
+        digest: SHA-256 of manifest.json, in hex. It identifies the whole package.
+        files: name -> bytes, of every file that the manifest lists.
     """
 
     origin: str
@@ -124,14 +127,14 @@ def digest(path: Path) -> str:
 def write_manifest(
     directory: Path, *, name: str, created_at: str, schema_fingerprint: str, libraries: dict[str, str]
 ) -> str:
-    """Seal a package directory: write manifest.json over the files in it, and return the manifest's own digest."""
+    """Seal a package directory: write manifest.json with the digests of its files; return the manifest's own digest."""
     files = {
         str(p.relative_to(directory)): digest(p)
         for p in sorted(directory.rglob("*"))
         if p.is_file() and p.name != MANIFEST
     }
     manifest = Manifest(
-        format=FORMAT if PICKLED_SCALER not in files else 1,
+        format=PICKLED_SCALER_FORMAT if PICKLED_SCALER in files else FORMAT,
         name=name,
         created_at=created_at,
         schema_fingerprint=schema_fingerprint,
@@ -148,10 +151,10 @@ def read_package(directory: Path, expected_digest: str | None = None) -> Content
 
     Args:
         directory: where manifest.json is. Links are followed only within it.
-        expected_digest: SHA-256 of manifest.json as the registry has it, if it has one.
+        expected_digest: SHA-256 of manifest.json according to the registry; None: the registry has none.
 
     Raises:
-        PackageError: a file is missing, altered, too large, no regular file or outside of the directory.
+        PackageError: a file is missing, altered, too large, no regular file or outside the directory.
     """
     origin = str(directory)
     if not (directory / MANIFEST).is_file():
@@ -167,53 +170,54 @@ def read_package(directory: Path, expected_digest: str | None = None) -> Content
 
 
 def parse_manifest(content: bytes, origin: str, expected_digest: str | None) -> Manifest:
-    """The manifest in these bytes.
+    """Read manifest.json.
 
     Args:
-        content: of manifest.json.
+        content: of the file.
         origin: of the package, for messages.
-        expected_digest: SHA-256 that these bytes must have, if it is known.
+        expected_digest: SHA-256 that the content must have; None: any.
 
     Raises:
-        PackageError: it is another one, cannot be read, is of an unknown format, or does not list what a package needs.
+        PackageError: the digest differs, it cannot be read, the format is unknown, or a needed file is not listed.
     """
     if expected_digest is not None and hashlib.sha256(content).hexdigest() != expected_digest:
         raise PackageError(
             "digest_mismatch",
-            f"model package {origin}: {MANIFEST} is not the one that was registered (digest differs)",
+            f"model package {origin}: {MANIFEST} differs from the registered one (digest mismatch)",
         )
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         raise PackageError(
-            "unreadable_manifest", f"model package {origin}: {MANIFEST} is not readable: {error}"
+            "unreadable_manifest", f"model package {origin}: {MANIFEST} cannot be read: {fault_texts(error)}"
         ) from error
-    if manifest.format not in _SCALER_OF_FORMAT:
-        known = " and ".join(map(str, _SCALER_OF_FORMAT))
+    if manifest.format not in _FORMATS:
+        known = " and ".join(map(str, _FORMATS))
         raise PackageError(
-            "unknown_format", f"model package {origin}: format {manifest.format}, this worker reads {known}"
+            "unknown_format",
+            f"model package {origin} has format {manifest.format}; this release reads {known}: install a newer one",
         )
     if len(manifest.files) > _MAX_FILES:
         raise PackageError(
-            "too_large", f"model package {origin}: {len(manifest.files)} files, and a package has at most {_MAX_FILES}"
+            "too_large", f"model package {origin} has {len(manifest.files)} files; at most {_MAX_FILES} are allowed"
         )
     for name in manifest.files:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or str(path) != name:
             raise PackageError(
-                "unreadable_manifest", f"model package {origin}: {name!r} in {MANIFEST} lies outside of the package"
+                "unreadable_manifest", f"model package {origin}: {name!r} in {MANIFEST} is outside the package"
             )
-    for needed in (*NEEDED, manifest.scaler):
+    for needed in NEEDED if manifest.scaler is None else (*NEEDED, manifest.scaler):
         if needed not in manifest.files:
             raise PackageError("missing_file", f"model package {origin}: {needed} is not in the manifest")
     return manifest
 
 
 def verified(contents: Contents) -> Contents:
-    """See that each file has the digest that the manifest has of it.
+    """Check the digest of every file, and return the contents.
 
     Raises:
-        PackageError: one has not.
+        PackageError: a digest differs.
     """
     for name, expected in contents.manifest.files.items():
         if hashlib.sha256(contents.files[name]).hexdigest() != expected:
@@ -227,20 +231,20 @@ def _read(directory: Path, name: str, at_most: int, origin: str) -> bytes:
     path = directory / name
     home, real = os.path.realpath(directory), os.path.realpath(path)
     if os.path.commonpath((home, real)) != home:
-        raise PackageError("missing_file", f"model package {origin}: {name} is a link that leads out of the package")
+        raise PackageError("missing_file", f"model package {origin}: {name} is a link to outside the package")
     try:
-        # Without O_NONBLOCK the opening of a named pipe waits for a writer; without O_NOFOLLOW the file could be
-        # exchanged for a link since it was looked at.
+        # Without O_NONBLOCK, opening a named pipe would wait for a writer. Without O_NOFOLLOW, the file could be
+        # replaced by a link after the check above.
         opened = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise PackageError("missing_file", f"model package {origin}: {name} is missing ({error.strerror})") from error
-    if not stat.S_ISREG(os.fstat(opened).st_mode):  # before it is a file of Python's, which no directory can be
+    if not stat.S_ISREG(os.fstat(opened).st_mode):  # before `open`, which fails otherwise for a directory
         os.close(opened)
         raise PackageError("missing_file", f"model package {origin}: {name} is no regular file")
     try:
         with open(opened, "rb") as file:  # noqa: PTH123 - it is a descriptor
             content = file.read(at_most + 1)
-    except OSError as error:  # a failing disk, or a network file system that went away
+    except OSError as error:  # a failing disk, or a network file system that has gone
         raise PackageError(
             "missing_file", f"model package {origin}: {name} cannot be read ({error.strerror or error})"
         ) from error

@@ -1,12 +1,12 @@
-"""Where a partition stood whose committed offset is gone, found again in what was published.
+"""Where a partition stopped, found in the outputs when the group's committed offset is gone.
 
-Kafka drops a group's offsets after `offsets.retention.minutes` without members, and with the group or the topic. To
-start at the beginning then would score every reading again. But each outcome says which reading it is of, in the
-partition of the same number, and is committed together with the offset behind it. So a partition goes on behind its
-newest outcome. Readings behind that and before the lost offset were duplicates, and are found to be so again.
+Kafka drops a group's offsets after `offsets.retention.minutes` without members, and with the group or the topic.
+Starting at the beginning would score every reading again. But each outcome names its reading, in the partition of the
+same number, and is committed together with the next offset. So a partition continues behind its newest outcome.
+Duplicates between that and the lost offset have no outcome; they are found to be duplicates again.
 
-Anybody may write into the outputs: records that no version of ours writes are passed over. Where one behind our newest
-outcome may be ours, and cannot be read (its schema is gone from the registry), nobody can tell.
+Anybody may write into the outputs: records that no release of ours writes are skipped. If a record behind our newest
+outcome may be ours and cannot be read (its schema is gone from the registry), the place is uncertain.
 """
 
 from collections import deque
@@ -17,46 +17,68 @@ from typing import Any, NamedTuple, TypeAlias
 from confluent_kafka import Message
 
 from schemas.codec import decode
-from schemas.errors import IncompatibleSchemaError, UnknownSchemaError, UnreadableValueError
+from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
-from schemas.wire import CONFLUENT_MAGIC
 from worker.config.pipeline import Pipeline
 from worker.encode.dead_letter import letter_of
 from worker.kafka.message import value_of
 from worker.kafka.topic_reader import LOOP_PATIENCE_S, Span, TopicReader
+from worker.recover.authorship import may_be_ours
 from worker.score.decode import WriterSchemaOf
 
-_NEWEST = 100  # outcomes looked at, of each output
-_WIDTHS = (1_000, 100_000)  # offsets looked back over for an outcome, before all there are
+_OUTCOMES_KEPT = 100  # the newest, of each output
+_SEARCH_WIDTHS = (1_000, 100_000)  # offsets from the end that are searched for an outcome, before the whole log is
 _ROLES = ("predictions", "alarms", "dead_letters")
 
 
 class _Outcome(NamedTuple):
-    """Which reading an output record is of; `ts` is its event time, where the record says so."""
+    """The reading that an output record is about; `ts` is its event time, None where the record does not hold it."""
 
     topic_id: str
     offset: int
     ts: int | None
 
 
-_Teller: TypeAlias = Callable[[Message], _Outcome | str | None]
-"""Gives the outcome that a record is, or in words why that cannot be told; None: somebody else wrote it."""
+class _UncertainRecordError(Exception):
+    """A record that may be an outcome of ours, and does not show of which reading."""
+
+
+_OutcomeOf: TypeAlias = Callable[[Message], _Outcome | None]
+"""The outcome that a record is; None: somebody else wrote it.
+
+Raises:
+    _UncertainRecordError: it may be one of ours.
+"""
 
 
 class _Newest(NamedTuple):
-    """The newest outcomes in each partition of an output, and in words why there may be one behind them."""
+    """Of each partition of an output: the newest outcomes, and why there may be a newer one that cannot be read."""
 
     outcomes: dict[int, deque[_Outcome]]
     doubts: dict[int, str]
 
 
-class Place(NamedTuple):
-    """Where to go on.
+class _Evidence(NamedTuple):
+    """What the outputs show about one partition.
 
     Attributes:
-        offset: of the input partition; None: nothing was ever published for it, or only for a topic that is no more.
-        clock: a stream time, ms, that the partition had certainly reached there; None where the outputs do not say.
-        former_topic: whether all outcomes are of a topic of this name that is no more.
+        outcomes: the newest ones, of every input topic that had this name.
+        written: output topics that hold, or once held, records of ours.
+        predictions_kept: whether no prediction was deleted behind the newest one that is left.
+    """
+
+    outcomes: list[_Outcome]
+    written: list[str]
+    predictions_kept: bool
+
+
+class Place(NamedTuple):
+    """Where to continue.
+
+    Attributes:
+        offset: of the input partition; None: nothing was ever published about it, or only about a former topic.
+        clock: a stream time, ms, that the partition had reached there at least; None: the outputs do not show it.
+        former_topic: whether all outcomes are about a deleted topic of the same name.
     """
 
     offset: int | None
@@ -73,7 +95,7 @@ def recovered_places(
     margin: int = 0,
     beat: Callable[[], None] = lambda: None,
 ) -> dict[int, Place | str]:
-    """Find where partitions stood.
+    """Find where partitions stopped.
 
     Args:
         config: see `worker.kafka.client_config.client_config`.
@@ -81,115 +103,141 @@ def recovered_places(
         writer_schema_of: of the outputs.
         topic_id: of the input topic as it is now.
         ends: first offset and end of each input partition.
-        margin: offsets by which to stay behind the newest outcome.
-        beat: called now and then: long topics take a while.
+        margin: number of offsets to stay behind the newest outcome.
+        beat: called regularly, because reading long topics takes time.
 
     Returns:
-        By partition its place, or in words why the outputs cannot tell.
+        By partition its place, or a text that says why the outputs do not show it.
 
     Raises:
         DependencyDownError: broker or registry does not answer, or a transaction is still open; call again.
     """
     with TopicReader(config, LOOP_PATIENCE_S) as reader:
-        # The ends whether committed or not: a predecessor's transaction may still be ending.
+        # To the uncommitted end: a predecessor's transaction may still be ending.
         spans = {
             role: reader.spans(pipeline.topics[role], ends.keys(), committed=False) for role in (*_ROLES, "alarm_state")
         }
         newest = {
-            role: _newest(reader, pipeline.topics[role], spans[role], _teller(pipeline, role, writer_schema_of), beat)
+            role: _newest(
+                reader, pipeline.topics[role], spans[role], _outcome_reader(pipeline, role, writer_schema_of), beat
+            )
             for role in _ROLES
         }
     found: dict[int, Place | str] = {}
-    for number, span in ends.items():
-        if doubts := [newest[role].doubts[number] for role in _ROLES if number in newest[role].doubts]:
-            found[number] = "; ".join(doubts)
-            continue
-        outcomes = [outcome for role in _ROLES for outcome in newest[role].outcomes.get(number, ())]
-        # What a log holds from its first offset on, and none of it ours, is of strangers or of aborted transactions.
-        empty = {role for role in _ROLES if spans[role][number].low == 0 and number not in newest[role].outcomes}
-        if "predictions" in empty and spans["predictions"][number].high > 0:
-            empty.add("alarm_state")  # of the same transactions, or of the same strangers
-        begun = [pipeline.topics[role] for role, of in spans.items() if of[number].high > 0 and role not in empty]
-        kept = number in newest["predictions"].outcomes or "predictions" in empty
-        found[number] = _place(outcomes, topic_id, span, begun, predictions_kept=kept, margin=margin)
+    for partition, span in ends.items():
+        doubts = [newest[role].doubts[partition] for role in _ROLES if partition in newest[role].doubts]
+        if doubts:
+            found[partition] = "; ".join(doubts)
+        else:
+            found[partition] = _place(_evidence(pipeline, partition, spans, newest), topic_id, span, margin)
     return found
 
 
-def _place(
-    outcomes: list[_Outcome], topic_id: str, ends: Span, begun: list[str], *, predictions_kept: bool, margin: int
-) -> Place | str:
-    """The place that these outcomes tell of; `begun`: output topics that have held something for the partition."""
-    ours = [outcome for outcome in outcomes if not topic_id or outcome.topic_id in {"", topic_id}]
-    behind = max((outcome.offset + 1 for outcome in ours), default=0)
-    if not begun or (outcomes and not ours and predictions_kept):
-        return Place(None, former_topic=bool(begun))
-    if behind > ends.high:
-        return f"they hold an outcome of offset {behind - 1}, and the input ends at {ends.high}"
-    if ends.high == ends.low and ours and predictions_kept:
-        return Place(behind)  # what was deleted behind it counts as lost
-    if ends.high in {ends.low, behind}:
-        return Place(ends.high)
-    if not ours or not predictions_kept:
-        return f"{', '.join(begun)} held records of it that are deleted by now"
-    # The earliest time of the newest readings: one whose clock runs ahead must not shorten the rebuild.
-    times = [outcome.ts for outcome in ours if outcome.ts is not None]
-    return Place(max(behind - margin, 0), min(times) if times else None)
+def _evidence(
+    pipeline: Pipeline, partition: int, spans: Mapping[str, Mapping[int, Span]], newest: Mapping[str, _Newest]
+) -> _Evidence:
+    outcomes = [outcome for role in _ROLES for outcome in newest[role].outcomes.get(partition, ())]
+    # A log that still has its first record, and no outcome, holds nothing but foreign or aborted records.
+    without_ours = {
+        role for role in _ROLES if spans[role][partition].low == 0 and partition not in newest[role].outcomes
+    }
+    if "predictions" in without_ours and spans["predictions"][partition].high > 0:
+        without_ours.add("alarm_state")  # its records are of the same transactions or from the same writers
+    written = [
+        pipeline.topics[role] for role, of in spans.items() if of[partition].high > 0 and role not in without_ours
+    ]
+    kept = partition in newest["predictions"].outcomes or "predictions" in without_ours
+    return _Evidence(outcomes, written, predictions_kept=kept)
+
+
+def _place(evidence: _Evidence, topic_id: str, source: Span, margin: int) -> Place | str:
+    """The place that the evidence shows, given the input topic's id and the span of its partition."""
+    of_this_topic = [outcome for outcome in evidence.outcomes if not topic_id or outcome.topic_id in {"", topic_id}]
+    next_offset = max((outcome.offset + 1 for outcome in of_this_topic), default=0)
+    former_topic = bool(evidence.outcomes) and not of_this_topic and evidence.predictions_kept
+    certain = bool(of_this_topic) and evidence.predictions_kept
+    if former_topic or not evidence.written:
+        return Place(None, former_topic=former_topic)
+    if next_offset > source.high:
+        return f"they hold an outcome of offset {next_offset - 1}, and the input ends at {source.high}"
+    if source.low == source.high:  # nothing to score, but what was deleted before it was scored counts as lost
+        return Place(next_offset if certain else source.high)
+    if next_offset == source.high:
+        return Place(source.high)
+    if not certain:
+        return f"records in {', '.join(evidence.written)} that would show it were deleted"
+    # The earliest event time of the newest outcomes: a device whose clock is ahead must not shorten the rebuild.
+    times = [outcome.ts for outcome in of_this_topic if outcome.ts is not None]
+    return Place(max(next_offset - margin, 0), min(times) if times else None)
 
 
 def _newest(
-    reader: TopicReader, topic: str, spans: Mapping[int, Span], tell: _Teller, beat: Callable[[], None]
+    reader: TopicReader, topic: str, spans: Mapping[int, Span], outcome_of: _OutcomeOf, beat: Callable[[], None]
 ) -> _Newest:
+    """Search back from the end in growing steps, until each partition has an outcome or is read from its start."""
     newest = _Newest({}, {})
-    done: dict[int, int] = {number: span.high for number, span in spans.items()}
-    for width in (*_WIDTHS, None):
+    searched_to: dict[int, int] = {partition: span.high for partition, span in spans.items()}
+    for width in (*_SEARCH_WIDTHS, None):
         wanted = {
-            number: Span(span.low if width is None else max(span.low, span.high - width), done[number])
-            for number, span in spans.items()
-            if number not in newest.outcomes and done[number] > span.low
+            partition: Span(span.low if width is None else max(span.low, span.high - width), searched_to[partition])
+            for partition, span in spans.items()
+            if partition not in newest.outcomes and searched_to[partition] > span.low
         }
-        doubts: dict[int, str] = {}
-        for messages in reader.read(topic, wanted):
-            beat()
-            for message in messages:
-                number, told = message.partition(), tell(message)
-                if isinstance(told, _Outcome):
-                    newest.outcomes.setdefault(number, deque(maxlen=_NEWEST)).append(told)
-                    doubts.pop(number, None)
-                elif told is not None:
-                    doubts[number] = f"{topic}/{number}, offset {message.offset()}: {told}"
-        newest.doubts.update(doubts)
-        done |= {number: span.low for number, span in wanted.items()}
+        newest.doubts.update(_search(reader, topic, wanted, outcome_of, newest.outcomes, beat))
+        searched_to |= {partition: span.low for partition, span in wanted.items()}
     return newest
 
 
-def _teller(pipeline: Pipeline, role: str, writer_schema_of: WriterSchemaOf) -> _Teller:
+def _search(
+    reader: TopicReader,
+    topic: str,
+    spans: Mapping[int, Span],
+    outcome_of: _OutcomeOf,
+    outcomes: dict[int, deque[_Outcome]],
+    beat: Callable[[], None],
+) -> dict[int, str]:
+    """Add the outcomes in these spans to `outcomes`; give the doubts about records behind the newest of them."""
+    doubts: dict[int, str] = {}
+    for messages in reader.read(topic, spans):
+        beat()
+        for message in messages:
+            partition = message.partition()
+            try:
+                outcome = outcome_of(message)
+            except _UncertainRecordError as error:
+                doubts[partition] = f"{topic}/{partition}, offset {message.offset()}: {error}"
+                continue
+            if outcome is not None:
+                outcomes.setdefault(partition, deque(maxlen=_OUTCOMES_KEPT)).append(outcome)
+                doubts.pop(partition, None)
+    return doubts
+
+
+def _outcome_reader(pipeline: Pipeline, role: str, writer_schema_of: WriterSchemaOf) -> _OutcomeOf:
     if role == "dead_letters":
-        return partial(_told_by_letter, pipeline.input.topic)
+        return partial(_outcome_of_letter, pipeline.input.topic)
     schema, by_word, time = load_schema(pipeline.schemas[role]), pipeline.outputs.by_word, pipeline.input.time
 
-    def tell(message: Message) -> _Outcome | str | None:
+    def outcome_of(message: Message) -> _Outcome | None:
         if (value := value_of(message)) is None:
             return None
         try:
             record = by_word(decode(value, writer_schema_of, schema))
-        except IncompatibleSchemaError as error:
-            return str(error)
-        except UnknownSchemaError as error:
-            # A registry may have lost a schema of ours; those named by fingerprint come with the package.
-            return str(error) if value.startswith(CONFLUENT_MAGIC) else None
-        except UnreadableValueError:
+        except UnreadableValueError as error:
+            if may_be_ours(value, error):
+                raise _UncertainRecordError(str(error)) from error
             return None
         if record.get("source_offset") is None or record.get("source_partition") != message.partition():
-            return "it does not say which reading it is of"
+            raise _UncertainRecordError("it does not name the reading that it is about")
         ts = record.get(time) if role == "predictions" else None
         return _Outcome(record.get("source_topic_id") or "", record["source_offset"], ts)
 
-    return tell
+    return outcome_of
 
 
-def _told_by_letter(topic: str, message: Message) -> _Outcome | None:
+def _outcome_of_letter(topic: str, message: Message) -> _Outcome | None:
     letter = letter_of(message)
-    # Several inputs may share a dead-letter topic.
+    # Several input topics may share a dead-letter topic.
     if letter is None or letter.source[:2] != (topic, message.partition()):
         return None
     return _Outcome(letter.topic_id, letter.last_offset, None)

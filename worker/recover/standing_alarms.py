@@ -1,8 +1,8 @@
-"""Alarms that stand, found again in the alarms that were published, where the topic of their states was lost.
+"""Active alarms, found in the published transitions when the topic of alarm states was lost.
 
-Alarm states are read back from a compacted topic. If somebody deletes that topic and creates it again, or deletes its
-records, an alarm that stands would be raised a second time. The transitions say which alarms stand; only timers that
-were running are lost with the states.
+Alarm states are restored from a compacted topic. If somebody recreates that topic or deletes its records, an active
+alarm would be raised a second time. The published transitions show which alarms are active; only running timers are
+lost with the states.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from typing import Any
 
 from common.errors import DependencyDownError
 from schemas.codec import decode
-from schemas.errors import MalformedError, UnreadableValueError
+from schemas.errors import UnreadableValueError
 from schemas.load import load_schema
-from schemas.wire import CONFLUENT_MAGIC
 from worker.alarms.state_machine import AlarmState
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import state_from
 from worker.kafka.message import key_of, value_of
 from worker.kafka.topic_reader import LOOP_PATIENCE_S, TopicReader
+from worker.recover.authorship import may_be_ours
 from worker.score.decode import WriterSchemaOf
 
 _NO_TIMERS = {"pending_since_ts": None, "clearing_since_ts": None}
@@ -30,14 +30,14 @@ def standing_alarms(
     number: int,
     beat: Callable[[], None],
 ) -> dict[bytes, AlarmState]:
-    """The alarms of a partition that stand by the last transition of each key.
+    """The alarms of a partition that are active after the last transition of each key.
 
     Args:
         config: see `worker.kafka.client_config.client_config`.
         pipeline: names the topics.
         writer_schema_of: of the outputs.
         number: of the partition.
-        beat: called now and then: a long topic takes a while.
+        beat: called regularly, because reading a long topic takes time.
 
     Raises:
         DependencyDownError: broker or registry does not answer, a transaction is still open, or the registry has lost a
@@ -62,14 +62,14 @@ def standing_alarms(
 
 
 def raise_if_ours(value: bytes, error: UnreadableValueError, place: str) -> None:
-    """Refuse to take a value that may be ours, and cannot be read, for a stranger's: its alarm would be forgotten.
+    """Stop at a value that cannot be read and may be ours: skipping it could lose an active alarm.
 
     Raises:
-        DependencyDownError: it may be ours, as the registry has lost schemas, or has others under their ids.
+        DependencyDownError: it may be ours.
     """
-    if value.startswith(CONFLUENT_MAGIC) and not isinstance(error, MalformedError):
+    if may_be_ours(value, error):
         raise DependencyDownError(
             "schema registry",
-            f"{place}: {error}. A standing alarm may be in it: restore the schemas that the registry had under their "
-            "ids. If somebody else wrote it, produce a null value under its key",
+            f"{place}: {error}. This record may hold an active alarm: restore the schemas that the registry had, under "
+            "their ids. If another program wrote the record, produce a null value with its key",
         )

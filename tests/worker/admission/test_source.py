@@ -117,7 +117,7 @@ def test_a_package_forged_in_the_artifact_store_is_refused_and_not_kept(
     done = register_package(package, tracking_uri=store)
     stored = next(store_directory.rglob(f"{done.run_id}/**/scaler.json")).parent
     with_pickled_scaler(stored, Malicious(trace))
-    with pytest.raises(UserError, match="not the one that was registered"):
+    with pytest.raises(UserError, match="differs from the registered one"):
         resolve(f"models:/{done.name}@champion", cache_directory=cache, tracking_uri=store)
     assert not trace.exists()
     assert not list(cache.rglob("*.joblib"))

@@ -1,8 +1,9 @@
 """A challenger in the shadow tells what it would have done, and does the champion no harm whatever it does."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Message
 from harness import START_MS, avro, reading
-from models import changed
+from models import changed, without_scaler
 from prometheus_client import generate_latest
 
 from common.arrays import Float
@@ -117,8 +118,11 @@ def release() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_each_reading_has_both_models_scores(scene: Scene, model_package: Path, tmp_path: Path) -> None:
-    other = load_package(changed(model_package, tmp_path / "other", shift=0.5), version="7")
+@pytest.mark.parametrize("make", [partial(changed, shift=0.5), without_scaler], ids=["scaler", "no scaler"])
+def test_each_reading_has_both_models_scores(
+    scene: Scene, model_package: Path, tmp_path: Path, make: Callable[[Path, Path], Path]
+) -> None:
+    other = load_package(make(model_package, tmp_path / "other"), version="7")
     scene.shadow.adopt(other, other.policy)
     scored = scene.batch()
     assert [r["source_offset"] for r in scene.records] == list(range(MODULES))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from harness import Stage, wait_until
 from model_registry import MODULES, Registry, await_version, readings, shown
-from models import changed
+from models import changed, without_scaler
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
@@ -35,8 +35,10 @@ def test_the_alias_moves_and_moves_back(stage: Stage, models: Registry, model_pa
     assert [versions.count(v) for v in ("1", second)] == [200, 100]
 
 
-def test_swaps_in_the_midst_of_a_stream(stage: Stage, models: Registry, model_package: Path, tmp_path: Path) -> None:
-    second = models.add(changed(model_package, tmp_path / "second", shift=0.2))
+def test_swaps_in_mid_stream_to_a_model_without_scaler_and_back(
+    stage: Stage, models: Registry, model_package: Path, tmp_path: Path
+) -> None:
+    second = models.add(without_scaler(model_package, tmp_path / "second"))
     with models.worker(stage, batch_max_messages="50") as worker:
         for part in range(6):
             models.point(second if part % 2 == 0 else "1")

@@ -13,12 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from models import without_scaler
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 from common.arrays import Float
 from worker.model.package_files import SCALER
-from worker.model.scaler import UntrustedScalerError, read_pickled_scaler, read_scaler
+from worker.model.pickled_scaler import UntrustedScalerError, read_pickled_scaler
+from worker.model.scaler import read_scaler
 
 _CELLS = st.one_of(st.floats(-1e6, 1e6), st.just(np.nan))
 _ROWS = arrays(np.float64, st.tuples(st.integers(2, 20), st.just(3)), elements=_CELLS)
@@ -100,7 +102,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path, hidden: Any, compress: in
 
 
 def test_a_pickle_that_unpacks_to_gigabytes_is_refused() -> None:
-    with pytest.raises(pickle.UnpicklingError, match="unpacked it has more than"):
+    with pytest.raises(pickle.UnpicklingError, match="it unpacks to more than"):
         read_pickled_scaler(zlib.compress(bytes(1 << 27)))
 
 
@@ -121,11 +123,16 @@ def test_what_is_no_scaler_is_refused(content: bytes, words: str) -> None:
         read_scaler(content, 3)
 
 
-def test_a_worker_loads_its_model_without_scikit_learn(model_package: Path) -> None:
+@pytest.mark.parametrize("scaler", [True, False], ids=["scaler", "no scaler"])
+def test_a_worker_loads_its_model_without_scikit_learn_and_without_the_unpickler(
+    model_package: Path, tmp_path: Path, *, scaler: bool
+) -> None:
+    package = model_package if scaler else without_scaler(model_package, tmp_path / "package")
+    unwanted = ("sklearn", "pandas", "scipy.stats", "joblib", "worker.model.pickled_scaler")
     code = (
         "import sys; from pathlib import Path; import worker.app; from worker.model.package import load_package; "
-        f"load_package(Path({str(model_package)!r}), version='1'); "
-        "print([name for name in ('sklearn', 'pandas', 'scipy.stats', 'joblib') if name in sys.modules])"
+        f"load_package(Path({str(package)!r}), version='1'); "
+        f"print([name for name in {unwanted} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"

@@ -28,11 +28,11 @@ _LIBRARIES = ("numpy", "scikit-learn", "xgboost")
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What training gives: all that scores and alarms, and how well it did."""
+    """The result of training: the model, its alarm policy and its metrics. scaler: None where it needs none."""
 
     name: str
     spec: FeatureSpec
-    scaler: StandardScaler
+    scaler: StandardScaler | None
     booster: xgboost.Booster
     policy: AlarmPolicy
     metrics: dict[str, Any]
@@ -53,7 +53,8 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
     """
     directory.mkdir(parents=True)
     model.booster.save_model(directory / "booster.ubj")
-    _write_json(directory / SCALER, _numbers(model.scaler).model_dump(exclude_none=True))
+    if model.scaler is not None:
+        _write_json(directory / SCALER, _numbers(model.scaler).model_dump(exclude_none=True))
     _write_json(directory / "features.json", model.spec.model_dump())
     _write_json(directory / "alarm.json", model.policy.model_dump())
     _write_json(directory / "metrics.json", model.metrics)
@@ -77,7 +78,8 @@ def _numbers(scaler: StandardScaler) -> Scaler:
 
 
 def _probability(model: TrainedModel, features: Float) -> Float:
-    return np.asarray(model.booster.inplace_predict(model.scaler.transform(features), missing=np.nan), np.float64)
+    scaled = features if model.scaler is None else model.scaler.transform(features)
+    return np.asarray(model.booster.inplace_predict(scaled, missing=np.nan), np.float64)
 
 
 def golden_rows(model: TrainedModel, features: Float) -> Float:

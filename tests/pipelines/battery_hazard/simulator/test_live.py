@@ -205,11 +205,12 @@ def test_a_signal_ends_an_endless_run_with_its_summary(
     drain: Callable[[str], list[list[tuple[str, bytes]]]],
     number: signal.Signals,
 ) -> None:
-    program = "import typer; from producers.cli import register; app = typer.Typer(); register(app); app()"
     arguments = ["simulate", "--pipeline", str(pipeline_file), "--modules", "8", "--period-s", "0.1", "--json"]
     topic = load_pipeline(str(pipeline_file)).input.topic
     with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments, "--bootstrap", kafka], stdout=subprocess.PIPE, env={**os.environ}
+        [sys.executable, "-m", "hazardstream", *arguments, "--bootstrap", kafka],
+        stdout=subprocess.PIPE,
+        env={**os.environ},
     ) as process:
         while not any(drain(topic)):
             assert process.poll() is None

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import structlog
@@ -24,18 +25,19 @@ from worker.consume.message_columns import batch_of
 from worker.consume.outcome_metrics import count_outcome
 from worker.consume.progress import Progress
 from worker.consume.unreadable import Unreadable
-from worker.encode.drift_sketch import Sketcher
 from worker.encode.encoder import Outbox
 from worker.encode.output_limits import OutputLimits
-from worker.encode.shadow import Shadow
+from worker.encode.side_output import SideOutput
 from worker.kafka.message import is_unreadable
 from worker.kafka.publisher import AbortedError, Publisher
 from worker.kafka.records import Outgoing
 from worker.observe.dependency_wait import note_down
+from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics, show
 from worker.observe.stage_timer import stage_timer
 from worker.observe.worker_status import Status
 from worker.score.batch import Batch
+from worker.score.outcome import Outcome
 from worker.score.scorer import Scorer
 
 _LOG = structlog.get_logger(__name__)
@@ -60,23 +62,23 @@ class Loop:
         assignment: Assignment,
         scorer: Scorer,
         outbox: Outbox,
-        sketcher: Sketcher | None,
-        shadow: Shadow | None,
+        side_outputs: Sequence[SideOutput],
         publisher: Publisher,
         limits: OutputLimits,
         unreadable: Unreadable,
         metrics: Metrics,
         status: Status,
+        questions: LoopQuestions,
     ) -> None:
         self._settings, self._topic, self._consumer = settings, topic, consumer
         self._broker_watch, self._group_watch = broker_watch, group_watch
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
-        self._sketcher, self._shadow = sketcher, shadow
+        self._side_outputs = side_outputs
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._idle = Idle(topic, consumer, assignment, scorer, publisher)
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
-        self._limits, self._unreadable = limits, unreadable
+        self._limits, self._unreadable, self._questions = limits, unreadable, questions
         self._at_most = settings.batch_max_messages
         self._progress = Progress()
         self._timed = stage_timer(metrics)
@@ -184,28 +186,34 @@ class Loop:
             if offset > partitions[number].live_from
         ]
         if offsets:
-            with self._timed("encode"):
-                if self._shadow:
-                    self._shadow.begin(outcome, partitions)
-                outgoing = self._outbox.records(outcome, self._assignment.topic.topic_id)
-                sketches = self._sketcher.due(partitions) if self._sketcher else {}
-                outgoing.records.extend(sketches.values())
-                if self._shadow:
-                    outgoing.bulk.update(self._shadow.end(outcome))
-            with self._timed("publish"):
-                self._assignment.topic.confirm()
-                self._commit(batch, outgoing, offsets)
+            try:
+                self._publish(outcome, offsets)
+            except Exception:
+                for side_output in self._side_outputs:
+                    side_output.aborted()
+                raise
             self._status.note_commit()
-            if self._sketcher:
-                self._sketcher.drop(sketches)
-            if self._shadow:
-                self._shadow.merge(outcome)
-        if self._sketcher:
-            with self._timed("sketch"):
-                self._metrics.sketched.inc(self._sketcher.count(outcome))
+        with self._timed("side_outputs"):
+            for side_output in self._side_outputs:
+                side_output.committed(outcome)
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()
         count_outcome(self._metrics, outcome, self._scorer.package.spec.sensors)
+
+    def _publish(self, outcome: Outcome, offsets: list[TopicPartition]) -> None:
+        """All records of a batch and its offsets, in one transaction."""
+        partitions = self._assignment.partitions
+        with self._timed("encode"):
+            for side_output in self._side_outputs:
+                side_output.begin(outcome, partitions)
+            outgoing = self._outbox.records(outcome, self._assignment.topic.topic_id)
+            for side_output in self._side_outputs:
+                more = side_output.records(outcome, partitions)
+                outgoing.bulk.update(more.bulk)
+                outgoing.records.extend(more.records)
+        with self._timed("publish"):
+            self._assignment.topic.confirm()
+            self._commit(outcome.batch, outgoing, offsets)
 
     def _commit(self, batch: Batch, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
         try:
@@ -266,7 +274,7 @@ class Loop:
         """Keep status and the slow metrics up to date."""
         status, assignment = self._status, self._assignment
         status.turn()
-        status.answer(self._scorer, assignment.partitions)
+        self._questions.answer(self._scorer, assignment.partitions)
         status.group = self._group_watch.reason(idle=not (assignment.partitions or assignment.waiting))
         status.partitions = {
             "ready": sorted(assignment.partitions),

@@ -6,7 +6,7 @@ transaction of the batch at hand, so none is published twice; what a killed work
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import parse_prefix, prefix_of, single_object_prefix
 from worker.config.pipeline import Monitor, Pipeline
-from worker.kafka.records import Record
+from worker.kafka.records import Outgoing, Record
 from worker.model.package import ModelPackage
 from worker.model.reference import Reference
 from worker.score.batch import Batch
@@ -26,7 +26,7 @@ from worker.score.readings import Readings
 
 HOUR_MS = 3_600_000
 SAMPLED = 16
-"""One reading in so many is counted. Readings of a module hardly change within minutes; more would tell nothing new."""
+"""One reading in this many is counted. Readings of a key hardly change within minutes, so more would add nothing."""
 WHOLE_FLEET = "all"
 OTHER_SITES = "(others)"
 _SITES_KEPT = 200
@@ -36,7 +36,7 @@ _SAMPLED_BELOW = np.uint64(2**64 // SAMPLED)
 
 
 class Cell(NamedTuple):
-    """Whose a sketch is: partition, site, begin of the hour (ms), version of the model that scored, its bins."""
+    """What a sketch is of: partition, site, start of the hour (ms), version of the model that scored, its bins."""
 
     partition: int
     site: str
@@ -47,7 +47,7 @@ class Cell(NamedTuple):
 
 @dataclass
 class Sketch:
-    """What was counted. counts: shape [columns, width of the reference]; missing: shape [sensors]."""
+    """Counts of a cell. counts: shape [columns, width of the reference]; missing: shape [sensors]."""
 
     package: ModelPackage
     reference: Reference
@@ -104,15 +104,23 @@ class Sites:
 
 
 class Sketcher:
-    """Counts what batches were scored to, and has records of what is complete.
+    """A side output: counts committed readings, and publishes each sketch once it is complete.
 
     Args:
         pipeline: its `monitor` says what a site is and where sketches go.
         monitor: that of the pipeline.
         prefix: wire-format prefix of sketches; None: single-object encoding.
+        counted: called with the number of readings that were counted of a batch.
     """
 
-    def __init__(self, pipeline: Pipeline, monitor: Monitor, prefix: bytes | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        monitor: Monitor,
+        prefix: bytes | None = None,
+        counted: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._counted = counted
         schema = load_schema(monitor.sketches.schema_name)
         self._schema, self._prefix = parsed(schema), prefix or single_object_prefix(schema)
         self._topic, self._sensors = monitor.sketches.topic, pipeline.input.sensors()
@@ -120,28 +128,34 @@ class Sketcher:
         self._open: dict[Cell, Sketch] = {}
         self._package: ModelPackage | None = None
         self._clock: dict[int, int] = {}
+        self._published: list[Cell] = []  # in the transaction of the batch at hand
 
-    def due(self, assigned: Container[int]) -> dict[Cell, Record]:
-        """Records of sketches that nothing more is expected for; `drop` them once they are committed.
+    def begin(self, outcome: Outcome, assigned: Container[int]) -> None:
+        """Nothing to start."""
 
-        Args:
-            assigned: numbers of the partitions that are ours.
-        """
-        return {
-            cell: self._record(cell, sketch)
+    def records(self, _outcome: Outcome, assigned: Container[int]) -> Outgoing:
+        """Records of the sketches that are complete."""
+        self._published = [
+            cell
             for cell, sketch in self._open.items()
             if cell.hour_ts + HOUR_MS <= self._clock[cell.partition]
             or cell.partition not in assigned
             or sketch.package is not self._package
-        }
+        ]
+        return Outgoing({}, [self._record(cell, self._open[cell]) for cell in self._published])
 
-    def drop(self, cells: Iterable[Cell]) -> None:
-        """Forget sketches that were published."""
-        for cell in cells:
+    def aborted(self) -> None:
+        """Keep the sketches that were to be published."""
+        self._published = []
+
+    def committed(self, outcome: Outcome) -> None:
+        """Drop the sketches that were published, and count the batch."""
+        for cell in self._published:
             del self._open[cell]
+        self._published = []
+        self._counted(self._count(outcome))
 
-    def count(self, outcome: Outcome) -> int:
-        """Count a committed batch, and return how many of its readings were counted."""
+    def _count(self, outcome: Outcome) -> int:
         self._package = package = outcome.package
         clock_before = dict(self._clock)
         for number, clock in outcome.clocks.items():
@@ -177,7 +191,7 @@ class Sketcher:
         return len(rows)
 
     def _record(self, cell: Cell, sketch: Sketch) -> Record:
-        words = {
+        fields = {
             "site": cell.site,
             "hour_ts": cell.hour_ts,
             "model_name": sketch.package.name,
@@ -191,5 +205,5 @@ class Sketcher:
             "source_partition": cell.partition,
             "source_offset": sketch.last_offset,
         }
-        value = encode(words, self._schema, self._prefix)
+        value = encode(fields, self._schema, self._prefix)
         return Record(self._topic, cell.partition, cell.site.encode(), value)

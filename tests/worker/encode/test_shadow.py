@@ -81,11 +81,14 @@ class Scene:
             messages.append(Message(**address, key=name.encode(), value=value, timestamp=(1, ts)))
         outcome = self.scorer.process(batch_of(messages), self.partitions)
         self.shadow.begin(outcome, self.partitions)
-        bulk = self.shadow.end(outcome)
+        bulk = self.shadow.records(outcome, self.partitions).bulk
         if commit:
-            self.shadow.merge(outcome)
+            self.shadow.committed(outcome)
             self.scorer.merge(outcome, self.partitions)
             self.offset += MODULES
+        else:
+            self.shadow.aborted()
+        if commit:
             schema, lookup = load_schema("ShadowScore"), writer_schema_lookup(None)
             self.records += [decode(m["value"], lookup, schema) for some in bulk.values() for m in some]
         return outcome.scored.probability

@@ -157,8 +157,7 @@ class Assignment:
             self.start_over()
             return
         self.topic.begin(topics[topic].topic_id)
-        states = topics.get(self._pipeline.outputs.alarm_state.topic)
-        states_id = "" if states is None else states.topic_id
+        states_id = topics[states].topic_id if (states := self._pipeline.outputs.alarm_state.topic) in topics else ""
         found = self._starts.of(due, topics, self._scorer.state.rebuild_span_ms)
         with TopicReader(self._config, LOOP_PATIENCE_S) as reader:
             for number, start in found.items():
@@ -166,9 +165,9 @@ class Assignment:
                 if isinstance(start, str):
                     self._put_off(number, waiting, start)
                     continue
-                partition, topic_id = start.partition, self.topic.topic_id
+                partition, topic = start.partition, self.topic.topic_id
                 try:
-                    partition.exclusions = replay_exclusions(reader, self._pipeline, topic_id, partition, self._beat)
+                    partition.exclusions = replay_exclusions(reader, self._pipeline, topic, partition, self._beat)
                     self._alarm_restore.begin(partition, start.alarm_states, states_id)
                 except DependencyDownError as down:
                     self._put_off(number, waiting, str(down))

@@ -31,6 +31,7 @@ from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
 PIPELINE = load_pipeline("battery_hazard")
+LOOKUP, SCORE = writer_schema_lookup(None), load_schema("ShadowScore")
 MODULES, PERIOD_MS = 40, 10_000
 POLICY = AlarmPolicy(setpoint=0.5, deadband=0.1, on_delay_ms=0, off_delay_ms=0, priorities={"high": 0.5})
 
@@ -59,8 +60,7 @@ class Scene:
     now_s: float = 0.0
 
     def __post_init__(self) -> None:
-        lookup = writer_schema_lookup(None)
-        self.scorer = scorer_of(PIPELINE, self.champion, self.champion.policy, lookup)
+        self.scorer = scorer_of(PIPELINE, self.champion, self.champion.policy, LOOKUP)
         self.scorer.alarms.assign(0, {})
         assert PIPELINE.monitor is not None
         encode = ShadowRecords(PIPELINE, PIPELINE.monitor.shadow, None)
@@ -79,18 +79,16 @@ class Scene:
             value = avro(reading(name, ts, avg_surface_temp_c=26.0 + m % 7 * 0.3))
             address: dict[str, Any] = {"topic": "t", "partition": 0, "offset": self.offset + m}
             messages.append(Message(**address, key=name.encode(), value=value, timestamp=(1, ts)))
-        outcome = self.scorer.process(batch_of(messages), self.partitions)
-        self.shadow.begin(outcome, self.partitions)
-        bulk = self.shadow.records(outcome, self.partitions).bulk
-        if commit:
+        outcome, assigned = self.scorer.process(batch_of(messages), self.partitions), self.partitions
+        self.shadow.begin(outcome, assigned)
+        bulk = self.shadow.records(outcome, assigned).bulk
+        if not commit:
+            self.shadow.aborted()
+        else:
             self.shadow.committed(outcome)
             self.scorer.merge(outcome, self.partitions)
             self.offset += MODULES
-        else:
-            self.shadow.aborted()
-        if commit:
-            schema, lookup = load_schema("ShadowScore"), writer_schema_lookup(None)
-            self.records += [decode(m["value"], lookup, schema) for some in bulk.values() for m in some]
+            self.records += [decode(m["value"], LOOKUP, SCORE) for some in bulk.values() for m in some]
         return outcome.scored.probability
 
     def metric(self, which: str, /, **labels: str) -> float:

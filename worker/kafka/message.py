@@ -107,8 +107,10 @@ def offsets_of(messages: Sequence[Message]) -> NDArray[np.int64]:
 
 def timestamps_of(messages: Sequence[Message]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The Kafka timestamps of a batch: type codes and ms (negative where there is none), shape [n] each."""
-    stamps, n = [m.timestamp() for m in messages], len(messages)
-    return np.fromiter((s[0] for s in stamps), np.int64, n), np.fromiter((s[1] for s in stamps), np.int64, n)
+    n = len(messages)
+    # Asked for twice: tuples that are kept would start the garbage collector.
+    types = np.fromiter((m.timestamp()[0] for m in messages), np.int64, n)
+    return types, np.fromiter((m.timestamp()[1] for m in messages), np.int64, n)
 
 
 def stamped_by_broker(message: Message) -> bool:

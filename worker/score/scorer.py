@@ -158,14 +158,14 @@ class Scorer:
         self, readings: Readings, origin: Origin, clock: Int, partitions: Mapping[int, Partition]
     ) -> tuple[Staged, list[tuple[int, bytes]]]:
         """The batch beside its keys' windows, and the keys that have none yet: the first is in slot -1, and so on."""
-        places = list(zip(origin.partition.tolist(), origin.keys, strict=True))
-        slots = [partitions[number].slots.get(key, EMPTY) for number, key in places]
+        partition, keys = origin.partition.tolist(), origin.keys
+        slots = [partitions[number].slots.get(key, EMPTY) for number, key in zip(partition, keys, strict=True)]
         new: dict[tuple[int, bytes], int] = {}
         if EMPTY in slots:
             for row, slot in enumerate(slots):
                 if slot == EMPTY:
-                    slots[row] = new.setdefault(places[row], -1 - len(new))
-        scaled = readings.values / self._scales(readings, origin.keys)
+                    slots[row] = new.setdefault((partition[row], keys[row]), -1 - len(new))
+        scaled = readings.values / self._scales(readings, keys)
         return self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled), list(new)
 
     def _scales_of_default(self) -> dict[tuple[str, str], Float]:

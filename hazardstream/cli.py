@@ -2,7 +2,9 @@
 
 import os
 import sys
+from importlib.metadata import version
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -20,7 +22,7 @@ import worker.cli.commands
 from common.errors import DependencyDownError, UserError
 from common.log_stream import open_standard_streams
 from common.logs import configure_logs
-from common.terminal import give_up, terminal
+from common.terminal import give_up, say, terminal
 from common.text import lines, shown
 
 app = typer.Typer(
@@ -40,6 +42,23 @@ training.monitoring.cli.register(app)
 training.promotion.cli.register(app)
 pipelines.battery_hazard.training.retraining.cli.register(app)
 local.cli.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"hazardstream {version('hazardstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main() -> None:

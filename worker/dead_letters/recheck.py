@@ -10,7 +10,7 @@ from common.validation_errors import faults
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
 from schemas.text_column import TextColumn
-from worker.config.pipeline import Input
+from worker.config.inputs_outputs import Input
 from worker.encode.dead_letter import Letter
 from worker.score.batch import framed
 from worker.score.decode import Decoder, WriterSchemaOf

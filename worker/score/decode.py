@@ -7,6 +7,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from common.arrays import Int
+from common.dead_letter_reasons import DeadLetterReason
 from common.errors import DependencyDownError, PendingSchemaError
 from schemas.codec import DECODERS_KEPT, decoder_for
 from schemas.columnar_decoder import PADDING, Decoded, Plan, decode_columns, decoding_plan
@@ -15,7 +16,7 @@ from schemas.load import Schema
 from schemas.resolution import aligned, field_conversions, union_branches
 from schemas.text_column import Bytes, TextColumn
 from schemas.wire import CONFLUENT_MAGIC, LONG_ID_PREFIX_LENGTH, SINGLE_OBJECT_MARKER, SchemaKey, parse_prefix
-from worker.config.pipeline import Input
+from worker.config.inputs_outputs import Input
 from worker.score.readings import Readings, Rejection
 
 WriterSchemaOf = Callable[[SchemaKey], Schema]
@@ -63,7 +64,7 @@ class Decoder:
                 later, or without them.
         """
         rejections = [
-            Rejection(row, "null_value", "the message has no value")
+            Rejection(row, DeadLetterReason.NULL_VALUE, "the message has no value")
             for row, value in enumerate(values)
             if value is None
         ]

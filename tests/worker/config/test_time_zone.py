@@ -8,7 +8,8 @@ from schemas.load import parsed
 from schemas.resolution import without
 from schemas.wire import confluent_prefix
 from tests.flagship import flagship_schema
-from worker.config.pipeline import Input, load_pipeline
+from worker.config.inputs_outputs import Input
+from worker.config.pipeline import load_pipeline
 from worker.score.decode import Decoder
 
 SOURCE = load_pipeline("battery_hazard").input

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from schemas.avro_record import AvroRecord
 from schemas.text_column import TextColumn
 from tests.flagship import changeable_schema
-from worker.config.pipeline import Input, load_pipeline
+from worker.config.inputs_outputs import Input
+from worker.config.pipeline import load_pipeline
 from worker.score.readings import Readings, Rejection
 from worker.score.validate import Validator
 

@@ -36,10 +36,10 @@ class Topology(Strict):
         per: input field -> the parameter that its value is proportional to. Recordings are rescaled by it.
     """
 
-    per: dict[str, str] = {}
-    default: dict[str, _Size] = {}
-    groups: dict[str, dict[str, _Size]] = {}
-    keys: dict[str, dict[str, _Size]] = {}
+    per: dict[str, str] = Field(default_factory=dict)
+    default: dict[str, _Size] = Field(default_factory=dict)
+    groups: dict[str, dict[str, _Size]] = Field(default_factory=dict)
+    keys: dict[str, dict[str, _Size]] = Field(default_factory=dict)
 
     def of(self, key: str, group: str) -> dict[str, float]:
         """Parameters of one key."""
@@ -103,7 +103,7 @@ class Pipeline(Strict):
     outputs: Outputs
     model: Annotated[str, Field(min_length=1)]
     topology: Topology = Topology()
-    alarm: dict[str, Any] = {}
+    alarm: dict[str, Any] = Field(default_factory=dict)
     monitor: Monitor | None = None
 
     def model_post_init(self, context: SchemaFolder, /) -> None:

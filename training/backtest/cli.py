@@ -29,11 +29,11 @@ BacktestModelOption = Annotated[
     ),
 ]
 BacktestPipelineOption = Annotated[
-    str | None, typer.Option(help="Pipeline file or name.  [default: HAZARDSTREAM_PIPELINE, or battery_hazard]")
+    str | None, typer.Option(help="Pipeline folder, file or name.  [default: HAZARDSTREAM_PIPELINE]")
 ]
 LabelColumnOption = Annotated[
     str | None,
-    typer.Option(help="Column that is 1 once the hazard is there: its first 1 is the event, the point of no return."),
+    typer.Option(help="Column that is 1 from the event on: its first 1 is the point of no return."),
 ]
 EventsOption = Annotated[
     str | None,
@@ -86,8 +86,8 @@ def backtest(
     Columns are found by our names or the older ones; sensors that are not there are missing. Times are ISO 8601,
     seconds or milliseconds since 1970, or seconds from the start. docs/backtest.md has all of it.
 
-    Example: hazardstream backtest R1.csv --columns ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C
-    --key-columns test,run --topology cells_in_series=1,capacity_ah=2.6 --output backtest
+    Example: hazardstream backtest R1.csv --columns ts=t_s,SENSOR=COLUMN --key-columns test,run
+    --topology PARAMETER=1 --output backtest
     """
     try:
         from producers.recordings.mapping import parse_mapping

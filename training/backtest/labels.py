@@ -1,4 +1,4 @@
-"""When the hazard came: by a label in the recording, or as told; and what of a recording is normal operation."""
+"""When the event came: by a label in the recording, or as told; and what of a recording is normal operation."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ from worker.config.inputs_outputs import Input
 
 @dataclass(frozen=True)
 class LabelledEvent:
-    """A hazard.
+    """An event.
 
     Attributes:
         key: number of the key.

@@ -39,7 +39,7 @@ def _courses(result: Backtest, path: Path) -> None:
     axes[-1, 0].set_xlabel("hours from the key's first reading")
     more = len(result.recorded.names) - len(keys)
     figure.suptitle(
-        "Probability of a hazard (highest in each span), alarms by worth, events"
+        "Probability of an event (highest in each span), alarms by worth, events"
         + (f"; {more} more keys not shown" if more > 0 else "")
     )
     handles, labels = axes[0, 0].get_legend_handles_labels()

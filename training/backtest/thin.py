@@ -11,7 +11,7 @@ from training.backtest.spool import Piece
 def thinned(pieces: Iterable[Piece], every_ms: Mapping[int, int], first_ts: Mapping[int, int]) -> Iterator[Piece]:
     """One reading a period: the last, with each sensor's last value in the period.
 
-    (An instrument may write voltage and temperature in rows of their own: the last row alone would lose one of them.)
+    (An instrument may write two sensors in rows of their own: the last row alone would lose one of them.)
 
     Args:
         pieces: readings sorted by key, then time.

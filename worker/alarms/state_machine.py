@@ -84,7 +84,7 @@ class AlarmPolicy(BaseModel):
 
 @dataclass(frozen=True)
 class AlarmState:
-    """A key's alarm and its timers (schemas HazardState). Times are event time in ms, None while not running."""
+    """A key's alarm and its timers (role `alarm_state`). Times are event time in ms, None while not running."""
 
     active: bool = False
     priority: str = ""

@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 
 def worker(
-    pipeline: Annotated[str | None, typer.Option(help="Pipeline file or name. Default: battery_hazard.")] = None,
+    pipeline: Annotated[
+        str | None, typer.Option(help="Pipeline folder, file or name. Default: HAZARDSTREAM_PIPELINE.")
+    ] = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
     model: Annotated[
@@ -46,7 +48,7 @@ def worker(
 
     Every option is also a variable of the environment, and there are more: docs/operations.md lists them.
 
-    Example: hazardstream worker --bootstrap broker:9092 --model models:/battery_hazard@champion
+    Example: hazardstream worker --bootstrap broker:9092 --model models:/NAME@champion
     """
     from confluent_kafka import KafkaException
 
@@ -136,7 +138,7 @@ def explain(
 
     Exit code 1 where the probability is not the published one, bit for bit.
 
-    Example: hazardstream explain --module RackA1_Module01 --at 2026-01-31T12:00:00Z
+    Example: hazardstream explain --module KEY --at 2026-01-31T12:00:00Z
     """
     import json
 

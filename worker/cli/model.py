@@ -34,7 +34,7 @@ def export(
     The same version gives the same bytes, so the printed SHA-256 identifies it. To detect an exchanged file, send the
     SHA-256 separately and give it to `hazardstream model verify`.
 
-    Example: hazardstream model export champion.hazardmodel --model models:/battery_hazard@champion
+    Example: hazardstream model export champion.hazardmodel --model models:/NAME@champion
     """
     from worker.admission.admit import demands_of
     from worker.admission.source import resolve

@@ -25,7 +25,7 @@ class Label:
     Attributes:
         key: whom it concerns (the key).
         ts: of an event, the point of no return; of a false alarm, a moment at which it stood; ms.
-        kind: see HazardLabel.
+        kind: event, false_alarm or withdrawn.
         by: who said so.
         note: in their words.
     """

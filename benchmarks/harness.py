@@ -1,4 +1,4 @@
-"""What the benchmarks share: a broker, topics, a model, processes to be measured, and how a result is told."""
+"""What the benchmarks share: a broker, topics, a model, processes to be measured, and the output of results."""
 
 import json
 import os

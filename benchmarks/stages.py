@@ -36,7 +36,7 @@ def measure(readings: int, bench: Bench) -> dict[str, Any]:
     """In this process by batch size, then on Kafka.
 
     Raises:
-        UserError: the worker could not be started or stood still.
+        UserError: the worker could not be started, or made no progress.
     """
     pipeline = bench.pipeline("stages")
     package = bench.package()

@@ -15,7 +15,7 @@ from schemas.registry import writer_schema_lookup
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
 from training.monitoring.drift.check import SiteState, Watched, check
-from training.monitoring.drift.events import Event, new_baseline, transitions
+from training.monitoring.drift.events import DriftEvent, new_baseline, transitions
 from training.monitoring.drift.history import DAY_MS, Histories
 from training.monitoring.watch import Watch
 from worker.config.pipeline import Pipeline, load_pipeline
@@ -136,7 +136,7 @@ class Found:
 
     watched: list[Watched]
     states: dict[str, SiteState]
-    events: list[Event]
+    events: list[DriftEvent]
 
     def days_after(self, since_day: float) -> dict[tuple[str, str], float]:
         """By kind and subject, how many days after a day it was first told."""

@@ -29,7 +29,7 @@ VALUE_BYTES = 120
 
 
 def fill(bootstrap: str, pipeline: Pipeline, letters: int) -> None:
-    """Put so many dead letters on the topic, of a thousand keys."""
+    """Publish this number of dead letters, of a thousand keys."""
     producer = Producer(client_config(bootstrap) | PRODUCER_FIXED | PRODUCER_DEFAULTS)
     topic = pipeline.outputs.dead_letters.topic
     for number in range(letters):

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a broker, topics, a model, processes to be measured, and how a result is told."""
+"""What the benchmarks share: a broker, topics, a model, processes to be measured, and the output of results."""
 
 import json
 import os
@@ -59,7 +59,7 @@ class Worker:
         return answer is not None and answer.is_success
 
     def metrics(self) -> dict[str, float]:
-        """All metrics of now, such as `hazardstream_scored_total` or `hazardstream_stage_seconds_sum{decode}`."""
+        """All metrics now, such as `hazardstream_scored_total` or `hazardstream_stage_duration_seconds_sum{decode}`."""
         answer = self.get("/metrics")
         families = text_string_to_metric_families(answer.text if answer else "")
         return {_shown(s.name, s.labels): s.value for family in families for s in family.samples}

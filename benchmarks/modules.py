@@ -41,7 +41,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
     Args:
         modules: in each generation.
         directory: for the model package.
-        tell: told how many readings have been scored.
+        tell: called with the number of scored readings.
 
     Returns:
         Figures: sizes in bytes, times in s.

@@ -251,7 +251,7 @@ def main(
 ) -> None:
     """Swap models under load, on a broker and an MLflow server started here; prints one JSON line.
 
-    Exit code 1 if a reading was lost, doubled or scored otherwise than its version scores it offline, or a swap was
+    Exit code 1 if a reading was lost, duplicated or scored differently than its version does offline, or a swap was
     missed.
 
     Example: python -m benchmarks.swaps --seconds 60 --swaps 50 --rate 20000

@@ -18,7 +18,7 @@ class Contribution:
     Attributes:
         feature: its name.
         value: its value, in the sensor's own unit; None where missing.
-        per: the topology parameter that the value is divided by (a total divided by a count of parts); None where there is none.
+        per: the topology parameter that the value is divided by (a total per part); None where there is none.
         contribution: exact SHAP value, in log-odds.
     """
 

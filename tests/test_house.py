@@ -60,7 +60,7 @@ DOMAIN = re.compile(
     r"|SensorReading|hazard(?!stream|model\b)",
     re.IGNORECASE,
 )
-"""Words of the flagship pipeline. Not: `client.rack`, a setting of Kafka's clients; `.hazardmodel`, an exported model."""
+"""Words of the flagship pipeline; not `client.rack`, a setting of Kafka's clients; `.hazardmodel`, exported models."""
 
 
 @pytest.mark.parametrize("package", ENGINE)

@@ -5,11 +5,11 @@ CACHE/models/failed/KEY.json    what failed, why and when; KEY is of name, versi
 
 import hashlib
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
+from common.times import iso_now
 from worker.model.package import ModelPackage
 
 _LOG = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ class ModelFailures:
         file = self._file(package.name, package.version, package.digest)
         self._noted[file] = reason
         failure = {"name": package.name, "version": package.version, "digest": package.digest}
-        failure |= {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        failure |= {"reason": reason, "at": iso_now()}
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(failure, indent=2))

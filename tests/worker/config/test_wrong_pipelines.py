@@ -228,7 +228,7 @@ def test_hostile_text_in_a_file_does_not_reach_the_terminal(tmp_path: Path) -> N
         ["worker"],
         ["doctor"],
         ["tail", "alarms"],
-        ["explain", "--module", "a", "--at", "0"],
+        ["explain", "--key", "a", "--at", "0"],
         ["topics", "check"],
         ["topics", "create"],
         ["dlq", "list"],

@@ -3,8 +3,6 @@
 JSON needs none of these: `json.dumps` and the logs' renderer escape all that is not ASCII.
 """
 
-import html
-
 from rich.markup import escape
 
 _LONGEST_LABEL = 128
@@ -41,11 +39,6 @@ def text_or_hex(data: bytes | None) -> str | None:
 def markup(value: object) -> str:
     """For a place within Rich markup (`common.terminal.styled`); elsewhere a terminal takes strings as they are."""
     return escape(shown(value))
-
-
-def in_html(value: object) -> str:
-    """For HTML, between tags and in quoted attributes."""
-    return html.escape(shown(value), quote=True)
 
 
 def in_label(value: object) -> str:

@@ -1,26 +1,25 @@
-"""Times as text: ISO 8601 in UTC, with a Z."""
+"""Times in milliseconds since the Unix epoch: spans, and their text in ISO 8601."""
 
 from datetime import UTC, datetime
+from typing import Literal
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
-def iso_time(ms: float, precision: str = "milliseconds") -> str:
-    """A time as text.
+def iso_utc(ts_ms: float, precision: Literal["minutes", "seconds", "milliseconds"] = "seconds") -> str:
+    """A time as ISO 8601 in UTC, with its offset: `2026-01-31T12:00:00+00:00`.
 
     Args:
-        ms: since the epoch. Text of another program may hold any number: out of the calendar's range it stays one.
-        precision: `minutes`, `seconds` or `milliseconds`.
+        ts_ms: since the Unix epoch. One that no calendar reaches, as others may write it, stays a number of ms.
+        precision: of the text; what is smaller is cut off.
     """
     try:
-        moment = datetime.fromtimestamp(ms / 1000, UTC)
+        return datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat(timespec=precision)
     except (ValueError, OverflowError, OSError):
-        return f"{ms} ms"
-    return _text(moment, precision)
+        return f"{ts_ms} ms"
 
 
 def iso_now() -> str:
-    """The current time, to the second."""
-    return _text(datetime.now(UTC), "seconds")
-
-
-def _text(moment: datetime, precision: str) -> str:
-    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
+    """The current time as ISO 8601 in UTC, in seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -28,7 +28,7 @@ from local.kafka import BOOTSTRAP_VARIABLE, broker
 from local.mock import mock_cluster
 from local.output_watcher import Watcher
 from local.process import Server, answers, free_ports, port_is_free, start, stop, wait_until_ready
-from pipelines.battery_hazard.simulator.live import SimulateOptions, Summary, simulate
+from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from training.registry.default_model import demo_store
 from worker.config.pipeline import BUNDLED, load_pipeline
 from worker.kafka.client_config import admin_client, client_config
@@ -62,7 +62,7 @@ class Result:
     """What the demo came to."""
 
     audit: Audit
-    simulated: Summary
+    simulated: SimulationSummary
     latency_ms_p50: float | None
     latency_ms_p99: float | None
     broker: str
@@ -161,7 +161,7 @@ def _play(
     worker: Server,
     address: str,
     console: Console,
-) -> Summary:
+) -> SimulationSummary:
     """Run the fleet, drawing what the watcher sees, until all that was produced has an outcome."""
     fleet = SimulateOptions(
         pipeline=str(pipeline_file),
@@ -173,7 +173,7 @@ def _play(
         bad_rate=BAD_RATE,
         bootstrap=bootstrap,
     )
-    latest: list[Summary] = []
+    latest: list[SimulationSummary] = []
     ended = threading.Event()
     with ThreadPoolExecutor(1) as pool, Live(console=console, refresh_per_second=4, transient=True) as live:
         running = pool.submit(simulate, fleet, lambda s: latest.__setitem__(slice(None), [s]), ended)
@@ -194,7 +194,7 @@ def _play(
         return running.result()
 
 
-def _settled(simulated: Summary, watcher: Watcher) -> bool:
+def _settled(simulated: SimulationSummary, watcher: Watcher) -> bool:
     """Whether the watcher has seen an outcome of all that was produced. If not in time, the account will say so."""
     seen = watcher.counts["predictions"] + watcher.counts["dead_letters"]
     return seen >= simulated.produced - simulated.duplicates

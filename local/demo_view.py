@@ -12,11 +12,11 @@ from rich.text import Text
 from common.text import shown
 from local.audit import Audit
 from local.output_watcher import Watcher
-from pipelines.battery_hazard.simulator.live import Summary
+from pipelines.battery_hazard.simulator.live import SimulationSummary
 
 
 def picture(
-    watcher: Watcher, produced: Summary | None, health: Mapping[str, Any], address: str, seconds: float
+    watcher: Watcher, produced: SimulationSummary | None, health: Mapping[str, Any], address: str, seconds: float
 ) -> RenderableType:
     """The live view: counts, rate, latency, lag and modules in alarm."""
     counts = watcher.counts
@@ -38,7 +38,7 @@ def picture(
 
 
 def summary(
-    audit: Audit, simulated: Summary, latency_ms_p50: float | None, latency_ms_p99: float | None, broker: str
+    audit: Audit, simulated: SimulationSummary, latency_ms_p50: float | None, latency_ms_p99: float | None, broker: str
 ) -> RenderableType:
     """The closing account."""
     table = Table(title="Every record accounted for, read back by an independent read_committed consumer")

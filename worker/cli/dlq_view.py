@@ -14,7 +14,7 @@ from common.errors import DependencyDownError
 from common.json_values import json_value
 from common.progress import progress_bar
 from common.text import lines, shown, text_or_hex
-from common.times import iso_time
+from common.times import iso_utc
 from schemas.codec import decode_fields
 from schemas.load import Schema
 from worker.dead_letters.recheck import Recheck
@@ -169,7 +169,7 @@ def _decoded(letter: Letter, writer_schema_of: WriterSchemaOf, reader: Schema) -
 
 
 def _kafka_time(ms: int) -> str:
-    return iso_time(ms) if ms else ""
+    return iso_utc(ms, "milliseconds") if ms else ""
 
 
 def _headers(headers: Headers) -> list[dict[str, str | None]]:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from common.terminal import styled
 from common.text import markup, shown
-from common.times import iso_time
+from common.times import iso_utc
 from worker.cli.explain import Explained
 from worker.config.pipeline import Pipeline
 
@@ -37,7 +37,9 @@ def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
     """Tables for a terminal."""
     source, made = pipeline.input, pipeline.outputs.by_word(found.prediction)
     published = made["probability"]
-    facts = Table(show_header=False, title=Text(shown(f"{made[source.key]} at {iso_time(made[source.time])}")))
+    facts = Table(
+        show_header=False, title=Text(shown(f"{made[source.key]} at {iso_utc(made[source.time], 'milliseconds')}"))
+    )
     model = f"{found.package.name} {found.package.version}"
     place = f"{markup(source.topic)}, partition {made['source_partition']}, offset {made['source_offset']}"
     other = "" if made["model_version"] == found.package.version else " [yellow](another version, as requested)[/]"
@@ -81,5 +83,5 @@ def _alarm(found: Explained, pipeline: Pipeline) -> str:
 
 
 def _window(found: Explained) -> str:
-    times = found.window["ts"]
-    return f"{found.readings_in_window} readings from {iso_time(times[0])} to {iso_time(times[-1])}"
+    first, last = (iso_utc(found.window["ts"][at], "milliseconds") for at in (0, -1))
+    return f"{found.readings_in_window} readings from {first} to {last}"

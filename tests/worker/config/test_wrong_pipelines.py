@@ -119,7 +119,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "no priority": (
         "alarm: {}",
         "alarm: {setpoint: 0.5, priorities: {}}",
-        "no priority covers the setpoint",
+        "no priority begins at or below the setpoint",
         "alarm: {",
     ),
     "priority above 1": ("alarm: {}", "alarm: {priorities: {low: 0.2, high: 7}}", "must be a probability", "alarm: {"),

@@ -90,8 +90,8 @@ def test_the_cause_is_told_with_address_and_cure(secured: Secured, monkeypatch: 
             {"KAFKA_SSL_CA_LOCATION": "/nowhere.pem", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL"},
             "/nowhere.pem: the file does not exist",
         ),
-        ({"KAFKA_BOOTSTRAP_SERVERS": f"worker:{PASSWORD}@127.0.0.1:1"}, "takes no user and password"),
-        ({"KAFKA_BOOTSTRAP_SERVERS": f"SASL_SSL://worker:{PASSWORD}@127.0.0.1:1"}, "takes no user and password"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": f"worker:{PASSWORD}@127.0.0.1:1"}, "must not hold a user and password"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": f"SASL_SSL://worker:{PASSWORD}@127.0.0.1:1"}, "must not hold a user and password"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "SASL_SSL://127.0.0.1:1"}, "set KAFKA_SECURITY_PROTOCOL=SASL_SSL"),
     ],
 )

@@ -11,8 +11,8 @@ def iso_utc(ts_ms: float, precision: Literal["minutes", "seconds", "milliseconds
     """A time as ISO 8601 in UTC, with its offset: `2026-01-31T12:00:00+00:00`.
 
     Args:
-        ts_ms: since the Unix epoch. One that no calendar reaches, as others may write it, stays a number of ms.
-        precision: of the text; what is smaller is cut off.
+        ts_ms: since the Unix epoch. A time outside of the calendar stays a number: `9223372036854775807 ms`.
+        precision: of the text; smaller units are cut off.
     """
     try:
         return datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat(timespec=precision)

@@ -1,4 +1,4 @@
-"""What the settings of each topic must be: those that break a guarantee are refused, those that weaken one warned of.
+"""The required settings of each topic. A setting that breaks a guarantee is refused; one that weakens it is warned of.
 
 docs/operations.md shows this as a table.
 """
@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
-# Twice the windows' longest span (15 minutes), and as much as a reading may be ahead of its Kafka timestamp.
+# Twice the longest window span (15 minutes), plus how far a reading may be ahead of its Kafka timestamp.
 REBUILD_MS = 35 * MINUTE_MS
 _WEEK_MS = 7 * DAY_MS
 
 Settings = Mapping[str, str]
-"""A topic's settings, by name, as the broker tells them."""
+"""A topic's settings, by name, as the broker reports them."""
 
 
 class Rule(NamedTuple):
-    """What one setting has to be.
+    """The requirement on one setting.
 
     Attributes:
-        fits: whether a value does.
-        value: one that does, for the command that sets it.
-        breaks: whether another value breaks a guarantee, and is refused.
-        why: what happens otherwise.
+        fits: whether a value is suitable.
+        value: a suitable value, for the command that sets it.
+        breaks: whether any other value breaks a guarantee, and is refused.
+        why: what happens with other values.
     """
 
     setting: str
@@ -37,7 +37,7 @@ def _is(value: str) -> Callable[[str], bool]:
 
 
 def _at_least(least: int) -> Callable[[str], bool]:
-    """Whether a number is as large; -1 means without limit."""
+    """Whether a number is at least this large; -1 means unlimited."""
     return lambda told: int(told) < 0 or int(told) >= least
 
 
@@ -46,14 +46,14 @@ _CLEAN = Rule(
     _is("false"),
     "false",
     breaks=True,
-    why="a broker that is behind may lead, and records that were confirmed are lost",
+    why="a broker that lacks records may become leader, and confirmed records are lost",
 )
 _UNBOUNDED = Rule(
     "retention.bytes",
     _is("-1"),
     "-1",
     breaks=False,
-    why="how long records are kept then depends on how many there are",
+    why="how long records are kept depends on their number",
 )
 
 
@@ -62,7 +62,7 @@ _STAMPED = Rule(
     _is("LogAppendTime"),
     "LogAppendTime",
     breaks=False,
-    why="the broker may refuse all that a worker writes whose clock is more than an hour ahead",
+    why="the broker may refuse all records of a worker whose clock is more than an hour ahead",
 )
 
 
@@ -78,29 +78,29 @@ _COMPACTED_OUTPUT = "compaction removes all but the newest record of a key, and 
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "input": (
-        _deleted("compaction removes readings, which windows are rebuilt from"),
+        _deleted("compaction removes readings, from which windows are rebuilt"),
         _kept(REBUILD_MS, "windows cannot be rebuilt after a restart", breaks=True),
-        _kept(DAY_MS, "readings are deleted unread while workers are away for longer"),
+        _kept(DAY_MS, "readings are deleted unread if workers are down for longer"),
         _UNBOUNDED,
         Rule(
             "message.timestamp.type",
             _is("LogAppendTime"),
             "LogAppendTime",
             breaks=False,
-            why="it keeps the producers' timestamps, so a device whose clock is ahead is not found out",
+            why="it keeps the producers' timestamps, so a device whose clock is ahead is not noticed",
         ),
         _CLEAN,
     ),
     "predictions": (
         _deleted(_COMPACTED_OUTPUT),
-        _kept(_WEEK_MS, "they tell where to go on once the group's offsets have expired (after 7 days by default)"),
+        _kept(_WEEK_MS, "they show where to continue after the group's offsets have expired (after 7 days by default)"),
         _UNBOUNDED,
         _STAMPED,
         _CLEAN,
     ),
     "alarms": (
         _deleted(_COMPACTED_OUTPUT),
-        _kept(_WEEK_MS, "alarms are gone before anybody has explained or labelled them"),
+        _kept(_WEEK_MS, "alarms are deleted before an operator has explained or labelled them"),
         _UNBOUNDED,
         _STAMPED,
         _CLEAN,
@@ -111,34 +111,36 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             _is("compact"),
             "compact",
             breaks=True,
-            why="a standing alarm must stay as long as it stands: once deleted, it is raised a second time",
+            why="the state of an active alarm must not be deleted: the alarm would be raised a second time",
         ),
         Rule(
             "delete.retention.ms",
             _at_least(10 * MINUTE_MS),
             str(DAY_MS),
             breaks=False,
-            why="a worker that reads alarm states for longer may miss that an alarm has returned to normal",
+            why="a worker that takes longer to read alarm states may miss that an alarm has returned to normal",
         ),
         _STAMPED,
         _CLEAN,
     ),
     "dead_letters": (
         _deleted(_COMPACTED_OUTPUT),
-        _kept(REBUILD_MS, "a rebuild asks them which readings were refused", breaks=True),
-        _kept(_WEEK_MS, "letters are gone before anybody has redriven them"),
+        _kept(
+            REBUILD_MS, "a rebuild of windows needs them, to leave out readings that became dead letters", breaks=True
+        ),
+        _kept(_WEEK_MS, "letters are deleted before an operator has redriven them"),
         _UNBOUNDED,
         _STAMPED,
         _CLEAN,
     ),
     "sketches": (
         _deleted(_COMPACTED_OUTPUT),
-        _kept(30 * DAY_MS, "a site's baseline is read from its first sketches"),
+        _kept(30 * DAY_MS, "the baseline for drift is read from the first sketches"),
         _CLEAN,
     ),
     "events": (
         _deleted("compaction removes the history of drift", breaks=False),
-        _kept(30 * DAY_MS, "what stands is read from its history"),
+        _kept(30 * DAY_MS, "the current drift state is read from its history"),
     ),
     "labels": (
         _deleted("compaction removes labels", breaks=False),
@@ -146,20 +148,20 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     ),
     "shadow": (
         _deleted(_COMPACTED_OUTPUT),
-        _kept(_WEEK_MS, "a challenger takes weeks to prove itself"),
+        _kept(_WEEK_MS, "the evaluation of a challenger takes weeks"),
         _CLEAN,
     ),
 }
 
 
 def violations(role: str, topic: str, told: Settings, replicas: int) -> Iterator[tuple[bool, str]]:
-    """What a topic's settings do not fit, in words, and whether that breaks a guarantee.
+    """The unsuitable settings of a topic: whether each breaks a guarantee, and a text with the remedy.
 
     Args:
         role: of the topic.
         topic: its name.
-        told: its settings; what is not among them is passed over.
-        replicas: number of copies of its partitions.
+        told: its settings; missing ones are not checked.
+        replicas: of each of its partitions.
     """
     broken = set()
     for rule in RULES[role]:
@@ -181,7 +183,7 @@ def violations(role: str, topic: str, told: Settings, replicas: int) -> Iterator
     elif in_sync < 2 <= replicas:
         yield (
             False,
-            f"{topic} has min.insync.replicas={in_sync}: what only one broker has is lost with that broker; "
+            f"{topic} has min.insync.replicas={in_sync}: records that only one broker has are lost with that broker; "
             + _command(topic, "min.insync.replicas", "2"),
         )
 

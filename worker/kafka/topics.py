@@ -1,4 +1,4 @@
-"""The topics a pipeline needs: create them, and check that they are fit."""
+"""Creates the topics that a pipeline needs, and checks their settings."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,8 +16,8 @@ from worker.kafka.topic_policy import violations
 BROKER_DEFAULT_MAX_BYTES = 1_048_588
 _TIMEOUT_S = 15.0
 
-# The broker's clock, not the device's, is what a reading's time is checked against. And a broker refuses what a worker
-# writes whose clock is far ahead, unless it puts its own time there.
+# The broker's clock must stamp records: event times are checked against it, and a broker would refuse the records of a
+# worker whose clock is far ahead.
 _EVERY = {"message.timestamp.type": "LogAppendTime"}
 # Why each differs from the broker's defaults: docs/operations.md.
 _SETTINGS: dict[str, dict[str, str]] = {
@@ -25,16 +25,16 @@ _SETTINGS: dict[str, dict[str, str]] = {
     "predictions": {},
     "alarms": {"retention.ms": str(90 * 86_400_000)},
     "alarm_state": {"cleanup.policy": "compact"},
-    # It carries headers on top of the largest record.
+    # A dead letter has headers in addition to the largest record.
     "dead_letters": {
         "max.message.bytes": str(2 * BROKER_DEFAULT_MAX_BYTES),
         "retention.ms": str(30 * 86_400_000),
     },
-    # A site's baseline is read from its first sketches, a year and a month ago at most; so long a label is of use.
+    # Baselines are read from the first sketches, and labels are used, for at most 13 months.
     "sketches": {"retention.ms": str(400 * 86_400_000)},
     "events": {"retention.ms": str(400 * 86_400_000)},
     "labels": {"retention.ms": str(400 * 86_400_000)},
-    # As long as a challenger may take to prove itself; it is as much as the predictions are.
+    # The longest evaluation of a challenger; the topic is as large as that of predictions.
     "shadow": {"retention.ms": str(30 * 86_400_000)},
 }
 
@@ -52,9 +52,9 @@ def create_topics(
     Args:
         admin: creates them.
         pipeline: names them.
-        partitions: of each, where the input topic does not exist yet.
+        partitions: of each, if the input topic does not exist yet.
         replication_factor: of each.
-        config: the client's properties, to say which ACL is missing.
+        config: the client's properties, to name a missing ACL.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -62,7 +62,7 @@ def create_topics(
     """
     held = topic_partitions(admin, _TIMEOUT_S)
     missing = {role: topic for role, topic in pipeline.topics.items() if topic not in held}
-    # All outputs are partitioned as the input is; an input that exists already sets the number.
+    # Outputs have as many partitions as the input.
     partitions = held.get(pipeline.input.topic, partitions)
     new = [NewTopic(t, partitions, replication_factor, config=_EVERY | _SETTINGS[role]) for role, t in missing.items()]
     futures = admin.create_topics(new, operation_timeout=_TIMEOUT_S) if new else {}
@@ -78,7 +78,7 @@ def create_topics(
 
 
 def check_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
-    """What is wrong with the topics, in words that say what to do; empty when all is well.
+    """The problems with the topics, each with its remedy.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -87,7 +87,7 @@ def check_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
 
 
 def unfit_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
-    """What no worker can start with: topics that are missing, and settings that break a guarantee.
+    """Problems that prevent a start: missing topics, and settings that break a guarantee.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -95,11 +95,11 @@ def unfit_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     held = topic_partitions(admin)
     if missing := sorted(t for t in pipeline.topics.values() if t not in held):
         return [f"missing topics: {', '.join(missing)}; run `hazardstream topics create`"]
-    return [words for breaks, words in _violations(admin, pipeline) if breaks]
+    return [text for breaks, text in _violations(admin, pipeline) if breaks]
 
 
 def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
-    """Topics with fewer partitions than the input has: the other partitions can do without these.
+    """Output topics with fewer partitions than the input. Only the partitions that they lack are not scored.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -118,7 +118,9 @@ def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, 
     for role, topic in pipeline.topics.items():
         told = topic_settings(admin, topic)
         if not told:
-            unknown = "the broker does not tell its settings (with ACLs, allow DescribeConfigs), so they are unchecked"
+            unknown = (
+                "the broker does not report its settings (with ACLs, allow DescribeConfigs), so they are not checked"
+            )
             yield False, f"{topic}: {unknown}; docs/operations.md lists what they must be"
             continue
         try:
@@ -131,26 +133,27 @@ def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, 
 
 
 def dead_letter_limit(admin: AdminClient, pipeline: Pipeline) -> int:
-    """Largest record the dead-letter topic takes, bytes."""
+    """The largest record that the dead-letter topic accepts, bytes."""
     configured = topic_settings(admin, pipeline.topics["dead_letters"]).get("max.message.bytes")
     return int(configured or BROKER_DEFAULT_MAX_BYTES)
 
 
 def warnings(admin: AdminClient, pipeline: Pipeline) -> list[str]:
-    """What works but could be better, in words that say what to do."""
+    """Settings that work but should be improved, each with its remedy."""
     source = topic_settings(admin, pipeline.input.topic)
     largest = int(source.get("max.message.bytes", BROKER_DEFAULT_MAX_BYTES))
-    said = [words for breaks, words in _violations(admin, pipeline) if not breaks]
+    found = [text for breaks, text in _violations(admin, pipeline) if not breaks]
     if dead_letter_limit(admin, pipeline) < largest + HEADER_ALLOWANCE:
-        said.append(
-            f"{pipeline.topics['dead_letters']} takes smaller records than {pipeline.input.topic}: the largest dead "
-            f"letters would keep only their address; set its max.message.bytes to at least {largest + HEADER_ALLOWANCE}"
+        found.append(
+            f"{pipeline.topics['dead_letters']} accepts smaller records than {pipeline.input.topic}, so the "
+            f"largest dead letters would keep only their address; set its max.message.bytes to at least "
+            f"{largest + HEADER_ALLOWANCE}"
         )
-    return said
+    return found
 
 
 def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
-    """A topic's configuration; empty where the broker does not tell (no permission, or not a whole Kafka)."""
+    """A topic's configuration; empty if the broker does not report it (no permission, or a reduced Kafka)."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
         # The client library's mock cluster (demo without Kafka's jars) never answers this request.

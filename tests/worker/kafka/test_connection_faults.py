@@ -24,7 +24,7 @@ FAULTS: dict[str, tuple[Callable[[Secured], dict[str, str]], tuple[str, ...]]] =
     "expired certificate": (lambda s: s.tls("EXPIRED"), ("{EXPIRED}", "certificate has expired", "renew it")),
     "wrong host name": (
         lambda s: s.tls(host="localhost"),
-        ("localhost:", "not valid for 'localhost'", "an address that the certificate holds"),
+        ("localhost:", "not valid for 'localhost'", "an address that the certificate names"),
     ),
     "plaintext client, TLS port": (
         lambda s: {"KAFKA_BOOTSTRAP_SERVERS": s.at("TLS")},
@@ -48,7 +48,7 @@ FAULTS: dict[str, tuple[Callable[[Secured], dict[str, str]], tuple[str, ...]]] =
     ),
     "SASL client, plain port": (
         lambda s: s.sasl("worker") | {"KAFKA_BOOTSTRAP_SERVERS": s.plaintext},
-        ("not valid in current SASL state", "this listener wants no SASL"),
+        ("not valid in current SASL state", "this listener has no SASL"),
     ),
     "plain client, SASL port": (
         lambda s: {"KAFKA_BOOTSTRAP_SERVERS": s.at("SASL")},

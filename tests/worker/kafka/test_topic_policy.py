@@ -23,12 +23,12 @@ BREAKING = [
     ("sketches", {"cleanup_policy": "compact"}, "all but the newest"),
     ("input", {"cleanup_policy": "compact"}, "removes readings"),
     ("input", {"retention_ms": 600_000}, "cannot be rebuilt"),
-    ("dead_letters", {"retention_ms": 600_000}, "which readings were refused"),
-    ("predictions", {"unclean_leader_election_enable": "true"}, "records that were confirmed are lost"),
+    ("dead_letters", {"retention_ms": 600_000}, "leave out readings that became dead letters"),
+    ("predictions", {"unclean_leader_election_enable": "true"}, "confirmed records are lost"),
     ("predictions", {"min_insync_replicas": 3}, "nothing can be written"),
 ]
 WEAKENING = [
-    ("input", {"retention_bytes": 1_000_000}, "depends on how many"),
+    ("input", {"retention_bytes": 1_000_000}, "depends on their number"),
     ("input", {"retention_ms": 7_200_000}, "deleted unread"),
     ("input", {"message_timestamp_type": "CreateTime"}, "whose clock is ahead"),
     ("predictions", {"retention_ms": 86_400_000}, "have expired"),
@@ -69,4 +69,4 @@ def test_settings_that_the_broker_does_not_tell_are_unknown(stage: Stage, monkey
     monkeypatch.setattr(topics, "topic_settings", lambda *_: {})
     faults, weaknesses = looked_at(stage)
     assert faults == []
-    assert len([words for words in weaknesses if "does not tell its settings" in words]) == len(stage.pipeline.topics)
+    assert len([words for words in weaknesses if "does not report its settings" in words]) == len(stage.pipeline.topics)

@@ -51,7 +51,7 @@ def require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
         raise PackageError(
             "wrong_signature",
             f"model {package.name} {package.version} was trained on the sensors {', '.join(package.spec.sensors)}, but "
-            f"{pipeline.input.record} has {', '.join(pipeline.input.sensors())}; train a model for this record",
+            f"{pipeline.input.record.name} has {', '.join(pipeline.input.sensors())}; train a model for this record",
         )
     if missing := sorted(set(package.spec.per.values()) - pipeline.topology.default.keys()):
         raise PackageError(

@@ -103,7 +103,6 @@ def show(
 
     Example: hazardstream dlq show --reason malformed --limit 3
     """
-    from schemas.load import load_schema
     from schemas.registry import registry_at, writer_schema_lookup
     from worker.cli.dlq_view import describe, print_letter, survey_topic
     from worker.config.pipeline import load_pipeline
@@ -118,8 +117,8 @@ def show(
     loaded = load_pipeline(settings.pipeline)
     topic, config = loaded.outputs.dead_letters.topic, client_config(settings.bootstrap_servers)
     selection = _selection(reason, since, until, key, at)
-    lookup = writer_schema_lookup(registry_at(settings.registry_url))
-    reader_schema = load_schema(loaded.input.record_model().__name__)
+    lookup = writer_schema_lookup(registry_at(settings.registry_url), loaded.known_schemas)
+    reader_schema = loaded.input.avro_schema
     with TopicReader(config) as reader:
         source = input_topic(config, reader, loaded.input.topic)
         recheck = Recheck(loaded.input, lookup, log_append_time=source.log_append_time)

@@ -49,7 +49,7 @@ def run(settings: Settings, request: Request) -> None:
         due = surveyed.addresses(lambda of: ~of.redriven & (of.attempts < request.max_attempts))
         count = sum(map(len, due.values()))
         if request.dry_run or not request.yes:
-            lookup = writer_schema_lookup(registry_at(settings.registry_url))
+            lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
             recheck = Recheck(pipeline.input, lookup, log_append_time=source.log_append_time)
             with counter("checking", count, as_json=as_json) as progress:
                 foreseen = preview(letters(reader, topic, due), originals, source, recheck, progress)

@@ -15,7 +15,7 @@ from schemas.text_column import TextColumn
 from worker.admission.compatibility import alarm_policy, require_fit
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.config.pipeline import Pipeline
-from worker.encode.encoder import Outbox
+from worker.encode.encoder import Encoder
 from worker.model.package import ModelFailedError, ModelPackage
 from worker.model.package_files import PackageError
 from worker.score.batch import columns_only
@@ -105,9 +105,9 @@ def _check_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Gen
     _check_features(package, own.scored.features[-_RANDOM_ROWS:])
     eager = _eager(policy)
     alarming = _score(package, pipeline, eager, values[:2])
-    outbox = Outbox(pipeline, {}, 1 << 20)
+    encoder = Encoder(pipeline, {}, 1 << 20)
     for outcome in (own, alarming):
-        outbox.records(replace(outcome, rejections=[]))
+        encoder.records(replace(outcome, rejections=[]))
 
 
 def _eager(policy: AlarmPolicy) -> AlarmPolicy:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import DependencyDownError, UserError
-from worker.admission.whole_path import try_whole_path
+from worker.admission.dry_run import dry_run
 from worker.config.settings import ARTIFACT_PATH
 from worker.model.archive import read_archive
 from worker.model.mlflow_client import (
@@ -67,7 +67,7 @@ def register_package(
     refuse_bad_alias(alias)
     contents = read_package(package) if package.is_dir() else read_archive(package).contents
     model = open_package(contents, version="unregistered")
-    try_whole_path(model, None)
+    dry_run(model, None)
     manifest_sha256 = contents.digest
     store = _store(tracking_uri)
     with mlflow_client(store) as client:

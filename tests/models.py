@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import xgboost
 from filelock import FileLock
-from shared_server import shared_server
 from sklearn.preprocessing import StandardScaler
 
 from local.mlflow_server import mlflow_server
 from pipelines.battery_hazard.training.fitting.models import Boosting
 from pipelines.battery_hazard.training.fitting.presets import Counts, Preset
 from pipelines.battery_hazard.training.fitting.train import prepare, silent
+from tests.shared_server import shared_server
 from training.registry.default_model import SHIPPED
 from worker.config.settings import ARTIFACT_PATH
 from worker.model.mlflow_client import DIGEST_TAG, mlflow_client

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drift_sites import Recording, Values, found, recording, sketches
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipelines.battery_hazard.simulator.plant.sensing import AMBIENT, AVG, CO, CURRENT, H2, MAX, SOC, VOLTAGE
+from tests.drift_sites import Recording, Values, found, recording, sketches
 from training.monitoring.drift.check import OF_LAST, RAISED_BY, _Compared, corrected, hysteresis
 from training.monitoring.drift.distance import ks_distance, ks_p_value, psi
 from training.monitoring.drift.events import Published, transitions

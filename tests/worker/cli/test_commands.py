@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import hazardstream
-from harness import Stage
 
 from schemas.registry import SchemaRegistry
+from tests.commands import hazardstream
+from tests.harness import Stage
 
 COMMANDS = [
     "worker",

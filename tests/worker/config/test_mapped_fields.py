@@ -1,9 +1,10 @@
 """Fields named otherwise by `outputs.fields`: written and read back by every command under those names."""
 
+from local.audit import TopicReader
 import copy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_explain_finds_prediction_and_alarm(renamed: Pipeline) -> None:
             return [[message(role) for role, name in renamed.topics.items() if name == topic]]
 
     sample = SAMPLES["predictions"]
-    archive = _Archive(Log(), renamed, writer_schema_lookup(None))  # type: ignore[arg-type]
+    archive = _Archive(cast("TopicReader", Log()), renamed, writer_schema_lookup(None))
     prediction = archive.prediction("K1", sample["time"][0])
     assert prediction["probability"] == sample["probability"][0]
     alarm = archive.alarm("K1", prediction["ts"], prediction)
@@ -99,5 +100,5 @@ def test_performance_and_the_demo_read_alarms(renamed: Pipeline) -> None:
     watch._pipeline, watch._writer_schema_of = renamed, writer_schema_lookup(None)
     watch.active, watch.alarm_lines = {}, []  # type: ignore[assignment]
     value = written(renamed, "alarms")
-    watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.schemas["alarms"]))  # type: ignore[arg-type]
+    watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.schemas["alarms"]))
     assert watch.active == {"K1": "high"}

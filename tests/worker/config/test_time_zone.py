@@ -1,12 +1,12 @@
 """Local times are read with the pipeline's offset from UTC."""
 
 import pytest
-from harness import START_MS, reading
 
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.resolution import without
 from schemas.wire import confluent_prefix
+from tests.harness import START_MS, reading
 from worker.config.pipeline import Input, load_pipeline
 from worker.score.decode import Decoder
 

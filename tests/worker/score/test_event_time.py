@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from harness import NORMAL, START_MS
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from schemas.text_column import TextColumn
+from tests.harness import NORMAL, START_MS
 from worker.config.pipeline import Input, load_pipeline
 from worker.score.readings import Readings, Rejection
 from worker.score.validate import Validator

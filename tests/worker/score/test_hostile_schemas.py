@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Message
-from harness import START_MS, reading
 
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import confluent_prefix
+from tests.harness import START_MS, reading
 from worker.config.pipeline import load_pipeline
 from worker.encode.encoder import Outbox
 from worker.model.package import load_package

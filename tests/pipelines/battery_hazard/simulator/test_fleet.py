@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, NUISANCES, Fault
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS, Fleet
 from pipelines.battery_hazard.simulator.plant.site import rack_name
+from schemas.bounds import bounds
 from worker.config.pipeline import load_pipeline
-from worker.score.validate import bounds
 
 START_MS = 1_750_000_000_000
 SIX_HOURS_MS = 6 * 3_600_000
@@ -141,7 +141,9 @@ def test_a_fire_spreads_to_neighbours_and_they_to_theirs() -> None:
     assert len(alone.faults) == 8
 
 
-def window(of: Fleet, fault: Fault, seen: NDArray[np.float64], minutes_from: float, minutes_to: float) -> NDArray:
+def window(
+    of: Fleet, fault: Fault, seen: NDArray[np.float64], minutes_from: float, minutes_to: float
+) -> NDArray[np.float64]:
     """Readings of a fault's module, minutes relative to its point of no return."""
     at = (fault.no_return_ts - START_MS) / 10_000
     return seen[max(0, round(at + minutes_from * 6)) : round(at + minutes_to * 6), fault.module]

@@ -1,10 +1,9 @@
 """Fields named otherwise by `outputs.fields`: written and read back by every command under those names."""
 
-from local.audit import TopicReader
 import copy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -21,6 +20,9 @@ from worker.config.pipeline import BUNDLED, Pipeline, load_pipeline
 from worker.observe.metrics import Metrics
 from worker.recover.alarm_state import AlarmRestore
 from worker.windows.partition import Partition
+
+if TYPE_CHECKING:
+    from worker.kafka.topic_reader import TopicReader
 
 IDENTITY = {"key": "module_id", "group": "rack_id", "time": "ts"}
 

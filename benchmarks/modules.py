@@ -1,4 +1,4 @@
-"""Memory and time a worker needs for a great many modules, and that it uses the memory again when they are gone.
+"""Memory and time of a worker for very many modules, and reuse of the memory of silent ones.
 
 Each module sends one reading. When the event time has moved on by more than a window can reach back, as many other
 modules do the same: the first are forgotten, and the others should need hardly any memory more.
@@ -28,8 +28,8 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import load_pipeline
+from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
-from worker.score.batch import Batch
 
 BATCH = 4000
 START_MS = 1_780_000_000_000
@@ -49,7 +49,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
     pipeline = load_pipeline("battery_hazard")
     write_model(directory / "model", pipeline)
     package = load_package(directory / "model", version="1")
-    scorer, partitions, _ = offline_scorer(pipeline, package)
+    scorer, partitions = offline_scorer(pipeline, package)
     span_ms = package.spec.max_span_ms
     process, figures, scored = psutil.Process(), dict[str, Any](), 0
     figures["rss_bytes_empty"] = process.memory_info().rss
@@ -58,7 +58,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
         spent = 0.0
         for messages in _batches(modules, generation, START_MS + generation * 2 * span_ms, span_ms // 2):
             started = time.perf_counter()
-            outcome = scorer.process(Batch.of(messages), partitions)
+            outcome = scorer.process(batch_of(messages), partitions)
             scorer.merge(outcome, partitions)
             took = time.perf_counter() - started
             slowest, spent = max(slowest, took), spent + took
@@ -94,9 +94,11 @@ def _batches(modules: int, generation: int, start_ms: int, within_ms: int) -> It
 
 def main(
     modules: Annotated[int, typer.Option(min=BATCH, help="Modules in each of two generations.")] = 1_000_000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
+    ] = False,
 ) -> None:
-    """Memory and time for a great many modules, offline, through all of a worker's stages but publishing.
+    """Memory and time for very many modules, offline, through all stages of a worker except publishing.
 
     Exit code 1 if not every reading was scored, or the modules of the first generation are still held.
 

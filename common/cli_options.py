@@ -1,4 +1,4 @@
-"""Options that several commands have, and how their texts are read."""
+"""Options that several commands share, and how their values are parsed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,8 @@ import typer
 from common.errors import UserError
 
 PipelineOption = Annotated[
-    str | None, typer.Option(help="Pipeline file, or name of one. Default: HAZARDSTREAM_PIPELINE, or battery_hazard.")
+    str | None,
+    typer.Option(help="Pipeline file, or name of one. Default: HAZARDSTREAM_PIPELINE, or the one that is shipped."),
 ]
 BootstrapOption = Annotated[
     str | None, typer.Option("--bootstrap", help="Kafka brokers, host:port,… Default: KAFKA_BOOTSTRAP_SERVERS.")
@@ -18,20 +19,23 @@ BootstrapOption = Annotated[
 RegistryOption = Annotated[
     str | None, typer.Option("--registry", help="Schema registry URL. Default: SCHEMA_REGISTRY_URL, or none.")
 ]
-TrackingUriOption = Annotated[str | None, typer.Option(help="MLflow. Default: MLFLOW_TRACKING_URI.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")]
+TrackingUriOption = Annotated[
+    str | None,
+    typer.Option(help="MLflow server or store. Default: MLFLOW_TRACKING_URI, or a store in the user's data directory."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")]
 
 
 def iso_ms(option: str, text: str | None) -> int | None:
-    """As `moment_ms`; nothing for nothing."""
+    """As `moment_ms`; None for None."""
     return None if text is None else moment_ms(option, text)
 
 
 def moment_ms(option: str, text: str) -> int:
-    """A moment in ISO 8601, UTC unless it says otherwise, as ms since the epoch.
+    """A time in ISO 8601 (UTC if it has no zone) as ms since the Unix epoch.
 
     Raises:
-        UserError: it is no such text.
+        UserError: the text is not ISO 8601.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -44,19 +48,21 @@ def address(text: str | None) -> tuple[int, int] | None:
     """A record's partition and offset.
 
     Raises:
-        UserError: it is no such text.
+        UserError: the text is not PARTITION/OFFSET.
     """
     if text is None:
         return None
     partition, slash, offset = text.partition("/")
     if not (slash and partition.isdecimal() and offset.isdecimal()):
-        raise UserError(f"--at {text!r} is no address; write PARTITION/OFFSET, as `hazardstream dlq show` prints it")
+        raise UserError(
+            f"--at {text!r} is not an address; write PARTITION/OFFSET, as `hazardstream dlq show` prints it"
+        )
     return int(partition), int(offset)
 
 
 @contextmanager
 def training_packages() -> Iterator[None]:
-    """Have what is imported within, and is not installed, told as what to install."""
+    """Imports of the `training` extra: if one is missing, the error says what to install."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What the demo shows in the terminal."""
+"""The terminal view of the demo."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,11 @@ from rich.text import Text
 from common.text import shown
 from local.audit import Audit
 from local.output_watcher import Watcher
-from pipelines.battery_hazard.simulator.live import Summary
+from pipelines.battery_hazard.simulator.live import SimulationSummary
 
 
 def picture(
-    watcher: Watcher, produced: Summary | None, health: Mapping[str, Any], address: str, seconds: float
+    watcher: Watcher, produced: SimulationSummary | None, health: Mapping[str, Any], address: str, seconds: float
 ) -> RenderableType:
     """The live view: counts, rate, latency, lag and modules in alarm."""
     counts = watcher.counts
@@ -38,9 +38,9 @@ def picture(
 
 
 def summary(
-    audit: Audit, simulated: Summary, latency_ms_p50: float | None, latency_ms_p99: float | None, broker: str
+    audit: Audit, simulated: SimulationSummary, latency_ms_p50: float | None, latency_ms_p99: float | None, broker: str
 ) -> RenderableType:
-    """The closing account."""
+    """The table at the end."""
     table = Table(title="Every record accounted for, read back by an independent read_committed consumer")
     table.add_column("what")
     table.add_column("count", justify="right")

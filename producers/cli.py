@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import iso_ms
+from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
 from common.logs import configure_logs
 from common.progress import INTERRUPTED, progress_bar, stop_on_signals
@@ -15,11 +15,8 @@ from common.terminal import say
 from producers.options import (
     AsFastAsPossibleOption,
     ColumnsOption,
+    GroupOption,
     KeyColumnsOption,
-    PublishBootstrapOption,
-    PublishPipelineOption,
-    PublishRegistryOption,
-    RackOption,
     RateOption,
     RecordedTopologyOption,
     RecordingSpeedOption,
@@ -27,7 +24,6 @@ from producers.options import (
     SkipBadOption,
     StartOption,
     StateOption,
-    SummaryJsonOption,
 )
 
 if TYPE_CHECKING:
@@ -42,10 +38,10 @@ def register(app: typer.Typer) -> None:
 def replay(
     file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
     *,
-    pipeline: PublishPipelineOption = "battery_hazard",
+    pipeline: PipelineOption = None,
     columns: ColumnsOption = None,
     key_columns: KeyColumnsOption = None,
-    rack: RackOption = None,
+    group: GroupOption = None,
     topology: RecordedTopologyOption = None,
     start: StartOption = None,
     speed: RecordingSpeedOption = 1.0,
@@ -54,57 +50,58 @@ def replay(
     skip_bad: SkipBadOption = False,
     resume: ResumeOption = False,
     state: StateOption = None,
-    bootstrap: PublishBootstrapOption = None,
-    registry: PublishRegistryOption = None,
-    as_json: SummaryJsonOption = False,
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Publish a recorded file, in event-time order and at its own pace.
+    """Publish a recorded file in order of event time, at its own pace.
 
-    Columns are found by our names or the older ones; sensors that are not there are missing. Times are ISO 8601,
-    seconds or milliseconds since 1970, or seconds from the start: then the recording begins at --start, or ends now.
+    A column is matched by the field's name or one of its Avro aliases; sensors without a column are missing. Times may
+    be ISO 8601, seconds or milliseconds since 1970, or seconds from the start. In the last case the recording begins
+    at --start, or ends now. With a schema registry, values are in Confluent's wire format, otherwise in Avro's
+    single-object encoding.
 
-    Example: hazardstream replay R1.csv --columns ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C
-    --key-columns test,run --topology cells_in_series=1,capacity_ah=2.6 --as-fast-as-possible
+    Example: hazardstream replay recording.csv --columns ts=time_s --key-columns site,device --as-fast-as-possible
     """
     try:
-        from producers import replay as recorded  # pandas and Kafka only when they are used
+        from producers import replay as recorded
         from producers.recordings import mapping
     except ModuleNotFoundError as error:
         raise UserError(f"replay needs {error.name}; install it with: pip install 'hazardstream[replay]'") from error
 
+    from worker.config.settings import load_settings
+
     if as_fast_as_possible + (rate is not None) + (speed != 1.0) > 1:
-        raise UserError("--speed, --rate and --as-fast-as-possible exclude each other; give one")
+        raise UserError("--speed, --rate and --as-fast-as-possible exclude each other; give only one")
+    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     options = recorded.ReplayOptions(
         path=file,
-        pipeline=pipeline,
-        mapping=mapping.parse_mapping(columns, key_columns, rack, topology, start_ms=iso_ms("--start", start)),
+        pipeline=settings.pipeline,
+        mapping=mapping.parse_mapping(columns, key_columns, group, topology, start_ms=iso_ms("--start", start)),
         speed=None if as_fast_as_possible else speed,
         rate=rate,
         skip_bad=skip_bad,
         resume=resume,
         state=state,
-        bootstrap=bootstrap,
-        registry=registry,
+        bootstrap=settings.bootstrap_servers,
+        registry=settings.registry_url,
     )
     configure_logs("warning")
     with stop_on_signals() as stop, progress_bar(as_json) as bar:
         task = bar.add_task("", total=None, label="readings")
         summary = recorded.replay(options, lambda done, total: bar.update(task, completed=done, total=total), stop)
-    if as_json:
-        say(json.dumps(asdict(summary)))
-    else:
-        _print_replay(summary)
+    say(json.dumps(asdict(summary)) if as_json else _summary_text(summary))
     if not summary.completed:
-        say("interrupted; go on with the same command and --resume", err=True)
+        say("interrupted; continue with the same command and --resume", err=True)
         raise typer.Exit(INTERRUPTED)
 
 
-def _print_replay(summary: "recording.Summary") -> None:
-    say(
-        f"published {summary.produced:,} readings of {summary.modules} modules in {summary.seconds:g} s "
+def _summary_text(summary: "recording.ReplaySummary") -> str:
+    first = (
+        f"published {summary.produced:,} readings of {summary.keys} keys in {summary.seconds:g} s "
         f"({summary.rate:g}/s); {summary.resumed_at:,} of {summary.readings:,} were delivered before"
     )
-    for row in summary.skipped_rows:
-        say(f"skipped {row}")
-    if summary.skipped > len(summary.skipped_rows):
-        say(f"skipped {summary.skipped - len(summary.skipped_rows)} more")
+    lines = [first, *(f"skipped {row}" for row in summary.skipped_rows)]
+    if more := summary.skipped - len(summary.skipped_rows):
+        lines.append(f"skipped {more} more")
+    return "\n".join(lines)

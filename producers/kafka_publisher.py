@@ -1,4 +1,4 @@
-"""Readings onto a Kafka topic: Avro values, the key's own partition, nothing lost and nothing doubled."""
+"""Publishes readings to a Kafka topic: Avro values, partitioned by key, each stored exactly once."""
 
 import threading
 from collections import Counter
@@ -23,16 +23,16 @@ START_WAIT_S = 15.0
 FLUSH_WAIT_S = 30.0
 
 Encoder: TypeAlias = Callable[[str, str, int, list[float | None]], bytes]
-"""Takes key, group, event time (ms) and the sensors in the order of `Input.sensors()`; gives the message value."""
+"""Takes key, group, event time (ms) and the sensors in the order of `Input.sensors()`; returns the message value."""
 
 
 def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
     """Prepare the encoding of a pipeline's input records.
 
     Args:
-        pipeline: names the record; the Avro schema of the same name is the writer's.
-        registry_url: write Confluent's wire format with this registry, which learns the schema if it is new to it;
-            else Avro's single-object encoding.
+        pipeline: names the record; its Avro schema is the writer schema.
+        registry_url: write Confluent's wire format with this registry, and register the schema there if needed. None:
+            write Avro's single-object encoding.
 
     Raises:
         UserError: there is no such schema, or the registry cannot be used.
@@ -54,21 +54,21 @@ def _registered_prefix(url: str, topic: str, schema: dict[str, Any]) -> bytes:
         return registry_from_environment(url).prefix(topic, schema)
     except (DependencyDownError, UnreadableValueError) as error:
         raise UserError(
-            f"schema registry {url}: {error}; put it right, or leave --registry out to write Avro's "
+            f"schema registry {url}: {error}; correct it, or omit --registry to write Avro's "
             "single-object encoding, which needs no registry"
         ) from error
 
 
-class Publisher:
+class ReadingPublisher:
     """Produces to one topic and counts what the broker confirmed.
 
     The producer is idempotent and waits for all replicas: what is counted as delivered is stored once, in the
-    order it was given for each key. While the broker is away in mid-run the client keeps trying, and the caller
-    is held back once the client's buffer is full.
+    order in which it was sent for each key. While the broker is down the client keeps trying, and `send` blocks once
+    the client's buffer is full.
 
     Attributes:
-        delivered: confirmed messages by the kind they were published as.
-        failed: messages given up on.
+        delivered: number of confirmed messages by kind (see `send`).
+        failed: number of messages that were given up.
     """
 
     def __init__(self, topic: str, bootstrap: str | None = None, stop: threading.Event | None = None) -> None:
@@ -77,10 +77,10 @@ class Publisher:
         Args:
             topic: must exist.
             bootstrap: broker addresses; by default those of the environment.
-            stop: once set, a full buffer is not waited for any longer.
+            stop: once set, `send` no longer waits for a full buffer.
 
         Raises:
-            UserError: no broker answers within 15 s, it refuses us, or it has no such topic.
+            UserError: no broker answers within 15 s, it refuses the connection, or it has no such topic.
         """
         config = client_config(bootstrap)
         self._topic = topic
@@ -90,7 +90,7 @@ class Publisher:
             "enable.idempotence": True,
             "acks": "all",
             "error_cb": self._on_error,
-            "delivery.timeout.ms": 0,  # for ever: an outage delays readings, it loses none
+            "delivery.timeout.ms": 0,  # no limit: an outage delays readings, but loses none
         }
         self._producer = producer(config, fixed, {"linger.ms": 20, "compression.type": "lz4"})
         self.delivered: Counter[str] = Counter()
@@ -105,7 +105,7 @@ class Publisher:
             topics = self._producer.list_topics(timeout=START_WAIT_S).topics
         except KafkaException as error:
             raise UserError(
-                f"no Kafka broker answers at {self._brokers} within {START_WAIT_S:.0f} s "
+                f"no Kafka broker answered at {self._brokers} within {START_WAIT_S:.0f} s "
                 f"({error_text(error, self._producer)}); "
                 "start one, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS"
             ) from error
@@ -116,17 +116,17 @@ class Publisher:
 
     def _on_error(self, error: KafkaError) -> None:
         self._last_error = self._producer.reports.reason() or error.str()
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._broker_away:  # noqa: SLF001 (its public name)
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._broker_away:  # noqa: SLF001 - has no public name
             self._broker_away = True
             log.warning("broker_away", brokers=self._brokers, error=self._last_error, action="keeps trying")
 
     def send(self, key: str | bytes | None, value: bytes | None, kind: str) -> None:
-        """Hand one message to the client. Waits while its buffer is full, and gives the message up on `stop`.
+        """Hand one message to the client. Waits while its buffer is full; gives the message up once `stop` is set.
 
         Args:
             key: message key; messages of one key stay in order.
             value: message value.
-            kind: what to count it as in `delivered`.
+            kind: the name that `delivered` counts it under.
         """
         on_delivery = self._on_delivery.get(kind) or self._on_delivery.setdefault(kind, self._counter(kind))
         while True:
@@ -152,25 +152,25 @@ class Publisher:
         return count
 
     def poll(self, seconds: float = 0.0) -> None:
-        """Let confirmations in, for at most `seconds`."""
+        """Process confirmations for at most `seconds`."""
         self._producer.poll(seconds)
 
     def wait(self, seconds: float) -> None:
-        """Pass `seconds` (less once `stop` is set) while confirmations come in."""
+        """Process confirmations and wait for `seconds`, or until `stop` is set."""
         self._producer.poll(0)
         self._stop.wait(max(seconds, 0))
 
     def flush(self, timeout_s: float = FLUSH_WAIT_S) -> bool:
-        """Wait until everything handed over is confirmed; whether it was, with nothing given up so far."""
+        """Wait until every message is confirmed. Returns whether all were, with none given up so far."""
         return self._producer.flush(timeout_s) == 0 and self.failed == 0
 
     def close(self, timeout_s: float = FLUSH_WAIT_S) -> None:
-        """Flush, give up what is not confirmed by then, and count it as failed."""
+        """Flush; give up what is not confirmed by then, and count it as failed."""
         if self._producer.flush(timeout_s):
             self._producer.purge()
             self._producer.flush(1)
 
     @property
     def last_error(self) -> str:
-        """What the client said last about a broker or a message."""
+        """The client's last error about a broker or a message."""
         return self._last_error

@@ -1,60 +1,47 @@
-"""Options of the commands that publish or read recordings."""
+"""Options of the commands that read or publish recordings."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-PublishPipelineOption = Annotated[
-    str,
-    typer.Option(envvar="HAZARDSTREAM_PIPELINE", help="Name of a bundled pipeline, or the path of a pipeline file."),
-]
-PublishBootstrapOption = Annotated[
-    str | None, typer.Option(help="Kafka brokers, HOST:PORT,….  [default: KAFKA_BOOTSTRAP_SERVERS, or 127.0.0.1:9092]")
-]
-PublishRegistryOption = Annotated[
-    str | None,
-    typer.Option(
-        envvar="SCHEMA_REGISTRY_URL",
-        help="Schema registry; then values are in Confluent's wire format, else in Avro's single-object encoding.",
-    ),
-]
 StartOption = Annotated[
-    str | None, typer.Option(help="Event time of the first reading, ISO 8601 (UTC unless it says otherwise).")
+    str | None, typer.Option(help="Event time of the first reading, ISO 8601 (UTC if it has no zone).")
 ]
 ColumnsOption = Annotated[
     str | None,
-    typer.Option(help="OURS=THEIRS,… for columns of other names; a minus before THEIRS turns the sign."),
+    typer.Option(help="FIELD=COLUMN,… where names differ. A minus before COLUMN reverses the sign."),
 ]
 KeyColumnsOption = Annotated[
-    str | None, typer.Option(help='Columns whose values, joined by "/", are the module, as in test,run.')
+    str | None, typer.Option(help='Columns that make up the key, joined by "/": site,device for example.')
 ]
-RackOption = Annotated[
-    str | None, typer.Option(help="Rack of all rows of a file without such a column.  [default: the file's name]")
+GroupOption = Annotated[
+    str | None, typer.Option(help="Group of every row, for files without a group column. Default: the file's name.")
 ]
 RecordedTopologyOption = Annotated[
     str | None,
     typer.Option(
-        help="How what was recorded is built, as in cells_in_series=1,capacity_ah=2.6. Voltage and current "
-        "are then rescaled to the topology in the pipeline file, so that voltage per cell, C-rate and scores are "
-        "the recording's."
+        help="PARAMETER=NUMBER,…: how the recorded equipment is built. The fields that the pipeline file lists under "
+        "topology.per are then rescaled to the topology declared there."
     ),
 ]
-SummaryJsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object, the last line.")]
-RecordingSpeedOption = Annotated[float, typer.Option(help="Factor on the recording's own pace.")]
-RateOption = Annotated[float | None, typer.Option(help="Readings a second, instead of the recording's own pace.")]
-AsFastAsPossibleOption = Annotated[bool, typer.Option("--as-fast-as-possible", help="No pace at all.")]
+RecordingSpeedOption = Annotated[float, typer.Option(help="Multiple of the recording's own pace.")]
+RateOption = Annotated[float | None, typer.Option(help="Readings per second, instead of the recording's own pace.")]
+AsFastAsPossibleOption = Annotated[bool, typer.Option("--as-fast-as-possible", help="Publish without pauses.")]
 SkipBadOption = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave bad rows out and list them, instead of publishing nothing.")
+    bool,
+    typer.Option(
+        "--skip-bad", help="Skip bad rows and list them. Without this, one bad row stops the replay at the start."
+    ),
 ]
 ResumeOption = Annotated[
     bool,
     typer.Option(
         "--resume",
-        help="Go on after what an interrupted replay delivered. The last few readings may come twice; "
-        "workers drop them.",
+        help="Continue after the last reading that an interrupted replay delivered. The last few readings may be "
+        "published twice; workers drop the copies.",
     ),
 ]
 StateOption = Annotated[
-    Path | None, typer.Option(help="Where to note how far it got.  [default: in the user's state directory]")
+    Path | None, typer.Option(help="File that records the progress. Default: a file in the user's state directory.")
 ]

@@ -1,4 +1,4 @@
-"""A recorded file published again: at its own pace, faster, at a fixed rate, or as fast as possible."""
+"""Replay of a recorded file: at its own pace, faster, at a fixed rate, or as fast as possible."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from platformdirs import user_state_path
 
 from common.errors import UserError
-from producers.kafka_publisher import Encoder, Publisher, encoder
+from producers.kafka_publisher import Encoder, ReadingPublisher, encoder
 from producers.recordings.mapping import Mapping
 from producers.recordings.recording import SHOWN, Recording, read_recording
 from producers.replay_progress import ReplayState, load_state, save_state
@@ -29,16 +29,19 @@ class ReplayOptions:
     """What to replay, how fast, and where to.
 
     Attributes:
+        pipeline: pipeline file, or name of one.
         mapping: the file's columns.
-        speed: event time over wall time; 1 is the original pace, None no pace at all.
-        rate: readings a second instead of the recording's own pace.
-        skip_bad: leave bad rows out instead of stopping before anything is published.
-        resume: go on after the last reading that an interrupted replay saw delivered.
-        state: where that is remembered; by default a file in the user's state directory.
+        speed: event time over wall time. 1 is the original pace; None publishes without pauses.
+        rate: readings per second, instead of the recording's own pace.
+        skip_bad: skip bad rows. Without it, one bad row stops the replay before anything is published.
+        resume: continue after the last reading that an interrupted replay delivered.
+        state: file that records the progress. Default: a file in the user's state directory.
+        bootstrap: Kafka brokers; None: those of the environment.
+        registry: schema registry; None: values are in Avro's single-object encoding.
     """
 
     path: Path
-    pipeline: str = "battery_hazard"
+    pipeline: str
     mapping: Mapping = field(default_factory=Mapping)
     speed: float | None = 1.0
     rate: float | None = None
@@ -50,22 +53,22 @@ class ReplayOptions:
 
 
 @dataclass
-class Summary:
+class ReplaySummary:
     """What was published.
 
     Attributes:
         produced: readings that the broker confirmed in this run.
         readings: usable readings in the file.
-        resumed_at: how many of them earlier runs had delivered.
-        skipped: bad rows left out, `skipped_rows` the first few in words.
-        modules: distinct keys.
-        completed: whether the whole file is now delivered.
-        seconds: wall time; rate: produced readings a second.
+        resumed_at: how many of them earlier runs delivered.
+        skipped: how many bad rows were skipped; `skipped_rows` describes the first few.
+        keys: number of distinct keys.
+        completed: whether the whole file is delivered now.
+        seconds: wall time; rate: readings per second.
     """
 
     readings: int
     resumed_at: int
-    modules: int
+    keys: int
     skipped: int
     skipped_rows: list[str]
     produced: int = 0
@@ -78,40 +81,37 @@ def replay(
     options: ReplayOptions,
     progress: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
-) -> Summary:
-    """Publish a recording in event-time order.
+) -> ReplaySummary:
+    """Publish a recording in order of event time.
 
-    How far it got is written down after the broker's confirmation, so a resumed replay loses nothing; readings
-    delivered after the last such note are published again, and dropped by the worker as duplicates.
+    Progress is saved only after the broker's confirmation, so a resumed replay loses nothing. Readings delivered after
+    the last save are published again; the worker drops them as duplicates.
 
     Args:
         options: what to replay.
-        progress: called with readings handed over (earlier runs' included) and readings in all.
-        stop: set it to end early, delivering what was handed over.
-
-    Returns:
-        The counts.
+        progress: called with the number of readings sent (those of earlier runs included) and the total.
+        stop: set it to end early; what was sent is still delivered.
 
     Raises:
-        UserError: file, mapping, state, broker or registry cannot be used, or readings stayed undelivered.
+        UserError: file, mapping, state, broker or registry cannot be used, or readings were not delivered.
     """
     _require_pace(options)
     pipeline = load_pipeline(options.pipeline)
-    recording, note = _open(options, pipeline)
-    done = note.delivered
-    summary = Summary(
+    recording, saved = _open(options, pipeline)
+    done = saved.delivered
+    summary = ReplaySummary(
         readings=len(recording.ts),
         resumed_at=done,
-        modules=len(set(recording.keys)),
+        keys=len(set(recording.keys)),
         skipped=len(recording.bad),
         skipped_rows=_first_rows(recording),
     )
     stop = stop or threading.Event()
     encode = encoder(pipeline, options.registry)
-    publisher = Publisher(pipeline.input.topic, options.bootstrap, stop)
+    publisher = ReadingPublisher(pipeline.input.topic, options.bootstrap, stop)
     due_s = _due_s(recording, done, options)
     _require_past(recording.ts[done:], due_s, pipeline.input.max_future_ms)
-    note.save(done)
+    saved.save(done)
     began = time.monotonic()
     sent = done
     for rows in _due_rows(due_s, done, publisher, stop):
@@ -121,23 +121,23 @@ def replay(
         publisher.poll()
         if progress is not None:
             progress(sent, len(recording.ts))
-        note.save_at_times(sent, publisher)
+        saved.save_now_and_then(sent, publisher)
     publisher.close()
     summary.seconds = round(time.monotonic() - began, 3)
     summary.produced = publisher.delivered[READING]
     summary.rate = round(summary.produced / summary.seconds, 1) if summary.seconds else 0.0
     if publisher.failed:
         raise UserError(
-            f"{publisher.failed} readings were never confirmed by the broker ({publisher.last_error}); "
-            "look at the broker, then go on with the same command and --resume"
+            f"the broker did not confirm {publisher.failed} readings ({publisher.last_error}); "
+            "check the broker, then continue with the same command and --resume"
         )
-    note.save(sent)
+    saved.save(sent)
     summary.completed = sent == len(recording.ts)
     return summary
 
 
-class _Note:
-    """The file that keeps how far a replay got.
+class _Progress:
+    """The file that records the progress of a replay.
 
     Attributes:
         delivered: readings that earlier runs delivered.
@@ -152,30 +152,32 @@ class _Note:
         save_state(self._path, self._state.model_copy(update={"delivered": delivered}))
         self._saved_at = time.monotonic()
 
-    def save_at_times(self, sent: int, publisher: Publisher) -> None:
-        """Every few seconds, save what was sent, if the broker confirms all of it soon."""
+    def save_now_and_then(self, sent: int, publisher: ReadingPublisher) -> None:
+        """Every few seconds, save `sent`, provided that the broker confirms all of it soon."""
         if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
             if publisher.flush(_SAVE_EVERY_S):
                 self.save(sent)
             self._saved_at = time.monotonic()
 
 
-def _open(options: ReplayOptions, pipeline: Pipeline) -> tuple[Recording, _Note]:
-    """The recording, read as the first time if the replay is resumed, and the note on how far earlier runs got."""
+def _open(options: ReplayOptions, pipeline: Pipeline) -> tuple[Recording, _Progress]:
+    """The recording, and the progress of earlier runs. A resumed replay reads it exactly as the first run did."""
     identity = _identity(options, pipeline)
     path = options.state or user_state_path("hazardstream") / "replay" / f"{identity[:16]}.json"
     earlier = load_state(path, identity) if options.resume else None
     mapping = options.mapping
     if earlier is not None and earlier.start_ms is not None:
-        # The same readings must come out as the first time.
+        # The readings must be those of the first run.
         mapping = replace(mapping, start_ms=earlier.start_ms)
     recording = read_recording(options.path, pipeline, mapping, skip_bad=options.skip_bad)
     delivered = earlier.delivered if earlier is not None else 0
-    return recording, _Note(path, ReplayState(replay=identity, delivered=delivered, start_ms=recording.start_ms))
+    return recording, _Progress(path, ReplayState(replay=identity, delivered=delivered, start_ms=recording.start_ms))
 
 
-def _due_rows(due_s: NDArray[np.float64], done: int, publisher: Publisher, stop: threading.Event) -> Iterator[slice]:
-    """Rows of the recording as they fall due, after the first `done`; no rows where it waited instead."""
+def _due_rows(
+    due_s: NDArray[np.float64], done: int, publisher: ReadingPublisher, stop: threading.Event
+) -> Iterator[slice]:
+    """Slices of rows as they become due, after the first `done`. A slice is empty after a wait."""
     began = time.monotonic()
     sent = 0
     while sent < len(due_s) and not stop.is_set():
@@ -198,7 +200,7 @@ def _messages(recording: Recording, encode: Encoder, rows: slice) -> Iterator[tu
 
 
 def _due_s(recording: Recording, done: int, options: ReplayOptions) -> NDArray[np.float64]:
-    """When each remaining reading is due, seconds from now."""
+    """When each remaining reading is due, in seconds from now."""
     left = recording.ts[done:]
     if options.rate is not None:
         return np.arange(len(left), dtype=np.float64) / options.rate
@@ -212,7 +214,7 @@ def _require_past(ts: NDArray[np.int64], due_s: NDArray[np.float64], max_future_
     ahead_ms = float((ts - due_s * 1000).max(initial=0)) - time.time_ns() / 1_000_000
     if ahead_ms > max_future_ms:
         raise UserError(
-            f"readings would be published up to {ahead_ms / 1000:.0f} s before their event time, which workers refuse; "
+            f"readings would be published up to {ahead_ms / 1000:.0f} s before their event time, which workers reject; "
             "give an earlier --start or a slower pace"
         )
 
@@ -227,7 +229,7 @@ def _require_pace(options: ReplayOptions) -> None:
 
 
 def _identity(options: ReplayOptions, pipeline: Pipeline) -> str:
-    """Digest of all that decides which readings come in which order, and where they go."""
+    """Digest of everything that decides which readings are published, in which order and where to."""
     if not options.path.is_file():
         raise UserError(f"there is no file {options.path}; check the path")
     with options.path.open("rb") as file:

@@ -2,23 +2,17 @@
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import iso_ms
+from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
 from common.logs import configure_logs
 from common.progress import progress_bar, stop_on_signals
 from common.terminal import say
-from producers.options import (
-    PublishBootstrapOption,
-    PublishPipelineOption,
-    PublishRegistryOption,
-    StartOption,
-    SummaryJsonOption,
-)
+from common.times import iso_utc
+from producers.options import StartOption
 
 if TYPE_CHECKING:
     from pipelines.battery_hazard.simulator import live as simulation
@@ -59,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     *,
-    pipeline: PublishPipelineOption = "battery_hazard",
+    pipeline: PipelineOption = None,
     modules: ModulesOption = 64,
     seed: SeedOption = 0,
     faults: FaultsOption = 0,
@@ -70,9 +64,9 @@ def simulate(
     period_s: PeriodOption = 10.0,
     start: StartOption = None,
     bad_rate: BadRateOption = 0.0,
-    bootstrap: PublishBootstrapOption = None,
-    registry: PublishRegistryOption = None,
-    as_json: SummaryJsonOption = False,
+    bootstrap: BootstrapOption = None,
+    registry: RegistryOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Publish a simulated fleet of battery modules, live.
 
@@ -83,9 +77,11 @@ def simulate(
     Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
     """
     from pipelines.battery_hazard.simulator import live
+    from worker.config.settings import load_settings
 
+    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     options = live.SimulateOptions(
-        pipeline=pipeline,
+        pipeline=settings.pipeline,
         modules=modules,
         seed=seed,
         faults=faults,
@@ -96,14 +92,14 @@ def simulate(
         bad_rate=bad_rate,
         mechanisms=_mechanisms(mechanism),
         nuisances=nuisances,
-        bootstrap=bootstrap,
-        registry=registry,
+        bootstrap=settings.bootstrap_servers,
+        registry=settings.registry_url,
     )
     configure_logs("warning")
     with stop_on_signals() as stop, progress_bar(as_json) as bar:
         task = bar.add_task("", total=None if duration is None else round(duration), label="simulating")
 
-        def show(summary: live.Summary) -> None:
+        def show(summary: live.SimulationSummary) -> None:
             bar.update(task, completed=round(summary.seconds), label=f"{summary.produced:,} messages")
 
         summary = live.simulate(options, show, stop)
@@ -122,12 +118,12 @@ def _mechanisms(names: str | None) -> tuple[str, ...]:
     return wanted
 
 
-def _print_simulation(summary: "simulation.Summary") -> None:
+def _print_simulation(summary: "simulation.SimulationSummary") -> None:
     say(
         f"published {summary.produced:,} messages in {summary.seconds:g} s ({summary.rate:g}/s): "
         f"{summary.readings:,} readings of {summary.modules} modules, {summary.duplicates} duplicates, "
         f"{sum(summary.bad.values())} bad"
     )
     for fault in summary.fault_truth:
-        at = datetime.fromtimestamp(fault["no_return_ts"] / 1000, UTC).isoformat(timespec="seconds")
+        at = iso_utc(fault["no_return_ts"])
         say(f"fault: {fault['module_id']}, {fault['mechanism']}, point of no return {at}")

@@ -13,8 +13,8 @@ from pandas.tseries.api import guess_datetime_format
 
 _MISSING_WORDS = ["", "nan", "na", "n/a", "null", "none"]
 _EPOCH_UNITS = ((1e17, 1e-6), (1e14, 1e-3), (1e11, 1.0), (1e9, 1e3))
-"""Numbers from these on are times since 1970 in ns, us, ms and s, with what makes them ms: each begins below 2002 and
-ends above 5000 or where the next begins. Seconds from a start never reach 31 years."""
+"""(smallest number, factor to ms) of times since 1970 in ns, us, ms and s. Each range begins before the year 2002 and
+ends after 5000 or where the next one begins. Seconds from a start stay below all of them (31 years)."""
 _ELAPSED = r"^\d+:\d{1,2}(:\d{1,2}([.,]\d+)?)?$"
 
 
@@ -23,14 +23,14 @@ def _is_text(column: pa.ChunkedArray) -> bool:
 
 
 def to_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as trimmed text, empty where there is nothing."""
+    """A column as trimmed text, empty for nulls."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.string()), ""))
 
 
 def to_numbers(column: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """A column as numbers [n], NaN where missing, and which rows [n] hold something that is no number."""
+    """A column as numbers [n], NaN where missing, and a mask [n] of rows that hold something else than a number."""
     wrong = np.zeros(len(column), bool)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -61,13 +61,13 @@ def _is_number(text: str) -> bool:
 
 @dataclass(frozen=True)
 class TimeForm:
-    """How a column tells the time.
+    """The format of a column of times.
 
     Attributes:
-        kind: numbers; elapsed (h:mm:ss); iso (ISO 8601); text (some other date format); typed (Parquet's own type).
-        to_ms: what makes numbers milliseconds.
-        relative: they count from a start, not from 1970.
-        pattern: of `text`, in strptime's words.
+        kind: numbers; elapsed (h:mm:ss); iso (ISO 8601); text (another date format); typed (a Parquet type).
+        to_ms: factor from numbers to milliseconds.
+        relative: whether times count from a start instead of 1970.
+        pattern: format of `text`, as strptime takes it.
     """
 
     kind: Literal["numbers", "elapsed", "iso", "text", "typed"]
@@ -76,8 +76,8 @@ class TimeForm:
     pattern: str = ""
 
     @property
-    def words(self) -> str:
-        """For a person."""
+    def description(self) -> str:
+        """The format in words, for messages."""
         if self.kind == "numbers":
             units = {1e3: "seconds", 1.0: "milliseconds", 1e-3: "microseconds", 1e-6: "nanoseconds"}
             return f"{units[self.to_ms]} {'from the start' if self.relative else 'since 1970'}"
@@ -86,7 +86,7 @@ class TimeForm:
 
 
 def time_form(column: pa.ChunkedArray) -> TimeForm:
-    """How this column (or the beginning of it) tells the time, by the typical row."""
+    """Detect the format of a column, or of the beginning of it, from its typical row."""
     if pa.types.is_duration(column.type) or pa.types.is_time(column.type):
         return TimeForm("typed", relative=True)
     if pa.types.is_temporal(column.type):
@@ -106,18 +106,18 @@ def _text_form(column: pa.ChunkedArray) -> TimeForm:
     text = to_text(column.slice(0, 1000))
     if pc.mean(pc.match_substring_regex(text, _ELAPSED)).as_py() > 0.5:
         return TimeForm("elapsed", relative=True)
-    words = text.to_pandas()
-    if pd.to_datetime(words, utc=True, format="ISO8601", errors="coerce").notna().mean() > 0.5:
+    values = text.to_pandas()
+    if pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce").notna().mean() > 0.5:
         return TimeForm("iso")
-    with warnings.catch_warnings(action="ignore"):  # that a day cannot come first is what is being found out
-        guesses = {guess_datetime_format(word, dayfirst=first) for first in (False, True) for word in words[:1000:250]}
-    fits = {g: pd.to_datetime(words, utc=True, format=g, errors="coerce").notna().mean() for g in guesses if g}
+    with warnings.catch_warnings(action="ignore"):  # pandas warns where a day cannot come first, which is tested here
+        guesses = {guess_datetime_format(v, dayfirst=first) for first in (False, True) for v in values[:1000:250]}
+    fits = {g: pd.to_datetime(values, utc=True, format=g, errors="coerce").notna().mean() for g in guesses if g}
     best = max(fits, key=fits.__getitem__, default=None)
     return TimeForm("text", pattern=best) if best is not None and fits[best] > 0.5 else TimeForm("iso")
 
 
 def to_times_ms(column: pa.ChunkedArray, form: TimeForm) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """A column of times as milliseconds [n], NaN where missing, and which rows are no time. Without a zone: UTC."""
+    """A column of times as ms [n], NaN where missing, and a mask of rows that hold no time. Without a zone: UTC."""
     if form.kind == "typed":
         target = pa.duration("ms") if pa.types.is_duration(column.type) else pa.timestamp("ms")
         if pa.types.is_time(column.type):
@@ -131,7 +131,7 @@ def to_times_ms(column: pa.ChunkedArray, form: TimeForm) -> tuple[NDArray[np.flo
     text = to_text(column).to_pandas()
     missing = text.str.lower().isin(_MISSING_WORDS).to_numpy()
     if form.kind == "elapsed":
-        # pandas wants all three parts.
+        # pandas needs all three parts.
         whole = text.str.replace(",", ".").where(text.str.count(":") != 1, text + ":00")
         spans = pd.to_timedelta(whole, errors="coerce")
         unknown, ms = spans.isna().to_numpy(), spans.dt.total_seconds().to_numpy() * 1000

@@ -1,4 +1,4 @@
-"""How a text file with columns is written: encoding, delimiter, where the header stands, decimal commas."""
+"""The dialect of a CSV file: encoding, delimiter, line of the header, decimal commas."""
 
 import csv
 import io
@@ -15,14 +15,14 @@ _DELIMITERS = ",;\t|"
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written.
+    """The dialect of a file.
 
     Attributes:
-        names: of the columns; one without a name is called after its place ("column 1").
-        delimiter: between fields.
+        names: of the columns; a column without a name gets its number ("column 1").
+        delimiter: character between fields.
         encoding: utf8 or latin1.
         header_line: number of the line with the names; the first is 1. Lines before it are comments or blank.
-        decimal_comma: numbers are written 3,14.
+        decimal_comma: whether numbers have the form 3,14.
     """
 
     names: list[str]
@@ -33,10 +33,10 @@ class Dialect:
 
 
 def dialect(path: Path) -> Dialect:
-    """Find out from the beginning of a file, which may be compressed (.gz, .bz2, .zst).
+    """Detect the dialect from the beginning of a file, which may be compressed (.gz, .bz2, .zst).
 
     Raises:
-        UserError: it cannot be read as text, or has no header with a name of its own for each column.
+        UserError: the file is not text, or its header does not give each column a unique name.
     """
     try:
         with pa.input_stream(str(path), compression="detect") as file:
@@ -44,16 +44,16 @@ def dialect(path: Path) -> Dialect:
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read: {error}; check the file") from error
     if b"\0" in head:
-        raise UserError(f"{path} is not CSV text (it holds zero bytes); save it as CSV in UTF-8")
+        raise UserError(f"{path} is not CSV text (it contains zero bytes); save it as CSV in UTF-8")
     text, encoding = _decoded(head)
     lines = text.splitlines()
     at = next((i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
     if at is None:
-        raise UserError(f"{path}: every column needs a name of its own, and there is no header; add one")
+        raise UserError(f"{path}: every column needs a unique name, but there is no header; add one")
     delimiter = max(_DELIMITERS, key=lambda d: len(_fields(lines[at], d)))
     names = [name.strip() or f"column {i + 1}" for i, name in enumerate(_fields(lines[at], delimiter))]
     if len(set(names)) < len(names):
-        raise UserError(f"{path}: every column needs a name of its own, not {names}; correct the header")
+        raise UserError(f"{path}: every column needs a unique name, but the header has {names}; correct it")
     values = [field.strip() for line in lines[at + 1 : at + 50] for field in _fields(line, delimiter)]
     comma = delimiter != "," and any(_number(v) is None and _number(v.replace(",", ".")) is not None for v in values)
     return Dialect(names, delimiter, encoding, at + 1, comma)
@@ -61,7 +61,7 @@ def dialect(path: Path) -> Dialect:
 
 def _decoded(head: bytes) -> tuple[str, str]:
     try:
-        # The head may end within a character.
+        # The first bytes may end within a character.
         return head.decode("utf-8-sig", errors="strict" if len(head) < _HEAD_BYTES else "ignore"), "utf8"
     except UnicodeDecodeError:
         return head.decode("latin1"), "latin1"

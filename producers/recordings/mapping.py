@@ -1,4 +1,4 @@
-"""Which column of a file is which field of a reading."""
+"""Which column of a file holds which field of a reading."""
 
 import re
 from collections.abc import Sequence
@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from common.errors import UserError
 from schemas.load import load_schema
 from worker.config.pipeline import Pipeline
-
-SCALED_BY = {"voltage_v": "cells_in_series", "current_a": "capacity_ah"}
-"""Sensor -> parameter of the topology it grows with: series cells add voltage, capacity adds current at one C-rate."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +19,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Mapping:
-    """What the user says about a file. All of it may be left out for a file with our own or the older names.
+    """What the user says about a file. Not needed for a file whose columns have the fields' names or their aliases.
 
     Attributes:
-        columns: our field -> the file's column.
-        key_columns: the file's columns that make the key, joined by "/"; wins over `columns`.
-        key: key (module) of every row of a file without such a column; by default such a file is refused.
-        group: group (rack) of every row of a file without such a column; by default the file's name.
-        topology: how what was recorded is built; readings are then rescaled to the pipeline's topology.
-        start_ms: event time (ms) that the recording is moved to begin at.
+        columns: field -> the file's column.
+        key_columns: the file's columns that make up the key, joined by "/". Wins over `columns`.
+        key: key of every row, for a file without a key column. Without it, such a file is an error.
+        group: group of every row, for a file without a group column. Default: the file's name.
+        topology: how the recorded equipment is built. Readings are then rescaled to the pipeline's topology.
+        start_ms: event time (ms) of the first reading; moves the whole recording.
     """
 
     columns: dict[str, Source] = field(default_factory=dict)
@@ -43,7 +40,7 @@ class Mapping:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where each field of a reading comes from in one file; no `key` and no `group` where it has no such column."""
+    """The columns of one file that hold each field. `key` is empty and `group` is None if it has no such column."""
 
     key: tuple[str, ...]
     group: str | None
@@ -52,7 +49,7 @@ class Sources:
 
     @property
     def columns(self) -> list[str]:
-        """Every column that is needed, once."""
+        """Every column to read, each once."""
         names = [*self.key, self.time, *(source.column for source in self.sensors.values())]
         return list(dict.fromkeys([*names, self.group] if self.group is not None else names))
 
@@ -65,10 +62,10 @@ def parse_mapping(
     *,
     start_ms: int | None = None,
 ) -> Mapping:
-    """A mapping from the words of a command line.
+    """A mapping from the options of a command line.
 
     Raises:
-        UserError: `columns` or `topology` is not written as it should be.
+        UserError: `columns` or `topology` has a syntax error.
     """
     return Mapping(
         columns=parse_columns(columns) if columns else {},
@@ -80,29 +77,26 @@ def parse_mapping(
 
 
 def parse_columns(text: str) -> dict[str, Source]:
-    """Read `OURS=THEIRS,…`; a minus before THEIRS turns the sign.
+    """Parse `FIELD=COLUMN,…`; a minus before COLUMN reverses the sign.
 
     Raises:
-        UserError: it is not written like that, or names a field of ours twice.
+        UserError: the text has another form, or names a field twice.
     """
     columns: dict[str, Source] = {}
-    for ours, theirs in _pairs("--columns", text, "ts=t_s,voltage_v=V_V,current_a=-I_A"):
-        turned = theirs.startswith("-")
-        columns[ours] = Source(theirs.removeprefix("-"), -1 if turned else 1)
+    for name, column in _pairs("--columns", text, "ts=time_s,current_a=-amps"):
+        columns[name] = Source(column.removeprefix("-"), -1 if column.startswith("-") else 1)
     return columns
 
 
 def parse_topology(text: str) -> dict[str, float]:
-    """Read `cells_in_series=1,capacity_ah=2.6`.
+    """Parse `PARAMETER=NUMBER,…`.
 
     Raises:
-        UserError: it is not written like that, a parameter is unknown, or a value is not a number above 0.
+        UserError: the text has another form, or a value is not a number above 0.
     """
-    example = "cells_in_series=1,capacity_ah=2.6"
+    example = "length_m=2.5"
     topology: dict[str, float] = {}
     for name, value in _pairs("--topology", text, example):
-        if name not in SCALED_BY.values():
-            raise UserError(f"--topology: no parameter {name!r}; there are {', '.join(SCALED_BY.values())}")
         if not re.fullmatch(r"\d*\.?\d+([eE][+-]?\d+)?|\d+\.", value) or not 0 < float(value) < float("inf"):
             raise UserError(f"--topology: {name}={value} is not a number above 0; write for example {example}")
         topology[name] = float(value)
@@ -122,43 +116,43 @@ def _pairs(option: str, text: str, example: str) -> list[tuple[str, str]]:
 
 
 def find_sources(file_columns: Sequence[str], mapping: Mapping, pipeline: Pipeline) -> Sources:
-    """Find each field among a file's columns: as mapped, else by our name, else by an older one (Avro aliases).
+    """Find the column of each field: as mapped, else by the field's name, else by one of its Avro aliases.
 
     Raises:
-        UserError: the mapping names what is not there, or key, time or every sensor is missing.
+        UserError: the mapping names an unknown field or column, or there is no column for the key, time or any sensor.
     """
     source = pipeline.input
     aliases = {
         f["name"]: (f["name"], *f.get("aliases", ())) for f in load_schema(source.record_model().__name__)["fields"]
     }
     there = ", ".join(file_columns)
-    if unknown := [ours for ours in mapping.columns if ours not in aliases]:
+    if unknown := [name for name in mapping.columns if name not in aliases]:
         raise UserError(f"--columns: a reading has no field {', '.join(unknown)}; it has {', '.join(aliases)}")
     named = [*mapping.key_columns, *(mapped.column for mapped in mapping.columns.values())]
     if absent := [name for name in named if name not in file_columns]:
         raise UserError(f"the file has no column {', '.join(absent)}; it has {there}")
-    for ours in (source.key, source.group, source.time):
-        if ours in mapping.columns and mapping.columns[ours].sign < 0:
-            raise UserError(f"--columns: {ours} is no measurement whose sign could be turned; leave the minus out")
+    for name in (source.key, source.group, source.time):
+        if name in mapping.columns and mapping.columns[name].sign < 0:
+            raise UserError(f"--columns: {name} is not a sensor, so its sign cannot be reversed; remove the minus")
 
-    def find(ours: str) -> Source | None:
-        known = (name for name in aliases[ours] if name in file_columns)
-        return mapping.columns.get(ours) or next((Source(name) for name in known), None)
+    def find(name: str) -> Source | None:
+        known = (alias for alias in aliases[name] if alias in file_columns)
+        return mapping.columns.get(name) or next((Source(column) for column in known), None)
 
     key, time, group = find(source.key), find(source.time), find(source.group)
     key_columns = mapping.key_columns or ((key.column,) if key else ())
     if not key_columns and mapping.key is None:
         raise UserError(
-            f"no column holds {source.key}; say which with --columns {source.key}=COLUMN or --key-columns; "
+            f"no column holds {source.key}; name it with --columns {source.key}=COLUMN or --key-columns; "
             f"the file has {there}"
         )
     if time is None:
         raise UserError(
-            f"no column holds {source.time}; say which with --columns {source.time}=COLUMN; the file has {there}"
+            f"no column holds {source.time}; name it with --columns {source.time}=COLUMN; the file has {there}"
         )
-    sensors = {ours: found for ours in source.sensors() if (found := find(ours)) is not None}
+    sensors = {name: found for name in source.sensors() if (found := find(name)) is not None}
     if not sensors:
         raise UserError(
-            f"no column holds a sensor ({', '.join(source.sensors())}); say which with --columns; the file has {there}"
+            f"no column holds a sensor ({', '.join(source.sensors())}); name one with --columns; the file has {there}"
         )
     return Sources(key_columns, group.column if group else None, time.column, sensors)

@@ -1,4 +1,4 @@
-"""Recorded readings as columns in event-time order, rescaled to the topology that the pipeline declares."""
+"""Recorded readings as columns in order of event time, rescaled to the topology that the pipeline declares."""
 
 import time
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from pydantic import ValidationError
 
 from common.errors import UserError
 from producers.recordings.convert import time_form, to_numbers, to_text, to_times_ms
-from producers.recordings.mapping import SCALED_BY, Mapping, Sources, find_sources
+from producers.recordings.mapping import Mapping, Sources, find_sources
 from producers.recordings.tables import BadRow, Table, column_names, read_columns
 from schemas.bounds import bounds
 from worker.config.pipeline import Pipeline
 from worker.score.event_time import EARLIEST_MS
 
 SHOWN = 5
-"""Bad rows that messages and summaries show."""
+"""How many bad rows messages and summaries list."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Recording:
     """Readings of a file, oldest first; rows of equal time in the file's order.
 
     Attributes:
-        keys: names of the modules; `groups`: name of each one's rack.
+        keys: the keys; `groups`: the group of each.
         key: [n] index into both.
         ts: [n] event time, ms since the Unix epoch.
         values: [n, sensors] float64 in the order of `Input.sensors()`, NaN where missing, in units of the pipeline's
             topology.
-        bad: rows that were left out, by place.
-        unit: what places count: "line" or "row".
-        start_ms: where the recording was moved to begin; None where its own times are used.
+        bad: rows that were skipped, in the order of the file.
+        unit: what `BadRow.place` counts: "line" or "row".
+        start_ms: event time that the recording was moved to begin at; None: its own times are used.
     """
 
     keys: list[str]
@@ -48,7 +48,7 @@ class Recording:
 
 
 class _Faults:
-    """The first fault of each row."""
+    """Collects the first fault of each row."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -68,19 +68,19 @@ class _Faults:
 def read_recording(path: Path, pipeline: Pipeline, mapping: Mapping, *, skip_bad: bool = False) -> Recording:
     """Read a CSV or Parquet file whole.
 
-    With `mapping.topology`, readings are rescaled to the topology that the pipeline file declares for their module
-    (voltage by the ratio of cells in series, current by that of capacity), so that voltage per cell and
-    C-rate, hence features and scores, are those of the recording.
+    With `mapping.topology`, readings are rescaled to the topology that the pipeline file declares for their key: a
+    field of `topology.per` is multiplied by the declared parameter over the recorded one. Features that are divided
+    by the parameter, and so the scores, stay those of the recorded equipment.
 
     Args:
         path: a .csv or .parquet file.
         pipeline: names the fields, their ranges and the topology.
         mapping: the file's columns.
-        skip_bad: leave bad rows out instead of raising.
+        skip_bad: skip bad rows instead of raising.
 
     Raises:
-        UserError: the file or mapping cannot be used, no row is left, or (without `skip_bad`) a row is bad: the text
-            has line, column, value and rule.
+        UserError: the file or mapping cannot be used, no row is usable, or (without `skip_bad`) a row is bad. The text
+            names line, column, value and rule.
     """
     sources = find_sources(column_names(path), mapping, pipeline)
     table = read_columns(path, sources.columns)
@@ -91,7 +91,7 @@ def read_recording(path: Path, pipeline: Pipeline, mapping: Mapping, *, skip_bad
     values = _values(table, sources, factors[identity], faults, pipeline)
     bad = sorted(faults.bad, key=lambda row: row.place)
     if bad and not skip_bad:
-        raise UserError(f"{path}: {shown(bad, table.unit)}; correct the file, or leave such rows out with --skip-bad")
+        raise UserError(f"{path}: {shown(bad, table.unit)}; correct the file, or skip such rows with --skip-bad")
     good = np.flatnonzero(~faults.rows)
     if not len(good):
         because = f": {shown(bad, table.unit)}" if bad else ""
@@ -102,12 +102,12 @@ def read_recording(path: Path, pipeline: Pipeline, mapping: Mapping, *, skip_bad
 
 
 def shown(bad: list[BadRow], unit: str) -> str:
-    """The first few bad rows, in words."""
-    words = [
+    """Text that lists the first few bad rows."""
+    parts = [
         f"{unit} {row.place}" + (f", column {row.column}" if row.column else "") + f": {row.value!r}: {row.rule}"
         for row in bad[:SHOWN]
     ]
-    return "; ".join(words) + (f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else "")
+    return "; ".join(parts) + (f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else "")
 
 
 def _identities(
@@ -137,7 +137,9 @@ def _times(
     form = time_form(table.columns[sources.time])
     ms, wrong = to_times_ms(table.columns[sources.time], form)
     faults.add(
-        wrong, sources.time, "is no time: ISO 8601, seconds or milliseconds since 1970, or seconds from the start"
+        wrong,
+        sources.time,
+        "is not a time; write ISO 8601, seconds or milliseconds since 1970, or seconds from the start",
     )
     faults.add(np.isnan(ms), sources.time, f"no {pipeline.input.time}")
     usable = ms[~faults.rows & np.isfinite(ms)]
@@ -150,35 +152,42 @@ def _times(
         zero = start_ms if form.relative else start_ms - first
     limits = bounds(pipeline.input.record_model(), pipeline.input.time)
     moved = np.rint(ms + zero)
-    faults.add(~((moved >= limits.low) & (moved <= limits.high)), sources.time, "is no time that a reading can have")
-    faults.add(moved < EARLIEST_MS, sources.time, "lies before 2000, which workers refuse; give a later --start")
+    faults.add(~((moved >= limits.low) & (moved <= limits.high)), sources.time, "is outside the range of event times")
+    faults.add(moved < EARLIEST_MS, sources.time, "is before 2000, which workers reject; give a later --start")
     return np.where(faults.rows, 0, moved).astype(np.int64), start_ms
 
 
 def rescaling(pipeline: Pipeline, names: list[tuple[str, str]], topology: dict[str, float]) -> NDArray[np.float64]:
-    """What to multiply each module's sensors by, shape [modules, sensors].
+    """Factors for the sensors of each key, shape [keys, sensors].
 
     Args:
-        pipeline: declares the topology that readings are brought to.
-        names: key and group of each module.
-        topology: of what was recorded.
+        pipeline: declares the topology that readings are rescaled to.
+        names: key and group of each key.
+        topology: parameters of the recorded equipment.
 
     Raises:
-        UserError: the pipeline declares no such parameter.
+        UserError: no field of the pipeline depends on a parameter of `topology`, or a key declares no value for it.
     """
+    per = pipeline.topology.per
+    if unknown := topology.keys() - set(per.values()):
+        known = f"it has {', '.join(sorted(set(per.values())))}" if per else "it has none"
+        raise UserError(
+            f"--topology: no field depends on {', '.join(sorted(unknown))} by topology.per of pipeline "
+            f"{pipeline.name}; {known}"
+        )
     sensors = pipeline.input.sensors()
     factors = np.ones((len(names), len(sensors)))
-    for sensor, parameter in SCALED_BY.items():
+    for sensor, parameter in per.items():
         if parameter not in topology or sensor not in sensors:
             continue
-        for module, (key, group) in enumerate(names):
+        for row, (key, group) in enumerate(names):
             declared = pipeline.topology.of(key, group)
             if parameter not in declared:
                 raise UserError(
-                    f"--topology gives {parameter}, and pipeline {pipeline.name} declares none for {key}; "
-                    "add it under topology there"
+                    f"--topology gives {parameter}, but pipeline {pipeline.name} declares no {parameter} for {key}; "
+                    "add it under topology in the pipeline file"
                 )
-            factors[module, sensors.index(sensor)] = declared[parameter] / topology[parameter]
+            factors[row, sensors.index(sensor)] = declared[parameter] / topology[parameter]
     return factors
 
 

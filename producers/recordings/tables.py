@@ -1,7 +1,4 @@
-"""CSV and Parquet files as columns, piece by piece or whole, each row with its place in the file.
-
-What cannot be read is set aside.
-"""
+"""CSV and Parquet files as columns, in pieces or whole. Each row has its place in the file; bad rows are kept apart."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,10 +26,10 @@ class BadRow:
     """Why a row cannot be used.
 
     Attributes:
-        place: number of its line (CSV; the first line of the file is 1) or row (Parquet; from 1).
-        column: the file's own column name; empty where the whole row is at fault.
-        value: as it stands in the file.
-        rule: what it breaks.
+        place: line number (CSV; the first line of the file is 1) or row number (Parquet; from 1).
+        column: the file's column name; empty if the whole row is bad.
+        value: the text in the file.
+        rule: the rule that it breaks.
     """
 
     place: int
@@ -49,7 +46,7 @@ class Table:
         columns: by name, [n] each.
         place: [n] line or row number of each row.
         unit: "line" or "row".
-        broken: rows that are no rows at all, left out of the columns.
+        broken: rows that could not be parsed; `columns` does not hold them.
     """
 
     columns: dict[str, pa.ChunkedArray]
@@ -59,7 +56,7 @@ class Table:
 
 
 def is_table(path: Path) -> bool:
-    """Whether the file's name says that it holds columns."""
+    """Whether the file name has a suffix of a CSV or Parquet file."""
     return _suffix(path) in (*PARQUET, *TEXT)
 
 
@@ -72,12 +69,12 @@ def column_names(path: Path) -> list[str]:
     """Names of a file's columns.
 
     Raises:
-        UserError: there is no such file, it is neither CSV nor Parquet, or names are missing or doubled.
+        UserError: there is no such file, it is neither CSV nor Parquet, or a name is missing or used twice.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}; check the path")
     if not is_table(path):
-        raise UserError(f"{path}: only .csv and .parquet files can be read (or .tsv, .txt, .csv.gz); convert it")
+        raise UserError(f"{path}: only .csv and .parquet files can be read (also .tsv, .txt, .csv.gz); convert it")
     if _suffix(path) in TEXT:
         return dialect(path).names
     try:
@@ -85,12 +82,12 @@ def column_names(path: Path) -> list[str]:
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} is not a Parquet file ({error}); check how it was written") from error
     if not all(names) or len(set(names)) < len(names) or not names:
-        raise UserError(f"{path}: every column needs a name of its own, not {names}; correct the header")
+        raise UserError(f"{path}: every column needs a unique name, but the header has {names}; correct it")
     return names
 
 
 def read_columns(path: Path, names: list[str]) -> Table:
-    """Read some columns of a file whole: CSV as text, Parquet as it is typed.
+    """Read some columns of a whole file: CSV as text, Parquet with its own types.
 
     Raises:
         UserError: the file cannot be read.
@@ -105,7 +102,7 @@ def read_columns(path: Path, names: list[str]) -> Table:
 
 
 def iter_columns(path: Path, names: list[str]) -> Iterator[Table]:
-    """Read some columns of a file piece by piece (some MB each): CSV as text, Parquet as it is typed.
+    """Read some columns of a file in pieces of some MB: CSV as text, Parquet with its own types.
 
     Raises:
         UserError: the file cannot be read.
@@ -133,7 +130,7 @@ def _iter_csv(path: Path, names: list[str], how: Dialect) -> Iterator[Table]:
         return "skip"
 
     text = dict.fromkeys(names, pa.string())
-    # Empty lines are kept as rows, and names given, so that lines can be numbered.
+    # Empty lines count as rows, and the names are given, so that lines can be numbered.
     options = (
         pa.csv.ReadOptions(
             use_threads=False,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pipelines.battery_hazard.simulator.fleet import Fleet
 from pipelines.battery_hazard.simulator.messages import Messages
-from producers.kafka_publisher import Encoder, Publisher
+from producers.kafka_publisher import Encoder, ReadingPublisher
 from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.registry import SchemaRegistry
@@ -62,7 +62,7 @@ class Content:
         Raises:
             AssertionError: some of it was not.
         """
-        publisher = Publisher(self._pipeline.input.topic, bootstrap)
+        publisher = ReadingPublisher(self._pipeline.input.topic, bootstrap)
         began = time.monotonic()
         for number, messages in enumerate(self.steps()):
             while not stop.is_set() and (early_s := began + number / STEPS_PER_S - time.monotonic()) > 0:

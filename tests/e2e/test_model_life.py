@@ -148,7 +148,7 @@ def test_from_drift_to_swap(stage: Stage, models: Registry, tmp_path: Path) -> N
         feed(stage, worker, 120, 60, **HOT)
         labels = [Label(module, START_MS + 180 * PERIOD_MS, EVENT) for module in MODULES]
         with MonitoringTopics(settings) as topics:
-            topics.publish("labels", [(label.module, label.record(topics.pipeline)) for label in labels])
+            topics.publish("labels", [(label.key, label.record(topics.pipeline)) for label in labels])
         assert worker.metric("hazardstream_shadow_scored_total") == 120 * len(MODULES)
 
         # Not on so little evidence; then on as little as we have.
@@ -160,7 +160,7 @@ def test_from_drift_to_swap(stage: Stage, models: Registry, tmp_path: Path) -> N
             alarms = worker.metric("hazardstream_shadow_alarms_total", model=model)
             assert told[model]["alarms"] == alarms == len(MODULES)
         assert shown(worker)["version"] == "1"
-        code, told = hazardstream(stage, models, "promote", "--yes", "--module-days", "0.2")
+        code, told = hazardstream(stage, models, "promote", "--yes", "--key-days", "0.2")
         assert (code, told["promoted"], told["worse"]) == (0, True, [])
 
         # The swap.

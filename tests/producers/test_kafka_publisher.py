@@ -10,8 +10,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from common.errors import UserError
 from local.kafka import broker_pids, kafka_broker
-from pipelines.battery_hazard.simulator.live import SimulateOptions, Summary, simulate
-from producers.kafka_publisher import Publisher, encoder
+from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
+from producers.kafka_publisher import ReadingPublisher, encoder
 from schemas.codec import decode
 from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, writer_schema_lookup
@@ -42,7 +42,7 @@ def test_with_a_registry_a_value_is_in_confluents_format_and_read_back_by_its_id
 
 
 def test_a_registry_that_is_away_is_told() -> None:
-    with pytest.raises(UserError, match=r"schema registry http://127\.0\.0\.1:1: .*leave --registry out"):
+    with pytest.raises(UserError, match=r"schema registry http://127\.0\.0\.1:1: .*omit --registry"):
         encoder(PIPELINE, "http://127.0.0.1:1")
 
 
@@ -51,7 +51,7 @@ def test_more_than_the_clients_buffer_holds_is_delivered(
     kafka: str, pipeline_file: Path, drain: Callable[[str], list[list[tuple[str, bytes]]]]
 ) -> None:
     topic = load_pipeline(str(pipeline_file)).input.topic
-    publisher = Publisher(topic, kafka)
+    publisher = ReadingPublisher(topic, kafka)
     total = 150_000  # the buffer holds 100,000
     for number in range(total):
         publisher.send(b"k", str(number).encode(), "number")
@@ -66,8 +66,8 @@ def test_more_than_the_clients_buffer_holds_is_delivered(
 def test_a_broker_that_is_killed_in_mid_run_delays_readings_and_loses_none(tmp_path: Path) -> None:
     directory = tmp_path / "kafka"
     topic = PIPELINE.input.topic
-    seen: list[Summary] = []
-    result: list[Summary] = []
+    seen: list[SimulationSummary] = []
+    result: list[SimulationSummary] = []
     with kafka_broker(directory) as bootstrap:
         admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)

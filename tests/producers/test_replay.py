@@ -72,7 +72,7 @@ def test_a_recording_arrives_whole_exact_and_in_order(
     assert published() == recorded
     assert summary.completed
     assert summary.produced == summary.readings == sum(map(len, recorded.values()))
-    assert summary.modules == len(recorded)
+    assert summary.keys == len(recorded)
 
 
 def test_an_interrupted_replay_goes_on_where_it_was(
@@ -170,5 +170,5 @@ def test_the_recordings_own_pace_is_kept_times_a_factor(options: ReplayOptions, 
 
 def test_readings_are_not_published_before_their_time(options: ReplayOptions) -> None:
     ahead = replace(options.mapping, start_ms=2**42 - 2**40)
-    with pytest.raises(UserError, match=r"before their event time, which workers refuse; give an earlier --start"):
+    with pytest.raises(UserError, match=r"before their event time, which workers reject; give an earlier --start"):
         replay(replace(options, mapping=ahead))

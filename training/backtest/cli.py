@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from common.errors import UserError
 from common.terminal import say, terminal
-from producers.options import ColumnsOption, KeyColumnsOption, RackOption, RecordedTopologyOption
+from producers.options import ColumnsOption, GroupOption, KeyColumnsOption, RecordedTopologyOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +37,7 @@ LabelColumnOption = Annotated[
 ]
 EventsOption = Annotated[
     str | None,
-    typer.Option(help="Times of events: MODULE=TIME,… or a file with both columns; TIME as in the recording."),
+    typer.Option(help="Times of events: KEY=TIME,… or a file with both columns; TIME as in the recording."),
 ]
 HorizonOption = Annotated[
     float, typer.Option(min=0, help="Seconds before an event from which on an alarm is a warning, not a false one.")
@@ -70,7 +70,7 @@ def backtest(
     pipeline: BacktestPipelineOption = None,
     columns: ColumnsOption = None,
     key_columns: KeyColumnsOption = None,
-    rack: RackOption = None,
+    group: GroupOption = None,
     topology: RecordedTopologyOption = None,
     label_column: LabelColumnOption = None,
     events: EventsOption = None,
@@ -105,7 +105,7 @@ def backtest(
     loaded = _with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay)
     options = BacktestOptions(
         paths=files,
-        mapping=parse_mapping(columns, key_columns, rack, topology),
+        mapping=parse_mapping(columns, key_columns, group, topology),
         label_column=label_column,
         events=events,
         every_ms=None if every is None else round(every * 1000),

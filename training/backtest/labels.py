@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from common.arrays import Bool, Int
 from common.errors import UserError
+from common.times import DAY_MS
 from producers.recordings.convert import TimeForm, time_form, to_text, to_times_ms
 from producers.recordings.tables import column_names, is_table, read_columns
 from training.backtest.read import RELATIVE_START_MS, Recorded
@@ -18,57 +19,59 @@ from worker.config.pipeline import Input
 
 
 @dataclass(frozen=True)
-class Event:
+class LabelledEvent:
     """A hazard.
 
     Attributes:
-        module: number of the module.
+        key: number of the key.
         ts: the point of no return, ms: alarms up to here are in time.
-        end_ts: until here, ms, the module is a wreck and nothing is counted.
+        end_ts: until here, ms, the key is a wreck and nothing is counted.
     """
 
-    module: int
+    key: int
     ts: int
     end_ts: int
 
 
 _SAME_EVENT_MS = 600_000
+OUT_OF_SERVICE_MS = DAY_MS
+"""After a confirmed event its key is taken to be out of service for a day: nothing is expected of its readings."""
 
 
-def labelled_events(pieces: Iterable[Piece], last_ts: dict[int, int]) -> list[Event]:
+def labelled_events(pieces: Iterable[Piece], last_ts: dict[int, int]) -> list[LabelledEvent]:
     """An event for each stretch of labels: from the first reading labelled 1 until the label is 0 again, or the end.
 
     Stretches less than ten minutes apart are one: a label made by a limit flickers about it.
     """
-    events: list[Event] = []
+    events: list[LabelledEvent] = []
     began: dict[int, int] = {}
     for piece in pieces:
         change = np.flatnonzero(np.diff(piece.label, prepend=False) | (np.diff(piece.key, prepend=-1) != 0))
         for row in change.tolist():
-            module, ts, label = int(piece.key[row]), int(piece.ts[row]), bool(piece.label[row])
-            if label and module not in began:
-                began[module] = ts
-            elif not label and module in began:
-                events.append(Event(module, began.pop(module), ts))
-    events += [Event(module, ts, last_ts[module] + 1) for module, ts in began.items()]
-    joined: list[Event] = []
-    for event in sorted(events, key=lambda e: (e.module, e.ts)):
+            key, ts, label = int(piece.key[row]), int(piece.ts[row]), bool(piece.label[row])
+            if label and key not in began:
+                began[key] = ts
+            elif not label and key in began:
+                events.append(LabelledEvent(key, began.pop(key), ts))
+    events += [LabelledEvent(key, ts, last_ts[key] + 1) for key, ts in began.items()]
+    joined: list[LabelledEvent] = []
+    for event in sorted(events, key=lambda e: (e.key, e.ts)):
         before = joined[-1] if joined else None
-        if before is not None and before.module == event.module and event.ts - before.end_ts < _SAME_EVENT_MS:
+        if before is not None and before.key == event.key and event.ts - before.end_ts < _SAME_EVENT_MS:
             joined[-1] = replace(before, end_ts=event.end_ts)
         else:
             joined.append(event)
     return joined
 
 
-def told_events(text: str, recorded: Recorded, source: Input) -> list[Event]:
-    """Events from a file (columns module and time), or from `MODULE=TIME,…`; just `TIME` for a single module.
+def given_events(text: str, recorded: Recorded, source: Input) -> list[LabelledEvent]:
+    """Events from a file (columns key and time), or from `KEY=TIME,…`; just `TIME` for a single key.
 
-    Times are written as in the recording, or as seconds from the module's first reading. After its event a module
+    Times are written as in the recording, or as seconds from the key's first reading. After its event a key
     counts as a wreck until its recording ends.
 
     Raises:
-        UserError: text or file cannot be read, or an event is of a module, or at a time, that is not recorded.
+        UserError: text or file cannot be read, or an event is of a key, or at a time, that is not recorded.
     """
     path = Path(text)
     pairs = _from_file(path, source) if is_table(path) or path.is_file() else _from_text(text, recorded)
@@ -76,23 +79,23 @@ def told_events(text: str, recorded: Recorded, source: Input) -> list[Event]:
     times = pa.chunked_array([pa.array([time for _, time in pairs], pa.string())])
     form = time_form(times)
     ms, wrong = to_times_ms(times, form)
-    events: list[Event] = []
+    events: list[LabelledEvent] = []
     for (key, written), at, bad in zip(pairs, ms.tolist(), wrong.tolist(), strict=True):
         if bad or not np.isfinite(at):
             raise UserError(f"--events: {written!r} is no time; write it as in the recording ({recorded.times})")
         if key not in numbers:
             few = ", ".join(sorted(numbers)[:10])
-            raise UserError(f"--events: {key!r} is not in the recording; its modules are {few}")
+            raise UserError(f"--events: {key!r} is not in the recording; its keys are {few}")
         span = recorded.spool.spans[numbers[key]]
         ts = round(at) + _origin(form, recorded, span.first_ts)
         if not span.first_ts <= ts <= span.last_ts:
             seconds = (span.last_ts - span.first_ts) / 1000
             raise UserError(
-                f"--events: {key}={written} lies outside of that module's recording, which lasts {seconds:g} s; "
+                f"--events: {key}={written} lies outside of that key's recording, which lasts {seconds:g} s; "
                 f"write times as in the recording ({recorded.times})"
             )
-        events.append(Event(numbers[key], ts, span.last_ts + 1))
-    return sorted(events, key=lambda e: (e.module, e.ts))
+        events.append(LabelledEvent(numbers[key], ts, span.last_ts + 1))
+    return sorted(events, key=lambda e: (e.key, e.ts))
 
 
 def _origin(form: TimeForm, recorded: Recorded, first_ts: int) -> int:
@@ -103,10 +106,10 @@ def _origin(form: TimeForm, recorded: Recorded, first_ts: int) -> int:
 
 def _from_file(path: Path, source: Input) -> list[tuple[str, str]]:
     names = column_names(path)
-    key = next((n for n in names if n in (source.key, "key", "module")), names[0])
+    key = next((n for n in names if n in (source.key, "key")), names[0])
     time = next((n for n in names if n in (source.time, "time", "t_s", "timestamp")), names[min(1, len(names) - 1)])
     if key == time:
-        raise UserError(f"--events: {path} needs a column with the module and one with the time of its event")
+        raise UserError(f"--events: {path} needs a column with the key and one with the time of its event")
     table = read_columns(path, [key, time])
     columns = [to_text(table.columns[name]).to_pylist() for name in (key, time)]
     return list(zip(*columns, strict=True))
@@ -117,27 +120,25 @@ def _from_text(text: str, recorded: Recorded) -> list[tuple[str, str]]:
     for part in text.split(","):
         key, equals, time = (piece.strip() for piece in part.rpartition("="))
         if not equals and len(recorded.names) > 1:
-            raise UserError(
-                f"--events: {part!r} does not say of which module; write MODULE=TIME,… or name a file with both"
-            )
+            raise UserError(f"--events: {part!r} does not say of which key; write KEY=TIME,… or name a file with both")
         pairs.append((key if equals else recorded.names[0][0], time))
     return pairs
 
 
-def by_module(events: Iterable[Event]) -> dict[int, list[Event]]:
-    """Events of each module that has any, in the order given."""
-    found: dict[int, list[Event]] = defaultdict(list)
+def by_key(events: Iterable[LabelledEvent]) -> dict[int, list[LabelledEvent]]:
+    """Events of each key that has any, in the order given."""
+    found: dict[int, list[LabelledEvent]] = defaultdict(list)
     for event in events:
-        found[event.module].append(event)
+        found[event.key].append(event)
     return found
 
 
-def normal_operation(ts: Int, events: Sequence[Event], horizon_ms: int) -> Bool:
-    """Which readings of a module are normal operation: neither within the horizon before an event nor after it.
+def normal_operation(ts: Int, events: Sequence[LabelledEvent], horizon_ms: int) -> Bool:
+    """Which readings of a key are normal operation: neither within the horizon before an event nor after it.
 
     Args:
         ts: of the readings, ms, shape [n].
-        events: of this module.
+        events: of this key.
         horizon_ms: so long before an event an alarm is a warning of it.
     """
     normal = np.ones(len(ts), np.bool_)

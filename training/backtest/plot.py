@@ -1,4 +1,4 @@
-"""Plots of a backtest: the course of the alarmed modules, and the trade-off between policies."""
+"""Plots of a backtest: the course of the alarmed keys, and the trade-off between policies."""
 
 from pathlib import Path
 
@@ -31,16 +31,16 @@ def write_plots(result: Backtest, directory: Path) -> list[Path]:
 
 
 def _courses(result: Backtest, path: Path) -> None:
-    modules = result.envelopes.ranked()[:_PANELS]
-    rows = max(len(modules), 1)
+    keys = result.envelopes.ranked()[:_PANELS]
+    rows = max(len(keys), 1)
     figure, axes = plt.subplots(rows, 1, figsize=(10, 1.2 + 1.5 * rows), squeeze=False, layout="constrained")
-    for axis, module in zip(axes[:, 0], modules, strict=False):
-        _course(result, module, axis)
-    axes[-1, 0].set_xlabel("hours from the module's first reading")
-    more = len(result.recorded.names) - len(modules)
+    for axis, key in zip(axes[:, 0], keys, strict=False):
+        _course(result, key, axis)
+    axes[-1, 0].set_xlabel("hours from the key's first reading")
+    more = len(result.recorded.names) - len(keys)
     figure.suptitle(
         "Probability of a hazard (highest in each span), alarms by worth, events"
-        + (f"; {more} more modules not shown" if more > 0 else "")
+        + (f"; {more} more keys not shown" if more > 0 else "")
     )
     handles, labels = axes[0, 0].get_legend_handles_labels()
     for axis in axes[1:, 0]:
@@ -53,9 +53,9 @@ def _courses(result: Backtest, path: Path) -> None:
     plt.close(figure)
 
 
-def _course(result: Backtest, module: int, axis: Axes) -> None:
-    span = result.recorded.spool.spans[module]
-    course = result.envelopes.courses[module]
+def _course(result: Backtest, key: int, axis: Axes) -> None:
+    span = result.recorded.spool.spans[key]
+    course = result.envelopes.courses[key]
     hours = (np.arange(BINS) + 0.5) / BINS * (span.last_ts - span.first_ts) / 3_600_000
     known = ~np.isnan(course)
     axis.plot(hours[known], course[known], color="tab:blue", lw=1, label="probability")
@@ -64,13 +64,13 @@ def _course(result: Backtest, module: int, axis: Axes) -> None:
     def hour(ts: int) -> float:
         return (ts - span.first_ts) / 3_600_000
 
-    for event in (e for e in result.events if e.module == module):
+    for event in (e for e in result.events if e.key == key):
         axis.axvline(hour(event.ts), color="black", lw=1.5, label="event")
     for alarm, verdict in zip(result.alarms, result.judged.verdicts, strict=True):
-        if alarm.module == module:
+        if alarm.key == key:
             axis.axvline(hour(alarm.ts), color=_COLOURS[verdict], lw=1.5, ls="--", label=f"alarm: {verdict}")
     axis.set_ylim(-0.05, 1.05)
-    axis.set_ylabel(in_plot(result.recorded.names[module][0][-24:]), fontsize=7)
+    axis.set_ylabel(in_plot(result.recorded.names[key][0][-24:]), fontsize=7)
     axis.tick_params(labelsize=7)
     handles, labels = axis.get_legend_handles_labels()
     seen = set()
@@ -99,13 +99,13 @@ def _policies(result: Backtest, path: Path) -> None:
     own_x = own.false_alarms / days if result.events else result.policy.setpoint
     axis.plot([own_x], [own_y], "s", ms=11, mfc="none", color="tab:red", label=_in_force(result))
     if result.events:
-        axis.set_xlabel("false alarms a module-day")
+        axis.set_xlabel("false alarms a key-day")
         axis.set_ylabel("median lead, minutes (missed and late: 0)")
         axis.set_title("Alarm policies: along each line the setpoint rises")
     else:
         axis.set_xscale("logit")
         axis.set_xlabel("setpoint")
-        axis.set_ylabel("false alarms a module-day")
+        axis.set_ylabel("false alarms a key-day")
         axis.set_title("Alarm policies; no events were given")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)

@@ -27,7 +27,7 @@ class Recorded:
     """What was read.
 
     Attributes:
-        names: key and group of each module.
+        names: key and group of each key.
         sensors: the pipeline's sensors that the recording has, in the order of its columns on disk.
         relative: times count from RELATIVE_START_MS.
         times: how the files tell the time, for a person.
@@ -74,8 +74,8 @@ def read_files(
 ) -> Recorded:
     """Read recordings into a spool.
 
-    A file without a column for the module is one module, called after the file. Where several files count time
-    from a start, equal module names in them are different modules, and the file's name is put before them.
+    A file without a column for the key is one key, called after the file. Where several files count time
+    from a start, equal key names in them are different keys, and the file's name is put before them.
 
     Args:
         paths: files, and directories of files.
@@ -138,10 +138,10 @@ class _Reader:
         recorded = self._recorded
         if recorded.times and form.relative != recorded.relative:
             raise UserError(
-                f"{path} tells the time as {form.words}, a file before it as {recorded.times}; "
+                f"{path} tells the time as {form.description}, a file before it as {recorded.times}; "
                 "give files of one kind, or convert them"
             )
-        recorded.relative, recorded.times = form.relative, form.words
+        recorded.relative, recorded.times = form.relative, form.description
 
     def _add(self, path: Path, table: Table, sources: Sources, form: TimeForm) -> None:
         recorded = self._recorded
@@ -150,7 +150,7 @@ class _Reader:
         key, no_key = self._keys(path, table, sources, form)
         values = self._values(table, sources, key)
         label = self._labels(table)
-        bad = [("no time", no_time, sources.time), ("no module", no_key, (sources.key or ("",))[0])]
+        bad = [("no time", no_time, sources.time), ("no key", no_key, (sources.key or ("",))[0])]
         usable = np.ones(len(ms), np.bool_)
         for why, rows, column in bad:
             at = np.flatnonzero(rows & usable)
@@ -195,7 +195,7 @@ class _Reader:
         return np.array([self._code(name) for name in named], np.int64)[place], missing
 
     def _code(self, name: tuple[str, str]) -> int:
-        # The key alone is a module's identity, as in a worker; its group is the first one seen.
+        # The key alone is a key's identity, as in a worker; its group is the first one seen.
         if name[0] not in self._codes:
             self._codes[name[0]] = len(self._codes)
             self._recorded.names.append(name)

@@ -12,7 +12,7 @@ from common.terminal import styled
 from common.text import markup, shown
 from training.backtest.read import RELATIVE_START_MS
 from training.backtest.run import Backtest
-from training.evaluation.alarm_outcomes import CONFIDENCE, Alarm, Judged, poisson_interval, share_interval
+from training.evaluation.alarm_outcomes import CONFIDENCE, Alarm, AlarmOutcomes, poisson_interval, share_interval
 from worker.alarms.state_machine import AlarmPolicy
 
 _FEW_DAYS = 30
@@ -33,16 +33,16 @@ def as_json(result: Backtest, model: str) -> dict[str, Any]:
         "lead_s_median": judged.lead_percentile_s(50),
         "lead_s_p10": judged.lead_percentile_s(10),
         "false_alarms": judged.false_alarms,
-        "false_alarms_per_module_day": _rate(judged, result),
-        "false_alarms_per_module_day_interval": _interval(judged, result),
+        "false_alarms_per_key_day": _rate(judged, result),
+        "false_alarms_per_key_day_interval": _interval(judged, result),
         "confidence": CONFIDENCE,
-        "module_days": round(result.normal_days, 4),
-        "module_days_recorded": round(result.days, 4),
+        "key_days": round(result.normal_days, 4),
+        "key_days_recorded": round(result.days, 4),
         "readings": len(recorded.spool),
         "readings_scored": result.scored,
         "readings_per_s": round(len(recorded.spool) / result.reading_and_scoring_s, 1),
         "seconds": round(result.seconds, 3),
-        "modules": len(recorded.names),
+        "keys": len(recorded.names),
         "model": model,
         "alarm_policy": result.policy.model_dump(),
         "horizon_s": result.horizon_ms / 1000,
@@ -57,14 +57,14 @@ def as_json(result: Backtest, model: str) -> dict[str, Any]:
         "warnings": warnings(result),
         "alarm_list": [_alarm(result, i) for i in range(len(result.alarms))],
         "event_list": [
-            {"module": recorded.names[e.module][0], **_when(result, e.module, e.ts), "lead_s": lead}
+            {"key": recorded.names[e.key][0], **_when(result, e.key, e.ts), "lead_s": lead}
             for e, lead in zip(result.events, judged.event_lead_s, strict=True)
         ],
         "sweep": [_policy(policy, tried, result) for policy, tried in result.swept],
     }
 
 
-def _policy(policy: AlarmPolicy, judged: Judged, result: Backtest) -> dict[str, Any]:
+def _policy(policy: AlarmPolicy, judged: AlarmOutcomes, result: Backtest) -> dict[str, Any]:
     return {
         "setpoint": policy.setpoint,
         "on_delay_s": policy.on_delay_ms / 1000,
@@ -74,8 +74,8 @@ def _policy(policy: AlarmPolicy, judged: Judged, result: Backtest) -> dict[str, 
         "lead_s_median": judged.lead_percentile_s(50),
         "lead_s_p10": judged.lead_percentile_s(10),
         "false_alarms": judged.false_alarms,
-        "false_alarms_per_module_day": _rate(judged, result),
-        "false_alarms_per_module_day_interval": _interval(judged, result),
+        "false_alarms_per_key_day": _rate(judged, result),
+        "false_alarms_per_key_day_interval": _interval(judged, result),
     }
 
 
@@ -83,8 +83,8 @@ def _alarm(result: Backtest, i: int) -> dict[str, Any]:
     alarm = result.alarms[i]
     ended = None if alarm.cleared_ts is None else round((alarm.cleared_ts - alarm.ts) / 1000, 3)
     return {
-        "module": result.recorded.names[alarm.module][0],
-        **_when(result, alarm.module, alarm.ts),
+        "key": result.recorded.names[alarm.key][0],
+        **_when(result, alarm.key, alarm.ts),
         "verdict": result.judged.verdicts[i],
         "lead_s": result.judged.lead_s[i],
         "priority": alarm.priority,
@@ -97,18 +97,18 @@ def _alarm(result: Backtest, i: int) -> dict[str, Any]:
     }
 
 
-def _when(result: Backtest, module: int, ts: int) -> dict[str, Any]:
+def _when(result: Backtest, key: int, ts: int) -> dict[str, Any]:
     """`ts` in ms since 1970 where the recording has such times; `t_s` from the recording's start."""
     if result.recorded.relative:
         return {"ts": None, "t_s": (ts - RELATIVE_START_MS) / 1000}
-    return {"ts": ts, "t_s": (ts - result.recorded.spool.spans[module].first_ts) / 1000}
+    return {"ts": ts, "t_s": (ts - result.recorded.spool.spans[key].first_ts) / 1000}
 
 
-def _rate(judged: Judged, result: Backtest) -> float | None:
+def _rate(judged: AlarmOutcomes, result: Backtest) -> float | None:
     return round(judged.false_alarms / result.normal_days, 6) if result.normal_days else None
 
 
-def _interval(judged: Judged, result: Backtest) -> list[float] | None:
+def _interval(judged: AlarmOutcomes, result: Backtest) -> list[float] | None:
     return _rounded(poisson_interval(judged.false_alarms, result.normal_days)) if result.normal_days else None
 
 
@@ -133,17 +133,15 @@ def warnings(result: Backtest) -> list[str]:
         found.append(f"the recording lacks {', '.join(missing)}: the model gets them as missing")
     if result.normal_days < _FEW_DAYS:
         high = poisson_interval(result.judged.false_alarms, result.normal_days)[1]
-        bound = f"up to {high:.2g} a module-day are possible" if result.normal_days else "no rate can be given"
+        bound = f"up to {high:.2g} a key-day are possible" if result.normal_days else "no rate can be given"
         found.append(
-            f"{result.normal_days:.3g} module-days of normal operation say little of the rate of false alarms: {bound}"
+            f"{result.normal_days:.3g} key-days of normal operation say little of the rate of false alarms: {bound}"
         )
     if 0 < len(result.events) < 20:
         low = share_interval(result.judged.detected, len(result.events))[0]
         found.append(f"so few events ({len(result.events)}) say little of how many are detected: {low:.0%} or more")
     if result.short:
-        found.append(
-            f"{result.short} modules have fewer than {result.package.spec.max_readings} readings, a full window"
-        )
+        found.append(f"{result.short} keys have fewer than {result.package.spec.max_readings} readings, a full window")
     found += _outside_words(result)
     if not result.events:
         found.append("no events were given (--label-column, --events): every alarm counts as false")
@@ -192,7 +190,7 @@ def _outside_words(result: Backtest) -> list[str]:
     which = ", ".join(f"{sensor} in {share:.0%}" for sensor, share in sensors.items())
     advice = ""
     if result.package.spec.per.keys() & sensors.keys():
-        advice = "; is --topology right (one cell: cells_in_series=1)?"
+        advice = "; is --topology right?"
     return [f"outside of what the model was trained on in normal operation: {which} of the readings{advice}"]
 
 
@@ -208,11 +206,11 @@ def as_tables(result: Backtest, model: str) -> RenderableType:
 
 def _summary(facts: dict[str, Any]) -> Table:
     table = Table(title="Backtest", show_header=False)
-    low_high = facts["false_alarms_per_module_day_interval"]
+    low_high = facts["false_alarms_per_key_day_interval"]
     rate = (
         ""
         if low_high is None
-        else f"{facts['false_alarms_per_module_day']:.3g} a module-day, 95 %: {low_high[0]:.2g} to {low_high[1]:.2g}"
+        else f"{facts['false_alarms_per_key_day']:.3g} a key-day, 95 %: {low_high[0]:.2g} to {low_high[1]:.2g}"
     )
     recall = facts["recall_interval"]
     sure = (
@@ -226,9 +224,9 @@ def _summary(facts: dict[str, Any]) -> Table:
         (
             "readings",
             f"{facts['readings']:,}",
-            f"{facts['readings_per_s']:,.0f} readings/s; {facts['modules']} modules",
+            f"{facts['readings_per_s']:,.0f} readings/s; {facts['keys']} keys",
         ),
-        ("module-days", f"{facts['module_days']:.3f}", "of normal operation"),
+        ("key-days", f"{facts['key_days']:.3f}", "of normal operation"),
         ("events detected", f"{facts['detected']} of {facts['events']}", sure),
         ("lead", _minutes(facts["lead_s_median"]), f"median; 10th percentile {_minutes(facts['lead_s_p10'])}"),
         ("false alarms", str(facts["false_alarms"]), rate),
@@ -244,13 +242,13 @@ def _minutes(seconds: float | None) -> str:
 def _alarm_table(result: Backtest) -> Table:
     hidden = len(result.alarms) - _SHOWN
     table = Table(title="Alarms", caption=f"and {hidden} more (--json has all)" if hidden > 0 else None)
-    for name in ("module", "raised", "worth", "lead", "priority", "peak", "why"):
+    for name in ("key", "raised", "worth", "lead", "priority", "peak", "why"):
         table.add_column(name, overflow="fold")
     for i, alarm in enumerate(result.alarms[:_SHOWN]):
         verdict, lead = result.judged.verdicts[i], result.judged.lead_s[i]
         colour = {"warning": "green", "late": "yellow", "false": "red"}[verdict]
         table.add_row(
-            Text(shown(result.recorded.names[alarm.module][0])),
+            Text(shown(result.recorded.names[alarm.key][0])),
             _moment(result, alarm),
             Text(verdict, colour),
             _minutes(lead),
@@ -266,7 +264,7 @@ def _value(value: float | None) -> str:
 
 
 def _moment(result: Backtest, alarm: Alarm) -> str:
-    when = _when(result, alarm.module, alarm.ts)
+    when = _when(result, alarm.key, alarm.ts)
     if when["ts"] is None:
         return f"{when['t_s']:,.0f} s"
     return datetime.fromtimestamp(when["ts"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -11,22 +11,21 @@ import numpy as np
 
 from common.arrays import Bool, Float, Int
 from common.errors import UserError
+from common.times import DAY_MS
 from producers.recordings.mapping import Mapping
 from training.backtest.envelope import Envelopes
-from training.backtest.labels import Event, by_module, labelled_events, normal_operation, told_events
+from training.backtest.labels import LabelledEvent, by_key, given_events, labelled_events, normal_operation
 from training.backtest.read import Recorded, read_files
 from training.backtest.score import RecordingScorer, ScoredPiece
 from training.backtest.thin import thinned
-from training.evaluation.alarm_outcomes import Alarm, Judged, apply, judge
+from training.evaluation.alarm_outcomes import Alarm, AlarmOutcomes, apply, match_alarms
 from training.evaluation.policy_sweep import Trace, policies, sweep, telling
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
-from worker.model.shap import explain_rows
 
 DENSER = 0.75
 """A recording is thinned where its period is below this part of the training period; clocks are not exact."""
-_MS_A_DAY = 86_400_000
 
 Progress = Callable[[str, int, int], None]
 
@@ -38,7 +37,7 @@ class BacktestOptions:
     Attributes:
         mapping: the files' columns.
         label_column: column that is 1 from the event on.
-        events: file or text with the times of events (`told_events`).
+        events: file or text with the times of events (`given_events`).
         every_ms: period that readings are thinned to; 0: as recorded; None: the model's own where they are denser.
         horizon_ms: an alarm so long before an event is still a warning of it.
     """
@@ -58,20 +57,20 @@ class Backtest:
     Attributes:
         recorded: what was read.
         scored: readings scored; `fed`: given to the stages after thinning.
-        periods_s: the modules' sampling periods, s; every_ms: what each module was thinned to, 0: not at all.
-        normal_days: module-days of normal operation; days: of all that was recorded.
+        periods_s: the keys' sampling periods, s; every_ms: what each key was thinned to, 0: not at all.
+        normal_days: key-days of normal operation; days: of all that was recorded.
         outside: share of the readings, without those of wrecks, whose feature lies outside the training reference.
-        short: modules with fewer readings than a full window.
+        short: keys with fewer readings than a full window.
         reading_and_scoring_s: wall time from the first file opened to the last alarm raised; seconds: of everything.
     """
 
     recorded: Recorded
     package: ModelPackage
     policy: AlarmPolicy
-    events: list[Event]
+    events: list[LabelledEvent]
     alarms: list[Alarm]
-    judged: Judged
-    swept: list[tuple[AlarmPolicy, Judged]]
+    judged: AlarmOutcomes
+    swept: list[tuple[AlarmPolicy, AlarmOutcomes]]
     envelopes: Envelopes
     refused: Counter[str]
     masked: Counter[str]
@@ -135,12 +134,12 @@ def run_backtest(
     return result
 
 
-def _events(options: BacktestOptions, recorded: Recorded, pipeline: Pipeline) -> list[Event]:
-    events = told_events(options.events, recorded, pipeline.input) if options.events else []
+def _events(options: BacktestOptions, recorded: Recorded, pipeline: Pipeline) -> list[LabelledEvent]:
+    events = given_events(options.events, recorded, pipeline.input) if options.events else []
     if options.label_column:
         last = {m: span.last_ts for m, span in recorded.spool.spans.items()}
         events += labelled_events(recorded.spool.pieces(), last)
-    return sorted(events, key=lambda e: (e.module, e.ts))
+    return sorted(events, key=lambda e: (e.key, e.ts))
 
 
 def _every(options: BacktestOptions, package: ModelPackage, period_ms: float) -> int:
@@ -159,37 +158,36 @@ class _Run:
         pipeline: Pipeline,
         package: ModelPackage,
         policy: AlarmPolicy,
-        events: list[Event],
+        events: list[LabelledEvent],
         horizon_ms: int,
     ) -> None:
         self.scorer = RecordingScorer(pipeline, package, policy, recorded.names, recorded.sensors)
         self.fed = 0
         self._recorded, self._package, self._policy = recorded, package, policy
         self._events, self._horizon_ms = events, horizon_ms
-        self._envelopes = Envelopes(recorded.spool.spans, {e.module for e in events}, policy.setpoint)
+        self._envelopes = Envelopes(recorded.spool.spans, {e.key for e in events}, policy.setpoint)
         self._tried = policies(policy)
         self._kept: list[Trace] = []
         self._alarms: dict[str, Alarm] = {}
         self._last_ts: dict[int, int] = {}
         self._ms = np.zeros(2)
         self._count: Counter[int] = Counter()
-        self._of = by_module(events)
+        self._of = by_key(events)
         self._sound = 0
         self._low, self._high = _reference(package)
         self._outside = np.zeros(len(self._low), np.int64)
 
     def take(self, piece: ScoredPiece) -> None:
         """Take in a scored piece."""
-        self.fed += len(piece.outcome.batch.keys)
+        self.fed += len(piece.outcome.batch)
         if not len(piece.key):
             return
         scored = piece.outcome.scored
         raised = apply(self._alarms, piece.outcome.alarms.transitions, piece.key, piece.ts)
-        rows = [made.row for _, made in raised]
-        for (alarm, _), why in zip(
-            raised, explain_rows(self._package, scored.features[rows]) if rows else [], strict=True
-        ):
-            alarm.contributions = why.contributions
+        transitions, explanations = piece.outcome.alarms.transitions, piece.outcome.explanations
+        why = {made.row: explanation for made, explanation in zip(transitions, explanations, strict=True)}
+        for alarm, made in raised:
+            alarm.contributions = why[made.row].contributions
         sound = self._time(piece.key, piece.ts)
         with np.errstate(invalid="ignore"):
             features = scored.features[sound]
@@ -203,22 +201,22 @@ class _Run:
         """Count the time that these readings cover, and return which of them are no wreck's."""
         span_ms = self._package.spec.max_span_ms
         sound = np.ones(len(key), np.bool_)
-        for module in np.unique(key).tolist():
-            at = np.flatnonzero(key == module)
-            times, events = ts[at], self._of.get(module, [])
+        for number in np.unique(key).tolist():
+            at = np.flatnonzero(key == number)
+            times, events = ts[at], self._of.get(number, [])
             sound[at] = normal_operation(times, events, 0)
             normal = normal_operation(times, events, self._horizon_ms)
             # A gap longer than a window is no operation that anything was seen of.
-            steps = np.minimum(np.diff(times, prepend=self._last_ts.get(module, times[0])), span_ms)
+            steps = np.minimum(np.diff(times, prepend=self._last_ts.get(number, times[0])), span_ms)
             self._ms += steps.sum(), steps[normal].sum()
-            self._last_ts[module] = int(times[-1])
-            self._count[module] += len(at)
+            self._last_ts[number] = int(times[-1])
+            self._count[number] += len(at)
         return sound
 
     def result(self, periods: dict[int, float], every: dict[int, int], progress: Progress) -> Backtest:
         """Judge the alarms, and try the other policies."""
-        alarms = sorted(self._alarms.values(), key=lambda a: (a.ts, a.module))
-        columns = zip(*((t.module, t.ts, t.probability) for t in self._kept), strict=True)
+        alarms = sorted(self._alarms.values(), key=lambda a: (a.ts, a.key))
+        columns = zip(*((t.key, t.ts, t.probability) for t in self._kept), strict=True)
         trace = Trace(*(np.concatenate(c) for c in columns)) if self._kept else _NOTHING
         names = [key for key, _ in self._recorded.names]
         swept = []
@@ -233,7 +231,7 @@ class _Run:
             self._policy,
             self._events,
             alarms,
-            judge(alarms, self._events, self._horizon_ms),
+            match_alarms(alarms, self._events, self._horizon_ms),
             swept,
             self._envelopes,
             self.scorer.refused,
@@ -243,8 +241,8 @@ class _Run:
             self._horizon_ms,
             fed=self.fed,
             scored=sum(self._count.values()),
-            days=float(self._ms[0] / _MS_A_DAY),
-            normal_days=float(self._ms[1] / _MS_A_DAY),
+            days=float(self._ms[0] / DAY_MS),
+            normal_days=float(self._ms[1] / DAY_MS),
             outside=dict(zip(self._package.spec.names, outside.tolist(), strict=True)),
             short=sum(n < full for n in self._count.values()),
         )

@@ -1,6 +1,6 @@
 """Recorded readings through the worker's own stages: validate, windows, features, model, alarms.
 
-Each module is a partition of its own, so that its stream time is its own, whatever the order of modules in the files.
+Each key is a partition of its own, so that its stream time is its own, whatever the order of keys in the files.
 """
 
 from collections import Counter
@@ -15,11 +15,11 @@ from training.backtest.spool import Piece
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
+from worker.score.batch import columns_only
 from worker.score.decode import Framed
+from worker.score.outcome import Outcome
 from worker.score.readings import Readings, Rejection
-from worker.score.scorer import Outcome, Scorer
+from worker.score.scorer import Scorer
 from worker.score.validate import Validator
 from worker.windows.partition import Partition
 
@@ -34,7 +34,7 @@ class _Columns:
 
 
 class ScoredPiece(NamedTuple):
-    """A piece of the recording with its scores; `key` [n] is the module of each scored reading."""
+    """A piece of the recording with its scores; `key` [n] is the key of each scored reading."""
 
     key: Int
     outcome: Outcome
@@ -57,7 +57,7 @@ class RecordingScorer:
         pipeline: the pipeline whose worker is stood in for.
         package: the model.
         policy: the alarm policy in force.
-        names: key and group of each module.
+        names: key and group of each key.
         sensors: the sensors that the pieces hold, of the pipeline's.
 
     Attributes:
@@ -81,13 +81,11 @@ class RecordingScorer:
         self._key_text = TextColumn.of(self._keys)
         self._group_text = TextColumn.of([group.encode() for _, group in names])
         self._decode = _Columns()
-        self._scorer = Scorer(
-            self._decode, Validator(pipeline.input), pipeline.topology, package, Alarms(policy), Metrics()
-        )
+        self._scorer = Scorer(self._decode, Validator(pipeline.input), pipeline.topology, package, Alarms(policy))
         self._partitions: dict[int, Partition] = {}
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[ScoredPiece]:
-        """Score pieces in the order of `Spool.pieces`: a module's readings follow each other."""
+        """Score pieces in the order of `Spool.pieces`: a key's readings follow each other."""
         for piece in pieces:
             heard: Bool = np.asarray(~np.isnan(piece.values).all(axis=1))
             if not heard.all():
@@ -98,8 +96,7 @@ class RecordingScorer:
 
     def _score(self, piece: Piece) -> ScoredPiece:
         n = len(piece.key)
-        modules = np.unique(piece.key).tolist()
-        for number in modules:
+        for number in np.unique(piece.key).tolist():
             if number not in self._partitions:
                 self._partitions[number] = Partition(number, 0, 0)
                 self._scorer.alarms.assign(number, {})
@@ -109,10 +106,10 @@ class RecordingScorer:
         key, group = self._key_text.take(piece.key), self._group_text.take(piece.key)
         self._decode.readings = Readings(rows, key, group, piece.ts, values, ~np.isnan(values))
         keys = [self._keys[k] for k in piece.key.tolist()]
-        outcome = self._scorer.process(Batch([], keys, piece.key, rows, piece.ts), self._partitions)
+        outcome = self._scorer.process(columns_only(keys, piece.key, rows, piece.ts), self._partitions)
         self._scorer.merge(outcome, self._partitions)
         self._count(outcome)
-        # Readings come module by module: all but the last one of a piece have come to their end.
+        # Readings come key by key: all but the last one of a piece have come to their end.
         for number in list(self._partitions):
             if number != int(piece.key[-1]):
                 self._scorer.revoke(self._partitions.pop(number))

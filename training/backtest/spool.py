@@ -1,7 +1,7 @@
-"""Readings of recordings of any length, kept on disk and given back by module and time.
+"""Readings of recordings of any length, kept on disk and given back by key and time.
 
-Memory holds one piece at a time. A recording whose modules are interleaved or out of order is sorted a sixty-fourth of
-its modules at a time, which takes about 30 bytes a reading of these.
+Memory holds one piece at a time. A recording whose keys are interleaved or out of order is sorted a sixty-fourth of
+its keys at a time, which takes about 30 bytes a reading of these.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _SAMPLE = 1_000_000
 
 
 class Piece(NamedTuple):
-    """Readings sorted by module, then time; those of equal time in the order of the files. Shapes [n].
+    """Readings sorted by key, then time; those of equal time in the order of the files. Shapes [n].
 
     `values` is [n, sensors that the recording has].
     """
@@ -42,7 +42,7 @@ class Piece(NamedTuple):
 
 
 class Span(NamedTuple):
-    """What a module's readings cover: how many, first and last time, ms."""
+    """What a key's readings cover: how many, first and last time, ms."""
 
     readings: int
     first_ts: int
@@ -101,7 +101,7 @@ class Spool:
         return self._directory / f"{number}.rows"
 
     def pieces(self) -> Iterator[Piece]:
-        """Every reading, module by module, about `PIECE` at a time."""
+        """Every reading, key by key, about `PIECE` at a time."""
         gathered: list[NDArray[np.void]] = []
         for number in sorted(self._last):
             rows = np.memmap(self._file(number), self._row, "r")
@@ -120,7 +120,7 @@ class Spool:
         return np.lexsort((rows["ts"][:upto], rows["key"][:upto]))
 
     def periods_ms(self) -> dict[int, float]:
-        """The usual time between two readings of each module, by a sample; NaN where it has one time only."""
+        """The usual time between two readings of each key, by a sample; NaN where it has one time only."""
         found: dict[int, float] = {}
         for number in sorted(self._last):
             rows = np.memmap(self._file(number), self._row, "r")[:_SAMPLE]

@@ -14,9 +14,9 @@ def thinned(pieces: Iterable[Piece], every_ms: Mapping[int, int], first_ts: Mapp
     (An instrument may write voltage and temperature in rows of their own: the last row alone would lose one of them.)
 
     Args:
-        pieces: readings sorted by module, then time.
-        every_ms: period of each module, ms; 0 leaves it as it is.
-        first_ts: from where each module's periods are counted, ms.
+        pieces: readings sorted by key, then time.
+        every_ms: period of each key, ms; 0 leaves it as it is.
+        first_ts: from where each key's periods are counted, ms.
     """
     held: Piece | None = None
     for piece in pieces:

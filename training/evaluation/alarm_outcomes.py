@@ -8,14 +8,14 @@ import numpy as np
 from scipy import stats
 
 from common.arrays import Int
-from training.backtest.labels import Event, by_module
+from training.backtest.labels import LabelledEvent, by_key
 from worker.alarms.state_machine import ACTIVE, RTN, Transition
 from worker.model.shap import Contribution
 
 REQUIRED_WARNING_S = 300.0
 """Five minutes from alarm to fire: GB 38031."""
 
-Verdict = Literal["warning", "late", "false"]
+AlarmOutcome = Literal["warning", "late", "false"]
 CONFIDENCE = 0.95
 
 
@@ -24,7 +24,7 @@ class Alarm:
     """An alarm, from its first transition to its end.
 
     Attributes:
-        module: number of the module.
+        key: number of the key.
         onset_ts: when the probability first stayed at or above the setpoint, ms.
         ts: when the alarm was raised (the on-delay later), ms.
         priority: the highest it had.
@@ -33,7 +33,7 @@ class Alarm:
         contributions: why it was raised, largest first.
     """
 
-    module: int
+    key: int
     alarm_id: str
     onset_ts: int
     ts: int
@@ -44,14 +44,14 @@ class Alarm:
 
 
 def apply(
-    alarms: dict[str, Alarm], transitions: Sequence[Transition], module: Int, ts: Int
+    alarms: dict[str, Alarm], transitions: Sequence[Transition], key: Int, ts: Int
 ) -> list[tuple[Alarm, Transition]]:
     """Bring alarms (by id) up to date with transitions of scored rows, and return those newly raised.
 
     Args:
         alarms: changed in place.
         transitions: as the worker would publish them.
-        module: of each row, shape [n].
+        key: of each row, shape [n].
         ts: of each row, ms, shape [n].
     """
     raised = []
@@ -60,7 +60,7 @@ def apply(
         alarm = alarms.get(state.alarm_id)
         if made.kind == ACTIVE and alarm is None:
             onset = at if state.onset_ts is None else state.onset_ts
-            alarm = Alarm(int(module[made.row]), state.alarm_id, onset, at, state.priority, state.peak_probability)
+            alarm = Alarm(int(key[made.row]), state.alarm_id, onset, at, state.priority, state.peak_probability)
             alarms[state.alarm_id] = alarm
             raised.append((alarm, made))
         elif alarm is not None:
@@ -70,7 +70,7 @@ def apply(
     return raised
 
 
-class Judged(NamedTuple):
+class AlarmOutcomes(NamedTuple):
     """The worth of alarms.
 
     Attributes:
@@ -79,7 +79,7 @@ class Judged(NamedTuple):
         event_lead_s: of each event: the lead of its first alarm; None where there was none.
     """
 
-    verdicts: list[Verdict]
+    verdicts: list[AlarmOutcome]
     lead_s: list[float | None]
     event_lead_s: list[float | None]
 
@@ -104,21 +104,21 @@ class Judged(NamedTuple):
         return round(float(np.percentile(leads, percent)), 3) if leads else None
 
 
-def judge(alarms: Sequence[Alarm], events: Sequence[Event], horizon_ms: int) -> Judged:
-    """Judge alarms by the events of their modules.
+def match_alarms(alarms: Sequence[Alarm], events: Sequence[LabelledEvent], horizon_ms: int) -> AlarmOutcomes:
+    """Judge alarms by the events of their keys.
 
     An alarm that stood within the horizon before an event, or was raised just when it happened, is a warning of it; its
-    lead counts for no more than the horizon. One raised afterwards, while the module is a wreck, is late; any other is
+    lead counts for no more than the horizon. One raised afterwards, while the key is a wreck, is late; any other is
     false. Alarms are given oldest first; one may warn of several events.
     """
-    verdicts: list[Verdict] = []
+    verdicts: list[AlarmOutcome] = []
     leads: list[float | None] = []
-    first: dict[Event, float] = {}
-    of = by_module(events)
+    first: dict[LabelledEvent, float] = {}
+    of = by_key(events)
     for alarm in alarms:
         explained = [
             e
-            for e in of.get(alarm.module, [])
+            for e in of.get(alarm.key, [])
             if alarm.ts < e.end_ts and (alarm.cleared_ts is None or alarm.cleared_ts > e.ts - horizon_ms)
         ]
         own = [min(e.ts - alarm.ts, horizon_ms) / 1000 for e in explained]
@@ -126,7 +126,7 @@ def judge(alarms: Sequence[Alarm], events: Sequence[Event], horizon_ms: int) -> 
             first.setdefault(event, lead)
         verdicts.append("false" if not own else "warning" if max(own) >= 0 else "late")
         leads.append(next((lead for lead in own if lead >= 0), own[-1]) if own else None)
-    return Judged(verdicts, leads, [first.get(e) for e in events])
+    return AlarmOutcomes(verdicts, leads, [first.get(e) for e in events])
 
 
 def poisson_interval(count: int, exposure: float) -> tuple[float, float]:

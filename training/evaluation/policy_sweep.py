@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.arrays import Bool, Float, Int
-from training.backtest.labels import Event
-from training.evaluation.alarm_outcomes import Alarm, Judged, apply, judge
+from training.backtest.labels import LabelledEvent
+from training.evaluation.alarm_outcomes import Alarm, AlarmOutcomes, apply, match_alarms
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 
 SETPOINTS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -31,12 +31,12 @@ def _at(own: AlarmPolicy, setpoint: float, on_delay_ms: int) -> AlarmPolicy:
 class Trace:
     """Scores of the readings that any of the policies can take notice of. Shapes [n]."""
 
-    module: Int
+    key: Int
     ts: Int
     probability: Float
 
 
-def telling(module: Int, ts: Int, probability: Float, tried: Sequence[AlarmPolicy]) -> Bool:
+def telling(key: Int, ts: Int, probability: Float, tried: Sequence[AlarmPolicy]) -> Bool:
     """Which readings can make a difference to any of these policies, shape [n].
 
     Below every setpoint less deadband nothing happens but that timers are reset and, an off-delay later, alarms end: so
@@ -46,7 +46,7 @@ def telling(module: Int, ts: Int, probability: Float, tried: Sequence[AlarmPolic
     off_delay_ms = max(p.off_delay_ms for p in tried)
     low = probability < floor
     begins = np.ones(len(low), np.bool_)
-    begins[1:] = ~low[:-1] | (module[1:] != module[:-1])
+    begins[1:] = ~low[:-1] | (key[1:] != key[:-1])
     since = ts[np.maximum.accumulate(np.where(begins, np.arange(len(low)), 0))]
     within = ts - since < off_delay_ms
     first_after = ~within
@@ -58,20 +58,20 @@ def alarms_under(policy: AlarmPolicy, trace: Trace, names: Sequence[str]) -> lis
     """The alarms that the worker's own state machine raises under this policy, oldest first."""
     machine = Alarms(policy)
     machine.assign(0, {})
-    # Modules that never reach the setpoint make no difference, and their names cost time.
-    over = np.unique(trace.module[trace.probability >= policy.setpoint])
-    rows = np.isin(trace.module, over)
-    module, ts = trace.module[rows], trace.ts[rows]
-    keys = [names[m].encode() for m in module.tolist()]
-    staged = machine.stage([0] * len(keys), keys, ts, trace.probability[rows])
+    # Keys that never reach the setpoint make no difference, and their names cost time.
+    over = np.unique(trace.key[trace.probability >= policy.setpoint])
+    rows = np.isin(trace.key, over)
+    key, ts = trace.key[rows], trace.ts[rows]
+    encoded = [names[number].encode() for number in key.tolist()]
+    staged = machine.stage([0] * len(encoded), encoded, ts, trace.probability[rows])
     alarms: dict[str, Alarm] = {}
-    apply(alarms, staged.transitions, module, ts)
+    apply(alarms, staged.transitions, key, ts)
     return sorted(alarms.values(), key=lambda a: a.ts)
 
 
 def sweep(
-    tried: Sequence[AlarmPolicy], trace: Trace, names: Sequence[str], events: Sequence[Event], horizon_ms: int
-) -> Iterator[tuple[AlarmPolicy, Judged]]:
+    tried: Sequence[AlarmPolicy], trace: Trace, names: Sequence[str], events: Sequence[LabelledEvent], horizon_ms: int
+) -> Iterator[tuple[AlarmPolicy, AlarmOutcomes]]:
     """Each policy, and what its alarms are worth."""
     for policy in tried:
-        yield policy, judge(alarms_under(policy, trace, names), events, horizon_ms)
+        yield policy, match_alarms(alarms_under(policy, trace, names), events, horizon_ms)

@@ -11,6 +11,7 @@ from common.cli_options import BootstrapOption, JsonOption, PipelineOption, Regi
 from common.errors import UserError
 from common.terminal import say, terminal
 from common.text import shown
+from common.times import iso_now, iso_utc
 
 if TYPE_CHECKING:
     from training.monitoring.watch import Look, Watch
@@ -90,13 +91,10 @@ def _past_ms(option: str, text: str) -> int:
     Raises:
         UserError: it is no moment, or still to come.
     """
-    from datetime import UTC, datetime
-
     from training.monitoring.drift.clock import lies_ahead
 
     if lies_ahead(ts := moment_ms(option, text)):
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        raise UserError(f"{option} {text} is later than now, which is {now}; mistyped? Give a time that has been")
+        raise UserError(f"{option} {text} is in the future (it is {iso_now()} now); give a time in the past")
     return ts
 
 
@@ -150,8 +148,6 @@ def _watch(watching: "Watch", every_s: float, host: str, port: int) -> None:
 
 
 def _print(look: "Look") -> None:
-    from datetime import UTC, datetime
-
     from rich.table import Table
 
     from training.monitoring.drift.check import BASELINE_DAYS
@@ -164,7 +160,7 @@ def _print(look: "Look") -> None:
             shown(site),
             shown(" ".join(state.history.model)),
             f"{state.baseline_days} of {BASELINE_DAYS} days" if state.learning else "complete",
-            datetime.fromtimestamp(state.until_ts / 1000, UTC).isoformat(timespec="minutes"),
+            iso_utc(state.until_ts, "minutes"),
             "\n".join(active) or "-",
         )
     if look.states:
@@ -183,7 +179,7 @@ def _print(look: "Look") -> None:
 
 def label(
     *,
-    module: Annotated[str, typer.Option(help="The module (key) concerned.")],
+    key: Annotated[str, typer.Option(help="The key that the label is about.")],
     at: Annotated[
         str,
         typer.Option(help="Event time, ISO 8601: an event's point of no return; a moment when a false alarm stood."),
@@ -198,7 +194,7 @@ def label(
 ) -> None:
     """Take down what really happened: a confirmed event, or an alarm that was none.
 
-    Example: hazardstream label --module RackA1_Module01 --at 2026-01-31T12:00:00Z --kind event --by "fire brigade"
+    Example: hazardstream label --key pump-7 --at 2026-01-31T12:00:00Z --kind event --by operator
     """
     from training.monitoring.performance.labels import KINDS, WITHDRAWN, Label
     from training.monitoring.topics import MonitoringTopics
@@ -210,6 +206,6 @@ def label(
     ts = moment_ms("--at", at) if kind == WITHDRAWN else _past_ms("--at", at)
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     with MonitoringTopics(settings) as topics:
-        record = Label(module, ts, kind, by, note).record(topics.pipeline)
-        topics.publish("labels", [(module, record)])
-    say(json.dumps(record) if as_json else f"labelled {module} at {at}: {kind}")
+        record = Label(key, ts, kind, by, note).record(topics.pipeline)
+        topics.publish("labels", [(key, record)])
+    say(json.dumps(record) if as_json else f"labelled {key} at {at}: {kind}")

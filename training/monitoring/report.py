@@ -1,108 +1,95 @@
-"""A look at what is watched as a page with plots."""
+"""The monitoring report: a page with plots of drift, missing sensors and performance."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
-from common.text import in_html, in_plot
+from common.times import iso_utc
 from training.monitoring.drift.check import BASELINE_DAYS, SiteState, Watched
 from training.monitoring.drift.events import told_apart
 from training.monitoring.performance.rolling import Figures
+from training.monitoring.plots import SHOWN, plot_distributions, plot_over_time
 from training.monitoring.watch import Look
+from training.reports.render import render
 
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0;font-size:13px}
-td,th{border-bottom:1px solid #ddd;padding:.3em .7em;text-align:right}
-td:first-child,th:first-child{text-align:left}
-.active{color:#a3161a;font-weight:600}
-img{max-width:100%}
-"""
-_SHOWN = 12
+_TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def write_report(look: Look, directory: Path) -> Path:
-    """Write `index.html` and its plots, and return the page.
+    """Write `index.html` and its plots, and return the path of the page.
 
     Args:
-        look: what was found.
-        directory: created; files of the same names are replaced.
+        look: the results of one check.
+        directory: created if needed; files of the same names are replaced.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    parts = ["<h1>Drift and performance</h1>", _standing(look)]
-    for number, (site, state) in enumerate(look.states.items()):
-        parts.append(f"<h2>Site {in_html(site)}</h2>")
-        days = f"{state.baseline_days} of {BASELINE_DAYS} days of baseline" if state.learning else "baseline complete"
-        parts.append(f"<p>Model {in_html(' '.join(state.history.model))}; {days}; seen until {_time(state.until_ts)}.")
-        for one in (one for one in look.watched if one.site == site):
-            plot = f"site-{number}-{one.kind}.png"
-            _over_time(one, directory / plot)
-            parts += [
-                f"<h3>{in_html(one.kind)}</h3>",
-                f'<p><img alt="{in_html(one.kind)} over time" src="{plot}">',
-                _latest(one),
-            ]
-            if one.kind == "drift" and (columns := _active_columns(one)):
-                plot = f"site-{number}-distributions.png"
-                _distributions(state, columns, directory / plot)
-                parts.append(f'<p><img alt="distributions before and now" src="{plot}">')
-    parts += ["<h2>Performance</h2>", _performance(look.figures)]
     page = directory / "index.html"
     page.write_text(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Drift and performance</title>"
-        f"<style>{_STYLE}</style>{''.join(parts)}</html>\n"
+        render(
+            _TEMPLATE,
+            title="Drift and performance",
+            active=look.standing,
+            sites=list(_sites(look, directory)),
+            performance=None if look.figures is None else _performance(look.figures),
+        )
     )
     return page
 
 
-def _time(ts: int, precision: str = "minutes") -> str:
-    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec=precision)
+def _sites(look: Look, directory: Path) -> Iterator[dict[str, Any]]:
+    for number, (site, state) in enumerate(look.states.items()):
+        days = f"{state.baseline_days} of {BASELINE_DAYS} days of baseline" if state.learning else "baseline complete"
+        yield {
+            "name": site,
+            "model": " ".join(state.history.model),
+            "baseline": days,
+            "until": iso_utc(state.until_ts, "minutes"),
+            "checks": [
+                _check(state, watched, f"site-{number}", directory) for watched in look.watched if watched.site == site
+            ],
+        }
 
 
-def _standing(look: Look) -> str:
-    if not look.standing:
-        return "<p>Nothing has drifted, is missing, unknown or worse."
-    return '<p class="active">Holds now:</p>' + _table(("site", "kind", "subject"), look.standing)
+def _check(state: SiteState, watched: Watched, prefix: str, directory: Path) -> dict[str, Any]:
+    plot, distributions = f"{prefix}-{watched.kind}.png", None
+    plot_over_time(watched, directory / plot)
+    active = [watched.subjects[s] for s in np.flatnonzero(watched.active[-1]).tolist()][:SHOWN]
+    if watched.kind == "drift" and active:
+        distributions = f"{prefix}-distributions.png"
+        plot_distributions(state, active, directory / distributions)
+    return {"kind": watched.kind, "plot": plot, "rows": _last_window(watched), "distributions": distributions}
 
 
-def _latest(one: Watched) -> str:
-    """The last window of what is nearest to its limit."""
-    share = one.value[-1] / np.maximum(one.limit, 1e-9)
-    rows = [
+def _last_window(watched: Watched) -> list[tuple[str, ...]]:
+    """A row for each of the subjects nearest to their limit."""
+    share = watched.value[-1] / np.maximum(watched.limit, 1e-9)
+    return [
         (
-            one.subjects[s],
-            *told_apart(float(one.value[-1, s]), float(one.limit[s]), "f", 3),
-            "" if one.psi is None else f"{one.psi[-1, s]:.3f}",
-            "" if one.q is None else f"{one.q[-1, s]:.2g}",
-            "active" if one.active[-1, s] else "",
+            watched.subjects[s],
+            *told_apart(float(watched.value[-1, s]), float(watched.limit[s]), "f", 3),
+            "" if watched.psi is None else f"{watched.psi[-1, s]:.3f}",
+            "" if watched.q is None else f"{watched.q[-1, s]:.2g}",
+            "active" if watched.active[-1, s] else "",
         )
-        for s in np.argsort(-share)[:_SHOWN].tolist()
+        for s in np.argsort(-share)[:SHOWN].tolist()
     ]
-    return _table(("last window", "found", "limit", "PSI", "q", ""), rows)
 
 
-def _performance(found: Figures | None) -> str:
-    if found is None:
-        return "<p>No labels: `hazardstream label` writes them."
-    missed = ", ".join(f"{module} at {_time(ts, 'seconds')}" for module, ts in found.missed)
-    rows = [
-        ("looked at until", _time(found.until_ts, "seconds")),
+def _performance(found: Figures) -> list[tuple[str, str]]:
+    missed = ", ".join(f"{key} at {iso_utc(ts)}" for key, ts in found.missed)
+    return [
+        ("data until", iso_utc(found.until_ts)),
         ("confirmed events", f"{found.events}: {found.warned} warned of in time, {found.late} alarmed only afterwards"),
-        ("events not warned of in time", missed or "none"),
-        ("alarms", f"{found.alarms}: {found.confirmed} with an event behind them, {found.false} marked as false"),
+        ("events without a warning in time", missed or "none"),
+        ("alarms", f"{found.alarms}: {found.confirmed} explained by an event, {found.false} marked as false"),
         ("precision", _share(found.precision, found.precision_ci, "no alarm is confirmed or marked as false")),
         ("recall", _share(found.recall, found.recall_ci, "no event is confirmed")),
-        ("lead, median", _minutes(found.lead_median_s)),
-        ("lead, 10th percentile", _minutes(found.lead_p10_s)),
+        ("lead time, median", _minutes(found.lead_median_s)),
+        ("lead time, 10th percentile", _minutes(found.lead_p10_s)),
         ("model", " ".join(found.model).strip() or "not known: there is no alarm"),
     ]
-    return _table(("last days", ""), rows)
 
 
 def _share(value: float | None, interval: tuple[float, float], unknown: str) -> str:
@@ -113,48 +100,3 @@ def _share(value: float | None, interval: tuple[float, float], unknown: str) -> 
 
 def _minutes(seconds: float | None) -> str:
     return "not known: no event is confirmed" if seconds is None else f"{seconds / 60:.1f} minutes"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(f"<th>{in_html(cell)}" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{in_html(cell)}" for cell in row) for row in rows)
-    return f"<table><tr>{top}{body}</table>"
-
-
-def _over_time(one: Watched, path: Path) -> None:
-    """What was found, as a share of its limit, of those that came nearest to it."""
-    share = one.value / np.maximum(one.limit, 1e-9)
-    nearest = np.argsort(-share.max(axis=0))[:_SHOWN]
-    at = one.ts.astype("datetime64[ms]")
-    figure, axes = plt.subplots(figsize=(10, 3.5), layout="constrained")
-    axes.set_prop_cycle(color=mpl.color_sequences["tab20"][: len(nearest)])  # the usual ten repeat
-    for s in nearest.tolist():
-        axes.plot(at, np.minimum(share[:, s], 5), label=in_plot(one.subjects[s]), marker=".", markersize=3, linewidth=1)
-    axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
-    axes.set(ylabel="found / limit", ylim=(0, None))
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def _active_columns(one: Watched) -> list[str]:
-    return [one.subjects[s] for s in np.flatnonzero(one.active[-1]).tolist()][:_SHOWN]
-
-
-def _distributions(state: SiteState, columns: Sequence[str], path: Path) -> None:
-    """Shares by bin: the baseline's days, and the last one."""
-    history = state.history
-    days = history.complete_days(state.since_ts)
-    before = np.sum([history.days[ts].counts for ts in days[:BASELINE_DAYS]], axis=0)
-    now = history.days[days[-1]].counts
-    figure, grid = plt.subplots(len(columns), 1, figsize=(10, 1.8 * len(columns)), layout="constrained", squeeze=False)
-    for axes, name in zip(grid[:, 0], columns, strict=True):
-        c = history.columns.index(name)
-        for counts, label in ((before, "first days"), (now, "last day")):
-            known = counts[c, :-1]
-            axes.stairs(known / max(known.sum(), 1), label=label)
-        axes.set_title(in_plot(name), fontsize=8)
-        axes.tick_params(labelsize=7)
-    grid[0, 0].legend(fontsize=7)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -10,7 +10,7 @@ import structlog
 from common.errors import DependencyDownError, UserError
 from common.text import in_label
 from training.monitoring.drift.check import SiteState, Watched, check
-from training.monitoring.drift.events import Event, Place, Published, anew, standing, transitions
+from training.monitoring.drift.events import DriftEvent, Place, Published, anew, standing, transitions
 from training.monitoring.drift.history import Histories
 from training.monitoring.performance.labels import labels_from
 from training.monitoring.performance.rolling import Figures, alarms_from, degradation, figures
@@ -36,7 +36,7 @@ class Look:
     watched: list[Watched]
     states: dict[str, SiteState]
     figures: Figures | None
-    told: list[Event]
+    told: list[DriftEvent]
     standing: list[Place]
 
     def as_json(self) -> dict[str, Any]:
@@ -107,11 +107,11 @@ class Watch:
         labels = labels_from(self._records["labels"], self.topics.pipeline)
         if not labels:
             return None
-        modules: dict[str, int] = {}
+        keys: dict[str, int] = {}
         records = self._records["alarms"]
-        alarms = alarms_from(records, self.topics.pipeline, modules)
+        alarms = alarms_from(records, self.topics.pipeline, keys)
         model = (records[-1]["model_name"], records[-1]["model_version"]) if records else ("", "")
-        return figures(alarms, labels, modules, self.topics.monitor.performance, model)
+        return figures(alarms, labels, keys, self.topics.monitor.performance, model)
 
 
 def watch(

@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.terminal import say, terminal
 
 if TYPE_CHECKING:
-    from training.promotion.decide import Verdict
+    from training.promotion.decide import Decision
     from training.promotion.evidence import Evidence
 
 _SHOWN = 10
@@ -20,10 +20,10 @@ _SHOWN = 10
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Even where the evidence is too little, or against it.")]
-ModuleDaysOption = Annotated[float, typer.Option(min=0, help="Module-days in the shadow that are enough.")]
+KeyDaysOption = Annotated[float, typer.Option(min=0, help="Key-days in the shadow that are enough.")]
 EventsOption = Annotated[int, typer.Option(min=0, help="Confirmed events that are enough.")]
 LabelsOption = Annotated[
-    Path | None, typer.Option(help="CSV or Parquet file with columns module, ts, kind, instead of the topic.")
+    Path | None, typer.Option(help="CSV or Parquet file with columns key, ts, kind, instead of the topic.")
 ]
 ChampionOption = Annotated[str | None, typer.Option(help="The champion, models:/NAME@ALIAS. Default: the pipeline's.")]
 ChallengerOption = Annotated[
@@ -40,7 +40,7 @@ def promote(
     *,
     yes: YesOption = False,
     force: ForceOption = False,
-    module_days: ModuleDaysOption = 30.0,
+    key_days: KeyDaysOption = 30.0,
     events: EventsOption = 5,
     labels: LabelsOption = None,
     model: ChampionOption = None,
@@ -55,7 +55,7 @@ def promote(
 
     Exit code 0: it moved. 1: it did not, for the reasons told. Without --yes it asks; with --json, too, it only shows.
 
-    Example: hazardstream promote --module-days 100 --events 3
+    Example: hazardstream promote --key-days 100 --events 3
     """
     from common.logs import configure_logs
     from training.monitoring.topics import MonitoringTopics
@@ -78,7 +78,7 @@ def promote(
         aliases = Aliases.of(uri, settings.challenger, settings.tracking_uri)
         versions = aliases.versions()
         found = gather(topics, versions, labels)
-    verdict = decide(found, Asked(module_days, events))
+    verdict = decide(found, Asked(key_days, events))
     if not as_json:
         _print(aliases.name, found, verdict)
     moved = (verdict.promote or force) and (yes or (not as_json and _asked(aliases.name, versions)))
@@ -99,7 +99,7 @@ def _asked(name: str, versions: tuple[str, str]) -> bool:
     return typer.confirm(f"{name}: version {versions[1]} in place of {versions[0]}?")
 
 
-def _print(name: str, found: "Evidence", verdict: "Verdict") -> None:
+def _print(name: str, found: "Evidence", verdict: "Decision") -> None:
     from rich.table import Table
 
     def share(value: float | None, interval: tuple[float, float]) -> str:
@@ -111,14 +111,14 @@ def _print(name: str, found: "Evidence", verdict: "Verdict") -> None:
     console = terminal()
     agreement = f"{found.agreed / found.readings:.4%}" if found.readings else "-"
     console.print(
-        f"{name}: {found.readings} readings of {found.modules} modules scored by both ({found.module_days:.2f} "
-        f"module-days), {found.events} confirmed events\nagreement {agreement}; probabilities differ by "
+        f"{name}: {found.readings} readings of {found.keys} keys scored by both ({found.key_days:.2f} "
+        f"key-days), {found.events} confirmed events\nagreement {agreement}; probabilities differ by "
         f"{found.difference_mean:.4f} on average, 99th percentile {found.difference_p99:.4f}"
     )
-    if found.unknown_modules:
-        unknown = ", ".join(found.unknown_modules[:_SHOWN])
-        more = f" and {rest} more" if (rest := len(found.unknown_modules) - _SHOWN) > 0 else ""
-        console.print(f"labels of modules that the shadow has never seen do not count: {unknown}{more}", markup=False)
+    if found.unknown_keys:
+        unknown = ", ".join(found.unknown_keys[:_SHOWN])
+        more = f" and {rest} more" if (rest := len(found.unknown_keys) - _SHOWN) > 0 else ""
+        console.print(f"labels of keys that the shadow has never seen do not count: {unknown}{more}", markup=False)
     table = Table("", f"champion {found.champion_version}", f"challenger {found.challenger_version}")
     both = found.champion, found.challenger
     table.add_row("alarms", *(str(w.alarms) for w in both))
@@ -129,8 +129,8 @@ def _print(name: str, found: "Evidence", verdict: "Verdict") -> None:
     table.add_row("lead, median", *(seconds(w.lead_median_s) for w in both))
     table.add_row("lead, 10th percentile", *(seconds(w.lead_p10_s) for w in both))
     table.add_row(
-        "alarms without an event, a module-day",
-        *(share(w.unexplained_per_module_day, w.unexplained_per_module_day_ci) for w in both),
+        "alarms without an event, a key-day",
+        *(share(w.unexplained_per_key_day, w.unexplained_per_key_day_ci) for w in both),
     )
     table.add_row("  marked as false", *(str(w.marked) for w in both))
     console.print(table)

@@ -15,16 +15,16 @@ class Asked:
     """How much must be known.
 
     Attributes:
-        module_days: in the shadow.
+        key_days: in the shadow.
         events: confirmed.
     """
 
-    module_days: float = 30.0
+    key_days: float = 30.0
     events: int = 5
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """Why not, in words; nothing: promote.
 
     Attributes:
@@ -41,18 +41,18 @@ class Verdict:
         return not (self.insufficient or self.worse)
 
 
-def decide(found: Evidence, asked: Asked) -> Verdict:
+def decide(found: Evidence, asked: Asked) -> Decision:
     """Hold evidence against what is asked.
 
     Missed events are few and dear: the challenger must have warned of as many as the champion, and as many in time. Of
-    alarms without an event it may have more as long as that may be chance (both saw the same module-days, so of all
+    alarms without an event it may have more as long as that may be chance (both saw the same key-days, so of all
     such alarms half should be its own: exact binomial test, one-sided).
     """
     insufficient, worse = [], []
-    if found.module_days < asked.module_days:
-        insufficient.append(f"{found.module_days:.2f} module-days in the shadow, and {asked.module_days:g} are asked")
+    if found.key_days < asked.key_days:
+        insufficient.append(f"{found.key_days:.2f} key-days in the shadow, and {asked.key_days:g} are asked")
     if found.events < asked.events:
-        insufficient.append(f"{found.events} confirmed events of modules in the shadow, and {asked.events} are asked")
+        insufficient.append(f"{found.events} confirmed events of keys in the shadow, and {asked.events} are asked")
     old, new = found.champion, found.challenger
     for name, before, after in (
         ("warned of", old.warned, new.warned),
@@ -66,4 +66,4 @@ def decide(found: Evidence, asked: Asked) -> Verdict:
         worse.append(
             f"{new.unexplained} alarms without an event, and {old.unexplained} of the champion (p = {chance:.2g})"
         )
-    return Verdict(tuple(insufficient), tuple(worse))
+    return Decision(tuple(insufficient), tuple(worse))

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from common.arrays import Int
-from training.backtest.labels import Event as Hazard
-from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, judge, poisson_interval, share_interval
+from common.times import HOUR_MS
+from training.backtest.labels import OUT_OF_SERVICE_MS, LabelledEvent
+from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, match_alarms, poisson_interval, share_interval
 from training.monitoring.performance.labels import EVENT, Label
 from training.monitoring.performance.rolling import alarms_from, marked
 from worker.alarms.state_machine import ACTIVE, RTN
 from worker.config.pipeline import Pipeline
 
-_HOUR_MS, _WRECK_MS = 3_600_000, 86_400_000
 _NONE = np.empty(0, np.int64)
 
 
@@ -32,14 +32,14 @@ class WouldBe:
     alarms: list[Alarm] = field(default_factory=list)
     standing: dict[int, Alarm] = field(default_factory=dict)
 
-    def note(self, module: int, ts: int, transition: str, probability: float) -> None:
-        """Take down a transition; those of a module in order."""
-        if transition == ACTIVE and module not in self.standing:
-            alarm = Alarm(module, f"{module}/{ts}", ts, ts, "", probability)
-            self.standing[module] = alarm
+    def note(self, key: int, ts: int, transition: str, probability: float) -> None:
+        """Take down a transition; those of a key in order."""
+        if transition == ACTIVE and key not in self.standing:
+            alarm = Alarm(key, f"{key}/{ts}", ts, ts, "", probability)
+            self.standing[key] = alarm
             self.alarms.append(alarm)
-        elif transition == RTN and module in self.standing:
-            self.standing.pop(module).cleared_ts = ts
+        elif transition == RTN and key in self.standing:
+            self.standing.pop(key).cleared_ts = ts
 
 
 def as_seen(alarms: Iterable[Alarm], seen: Mapping[int, Int]) -> list[Alarm]:
@@ -49,25 +49,25 @@ def as_seen(alarms: Iterable[Alarm], seen: Mapping[int, Int]) -> list[Alarm]:
     left out. One that follows upon another with none of them in between is that other, going on.
 
     Args:
-        alarms: of each module, oldest first.
-        seen: times of these readings by module, ms, ascending.
+        alarms: of each key, oldest first.
+        seen: times of these readings by key, ms, ascending.
     """
     found: list[Alarm] = []
     last: dict[int, tuple[Alarm, int]] = {}
     for alarm in alarms:
-        times = seen.get(alarm.module, _NONE)
+        times = seen.get(alarm.key, _NONE)
         begin = int(np.searchsorted(times, alarm.ts))
         end = len(times) if alarm.cleared_ts is None else int(np.searchsorted(times, alarm.cleared_ts))
         if begin == end:
             continue
         cleared_ts = int(times[end]) if end < len(times) else None
-        before, ended = last.get(alarm.module, (alarm, -1))
+        before, ended = last.get(alarm.key, (alarm, -1))
         if ended == begin:
             before.cleared_ts = cleared_ts
         else:
             before = replace(alarm, ts=int(times[begin]), cleared_ts=cleared_ts)
             found.append(before)
-        last[alarm.module] = before, end
+        last[alarm.key] = before, end
     return found
 
 
@@ -86,8 +86,8 @@ class Worth:
         recall: warned of the events; None: there were none.
         lead_median_s, lead_p10_s: before the point of no return; a missed event leads by nothing.
         unexplained: alarms without an event.
-        unexplained_per_module_day: their rate.
-        precision_ci, recall_ci, unexplained_per_module_day_ci: exact 95 % confidence intervals.
+        unexplained_per_key_day: their rate.
+        precision_ci, recall_ci, unexplained_per_key_day_ci: exact 95 % confidence intervals.
     """
 
     alarms: int
@@ -103,8 +103,8 @@ class Worth:
     lead_median_s: float | None
     lead_p10_s: float | None
     unexplained: int
-    unexplained_per_module_day: float
-    unexplained_per_module_day_ci: tuple[float, float]
+    unexplained_per_key_day: float
+    unexplained_per_key_day_ci: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -113,24 +113,24 @@ class Evidence:
 
     Attributes:
         readings: that both scored.
-        modules: whose they are.
-        module_days: hours in which a module was seen, by 24.
+        keys: whose they are.
+        key_days: hours in which a key was seen, by 24.
         agreed: readings on the same side of both setpoints.
         difference_mean, difference_p99: of the probabilities, absolute.
-        events: confirmed, of modules that were seen at the time.
-        unknown_modules: that there are labels of, and that the shadow has never seen.
+        events: confirmed, of keys that were seen at the time.
+        unknown_keys: that there are labels of, and that the shadow has never seen.
     """
 
     champion_version: str
     challenger_version: str
     readings: int
-    modules: int
-    module_days: float
+    keys: int
+    key_days: float
     agreed: int
     difference_mean: float
     difference_p99: float
     events: int
-    unknown_modules: tuple[str, ...]
+    unknown_keys: tuple[str, ...]
     champion: Worth
     challenger: Worth
 
@@ -171,29 +171,29 @@ class Shadowed:
         if place in self._places:
             return
         self._places.add(place)
-        module, ts = self._number(record[self._source.key]), record[self._source.time]
-        self._hours.add((module, ts // _HOUR_MS))
+        key, ts = self._number(record[self._source.key]), record[self._source.time]
+        self._hours.add((key, ts // HOUR_MS))
         self._difference.append(abs(record["champion_probability"] - record["challenger_probability"]))
         self._agreed += record["champion_positive"] == record["challenger_positive"]
-        self._times[module].append(ts)
+        self._times[key].append(ts)
         if transition := record["challenger_alarm"]:
-            self._would_be.note(module, ts, transition, record["challenger_probability"])
+            self._would_be.note(key, ts, transition, record["challenger_probability"])
 
     def evidence(self, labels: Sequence[Label], published: Iterable[Mapping[str, Any]], horizon_ms: int) -> Evidence:
         """What it comes to.
 
         Args:
             labels: what people confirmed.
-            published: records of the topic of alarms, the champion's, those of a module in order.
+            published: records of the topic of alarms, the champion's, those of a key in order.
             horizon_ms: so long before an event an alarm is a warning of it.
         """
         difference = np.frombuffer(self._difference) if self._difference else np.zeros(1)
         events = [
-            Hazard(self._numbers[label.module], label.ts, label.ts + _WRECK_MS)
+            LabelledEvent(self._numbers[label.key], label.ts, label.ts + OUT_OF_SERVICE_MS)
             for label in labels
             if label.kind == EVENT and self._seen(label)
         ]
-        times = {module: np.sort(np.frombuffer(ts, np.int64)) for module, ts in self._times.items()}
+        times = {key: np.sort(np.frombuffer(ts, np.int64)) for key, ts in self._times.items()}
         raised, days = alarms_from(published, self._pipeline, dict(self._numbers)), len(self._hours) / 24
         champion, challenger = (
             _worth(alarms, events, marked(labels, known, self._numbers), horizon_ms, days)
@@ -202,31 +202,31 @@ class Shadowed:
         return Evidence(
             *self._versions,
             readings=len(self._difference),
-            modules=len(self._numbers),
-            module_days=days,
+            keys=len(self._numbers),
+            key_days=days,
             agreed=self._agreed,
             difference_mean=float(difference.mean()),
             difference_p99=float(np.percentile(difference, 99)),
             events=len(events),
-            unknown_modules=tuple(sorted({label.module for label in labels} - self._numbers.keys())),
+            unknown_keys=tuple(sorted({label.key for label in labels} - self._numbers.keys())),
             champion=champion,
             challenger=challenger,
         )
 
-    def _number(self, module: str) -> int:
-        return self._numbers.setdefault(module, len(self._numbers))
+    def _number(self, key: str) -> int:
+        return self._numbers.setdefault(key, len(self._numbers))
 
     def _seen(self, label: Label) -> bool:
-        """Whether the module was in the shadow in the hour of the event, or the one before."""
-        module, hour = self._numbers.get(label.module, -1), label.ts // _HOUR_MS
-        return not self._hours.isdisjoint({(module, hour), (module, hour - 1)})
+        """Whether the key was in the shadow in the hour of the event, or the one before."""
+        key, hour = self._numbers.get(label.key, -1), label.ts // HOUR_MS
+        return not self._hours.isdisjoint({(key, hour), (key, hour - 1)})
 
 
 def _worth(
-    alarms: Sequence[Alarm], events: Sequence[Hazard], marks: Container[str], horizon_ms: int, days: float
+    alarms: Sequence[Alarm], events: Sequence[LabelledEvent], marks: Container[str], horizon_ms: int, days: float
 ) -> Worth:
     alarms = sorted(alarms, key=lambda alarm: alarm.ts)
-    judged = judge(alarms, events, horizon_ms)
+    judged = match_alarms(alarms, events, horizon_ms)
     unexplained = [a for a, verdict in zip(alarms, judged.verdicts, strict=True) if verdict == "false"]
     confirmed = len(alarms) - len(unexplained)
     told = sum(alarm.alarm_id in marks for alarm in unexplained)
@@ -244,6 +244,6 @@ def _worth(
         lead_median_s=judged.lead_percentile_s(50),
         lead_p10_s=judged.lead_percentile_s(10),
         unexplained=len(unexplained),
-        unexplained_per_module_day=len(unexplained) / days if days else 0.0,
-        unexplained_per_module_day_ci=poisson_interval(len(unexplained), days),
+        unexplained_per_key_day=len(unexplained) / days if days else 0.0,
+        unexplained_per_key_day_ci=poisson_interval(len(unexplained), days),
     )

@@ -13,7 +13,7 @@ from worker.config.pipeline import Input
 
 
 def read_labels(path: Path, source: Input) -> list[Label]:
-    """Labels from a CSV or Parquet file with columns module, ts and kind (an event where there is no such column).
+    """Labels from a CSV or Parquet file with columns key, ts and kind (an event where there is no such column).
 
     Args:
         path: the file.
@@ -23,10 +23,13 @@ def read_labels(path: Path, source: Input) -> list[Label]:
         UserError: it cannot be read, or a row is no label.
     """
     names = column_names(path)
-    key = next((n for n in names if n in (source.key, "key", "module")), None)
+    key = next((n for n in names if n in (source.key, "key")), None)
     time = next((n for n in names if n in (source.time, "ts", "time", "timestamp")), None)
     if key is None or time is None:
-        raise UserError(f"{path} needs columns module and ts, and has {', '.join(names)}; rename its columns")
+        raise UserError(
+            f"{path} needs a column {source.key} or key and a column {source.time} or time, and has "
+            f"{', '.join(names)}; rename its columns"
+        )
     kind = ["kind"] if "kind" in names else []
     table = _whole(path, [key, time, *kind])
     columns = table.columns
@@ -48,7 +51,7 @@ def read_labels(path: Path, source: Input) -> list[Label]:
         first = unknown[0]
         raise UserError(f"{_at(path, table, first)}: kind {kinds[first]!r} is not known; use one of {', '.join(KINDS)}")
     rows = zip(to_text(columns[key]).to_pylist(), ms.tolist(), kinds, strict=True)
-    return [Label(module, round(ts), kind) for module, ts, kind in rows if kind != WITHDRAWN]
+    return [Label(key, round(ts), kind) for key, ts, kind in rows if kind != WITHDRAWN]
 
 
 def _whole(path: Path, names: list[str]) -> Table:

@@ -111,8 +111,13 @@ class Outputs(_Strict):
 
 
 class Topology(_Strict):
-    """How what a key stands for is built. Parameters of a key win over its group's, and those over the default."""
+    """How the equipment behind a key is built. A key's parameters win over its group's, and those over the default.
 
+    Attributes:
+        per: input field -> the parameter that its value is proportional to. Recordings are rescaled by it.
+    """
+
+    per: dict[str, str] = {}
     default: dict[str, _Size] = {}
     groups: dict[str, dict[str, _Size]] = {}
     keys: dict[str, dict[str, _Size]] = {}

@@ -121,6 +121,13 @@ def _schemas(pipeline: "Pipeline") -> Iterator[Found]:
 
 def _topology(pipeline: "Pipeline") -> Iterator[Found]:
     topology = pipeline.topology
+    for field, parameter in topology.per.items():
+        at = ("topology", "per", field)
+        if field not in (sensors := pipeline.input.sensors()):
+            hint = closest(field, sensors, _ALIKE)
+            yield at, f"the input has no sensor of this name; {f'did you mean {hint!r}?' if hint else 'correct it'}"
+        elif parameter not in topology.default:
+            yield at, f"topology.default has no parameter {shown(parameter)!r}; add it there, or correct the name"
     for level in ("groups", "keys"):
         for name, parameters in getattr(topology, level).items():
             for parameter in parameters.keys() - topology.default.keys():

@@ -12,7 +12,7 @@ from common.errors import UserError
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet, Step
 from pipelines.battery_hazard.simulator.messages import DUPLICATE, MASKED_KINDS, READING, REFUSED_KINDS, Messages
-from producers.kafka_publisher import Publisher, encoder
+from producers.kafka_publisher import ReadingPublisher, encoder
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.score.event_time import EARLIEST_MS
 
@@ -51,7 +51,7 @@ class SimulateOptions:
 
 
 @dataclass
-class Summary:
+class SimulationSummary:
     """What was published: counts of messages that the broker confirmed.
 
     Attributes:
@@ -83,7 +83,7 @@ class Summary:
     seconds: float = 0.0
     rate: float = 0.0
 
-    def update(self, publisher: Publisher, seconds: float) -> None:
+    def update(self, publisher: ReadingPublisher, seconds: float) -> None:
         """Take over a publisher's counts."""
         delivered = publisher.delivered
         self.produced = delivered.total()
@@ -163,7 +163,7 @@ def _event_s(options: SimulateOptions) -> float | None:
 
 
 def _due_steps(
-    fleet: Fleet, options: SimulateOptions, start_ms: int, publisher: Publisher, stop: threading.Event
+    fleet: Fleet, options: SimulateOptions, start_ms: int, publisher: ReadingPublisher, stop: threading.Event
 ) -> Iterator[Step]:
     """Steps of the fleet, each at its moment, until the duration is over or `stop` is set."""
     event_s = _event_s(options)
@@ -186,9 +186,9 @@ def _due_steps(
 
 def simulate(
     options: SimulateOptions,
-    progress: Callable[[Summary], None] | None = None,
+    progress: Callable[[SimulationSummary], None] | None = None,
     stop: threading.Event | None = None,
-) -> Summary:
+) -> SimulationSummary:
     """Publish a simulated fleet until its duration is over or `stop` is set.
 
     Event time keeps pace with `options.speed` and never passes the wall clock, as readings far ahead of it would be
@@ -209,11 +209,11 @@ def simulate(
     start_ms = first_event_ms(options, time.time_ns() // 1_000_000)
     stop = stop or threading.Event()
     encode = encoder(pipeline, options.registry)
-    publisher = Publisher(topic, options.bootstrap, stop)
+    publisher = ReadingPublisher(topic, options.bootstrap, stop)
     fleet = _fleet(options, start_ms)
     faults = [_named(fleet, vars(fault)) for fault in fleet.faults]
     nuisances = [_named(fleet, vars(nuisance)) for nuisance in fleet.nuisances]
-    summary = Summary(options.modules, len(faults), faults, nuisances)
+    summary = SimulationSummary(options.modules, len(faults), faults, nuisances)
     messages = Messages(fleet, encode, options.bad_rate, pipeline.input.max_future_ms)
     began = time.monotonic()
     for step in _due_steps(fleet, options, start_ms, publisher, stop):

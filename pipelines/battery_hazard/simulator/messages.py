@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from common.times import HOUR_MS
 from pipelines.battery_hazard.simulator.fleet import Fleet, Step
 from producers.kafka_publisher import Encoder
 
@@ -17,7 +18,6 @@ REFUSED_KINDS = ("random_bytes", "truncated", "wrong_key", "null_value", "future
 DUPLICATE = "duplicate"
 KINDS = (*MASKED_KINDS, *REFUSED_KINDS, DUPLICATE)
 _IMPOSSIBLE = {"not_finite": (float("nan"), float("inf"), -float("inf")), "out_of_range": (1e9, -1e9)}
-_AN_HOUR_MS = 3_600_000
 
 Message: TypeAlias = tuple[str | None, bytes | None, str]
 """Key, value, and the kind it is counted as."""
@@ -54,8 +54,8 @@ class Messages:
             yield key, good, READING
             if kind not in (READING, *MASKED_KINDS):
                 at_ms = {
-                    "future": now_ms + self._max_future_ms + _AN_HOUR_MS,
-                    "late": ts[i] - self._max_future_ms - _AN_HOUR_MS,
+                    "future": now_ms + self._max_future_ms + HOUR_MS,
+                    "late": ts[i] - self._max_future_ms - HOUR_MS,
                 }.get(kind)
                 misdated = good if at_ms is None else self._encode(key, group, at_ms, measured)
                 yield f"not-{key}" if kind == "wrong_key" else key, _spoilt(kind, misdated, rng), kind

@@ -19,16 +19,15 @@ from producers.recordings.recording import read_recording
 from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from tests.backtests import PIPELINE, recording, run, saved
-from training.backtest.labels import Event
+from training.backtest.labels import LabelledEvent
 from training.backtest.read import RELATIVE_START_MS, files_in, read_files
 from training.backtest.score import RecordingScorer
 from training.backtest.spool import Spool
-from training.evaluation.alarm_outcomes import Alarm, judge
+from training.evaluation.alarm_outcomes import Alarm, match_alarms
 from training.evaluation.policy_sweep import Trace, alarms_under, policies, telling
 from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.consume.message_columns import batch_of
 from worker.model.package import ModelPackage
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
 from worker.score.decode import Decoder
 from worker.score.scorer import Scorer
 from worker.score.validate import Validator
@@ -55,11 +54,11 @@ def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: Model
         messages.append(Message(key=name.encode(), value=value, partition=0, offset=row, timestamp=stamp))
     decode = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
     policy = package.policy.model_copy(update={"setpoint": 0.002, "deadband": 0.001, "priorities": {"HIGH": 0.002}})
-    scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(policy), Metrics())
+    scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(policy))
     scorer.alarms.assign(0, {})
     partitions, expected, transitions = {0: Partition(0, 0, 0)}, {}, set()
     for start in range(0, len(messages), 1000):
-        outcome = scorer.process(Batch.of(messages[start : start + 1000]), partitions)
+        outcome = scorer.process(batch_of(messages[start : start + 1000]), partitions)
         scorer.merge(outcome, partitions)
         got = outcome.scored
         for i, p in enumerate(got.probability.tolist()):
@@ -90,9 +89,9 @@ def test_a_real_cell_in_normal_operation_raises_no_alarm(recordings: Path, model
     facts = json.loads(done.stdout.splitlines()[-1])
     assert (facts["events"], facts["false_alarms"]) == (0, 0)
     assert facts["readings"] == 26_533 + sum(facts["refused"].values()) - facts["refused"].get("duplicate", 0)
-    assert facts["module_days"] == pytest.approx(3.06, abs=0.02)
+    assert facts["key_days"] == pytest.approx(3.06, abs=0.02)
     # Garwood: no event in 3.06 days leaves up to 3.689 / 3.06.
-    assert facts["false_alarms_per_module_day_interval"] == [0, pytest.approx(3.689 / facts["module_days"], rel=1e-3)]
+    assert facts["false_alarms_per_key_day_interval"] == [0, pytest.approx(3.689 / facts["key_days"], rel=1e-3)]
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -104,7 +103,7 @@ def test_a_runaway_is_warned_of_by_label(package: ModelPackage, tmp_path: Path, 
     assert lead is not None
     assert 60 <= lead <= 1200
     warning = result.alarms[0]
-    assert result.recorded.names[warning.module][0] == "fails"
+    assert result.recorded.names[warning.key][0] == "fails"
     assert "temp" in warning.contributions[0].feature or "voltage" in warning.contributions[0].feature
     # The two hours before the event are the horizon; the wreck's last 12 minutes are no operation either.
     assert result.normal_days == pytest.approx(2 / 24, rel=0.01)
@@ -141,13 +140,15 @@ def test_an_alarm_that_stands_from_before_the_horizon_counts_for_the_horizon(
 
 def test_an_alarm_that_ended_long_before_the_horizon_is_false() -> None:
     ended = Alarm(0, "a", 0, 10_000, "HIGH", 0.99, cleared_ts=20_000)
-    judged = judge([ended], [Event(0, 8_000_000, 9_000_000)], 7_200_000)
+    judged = match_alarms([ended], [LabelledEvent(0, 8_000_000, 9_000_000)], 7_200_000)
     assert (judged.verdicts, judged.event_lead_s) == (["false"], [None])
 
 
 def test_one_alarm_may_warn_of_two_events() -> None:
     standing = Alarm(0, "a", 0, 10_000, "HIGH", 0.99)
-    judged = judge([standing], [Event(0, 70_000, 80_000), Event(0, 1_000_000, 2_000_000)], 7_200_000)
+    judged = match_alarms(
+        [standing], [LabelledEvent(0, 70_000, 80_000), LabelledEvent(0, 1_000_000, 2_000_000)], 7_200_000
+    )
     assert (judged.verdicts, judged.event_lead_s) == (["warning"], [60, 990])
 
 
@@ -212,7 +213,7 @@ def test_leaving_out_readings_that_tell_nothing_changes_no_alarm(
     trace = Trace(module, ts, np.array([p for m in modules for p in m], np.float64))
     tried, names = policies(own), [f"m{i}" for i in range(len(modules))]
     kept = [
-        start + np.flatnonzero(telling(trace.module[part], trace.ts[part], trace.probability[part], tried))
+        start + np.flatnonzero(telling(trace.key[part], trace.ts[part], trace.probability[part], tried))
         for start in range(0, len(module), cut)
         for part in [slice(start, start + cut)]
     ]

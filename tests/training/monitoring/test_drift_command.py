@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from common.cli_options import moment_ms
+from common.times import DAY_MS
 from local.process import free_ports
 from pipelines.battery_hazard.simulator.plant.sensing import CO
 from schemas.codec import decode
 from schemas.load import load_schema
 from tests.drift_sites import START_MS, recording, sketches
 from tests.harness import Stage, make_stage, wait_until
-from training.monitoring.drift.history import DAY_MS
 from training.monitoring.performance.labels import EVENT, Label
 from training.monitoring.topics import MonitoringTopics
 from worker.config.settings import Settings
@@ -187,10 +187,10 @@ def test_labels_and_alarms_give_precision_recall_and_lead(stage: Stage) -> None:
     )
     at = "2026-01-01T00:00:00Z"
     for module in "ABC":
-        run(stage, "label", "--module", module, "--at", at, "--kind", "event")
-    run(stage, "label", "--module", "D", "--at", "2025-12-31T23:15:00Z", "--kind", "false_alarm", "--by", "operator")
-    run(stage, "label", "--module", "E", "--at", at, "--kind", "event")
-    run(stage, "label", "--module", "E", "--at", at, "--kind", "withdrawn", "--note", "an exercise")
+        run(stage, "label", "--key", module, "--at", at, "--kind", "event")
+    run(stage, "label", "--key", "D", "--at", "2025-12-31T23:15:00Z", "--kind", "false_alarm", "--by", "operator")
+    run(stage, "label", "--key", "E", "--at", at, "--kind", "event")
+    run(stage, "label", "--key", "E", "--at", at, "--kind", "withdrawn", "--note", "an exercise")
     seen = run(stage, "drift", "--publish")
     figures = seen["performance"]
     assert (figures["events"], figures["warned"], figures["false"], figures["alarms"]) == (3, 2, 1, 4)
@@ -201,22 +201,20 @@ def test_labels_and_alarms_give_precision_recall_and_lead(stage: Stage) -> None:
     (event,) = seen["new_events"]
     assert (event["kind"], event["subject"], event["state"], event["limit"]) == ("performance", "recall", "ACTIVE", 0.9)
     assert event["model_version"] == "3"
-    run(stage, "label", "--module", "C", "--at", at, "--kind", "withdrawn")
+    run(stage, "label", "--key", "C", "--at", at, "--kind", "withdrawn")
     (event,) = run(stage, "drift", "--publish")["new_events"]
     assert (event["subject"], event["state"]) == ("recall", "RTN")
 
 
 def test_a_label_of_no_known_kind_is_refused_in_words(stage: Stage) -> None:
-    said = run(stage, "label", "--module", "A", "--at", "2026-01-01", "--kind", "fire", code=2)
+    said = run(stage, "label", "--key", "A", "--at", "2026-01-01", "--kind", "fire", code=2)
     assert "event, false_alarm, withdrawn" in said
 
 
 def test_a_label_of_a_time_to_come_is_refused_and_one_that_is_there_can_be_taken_back(stage: Stage) -> None:
     at = "2162-01-01T00:00:00Z"
     for kind in ("event", "false_alarm"):
-        assert f"--at {at} is later than now" in run(
-            stage, "label", "--module", "A", "--at", at, "--kind", kind, code=2
-        )
+        assert f"--at {at} is later than now" in run(stage, "label", "--key", "A", "--at", at, "--kind", kind, code=2)
     assert published(stage, "labels") == []
     mistyped = Label("A", moment_ms("--at", at), EVENT).record(stage.pipeline)
     publish(stage, "labels", [("A", mistyped)])
@@ -224,6 +222,6 @@ def test_a_label_of_a_time_to_come_is_refused_and_one_that_is_there_can_be_taken
         said, complaint = process.communicate(timeout=120)
     assert json.loads(said.splitlines()[-1])["performance"] is None
     assert "label of a time to come left out" in complaint
-    run(stage, "label", "--module", "A", "--at", at, "--kind", "withdrawn")
+    run(stage, "label", "--key", "A", "--at", at, "--kind", "withdrawn")
     with command(stage, "drift", "--json") as process:
         assert "time to come" not in process.communicate(timeout=120)[1]

@@ -18,7 +18,7 @@ from worker.config.pipeline import load_pipeline
 PIPELINE = load_pipeline("battery_hazard")
 SOURCE = PIPELINE.input
 HOUR_MS, MINUTE_MS, START_MS = 3_600_000, 60_000, 1_780_000_000_000 // 3_600_000 * 3_600_000
-ASKED = Asked(module_days=1.0, events=1)
+ASKED = Asked(key_days=1.0, events=1)
 
 
 class Recorded:
@@ -86,7 +86,7 @@ def recorded() -> Recorded:
 def test_agreement_difference_and_exposure_are_those_of_the_records(recorded: Recorded) -> None:
     recorded.alarm("challenger", 0, 100, 172)
     found = recorded.evidence(times=2)  # what is there twice counts once
-    assert (found.readings, found.modules, found.module_days) == (4 * 1440, 4, 4.0)
+    assert (found.readings, found.keys, found.key_days) == (4 * 1440, 4, 4.0)
     assert found.agreed == 4 * 1440 - 72
     assert found.difference_mean == pytest.approx(((5760 - 72) * 0.02 + 72 * 0.89) / 5760)
     assert found.as_json()["agreement"] == pytest.approx(1 - 72 / 5760)
@@ -102,7 +102,7 @@ def test_events_alarms_and_leads_of_both_models(recorded: Recorded) -> None:
     assert (challenger.warned, challenger.in_time, challenger.lead_median_s) == (1, 1, 1200.0)
     assert (champion.unexplained, champion.marked, champion.precision) == (1, 1, 0.5)
     assert (challenger.unexplained, challenger.marked, challenger.precision) == (0, 0, 1.0)
-    assert champion.unexplained_per_module_day == 0.25
+    assert champion.unexplained_per_key_day == 0.25
     assert champion.recall_ci == pytest.approx((0.025, 1.0))
     assert decide(found, ASKED).promote
 
@@ -149,7 +149,7 @@ def test_an_alarm_that_stood_before_the_shadow_began_counts_from_then_on(recorde
 
 def test_records_of_other_versions_do_not_count(recorded: Recorded) -> None:
     found = recorded.evidence(versions=("1", "3"))
-    assert (found.readings, found.module_days) == (0, 0.0)
+    assert (found.readings, found.key_days) == (0, 0.0)
     assert decide(found, Asked(0, 0)).promote  # who asks for nothing gets it
     assert decide(found, ASKED).insufficient
 
@@ -157,7 +157,7 @@ def test_records_of_other_versions_do_not_count(recorded: Recorded) -> None:
 def test_events_of_modules_that_were_not_in_the_shadow_do_not_count(recorded: Recorded) -> None:
     found = recorded.evidence(Label("elsewhere", at(600), EVENT), Label("m0", at(600) + 48 * HOUR_MS, EVENT))
     assert found.events == 0
-    assert found.unknown_modules == ("elsewhere",)
+    assert found.unknown_keys == ("elsewhere",)
     assert "0 confirmed events" in decide(found, ASKED).insufficient[0]
 
 
@@ -178,7 +178,7 @@ def test_modules_of_labels_that_the_shadow_has_never_seen_are_named(
 def test_evidence_of_nothing_is_strict_json(recorded: Recorded) -> None:
     found = recorded.evidence(versions=("1", "3"))
     told = json.loads(json.dumps(found.as_json(), allow_nan=False))
-    assert told["champion"]["unexplained_per_module_day_ci"] == [0.0, None]
+    assert told["champion"]["unexplained_per_key_day_ci"] == [0.0, None]
 
 
 @pytest.mark.parametrize(("minute", "marked"), [(299, 0), (305, 1), (330, 1)])
@@ -194,7 +194,7 @@ def test_a_mark_is_of_the_alarm_that_stood_or_of_the_last_before(recorded: Recor
 def test_too_short_in_the_shadow() -> None:
     found = Recorded(modules=1, hours=6).evidence(Label("m0", at(100), EVENT))
     (reason,) = decide(found, ASKED).insufficient
-    assert "0.25 module-days" in reason
+    assert "0.25 key-days" in reason
 
 
 def test_a_challenger_that_misses_an_event_is_worse(recorded: Recorded) -> None:
@@ -222,7 +222,7 @@ def test_more_alarms_without_an_event_count_when_it_is_no_chance(recorded: Recor
 
 def test_labels_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
-    file.write_text("module,ts,kind\nm0,2026-01-31T12:00:00Z,event\nm1,2026-01-31T13:00:00Z,false_alarm\n")
+    file.write_text("module_id,ts,kind\nm0,2026-01-31T12:00:00Z,event\nm1,2026-01-31T13:00:00Z,false_alarm\n")
     assert read_labels(file, SOURCE) == [
         Label("m0", 1_769_860_800_000, EVENT),
         Label("m1", 1_769_864_400_000, FALSE_ALARM),
@@ -234,16 +234,16 @@ def test_labels_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ("name,when\nm0,2026-01-31\n", "needs columns module and ts"),
-        ("module,ts\nm0,2026-01-31T12:00:00Z\nm1,2026-02-01T12:00:00Z\nm1,soon\n", "soon"),
-        ("module,ts,kind\nm0,2026-01-31T12:00:00Z,fire\n", "'fire' is not known"),
-        ("module,ts\nm0,12\n", "counts from a start"),
-        ("module,ts,kind\n,,\n", r"labels.csv holds no labels: from line 2 on there is nothing"),
-        ("module,ts,kind\n", r"labels.csv holds no labels"),
-        ("module,ts\nm0,2026-01-31\nm0,\n", r"labels.csv, line 3: nothing in column ts"),
-        ("module,ts\nm0,2026-01-31\n\n,2026-01-31\n", r"labels.csv, line 4: nothing in column module"),
-        ("module,ts,kind\nm0,2026-01-31,event\nm0,2026-01-31,\n", r"labels.csv, line 3: nothing in column kind"),
-        ("module,ts,kind\nm0,2026-01-31,event\nm0,2026-01-31\n", r"labels.csv, line 3: the row has 2 fields"),
+        ("name,when\nm0,2026-01-31\n", "needs a column module_id"),
+        ("module_id,ts\nm0,2026-01-31T12:00:00Z\nm1,2026-02-01T12:00:00Z\nm1,soon\n", "soon"),
+        ("module_id,ts,kind\nm0,2026-01-31T12:00:00Z,fire\n", "'fire' is not known"),
+        ("module_id,ts\nm0,12\n", "counts from a start"),
+        ("module_id,ts,kind\n,,\n", r"labels.csv holds no labels: from line 2 on there is nothing"),
+        ("module_id,ts,kind\n", r"labels.csv holds no labels"),
+        ("module_id,ts\nm0,2026-01-31\nm0,\n", r"labels.csv, line 3: nothing in column ts"),
+        ("module_id,ts\nm0,2026-01-31\n\n,2026-01-31\n", r"labels.csv, line 4: nothing in column module_id"),
+        ("module_id,ts,kind\nm0,2026-01-31,event\nm0,2026-01-31,\n", r"labels.csv, line 3: nothing in column kind"),
+        ("module_id,ts,kind\nm0,2026-01-31,event\nm0,2026-01-31\n", r"labels.csv, line 3: the row has 2 fields"),
     ],
 )
 def test_files_that_hold_no_labels_are_refused_by_what_is_wrong(tmp_path: Path, content: str, fault: str) -> None:

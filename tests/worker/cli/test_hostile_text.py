@@ -22,10 +22,10 @@ from rich.table import Table
 from common import terminal
 from common.errors import DependencyDownError, UserError
 from common.logs import configure_logs
-from common.text import in_html, in_label, in_plot, lines, markup, shown
+from common.text import in_label, in_plot, lines, markup, shown
 from hazardstream import cli
 from local.demo_view import picture
-from training.monitoring.report import _table
+from training.reports.render import render
 from worker.cli import doctor
 from worker.cli.dlq import _table as print_table
 from worker.cli.dlq_view import print_letter
@@ -34,6 +34,7 @@ from worker.config.pipeline import load_pipeline
 from worker.model.shap import Contribution, Explanation
 
 HERE = Path(__file__).parents[3]
+REPORT = HERE / "training/monitoring/report.html.j2"
 HOSTILE = [
     "[/bold]",
     "[red]x",
@@ -210,11 +211,15 @@ def test_html(text: str) -> None:
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             tags.extend([tag, *(name for name, _ in attrs)])
 
-    Tags().feed(f'<p title="{in_html(text)}">{in_html(text)}')
-    assert tags == ["p", "title"]
-    tags.clear()
-    Tags().feed(_table([text], [[text]]))
-    assert set(tags) == {"table", "tr", "th", "td"}
+    def tags_of(shown: str) -> list[str]:
+        check = {"kind": shown, "plot": shown, "rows": [[shown] * 6], "distributions": shown}
+        site = {"name": shown, "model": shown, "baseline": shown, "until": shown, "checks": [check]}
+        rows = [(shown, shown, shown)]
+        tags.clear()
+        Tags().feed(render(REPORT, title=shown, active=rows, sites=[site], performance=rows))
+        return tags.copy()
+
+    assert tags_of(text) == tags_of("plain")
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "$", "$$", "$\\frac{$", "a$b$c$d"])

@@ -10,7 +10,7 @@ import producers.kafka_publisher
 import worker.kafka.topic_reader
 from common.errors import DependencyDownError, UserError
 from local.isolated_pipeline import own_pipeline
-from producers.kafka_publisher import Publisher
+from producers.kafka_publisher import ReadingPublisher
 from tests.harness import Stage, wait_until
 from tests.secured_broker import PASSWORD, Secured
 from worker.kafka.client_config import admin_client, client_config, error_text, topic_partitions
@@ -112,7 +112,7 @@ def test_readers_and_producers_tell_it_too(secured: Secured, monkeypatch: pytest
     with TopicReader(client_config()) as reader, pytest.raises(DependencyDownError, match="Invalid username or pass"):
         reader.spans("any")
     with pytest.raises(UserError, match="Invalid username or password"):
-        Publisher("any")
+        ReadingPublisher("any")
 
 
 def test_a_worker_tells_it_in_ready_and_in_few_lines_of_its_log(

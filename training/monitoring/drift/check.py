@@ -11,9 +11,9 @@ import numpy as np
 from scipy import stats
 
 from common.arrays import Bool, Float, Int
+from common.times import DAY_MS, HOUR_MS
 from training.monitoring.drift.distance import ks_distance, ks_p_value, psi
-from training.monitoring.drift.history import DAY_MS, SiteHistory
-from worker.encode.drift_sketch import HOUR_MS
+from training.monitoring.drift.history import SiteHistory
 from worker.model.reference import OUTPUT, TAIL, Reference
 
 Kind = Literal["drift", "untrained", "missing", "schema"]

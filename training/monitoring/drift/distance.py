@@ -50,7 +50,7 @@ def ks_p_value(distance: Float, size: Float, other_size: Float) -> Float:
     Args:
         distance: shape [...].
         size: independent observations of each sample, shape as `distance` or one that goes with it. Readings are not
-            independent: a module's hour is one.
+            independent: a key's hour is one.
         other_size: of the other.
     """
     effective = np.maximum(np.round(size * other_size / np.maximum(size + other_size, 1)), 1)

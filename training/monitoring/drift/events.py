@@ -43,7 +43,7 @@ def told_apart(value: float, limit: float, shape: str, digits: int) -> tuple[str
 
 
 @dataclass(frozen=True)
-class Event:
+class DriftEvent:
     """A DriftEvent, see its schema.
 
     Attributes:
@@ -118,7 +118,7 @@ class Published:
         }
         return cls(latest, since)
 
-    def still_to_tell(self, events: Sequence[Event]) -> list[Event]:
+    def still_to_tell(self, events: Sequence[DriftEvent]) -> list[DriftEvent]:
         """Those transitions, in order of time, that change what was told last."""
         latest, new = dict(self.latest), []
         for event in events:
@@ -129,7 +129,7 @@ class Published:
         return new
 
 
-def transitions(watched: Sequence[Watched], states: Mapping[str, SiteState]) -> list[Event]:
+def transitions(watched: Sequence[Watched], states: Mapping[str, SiteState]) -> list[DriftEvent]:
     """All transitions, by time."""
     found = []
     for one in watched:
@@ -145,9 +145,9 @@ def transitions(watched: Sequence[Watched], states: Mapping[str, SiteState]) -> 
     return sorted(found, key=lambda event: (event.ts, event.place))
 
 
-def _event(one: Watched, s: int, w: int, ts: int, *, holds: bool, model: tuple[str, str]) -> Event:
+def _event(one: Watched, s: int, w: int, ts: int, *, holds: bool, model: tuple[str, str]) -> DriftEvent:
     """Subject s began or ceased to hold, as window w shows."""
-    return Event(
+    return DriftEvent(
         one.site,
         one.kind,
         one.subjects[s],
@@ -166,7 +166,7 @@ def standing(published: Published) -> list[Place]:
     return sorted(place for place, (state, _) in published.latest.items() if state == ACTIVE)
 
 
-def anew(told: Published, watched: Sequence[Watched], states: Mapping[str, SiteState]) -> list[Event]:
+def anew(told: Published, watched: Sequence[Watched], states: Mapping[str, SiteState]) -> list[DriftEvent]:
     """What is now otherwise than the topic has it, though no later transition says so: a site's history began anew.
 
     By an operator's word, or under a new model with other bins. What stands and is not watched any more ends, too,
@@ -190,7 +190,7 @@ def anew(told: Published, watched: Sequence[Watched], states: Mapping[str, SiteS
             continue
         until_ts, model = states[site].until_ts, states[site].history.model
         if place not in now:
-            found.append(Event(site, kind, subject, RTN, until_ts, 0.0, 0.0, model, unwatched=True))
+            found.append(DriftEvent(site, kind, subject, RTN, until_ts, 0.0, 0.0, model, unwatched=True))
             continue
         one, s, holds = now[place]
         if holds != (place in stands):
@@ -198,6 +198,6 @@ def anew(told: Published, watched: Sequence[Watched], states: Mapping[str, SiteS
     return found
 
 
-def new_baseline(site: str, ts: int) -> Event:
+def new_baseline(site: str, ts: int) -> DriftEvent:
     """An operator's word that what a site does from then on is its normal."""
-    return Event(site, BASELINE, "baseline", ACTIVE, ts, 0.0, 0.0, ("", ""))
+    return DriftEvent(site, BASELINE, "baseline", ACTIVE, ts, 0.0, 0.0, ("", ""))

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from common.arrays import Int
-from worker.encode.drift_sketch import HOUR_MS
+from common.times import DAY_MS, HOUR_MS
 
-DAY_MS = 86_400_000
 _HOURS_A_DAY = 12
 """A day that was seen for fewer hours is left out: what happens by day and by night differs."""
 _READINGS_A_DAY = 100
@@ -27,7 +26,7 @@ class Day:
 
     Attributes:
         counts: shape [columns, width], see `worker.model.reference`.
-        key_hours: distinct keys (modules) of each hour, added up: what counts as independent of each other.
+        key_hours: distinct keys (keys) of each hour, added up: what counts as independent of each other.
         hours: that were seen.
         readings: in the sample.
     """

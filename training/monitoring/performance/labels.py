@@ -4,11 +4,11 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
+from common.times import iso_utc
 from training.monitoring.drift.clock import lies_ahead
 from worker.config.pipeline import Pipeline
 
@@ -23,14 +23,14 @@ class Label:
     """What really happened.
 
     Attributes:
-        module: whom it concerns (the key).
+        key: whom it concerns (the key).
         ts: of an event, the point of no return; of a false alarm, a moment at which it stood; ms.
         kind: see HazardLabel.
         by: who said so.
         note: in their words.
     """
 
-    module: str
+    key: str
     ts: int
     kind: str
     by: str | None = None
@@ -39,8 +39,8 @@ class Label:
     def record(self, pipeline: Pipeline) -> dict[str, Any]:
         """As it is published."""
         return {
-            "label_id": str(uuid.uuid5(_NAMESPACE, f"{self.module}/{self.ts}")),
-            pipeline.input.key: self.module,
+            "label_id": str(uuid.uuid5(_NAMESPACE, f"{self.key}/{self.ts}")),
+            pipeline.input.key: self.key,
             "kind": self.kind,
             "ts": self.ts,
             "labelled_at": time.time_ns() // 1_000_000,
@@ -61,8 +61,7 @@ def labels_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline) -> lis
         if label.kind == WITHDRAWN:
             continue
         if lies_ahead(label.ts):
-            at = datetime.fromtimestamp(label.ts / 1000, UTC).isoformat()
-            _LOG.error("label of a time to come left out; withdraw it", module=label.module, at=at, kind=label.kind)
+            _LOG.error("label in the future ignored; withdraw it", key=label.key, at=iso_utc(label.ts), kind=label.kind)
             continue
         labels.append(label)
-    return sorted(labels, key=lambda label: (label.ts, label.module))
+    return sorted(labels, key=lambda label: (label.ts, label.key))

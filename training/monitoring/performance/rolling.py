@@ -4,17 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from training.backtest.labels import Event as Hazard
-from training.evaluation.alarm_outcomes import Alarm, judge, share_interval
-from training.monitoring.drift.events import PERFORMANCE, Event
-from training.monitoring.drift.history import DAY_MS
+from common.times import DAY_MS
+from training.backtest.labels import OUT_OF_SERVICE_MS, LabelledEvent
+from training.evaluation.alarm_outcomes import Alarm, match_alarms, share_interval
+from training.monitoring.drift.events import PERFORMANCE, DriftEvent
 from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
 from worker.alarms.state_machine import ACTIVE, RTN
 from worker.config.pipeline import Performance, Pipeline
 from worker.encode.drift_sketch import WHOLE_FLEET
-
-_WRECK_MS = DAY_MS
-"""After an event, a module is taken to be out of service for a day: alarms then tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Figures:
         recall: warned of the events; None: there were none.
         precision_ci, recall_ci: exact 95 % confidence intervals.
         lead_median_s, lead_p10_s: before the point of no return; a missed event leads by nothing.
-        missed: module and time of the events that were not warned of.
+        missed: key and time of the events that were not warned of.
     """
 
     until_ts: int
@@ -57,22 +54,22 @@ class Figures:
         return asdict(self)
 
 
-def alarms_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, modules: dict[str, int]) -> list[Alarm]:
+def alarms_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, keys: dict[str, int]) -> list[Alarm]:
     """Alarms, oldest first, from the transitions on the topic.
 
     Args:
-        records: of the topic of alarms, those of a module in order.
+        records: of the topic of alarms, those of a key in order.
         pipeline: names the fields.
-        modules: number of each module; grows.
+        keys: number of each key; grows.
     """
     source = pipeline.input
     found: dict[str, Alarm] = {}
     for published in records:
         record = pipeline.outputs.by_word(published)
-        module = modules.setdefault(record[source.key], len(modules))
+        key = keys.setdefault(record[source.key], len(keys))
         ts, peak = record[source.time], record["peak_probability"]
         alarm = found.setdefault(
-            record["alarm_id"], Alarm(module, record["alarm_id"], record["onset_ts"], ts, record["priority"], peak)
+            record["alarm_id"], Alarm(key, record["alarm_id"], record["onset_ts"], ts, record["priority"], peak)
         )
         alarm.priority, alarm.peak = record["priority"], max(alarm.peak, peak)
         if record["state"] == RTN:
@@ -83,7 +80,7 @@ def alarms_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, module
 def figures(
     alarms: Sequence[Alarm],
     labels: Sequence[Label],
-    modules: dict[str, int],
+    keys: dict[str, int],
     limits: Performance,
     model: tuple[str, str],
 ) -> Figures:
@@ -94,20 +91,20 @@ def figures(
     until_ts = max([a.ts for a in alarms] + [label.ts for label in labels], default=0)
     since_ts = until_ts - limits.days * DAY_MS
     events = [
-        Hazard(modules.setdefault(label.module, len(modules)), label.ts, label.ts + _WRECK_MS)
+        LabelledEvent(keys.setdefault(label.key, len(keys)), label.ts, label.ts + OUT_OF_SERVICE_MS)
         for label in labels
         if label.kind == EVENT and label.ts > since_ts
     ]
     # A warning that came before these days is still one of an event within them.
     looked_at = [a for a in alarms if a.ts > since_ts - limits.horizon_ms]
-    judged = judge(looked_at, events, limits.horizon_ms)
-    said = marked(labels, looked_at, modules)
+    judged = match_alarms(looked_at, events, limits.horizon_ms)
+    said = marked(labels, looked_at, keys)
     false = sum(
         verdict == "false" and alarm.alarm_id in said and alarm.ts > since_ts
         for alarm, verdict in zip(looked_at, judged.verdicts, strict=True)
     )
     confirmed = sum(verdict != "false" for verdict in judged.verdicts)
-    names = {number: name for name, number in modules.items()}
+    names = {number: name for name, number in keys.items()}
     return Figures(
         until_ts,
         len(events),
@@ -123,7 +120,7 @@ def figures(
         judged.lead_percentile_s(50),
         judged.lead_percentile_s(10),
         tuple(
-            (names[event.module], event.ts)
+            (names[event.key], event.ts)
             for event, lead in zip(events, judged.event_lead_s, strict=True)
             if lead is None or lead < 0
         ),
@@ -131,24 +128,24 @@ def figures(
     )
 
 
-def marked(labels: Iterable[Label], alarms: Sequence[Alarm], modules: Mapping[str, int]) -> set[str]:
-    """Ids of alarms marked as false: of the label's module, the one that stood at its time or was raised last before.
+def marked(labels: Iterable[Label], alarms: Sequence[Alarm], keys: Mapping[str, int]) -> set[str]:
+    """Ids of alarms marked as false: of the label's key, the one that stood at its time or was raised last before.
 
     Args:
         labels: of all kinds.
-        alarms: of each module, oldest first.
-        modules: number of each.
+        alarms: of each key, oldest first.
+        keys: number of each.
     """
     found: set[str] = set()
     for label in labels:
         if label.kind == FALSE_ALARM:
-            number = modules.get(label.module)
-            before = [a for a in alarms if a.module == number and a.onset_ts <= label.ts]
+            number = keys.get(label.key)
+            before = [a for a in alarms if a.key == number and a.onset_ts <= label.ts]
             found.update(a.alarm_id for a in before[-1:])
     return found
 
 
-def degradation(found: Figures, limits: Performance, labelled_at: int) -> list[Event]:
+def degradation(found: Figures, limits: Performance, labelled_at: int) -> list[DriftEvent]:
     """Whether precision and recall are below their limits now, as transitions; nothing where too little is known.
 
     Args:
@@ -161,7 +158,7 @@ def degradation(found: Figures, limits: Performance, labelled_at: int) -> list[E
         ("recall", found.recall, limits.recall, found.events),
     )
     return [
-        Event(
+        DriftEvent(
             WHOLE_FLEET,
             PERFORMANCE,
             name,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.times import DAY_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import NUISANCES, Nuisance
 from pipelines.battery_hazard.simulator.physics.cell import Float
 from pipelines.battery_hazard.simulator.plant.site import Forced
 
-_DAY_MS = 86_400_000
 OF_RACKS = {"hvac_failure", "hot_day", "fast_charge", "truck_co", "solvent_voc", "lead_acid_h2"}
 OF_CELLS = {"soft_short", "sensor_step", "sensor_drift", "sensor_stuck", "sensor_spikes", "sensor_noise"}
 """Kinds that a single cell on a test bench knows."""
@@ -68,7 +68,7 @@ def draw_nuisances(
     drawn = []
     for kind in kinds:
         size = 1 if bench or kind not in OF_RACKS else len(rack) / (rack.max() + 1)
-        expected = rate * len(rack) * span_ms / _DAY_MS / len(kinds) / size
+        expected = rate * len(rack) * span_ms / DAY_MS / len(kinds) / size
         for _ in range(int(rng.poisson(expected))):
             module = int(rng.integers(0, len(rack)))
             touched = np.flatnonzero(rack == rack[module]) if kind in OF_RACKS else np.array([module])

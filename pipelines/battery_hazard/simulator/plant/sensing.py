@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.times import HOUR_MS
 from pipelines.battery_hazard.simulator.physics.cell import Float
 from pipelines.battery_hazard.simulator.plant.gas import SENSOR_RANGE_PPM
 
@@ -25,7 +26,6 @@ GAS = slice(CO, VOC + 1)
 _MISSING_RATE = 0.0005
 _OUTLIER_RATE = 0.0001
 _OUTLIER_SIZE = np.array([12.0, 12.0, 3.0, 25.0, 8.0, 80.0, 80.0, 80.0, 12.0])
-_HOUR_MS = 3_600_000
 _OUTAGES_PER_SENSOR_HOUR = 0.004
 _OUTAGE_MEAN_MS = 240_000.0
 _WIRES_BURN = 0.35
@@ -94,7 +94,7 @@ class Sensing:
             return
         gone = np.flatnonzero(rng.random(values.size, np.float32) < _MISSING_RATE)
         values.reshape(-1)[gone] = np.nan
-        for hour in range(int(ts_ms[0]) // _HOUR_MS, int(ts_ms[-1]) // _HOUR_MS + 1):
+        for hour in range(int(ts_ms[0]) // HOUR_MS, int(ts_ms[-1]) // HOUR_MS + 1):
             self._outages(values, ts_ms, hour)
 
     def _outages(self, values: Float, ts_ms: NDArray[np.int64], hour: int) -> None:
@@ -102,8 +102,8 @@ class Sensing:
         rng = np.random.default_rng([self._seed, 3, hour])
         sensors = values.shape[1] * 9
         struck = np.flatnonzero(rng.random(sensors) < _OUTAGES_PER_SENSOR_HOUR)
-        begins = hour * _HOUR_MS + rng.integers(0, _HOUR_MS, struck.size)
-        ends = np.minimum(begins + rng.exponential(_OUTAGE_MEAN_MS, struck.size), (hour + 1) * _HOUR_MS)
+        begins = hour * HOUR_MS + rng.integers(0, HOUR_MS, struck.size)
+        ends = np.minimum(begins + rng.exponential(_OUTAGE_MEAN_MS, struck.size), (hour + 1) * HOUR_MS)
         flat = values.reshape(len(ts_ms), sensors)
         for sensor, begin, end in zip(struck.tolist(), begins.tolist(), ends.tolist(), strict=True):
             flat[np.searchsorted(ts_ms, begin) : np.searchsorted(ts_ms, end), sensor] = np.nan

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.times import DAY_MS
 from pipelines.battery_hazard.simulator.physics.cell import Float
 
 MINUTE_MS = 60_000
-_DAY_MS = 86_400_000
-_YEAR_MS = 365.25 * _DAY_MS
+_YEAR_MS = 365.25 * DAY_MS
 _CHUNK = 360
 """Minutes computed at once."""
 _UNFORCED = np.nan
@@ -111,7 +111,7 @@ class Site:
         """The minutes that cover `from_ms` to `to_ms` (both within)."""
         while self._next_ms <= to_ms + MINUTE_MS:
             self._chunks.append(self._chunk())
-        while self._chunks and self._chunks[0].first_ms + _CHUNK * MINUTE_MS < from_ms - _DAY_MS:
+        while self._chunks and self._chunks[0].first_ms + _CHUNK * MINUTE_MS < from_ms - DAY_MS:
             self._chunks.pop(0)
         first = max(0, (from_ms - self._chunks[0].first_ms) // (_CHUNK * MINUTE_MS))
         last = (to_ms + MINUTE_MS - self._chunks[0].first_ms) // (_CHUNK * MINUTE_MS)
@@ -121,7 +121,7 @@ class Site:
 
     def _outside_c(self, ts_ms: int) -> float:
         """Weather: the season, the day, and slower waves that are in step with neither."""
-        day = 2 * np.pi * ts_ms / _DAY_MS
+        day = 2 * np.pi * ts_ms / DAY_MS
         season = -np.cos(2 * np.pi * ts_ms / _YEAR_MS - 0.3)
         weather = np.sin(day / 3.3 + self._phase[0]) + np.sin(day / 7.7 + self._phase[1])
         swing = self._day_c * np.sin(day - 2.2) + self._weather_c * weather
@@ -147,11 +147,11 @@ class Site:
                     imposed[where, one.rack] = one.c_rate
                 off[where, one.rack] |= one.hvac_off
                 warmer[where, one.rack] += one.warmer_c
-        windows, today = self._windows(first_ms // _DAY_MS), first_ms // _DAY_MS
+        windows, today = self._windows(first_ms // DAY_MS), first_ms // DAY_MS
         for k in range(_CHUNK):
             ts = first_ms + k * MINUTE_MS
-            if ts // _DAY_MS != today:
-                today = ts // _DAY_MS
+            if ts // DAY_MS != today:
+                today = ts // DAY_MS
                 windows = self._windows(today)
             soc[k], air[k] = self._soc, self._air
             c_rate[k] = self._drive(ts, windows, imposed[k])
@@ -162,7 +162,7 @@ class Site:
         return Minutes(first_ms, c_rate, soc, air)
 
     def _drive(self, ts_ms: int, windows: Float, imposed: Float) -> Float:
-        hour = ts_ms % _DAY_MS / 3_600_000
+        hour = ts_ms % DAY_MS / 3_600_000
         roaming = np.where(ts_ms < self._rest_until_ms, 0.0, self._direction * self._rate)
         if self._fitful.any():
             # Pulses and random loads: now and then another part of the rate, or rest.

@@ -24,7 +24,7 @@ from common.errors import UserError
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES
 from pipelines.battery_hazard.training.datasets.labels import HAZARD, LEFT_OUT, NORMAL, Label, first_sign
-from pipelines.battery_hazard.training.datasets.series import About, Series, Site, series_of
+from pipelines.battery_hazard.training.datasets.series import About, Series, SimulatedSite, series_of
 from pipelines.battery_hazard.training.fitting.models import Rows
 
 Progress = Callable[[str, int, int], None]
@@ -33,7 +33,7 @@ _PROCESSES = 2
 
 
 def write_sites(
-    directory: Path, sites: Sequence[Site], *, thin: int | None = None, stage: str, progress: Progress
+    directory: Path, sites: Sequence[SimulatedSite], *, thin: int | None = None, stage: str, progress: Progress
 ) -> None:
     """Simulate sites and write a file of each; what is there already is kept.
 
@@ -72,7 +72,7 @@ def claim(directory: Path, sites: list[dict[str, Any]]) -> None:
     says.write_text(text)
 
 
-def site_file(directory: Path, site: Site) -> Path:
+def site_file(directory: Path, site: SimulatedSite) -> Path:
     """Where the site's series are."""
     return directory / f"site-{site.seed:09d}.parquet"
 
@@ -82,7 +82,7 @@ def _schema() -> pa.Schema:
     return pa.schema([*columns, *((name, pa.float32()) for name in FEATURES.names)])
 
 
-def _write(directory: Path, site: Site, thin: int | None) -> None:
+def _write(directory: Path, site: SimulatedSite, thin: int | None) -> None:
     path = site_file(directory, site)
     unfinished = path.with_suffix(".unfinished")
     about = []

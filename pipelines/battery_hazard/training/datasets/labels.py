@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import Int
+from common.times import HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
 
 HAZARD, NORMAL, LEFT_OUT = 1, 0, -1
@@ -15,7 +16,7 @@ WARNING_MS = 20 * 60_000
 """A reading counts as hazardous from 20 minutes before the point of no return, where there is a sign by then."""
 AFTERMATH_MS = 10 * 60_000
 """A burning module is still a hazard: positive for so long after the point of no return."""
-WRECK_MS = 2 * 3_600_000
+SMOKE_MS = 2 * HOUR_MS
 """For so long after a fire its rack is full of smoke, and nothing is said of the modules in it either way."""
 
 
@@ -43,9 +44,9 @@ def labels(
     """
     label = np.full(len(ts), NORMAL, np.int8)
     for other in beside:
-        label[(ts >= other.first_sign_ts) & (ts < other.no_return_ts + WRECK_MS)] = LEFT_OUT
+        label[(ts >= other.first_sign_ts) & (ts < other.no_return_ts + SMOKE_MS)] = LEFT_OUT
     for heat in warmed:
-        label[(ts >= heat.start_ts) & (ts < heat.end_ts + WRECK_MS)] = LEFT_OUT
+        label[(ts >= heat.start_ts) & (ts < heat.end_ts + SMOKE_MS)] = LEFT_OUT
     if fault is not None:
         label[ts >= fault.onset_ts] = LEFT_OUT
         begin = max(first_sign(fault, gas=gas), fault.no_return_ts - WARNING_MS)

@@ -26,7 +26,7 @@ _READINGS_A_RUN = 150
 
 
 @dataclass(frozen=True)
-class Site:
+class SimulatedSite:
     """What is simulated as one fleet.
 
     Attributes:
@@ -92,7 +92,7 @@ class Series:
     label: Label
 
 
-def series_of(site: Site) -> Iterator[Series]:
+def series_of(site: SimulatedSite) -> Iterator[Series]:
     """Simulate a site, and yield the series of its modules: one of each module, or one for each way to equip it."""
     rng = np.random.default_rng([site.seed, 20])
     topology = _topology(site, rng)
@@ -120,7 +120,7 @@ def series_of(site: Site) -> Iterator[Series]:
             yield _series(about, ts[:, place], values[:, place], beside, rng if site.varied else None)
 
 
-def _fleet(site: Site, topology: dict[str, float], start_ms: int, span_ms: int) -> Fleet:
+def _fleet(site: SimulatedSite, topology: dict[str, float], start_ms: int, span_ms: int) -> Fleet:
     return Fleet(
         site.modules,
         site.seed,
@@ -144,7 +144,7 @@ def _simulate(fleet: Fleet, steps: int, chosen: list[int]) -> tuple[Int, Float]:
     return np.concatenate([ts for ts, _ in blocks]), np.concatenate([values for _, values in blocks])
 
 
-def _topology(site: Site, rng: np.random.Generator) -> dict[str, float]:
+def _topology(site: SimulatedSite, rng: np.random.Generator) -> dict[str, float]:
     if site.bench:
         return {"cells_in_series": 1.0, "capacity_ah": float(rng.uniform(1.8, 5.0)) if site.varied else 2.6}
     if site.varied and rng.random() < 1 / 3:
@@ -157,7 +157,7 @@ def _beside(module: int, faults: list[Fault]) -> tuple[Fault, ...]:
     return tuple(f for f in faults if f.module != module and f.module // MODULES_PER_RACK == rack)
 
 
-def _equipped(site: Site, rng: np.random.Generator, *, faulty: bool) -> list[str]:
+def _equipped(site: SimulatedSite, rng: np.random.Generator, *, faulty: bool) -> list[str]:
     ways = BENCH_SITES if site.bench else SITES
     if site.sensors is not None:
         return [site.sensors]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.arrays import Float, Int
+from common.times import DAY_MS
 from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, first_sign
 from pipelines.battery_hazard.training.datasets.series import About, normal_days
 from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, poisson_interval, share_interval
@@ -20,7 +21,6 @@ FALSE_ALARM_BUDGET = 1 / 1000
 """False alarms a module-day that a site is taken to put up with."""
 _LINGERS_MS = 3_600_000
 """A nuisance is blamed for alarms that begin so long after it."""
-_DAY_MS = 86_400_000
 _MINUTE_MS = 60_000
 _JITTER_MS = 1000
 
@@ -98,7 +98,7 @@ class FalseAlarm:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SeriesResult:
     """What a policy makes of one series."""
 
     about: About
@@ -108,7 +108,7 @@ class Verdict:
     alarm_days: float
 
 
-def judge(policy: AlarmPolicy, scored: Scored) -> Verdict:
+def evaluate_series(policy: AlarmPolicy, scored: Scored) -> SeriesResult:
     """Judge the alarms on a series by the truth.
 
     An alarm whose onset lies in normal operation is false. One between a fault's onset and its point of no return is a
@@ -141,7 +141,9 @@ def judge(policy: AlarmPolicy, scored: Scored) -> Verdict:
             continue
         false.append(FalseAlarm(scored.about, alarm.ts, blamed(scored.about, alarm.onset_ts)))
         in_alarm_ms += (int(scored.ts[-1]) if alarm.cleared_ts is None else alarm.cleared_ts) - alarm.ts
-    return Verdict(scored.about, event, tuple(false), normal_days(scored.about, scored.label), in_alarm_ms / _DAY_MS)
+    return SeriesResult(
+        scored.about, event, tuple(false), normal_days(scored.about, scored.label), in_alarm_ms / DAY_MS
+    )
 
 
 def _label_at(scored: Scored, ts: int) -> int:
@@ -183,7 +185,7 @@ def blamed(about: About, ts: int) -> str:
     return next((n.kind for n in about.nuisances if n.start_ts <= ts < n.end_ts + _LINGERS_MS), "none")
 
 
-def summary(verdicts: Iterable[Verdict]) -> dict[str, Any]:
+def summary(verdicts: Iterable[SeriesResult]) -> dict[str, Any]:
     """What verdicts add up to, with exact 95 % confidence intervals (those of false alarms by count, not by weight)."""
     verdicts = list(verdicts)
     false = [alarm for v in verdicts for alarm in v.false_alarms]

@@ -13,7 +13,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix, precision_
 
 from common.arrays import Float
 from pipelines.battery_hazard.training.datasets.features import FEATURES
-from pipelines.battery_hazard.training.evaluation.operator_metrics import judge
+from pipelines.battery_hazard.training.evaluation.operator_metrics import evaluate_series
 from pipelines.battery_hazard.training.fitting.calibration import labelled
 from pipelines.battery_hazard.training.fitting.record import Record
 
@@ -72,7 +72,7 @@ def _confusion(record: Record, axis: Any) -> None:
 
 
 def _lead_times(record: Record, axis: Any) -> None:
-    events = [v.event for v in (judge(record.policy, one) for one in record.test) if v.event is not None]
+    events = [v.event for v in (evaluate_series(record.policy, one) for one in record.test) if v.event is not None]
     for mechanism in sorted({e.mechanism for e in events}):
         lead = np.sort([max(e.lead_s or 0.0, 0.0) / 60 for e in events if e.mechanism == mechanism])
         axis.step(lead, 1 - np.arange(len(lead)) / len(lead), where="post", label=mechanism)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.battery_hazard.training.datasets.labels import NORMAL
 from pipelines.battery_hazard.training.datasets.series import normal_days
-from pipelines.battery_hazard.training.evaluation.operator_metrics import FALSE_ALARM_BUDGET, Scored, judge
+from pipelines.battery_hazard.training.evaluation.operator_metrics import FALSE_ALARM_BUDGET, Scored, evaluate_series
 from worker.alarms.state_machine import AlarmPolicy
 
 OFF_DELAY_MS = 120_000
@@ -73,7 +73,7 @@ def choose_policy(
 
         first = bisect_left(range(1, len(tried)), True, key=too_many)  # noqa: FBT003 (what is searched for)
         policy = tried[first]
-        events = [e for one in failing if (e := judge(policy, one).event) is not None]
+        events = [e for one in failing if (e := evaluate_series(policy, one).event) is not None]
         lead = [max(e.lead_s or 0.0, 0.0) for e in events]
         met, first = sum(e.met for e in events), sum(e.within(0) and not e.slow for e in events)
         found.append((met, first, float(np.median(lead)) if lead else 0.0, on_delay_ms, policy))
@@ -99,7 +99,7 @@ def rate_of(scored: Sequence[Scored]) -> Rate:
         reaching = (one for one, highest in zip(scored, peak, strict=True) if highest >= policy.setpoint)
         found = 0.0
         for one in reaching:
-            found += sum(alarm.weight for alarm in judge(policy, one).false_alarms) / days
+            found += sum(alarm.weight for alarm in evaluate_series(policy, one).false_alarms) / days
             if found > enough:
                 break
         return found

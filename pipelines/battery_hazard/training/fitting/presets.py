@@ -7,7 +7,7 @@ import numpy as np
 
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
 from pipelines.battery_hazard.training.datasets.features import HELD_OUT
-from pipelines.battery_hazard.training.datasets.series import Site
+from pipelines.battery_hazard.training.datasets.series import SimulatedSite
 from pipelines.battery_hazard.training.evaluation.operator_metrics import FALSE_ALARM_BUDGET, NUISANCES_PER_MODULE_DAY
 from pipelines.battery_hazard.training.fitting.models import Boosting
 
@@ -90,13 +90,13 @@ def event_modules(faults: int, healthy: int, *, bench: bool) -> int:
     return faults + healthy if bench else max(MODULES_A_FAULT * faults, faults + healthy)
 
 
-def sites(preset: Preset, split: Split, seed: int) -> list[Site]:
+def sites(preset: Preset, split: Split, seed: int) -> list[SimulatedSite]:
     """The sites of a split. Training and validation never see `HELD_OUT`, nor a site of another split or seed."""
     counts: Counts = getattr(preset, split)
     first = (seed * len(SPLITS) + SPLITS.index(split)) * _SITES_A_SPLIT
     rng = np.random.default_rng([first, 40])
     mechanisms = MECHANISMS if split == "test" else KNOWN_MECHANISMS
-    made: list[Site] = []
+    made: list[SimulatedSite] = []
     for bench, events, normal in (
         (False, counts.events, counts.normal),
         (True, counts.bench_events, counts.bench_normal),
@@ -107,7 +107,7 @@ def sites(preset: Preset, split: Split, seed: int) -> list[Site]:
             # Nobody budgets for the broken sensors of a test bench; they are there to learn from.
             enriched = not faulty and (varied or not bench)
             made.append(
-                Site(
+                SimulatedSite(
                     seed=first + len(made),
                     modules=event_modules(preset.faults, preset.healthy, bench=bench)
                     if faulty

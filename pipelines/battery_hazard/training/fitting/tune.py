@@ -9,7 +9,7 @@ import optuna
 import xgboost
 
 from pipelines.battery_hazard.training.datasets.dataset import Progress
-from pipelines.battery_hazard.training.evaluation.operator_metrics import judge
+from pipelines.battery_hazard.training.evaluation.operator_metrics import evaluate_series
 from pipelines.battery_hazard.training.fitting.models import Balance, Boosting, fit_boosting, scorer
 from pipelines.battery_hazard.training.fitting.policy import choose_policy
 from pipelines.battery_hazard.training.fitting.presets import Preset
@@ -70,7 +70,7 @@ def tune(
             raise optuna.TrialPruned
         scored = score_all(scorer(*fitted), known.validation)
         policy = choose_policy(scored, budget=preset.false_alarm_budget, on_delays_ms=(_ON_DELAY_MS,))
-        events = [e for one in scored if (e := judge(policy, one).event) is not None]
+        events = [e for one in scored if (e := evaluate_series(policy, one).event) is not None]
         met = sum(e.met for e in events) / len(events)
         trial.set_user_attr("met", met)
         return met + _PRECISION_COUNTS * follow.last

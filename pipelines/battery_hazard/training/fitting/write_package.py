@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from common.arrays import Float
+from common.times import iso_now
 from pipelines.battery_hazard.training.datasets.features import COMBINATIONS, RECORD
 from schemas.load import load_schema
 from schemas.wire import fingerprint
@@ -67,7 +67,7 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
     return write_manifest(
         directory,
         name=model.name,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_at=iso_now(),
         schema_fingerprint=fingerprint(load_schema(RECORD)).value.hex(),
         libraries={name: _version(name) for name in _LIBRARIES},
     )

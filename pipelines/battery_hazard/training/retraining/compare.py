@@ -7,7 +7,12 @@ from scipy import stats
 
 from pipelines.battery_hazard.training.datasets.features import FEATURES
 from pipelines.battery_hazard.training.datasets.series import Series
-from pipelines.battery_hazard.training.evaluation.operator_metrics import EventOutcome, Verdict, judge, summary
+from pipelines.battery_hazard.training.evaluation.operator_metrics import (
+    EventOutcome,
+    SeriesResult,
+    evaluate_series,
+    summary,
+)
 from pipelines.battery_hazard.training.fitting.train import score_all
 from worker.model.package import ModelPackage
 
@@ -50,11 +55,11 @@ def compare(
     return Comparison(figures, worse(verdicts["test"]["candidate"], verdicts["test"]["champion"]))
 
 
-def _verdicts(package: ModelPackage, series: Sequence[Series]) -> list[Verdict]:
-    return [judge(package.policy, one) for one in score_all(package.score, series)]
+def _verdicts(package: ModelPackage, series: Sequence[Series]) -> list[SeriesResult]:
+    return [evaluate_series(package.policy, one) for one in score_all(package.score, series)]
 
 
-def worse(candidate: Sequence[Verdict], champion: Sequence[Verdict]) -> list[str]:
+def worse(candidate: Sequence[SeriesResult], champion: Sequence[SeriesResult]) -> list[str]:
     """In what the candidate is worse, by verdicts on the same series."""
     said = []
     pairs = [(a.event, b.event) for a, b in zip(candidate, champion, strict=True) if a.event and b.event]

@@ -10,33 +10,31 @@ import structlog
 
 from common.arrays import Bool, Float, Int
 from common.errors import UserError
+from common.times import DAY_MS
 from pipelines.battery_hazard.training.datasets.features import FEATURES
 from pipelines.battery_hazard.training.fitting.models import Rows
 from schemas.load import load_schema
 from schemas.registry import registry_at, writer_schema_lookup
-from training.backtest.labels import Event as Hazard
-from training.backtest.labels import by_module, normal_operation
+from training.backtest.labels import OUT_OF_SERVICE_MS, LabelledEvent, by_key, normal_operation
 from training.evaluation.alarm_outcomes import Alarm
 from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label, labels_from
 from training.monitoring.performance.rolling import alarms_from
 from training.monitoring.topics import MonitoringTopics
 from worker.config.settings import Settings
+from worker.consume.message_columns import batch_of
 from worker.kafka.client_config import client_config
-from worker.kafka.message import key_of, values_of
+from worker.kafka.message import key_of
 from worker.kafka.topic_reader import MANY, TopicReader
-from worker.score.batch import Batch
 from worker.score.decode import Decoder
-from worker.score.scorer import plainly_keyed
+from worker.score.scorer import key_texts
 from worker.score.validate import Validator
 from worker.windows.offline import offline_features
 
 _LOG = structlog.get_logger(__name__)
-_DAY_MS = 86_400_000
-_WRECK_MS = _DAY_MS
 _READINGS = 2_000_000
 """Of more, those of a sample of the modules are taken: so many fit into memory."""
 _ROWS = 200_000
-"""Of more, each so-many-th is used: neighbours are nearly alike, and simulated hazards must not drown."""
+"""Of more, each so-many-th is used: neighbours are nearly alike, and simulated events must not drown."""
 
 
 @dataclass
@@ -66,7 +64,7 @@ class _Modules:
 def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | None:
     """Normal operation of the last days, with the features that the worker computes; None where nothing is recorded.
 
-    Left out is what surrounds confirmed events, and alarms that nobody has marked as false: they may be hazards.
+    Left out is what surrounds confirmed events, and alarms that nobody has marked as false: they may be events.
     Readings within alarms that were marked are all taken, others thinned.
 
     Args:
@@ -88,7 +86,7 @@ def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | Non
         labels = labels_from(topics.news("labels"), pipeline)
         told = list(topics.news("alarms"))
     modules = _Modules()
-    recordings = _read(settings, topics, modules, round(now_ms - days * _DAY_MS))
+    recordings = _read(settings, topics, modules, round(now_ms - days * DAY_MS))
     built = zip(modules.number, modules.group, strict=True)
     scales = np.array([FEATURES.scales(pipeline.topology.of(name, group)) for name, group in built])
     alarms = alarms_from(told, pipeline, modules.number)
@@ -117,13 +115,12 @@ def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since
         below = min(1.0, _READINGS / max(readings, 1)) * 2**32
         _LOG.info("reading recorded readings", readings=readings, share_of_modules=round(below / 2**32, 3))
         for messages in reader.read(source.topic, spans):
-            batch = Batch.of([m for m in messages if zlib.crc32(key_of(m) or b"") < below])
-            found, _ = decode(values_of(batch.messages), batch.framed)
+            batch = batch_of([m for m in messages if zlib.crc32(key_of(m) or b"") < below])
+            found, _ = decode(batch.values, batch.framed)
             valid, _ = validate(found, batch.key_column(), batch.broker_ts)
-            batch = plainly_keyed(batch, valid)
             kept = valid.readings
             key = np.array(
-                [modules.of(batch.keys[row], kept.group[i]) for i, row in enumerate(kept.row.tolist())], np.int64
+                [modules.of(name, kept.group[i]) for i, name in enumerate(key_texts(batch, valid))], np.int64
             )
             partition = batch.partition[kept.row]
             for number in np.unique(partition).tolist():
@@ -143,21 +140,21 @@ def _judged(
     horizon_ms: int,
 ) -> tuple[Bool, Bool]:
     """Which readings are normal operation, and which of them lie in an alarm that was marked as false; shapes [n]."""
-    marks = [(numbers.get(label.module, -1), label.ts) for label in labels if label.kind == FALSE_ALARM]
-    hazards = [
-        Hazard(numbers[label.module], label.ts, label.ts + _WRECK_MS)
+    marks = [(numbers.get(label.key, -1), label.ts) for label in labels if label.kind == FALSE_ALARM]
+    events = [
+        LabelledEvent(numbers[label.key], label.ts, label.ts + OUT_OF_SERVICE_MS)
         for label in labels
-        if label.kind == EVENT and label.module in numbers
+        if label.kind == EVENT and label.key in numbers
     ]
     marked: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for alarm in alarms:
         end = np.iinfo(np.int64).max if alarm.cleared_ts is None else alarm.cleared_ts
-        if any(alarm.module == module and alarm.onset_ts <= at <= end for module, at in marks):
-            marked[alarm.module].append((alarm.onset_ts, end))
+        if any(alarm.key == module and alarm.onset_ts <= at <= end for module, at in marks):
+            marked[alarm.key].append((alarm.onset_ts, end))
         else:
-            hazards.append(Hazard(alarm.module, alarm.onset_ts, min(end, alarm.ts + _WRECK_MS) + horizon_ms))
+            events.append(LabelledEvent(alarm.key, alarm.onset_ts, min(end, alarm.ts + OUT_OF_SERVICE_MS) + horizon_ms))
     normal, told_false = np.ones(len(ts), np.bool_), np.zeros(len(ts), np.bool_)
-    for module, own in by_module(hazards).items():
+    for module, own in by_key(events).items():
         rows = np.flatnonzero(key == module)
         normal[rows] = normal_operation(ts[rows], own, horizon_ms)
     for module, spans in marked.items():

@@ -15,12 +15,12 @@ import numpy as np
 from common.errors import UserError
 from pipelines.battery_hazard.training.datasets.dataset import Progress
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
-from pipelines.battery_hazard.training.datasets.series import Site, series_of
+from pipelines.battery_hazard.training.datasets.series import SimulatedSite, series_of
 from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     NUISANCES_PER_MODULE_DAY,
     Scored,
-    Verdict,
-    judge,
+    SeriesResult,
+    evaluate_series,
 )
 from pipelines.battery_hazard.training.fitting.presets import event_modules
 from pipelines.battery_hazard.training.fitting.thresholds import Thresholds
@@ -35,26 +35,30 @@ _FAULTS, _HEALTHY, _EVENT_HOURS = 36, 20, 6.0
 
 
 @dataclass(frozen=True)
-class Judged:
+class SiteResult:
     """The verdicts of two judges on the same series: the model's alarms and those of the threshold baseline."""
 
-    site: Site
-    model: list[Verdict]
-    baseline: list[Verdict]
+    site: SimulatedSite
+    model: list[SeriesResult]
+    baseline: list[SeriesResult]
     highest: float
 
 
-def evaluation_sites(*, events: int, bench_events: int, module_days: int, bench_days: int, seed: int) -> list[Site]:
+def evaluation_sites(
+    *, events: int, bench_events: int, module_days: int, bench_days: int, seed: int
+) -> list[SimulatedSite]:
     """Sites with about so many faults, and without faults so many module-days.
 
     Sites without faults meet nuisances as often as `NUISANCES_PER_MODULE_DAY` says, and are equipped by the shares in
     `battery.SITES`; faulty modules are tried with every set of sensors.
     """
     first = _FIRST_SEED + seed * _SEEDS
-    made: list[Site] = []
+    made: list[SimulatedSite] = []
 
     def add(*, bench: bool, faults: int, **how: Any) -> None:
-        made.append(Site(first + len(made), bench=bench, faults=faults, nuisances=NUISANCES_PER_MODULE_DAY, **how))
+        made.append(
+            SimulatedSite(first + len(made), bench=bench, faults=faults, nuisances=NUISANCES_PER_MODULE_DAY, **how)
+        )
 
     for bench, wanted, days in ((False, events, module_days), (True, bench_events, bench_days)):
         for left in range(wanted, 0, -_FAULTS):
@@ -69,7 +73,9 @@ def evaluation_sites(*, events: int, bench_events: int, module_days: int, bench_
     return made
 
 
-def evaluate(package: ModelPackage, sites: Sequence[Site], *, processes: int, progress: Progress) -> Iterator[Judged]:
+def evaluate(
+    package: ModelPackage, sites: Sequence[SimulatedSite], *, processes: int, progress: Progress
+) -> Iterator[SiteResult]:
     """Judge a package and its threshold baseline on sites, in the order in which they are done.
 
     Raises:
@@ -84,28 +90,30 @@ def evaluate(package: ModelPackage, sites: Sequence[Site], *, processes: int, pr
     order = sorted(sites, key=lambda site: -site.faults)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=(package, baseline)) as pool:
-        for done, judged in enumerate(as_completed([pool.submit(_judge, site) for site in order]), 1):
+        for done, judged in enumerate(as_completed([pool.submit(_evaluate_site, site) for site in order]), 1):
             yield judged.result()
             progress("evaluating sites", done, len(sites))
 
 
-_judges: tuple[ModelPackage, Thresholds] | None = None
+_compared: tuple[ModelPackage, Thresholds] | None = None
 """Of this process, where it is one of a pool."""
 
 
 def _prepare(package: ModelPackage, baseline: Thresholds) -> None:
-    global _judges  # noqa: PLW0603 - how a pool's process is given what it needs
-    _judges = package, baseline
+    global _compared  # noqa: PLW0603 - how a pool's process is given what it needs
+    _compared = package, baseline
 
 
-def _judge(site: Site) -> Judged:
-    if _judges is None:
+def _evaluate_site(site: SimulatedSite) -> SiteResult:
+    if _compared is None:
         raise RuntimeError("this process was not prepared")
-    package, baseline = _judges
+    package, baseline = _compared
     model, limits, highest = [], [], 0.0
     for one in series_of(site):
         probability = package.score(one.features)
-        model.append(judge(package.policy, Scored(one.about, one.ts, one.label, probability)))
-        limits.append(judge(baseline.policy, Scored(one.about, one.ts, one.label, baseline.score(one.features))))
+        model.append(evaluate_series(package.policy, Scored(one.about, one.ts, one.label, probability)))
+        limits.append(
+            evaluate_series(baseline.policy, Scored(one.about, one.ts, one.label, baseline.score(one.features)))
+        )
         highest = max(highest, float(probability[one.label == 0].max(initial=0.0)))
-    return Judged(site, model, limits, highest)
+    return SiteResult(site, model, limits, highest)

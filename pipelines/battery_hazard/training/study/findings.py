@@ -8,11 +8,11 @@ from pipelines.battery_hazard.training.datasets.features import HELD_OUT
 from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     FALSE_ALARM_BUDGET,
     EventOutcome,
-    Verdict,
+    SeriesResult,
     events_summary,
     summary,
 )
-from pipelines.battery_hazard.training.study.evaluate import Judged
+from pipelines.battery_hazard.training.study.evaluate import SiteResult
 
 FULL, NO_GAS = "complete", "no gas"
 _BARS = {FULL: 0.99, NO_GAS: 0.95}
@@ -20,26 +20,28 @@ _PROMPT_BAR = 0.95
 _KINDS = {"modules": False, "bench": True}
 
 
-def findings(judged: Sequence[Judged]) -> dict[str, Any]:
+def findings(judged: Sequence[SiteResult]) -> dict[str, Any]:
     """All figures, model and threshold baseline side by side; JSON throughout."""
     model = [v for one in judged for v in one.model]
     baseline = [v for one in judged for v in one.baseline]
     sites = {one.site.seed: one.site for one in judged}
 
-    def both(chosen: Callable[[Verdict], bool]) -> dict[str, Any]:
+    def both(chosen: Callable[[SeriesResult], bool]) -> dict[str, Any]:
         return {
             "model": summary(filter(chosen, model)),
             "thresholds": summary(filter(chosen, baseline)),
         }
 
-    def chosen_by(bench: bool, sensors: str | None = None, faults: bool | None = None) -> Callable[[Verdict], bool]:
+    def chosen_by(
+        bench: bool, sensors: str | None = None, faults: bool | None = None
+    ) -> Callable[[SeriesResult], bool]:
         return lambda v: (
             v.about.bench == bench
             and (sensors is None or v.about.sensors == sensors)
             and (faults is None or faults == (sites[v.about.site].faults > 0))
         )
 
-    def at(seed: int) -> Callable[[Verdict], bool]:
+    def at(seed: int) -> Callable[[SeriesResult], bool]:
         return lambda v: v.about.site == seed
 
     ways = {(v.about.bench, v.about.sensors) for v in model}
@@ -69,7 +71,7 @@ def _name(bench: bool) -> str:
     return next(kind for kind, value in _KINDS.items() if value == bench)
 
 
-def _events(verdicts: Sequence[Verdict], bench: bool, sensors: str, mechanism: str) -> list[EventOutcome]:
+def _events(verdicts: Sequence[SeriesResult], bench: bool, sensors: str, mechanism: str) -> list[EventOutcome]:
     return [
         v.event
         for v in verdicts

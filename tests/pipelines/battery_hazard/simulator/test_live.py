@@ -16,7 +16,7 @@ import pytest
 from common.errors import UserError
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
 from pipelines.battery_hazard.simulator.fleet import Fleet
-from pipelines.battery_hazard.simulator.live import SimulateOptions, Summary, first_event_ms, simulate
+from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, first_event_ms, simulate
 from pipelines.battery_hazard.simulator.messages import KINDS, Messages
 from producers.kafka_publisher import encoder
 from schemas.codec import decode
@@ -151,7 +151,7 @@ def test_a_topic_that_is_not_there_is_told(kafka: str, pipeline_file: Path) -> N
 def test_what_the_summary_counts_is_on_the_topic(kafka: str, pipeline_file: Path, drain: Drain) -> None:
     seen: list[int] = []
 
-    def note(summary: Summary) -> None:
+    def note(summary: SimulationSummary) -> None:
         assert summary.event_ms <= time.time() * 1000
         seen.append(summary.produced)
 

@@ -11,12 +11,12 @@ from pipelines.battery_hazard.simulator.fleet import SENSORS
 from pipelines.battery_hazard.training.datasets.dataset import claim, read_rows, read_series, site_file, write_sites
 from pipelines.battery_hazard.training.datasets.features import FEATURES, HELD_OUT, SITES
 from pipelines.battery_hazard.training.datasets.labels import HAZARD, LEFT_OUT, NORMAL
-from pipelines.battery_hazard.training.datasets.series import Series, Site, series_of
+from pipelines.battery_hazard.training.datasets.series import Series, SimulatedSite, series_of
 from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS, sites
 from pipelines.battery_hazard.training.fitting.train import silent
 from tests.models import TINIEST
 
-SITE = Site(seed=4, modules=8, faults=2, hours=1.5, nuisances=1.0, mechanisms=("overcharge",), healthy=4)
+SITE = SimulatedSite(seed=4, modules=8, faults=2, hours=1.5, nuisances=1.0, mechanisms=("overcharge",), healthy=4)
 BENCH = replace(SITE, mechanisms=("internal_short",), bench=True, varied=True)
 
 

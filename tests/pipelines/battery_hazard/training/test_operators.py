@@ -13,9 +13,9 @@ from pipelines.battery_hazard.training.datasets.labels import LEFT_OUT, labels
 from pipelines.battery_hazard.training.datasets.series import About
 from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     Scored,
-    Verdict,
+    SeriesResult,
     decisive,
-    judge,
+    evaluate_series,
     raised,
     summary,
 )
@@ -40,8 +40,8 @@ def scored(*over: tuple[float, float], about: About = ABOUT) -> Scored:
     return Scored(about, TS, labels(TS, about.fault, gas=about.gas), probability)
 
 
-def verdict(*over: tuple[float, float], about: About = ABOUT) -> Verdict:
-    return judge(POLICY, scored(*over, about=about))
+def verdict(*over: tuple[float, float], about: About = ABOUT) -> SeriesResult:
+    return evaluate_series(POLICY, scored(*over, about=about))
 
 
 def test_a_warning_counts_from_when_the_alarm_is_raised() -> None:
@@ -87,7 +87,7 @@ def test_an_alarm_before_the_fault_began_is_false_and_warns_of_nothing() -> None
 def test_an_alarm_in_the_smoke_of_another_fire_counts_from_the_onset() -> None:
     smoke = scored((10, 60))
     smoke.label[FAULT.onset_ts > TS] = LEFT_OUT
-    found = judge(POLICY, smoke)
+    found = evaluate_series(POLICY, smoke)
     assert found.event is not None
     assert found.event.lead_s == (50 - 20) * 60
     assert not found.false_alarms

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
 from pipelines.battery_hazard.training.datasets.labels import labels
 from pipelines.battery_hazard.training.datasets.series import About
-from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, judge
+from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, evaluate_series
 from pipelines.battery_hazard.training.fitting.policy import choose_policy, policy_at, rate_of
 
 MINUTE = 60_000
@@ -31,7 +31,7 @@ def scored(about: About, *spells: tuple[float, float, float]) -> Scored:
 def test_the_setpoint_lies_above_what_normal_operation_reaches_and_below_what_the_event_does() -> None:
     policy = choose_policy([scored(FAILING, (35, 60, 0.99)), scored(HEALTHY, (5, 15, 0.6))])
     assert 0.6 < policy.setpoint <= 0.99
-    assert judge(policy, scored(FAILING, (35, 60, 0.99))).event.met  # type: ignore[union-attr]
+    assert evaluate_series(policy, scored(FAILING, (35, 60, 0.99))).event.met  # type: ignore[union-attr]
 
 
 def test_a_delay_is_taken_where_it_lets_the_setpoint_be_lower() -> None:
@@ -71,4 +71,4 @@ def test_where_a_sudden_fault_is_sure_enough_the_delay_is_left_out() -> None:
     assert policy.on_delay_ms
     assert policy.setpoint <= 0.9
     assert policy.immediate is not None
-    assert judge(policy, scored(sudden, (50, 60, 0.9999))).event.within(0)  # type: ignore[union-attr]
+    assert evaluate_series(policy, scored(sudden, (50, 60, 0.9999))).event.within(0)  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ import pytest
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault
 from pipelines.battery_hazard.training.datasets.features import FEATURES
 from pipelines.battery_hazard.training.datasets.series import About
-from pipelines.battery_hazard.training.evaluation.operator_metrics import EventOutcome, FalseAlarm, Verdict
+from pipelines.battery_hazard.training.evaluation.operator_metrics import EventOutcome, FalseAlarm, SeriesResult
 from pipelines.battery_hazard.training.fitting.train import silent
 from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, read_report, retrain
 from pipelines.battery_hazard.training.retraining.compare import compare, worse
@@ -20,7 +20,7 @@ from pipelines.battery_hazard.training.retraining.recorded import recorded_rows
 from pipelines.battery_hazard.training.retraining.triggers import Triggers
 from tests.harness import START_MS, Stage, make_stage, reading
 from tests.retrainings import workshop
-from training.monitoring.drift.events import Event
+from training.monitoring.drift.events import DriftEvent
 from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
 from training.monitoring.topics import MonitoringTopics
 from worker.alarms.state_machine import ACTIVE, RTN
@@ -35,9 +35,9 @@ def about(site: int = 1) -> About:
     return About(site, 0, "complete", bench=False, period_ms=10_000, fault=fault, nuisances=(), nuisance_rate=0.0)
 
 
-def verdict(lead_s: float | None, false_alarms: int = 0) -> Verdict:
+def verdict(lead_s: float | None, false_alarms: int = 0) -> SeriesResult:
     event = EventOutcome(about(), 1200.0, lead_s, None if lead_s is None else 0.0)
-    return Verdict(about(), event, tuple(FalseAlarm(about(), n, "none") for n in range(false_alarms)), 1.0, 0.0)
+    return SeriesResult(about(), event, tuple(FalseAlarm(about(), n, "none") for n in range(false_alarms)), 1.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def verdict(lead_s: float | None, false_alarms: int = 0) -> Verdict:
     ],
 )
 def test_a_candidate_is_worse_where_that_is_no_chance(
-    candidate: list[Verdict], champion: list[Verdict], said: int
+    candidate: list[SeriesResult], champion: list[SeriesResult], said: int
 ) -> None:
     assert len(worse(candidate, champion)) == said
 
@@ -84,12 +84,12 @@ def topics(stage: Stage) -> Iterator[MonitoringTopics]:
         yield opened
 
 
-def tell(topics: MonitoringTopics, *events: Event) -> None:
+def tell(topics: MonitoringTopics, *events: DriftEvent) -> None:
     topics.publish("events", [(event.site, event.record()) for event in events])
 
 
-def event(kind: str, subject: str, state: str, ts: int) -> Event:
-    return Event("north", kind, subject, state, ts, 0.3, 0.1, ("battery_hazard", "1"))
+def event(kind: str, subject: str, state: str, ts: int) -> DriftEvent:
+    return DriftEvent("north", kind, subject, state, ts, 0.3, 0.1, ("battery_hazard", "1"))
 
 
 @pytest.mark.kafka

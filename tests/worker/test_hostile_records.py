@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.wire import single_object_prefix
 from tests.dlq_commands import dlq
+from tests.flagship import flagship_schema
 from tests.harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
 from tests.raw_batches import Raw, batch, produce, records_section
 from tests.topic_settings import set_topic
@@ -103,7 +104,7 @@ def garbage() -> Iterator[Raw]:
 
 def strange_states() -> Iterator[Raw]:
     """Alarm states that are Avro, and make no sense."""
-    schema = load_schema("HazardState")
+    schema = flagship_schema("HazardState")
     base = {"module_id": "m", "rack_id": "r", "ts": -1, "state": "ACTIVE", "priority": "", "alarm_id": ""}
     base |= dict.fromkeys(("pending_since_ts", "clearing_since_ts", "onset_ts"))
     base |= {"hazard_probability": float("nan"), "peak_probability": float("nan"), "model_version": ""}

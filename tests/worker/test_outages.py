@@ -14,9 +14,10 @@ import pytest
 
 from local.kafka import broker_pids, kafka_broker
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
+from tests.flagship import flagship_schema
 from tests.fleet_content import expected_outcomes, fleet_content
 from tests.harness import (
     START_MS,
@@ -155,7 +156,7 @@ def test_a_broker_that_is_killed_while_the_worker_has_nothing_to_do(own_stage: S
 
 @pytest.mark.registry
 def test_a_registry_that_is_down_while_readings_are_scored(stage: Stage, registry: str) -> None:
-    client, schema = SchemaRegistry(registry), load_schema("SensorReading")
+    client, schema = SchemaRegistry(registry), flagship_schema("SensorReading")
     subject = f"{stage.pipeline.input.topic}-value"
     known = confluent_prefix(client.register(subject, schema))
     later = schema | {"fields": [*schema["fields"], {"name": "firmware", "type": "string", "default": ""}]}

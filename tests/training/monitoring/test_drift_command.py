@@ -19,7 +19,6 @@ from common.times import DAY_MS
 from local.process import free_ports
 from pipelines.battery_hazard.simulator.plant.sensing import CO
 from schemas.codec import decode
-from schemas.load import load_schema
 from tests.drift_sites import START_MS, recording, sketches
 from tests.harness import Stage, make_stage, wait_until
 from training.monitoring.performance.labels import EVENT, Label
@@ -77,7 +76,7 @@ def publish(stage: Stage, role: str, records: list[tuple[str, dict[str, Any]]]) 
 
 
 def published(stage: Stage, role: str) -> list[dict[str, Any]]:
-    schema, lookup = load_schema(stage.pipeline.schemas[role]), stage.writer_schema_of
+    schema, lookup = stage.pipeline.schema_of(role), stage.writer_schema_of
     return [decode(m.value(), lookup, schema) for m in stage.committed(role)]
 
 

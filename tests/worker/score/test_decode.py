@@ -14,18 +14,19 @@ from schemas.codec import decode, encode
 from schemas.columnar_decoder import decoding_plan
 from schemas.columnar_encoder import Column, Flags, encode_columns
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import writer_schema_lookup
 from schemas.resolution import field_conversions
 from schemas.text_column import TextColumn
 from schemas.wire import ConfluentId, SchemaKey, confluent_prefix
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from tests.harness import NORMAL, PREFIX, START_MS, avro, reading
 from worker.config.pipeline import load_pipeline
 from worker.score.decode import Decoder, WriterSchemaOf
 
 SOURCE = load_pipeline("battery_hazard").input
-READER = load_schema("SensorReading")
-LOOKUP = writer_schema_lookup(None)
+READER = flagship_schema("SensorReading")
+LOOKUP = writer_schema_lookup(None, KNOWN_SCHEMAS)
 SENSORS = SOURCE.sensors()
 Record = dict[str, Any]
 

@@ -1,6 +1,5 @@
 """The `backtest` command: runs recordings through a model and an alarm policy."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from common.cli_options import JsonOption, PipelineOption, training_packages
 from common.errors import UserError
+from common.json_text import strict_json
 from common.terminal import say, terminal
 from producers.options import ColumnsOption, GroupOption, KeyColumnsOption, RecordedTopologyOption
 
@@ -108,7 +108,7 @@ def backtest(
     )
     console = terminal(stderr=True)
     result, where = _run(options, settings, loaded, console, quiet=as_json)
-    line = json.dumps(facts(result, where))
+    line = strict_json(facts(result, where))
     if not as_json:
         terminal().print(as_tables(result, where))
     if output is not None:

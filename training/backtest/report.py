@@ -139,9 +139,7 @@ def warnings(result: Backtest) -> list[str]:
         )
     if 0 < len(result.events) < 20:
         low = share_interval(result.judged.detected, len(result.events))[0]
-        found.append(
-            f"{len(result.events)} events say little about the detected share: it is {low:.0%} or more"
-        )
+        found.append(f"{len(result.events)} events say little about the detected share: it is {low:.0%} or more")
     if result.short:
         found.append(f"{result.short} keys have fewer than {result.package.spec.max_readings} readings, a full window")
     found += _outside_note(result)

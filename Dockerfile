@@ -1,11 +1,11 @@
 # Two images from one file:
 #   worker    the default: run-time dependencies only
-#   training  also trains, registers, serves MLflow, simulates and replays
+#   training  also trains and registers models, serves MLflow, simulates and replays
 # The base is pinned by tag; pin it by digest with --build-arg PYTHON_IMAGE=python@sha256:…
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS worker-dependencies
-# Without pip of its own, and without the packages' own tests, a tenth of their size.
+# Without pip, and without the packages' tests, which are a tenth of their size.
 RUN python3 -m venv --without-pip /opt/hazardstream
 COPY requirements-worker.lock /tmp/
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -33,8 +33,8 @@ LABEL org.opencontainers.image.title="hazardstream" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 hazardstream \
  && useradd --uid 10001 --gid 10001 --home-dir /var/cache/hazardstream --create-home --shell /usr/sbin/nologin hazardstream
-# Bytecode was compiled at build time, and the root file system may be read-only.
-# 0.0.0.0 is the container's own network: what of it the world sees is for the port mapping to say.
+# Bytecode is compiled at build time, because the root file system may be read-only.
+# 0.0.0.0 is the container's own network; the port mapping decides what is visible outside.
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HAZARDSTREAM_CACHE_DIRECTORY=/var/cache/hazardstream \

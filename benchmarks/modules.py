@@ -28,8 +28,8 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import load_pipeline
+from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
-from worker.score.batch import Batch
 
 BATCH = 4000
 START_MS = 1_780_000_000_000
@@ -49,7 +49,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
     pipeline = load_pipeline("battery_hazard")
     write_model(directory / "model", pipeline)
     package = load_package(directory / "model", version="1")
-    scorer, partitions, _ = offline_scorer(pipeline, package)
+    scorer, partitions = offline_scorer(pipeline, package)
     span_ms = package.spec.max_span_ms
     process, figures, scored = psutil.Process(), dict[str, Any](), 0
     figures["rss_bytes_empty"] = process.memory_info().rss
@@ -58,7 +58,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
         spent = 0.0
         for messages in _batches(modules, generation, START_MS + generation * 2 * span_ms, span_ms // 2):
             started = time.perf_counter()
-            outcome = scorer.process(Batch.of(messages), partitions)
+            outcome = scorer.process(batch_of(messages), partitions)
             scorer.merge(outcome, partitions)
             took = time.perf_counter() - started
             slowest, spent = max(slowest, took), spent + took

@@ -5,34 +5,21 @@ from confluent_kafka import Message
 
 from benchmarks.harness import PARTITIONS
 from benchmarks.readings import Numbers, Readings
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
-from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
-from worker.observe.metrics import Metrics
-from worker.score.decode import Decoder
-from worker.score.scorer import Scorer
-from worker.score.validate import Validator
+from worker.score.scorer import Scorer, Timer, scorer_of, untimed
 from worker.windows.partition import Partition
 
 
 def offline_scorer(
-    pipeline: Pipeline, package: ModelPackage, kind: type[Scorer] = Scorer
-) -> tuple[Scorer, dict[int, Partition], Metrics]:
-    """A scorer, its partitions, which are all new, and its metrics."""
-    metrics = Metrics()
-    scorer = kind(
-        decode=Decoder(pipeline.input, load_schema("SensorReading"), writer_schema_lookup(None)),
-        validate=Validator(pipeline.input),
-        topology=pipeline.topology,
-        package=package,
-        alarms=Alarms(package.policy),
-        metrics=metrics,
-    )
+    pipeline: Pipeline, package: ModelPackage, timed: Timer = untimed
+) -> tuple[Scorer, dict[int, Partition]]:
+    """A scorer and its partitions, which are all new."""
+    scorer = scorer_of(pipeline, package, package.policy, writer_schema_lookup(None), timed)
     for number in range(PARTITIONS):
         scorer.alarms.assign(number, {})
-    return scorer, {number: Partition(number, 0, 0) for number in range(PARTITIONS)}, metrics
+    return scorer, {number: Partition(number, 0, 0) for number in range(PARTITIONS)}
 
 
 def messages(readings: Readings, numbers: Numbers, topic: str) -> list[Message]:

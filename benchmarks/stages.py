@@ -6,8 +6,8 @@ Example:
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Annotated, Any
 
@@ -21,27 +21,15 @@ from benchmarks.offline import messages, offline_scorer
 from benchmarks.readings import Readings, Tell, in_chunks, publish
 from local.process import stop
 from worker.config.pipeline import Pipeline
+from worker.consume.message_columns import batch_of
 from worker.encode.encoder import Outbox
 from worker.model.package import ModelPackage
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
-from worker.score.scorer import Scorer
 
 MODULES, BATCHES = 1000, (100, 1000, 10_000)
 _FULL_WINDOWS = 60 * MODULES
 """Readings that come first: then every window is full, as in life."""
 _SUM = "hazardstream_stage_seconds_sum"
 _DEAD_LETTER_MAX_BYTES = 1_000_000
-
-
-class _TimedByProcessor(Scorer):
-    """Observes the processor time of this thread, which neighbours on the machine hardly touch."""
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        started = time.thread_time()
-        yield
-        self._metrics.stage_seconds.labels(stage).observe(time.thread_time() - started)
 
 
 def measure(readings: int, bench: Bench) -> dict[str, Any]:
@@ -71,23 +59,18 @@ def _in_process(
     pipeline: Pipeline, package: ModelPackage, count: int, size: int, tell: Tell
 ) -> tuple[dict[str, float], int]:
     source = Readings.until_now(MODULES, _FULL_WINDOWS + count)
-    scorer, partitions, metrics = offline_scorer(pipeline, package, _TimedByProcessor)
+    inner = defaultdict[str, float](float)
+    scorer, partitions = offline_scorer(pipeline, package, _timer(inner))
     outbox = Outbox(pipeline, {}, _DEAD_LETTER_MAX_BYTES)
     seconds, scored = defaultdict[str, float](float), 0
-
-    @contextmanager
-    def timed(stage: str) -> Iterator[None]:
-        started = time.thread_time()
-        yield
-        seconds[stage] += time.thread_time() - started
-
+    timed = _timer(seconds)
     for numbers in in_chunks(range(_FULL_WINDOWS)):
-        scorer.merge(scorer.process(Batch.of(messages(source, numbers, pipeline.input.topic)), partitions), partitions)
-    before = _stage_seconds(metrics)
+        scorer.merge(scorer.process(batch_of(messages(source, numbers, pipeline.input.topic)), partitions), partitions)
+    inner.clear()
     for numbers in in_chunks(range(_FULL_WINDOWS, _FULL_WINDOWS + count), size):
         consumed = messages(source, numbers, pipeline.input.topic)
         with timed("take"):
-            batch = Batch.of(consumed)
+            batch = batch_of(consumed)
         with timed("process"):
             outcome = scorer.process(batch, partitions)
         with timed("encode"):
@@ -96,15 +79,21 @@ def _in_process(
             scorer.merge(outcome, partitions)
         scored += sum(map(len, outgoing.bulk.values()))
         tell(scored)
-    inner = {stage: spent - before[stage] for stage, spent in _stage_seconds(metrics).items()}
     process = seconds.pop("process")
-    by_stage = inner | dict(seconds) | {"between": process - sum(inner.values())}
+    by_stage = dict(inner) | dict(seconds) | {"between": process - sum(inner.values())}
     return _us_a_reading(by_stage, count), scored
 
 
-def _stage_seconds(metrics: Metrics) -> dict[str, float]:
-    samples = (sample for family in metrics.registry.collect() for sample in family.samples)
-    return {sample.labels["stage"]: sample.value for sample in samples if sample.name == _SUM}
+def _timer(seconds: dict[str, float]) -> Callable[[str], AbstractContextManager[None]]:
+    """Adds up the processor time of this thread by stage, which neighbours on the machine hardly touch."""
+
+    @contextmanager
+    def timed(stage: str) -> Iterator[None]:
+        started = time.thread_time()
+        yield
+        seconds[stage] += time.thread_time() - started
+
+    return timed
 
 
 def _on_kafka(bench: Bench, pipeline: Pipeline, count: int) -> tuple[dict[str, Any], list[str]]:

@@ -38,12 +38,11 @@ from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.settings import ARTIFACT_PATH
+from worker.consume.message_columns import batch_of
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 from worker.model.mlflow_client import DIGEST_TAG, mlflow_client
 from worker.model.package import MANIFEST, ModelPackage, digest, load_package
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
@@ -155,14 +154,14 @@ def offline(site: Site, packages: dict[str, ModelPackage]) -> tuple[dict[str, di
     """What each version gives for each input record, and its Kafka timestamp, by partition in the order of offsets."""
     source = site.pipeline.input
     first = packages[VERSIONS[0]]
-    scorer = scorer_of(site.pipeline, first, first.policy, writer_schema_lookup(None), Metrics())
+    scorer = scorer_of(site.pipeline, first, first.policy, writer_schema_lookup(None))
     partitions = {number: Partition(number, 0, 0) for number in range(PARTITIONS)}
     for number in partitions:
         scorer.alarms.assign(number, {})
     parts: list[tuple[Int, Int, Int, list[Float]]] = []
     messages = read(source.topic, site.bootstrap)
     while some := list(islice(messages, 20_000)):
-        batch = Batch.of(some)
+        batch = batch_of(some)
         outcome = scorer.process(batch, partitions)
         scorer.merge(outcome, partitions)
         scored = outcome.scored

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -24,8 +23,8 @@ from worker.encode.drift_sketch import HOUR_MS, Sketcher, sampled
 from worker.model.package import ModelPackage
 from worker.model.reference import Reference
 from worker.score.batch import Batch
+from worker.score.outcome import Origin, Outcome, Scored
 from worker.score.readings import Readings
-from worker.score.scorer import Outcome, Scored
 from worker.windows.offline import offline_features
 
 if TYPE_CHECKING:
@@ -88,15 +87,14 @@ def sketches(
     schema, lookup, published = load_schema("FeatureSketch"), writer_schema_lookup(None), []
     ends = np.searchsorted(ts[rows], np.arange(START_MS, int(ts[-1]), HOUR_MS) + HOUR_MS)
     for part in np.split(np.arange(len(rows)), ends):
-        due = sketcher.due({0})
-        published += [decode(cast("bytes", record.value), lookup, schema) for record in due.values()]
-        sketcher.drop(due)
         if len(part):
             some = rows[part]
             outcome = _outcome(
                 package, some, key[some], ts[some], values[some], features[part], probability[part], prefix
             )
-            sketcher.count(outcome)
+            due = sketcher.records(outcome, {0}).records
+            published += [decode(cast("bytes", record.value), lookup, schema) for record in due]
+            sketcher.committed(outcome)
     return published
 
 
@@ -112,15 +110,24 @@ def _outcome(
 ) -> Outcome:
     n = len(offset)
     keys = [f"Rack{k // 8}_Module{k % 8}".encode() for k in key.tolist()]
-    message = SimpleNamespace(value=lambda: prefix, headers=lambda: None)
-    batch = Batch(cast("Any", [message] * n), keys, np.zeros(n, np.int64), offset, ts)
+    partition = np.zeros(n, np.int64)
+    batch = Batch(list(keys), [prefix] * n, partition, offset, ts, np.ones(n, np.int64))
     groups = TextColumn.of([name.split(b"_")[0] for name in keys])
     readings = Readings(np.arange(n), TextColumn.of(keys), groups, ts, values, ~np.isnan(values))
     none = np.zeros(values.shape, np.bool_)
-    scored = Scored(readings, features, probability, np.ones(n, np.int64), none, none, np.zeros(n, np.int64))
+    scored = Scored(
+        readings,
+        Origin(keys, partition, offset, ts),
+        features,
+        probability,
+        np.ones(n, np.int64),
+        none,
+        none,
+        np.zeros(n, np.int64),
+    )
     clocks = {0: int(ts.max())}
     nobody = cast("Any", None)
-    return Outcome(package, 0.5, batch, scored, nobody, [], 0, 0, clocks, nobody)
+    return Outcome(package, 0.5, batch, scored, nobody, [], [], 0, 0, clocks, nobody, [])
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,11 @@ from tests.spared_trial import spare_the_trial
 from training.registry.default_model import SHIPPED
 from worker.alarms.state_machine import IDLE, AlarmState
 from worker.config.pipeline import Pipeline, load_pipeline
+from worker.consume.message_columns import batch_of
 from worker.encode.encoder import state_from
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 from worker.model.package import load_package
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
 from worker.score.decode import WriterSchemaOf
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
@@ -238,12 +237,12 @@ class Worker:
 def uninterrupted_run(stage: Stage, *, at_a_time: int = 20_000) -> Expected:
     """Score the whole input topic in this process, without Kafka's help and without a stop."""
     pipeline, package = stage.pipeline, load_package(stage.model, version="offline")
-    scorer = scorer_of(pipeline, package, package.policy, stage.writer_schema_of, Metrics())
+    scorer = scorer_of(pipeline, package, package.policy, stage.writer_schema_of)
     partitions: dict[int, Partition] = {}
     expected = Expected()
     messages = read(pipeline.input.topic, stage.bootstrap)
     while some := list(itertools.islice(messages, at_a_time)):
-        batch = Batch.of(some)
+        batch = batch_of(some)
         for number in set(batch.partition.tolist()) - partitions.keys():
             partitions[number] = Partition(number, 0, 0)
             scorer.alarms.assign(number, {})

@@ -23,7 +23,6 @@ from training.evaluation.policy_sweep import Trace, policies, sweep, telling
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
-from worker.model.shap import explain_rows
 
 DENSER = 0.75
 """A recording is thinned if its period is below this share of the training period; clocks are not exact."""
@@ -180,16 +179,15 @@ class _Run:
 
     def take(self, piece: ScoredPiece) -> None:
         """Add a scored piece."""
-        self.fed += len(piece.outcome.batch.keys)
+        self.fed += len(piece.outcome.batch)
         if not len(piece.key):
             return
         scored = piece.outcome.scored
         raised = apply(self._alarms, piece.outcome.alarms.transitions, piece.key, piece.ts)
-        rows = [made.row for _, made in raised]
-        for (alarm, _), why in zip(
-            raised, explain_rows(self._package, scored.features[rows]) if rows else [], strict=True
-        ):
-            alarm.contributions = why.contributions
+        transitions, explanations = piece.outcome.alarms.transitions, piece.outcome.explanations
+        why = {made.row: explanation for made, explanation in zip(transitions, explanations, strict=True)}
+        for alarm, made in raised:
+            alarm.contributions = why[made.row].contributions
         sound = self._time(piece.key, piece.ts)
         with np.errstate(invalid="ignore"):
             features = scored.features[sound]

@@ -15,11 +15,11 @@ from training.backtest.spool import Piece
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
+from worker.score.batch import columns_only
 from worker.score.decode import Framed
+from worker.score.outcome import Outcome
 from worker.score.readings import Readings, Rejection
-from worker.score.scorer import Outcome, Scorer
+from worker.score.scorer import Scorer
 from worker.score.validate import Validator
 from worker.windows.partition import Partition
 
@@ -81,9 +81,7 @@ class RecordingScorer:
         self._key_text = TextColumn.of(self._keys)
         self._group_text = TextColumn.of([group.encode() for _, group in names])
         self._decode = _Columns()
-        self._scorer = Scorer(
-            self._decode, Validator(pipeline.input), pipeline.topology, package, Alarms(policy), Metrics()
-        )
+        self._scorer = Scorer(self._decode, Validator(pipeline.input), pipeline.topology, package, Alarms(policy))
         self._partitions: dict[int, Partition] = {}
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[ScoredPiece]:
@@ -108,7 +106,7 @@ class RecordingScorer:
         key, group = self._key_text.take(piece.key), self._group_text.take(piece.key)
         self._decode.readings = Readings(rows, key, group, piece.ts, values, ~np.isnan(values))
         keys = [self._keys[k] for k in piece.key.tolist()]
-        outcome = self._scorer.process(Batch([], keys, piece.key, rows, piece.ts), self._partitions)
+        outcome = self._scorer.process(columns_only(keys, piece.key, rows, piece.ts), self._partitions)
         self._scorer.merge(outcome, self._partitions)
         self._count(outcome)
         # Readings come key by key: every key but the last one of the piece is complete.

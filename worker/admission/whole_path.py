@@ -19,11 +19,11 @@ from worker.config.pipeline import Pipeline
 from worker.encode.encoder import Outbox
 from worker.model.package import ModelFailedError, ModelPackage
 from worker.model.package_files import PackageError
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
+from worker.score.batch import columns_only
 from worker.score.decode import Framed
+from worker.score.outcome import Outcome
 from worker.score.readings import Readings, Rejection
-from worker.score.scorer import Outcome, Scorer
+from worker.score.scorer import Scorer
 from worker.score.validate import Validator
 from worker.windows.partition import Partition
 
@@ -108,8 +108,7 @@ def _try_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Gener
     alarming = _score(package, pipeline, eager, values[:2])
     outbox = Outbox(pipeline, {}, 1 << 20)
     for outcome in (own, alarming):
-        alarms = outcome.alarms._replace(transitions=outcome.alarms.transitions[:_EXPLAINED])
-        outbox.records(replace(outcome, alarms=alarms, rejections=[]))
+        outbox.records(replace(outcome, rejections=[]))
 
 
 def _eager(policy: AlarmPolicy) -> AlarmPolicy:
@@ -159,9 +158,7 @@ def _score(package: ModelPackage, pipeline: Pipeline, policy: AlarmPolicy, value
     flat = values.reshape(-1, sensors)
     text, rows = TextColumn.of(batch_keys), np.arange(len(flat))
     readings = Readings(rows, text, TextColumn.of([b"group"] * len(flat)), ts, flat, ~np.isnan(flat))
-    scorer = Scorer(
-        _Columns(readings), Validator(pipeline.input), pipeline.topology, package, Alarms(policy), Metrics()
-    )
+    scorer = Scorer(_Columns(readings), Validator(pipeline.input), pipeline.topology, package, Alarms(policy))
     scorer.alarms.assign(0, {})
-    batch = Batch([], batch_keys, np.zeros(len(flat), np.int64), rows, ts)
+    batch = columns_only(batch_keys, np.zeros(len(flat), np.int64), rows, ts)
     return scorer.process(batch, {0: Partition(0, 0, 0)})

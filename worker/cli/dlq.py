@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, address, iso_ms
+from common.dead_letter_reasons import DeadLetterReason
 from common.errors import UserError
 from common.terminal import say, terminal
 from common.text import shown
@@ -248,8 +249,7 @@ def _plan(found: "Survey", max_attempts: int, foreseen: "Preview") -> dict[str, 
 
 
 def _print_plan(console: Console, plan: Mapping[str, Any], topic: str, target: str) -> None:
-    from worker.dead_letters.redrive import ADVICE
-
+    advice = {reason.value: reason.redrive for reason in DeadLetterReason}
     reasons = sorted({*plan["due"], *plan["redriven_before"], *plan["attempts_exhausted"]})
     rows = [
         {
@@ -257,7 +257,7 @@ def _print_plan(console: Console, plan: Mapping[str, Any], topic: str, target: s
             "to redrive": plan["due"].get(name, 0),
             "redriven before": plan["redriven_before"].get(name, 0),
             "attempts exhausted": plan["attempts_exhausted"].get(name, 0),
-            "of use": ADVICE.get(name, ""),
+            "redrive helps": advice.get(name, ""),
         }
         for name in reasons
     ]
@@ -269,11 +269,10 @@ def _print_plan(console: Console, plan: Mapping[str, Any], topic: str, target: s
 def _selection(
     reason: list[str] | None, since: str | None, until: str | None, key: str | None, at: str | None = None
 ) -> "Selection":
-    from worker.dead_letters.redrive import ADVICE
     from worker.dead_letters.survey import Selection
 
-    if unknown := set(reason or ()) - ADVICE.keys():
-        raise UserError(f"--reason {', '.join(sorted(unknown))}: there is none; there are {', '.join(ADVICE)}")
+    if unknown := set(reason or ()) - set(DeadLetterReason):
+        raise UserError(f"--reason {', '.join(sorted(unknown))}: unknown; use one of {', '.join(DeadLetterReason)}")
     from_ms, to_ms = iso_ms("--from", since), iso_ms("--to", until)
     if from_ms is not None and to_ms is not None and from_ms >= to_ms:
         raise UserError(f"--from {since} is not before --to {until}")

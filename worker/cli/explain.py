@@ -13,16 +13,16 @@ from worker.admission.compatibility import require_fit
 from worker.admission.source import resolve
 from worker.config.pipeline import Output, Pipeline, load_pipeline
 from worker.config.settings import Settings
+from worker.consume.message_columns import batch_of
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.message import key_of, time_of, value_of
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
 from worker.model.package import ModelPackage
 from worker.model.shap import Explanation, explain_rows
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
 from worker.score.decode import WriterSchemaOf
-from worker.score.scorer import Outcome, scorer_of
+from worker.score.outcome import Outcome
+from worker.score.scorer import scorer_of
 from worker.windows.keyed_state import REBUILD_SPANS, lateness_ms, rebuild_span_ms
 from worker.windows.partition import Partition
 
@@ -233,15 +233,16 @@ def _rebuild(
     """As a worker does on assignment: replay, of which only the last message is live."""
     number, start, offset = place
     source = pipeline.input
-    scorer = scorer_of(pipeline, package, package.policy, lookup, Metrics())
+    scorer = scorer_of(pipeline, package, package.policy, lookup)
     partitions = {number: Partition(number, start, offset)}
     scorer.alarms.assign(number, {})
     for messages in log.read(source.topic, {number: Span(start, offset + 1)}):
         if not messages:
             continue
-        outcome = scorer.process(Batch.of(messages), partitions)
+        outcome = scorer.process(batch_of(messages), partitions)
         scorer.merge(outcome, partitions)
         if messages[-1].offset() == offset:
-            slot = partitions[number].slots.get(outcome.batch.keys[-1])
+            keys = outcome.scored.origin.keys
+            slot = partitions[number].slots.get(keys[-1]) if keys else None
             return outcome, {} if slot is None else scorer.state.window(slot)
     raise UserError(f"{source.topic} partition {number} offset {offset} cannot be read: was its transaction aborted?")

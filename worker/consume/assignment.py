@@ -14,8 +14,10 @@ from common.errors import DependencyDownError
 from worker.config.pipeline import Pipeline
 from worker.kafka.client_config import error_text
 from worker.kafka.topic_identity import TopicWatch, identities
+from worker.kafka.topic_reader import LOOP_PATIENCE_S, TopicReader
 from worker.observe.metrics import Metrics
 from worker.recover.alarm_state import AlarmRestore
+from worker.recover.replay_exclusions import replay_exclusions
 from worker.recover.start_offsets import Start, StartingPoints
 from worker.score.decode import WriterSchemaOf
 from worker.score.scorer import Scorer
@@ -64,7 +66,7 @@ class Assignment:
         self.partitions: dict[int, Partition] = {}
         self.held: dict[int, tuple[float, str]] = {}
         self._consumer, self._pipeline, self._scorer, self._metrics = consumer, pipeline, scorer, metrics
-        self._admin = admin
+        self._admin, self._config, self._beat = admin, config, beat
         self.topic = TopicWatch(admin, pipeline.input.topic)
         self._starts = StartingPoints(consumer, admin, config, pipeline, writer_schema_of, metrics, margin, beat)
         self._alarm_restore = AlarmRestore(config, pipeline, writer_schema_of, metrics, beat)
@@ -155,20 +157,22 @@ class Assignment:
             self.start_over()
             return
         self.topic.begin(topics[topic].topic_id)
-        states = topics.get(self._pipeline.outputs.alarm_state.topic)
-        states_id = "" if states is None else states.topic_id
+        states_id = topics[states].topic_id if (states := self._pipeline.outputs.alarm_state.topic) in topics else ""
         found = self._starts.of(due, topics, self._scorer.state.rebuild_span_ms)
-        for number, start in found.items():
-            waiting = self._waiting[number]
-            if isinstance(start, str):
-                self._put_off(number, waiting, start)
-                continue
-            try:
-                self._alarm_restore.begin(start.partition, start.alarm_states, states_id)
-            except DependencyDownError as down:
-                self._put_off(number, waiting, str(down))
-            else:
-                waiting.start = start
+        with TopicReader(self._config, LOOP_PATIENCE_S) as reader:
+            for number, start in found.items():
+                waiting = self._waiting[number]
+                if isinstance(start, str):
+                    self._put_off(number, waiting, start)
+                    continue
+                partition, topic = start.partition, self.topic.topic_id
+                try:
+                    partition.exclusions = replay_exclusions(reader, self._pipeline, topic, partition, self._beat)
+                    self._alarm_restore.begin(partition, start.alarm_states, states_id)
+                except DependencyDownError as down:
+                    self._put_off(number, waiting, str(down))
+                else:
+                    waiting.start = start
 
     def place(self, number: int, offset: int, clock: int, span_ms: int) -> TopicPartition:
         """An offset to commit, at which the stream time is `clock`, with its checkpoint."""

@@ -1,7 +1,9 @@
 """The loop: gather a micro-batch, score it, publish and commit it, merge it; and again."""
 
+import sys
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import structlog
@@ -19,20 +21,23 @@ from worker.consume.assignment import Assignment
 from worker.consume.broker_watch import BrokerWatch
 from worker.consume.group_watch import GroupWatch
 from worker.consume.idle import Idle, lag
+from worker.consume.message_columns import batch_of
 from worker.consume.outcome_metrics import count_outcome
 from worker.consume.progress import Progress
 from worker.consume.unreadable import Unreadable
-from worker.encode.drift_sketch import Sketcher
 from worker.encode.encoder import Outbox
 from worker.encode.output_limits import OutputLimits
-from worker.encode.shadow import Shadow
+from worker.encode.side_output import SideOutput
 from worker.kafka.message import is_unreadable
 from worker.kafka.publisher import AbortedError, Publisher
 from worker.kafka.records import Outgoing
 from worker.observe.dependency_wait import note_down
+from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics, show
+from worker.observe.stage_timer import stage_timer
 from worker.observe.worker_status import Status
 from worker.score.batch import Batch
+from worker.score.outcome import Outcome
 from worker.score.scorer import Scorer
 
 _LOG = structlog.get_logger(__name__)
@@ -57,25 +62,26 @@ class Loop:
         assignment: Assignment,
         scorer: Scorer,
         outbox: Outbox,
-        sketcher: Sketcher | None,
-        shadow: Shadow | None,
+        side_outputs: Sequence[SideOutput],
         publisher: Publisher,
         limits: OutputLimits,
         unreadable: Unreadable,
         metrics: Metrics,
         status: Status,
+        questions: LoopQuestions,
     ) -> None:
         self._settings, self._topic, self._consumer = settings, topic, consumer
         self._broker_watch, self._group_watch = broker_watch, group_watch
         self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
-        self._sketcher, self._shadow = sketcher, shadow
+        self._side_outputs = side_outputs
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._idle = Idle(topic, consumer, assignment, scorer, publisher)
         self._lag_due = 0.0
         self._pause_s = _FIRST_PAUSE_S
-        self._limits, self._unreadable = limits, unreadable
+        self._limits, self._unreadable, self._questions = limits, unreadable, questions
         self._at_most = settings.batch_max_messages
         self._progress = Progress()
+        self._timed = stage_timer(metrics)
         self._aborted = False  # the last transaction
 
     def run(self, stop: threading.Event) -> None:
@@ -106,7 +112,7 @@ class Loop:
         try:
             self._broker_watch.check(self._consumer, self._topic)
             batch = self._ours(messages, self._assignment.settle())
-            if batch.messages:
+            if len(batch):
                 self._process(batch)
             self._idle.turn()
         except RecreatedError:
@@ -120,7 +126,7 @@ class Loop:
             self._sit_out(DependencyDownError("broker", f"a transaction was aborted: {aborted}"))
         else:
             # While the aborted batch is being fetched again, a turn without messages says nothing.
-            self._aborted = self._aborted and not batch.messages and bool(self._assignment.partitions)
+            self._aborted = self._aborted and not len(batch) and bool(self._assignment.partitions)
             if not self._aborted:
                 self._pause_s = _FIRST_PAUSE_S
                 self._progress.failed("")
@@ -150,7 +156,7 @@ class Loop:
             partition = self._assignment.partitions.get(message.partition())
             if partition is not None and is_unreadable(message):
                 self._unreadable.met(message, partition, self._scorer.state.rebuild_span_ms)
-        batch = Batch.of([m for m in messages if m.error() is None] if failed else messages)
+        batch = batch_of([m for m in messages if m.error() is None] if failed else messages)
         # What comes behind a batch that could not be read must not be taken for what comes next.
         ends = {m.partition(): m.offset() or 0 for m in reversed(failed) if is_unreadable(m)}
         # What was fetched for a partition before it was (re)assigned is from the wrong place.
@@ -160,9 +166,7 @@ class Loop:
         wanted = batch.offset >= due
         for number, end in ends.items():
             wanted &= (batch.partition != number) | (batch.offset < end)
-        if wanted.all():
-            return batch
-        return Batch.of([batch.messages[row] for row in np.flatnonzero(wanted).tolist()])
+        return batch if wanted.all() else batch.take(np.flatnonzero(wanted))
 
     def _process(self, batch: Batch) -> None:
         partitions = self._assignment.partitions
@@ -172,7 +176,7 @@ class Loop:
             outcome = self._scorer.process(batch, partitions)
         except PendingSchemaError as pending:
             batch = self._hold_pending(batch, pending, (time.monotonic() - started) / _ASKING_SHARE)
-            if not batch.messages:
+            if not len(batch):
                 return
             outcome = self._scorer.process(batch, partitions)
         span_ms = self._scorer.state.rebuild_span_ms
@@ -182,31 +186,34 @@ class Loop:
             if offset > partitions[number].live_from
         ]
         if offsets:
-            started = time.perf_counter()
-            if self._shadow:
-                self._shadow.begin(outcome, partitions)
-            outgoing = self._outbox.records(outcome, self._assignment.topic.topic_id)
-            sketches = self._sketcher.due(partitions) if self._sketcher else {}
-            outgoing.records.extend(sketches.values())
-            if self._shadow:
-                outgoing.bulk.update(self._shadow.end(outcome))
-            encoded = time.perf_counter()
-            self._metrics.stage_seconds.labels("encode").observe(encoded - started)
-            self._assignment.topic.confirm()
-            self._commit(batch, outgoing, offsets)
-            self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - encoded)
+            try:
+                self._publish(outcome, offsets)
+            except Exception:
+                for side_output in self._side_outputs:
+                    side_output.aborted()
+                raise
             self._status.note_commit()
-            if self._sketcher:
-                self._sketcher.drop(sketches)
-            if self._shadow:
-                self._shadow.merge(outcome)
-        if self._sketcher:
-            started = time.perf_counter()
-            self._metrics.sketched.inc(self._sketcher.count(outcome))
-            self._metrics.stage_seconds.labels("sketch").observe(time.perf_counter() - started)
+        with self._timed("side_outputs"):
+            for side_output in self._side_outputs:
+                side_output.committed(outcome)
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()
         count_outcome(self._metrics, outcome, self._scorer.package.spec.sensors)
+
+    def _publish(self, outcome: Outcome, offsets: list[TopicPartition]) -> None:
+        """All records of a batch and its offsets, in one transaction."""
+        partitions = self._assignment.partitions
+        with self._timed("encode"):
+            for side_output in self._side_outputs:
+                side_output.begin(outcome, partitions)
+            outgoing = self._outbox.records(outcome, self._assignment.topic.topic_id)
+            for side_output in self._side_outputs:
+                more = side_output.records(outcome, partitions)
+                outgoing.bulk.update(more.bulk)
+                outgoing.records.extend(more.records)
+        with self._timed("publish"):
+            self._assignment.topic.confirm()
+            self._commit(outcome.batch, outgoing, offsets)
 
     def _commit(self, batch: Batch, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
         try:
@@ -218,7 +225,7 @@ class Loop:
                     self._assignment.hold(number, reason, _LONGEST_PAUSE_S)
                 self._pause_s = _FIRST_PAUSE_S
                 if not held:
-                    self._at_most = max(len(batch.messages) // 2, 1)
+                    self._at_most = max(len(batch) // 2, 1)
                     _LOG.warning("batches were too large for a topic: taking fewer messages", at_most=self._at_most)
             raise
         # Whatever it was that made a batch too large may be long past.
@@ -232,8 +239,9 @@ class Loop:
             first[number] = min(offset, first.get(number, offset))
         for number in first:
             self._assignment.hold(number, str(pending), min(max(for_s, _FIRST_PAUSE_S), 10 * _LONGEST_PAUSE_S))
-        messages = [m for m in batch.messages if m.partition() in self._assignment.partitions]
-        return Batch.of([m for m in messages if m.offset() < first.get(m.partition(), m.offset() + 1)])
+        partitions = self._assignment.partitions
+        ends = [first.get(n, sys.maxsize) if n in partitions else 0 for n in batch.partition.tolist()]
+        return batch.take(np.flatnonzero(batch.offset < np.array(ends, np.int64)))
 
     def _sit_out(self, down: DependencyDownError) -> None:
         """Wait a while, longer each time, then take what is not merged again."""
@@ -266,7 +274,7 @@ class Loop:
         """Keep status and the slow metrics up to date."""
         status, assignment = self._status, self._assignment
         status.turn()
-        status.answer(self._scorer, assignment.partitions)
+        self._questions.answer(self._scorer, assignment.partitions)
         status.group = self._group_watch.reason(idle=not (assignment.partitions or assignment.waiting))
         status.partitions = {
             "ready": sorted(assignment.partitions),

@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from worker.observe.metrics import Metrics
-from worker.score.scorer import Outcome
+from worker.score.outcome import Outcome
 
 
 def count_outcome(metrics: Metrics, outcome: Outcome, sensors: Sequence[str]) -> None:
     """Bring the metrics up to date with a batch; `sensors` are those of the model, in its order."""
     scored = outcome.scored
-    metrics.consumed.inc(len(outcome.batch.messages))
-    metrics.batch_readings.observe(len(outcome.batch.messages))
+    metrics.consumed.inc(len(outcome.batch))
+    metrics.batch_readings.observe(len(outcome.batch))
     metrics.restored.inc(outcome.replayed)
     metrics.scored.inc(len(scored.probability))
     metrics.deduplicated.inc(outcome.deduplicated)
@@ -26,4 +26,4 @@ def count_outcome(metrics: Metrics, outcome: Outcome, sensors: Sequence[str]) ->
     if len(scored.probability):
         now_ms = time.time_ns() / 1e6
         metrics.latency_event.observe((now_ms - scored.readings.ts) / 1000)
-        metrics.latency_broker.observe((now_ms - outcome.batch.broker_ts[scored.readings.row]) / 1000)
+        metrics.latency_broker.observe((now_ms - scored.origin.broker_ts) / 1000)

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from common.dead_letter_reasons import DeadLetterReason
 from common.errors import DependencyDownError, RecreatedError, UserError
 from worker.config.pipeline import Pipeline
 from worker.consume.assignment import Assignment
-from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, UNREADABLE, letter_of
+from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, letter_of
 from worker.kafka.client_config import consumer, error_text
 from worker.kafka.message import is_unreadable
 from worker.kafka.publisher import Publisher
@@ -72,7 +73,10 @@ def skipped_batches(
     for messages in reader.read(topic, {number: reader.span_while_running(topic, number)}):
         beat()
         for letter in filter(None, map(letter_of, messages)):
-            of_ours = letter.reason == UNREADABLE and letter.source[:2] == (pipeline.input.topic, number)
+            of_ours = letter.reason == DeadLetterReason.UNREADABLE and letter.source[:2] == (
+                pipeline.input.topic,
+                number,
+            )
             if of_ours and (not topic_id or letter.topic_id in {"", topic_id}):
                 skipped.append(range(letter.source[2], letter.last_offset + 1))
     return skipped
@@ -136,7 +140,7 @@ class Unreadable:
                 self._assignment.start_over()
                 return
             self._publisher.commit(Outgoing({}, [way.letter]), [place])
-            self._metrics.dead_letters.labels(UNREADABLE).inc()
+            self._metrics.dead_letters.labels(DeadLetterReason.UNREADABLE).inc()
         partition.advance(way.next_offset, partition.clock, span_ms)
         self._assignment.progressed()
         self._assignment.rewind()
@@ -170,8 +174,8 @@ class Unreadable:
 
     def _letter(self, number: int, offset: int, end: int, said: str) -> Record:
         told = {
-            REASON: UNREADABLE,
-            ERRORS + "exception": f"hazardstream.{UNREADABLE}",
+            REASON: DeadLetterReason.UNREADABLE,
+            ERRORS + "exception": f"hazardstream.{DeadLetterReason.UNREADABLE}",
             ERRORS + "message": f"offsets {offset} to {end - 1} were skipped: {said}",
             ERRORS + "topic": self._topic,
             ERRORS + "partition": str(number),

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from common.dead_letter_reasons import DeadLetterReason
 from common.errors import DependencyDownError, UncertainError, UserError
 from worker.dead_letters.recheck import Judge
 from worker.dead_letters.survey import Progress, write_offsets
-from worker.encode.dead_letter import ATTEMPT, ORIGIN, REDRIVEN, UNREADABLE, Letter
+from worker.encode.dead_letter import ATTEMPT, ORIGIN, REDRIVEN, Letter
 from worker.kafka.client_config import admin_client
 from worker.kafka.message import headers_of, key_of, time_of, value_of
 from worker.kafka.publisher import AbortedError, TransactionalPublisher
@@ -30,21 +31,6 @@ CHUNK_BYTES = 4_000_000
 TRANSACTION_TIMEOUT_MS = 10_000
 _RECORD_OVERHEAD = 200  # bytes of a batch of one record, on top of its key, value and headers
 _ABORTS_BORNE = 5
-
-ADVICE = {
-    "unknown_schema": "once the schema is registered, or SCHEMA_REGISTRY_URL set for the workers",
-    "incompatible_schema": "once the workers' schema resolves the writer's (new aliases or defaults)",
-    "malformed": "only once the workers can read these bytes; a broken record stays broken",
-    "invalid": "once the ranges were widened, or the pipeline masks impossible values",
-    "wrong_key": "only once the pipeline's key field was put right; it returns to the same partition",
-    "null_value": "of no use: there is nothing to score",
-    "future": "once its time has come, where the input topic has LogAppendTime; else once max_future_ms allows it",
-    "no_timestamp": "at once: the copy gets a timestamp when it is sent",
-    UNREADABLE: "of no use: nobody could read the batch",
-    "implausible_time": "of no use: the time stays what it was; mend the sender, which has to send milliseconds",
-    "late": "only once its key's newer readings are forgotten (7.5 minutes by default); else it is late again",
-}
-"""When redriving letters of a reason is of use."""
 
 
 class InputTopic(NamedTuple):
@@ -102,7 +88,7 @@ class Originals:
         topic, partition, offset = letter.source
         if topic != self._source.name or partition not in self._source.spans:
             raise CannotReturnError(f"not from {self._source.name}, or from a partition that it does not have")
-        if letter.reason == UNREADABLE:
+        if letter.reason == DeadLetterReason.UNREADABLE:
             raise CannotReturnError("stand for a batch that could not be read; produce its records again")
         if not letter.omitted:
             return letter

@@ -11,8 +11,8 @@ ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
 REASON = "hazardstream.reason"
 TOPIC_ID = "hazardstream.topic_id"  # of the topic that the original is on
 TIME, TIME_TYPE = "hazardstream.timestamp", "hazardstream.timestamp_type"  # of the original; KIP-1034 names none
-# The reason where the client cannot read a batch, and the last offset that the one letter speaks of.
-UNREADABLE, LAST_OFFSET = "unreadable", "hazardstream.last_offset"
+# Of a batch that the client cannot read: the last offset that was skipped.
+LAST_OFFSET = "hazardstream.last_offset"
 # By part of the original record, in the order in which they go when the dead letter would be too large.
 OMITTED = {part: f"hazardstream.{part}_omitted" for part in ("value", "headers", "key")}
 REDRIVEN = "hazardstream.redriven"

@@ -6,7 +6,7 @@ transaction of the batch at hand, so none is published twice; what a killed work
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,17 +17,16 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import parse_prefix, prefix_of, single_object_prefix
 from worker.config.pipeline import Monitor, Pipeline
-from worker.kafka.message import value_of
-from worker.kafka.records import Record
+from worker.kafka.records import Outgoing, Record
 from worker.model.package import ModelPackage
 from worker.model.reference import Reference
 from worker.score.batch import Batch
+from worker.score.outcome import Outcome
 from worker.score.readings import Readings
-from worker.score.scorer import Outcome
 
 HOUR_MS = 3_600_000
 SAMPLED = 16
-"""One reading in so many is counted. Readings of a module hardly change within minutes; more would tell nothing new."""
+"""One reading in this many is counted. Readings of a key hardly change within minutes, so more would add nothing."""
 WHOLE_FLEET = "all"
 OTHER_SITES = "(others)"
 _SITES_KEPT = 200
@@ -37,7 +36,7 @@ _SAMPLED_BELOW = np.uint64(2**64 // SAMPLED)
 
 
 class Cell(NamedTuple):
-    """Whose a sketch is: partition, site, begin of the hour (ms), version of the model that scored, its bins."""
+    """What a sketch is of: partition, site, start of the hour (ms), version of the model that scored, its bins."""
 
     partition: int
     site: str
@@ -48,7 +47,7 @@ class Cell(NamedTuple):
 
 @dataclass
 class Sketch:
-    """What was counted. counts: shape [columns, width of the reference]; missing: shape [sensors]."""
+    """Counts of a cell. counts: shape [columns, width of the reference]; missing: shape [sensors]."""
 
     package: ModelPackage
     reference: Reference
@@ -59,17 +58,17 @@ class Sketch:
     keys: set[bytes] = field(default_factory=set)
     schemas: Counter[str] = field(default_factory=Counter)
 
-    def add(self, counts: Int, missing: Int, batch: Batch, rows: Int) -> None:
-        """Count these rows of a batch in."""
+    def add(self, counts: Int, missing: Int, batch: Batch, rows: Int, keys: Iterable[bytes]) -> None:
+        """Count these rows of a batch, whose readings have these keys."""
         self.counts += counts
         self.missing += missing
         self.readings += len(rows)
         self.last_offset = int(batch.offset[rows].max())
         if len(self.keys) < _KEYS_KEPT:
-            self.keys.update(batch.keys[row] for row in rows.tolist())
+            self.keys.update(keys)
         in_headers = {row: str(key) for row in rows.tolist() if (key := batch.framed.get(row)) is not None}
         self.schemas.update(in_headers.values())
-        values = (value_of(batch.messages[row]) or b"" for row in rows.tolist() if row not in in_headers)
+        values = (batch.values[row] or b"" for row in rows.tolist() if row not in in_headers)
         for prefix, count in Counter(map(prefix_of, values)).items():
             self.schemas[str(parse_prefix(prefix)[0])] += count
 
@@ -105,15 +104,23 @@ class Sites:
 
 
 class Sketcher:
-    """Counts what batches were scored to, and has records of what is complete.
+    """A side output: counts committed readings, and publishes each sketch once it is complete.
 
     Args:
         pipeline: its `monitor` says what a site is and where sketches go.
         monitor: that of the pipeline.
         prefix: wire-format prefix of sketches; None: single-object encoding.
+        counted: called with the number of readings that were counted of a batch.
     """
 
-    def __init__(self, pipeline: Pipeline, monitor: Monitor, prefix: bytes | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        monitor: Monitor,
+        prefix: bytes | None = None,
+        counted: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._counted = counted
         schema = load_schema(monitor.sketches.schema_name)
         self._schema, self._prefix = parsed(schema), prefix or single_object_prefix(schema)
         self._topic, self._sensors = monitor.sketches.topic, pipeline.input.sensors()
@@ -121,38 +128,44 @@ class Sketcher:
         self._open: dict[Cell, Sketch] = {}
         self._package: ModelPackage | None = None
         self._clock: dict[int, int] = {}
+        self._published: list[Cell] = []  # in the transaction of the batch at hand
 
-    def due(self, assigned: Container[int]) -> dict[Cell, Record]:
-        """Records of sketches that nothing more is expected for; `drop` them once they are committed.
+    def begin(self, outcome: Outcome, assigned: Container[int]) -> None:
+        """Nothing to start."""
 
-        Args:
-            assigned: numbers of the partitions that are ours.
-        """
-        return {
-            cell: self._record(cell, sketch)
+    def records(self, _outcome: Outcome, assigned: Container[int]) -> Outgoing:
+        """Records of the sketches that are complete."""
+        self._published = [
+            cell
             for cell, sketch in self._open.items()
             if cell.hour_ts + HOUR_MS <= self._clock[cell.partition]
             or cell.partition not in assigned
             or sketch.package is not self._package
-        }
+        ]
+        return Outgoing({}, [self._record(cell, self._open[cell]) for cell in self._published])
 
-    def drop(self, cells: Iterable[Cell]) -> None:
-        """Forget sketches that were published."""
-        for cell in cells:
+    def aborted(self) -> None:
+        """Keep the sketches that were to be published."""
+        self._published = []
+
+    def committed(self, outcome: Outcome) -> None:
+        """Drop the sketches that were published, and count the batch."""
+        for cell in self._published:
             del self._open[cell]
+        self._published = []
+        self._counted(self._count(outcome))
 
-    def count(self, outcome: Outcome) -> int:
-        """Count a committed batch, and return how many of its readings were counted."""
+    def _count(self, outcome: Outcome) -> int:
         self._package = package = outcome.package
         clock_before = dict(self._clock)
         for number, clock in outcome.clocks.items():
             self._clock[number] = max(clock, self._clock.get(number, NEVER))
         scored, batch, reference = outcome.scored, outcome.batch, package.reference
-        rows = sampled(batch.offset[scored.readings.row])
+        rows = sampled(scored.origin.offset)
         if not len(rows) or reference is None:
             return 0
-        kept = scored.readings.take(rows)
-        partition = batch.partition[kept.row]
+        kept, origin = scored.readings.take(rows), scored.origin.take(rows)
+        partition = origin.partition
         # A device whose clock lags counts with the hour in hand: otherwise hours would stay open for ever.
         earliest = np.array([clock_before.get(p, NEVER) for p in partition.tolist()]) // HOUR_MS * HOUR_MS
         hour = np.maximum(kept.ts // HOUR_MS * HOUR_MS, earliest)
@@ -172,11 +185,13 @@ class Sketcher:
             if sketch is None:
                 nothing = np.zeros_like(counts[n]), np.zeros_like(missing[n])
                 sketch = self._open[cell] = Sketch(package, reference, *nothing)
-            sketch.add(counts[n], missing[n], batch, kept.row[of == n])
+            rows_of = np.flatnonzero(of == n)
+            keys_of = (origin.keys[row] for row in rows_of.tolist())
+            sketch.add(counts[n], missing[n], batch, kept.row[rows_of], keys_of)
         return len(rows)
 
     def _record(self, cell: Cell, sketch: Sketch) -> Record:
-        words = {
+        fields = {
             "site": cell.site,
             "hour_ts": cell.hour_ts,
             "model_name": sketch.package.name,
@@ -190,5 +205,5 @@ class Sketcher:
             "source_partition": cell.partition,
             "source_offset": sketch.last_offset,
         }
-        value = encode(words, self._schema, self._prefix)
+        value = encode(fields, self._schema, self._prefix)
         return Record(self._topic, cell.partition, cell.site.encode(), value)

@@ -7,28 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from common.arrays import Int
 from schemas.codec import encode
 from schemas.columnar_encoder import Column, Flags, encode_columns
 from schemas.load import Schema, load_schema, parsed
+from schemas.wire import Headers as SentHeaders
 from schemas.wire import single_object_prefix
 from worker.alarms.state_machine import IDLE, AlarmState
 from worker.config.pipeline import Pipeline
 from worker.encode.dead_letter import ERRORS, OMITTED, REASON, TIME, TIME_TYPE, TOPIC_ID
-from worker.kafka.message import (
-    Headers,
-    headers_of,
-    key_of,
-    stamped_by_broker,
-    time_of,
-    timestamp_type,
-    value_of,
-)
+from worker.kafka.message import LOG_APPEND_TIME, Headers, timestamp_type_name
 from worker.kafka.records import HEADER_ALLOWANCE, Bulk, Outgoing, Record, headers_size
-from worker.model.shap import explain_rows
 from worker.score.batch import Batch
+from worker.score.outcome import Origin, Outcome
 from worker.score.readings import Rejection
-from worker.score.scorer import Outcome
 
 PASSED_HEADERS_BYTES = 2048
 
@@ -71,27 +62,28 @@ class Outbox:
         # In the order of the input, in which they may be redriven.
         rejections = sorted(outcome.rejections, key=lambda rejection: rejection.row)
         dead_letters = [self._dead_letter(outcome.batch, rejection, topic_id) for rejection in rejections]
-        headers = self._headers(outcome.batch)
+        headers = self._headers(outcome)
         predictions = self._predictions(outcome, topic_id, headers)
         records = [*self._alarms(outcome, topic_id, headers), *self._states(outcome), *dead_letters]
         return Outgoing(predictions, records, bool(headers))
 
-    def _headers(self, batch: Batch) -> dict[int, Headers]:
-        """By row of the batch, the headers that go from a reading to what becomes of it."""
-        if not self._passed_on:
+    def _headers(self, outcome: Outcome) -> dict[int, Headers]:
+        """By scored row, the headers that are passed on from a reading to its prediction and alarm."""
+        sent = outcome.batch.headers
+        if not (self._passed_on and sent):
             return {}
-        passed = {row: self._passed(headers) for row, headers in batch.headers.items()}
-        return {row: headers for row, headers in passed.items() if headers}
+        rows = enumerate(outcome.scored.readings.row.tolist())
+        passed = {at: self._passed(sent[row]) for at, row in rows if row in sent}
+        return {at: headers for at, headers in passed.items() if headers}
 
-    def _passed(self, headers: Headers) -> Headers:
+    def _passed(self, headers: SentHeaders) -> Headers:
         passed = [(name, value) for name, value in headers if name in self._passed_on]
         # What is larger is no trace, and a topic might not take it.
         return passed if headers_size(passed) <= PASSED_HEADERS_BYTES else []
 
     def _predictions(self, outcome: Outcome, topic_id: str, headers: Mapping[int, Headers]) -> Bulk:
-        scored, batch, source = outcome.scored, outcome.batch, self._pipeline.input
-        readings, sensors = scored.readings, source.sensors()
-        partition = batch.partition[readings.row]
+        scored, source = outcome.scored, self._pipeline.input
+        readings, origin, sensors = scored.readings, scored.origin, source.sensors()
         columns: dict[str, Column] = {
             source.key: readings.key,
             source.group: readings.group,
@@ -105,25 +97,19 @@ class Outbox:
             "imputed": Flags(scored.imputed, sensors),
             "masked": Flags(scored.masked, sensors),
             "source_topic_id": topic_id,
-            "source_partition": partition,
-            "source_offset": batch.offset[readings.row],
+            "source_partition": origin.partition,
+            "source_offset": origin.offset,
             "scored_at": np.array(time.time_ns() // 1_000_000),
         }
         named = self._pipeline.outputs.by_field(columns)
-        values = encode_columns(self._schemas["predictions"], named, len(readings.row), self._prefixes["predictions"])
-        return in_bulk(self._pipeline.outputs.predictions.topic, batch, readings.row, values, headers)
+        values = encode_columns(self._schemas["predictions"], named, len(readings.ts), self._prefixes["predictions"])
+        return in_bulk(self._pipeline.outputs.predictions.topic, origin, values, headers)
 
     def _alarms(self, outcome: Outcome, topic_id: str, headers: Mapping[int, Headers]) -> list[Record]:
-        if not outcome.alarms.transitions:
-            return []
-        rows = [t.row for t in outcome.alarms.transitions]
-        explanations = explain_rows(outcome.package, outcome.scored.features[rows])
-        batch, readings, records = outcome.batch, outcome.scored.readings, []
-        for transition, explanation in zip(outcome.alarms.transitions, explanations, strict=True):
-            row = transition.row
-            message = int(readings.row[row])
-            state = transition.state
-            words = self._identity(outcome, row) | {
+        origin, records = outcome.scored.origin, []
+        for transition, explanation in zip(outcome.alarms.transitions, outcome.explanations, strict=True):
+            row, state = transition.row, transition.state
+            fields = self._identity(outcome, row) | {
                 "alarm_id": state.alarm_id,
                 "state": transition.kind,
                 "priority": state.priority,
@@ -134,11 +120,11 @@ class Outbox:
                 "model_name": outcome.package.name,
                 "model_version": outcome.package.version,
                 "source_topic_id": topic_id,
-                "source_partition": int(batch.partition[message]),
-                "source_offset": int(batch.offset[message]),
+                "source_partition": int(origin.partition[row]),
+                "source_offset": int(origin.offset[row]),
             }
-            record = self._record("alarms", self._pipeline.outputs.alarms.topic, batch, message, words)
-            records.append(record._replace(headers=headers.get(message)))
+            record = self._record("alarms", self._pipeline.outputs.alarms.topic, origin, row, fields)
+            records.append(record._replace(headers=headers.get(row)))
         return records
 
     def _states(self, outcome: Outcome) -> list[Record]:
@@ -147,7 +133,7 @@ class Outbox:
             if state == IDLE:
                 records.append(Record(topic, partition, key, None))
                 continue
-            words = self._identity(outcome, row) | {
+            fields = self._identity(outcome, row) | {
                 "state": "ACTIVE" if state.active else "NORMAL",
                 "priority": state.priority,
                 "alarm_id": state.alarm_id,
@@ -158,8 +144,7 @@ class Outbox:
                 "peak_probability": state.peak_probability,
                 "model_version": outcome.package.version,
             }
-            message = int(outcome.scored.readings.row[row])
-            records.append(self._record("alarm_state", topic, outcome.batch, message, words))
+            records.append(self._record("alarm_state", topic, outcome.scored.origin, row, fields))
         return records
 
     def _identity(self, outcome: Outcome, row: int) -> dict[str, Any]:
@@ -170,27 +155,30 @@ class Outbox:
             source.time: int(readings.ts[row]),
         }
 
-    def _record(self, role: str, topic: str, batch: Batch, message: int, words: Mapping[str, Any]) -> Record:
-        named = self._pipeline.outputs.by_field(words)
+    def _record(self, role: str, topic: str, origin: Origin, row: int, fields: Mapping[str, Any]) -> Record:
+        named = self._pipeline.outputs.by_field(fields)
         value = encode(named, self._parsed[role], self._prefixes[role])
-        return Record(topic, int(batch.partition[message]), batch.keys[message], value)
+        return Record(topic, int(origin.partition[row]), origin.keys[row], value)
 
     def _dead_letter(self, batch: Batch, rejection: Rejection, topic_id: str) -> Record:
-        message = batch.messages[rejection.row]
+        row = rejection.row
+        partition, time_ms, time_type = (
+            int(column[row]) for column in (batch.partition, batch.broker_ts, batch.timestamp_type)
+        )
         added = {
             REASON: rejection.reason,
             ERRORS + "exception": f"hazardstream.{rejection.reason}",
             # A schema is JSON, which may hold halves of characters that UTF-8 does not have.
             ERRORS + "message": rejection.message.encode(errors="backslashreplace")[:2000].decode(errors="ignore"),
-            ERRORS + "topic": message.topic(),
-            ERRORS + "partition": str(message.partition()),
-            ERRORS + "offset": str(message.offset()),
-            TIME: str(max(time_of(message), 0)),
-            TIME_TYPE: timestamp_type(message),
+            ERRORS + "topic": self._pipeline.input.topic,
+            ERRORS + "partition": str(partition),
+            ERRORS + "offset": str(batch.offset[row]),
+            TIME: str(max(time_ms, 0)),
+            TIME_TYPE: timestamp_type_name(time_type),
         }
         if topic_id:
             added[TOPIC_ID] = topic_id
-        key, value, headers = key_of(message), value_of(message), list(headers_of(message))
+        key, value, headers = batch.keys[row], batch.values[row], list(batch.headers.get(row, ()))
         sizes = {"value": len(value or b""), "headers": headers_size(headers), "key": len(key or b"")}
         # The topic would refuse what is too large, and the whole batch with it, forever. The bytes are where the
         # headers say.
@@ -202,30 +190,27 @@ class Outbox:
         headers = [] if OMITTED["headers"] in added else headers
         headers += [(name, text.encode()) for name, text in added.items()]
         # Retention counts from when the letter was written. However this machine's clock stands, that is not before the
-        # broker had the original: worker/recover/replay_filter.py finds letters by it.
-        timestamp = max(time.time_ns() // 1_000_000, time_of(message) if stamped_by_broker(message) else 0)
+        # broker had the original: worker/recover/replay_exclusions.py finds letters by it.
+        timestamp = max(time.time_ns() // 1_000_000, time_ms if time_type == LOG_APPEND_TIME else 0)
         topic = self._pipeline.outputs.dead_letters.topic
-        return Record(topic, message.partition(), key, value, headers, timestamp)
+        return Record(topic, partition, key, value, headers, timestamp)
 
 
-def in_bulk(
-    topic: str, batch: Batch, rows: Int, values: list[bytes], headers: Mapping[int, Headers] | None = None
-) -> Bulk:
-    """Encoded records of these rows of a batch, under the keys and partition numbers of the messages they came from.
+def in_bulk(topic: str, origin: Origin, values: list[bytes], headers: Mapping[int, Headers] | None = None) -> Bulk:
+    """Records, one for each reading, with the key and the partition of the reading.
 
     Args:
         topic: where they go.
-        batch: whose rows.
-        rows: numbers, shape [n].
-        values: encoded, one a row.
+        origin: of the readings.
+        values: encoded, one for each reading.
         headers: by row, where a record has any.
     """
     by_place: Bulk = defaultdict(list)
-    for number, row, value in zip(batch.partition[rows].tolist(), rows.tolist(), values, strict=True):
-        record: dict[str, Any] = {"key": batch.keys[row], "value": value}
+    for row, (partition, key, value) in enumerate(zip(origin.partition.tolist(), origin.keys, values, strict=True)):
+        record: dict[str, Any] = {"key": key, "value": value}
         if headers and row in headers:
             record["headers"] = headers[row]
-        by_place[topic, number].append(record)
+        by_place[topic, partition].append(record)
     return dict(by_place)
 
 

@@ -19,11 +19,11 @@ import structlog
 from common.arrays import Bool, Float, Int
 from common.text import in_label
 from worker.alarms.state_machine import RTN, AlarmPolicy, Alarms, StagedAlarms, Transition
-from worker.kafka.records import Bulk
+from worker.kafka.records import Bulk, Outgoing
 from worker.model.package import ModelPackage
 from worker.observe.metrics import ShadowMetrics
 from worker.observe.worker_status import Status
-from worker.score.scorer import Outcome
+from worker.score.outcome import Outcome
 
 _LOG = structlog.get_logger(__name__)
 _MISSES = 10
@@ -91,7 +91,7 @@ class _Attempt(threading.Thread):
 
 
 class Shadow:
-    """Scores batches by a challenger, as long as there is one.
+    """A side output: scores batches by a challenger, as long as there is one.
 
     Args:
         share: of the keys, by a hash of the key: each is scored always or never.
@@ -138,12 +138,7 @@ class Shadow:
     # In the loop ------------------------------------------------------------------------------------------------
 
     def begin(self, outcome: Outcome, assigned: Container[int]) -> None:
-        """Begin to score a batch that the champion has scored.
-
-        Args:
-            outcome: what the champion made of it.
-            assigned: numbers of the partitions that are ours.
-        """
+        """Start to score a batch that the champion has scored, on a thread of its own."""
         self._due = self._shadowed = None
         challenger, running = self._challenger, self._running
         if challenger is None:
@@ -167,46 +162,49 @@ class Shadow:
         self._due = self._running = _Attempt(challenger, rows, outcome.scored.features[rows])
         self._due.start()
 
-    def end(self, outcome: Outcome) -> Bulk:
-        """Records of what the challenger makes of the batch; none where nobody scores it, or not in time."""
+    def records(self, outcome: Outcome, _assigned: Container[int]) -> Outgoing:
+        """Records of the challenger's scores; none where nobody scores the batch, or not in time."""
         if self._due is None:
-            return {}
+            return Outgoing({}, [])
         self._due.join(self._max_s)
         if self._due.is_alive():
             self._miss(self._due.challenger, len(self._due.rows))
-            return {}
+            return Outgoing({}, [])
         if self._due.probability is None:
             self._metrics.missed.inc(len(self._due.rows))
             self._fail(self._due.challenger, self._due.fault)
-            return {}
+            return Outgoing({}, [])
         self._shadowed = self._alarmed(outcome, self._due, self._due.probability)
-        return self._encode(outcome, self._shadowed)
+        return Outgoing(self._encode(outcome, self._shadowed), [])
 
-    def merge(self, outcome: Outcome) -> None:
-        """Take note that the batch at hand is committed."""
+    def committed(self, outcome: Outcome) -> None:
+        """Merge the challenger's alarms, and count its scores."""
         if self._shadowed is not None:
             self._shadowed.challenger.alarms.merge(self._shadowed.alarms)
             _count(self._metrics, outcome, self._shadowed)
+        self._due = self._shadowed = None
+
+    def aborted(self) -> None:
+        """Forget the challenger's scores of the batch."""
+        self._due = self._shadowed = None
 
     def _alarmed(self, outcome: Outcome, attempt: _Attempt, probability: Float) -> ShadowScored:
         challenger, rows = attempt.challenger, attempt.rows
         challenger.misses = 0
-        batch, readings = outcome.batch, outcome.scored.readings.take(rows)
-        partition = batch.partition[readings.row].tolist()
+        origin, ts = outcome.scored.origin.take(rows), outcome.scored.readings.ts[rows]
+        partition = origin.partition.tolist()
         for number in set(partition) - challenger.partitions:
             challenger.partitions.add(number)
             challenger.alarms.assign(number, {})
-        keys = [batch.keys[row] for row in readings.row.tolist()]
-        alarms = challenger.alarms.stage(partition, keys, readings.ts, probability, outcome.scored.shift[rows])
+        alarms = challenger.alarms.stage(partition, origin.keys, ts, probability, outcome.scored.shift[rows])
         positive = probability >= challenger.alarms.policy.setpoint
         return ShadowScored(challenger, rows, probability, positive, alarms)
 
     def _sampled(self, outcome: Outcome) -> Int:
-        scored = outcome.scored.readings.row
+        keys = outcome.scored.origin.keys
         if self._below >= 2**32:
-            return np.arange(len(scored))
-        keys = outcome.batch.keys
-        return np.flatnonzero([zlib.crc32(keys[row]) < self._below for row in scored.tolist()])
+            return np.arange(len(keys))
+        return np.flatnonzero([zlib.crc32(key) < self._below for key in keys])
 
     def _say(self, challenger: Challenger, idle: str | None) -> None:
         shown = self._status.challenger

@@ -14,7 +14,7 @@ from worker.config.pipeline import Output, Pipeline
 from worker.encode.encoder import in_bulk
 from worker.encode.shadow import ShadowScored
 from worker.kafka.records import Bulk
-from worker.score.scorer import Outcome
+from worker.score.outcome import Outcome
 
 
 class ShadowRecords:
@@ -33,8 +33,8 @@ class ShadowRecords:
 
     def __call__(self, outcome: Outcome, shadowed: ShadowScored) -> Bulk:
         """The records of a batch."""
-        rows, batch, source = shadowed.rows, outcome.batch, self._source
-        readings, champion = outcome.scored.readings.take(rows), outcome.scored.probability[rows]
+        rows, scored, source = shadowed.rows, outcome.scored, self._source
+        readings, origin, champion = scored.readings.take(rows), scored.origin.take(rows), scored.probability[rows]
         columns: dict[str, Column] = {
             source.key: readings.key,
             source.group: readings.group,
@@ -48,11 +48,11 @@ class ShadowRecords:
             "challenger_positive": shadowed.positive,
             "champion_alarm": _transitions(outcome.alarms.transitions, rows),
             "challenger_alarm": _transitions(shadowed.alarms.transitions, np.arange(len(rows))),
-            "source_partition": batch.partition[readings.row],
-            "source_offset": batch.offset[readings.row],
+            "source_partition": origin.partition,
+            "source_offset": origin.offset,
         }
         values = encode_columns(self._schema, columns, len(rows), self._prefix)
-        return in_bulk(self._topic, batch, readings.row, values)
+        return in_bulk(self._topic, origin, values)
 
 
 def _transitions(transitions: Iterable[Transition], rows: Int) -> Column:

@@ -17,7 +17,7 @@ from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, TopicReader
 from worker.model.package import ModelPackage
 from worker.observe.dependency_wait import StoppedError
-from worker.observe.worker_status import Status
+from worker.observe.loop_questions import LoopQuestions
 from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
@@ -31,7 +31,7 @@ class Swap:
 
     Args:
         pipeline: whose overrides the alarm policy gets.
-        status: through which the loop is asked.
+        questions: through which the loop is asked.
         new_scorer: makes a scorer of a model, without partitions.
         config: client properties (worker/kafka/client_config.py).
         stop: ends all waiting.
@@ -40,13 +40,13 @@ class Swap:
     def __init__(
         self,
         pipeline: Pipeline,
-        status: Status,
+        questions: LoopQuestions,
         new_scorer: Callable[[ModelPackage], Scorer],
         config: dict[str, Any],
         admin: AdminClient,
         stop: threading.Event,
     ) -> None:
-        self._pipeline, self._status, self._new_scorer = pipeline, status, new_scorer
+        self._pipeline, self._questions, self._new_scorer = pipeline, questions, new_scorer
         self._config, self._admin, self._stop = config, admin, stop
 
     def __call__(self, package: ModelPackage) -> None:
@@ -92,7 +92,7 @@ class Swap:
                     self._in_loop(refill.leave)
 
     def _in_loop(self, question: Callable[[Scorer, dict[int, Partition]], T]) -> T:
-        answer = self._status.request(question)
+        answer = self._questions.ask(question)
         while not self._stop.is_set():
             try:
                 return answer.result(0.1)  # type: ignore[no-any-return]  # the question's own type

@@ -7,13 +7,17 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import structlog
 
+from common.dead_letter_reasons import DeadLetterReason
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
+from worker.consume.message_columns import batch_of
 from worker.consume.unreadable import skipped_batches
 from worker.kafka.topic_reader import Span, TopicReader
+from worker.recover.replay_exclusions import replay_exclusions
 from worker.recover.start_offsets import rebuild_since_ms
 from worker.score.batch import Batch
-from worker.score.scorer import LATE, Outcome, Scorer
+from worker.score.outcome import Outcome
+from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
@@ -88,10 +92,10 @@ class Refill:
 
     def _follow(self, outcome: Outcome) -> None:
         # What is a dead letter now might pass at a second look, and yet no window has it.
-        refused = {r.row for r in outcome.rejections if r.reason != LATE}
+        excluded = [r.row for r in outcome.rejections if r.reason != DeadLetterReason.LATE]
         batch = outcome.batch
-        if refused:
-            batch = Batch.of([m for row, m in enumerate(batch.messages) if row not in refused])
+        if excluded:
+            batch = batch.take(np.delete(np.arange(len(batch)), excluded))
         self._behind.append((batch, outcome.next_offsets))
 
     # Beside the loop --------------------------------------------------------------------------------------------
@@ -105,10 +109,11 @@ class Refill:
         for number, (offset, clock) in places.items():
             partition = self._partitions.get(number) or self._begin(number, offset, clock)
             self._partitions[number] = partition
-            partition.live_from, partition.refused = offset, None
+            partition.live_from = offset
             if partition.next_offset < offset:
+                partition.exclusions = replay_exclusions(self._reader, self._pipeline, self._topic_id, partition)
                 self._read(partition)
-            partition.next_offset, partition.refused = offset, np.empty(0, np.int64)
+            partition.next_offset, partition.exclusions = offset, np.empty(0, np.int64)
 
     def catch_up(self) -> None:
         """Go through the batches that the loop has been through meanwhile, all but what comes in at the same time."""
@@ -129,7 +134,7 @@ class Refill:
         for span in _around(Span(partition.next_offset, partition.live_from), skipped):
             for messages in self._reader.read(self._pipeline.input.topic, {partition.number: span}):
                 if messages:
-                    self._absorb(Batch.of(messages))
+                    self._absorb(batch_of(messages))
 
     def _offset(self, number: int) -> int:
         return self._partitions[number].next_offset if number in self._partitions else 0
@@ -141,7 +146,7 @@ class Refill:
                 raise OutrunError
             for number, offset in next_offsets.items():
                 self._partitions[number].live_from = offset
-            if batch.messages:
+            if len(batch):
                 self._absorb(batch)
             for number, offset in next_offsets.items():
                 self._partitions[number].next_offset = offset

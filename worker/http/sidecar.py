@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from worker.http.guard import Guard
 from worker.http.server import HttpServer
+from worker.observe.loop_questions import LoopQuestions
 from worker.observe.worker_status import Status
 from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
@@ -54,8 +55,8 @@ def _problem(meaning: str) -> dict[str, Any]:
     return {"model": Problem, "description": meaning}
 
 
-def build_app(status: Status) -> FastAPI:
-    """The sidecar's routes over a worker's status."""
+def build_app(status: Status, questions: LoopQuestions) -> FastAPI:
+    """The sidecar's routes over a worker's status, and its questions to the loop."""
     app = FastAPI(
         title="hazardstream worker",
         description="Health, metrics and a look inside of one worker.",
@@ -65,7 +66,7 @@ def build_app(status: Status) -> FastAPI:
     )
     _add_docs(app)
     _add_health(app, status)
-    _add_inside(app, status)
+    _add_inside(app, status, questions)
     return app
 
 
@@ -129,7 +130,7 @@ def _add_health(app: FastAPI, status: Status) -> None:
         return Response(generate_latest(status.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_inside(app: FastAPI, status: Status) -> None:
+def _add_inside(app: FastAPI, status: Status, questions: LoopQuestions) -> None:
     @app.get("/model", responses={503: _problem("No model is loaded yet.")})
     def model() -> dict[str, Any]:
         """The model that scores: where from, features, alarm policy, metrics, digests; its watch; the challenger."""
@@ -155,9 +156,9 @@ def _add_inside(app: FastAPI, status: Status) -> None:
         key: Annotated[str, Path(description="Key of a reading, such as the module's id.")],
     ) -> dict[str, Any]:
         """Current window and alarm of one key (module)."""
-        if status.phase != "running" or status.questions.qsize() >= _QUESTIONS_WAITING:
+        if status.phase != "running" or questions.waiting >= _QUESTIONS_WAITING:
             raise HTTPException(503, f"the worker is {status.phase}, or asked too much at a time; see /live and /ready")
-        answer = status.request(lambda scorer, partitions: _describe(key, scorer, partitions))
+        answer = questions.ask(lambda scorer, partitions: _describe(key, scorer, partitions))
         try:
             # Cancels the question, too.
             found = await asyncio.wait_for(asyncio.wrap_future(answer), _ANSWER_WITHIN_S)
@@ -178,13 +179,14 @@ def _describe(key: str, scorer: Scorer, partitions: dict[int, Partition]) -> dic
     return None
 
 
-def sidecar(status: Status, host: str, port: int, allowed_hosts: str = "") -> HttpServer:
+def sidecar(status: Status, questions: LoopQuestions, host: str, port: int, allowed_hosts: str = "") -> HttpServer:
     """The server of a worker's status.
 
     Args:
         status: what it shows.
+        questions: what it asks the loop.
         host: address to listen on.
         port: to listen on; 0: one of the system's choice.
         allowed_hosts: names, separated by commas, that it answers to besides its own.
     """
-    return HttpServer(Guard(build_app(status), host, allowed_hosts.split(",")), host, port)
+    return HttpServer(Guard(build_app(status, questions), host, allowed_hosts.split(",")), host, port)

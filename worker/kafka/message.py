@@ -13,6 +13,8 @@ import numpy as np
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
 from numpy.typing import NDArray
 
+LOG_APPEND_TIME = TIMESTAMP_LOG_APPEND_TIME
+"""Code of the timestamps that the broker sets (`Message.timestamp`)."""
 UNREADABLE_HEADER = "hazardstream.unreadable_header"
 """Stands in for each header name that is not UTF-8: the client can neither hand out such a name nor write it."""
 
@@ -72,9 +74,9 @@ def is_unreadable(message: Message) -> bool:
     return message.error() is not None and message.error().code() in _UNREADABLE
 
 
-def keys_of(messages: Sequence[Message]) -> list[bytes]:
-    """The keys of a batch; empty where there is none."""
-    return [m.key() or b"" for m in messages]
+def keys_of(messages: Sequence[Message]) -> list[bytes | None]:
+    """The keys of a batch; None where there is none."""
+    return [m.key() for m in messages]
 
 
 def values_of(messages: Sequence[Message]) -> list[bytes | None]:
@@ -93,9 +95,22 @@ def all_headers_of(messages: Sequence[Message]) -> dict[int, Headers]:
     return {row: headers for row, headers in enumerate(each) if headers}
 
 
-def times_of(messages: Sequence[Message]) -> NDArray[np.int64]:
-    """The Kafka timestamps of a batch in ms, shape [n]; negative where there is none."""
-    return np.fromiter((m.timestamp()[1] for m in messages), np.int64, len(messages))
+def partitions_of(messages: Sequence[Message]) -> NDArray[np.int64]:
+    """The partitions of a batch, shape [n]."""
+    return np.fromiter((m.partition() for m in messages), np.int64, len(messages))
+
+
+def offsets_of(messages: Sequence[Message]) -> NDArray[np.int64]:
+    """The offsets of a batch, shape [n]."""
+    return np.fromiter((m.offset() for m in messages), np.int64, len(messages))
+
+
+def timestamps_of(messages: Sequence[Message]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The Kafka timestamps of a batch: type codes and ms (negative where there is none), shape [n] each."""
+    n = len(messages)
+    # Asked for twice: tuples that are kept would start the garbage collector.
+    types = np.fromiter((m.timestamp()[0] for m in messages), np.int64, n)
+    return types, np.fromiter((m.timestamp()[1] for m in messages), np.int64, n)
 
 
 def stamped_by_broker(message: Message) -> bool:
@@ -103,9 +118,8 @@ def stamped_by_broker(message: Message) -> bool:
     return bool(message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME)
 
 
-def timestamp_type(message: Message) -> str:
-    """Where the timestamp comes from, in the words of the topic setting `message.timestamp.type`; empty: nowhere."""
-    kind = message.timestamp()[0]
-    if kind == TIMESTAMP_NOT_AVAILABLE:
+def timestamp_type_name(code: int) -> str:
+    """A timestamp's type as the topic setting `message.timestamp.type` names it; empty where there is no timestamp."""
+    if code == TIMESTAMP_NOT_AVAILABLE:
         return ""
-    return "LogAppendTime" if stamped_by_broker(message) else "CreateTime"
+    return "LogAppendTime" if code == TIMESTAMP_LOG_APPEND_TIME else "CreateTime"

@@ -44,6 +44,10 @@ Spans: TypeAlias = Mapping[int, Span]
 """By partition."""
 
 
+class UnreadableBatchError(DependencyDownError):
+    """The client cannot read a batch: it is too large, damaged, or in an unknown compression."""
+
+
 class TopicReader:
     """A consumer that belongs to no group, for one reader at a time.
 
@@ -178,7 +182,7 @@ class TopicReader:
             gulp = self.consumer.consume(self._gulp, timeout=0.2)
             said = next((m.error().str() for m in gulp if m.error() is not None), said)
             if bad := next((m for m in gulp if is_unreadable(m)), None):
-                raise DependencyDownError(
+                raise UnreadableBatchError(
                     "broker",
                     f"the batch at offset {bad.offset()} of {topic}/{bad.partition()} cannot be read: {said}. If it "
                     "inflates to more than receive.message.max.bytes, raise that in KAFKA_CONFIG_FILE",

@@ -1,10 +1,8 @@
 """What the loop tells the sidecar: plain values that one thread writes and another reads."""
 
 import os
-import queue
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,6 @@ class Status:
         challenger: what scores in the shadow; None where nothing does.
         challenger_watch: as `model_watch`, of the challenger.
         schemas: by role, as `/schema` shows them.
-        questions: for the loop to answer between two batches.
     """
 
     metrics: Metrics
@@ -55,7 +52,6 @@ class Status:
     challenger: dict[str, Any] | None = None
     challenger_watch: dict[str, Any] | None = None
     schemas: dict[str, Any] = field(default_factory=dict)
-    questions: "queue.SimpleQueue[tuple[Callable[..., Any], Future[Any]]]" = field(default_factory=queue.SimpleQueue)
 
     def turn(self) -> None:
         """Say that the loop makes progress."""
@@ -108,35 +104,6 @@ class Status:
             return []
         instead = "no other one is there yet" if model is None else f"version {model['version']} scores instead"
         return [f"{failure}; {instead}"]
-
-    def ask(self, question: Callable[..., Any], timeout_s: float) -> Any:
-        """Have the loop answer a question with its own state, between two batches.
-
-        Raises:
-            TimeoutError: it did not come round in time.
-        """
-        answer = self.request(question)
-        try:
-            return answer.result(timeout_s)
-        finally:
-            answer.cancel()
-
-    def request(self, question: Callable[..., Any]) -> Future[Any]:
-        """As `ask`, for who waits in a way of its own: cancel the answer when it is not wanted any more."""
-        answer: Future[Any] = Future()
-        self.questions.put((question, answer))
-        return answer
-
-    def answer(self, *state: Any) -> None:
-        """Answer what was asked. Called by the loop."""
-        while not self.questions.empty():
-            question, answer = self.questions.get()
-            if not answer.set_running_or_notify_cancel():
-                continue
-            try:
-                answer.set_result(question(*state))
-            except Exception as error:  # noqa: BLE001 - it belongs to who asked, not to the loop
-                answer.set_exception(error)
 
 
 def _process_age_s() -> float:

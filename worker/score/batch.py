@@ -1,62 +1,68 @@
-"""A micro-batch of messages as it comes from the consumer."""
+"""A micro-batch of messages as columns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from confluent_kafka import Message
 
 from common.arrays import Int
 from schemas.errors import UnreadableValueError
 from schemas.text_column import TextColumn
-from schemas.wire import SchemaKey, schema_in_headers
-from worker.kafka.message import Headers, all_headers_of, keys_of, times_of
+from schemas.wire import Headers, SchemaKey, schema_in_headers
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Messages and the columns that every stage needs. Rows of a partition are in the order of their offsets."""
+    """Messages, column by column. Rows of a partition are in the order of their offsets.
 
-    messages: list[Message]
-    keys: list[bytes]  # empty where null
+    Attributes:
+        keys: message keys; None where null.
+        values: message values; None where null.
+        partition: shape [n], as `offset`.
+        broker_ts: Kafka timestamps, ms, shape [n]; negative where a record has none. A recording has its own times.
+        timestamp_type: Kafka's code for where each timestamp comes from, shape [n].
+        headers: by row, of the messages that have any.
+    """
+
+    keys: list[bytes | None]
+    values: list[bytes | None]
     partition: Int
     offset: Int
-    broker_ts: Int  # ms; a recording's own times, where no broker has stamped them; negative where a record has none
+    broker_ts: Int
+    timestamp_type: Int
+    headers: Mapping[int, Headers] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, messages: list[Message]) -> "Batch":
-        """Take the columns out of the messages, once."""
-        n = len(messages)
-        return cls(
-            messages,
-            keys_of(messages),
-            np.fromiter((m.partition() for m in messages), np.int64, n),
-            np.fromiter((m.offset() for m in messages), np.int64, n),
-            times_of(messages),
-        )
-
-    @cached_property
-    def headers(self) -> dict[int, Headers]:
-        """The headers of those messages that have any, by row."""
-        return all_headers_of(self.messages)
+    def __len__(self) -> int:
+        """Number of messages."""
+        return len(self.keys)
 
     @cached_property
     def framed(self) -> dict[int, SchemaKey | UnreadableValueError]:
-        """What headers say of the values' schemas; see `worker.score.decode.Framed`."""
+        """What headers say about the schemas of values; see `worker.score.decode.Framed`."""
         return framed(self.headers)
 
-    def rekeyed(self, keys: Mapping[int, bytes]) -> "Batch":
-        """With other keys for some rows."""
-        return replace(self, keys=[keys.get(row, key) for row, key in enumerate(self.keys)])
+    def take(self, rows: Int) -> "Batch":
+        """Some of the messages."""
+        numbers = rows.tolist()
+        headers = {i: self.headers[row] for i, row in enumerate(numbers) if row in self.headers} if self.headers else {}
+        return Batch(
+            [self.keys[row] for row in numbers],
+            [self.values[row] for row in numbers],
+            self.partition[rows],
+            self.offset[rows],
+            self.broker_ts[rows],
+            self.timestamp_type[rows],
+            headers,
+        )
 
     def key_column(self) -> TextColumn:
-        """The message keys as a column."""
-        return TextColumn.of(self.keys)
+        """The message keys as a column; empty where null."""
+        return TextColumn.of([key or b"" for key in self.keys])
 
 
 def framed(headers: Mapping[int, Headers]) -> dict[int, SchemaKey | UnreadableValueError]:
-    """What headers say of the values' schemas, by row; see `worker.score.decode.Framed`."""
+    """What headers say about the schemas of values, by row; see `worker.score.decode.Framed`."""
     found: dict[int, SchemaKey | UnreadableValueError] = {}
     for row, pairs in headers.items():
         try:
@@ -67,3 +73,8 @@ def framed(headers: Mapping[int, Headers]) -> dict[int, SchemaKey | UnreadableVa
             if key is not None:
                 found[row] = key
     return found
+
+
+def columns_only(keys: list[bytes], partition: Int, offset: Int, ts: Int) -> Batch:
+    """A batch of readings that are columns already: it has no values, and event times stand in for Kafka's."""
+    return Batch(list(keys), [None] * len(keys), partition, offset, ts, np.zeros(len(keys), np.int64))

@@ -7,6 +7,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from common.arrays import Int
+from common.dead_letter_reasons import DeadLetterReason
 from common.errors import DependencyDownError, PendingSchemaError
 from schemas.codec import DECODERS_KEPT, decoder_for
 from schemas.columnar_decoder import PADDING, Decoded, Plan, decode_columns, decoding_plan
@@ -63,7 +64,7 @@ class Decoder:
                 later, or without them.
         """
         rejections = [
-            Rejection(row, "null_value", "the message has no value")
+            Rejection(row, DeadLetterReason.NULL_VALUE, "the message has no value")
             for row, value in enumerate(values)
             if value is None
         ]

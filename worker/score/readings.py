@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from common.arrays import Bool, Float, Int
+from common.dead_letter_reasons import DeadLetterReason
 from schemas.text_column import TextColumn
 
 
@@ -34,8 +35,8 @@ class Readings:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A row of the batch that becomes a dead letter: a stable reason code and words for a person."""
+    """A row of the batch that becomes a dead letter: the reason code and a text for people."""
 
     row: int
-    reason: str
+    reason: DeadLetterReason
     message: str

@@ -1,29 +1,29 @@
-"""From a batch of messages to what is to be published: decode, validate, windows, model, alarms. Knows no Kafka client.
+"""From a batch to its outcome: decode, validate, windows, model, alarms, explanations.
 
-Nothing is changed until `merge`: a batch whose transaction aborts leaves no trace.
+Bytes and columns go in, columns come out. The stages use no Kafka client, no clock and no network; only a writer's
+schema that is not known yet is asked for, through the function that the decoder was given. `process` changes nothing
+that a later batch could see. Only `merge` does, so a batch whose transaction aborts leaves no trace.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
-from confluent_kafka import Message
 
 from common.arrays import Bool, Float, Int
+from common.dead_letter_reasons import DeadLetterReason
 from schemas.load import load_schema
-from worker.alarms.state_machine import AlarmPolicy, Alarms, StagedAlarms
+from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.config.pipeline import Pipeline, Topology
-from worker.kafka.message import values_of
 from worker.model.package import ModelPackage
-from worker.observe.metrics import Metrics
+from worker.model.shap import explain_rows
 from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed, WriterSchemaOf
+from worker.score.outcome import Origin, Outcome, Scored
 from worker.score.readings import Readings, Rejection
 from worker.score.validate import Valid, Validator
-from worker.windows.keyed_state import KeyedState, lateness_ms
+from worker.windows.keyed_state import EMPTY, KeyedState, lateness_ms
 from worker.windows.partition import Partition
 from worker.windows.staged import Staged
 
@@ -32,59 +32,28 @@ class Decode(Protocol):
     """The decode stage (worker/score/decode.py)."""
 
     def __call__(self, values: Sequence[bytes | None], framed: Framed, /) -> tuple[Readings, list[Rejection]]:
-        """Decode a batch of message values, and what headers say of their schemas."""
+        """Decode a batch of message values, and what headers say about their schemas."""
         ...
 
 
-LATE = "late"
-RefusedBefore = Callable[[Message, int], Int]
-"""Given a rebuild's first record and the offset behind its last: those that were dead letters."""
+Timer = Callable[[str], AbstractContextManager[None]]
+"""Given the name of a stage, measures what runs inside of it."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Live readings of a batch with their scores, in the order of the batch. Shapes [n], features [n, f].
-
-    masked and imputed: shape [n, sensors]. shift: ms, see `worker.windows.staged.Staged.shift`.
-    """
-
-    readings: Readings
-    features: Float
-    probability: Float
-    in_window: Int
-    masked: Bool
-    imputed: Bool
-    shift: Int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a batch comes to.
-
-    Attributes:
-        package: the model that scored it.
-        threshold: probability from which a reading counts as positive.
-    """
-
-    package: ModelPackage
-    threshold: float
-    batch: Batch
-    scored: Scored
-    alarms: StagedAlarms
-    rejections: list[Rejection]
-    deduplicated: int
-    replayed: int
-    clocks: dict[int, int]
-    staged: Staged
-
-    @property
-    def next_offsets(self) -> dict[int, int]:
-        """Offset behind the batch's last message, by partition."""
-        return dict(zip(self.batch.partition.tolist(), (self.batch.offset + 1).tolist(), strict=True))
+def untimed(_stage: str) -> AbstractContextManager[None]:
+    """A timer that measures nothing."""
+    return nullcontext()
 
 
 class Scorer:
-    """Runs batches through the stages, and holds the windows and alarms of the assigned partitions."""
+    """Runs batches through the stages, and holds the windows and alarms of the assigned partitions.
+
+    Attributes:
+        package: the model.
+        alarms: of all partitions.
+        state: windows of all partitions.
+        follow: called with each merged batch.
+    """
 
     def __init__(
         self,
@@ -93,68 +62,72 @@ class Scorer:
         topology: Topology,
         package: ModelPackage,
         alarms: Alarms,
-        metrics: Metrics,
-        refused_before: RefusedBefore = lambda _first, _live_from: np.empty(0, np.int64),
+        timed: Timer = untimed,
     ) -> None:
-        self._refused_before = refused_before
         self.package = package
         self.alarms = alarms
-        self.follow: Callable[[Outcome], None] | None = None  # told of each batch that was merged
+        self.follow: Callable[[Outcome], None] | None = None
         self.state = KeyedState(package.spec, lateness_ms(package.spec, validate.max_future_ms))
-        self._decode, self._validate, self._topology, self._metrics = decode, validate, topology, metrics
+        self._decode, self._validate, self._topology, self._timed = decode, validate, topology, timed
         self._scale_of = self._scales_of_default()
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
         """Score a batch.
 
         Raises:
-            DependencyDownError: a writer's schema is not known yet and the registry does not answer.
+            PendingSchemaError: a writer's schema is not known yet, and the registry does not answer.
         """
-        live_from = np.array([partitions[p].live_from for p in batch.partition.tolist()], np.int64)
-        live = batch.offset >= live_from
-        values = values_of(batch.messages)
-        for row in self._refused_rows(batch, partitions, np.flatnonzero(~live)):
-            values[row] = None
+        live, values = _replayed(batch, partitions)
         with self._timed("decode"):
             readings, rejections = self._decode(values, batch.framed)
         with self._timed("validate"):
-            valid, refused = self._validate(readings, batch.key_column(), batch.broker_ts)
-        rejections += refused
-        batch = plainly_keyed(batch, valid)
+            valid, invalid = self._validate(readings, batch.key_column(), batch.broker_ts)
         with self._timed("features"):
-            clock, clocks = self._clock(valid.readings, batch, partitions)
-            staged = self._stage(valid, batch, partitions, clock)
-            rows = valid.readings.row
-            rejections += [self._late(valid.readings, int(i)) for i in staged.late]
-            order = np.argsort(rows[staged.row], kind="stable")
-            order = order[live[rows[staged.row[order]]]]
-            chosen = staged.row[order]
-            features = staged.features()[order] if len(order) else np.empty((0, len(self.package.spec.names)))
-        kept = valid.readings.take(chosen)
+            origin = _origin(batch, valid)
+            clock, clocks = _clock(valid.readings.ts, origin, partitions)
+            staged, new_keys = self._stage(valid.readings, origin, clock, partitions)
+            is_live = live[valid.readings.row]
+            windowed = staged.windowed(is_live)
+        readings, origin = valid.readings.take(windowed.row), origin.take(windowed.row)
         with self._timed("score"):
-            probability = self.package.score(features) if len(order) else np.empty(0)
+            probability = self.package.score(windowed.features) if len(windowed.row) else np.empty(0)
         with self._timed("alarms"):
-            keys = [batch.keys[row] for row in kept.row.tolist()]
-            shift = staged.shift[order]
-            staged_alarms = self.alarms.stage(batch.partition[kept.row].tolist(), keys, kept.ts, probability, shift)
-        in_window = staged.in_window[order] if len(order) else np.empty(0, np.int64)
-        imputed = staged.imputed[order] if len(order) else np.empty((0, kept.values.shape[1]), np.bool_)
+            partition = origin.partition.tolist()
+            alarms = self.alarms.stage(partition, origin.keys, readings.ts, probability, windowed.shift)
+        with self._timed("explain"):
+            rows = [transition.row for transition in alarms.transitions]
+            explanations = explain_rows(self.package, windowed.features[rows]) if rows else []
+        masked = valid.masked[windowed.row]
+        late = [self._late(valid.readings, row) for row in staged.late.tolist()]
         return Outcome(
-            self.package,
-            self.alarms.policy.setpoint,
-            batch,
-            Scored(kept, features, probability, in_window, valid.masked[chosen], imputed, shift),
-            staged_alarms,
-            [r for r in rejections if live[r.row]],
-            int(live[rows[staged.duplicate]].sum()),
-            int((~live).sum()),
-            clocks,
-            staged,
+            package=self.package,
+            threshold=self.alarms.policy.setpoint,
+            batch=batch,
+            scored=Scored(
+                readings,
+                origin,
+                windowed.features,
+                probability,
+                windowed.in_window,
+                masked,
+                windowed.imputed,
+                windowed.shift,
+            ),
+            alarms=alarms,
+            explanations=explanations,
+            rejections=[rejection for rejection in (*rejections, *invalid, *late) if live[rejection.row]],
+            deduplicated=int(is_live[staged.duplicate].sum()),
+            replayed=int((~live).sum()),
+            clocks=clocks,
+            staged=staged,
+            new_keys=new_keys,
         )
 
     def merge(self, outcome: Outcome, partitions: Mapping[int, Partition]) -> None:
         """Make a committed batch part of the state."""
-        self.state.merge(outcome.staged)
+        slots = self.state.merge(outcome.staged)
+        for (number, key), slot in zip(outcome.new_keys, slots.tolist(), strict=True):
+            partitions[number].slots[key] = slot
         self.alarms.merge(outcome.alarms)
         for number, next_offset in outcome.next_offsets.items():
             partition = partitions[number]
@@ -181,42 +154,19 @@ class Scorer:
         self.state.free(partition.slots.values())
         self.alarms.revoke(partition.number)
 
-    def _refused_rows(self, batch: Batch, partitions: Mapping[int, Partition], replayed: Int) -> Iterator[int]:
-        """Replayed rows that were dead letters when they were live: whatever was mended since, no window had them."""
-        of = batch.partition[replayed]
-        for number in np.unique(of).tolist():
-            partition, rows = partitions[number], replayed[of == number]
-            if partition.refused is None:
-                partition.refused = self._refused_before(batch.messages[rows[0]], partition.live_from)
-            yield from rows[np.isin(batch.offset[rows], partition.refused)].tolist()
-
-    def _clock(
-        self, readings: Readings, batch: Batch, partitions: Mapping[int, Partition]
-    ) -> tuple[Int, dict[int, int]]:
-        """Stream time at each reading, and by partition after the batch."""
-        clock, after = np.empty(len(readings.row), np.int64), {}
-        of, stamped = batch.partition[readings.row], batch.broker_ts[readings.row]
-        # A clock that is ahead does not take the stream time, and with it the windows of other keys, along.
-        reached = np.minimum(readings.ts, stamped)
-        for number in np.unique(of).tolist():
-            rows = np.flatnonzero(of == number)
-            times = np.maximum(np.maximum.accumulate(reached[rows]), partitions[number].clock)
-            clock[rows], after[number] = times, int(times[-1])
-        return clock, after
-
-    def _stage(self, valid: Valid, batch: Batch, partitions: Mapping[int, Partition], clock: Int) -> Staged:
-        readings = valid.readings
-        numbers = batch.partition[readings.row].tolist()
-        keys = [batch.keys[row] for row in readings.row.tolist()]
-        slots = [partitions[p].slots.get(k, -1) for p, k in zip(numbers, keys, strict=True)]
-        if -1 in slots:
-            # A slot that an aborted batch leaves is used when the batch comes again, or freed as one silent for long.
-            new = {(numbers[i], keys[i]): None for i, slot in enumerate(slots) if slot < 0}
-            for (number, key), slot in zip(new, self.state.allocate(len(new)).tolist(), strict=True):
-                partitions[number].slots[key] = slot
-            slots = [partitions[p].slots[k] for p, k in zip(numbers, keys, strict=True)]
+    def _stage(
+        self, readings: Readings, origin: Origin, clock: Int, partitions: Mapping[int, Partition]
+    ) -> tuple[Staged, list[tuple[int, bytes]]]:
+        """The batch beside its keys' windows, and the keys that have none yet: the first is in slot -1, and so on."""
+        partition, keys = origin.partition.tolist(), origin.keys
+        slots = [partitions[number].slots.get(key, EMPTY) for number, key in zip(partition, keys, strict=True)]
+        new: dict[tuple[int, bytes], int] = {}
+        if EMPTY in slots:
+            for row, slot in enumerate(slots):
+                if slot == EMPTY:
+                    slots[row] = new.setdefault((partition[row], keys[row]), -1 - len(new))
         scaled = readings.values / self._scales(readings, keys)
-        return self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled)
+        return self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled), list(new)
 
     def _scales_of_default(self) -> dict[tuple[str, str], Float]:
         # By what the topology declares, never by what arrives: a flood of new keys adds nothing.
@@ -234,13 +184,12 @@ class Scorer:
             self._scale_of[key, group] = self.package.spec.scales(topology.of(key, group))
         return np.stack([self._scale_of[place] for place in places])
 
-    def _late(self, readings: Readings, i: int) -> Rejection:
-        allowed = self.state.lateness_ms
+    def _late(self, readings: Readings, row: int) -> Rejection:
         return Rejection(
-            int(readings.row[i]),
-            LATE,
-            f"{readings.key[i]!r} has readings newer than {readings.ts[i]} by {allowed} ms or more, or has sent too "
-            "many since to tell whether this one is a repetition",
+            int(readings.row[row]),
+            DeadLetterReason.LATE,
+            f"{readings.key[row]!r} has readings newer than {readings.ts[row]} by {self.state.lateness_ms} ms or more, "
+            "or has sent so many since then that a repetition cannot be recognised",
         )
 
     def _forget_expired(self, partition: Partition, clock_before: int) -> None:
@@ -253,19 +202,45 @@ class Scorer:
         expired = np.flatnonzero(self.state.expired(slots, partition.clock))
         self.state.free(partition.slots.pop(keys[i]) for i in expired.tolist())
 
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self._metrics.stage_seconds.labels(stage).observe(time.perf_counter() - started)
+
+def key_texts(batch: Batch, valid: Valid) -> list[bytes]:
+    """The text of each valid reading's key: its message key, or the record's key field if that has another form."""
+    keys = [batch.keys[row] or b"" for row in valid.readings.row.tolist()]
+    for i in np.flatnonzero(valid.rekeyed).tolist():
+        keys[i] = valid.readings.key.raw(i)
+    return keys
 
 
-def plainly_keyed(batch: Batch, valid: Valid) -> Batch:
-    """The batch with the text of the record's key field for each message key that says it in another form."""
-    if not valid.rekeyed.any():
-        return batch
-    readings, which = valid.readings, np.flatnonzero(valid.rekeyed).tolist()
-    return batch.rekeyed({int(readings.row[i]): readings.key.raw(i) for i in which})
+def _replayed(batch: Batch, partitions: Mapping[int, Partition]) -> tuple[Bool, list[bytes | None]]:
+    """Which messages are live, shape [n], and the values, without those that a replay excludes."""
+    numbers, which = np.unique(batch.partition, return_inverse=True)
+    live_from = np.array([partitions[number].live_from for number in numbers.tolist()], np.int64)
+    live = batch.offset >= live_from[which]
+    if live.all():
+        return live, batch.values
+    values = batch.values.copy()
+    for number in numbers.tolist():
+        rows = np.flatnonzero(~live & (batch.partition == number))
+        for row in rows[np.isin(batch.offset[rows], partitions[number].exclusions)].tolist():
+            values[row] = None
+    return live, values
+
+
+def _origin(batch: Batch, valid: Valid) -> Origin:
+    row = valid.readings.row
+    return Origin(key_texts(batch, valid), batch.partition[row], batch.offset[row], batch.broker_ts[row])
+
+
+def _clock(ts: Int, origin: Origin, partitions: Mapping[int, Partition]) -> tuple[Int, dict[int, int]]:
+    """Stream time at each reading, and by partition after the batch."""
+    clock, after = np.empty(len(ts), np.int64), {}
+    # A clock that is ahead does not take the stream time, and with it the windows of other keys, along.
+    reached = np.minimum(ts, origin.broker_ts)
+    for number in np.unique(origin.partition).tolist():
+        rows = np.flatnonzero(origin.partition == number)
+        times = np.maximum(np.maximum.accumulate(reached[rows]), partitions[number].clock)
+        clock[rows], after[number] = times, int(times[-1])
+    return clock, after
 
 
 def scorer_of(
@@ -273,16 +248,14 @@ def scorer_of(
     package: ModelPackage,
     policy: AlarmPolicy,
     writer_schema_of: WriterSchemaOf,
-    metrics: Metrics,
-    **more: RefusedBefore,
+    timed: Timer = untimed,
 ) -> Scorer:
-    """A scorer of a pipeline's messages; `more` is for `Scorer`."""
+    """A scorer of a pipeline's messages."""
     return Scorer(
         decode=Decoder(pipeline.input, load_schema(pipeline.input.record_model().__name__), writer_schema_of),
         validate=Validator(pipeline.input),
         topology=pipeline.topology,
         package=package,
         alarms=Alarms(policy),
-        metrics=metrics,
-        **more,
+        timed=timed,
     )

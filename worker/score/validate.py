@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from common.arrays import Bool, Float, Int
+from common.dead_letter_reasons import DeadLetterReason
 from common.validation_errors import fault_texts
 from schemas.bounds import bounds
 from schemas.text_column import TextColumn
@@ -76,23 +77,30 @@ class Validator:
         mistimed = ~invalid & ~wrong_key & implausible(r.ts, stamped)
         unstamped = ~(invalid | wrong_key | mistimed) & (stamped < 0)
         future = ~(invalid | wrong_key | mistimed | unstamped) & (r.ts > stamped + source.max_future_ms)
-        rejections = [Rejection(int(r.row[i]), "invalid", self._words(r, i)) for i in np.flatnonzero(invalid).tolist()]
+        rejections = [
+            Rejection(int(r.row[i]), DeadLetterReason.INVALID, self._words(r, i))
+            for i in np.flatnonzero(invalid).tolist()
+        ]
         rejections += [
-            Rejection(int(r.row[i]), "wrong_key", f"the message key is not {source.key} {r.key[i]!r}")
+            Rejection(int(r.row[i]), DeadLetterReason.WRONG_KEY, f"the message key is not {source.key} {r.key[i]!r}")
             for i in np.flatnonzero(wrong_key).tolist()
         ]
         rejections += [
-            Rejection(int(r.row[i]), "implausible_time", f"{source.time} {r.ts[i]} {in_words(int(r.ts[i]))}")
+            Rejection(
+                int(r.row[i]), DeadLetterReason.IMPLAUSIBLE_TIME, f"{source.time} {r.ts[i]} {in_words(int(r.ts[i]))}"
+            )
             for i in np.flatnonzero(mistimed).tolist()
         ]
         rejections += [
             Rejection(
-                int(r.row[i]), "no_timestamp", f"no Kafka timestamp that {source.time} {r.ts[i]} can be checked against"
+                int(r.row[i]),
+                DeadLetterReason.NO_TIMESTAMP,
+                f"no Kafka timestamp that {source.time} {r.ts[i]} can be checked against",
             )
             for i in np.flatnonzero(unstamped).tolist()
         ]
         rejections += [
-            Rejection(int(r.row[i]), "future", self._ahead(int(r.ts[i]), int(stamped[i])))
+            Rejection(int(r.row[i]), DeadLetterReason.FUTURE, self._ahead(int(r.ts[i]), int(stamped[i])))
             for i in np.flatnonzero(future).tolist()
         ]
         good = ~(invalid | wrong_key | mistimed | unstamped | future)

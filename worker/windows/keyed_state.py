@@ -1,4 +1,4 @@
-"""The windows of all keys: accept readings in order, stage what a batch adds, merge it once it is committed.
+"""The windows of all keys: filter readings, stage what a batch adds, merge it once it is committed.
 
 Two times count. A reading's `ts` is the device's. Its `clock` is the partition's *stream time* on arrival: the
 latest `ts` seen so far in the partition, none of them counted as later than its Kafka timestamp. A device whose clock
@@ -16,10 +16,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from common.arrays import NEVER, Bool, Float, Int
 from worker.windows.feature_spec import LONGEST_MS, FeatureSpec
-from worker.windows.late_filter import Arrivals, content_of, judge
+from worker.windows.late_filter import Arrivals, content_of, sort_arrivals
 from worker.windows.staged import Staged
 
 REBUILD_SPANS = 2
+EMPTY = 0
+"""Row of the state that no key has: what a key without a slot reads."""
 _MARGIN_MS = 60_000
 MOST_FUTURE_MS = LONGEST_MS - _MARGIN_MS
 """The largest `max_future_ms`: no reading is remembered for longer than `LONGEST_MS`, nor can be told to be late."""
@@ -57,20 +59,21 @@ class KeyedState:
         self.rolling = [spec.sensors.index(c) for c in spec.rolling]
         self.differences = [spec.sensors.index(c) for c in spec.differences]
         self._free: list[int] = []
-        self._used = 0  # slots from here on were never given out, and their memory never touched
+        self._used = 1  # slots from here on were never given out, and their memory never touched
         # Arrivals of the keys that are disordered: those whose accepted readings do not tell all about them.
         self._arrivals: dict[int, Arrivals] = {}
         size, sensors = spec.max_readings, len(spec.sensors)
-        self.disordered = np.empty(0, np.bool_)
-        self.last_ts = np.empty(0, np.int64)  # of the reading accepted last
-        self.last_clock = np.empty(0, np.int64)
+        # The first row of each array is `EMPTY`, which stands for any key without a slot.
+        self.disordered = np.zeros(1, np.bool_)
+        self.last_ts = np.full(1, NEVER)  # of the reading accepted last
+        self.last_clock = np.full(1, NEVER)
         # The readings accepted last, oldest first; how much older than the last each arrived, ms, at most LONGEST_MS.
-        self.ts = np.empty((0, size), np.int64)
-        self.age_clock = np.empty((0, size), np.uint32)
-        self.content = np.empty((0, size), np.uint32)
-        self.rolled = np.empty((0, len(self.rolling), size))
-        self.known_age = np.empty((0, sensors), np.int32)  # readings accepted since one had the sensor, at most size
-        self.known_value = np.empty((0, sensors))
+        self.ts = np.full((1, size), NEVER)
+        self.age_clock = np.full((1, size), LONGEST_MS, np.uint32)
+        self.content = np.zeros((1, size), np.uint32)
+        self.rolled = np.zeros((1, len(self.rolling), size))
+        self.known_age = np.full((1, sensors), size, np.int32)  # readings accepted since one had the sensor, <= size
+        self.known_value = np.zeros((1, sensors))
 
     _NEVER = ("last_ts", "last_clock", "ts")
     _FIELDS = (*_NEVER, "disordered", "age_clock", "content", "rolled", "known_age", "known_value")
@@ -81,7 +84,7 @@ class KeyedState:
         return rebuild_span_ms(self.spec, self.lateness_ms)
 
     def allocate(self, count: int) -> Int:
-        """Slots for so many new keys, shape [count], none of which has a reading."""
+        """Slots for this many new keys, shape [count], none of which has a reading."""
         again = [self._free.pop() for _ in range(min(count, len(self._free)))]
         end = self._used + count - len(again)
         if end > len(self.last_ts):
@@ -113,7 +116,7 @@ class KeyedState:
     @property
     def held(self) -> int:
         """Keys with a window."""
-        return self._used - len(self._free)
+        return self._used - 1 - len(self._free)
 
     def window(self, slot: int) -> dict[str, Any]:
         """A key's window for a person to read: event times and rolled sensors (scaled), in the order of arrival."""
@@ -136,6 +139,7 @@ class KeyedState:
         """What is remembered of a key (late_filter.py)."""
         if (arrivals := self._arrivals.get(slot)) is not None:
             return arrivals
+        slot = max(slot, EMPTY)
         held = np.flatnonzero(self.age_clock[slot] < LONGEST_MS)
         clock = self.last_clock[slot] - self.age_clock[slot, held]
         never, ever = np.zeros(len(held), np.bool_), np.ones(len(held), np.bool_)
@@ -145,55 +149,68 @@ class KeyedState:
         """What a batch would add, leaving the state as it is.
 
         Args:
-            slot: slot of each reading's key, shape [n], readings of a key in the order of their offsets.
+            slot: slot of each reading's key, shape [n], readings of a key in the order of their offsets. Keys without
+                a slot have -1, -2 and so on; they get one in `merge`.
             ts: event time, ms, shape [n].
             clock: stream time of the reading's partition, this reading included, ms, shape [n].
             values: sensors scaled for features, NaN where missing, shape [n, sensors].
         """
         order = np.argsort(slot, kind="stable")
         content = content_of(values)
-        verdicts = judge(
+        held = np.maximum(slot, EMPTY)[order]
+        found = sort_arrivals(
             slot[order],
             (ts[order], clock[order], content[order]),
-            self.last_ts,
-            self.disordered,
+            self.last_ts[held],
+            self.disordered[held],
             self._recall,
             self.lateness_ms,
             self.spec.max_readings,
         )
-        kept = order[verdicts.accepted]
+        kept = order[found.accepted]
         return Staged(
             self,
             kept,
-            order[verdicts.duplicate],
-            order[verdicts.late],
+            order[found.duplicate],
+            order[found.late],
             slot[kept],
             ts[kept],
             clock[kept],
             content[kept],
             values[kept],
-            verdicts.arrivals,
+            found.arrivals,
+            max(-int(slot.min(initial=0)), 0),
         )
 
-    def merge(self, staged: Staged) -> None:
-        """Make a staged batch part of the state."""
+    def merge(self, staged: Staged) -> Int:
+        """Make a staged batch part of the state.
+
+        Returns:
+            Slots of the keys that had none: of -1, -2 and so on, shape [k].
+        """
         s, size = staged, self.spec.max_readings
-        for key, arrivals in s.arrivals.items():
-            self.disordered[key] = arrivals is not None
-            if arrivals is not None:
-                self._arrivals[key] = arrivals
-            else:
-                self._arrivals.pop(key, None)
         last = s.last_of_group
-        slots, timeline, ends = s.slot[last], s.timeline, s.position[last] - size + 1
+        timeline, ends, contents = s.timeline, s.position[last] - size + 1, s.contents()
+        new = self.allocate(s.new)
+        slots = s.slot[last]
+        without = slots < 0
+        slots[without] = new[-1 - slots[without]]
+        for key, arrivals in s.arrivals.items():
+            slot = key if key >= 0 else int(new[-1 - key])
+            self.disordered[slot] = arrivals is not None
+            if arrivals is not None:
+                self._arrivals[slot] = arrivals
+            else:
+                self._arrivals.pop(slot, None)
         self.last_ts[slots], self.last_clock[slots] = s.ts[last], s.clock[last]
         self.ts[slots] = sliding_window_view(timeline.ts, size)[ends]
         clock = sliding_window_view(timeline.clock, size)[ends]
         self.age_clock[slots] = np.minimum(clock[:, -1:] - clock, LONGEST_MS)
-        self.content[slots] = s.contents()[ends]
+        self.content[slots] = contents[ends]
         self.rolled[slots] = sliding_window_view(timeline.rolled, size, axis=1)[:, ends].transpose(1, 0, 2)
         row = s.last_known_row[last]  # [groups, sensors], or -1
         held = np.minimum(self.known_age[slots] + s.group_size[:, None], size)
         self.known_age[slots] = np.where(row >= 0, last[:, None] - row, held)
         group, sensor = np.nonzero(row >= 0)
         self.known_value[slots[group], sensor] = s.values[row[group, sensor], sensor]
+        return new

@@ -10,8 +10,8 @@ one that was not newer than the one before it, and `size` more before that one; 
   readings confirm; or older than all `size` before the first one out of order, as those before are not remembered;
 - a reading is a *duplicate* if a remembered one that was not late has the same time and content.
 
-Whether a reading is late depends on times and contents that arrived within one lateness, never on verdicts; whether it
-is a duplicate, on those within two. So a rebuild that starts further back than that judges as the first run did.
+Whether a reading is late depends on times and contents that arrived within one lateness, never on earlier results;
+whether it is a duplicate, on those within two. So a rebuild that starts further back than that gives the same results.
 """
 
 from collections.abc import Callable
@@ -58,12 +58,12 @@ class Arrivals(NamedTuple):
         )
 
 
-class Verdicts(NamedTuple):
-    """What becomes of each reading, shape [n] each.
+class Sorted(NamedTuple):
+    """Which readings are accepted, duplicates or late, shape [n] each.
 
     Attributes:
-        arrivals: by slot, for keys that were judged one by one, what to remember; None where the readings accepted
-            last say it all: in order, and none of them refused.
+        arrivals: by slot, for keys whose readings were checked one by one, what to remember; None where the readings
+            accepted last are enough: they are in order, and none of them was dropped.
     """
 
     accepted: Bool
@@ -87,7 +87,7 @@ def content_of(values: Float) -> Content:
     return content
 
 
-def judge(
+def sort_arrivals(
     slot: Int,
     arriving: tuple[Int, Int, Content],
     last_ts: Int,
@@ -95,35 +95,35 @@ def judge(
     recall: Callable[[int], Arrivals],
     lateness_ms: int,
     size: int,
-) -> Verdicts:
-    """Judge readings sorted by slot, each key's in the order of arrival.
+) -> Sorted:
+    """Tell accepted, duplicate and late readings apart. They come sorted by slot, each key's in the order of arrival.
 
     Args:
         slot: slot of each reading's key, shape [n].
         arriving: event time (ms), stream time on arrival (ms) and content of each, shape [n].
-        last_ts: by slot, event time of the reading accepted last, ms.
-        disordered: by slot, whether more has to be looked at than that.
-        recall: what is remembered of a key.
+        last_ts: event time of the reading of the same key that was accepted last, ms, shape [n].
+        disordered: whether the check of the key needs more than that, shape [n].
+        recall: gives what is remembered of the key in a slot.
         lateness_ms: see above.
         size: readings in a window.
     """
     ts, clock, content = arriving
     first = np.ones(len(slot), np.bool_)
     first[1:] = slot[1:] != slot[:-1]
-    before = np.where(first, last_ts[slot], np.concatenate(([NEVER], ts[:-1]))[: len(ts)])
+    before = np.where(first, last_ts, np.concatenate(([NEVER], ts[:-1]))[: len(ts)])
     accepted = ts > before
-    verdicts = Verdicts(accepted, np.zeros_like(accepted), np.zeros_like(accepted), {})
-    # Only a key with a reading that is not newer than all before it needs its readings judged one by one.
-    for key in np.unique(slot[~accepted | disordered[slot]]).tolist():
+    found = Sorted(accepted, np.zeros_like(accepted), np.zeros_like(accepted), {})
+    # Only a key with a reading that is not newer than all before it needs its readings checked one by one.
+    for key in np.unique(slot[~accepted | disordered]).tolist():
         rows = slice(int(np.searchsorted(slot, key, "left")), int(np.searchsorted(slot, key, "right")))
-        new = Arrivals(ts[rows], clock[rows], content[rows], verdicts.late[rows], verdicts.accepted[rows])
+        new = Arrivals(ts[rows], clock[rows], content[rows], found.late[rows], found.accepted[rows])
         past = recall(key)
         arrivals = past.then(new)
-        verdicts.duplicate[rows] = _judge(arrivals, len(past.ts), lateness_ms, size)
-        verdicts.late[rows] = arrivals.late[len(past.ts) :] & ~verdicts.duplicate[rows]
-        verdicts.accepted[rows] = arrivals.accepted[len(past.ts) :]
-        verdicts.arrivals[key] = _kept(arrivals, lateness_ms, size)
-    return verdicts
+        found.duplicate[rows] = _check_one_by_one(arrivals, len(past.ts), lateness_ms, size)
+        found.late[rows] = arrivals.late[len(past.ts) :] & ~found.duplicate[rows]
+        found.accepted[rows] = arrivals.accepted[len(past.ts) :]
+        found.arrivals[key] = _kept(arrivals, lateness_ms, size)
+    return found
 
 
 def _remembered(a: Arrivals, place: Int, clock: Int, lateness_ms: int, size: int) -> tuple[Int, Int, Int]:
@@ -141,7 +141,7 @@ def _remembered(a: Arrivals, place: Int, clock: Int, lateness_ms: int, size: int
     return np.maximum(low, end - size), end, floor
 
 
-def _judge(a: Arrivals, first: int, lateness_ms: int, size: int) -> Bool:
+def _check_one_by_one(a: Arrivals, first: int, lateness_ms: int, size: int) -> Bool:
     """Which arrivals from `first` on are duplicates; sets whether they are late and accepted."""
     place = np.arange(first, len(a.ts))
     starts, _, floors = _remembered(a, place, a.clock[first:], lateness_ms, size)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from common.arrays import NEVER, Int
 from worker.windows.keyed_state import REBUILD_SPANS
 
@@ -58,7 +60,7 @@ class Partition:
         clock: stream time: latest event time seen.
         slots: window slot of each key.
         states_id: of the alarm-state topic that holds the state of all its alarms; empty where it is not known.
-        refused: offsets before `live_from` that were dead letters then; None until the replay has asked for them.
+        exclusions: offsets before `live_from` that were dead letters when they were live: a replay leaves them out.
     """
 
     number: int
@@ -67,7 +69,7 @@ class Partition:
     clock: int = NEVER
     slots: dict[bytes, int] = field(default_factory=dict)
     states_id: str = ""
-    refused: Int | None = None
+    exclusions: Int = field(default_factory=lambda: np.empty(0, np.int64))
     _marks: list[Checkpoint] = field(default_factory=list)
 
     def advance(self, next_offset: int, clock: int, span_ms: int) -> None:

@@ -1,8 +1,8 @@
-"""A batch judged against the windows of its keys: the features of its readings, and what it would add."""
+"""A batch beside the windows of its keys: the features of its readings, and what it adds once it is merged."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -15,14 +15,34 @@ if TYPE_CHECKING:
     from worker.windows.keyed_state import KeyedState
 
 
+class Windowed(NamedTuple):
+    """Features of readings of a batch, and what they were made of, in the order of the batch.
+
+    Attributes:
+        row: row in the batch given to `KeyedState.stage`, shape [n].
+        features: shape [n, f].
+        in_window: readings in the window, shape [n].
+        imputed: sensors that were missing and filled from the window, shape [n, sensors].
+        shift: ms, shape [n]; see `Staged.shift`.
+    """
+
+    row: Int
+    features: Float
+    in_window: Int
+    imputed: Bool
+    shift: Int
+
+
 @dataclass
 class Staged:
-    """A batch judged against the state. Rows are those of accepted readings, sorted by slot, then offset.
+    """A batch that is not merged yet. Rows are those of accepted readings, sorted by slot, then offset.
 
     Attributes:
         row: row in the batch given to `stage`, shape [m].
         duplicate: rows dropped because the key has sent the same reading before.
-        late: rows refused because they are too old to tell (worker/windows/late_filter.py).
+        late: rows dropped because they are too old (worker/windows/late_filter.py).
+        slot: of the row's key; negative where the key has none yet.
+        new: how many keys have none yet.
     """
 
     state: "KeyedState"
@@ -35,12 +55,18 @@ class Staged:
     content: Content
     values: Float
     arrivals: dict[int, Arrivals | None]
+    new: int
 
     @cached_property
     def _first(self) -> Bool:
         first = np.ones(len(self.slot), np.bool_)
         first[1:] = self.slot[1:] != self.slot[:-1]
         return first
+
+    @cached_property
+    def held(self) -> Int:
+        """Row of the state with what is held of the row's key, shape [m]; `EMPTY` for a new key."""
+        return np.maximum(self.slot, 0)
 
     @cached_property
     def group(self) -> Int:
@@ -79,7 +105,7 @@ class Staged:
     def timeline(self) -> Timeline:
         """What is held of each touched key, then its new readings."""
         state, size = self.state, self.state.spec.max_readings
-        slots = self.slot[self.last_of_group]
+        slots = self.held[self.last_of_group]
         ts, clock = np.empty(self._length, np.int64), np.empty(self._length, np.int64)
         rolled = np.empty((len(state.rolling), self._length))
         # Through a view of windows each key's past is copied as a piece.
@@ -104,7 +130,7 @@ class Staged:
     def contents(self) -> Content:
         """Contents of the readings in the timeline, as windows, shape [length, max_readings]. Call before `merge`."""
         size, content = self.state.spec.max_readings, np.empty(self._length, np.uint32)
-        held = self.state.content[self.slot[self.last_of_group]]
+        held = self.state.content[self.held[self.last_of_group]]
         sliding_window_view(content, size, writeable=True)[self._begin] = held
         content[self.position] = self.content
         return sliding_window_view(content, size)
@@ -120,7 +146,7 @@ class Staged:
         adds no more than stream time has moved on by, and others do not count from it.
         """
         shift = np.zeros(len(self.slot), np.int64)
-        suspect = self.state.disordered[self.slot] | (self.ts > self.clock)
+        suspect = self.state.disordered[self.held] | (self.ts > self.clock)
         if self.arrivals:
             suspect |= np.isin(self.slot, list(self.arrivals))
         rows, size = np.flatnonzero(suspect), self.state.spec.max_readings
@@ -166,7 +192,7 @@ class Staged:
 
     def _last_known(self, row: Int, sensor: Int, known: Int) -> Float:
         """Value of the sensor at row `known` of the batch, or the one held if that is -1; NaN if out of the window."""
-        state, slot = self.state, self.slot[row]
+        state, slot = self.state, self.held[row]
         age = np.where(known >= 0, row - known, row - self._first_of_group[row] + 1 + state.known_age[slot, sensor])
         value = np.where(known >= 0, self.values[known, sensor], state.known_value[slot, sensor])
         return np.where(age < self.in_window[row], value, np.nan)
@@ -175,6 +201,18 @@ class Staged:
     def imputed(self) -> Bool:
         """Sensors that were missing and filled from the window, shape [m, sensors]."""
         return np.isnan(self.values) & ~np.isnan(self._filled)
+
+    def windowed(self, wanted: Bool) -> Windowed:
+        """What the wanted rows of the batch have in their windows, in the order of the batch. Call before `merge`.
+
+        Args:
+            wanted: by row in the batch given to `stage`, shape [n].
+        """
+        order = np.argsort(self.row, kind="stable")
+        order = order[wanted[self.row[order]]]
+        # A rebuild needs no features.
+        features = self.features()[order] if len(order) else np.empty((0, len(self.state.spec.names)))
+        return Windowed(self.row[order], features, self.in_window[order], self.imputed[order], self.shift[order])
 
     def features(self) -> Float:
         """Features of each row, shape [m, f], in the order of `FeatureSpec.names`. Call before `merge`."""

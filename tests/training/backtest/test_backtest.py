@@ -26,9 +26,8 @@ from training.backtest.spool import Spool
 from training.evaluation.alarm_outcomes import Alarm, match_alarms
 from training.evaluation.policy_sweep import Trace, alarms_under, policies, telling
 from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.consume.message_columns import batch_of
 from worker.model.package import ModelPackage
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
 from worker.score.decode import Decoder
 from worker.score.scorer import Scorer
 from worker.score.validate import Validator
@@ -55,11 +54,11 @@ def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: Model
         messages.append(Message(key=name.encode(), value=value, partition=0, offset=row, timestamp=stamp))
     decode = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
     policy = package.policy.model_copy(update={"setpoint": 0.002, "deadband": 0.001, "priorities": {"HIGH": 0.002}})
-    scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(policy), Metrics())
+    scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(policy))
     scorer.alarms.assign(0, {})
     partitions, expected, transitions = {0: Partition(0, 0, 0)}, {}, set()
     for start in range(0, len(messages), 1000):
-        outcome = scorer.process(Batch.of(messages[start : start + 1000]), partitions)
+        outcome = scorer.process(batch_of(messages[start : start + 1000]), partitions)
         scorer.merge(outcome, partitions)
         got = outcome.scored
         for i, p in enumerate(got.probability.tolist()):

@@ -10,7 +10,10 @@ from topic_settings import set_topic
 
 from worker.encode.dead_letter import ERRORS, REASON, TIME, TIME_TYPE, letter_of
 from worker.kafka.client_config import admin_client, client_config
-from worker.recover.replay_filter import refused_before
+from worker.kafka.topic_identity import topic_id_of
+from worker.kafka.topic_reader import TopicReader
+from worker.recover.replay_exclusions import replay_exclusions
+from worker.windows.partition import Partition
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 LONG_AGO_MS = START_MS - 400 * 86_400_000
@@ -54,5 +57,7 @@ def test_a_rebuild_finds_letters_of_this_version_and_of_older_ones(stage: Stage,
         assert producer.flush(20) == 0
     assert all((letter := letter_of(m)) and letter.timestamp_ms > START_MS for m in stage.committed("dead_letters"))
     config = client_config(stage.bootstrap)
-    found = refused_before(admin_client(config), config, stage.pipeline, lambda: None, inputs[4], 17)
+    topic_id = topic_id_of(admin_client(config), stage.pipeline.input.topic)
+    with TopicReader(config) as reader:
+        found = replay_exclusions(reader, stage.pipeline, topic_id, Partition(0, 4, live_from=17))
     assert found.tolist() == [5, 12]

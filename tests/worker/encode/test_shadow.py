@@ -21,16 +21,17 @@ from schemas.registry import writer_schema_lookup
 from tests.metric_text import metric_in
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import load_pipeline
+from worker.consume.message_columns import batch_of
 from worker.encode.shadow import Shadow
 from worker.encode.shadow_records import ShadowRecords
 from worker.model.package import ModelPackage, load_package
 from worker.observe.metrics import Metrics
 from worker.observe.worker_status import Status
-from worker.score.batch import Batch
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
 PIPELINE = load_pipeline("battery_hazard")
+LOOKUP, SCORE = writer_schema_lookup(None), load_schema("ShadowScore")
 MODULES, PERIOD_MS = 40, 10_000
 POLICY = AlarmPolicy(setpoint=0.5, deadband=0.1, on_delay_ms=0, off_delay_ms=0, priorities={"high": 0.5})
 
@@ -59,8 +60,7 @@ class Scene:
     now_s: float = 0.0
 
     def __post_init__(self) -> None:
-        lookup = writer_schema_lookup(None)
-        self.scorer = scorer_of(PIPELINE, self.champion, self.champion.policy, lookup, self.status.metrics)
+        self.scorer = scorer_of(PIPELINE, self.champion, self.champion.policy, LOOKUP)
         self.scorer.alarms.assign(0, {})
         assert PIPELINE.monitor is not None
         encode = ShadowRecords(PIPELINE, PIPELINE.monitor.shadow, None)
@@ -79,15 +79,16 @@ class Scene:
             value = avro(reading(name, ts, avg_surface_temp_c=26.0 + m % 7 * 0.3))
             address: dict[str, Any] = {"topic": "t", "partition": 0, "offset": self.offset + m}
             messages.append(Message(**address, key=name.encode(), value=value, timestamp=(1, ts)))
-        outcome = self.scorer.process(Batch.of(messages), self.partitions)
-        self.shadow.begin(outcome, self.partitions)
-        bulk = self.shadow.end(outcome)
-        if commit:
-            self.shadow.merge(outcome)
+        outcome, assigned = self.scorer.process(batch_of(messages), self.partitions), self.partitions
+        self.shadow.begin(outcome, assigned)
+        bulk = self.shadow.records(outcome, assigned).bulk
+        if not commit:
+            self.shadow.aborted()
+        else:
+            self.shadow.committed(outcome)
             self.scorer.merge(outcome, self.partitions)
             self.offset += MODULES
-            schema, lookup = load_schema("ShadowScore"), writer_schema_lookup(None)
-            self.records += [decode(m["value"], lookup, schema) for some in bulk.values() for m in some]
+            self.records += [decode(m["value"], LOOKUP, SCORE) for some in bulk.values() for m in some]
         return outcome.scored.probability
 
     def metric(self, which: str, /, **labels: str) -> float:
@@ -284,7 +285,7 @@ def test_the_champion_is_not_its_own_challenger(scene: Scene) -> None:
 def test_alarms_of_a_partition_that_left_are_forgotten(scene: Scene) -> None:
     scene.challenge(lambda features: np.full(len(features), 0.9))
     scene.batch()
-    outcome = scene.scorer.process(Batch.of([]), {})
+    outcome = scene.scorer.process(batch_of([]), {})
     scene.shadow.begin(outcome, {})  # the partition went, and comes back
     scene.batch()
     assert scene.metric("shadow_alarms_total", model="challenger") == 2 * MODULES

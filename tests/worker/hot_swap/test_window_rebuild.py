@@ -17,14 +17,14 @@ from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import load_pipeline
+from worker.consume.message_columns import batch_of
 from worker.hot_swap.window_rebuild import OutrunError, Refill, _around
 from worker.kafka.topic_reader import Span, Spans
 from worker.model.package import ModelPackage, load_package
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed
+from worker.score.outcome import Outcome
 from worker.score.readings import Readings, Rejection
-from worker.score.scorer import Outcome, Scorer
+from worker.score.scorer import Scorer
 from worker.score.validate import Validator
 from worker.windows.partition import Partition
 
@@ -66,9 +66,7 @@ def decoder() -> Decoder:
 
 
 def scorer_of(package: ModelPackage, decode: Callable[[Sequence[bytes | None], Framed], Any] | None = None) -> Scorer:
-    return Scorer(
-        decode or decoder(), Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(package.policy), Metrics()
-    )
+    return Scorer(decode or decoder(), Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(package.policy))
 
 
 @dataclass
@@ -86,7 +84,7 @@ class Loop:
         for _ in range(times):
             start = len(self.log.records)
             self.log.records += [message(offset) for offset in range(start, start + BATCH)]
-            outcome = self.scorer.process(Batch.of(self.log.records[start:]), self.partitions)
+            outcome = self.scorer.process(batch_of(self.log.records[start:]), self.partitions)
             self.scorer.merge(outcome, self.partitions)
         return outcome
 
@@ -153,7 +151,7 @@ def test_a_partition_that_comes_meanwhile_does_so_too(short: ModelPackage, longe
     loop.rebuild_until_following(refill, between=lambda: None)
     loop.partitions[1] = Partition(1, 0, 0)
     assert loop.scorer.follow is not None
-    loop.scorer.follow(cast("Outcome", SimpleNamespace(rejections=[], batch=Batch.of([]), next_offsets={1: 5})))
+    loop.scorer.follow(cast("Outcome", SimpleNamespace(rejections=[], batch=batch_of([]), next_offsets={1: 5})))
     with pytest.raises(OutrunError):
         refill.take_over(loop.scorer, loop.partitions, longer.policy)
 

@@ -15,6 +15,7 @@ import worker.http.server
 from common.errors import UserError
 from worker.http.server import connection_limit
 from worker.http.sidecar import sidecar
+from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics
 from worker.observe.worker_status import Status
 
@@ -25,7 +26,7 @@ PROBE_WITHIN_S = 5.0  # on a loaded machine; Kubernetes waits for 1 s by default
 def port() -> Iterator[int]:
     status = Status(Metrics(), "p", "i", "exactly_once")
     status.phase = "running"  # questions to the loop are waited for; there is none here to answer
-    server = sidecar(status, "127.0.0.1", 0, "worker.example")
+    server = sidecar(status, LoopQuestions(), "127.0.0.1", 0, "worker.example")
     yield server.start()
     server.stop()
 
@@ -254,4 +255,4 @@ def test_an_address_that_cannot_be_had_is_told_with_the_reason(port: int) -> Non
         ("203.0.113.7", 0, "assign"),
     ):
         with pytest.raises(UserError, match=f"cannot listen on .*{reason}"):
-            sidecar(status, host, taken).start()
+            sidecar(status, LoopQuestions(), host, taken).start()

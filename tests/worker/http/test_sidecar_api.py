@@ -11,6 +11,7 @@ from schemathesis.schemas import BaseSchema
 from starlette.testclient import TestClient
 
 from worker.http.sidecar import build_app
+from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics
 from worker.observe.worker_status import Status
 
@@ -39,7 +40,7 @@ def status() -> Status:
 
 
 def test_a_worker_that_is_starting_answers_as_described() -> None:
-    exercise(schemathesis.openapi.from_asgi("/openapi.json", build_app(status())))
+    exercise(schemathesis.openapi.from_asgi("/openapi.json", build_app(status(), LoopQuestions())))
 
 
 @pytest.mark.kafka
@@ -60,13 +61,13 @@ def test_a_worker_at_work_answers_as_described(stage: Stage) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("path", sorted(PATHS))
 def test_nothing_can_be_changed_over_it(method: str, path: str) -> None:
-    answer = TestClient(build_app(status())).request(method, path)
+    answer = TestClient(build_app(status(), LoopQuestions())).request(method, path)
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET"
 
 
 def test_failures_are_part_of_the_description() -> None:
-    paths = build_app(status()).openapi()["paths"]
+    paths = build_app(status(), LoopQuestions()).openapi()["paths"]
     assert {p: set(o["get"]["responses"]) for p, o in paths.items()} == {
         "/live": {"200", "503"},
         "/ready": {"200", "503"},
@@ -81,15 +82,15 @@ def test_failures_are_part_of_the_description() -> None:
 def test_figures_that_are_no_numbers_are_shown_as_null() -> None:
     state = status()
     state.model = {"name": "m", "version": "1", "metrics": {"auc": float("nan"), "gain": float("inf")}}
-    answer = TestClient(build_app(state)).get("/model")
+    answer = TestClient(build_app(state, LoopQuestions())).get("/model")
     assert answer.status_code == 200
     assert answer.json()["metrics"] == {"auc": None, "gain": None}
 
 
 def test_questions_to_a_loop_that_does_not_come_round_do_not_pile_up() -> None:
-    state = status()
+    state, questions = status(), LoopQuestions()
     state.phase = "running"
-    client = TestClient(build_app(state))
+    client = TestClient(build_app(state, questions))
     answers: list[int] = []
     askers = [threading.Thread(target=lambda: answers.append(client.get("/keys/m").status_code)) for _ in range(150)]
     for asker in askers:
@@ -97,8 +98,8 @@ def test_questions_to_a_loop_that_does_not_come_round_do_not_pile_up() -> None:
     for asker in askers:
         asker.join()
     assert set(answers) == {503, 504}
-    assert state.questions.qsize() <= 100 + 40  # those that looked at the queue at the same time
-    state.answer(None, {})
-    wait_until(lambda: state.questions.qsize() == 0, "the queue is emptied")
+    assert questions.waiting <= 100 + 40  # those that looked at the queue at the same time
+    questions.answer(None, {})
+    wait_until(lambda: questions.waiting == 0, "the queue is emptied")
     state.phase = "stopping"
     assert client.get("/keys/m").status_code == 503

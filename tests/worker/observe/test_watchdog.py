@@ -7,6 +7,7 @@ from harness import wait_until
 from structlog.testing import capture_logs
 
 from worker.http.sidecar import build_app
+from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics
 from worker.observe.watchdog import start_watchdog
 from worker.observe.worker_status import Status
@@ -18,7 +19,7 @@ def a_call_that_does_not_return(until: threading.Event) -> None:
 
 def test_a_stuck_loop_turns_live_red_and_its_stack_is_in_the_log() -> None:
     status = Status(Metrics(), "pipeline", "w1", "exactly_once", stuck_after_s=0.2)
-    client, go_on = TestClient(build_app(status)), threading.Event()
+    client, go_on = TestClient(build_app(status, LoopQuestions())), threading.Event()
     loop = threading.Thread(target=a_call_that_does_not_return, args=(go_on,), name="loop")
     with capture_logs() as logs:
         loop.start()

@@ -11,10 +11,9 @@ from schemas.codec import encode
 from schemas.load import load_schema, parsed
 from schemas.wire import confluent_prefix
 from worker.config.pipeline import load_pipeline
+from worker.consume.message_columns import batch_of
 from worker.encode.encoder import Outbox
 from worker.model.package import load_package
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
@@ -42,10 +41,10 @@ FIELDS = READING["fields"]
 )
 def test_its_records_become_dead_letters(model_package: Path, writer: dict[str, Any]) -> None:
     package = load_package(model_package, version="1")
-    scorer = scorer_of(PIPELINE, package, package.policy, lambda _: writer, Metrics())
+    scorer = scorer_of(PIPELINE, package, package.policy, lambda _: writer)
     scorer.alarms.assign(0, {})
     value = encode(reading("m", START_MS), parsed(READING), confluent_prefix(7))
     message = Message(topic="t", partition=0, offset=0, key=b"m", value=value, timestamp=(1, START_MS))
-    outcome = scorer.process(Batch.of([message]), {0: Partition(0, 0, 0)})
+    outcome = scorer.process(batch_of([message]), {0: Partition(0, 0, 0)})
     (letter,) = Outbox(PIPELINE, {}, 1 << 20).records(outcome).records
     assert dict(letter.headers or [])["hazardstream.reason"] == b"incompatible_schema"

@@ -18,9 +18,8 @@ from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from worker.alarms.state_machine import ACTIVE, AlarmPolicy, Alarms
 from worker.config.pipeline import load_pipeline
+from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
-from worker.observe.metrics import Metrics
-from worker.score.batch import Batch
 from worker.score.decode import Decoder
 from worker.score.scorer import Scorer
 from worker.score.validate import Validator
@@ -77,7 +76,7 @@ def run(model: Path, sent: list[Sent], *, live: bool = True, at_a_time: int = 50
     decode = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
     alarms = Alarms(package.policy)
     alarms.assign(0, {})
-    scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, alarms, Metrics())
+    scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, alarms)
     partitions, found = {0: Partition(0, 0, 0)}, Run()
     year_ms = 0 if live else 366 * 86_400_000
     messages = [
@@ -93,7 +92,7 @@ def run(model: Path, sent: list[Sent], *, live: bool = True, at_a_time: int = 50
     ]
     for start in range(0, len(sent), at_a_time):
         some = sent[start : start + at_a_time]
-        outcome = scorer.process(Batch.of(messages[start : start + at_a_time]), partitions)
+        outcome = scorer.process(batch_of(messages[start : start + at_a_time]), partitions)
         assert {r.reason for r in outcome.rejections} <= {"late"}
         found.late += [some[r.row] for r in outcome.rejections]
         scored = [some[row] for row in outcome.scored.readings.row.tolist()]

@@ -12,8 +12,8 @@ from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import Topology, load_pipeline
+from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
-from worker.observe.metrics import Metrics
 from worker.score.batch import Batch
 from worker.score.decode import Decoder
 from worker.score.scorer import Scorer
@@ -35,7 +35,6 @@ def scorer(model_package: Path) -> Scorer:
         topology=topology,
         package=package,
         alarms=Alarms(package.policy),
-        metrics=Metrics(),
     )
     scorer.alarms.assign(0, {})
     return scorer
@@ -46,15 +45,14 @@ def batch(offset: int, modules: list[str], ts: int) -> Batch:
         value = avro(reading(module, ts + i))
         return Message(topic="t", partition=0, offset=offset + i, key=module.encode(), value=value, timestamp=(1, ts))
 
-    return Batch.of([message(i, module) for i, module in enumerate(modules)])
+    return batch_of([message(i, module) for i, module in enumerate(modules)])
 
 
-def test_a_batch_that_aborts_again_and_again_takes_no_more_slots(scorer: Scorer) -> None:
+def test_a_batch_that_aborts_takes_no_slot(scorer: Scorer) -> None:
     partitions = {0: Partition(0, 0, 0)}
     for _ in range(5):
         scorer.process(batch(0, [f"m{i}" for i in range(100)], START_MS), partitions)
-    assert scorer.state.held == 100
-    # Never committed, and then its modules never came again: forgotten like any that are silent.
+    assert (scorer.state.held, partitions[0].slots) == (0, {})
     for at in (0, SPAN_MS, 2 * SPAN_MS):
         outcome = scorer.process(batch(at, ["other"], START_MS + at), partitions)
         scorer.merge(outcome, partitions)
@@ -71,7 +69,8 @@ def test_slots_are_used_again_before_new_memory_is(scorer: Scorer) -> None:
         assert outcome.scored.in_window.tolist() == [1] * 64
         scorer.merge(outcome, partitions)
     assert scorer.state.held == 64
-    assert len(scorer.state.last_ts) == 128
+    # Two generations, and the row of keys without a slot.
+    assert len(scorer.state.last_ts) == 2 * (64 + 1)
 
 
 def test_scales_are_remembered_by_what_the_topology_declares(scorer: Scorer) -> None:

@@ -21,12 +21,12 @@ from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label, la
 from training.monitoring.performance.rolling import alarms_from
 from training.monitoring.topics import MonitoringTopics
 from worker.config.settings import Settings
+from worker.consume.message_columns import batch_of
 from worker.kafka.client_config import client_config
-from worker.kafka.message import key_of, values_of
+from worker.kafka.message import key_of
 from worker.kafka.topic_reader import MANY, TopicReader
-from worker.score.batch import Batch
 from worker.score.decode import Decoder
-from worker.score.scorer import plainly_keyed
+from worker.score.scorer import key_texts
 from worker.score.validate import Validator
 from worker.windows.offline import offline_features
 
@@ -115,13 +115,12 @@ def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since
         below = min(1.0, _READINGS / max(readings, 1)) * 2**32
         _LOG.info("reading recorded readings", readings=readings, share_of_modules=round(below / 2**32, 3))
         for messages in reader.read(source.topic, spans):
-            batch = Batch.of([m for m in messages if zlib.crc32(key_of(m) or b"") < below])
-            found, _ = decode(values_of(batch.messages), batch.framed)
+            batch = batch_of([m for m in messages if zlib.crc32(key_of(m) or b"") < below])
+            found, _ = decode(batch.values, batch.framed)
             valid, _ = validate(found, batch.key_column(), batch.broker_ts)
-            batch = plainly_keyed(batch, valid)
             kept = valid.readings
             key = np.array(
-                [modules.of(batch.keys[row], kept.group[i]) for i, row in enumerate(kept.row.tolist())], np.int64
+                [modules.of(name, kept.group[i]) for i, name in enumerate(key_texts(batch, valid))], np.int64
             )
             partition = batch.partition[kept.row]
             for number in np.unique(partition).tolist():

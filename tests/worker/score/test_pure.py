@@ -1,0 +1,58 @@
+"""The scorer is pure. The import linter sees what it imports; these see what an import linter cannot."""
+
+import ast
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import START_MS, avro, reading
+
+import worker.score
+from schemas.registry import writer_schema_lookup
+from worker.config.pipeline import load_pipeline
+from worker.model.package import load_package
+from worker.score.batch import Batch
+from worker.score.scorer import scorer_of
+from worker.windows.partition import Partition
+
+IMPURE = {"time", "datetime", "random", "os", "socket", "threading", "subprocess"}
+MODULES = sorted(Path(worker.score.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
+def test_no_module_of_the_scorer_has_a_clock_a_thread_or_a_file(module: Path) -> None:
+    imported = set[str]()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").split(".")[0])
+
+    assert not imported & IMPURE
+
+
+def test_nothing_is_changed_before_merge(model_package: Path) -> None:
+    pipeline, package = load_pipeline("battery_hazard"), load_package(model_package, version="1")
+    scorer = scorer_of(pipeline, package, package.policy, writer_schema_lookup(None))
+    scorer.alarms.assign(0, {})
+    partitions = {0: Partition(0, 0, 0)}
+    scorer.merge(scorer.process(_batch(0, ["a", "b"]), partitions), partitions)
+    windows, owned = copy.deepcopy(scorer.state), copy.deepcopy(partitions)
+
+    outcome = scorer.process(_batch(2, ["b", "c", "d", "c"]), partitions)
+
+    assert outcome.new_keys == [(0, b"c"), (0, b"d")]
+    assert (scorer.state.held, partitions[0].slots, partitions[0].next_offset) == (2, owned[0].slots, 2)
+    for name in ("ts", "last_ts", "last_clock", "content", "rolled", "known_age", "known_value", "disordered"):
+        assert np.array_equal(getattr(scorer.state, name), getattr(windows, name), equal_nan=True), name
+    scorer.merge(outcome, partitions)
+    assert (scorer.state.held, sorted(partitions[0].slots)) == (4, [b"a", b"b", b"c", b"d"])
+
+
+def _batch(offset: int, names: list[str]) -> Batch:
+    n = len(names)
+    ts = START_MS + 10_000 * np.arange(offset, offset + n)
+    values: list[bytes | None] = [avro(reading(name, int(at))) for name, at in zip(names, ts, strict=True)]
+    keys: list[bytes | None] = [name.encode() for name in names]
+    return Batch(keys, values, np.zeros(n, np.int64), np.arange(offset, offset + n), ts, np.ones(n, np.int64))

@@ -1,0 +1,243 @@
+"""The parts of one run of a worker, put together."""
+
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypedDict
+
+import structlog
+from confluent_kafka.admin import AdminClient
+
+from common.errors import DependencyDownError, UncertainError, UserError
+from schemas.errors import UnreadableValueError
+from schemas.load import load_schema
+from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
+from worker.admission.admit import Demands
+from worker.admission.compatibility import alarm_policy
+from worker.admission.in_use import show, show_swapped
+from worker.admission.mlflow_source import MlflowSource
+from worker.admission.source import mlflow_source, resolve_or_last_good
+from worker.config.pipeline import Pipeline
+from worker.config.settings import Settings
+from worker.consume.assignment import Assignment
+from worker.consume.batch_loop import Loop
+from worker.consume.broker_watch import BrokerWatch
+from worker.consume.group_member import group_consumer, join_first
+from worker.consume.group_watch import GroupWatch
+from worker.consume.unreadable import Unreadable, parse_places
+from worker.encode.drift_sketch import Sketcher
+from worker.encode.encoder import Outbox
+from worker.encode.output_limits import OutputLimits
+from worker.encode.shadow import Shadow
+from worker.encode.side_output import SideOutput
+from worker.hot_swap.alias_watcher import ModelWatch
+from worker.hot_swap.challenger import shadow_for, watch_challenger
+from worker.hot_swap.swap import Swap
+from worker.kafka.at_least_once import AtLeastOncePublisher
+from worker.kafka.client_config import ReportingConsumer, client_config
+from worker.kafka.permissions import PERMISSIONS, worker_permissions
+from worker.kafka.publisher import Publisher, TransactionalPublisher
+from worker.kafka.topics import unfit_topics, warnings
+from worker.model.package import ModelPackage
+from worker.observe.dependency_wait import note_down, wait_for
+from worker.observe.loop_questions import LoopQuestions
+from worker.observe.stage_timer import stage_timer
+from worker.observe.worker_status import Status
+from worker.score.scorer import Scorer, scorer_of
+
+_LOG = structlog.get_logger(__name__)
+REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema: then its partition waits, and others go on
+_PROCESS = uuid.uuid4()  # the same after a restart in place, which has to end what the run before left open
+
+
+class _ModelSource(TypedDict):
+    """Where models are looked for, and what they have to meet."""
+
+    cache_directory: Path
+    tracking_uri: str | None
+    demands: Demands
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a worker has for as long as its process lives.
+
+    Attributes:
+        stop: set when the worker has to stop.
+    """
+
+    settings: Settings
+    pipeline: Pipeline
+    demands: Demands
+    admin: AdminClient
+    status: Status
+    questions: LoopQuestions
+    stop: threading.Event
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group."""
+        return self.settings.group_id or f"hazardstream-{self.pipeline.name}"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Client properties that the user may set."""
+        return client_config(self.settings.bootstrap_servers)
+
+    @property
+    def models(self) -> _ModelSource:
+        """Where models come from."""
+        settings = self.settings
+        return {
+            "cache_directory": settings.cache_directory,
+            "tracking_uri": settings.tracking_uri,
+            "demands": self.demands,
+        }
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The parts of one run: from a start, or a restart in place, to the end."""
+
+    around: Surroundings
+    package: ModelPackage
+    consumer: ReportingConsumer
+    publisher: Publisher
+    loop: Loop
+    shadow: Shadow | None
+
+    def watch_models(self, left: threading.Event) -> None:
+        """Watch the aliases of the model and of the challenger beside the loop, until `left` is set."""
+        around = self.around
+        settings, pipeline, status = around.settings, around.pipeline, around.status
+        uri = settings.model_uri(pipeline.model)
+        source = mlflow_source(uri, **around.models)
+        if source is not None and source.moves and settings.model_watch_ms:
+            new_scorer = partial(_next_scorer, settings, pipeline)
+            swap = Swap(pipeline, around.questions, new_scorer, around.config, around.admin, left)
+            self._watch(source, swap, uri, left)
+        if self.shadow is not None:
+            find = partial(mlflow_source, **around.models)
+            watch_challenger(self.shadow, settings, pipeline, find, status, left)
+
+    def _watch(self, source: MlflowSource, swap: Swap, uri: str, left: threading.Event) -> None:
+        status, every_s = self.around.status, self.around.settings.model_watch_ms / 1000
+        shown = partial(show_swapped, status, self.around.pipeline, uri)
+        tell, metrics = partial(setattr, status, "model_watch"), status.metrics.champion_watch
+        ModelWatch(source, every_s, self.package.version, swap, shown, metrics, tell, left).start()
+
+    def close(self) -> None:
+        """Close the clients. The consumer leaves the group."""
+        self.publisher.close()
+        self.consumer.close()
+
+
+def assemble(around: Surroundings) -> Worker:
+    """Wait for everything that a worker needs, and put its parts together.
+
+    Raises:
+        UserError: the user has to correct something.
+        UncertainError: restart in place.
+        StoppedError: the worker was asked to stop while it waited.
+    """
+    settings, pipeline, status, stop = around.settings, around.pipeline, around.status, around.stop
+    metrics, config = status.metrics, around.config
+    wait_for(lambda: _check_topics(around), status, stop)
+    registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
+    prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
+    uri = settings.model_uri(pipeline.model)
+    package = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
+    show(status, pipeline, uri, package)
+
+    broker_watch = BrokerWatch()
+    consumer = group_consumer(config, settings, around.group_id)
+    consumer.reports.listen(errors=broker_watch.note)
+    lookup = writer_schema_lookup(registry)
+    scorer = scorer_of(pipeline, package, alarm_policy(package, pipeline), lookup, stage_timer(metrics))
+    limits = wait_for(lambda: OutputLimits(around.admin, pipeline), status, stop)
+    # At least once, the newest outcome may have been written before others of its batch.
+    margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
+    assignment = Assignment(consumer, around.admin, config, pipeline, scorer, lookup, metrics, margin, status.turn)
+    group_watch = GroupWatch(consumer, config, around.group_id, pipeline.input.topic)
+    publisher = _publisher(around, config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}, consumer)
+    try:
+        join_first(settings, consumer, assignment, group_watch, stop)
+        wait_for(publisher.open, status, stop)
+    except UncertainError:
+        publisher.close()
+        consumer.close()
+        raise
+    skipped = parse_places(settings.skip_unreadable)
+    shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
+    loop = Loop(
+        settings=settings,
+        topic=pipeline.input.topic,
+        consumer=consumer,
+        broker_watch=broker_watch,
+        group_watch=group_watch,
+        assignment=assignment,
+        scorer=scorer,
+        outbox=Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic]),
+        side_outputs=_side_outputs(around, prefixes, shadow),
+        publisher=publisher,
+        limits=limits,
+        unreadable=Unreadable(config, pipeline, skipped, assignment, publisher, metrics, status.turn),
+        metrics=metrics,
+        status=status,
+        questions=around.questions,
+    )
+    return Worker(around, package, consumer, publisher, loop, shadow)
+
+
+def _check_topics(around: Surroundings) -> None:
+    if denied := worker_permissions(around.admin, around.config, around.pipeline, around.group_id):
+        raise DependencyDownError(PERMISSIONS, "; ".join(denied))
+    if faults := unfit_topics(around.admin, around.pipeline):
+        raise DependencyDownError("topics", "; ".join(faults))
+    for reason in warnings(around.admin, around.pipeline):
+        _LOG.warning("a topic's settings weaken what is guaranteed", reason=reason)
+
+
+def _side_outputs(around: Surroundings, prefixes: Mapping[str, bytes], shadow: Shadow | None) -> list[SideOutput]:
+    side_outputs: list[SideOutput] = []
+    if monitor := around.pipeline.monitor:
+        counted = around.status.metrics.sketched.inc
+        side_outputs.append(Sketcher(around.pipeline, monitor, prefixes.get("sketches"), counted))
+    if shadow is not None:
+        side_outputs.append(shadow)
+    return side_outputs
+
+
+def _next_scorer(settings: Settings, pipeline: Pipeline, package: ModelPackage) -> Scorer:
+    """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
+    lookup = writer_schema_lookup(registry_at(settings.registry_url))
+    return scorer_of(pipeline, package, alarm_policy(package, pipeline), lookup)
+
+
+def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, bytes]:
+    """Confluent prefixes of the outputs where there is a registry; none means single-object encoding."""
+    if registry is None:
+        return {}
+    written = ("predictions", "alarms", "alarm_state", *(["sketches", "shadow"] if pipeline.monitor else []))
+    try:
+        return {role: registry.prefix(pipeline.topics[role], load_schema(pipeline.schemas[role])) for role in written}
+    except UnreadableValueError as error:
+        raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
+
+
+def _publisher(around: Surroundings, config: dict[str, Any], consumer: ReportingConsumer) -> Publisher:
+    settings, status = around.settings, around.status
+    if settings.guarantee == "at_least_once":
+        return AtLeastOncePublisher(config, consumer, settings.transaction_timeout_ms)
+    # A named worker's successor ends what it left open. Of two without a name, none must fence the other.
+    transactional_id = f"{around.group_id}-{settings.instance_id or _PROCESS}"
+
+    def waiting(reason: str) -> None:
+        status.turn()  # waiting for a broker that is away is not being stuck
+        note_down(status, DependencyDownError("broker", reason))
+
+    timeout_ms, renewed = settings.transaction_timeout_ms, status.metrics.producer_renewals.inc
+    return TransactionalPublisher(config, consumer, transactional_id, timeout_ms, waiting, renewed)

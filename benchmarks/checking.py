@@ -12,7 +12,7 @@ _AT_A_TIME = 100_000
 
 
 def output_faults(readings: Readings, count: int, pipeline: Pipeline, bootstrap: str) -> list[str]:
-    """What is wrong with a worker's committed output, in words; nothing if it is right.
+    """Faults of a worker's committed output, as text; empty if it is correct.
 
     Args:
         readings: that were published.

@@ -1,4 +1,4 @@
-"""How long `hazardstream dlq` takes, and how much memory, on a topic with many dead letters.
+"""Time and memory of `hazardstream dlq` on a topic with many dead letters.
 
 python -m benchmarks.dead_letters --letters 1000000
 """
@@ -50,7 +50,7 @@ def fill(bootstrap: str, pipeline: Pipeline, letters: int) -> None:
             except BufferError:
                 producer.poll(0.1)
     if left := producer.flush(60):
-        raise RuntimeError(f"{left} letters were not taken")
+        raise RuntimeError(f"{left} letters were not accepted by the broker")
 
 
 def timed(pipeline: Path, bootstrap: str, *arguments: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class _Look(NamedTuple):
 
 _LOOK_EVERY_S = 0.01
 _PATIENCE_S = 60.0
-# A broker that has just made the topic of the groups' offsets says this for a moment.
+# A broker that has just created its offsets topic reports this for a moment.
 _NO_GROUP_YET = {
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -44,7 +44,7 @@ _NO_GROUP_YET = {
 def time_draining(
     servers: Sequence[Server], bootstrap: str, group: str, topic: str, readings: int, tell: Tell, after: int = 1
 ) -> Pace:
-    """Wait until a group has committed a whole topic, and give its pace.
+    """Wait until a group has committed a whole topic, and return its rate.
 
     The clock runs from the first commit seen to the last, over the readings between them: the start of the process
     and the making of its first batch stay out. The group's offsets are looked at every 10 ms; in a
@@ -62,7 +62,7 @@ def time_draining(
     Raises:
         UserError: one ended, they stood still, or were done within one look.
     """
-    # Without read_committed a look is not held up while a transaction is on its way.
+    # Without read_committed, an open transaction does not delay the request.
     observer = Consumer(client_config(bootstrap) | {"group.id": group, "isolation.level": "read_uncommitted"})
     try:
         partitions = [
@@ -80,7 +80,7 @@ def time_draining(
                 tell(committed)
             elif now - looks[-1].at_s > _PATIENCE_S:
                 raise UserError(
-                    f"{servers[0].name} stands still at {looks[-1].committed} of {readings} readings; "
+                    f"{servers[0].name} makes no progress at {looks[-1].committed} of {readings} readings; "
                     f"{servers[0].log_tail()}"
                 )
             time.sleep(_LOOK_EVERY_S)
@@ -88,7 +88,9 @@ def time_draining(
         observer.close()
     first, last = next(look for look in looks if look.committed >= after), looks[-1]
     if first is last or first.cpu_s == last.cpu_s:
-        raise UserError(f"{servers[0].name} drained {readings} readings within one look; time it with more readings")
+        raise UserError(
+            f"{servers[0].name} drained {readings} readings within one interval; measure with more readings"
+        )
     between = last.committed - first.committed
     return Pace(between / (last.at_s - first.at_s), between / (last.cpu_s - first.cpu_s))
 
@@ -99,4 +101,4 @@ def _committed(observer: Consumer, partitions: list[TopicPartition]) -> int:
     except KafkaException as error:
         if error.args[0].code() in _NO_GROUP_YET:
             return 0
-        raise UserError(f"the broker does not tell what is committed: {error_text(error)}; its log says why") from error
+        raise UserError(f"the broker does not report committed offsets: {error_text(error)}; see its log") from error

@@ -42,7 +42,7 @@ class Worker:
     address: str
 
     def get(self, path: str) -> httpx.Response | None:
-        """The sidecar's answer; None while there is none.
+        """The response of the sidecar; None if there is none.
 
         Raises:
             UserError: the worker has ended.
@@ -71,7 +71,7 @@ def _shown(name: str, labels: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Bench:
-    """A running broker, and what runs on it.
+    """A running broker with its workers.
 
     Attributes:
         directory: for pipeline files, logs and the model package (`model`).
@@ -89,7 +89,7 @@ class Bench:
         return lambda done: self.progress.update(bar, completed=done)
 
     def pipeline(self, name: str, *, same_input: bool = False) -> Pipeline:
-        """The battery pipeline with topics, and hence a group, of this run's own; they exist.
+        """The battery pipeline with topics, and therefore a group, of its own. The topics exist.
 
         Args:
             name: of the pipeline.
@@ -149,7 +149,7 @@ def run(
     as_json: bool,
     model: Path | None = None,
 ) -> None:
-    """Start a broker, measure, and tell the result: a table for people, or one JSON object on the last line.
+    """Start a broker, measure, and print the result: a table, or one JSON object on the last line.
 
     Args:
         measure: gives figures by name; `faults` of them says by run what is wrong with its output.

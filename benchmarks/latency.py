@@ -1,4 +1,4 @@
-"""From the moment a reading is due to be sent to the arrival of its committed prediction, at fixed rates.
+"""Latency at fixed rates: from when a reading is due to be sent to the arrival of its committed prediction.
 
 The sender keeps its rate whatever happens, and latency counts from when a reading was *due*: a stall shows in all the
 readings that had to wait for it (no coordinated omission; Gil Tene, "How NOT to Measure Latency", 2013). Sender and
@@ -100,7 +100,7 @@ def _process(bench: Bench, module: str, name: str, arguments: list[str], suffix:
 
 
 def _await(bench: Bench, name: str, source: Server, sink: Server, server: Server) -> None:
-    """Wait until both have written what they have to tell.
+    """Wait until both have written their results.
 
     Raises:
         UserError: one of them, or the contender, failed.
@@ -123,7 +123,7 @@ def _percentiles(phase: dict[str, Any], number: Int, received_ns: Int) -> dict[s
     nth = number - phase["first"]
     counted = (nth >= LEAD_S * phase["rate"]) & (nth < phase["count"])
     if not counted.any():
-        raise UserError(f"no reading came through at {phase['rate']} a second; try a lower --rate")
+        raise UserError(f"no reading arrived at {phase['rate']} readings/s; try a lower --rate")
     latency_ms = (received_ns[counted] - phase["start_ns"] - nth[counted] * (1e9 / phase["rate"])) / 1e6
     p50, p99, p999 = np.percentile(latency_ms, (50, 99, 99.9)).round(2).tolist()
     return {
@@ -151,10 +151,12 @@ def table(figures: dict[str, Any]) -> Table:
 
 
 def main(
-    rate: Annotated[list[int] | None, typer.Option(min=10, help="Readings a second; repeat for more rates.")] = None,
-    seconds: Annotated[int, typer.Option(min=1, help="How long each rate is measured.")] = 10,
-    modules: Annotated[int, typer.Option(min=1, help="Modules that the readings are of.")] = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    rate: Annotated[list[int] | None, typer.Option(min=10, help="Readings per second; repeat for more rates.")] = None,
+    seconds: Annotated[int, typer.Option(min=1, help="Seconds for each rate.")] = 10,
+    modules: Annotated[int, typer.Option(min=1, help="Modules in the fleet.")] = 1000,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
+    ] = False,
 ) -> None:
     """Latency of one worker at each guarantee, beside a pass-through, from when a reading is due to its prediction.
 

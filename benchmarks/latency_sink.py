@@ -1,4 +1,4 @@
-"""Receives what is committed, and notes when: a process of its own, which decodes only once all is there.
+"""Receives committed records and notes their time of arrival, in a separate process. It decodes them at the end.
 
 Example:
     python -m benchmarks.latency_sink 127.0.0.1:9092 battery.predictions 1000 1780000000000 23000 received.npz
@@ -17,7 +17,7 @@ _PATIENCE_S = 60.0
 
 
 def main(bootstrap: str, topic: str, modules: str, start_ms: str, count: str, file: str) -> None:
-    """Receive so many records, or what comes until nothing has come for a minute, and write `number` and `received_ns`.
+    """Receive records up to a number, or until none comes for a minute. Write `number` and `received_ns`.
 
     Args:
         bootstrap: broker addresses.
@@ -39,7 +39,7 @@ def main(bootstrap: str, topic: str, modules: str, start_ms: str, count: str, fi
         message = consumer.poll(0.1)
         if message is None:
             continue
-        # `consume` waits until it has as many as it may take: this way it takes what is there.
+        # `consume` waits for the full number. Without a timeout it returns what has arrived.
         messages = [message, *consumer.consume(10_000, 0)]
         times.append(time.monotonic_ns())
         if failed := [m.error() for m in messages if m.error() is not None]:

@@ -1,4 +1,4 @@
-"""Sends readings at a steady rate, each at its own time, whatever becomes of them: a process of its own.
+"""Sends readings at a steady rate, each at its due time whatever happens to the others, in a separate process.
 
 Example:
     python -m benchmarks.latency_source 127.0.0.1:9092 battery.readings 1000 1780000000000 0 1000:12 times.json

@@ -1,4 +1,4 @@
-"""Memory and time a worker needs for a great many modules, and that it uses the memory again when they are gone.
+"""Memory and time of a worker for very many modules, and reuse of the memory of silent ones.
 
 Each module sends one reading. When the event time has moved on by more than a window can reach back, as many other
 modules do the same: the first are forgotten, and the others should need hardly any memory more.
@@ -94,9 +94,11 @@ def _batches(modules: int, generation: int, start_ms: int, within_ms: int) -> It
 
 def main(
     modules: Annotated[int, typer.Option(min=BATCH, help="Modules in each of two generations.")] = 1_000_000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
+    ] = False,
 ) -> None:
-    """Memory and time for a great many modules, offline, through all of a worker's stages but publishing.
+    """Memory and time for very many modules, offline, through all stages of a worker except publishing.
 
     Exit code 1 if not every reading was scored, or the modules of the first generation are still held.
 

@@ -23,7 +23,7 @@ def offline_scorer(
 
 
 def messages(readings: Readings, numbers: Numbers, topic: str) -> list[Message]:
-    """Readings as the consumer hands them out, each stamped with its event time by the broker.
+    """Readings as messages of a consumer, with their event time as broker timestamp.
 
     Args:
         readings: a number of modules that the partitions share evenly.

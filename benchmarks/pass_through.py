@@ -1,4 +1,4 @@
-"""The ceiling: what the client library gives one process that consumes and transactionally produces, and no more.
+"""The upper limit: a process that consumes and produces transactionally, with no work between.
 
 Example:
     python -m benchmarks.pass_through 127.0.0.1:9092 battery.readings copies copying
@@ -44,7 +44,7 @@ def pass_through(bootstrap: str, source: str, sink: str, group: str) -> None:
         copies: Bulk = defaultdict(list)
         next_offsets = {}
         first = consumer.poll(0.1)
-        # `consume` waits for as many as it may take: with no time to wait, it takes what is there.
+        # `consume` waits for the full number. Without a timeout it returns what has arrived.
         messages = [] if first is None else [first, *consumer.consume(settings.batch_max_messages - 1, 0)]
         for message in messages:
             if message.error():

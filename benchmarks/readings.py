@@ -1,6 +1,6 @@
-"""Numbered readings of a healthy fleet: encoded as columns, published fast, and found again in what came out.
+"""Numbered readings of a healthy fleet: encoded as columns, published fast, and recognised in the output.
 
-What a benchmark counts it must know one by one, and cheaply: it shares two cores with what it measures.
+A benchmark must recognise each reading cheaply, because it shares two cores with what it measures.
 """
 
 import time
@@ -171,17 +171,17 @@ class Source:
                     self._producer.poll(0.05)
 
     def flush(self) -> None:
-        """Wait until all is on the topic.
+        """Wait until everything is on the topic.
 
         Raises:
             UserError: it does not get there.
         """
         if left := self._producer.flush(_FLUSH_S):
-            raise UserError(f"the broker did not take {left} readings within {_FLUSH_S:.0f} s: its log says why")
+            raise UserError(f"the broker did not accept {left} readings within {_FLUSH_S:.0f} s; see its log")
 
 
 def publish(readings: Readings, numbers: range, topic: str, bootstrap: str, tell: Tell = lambda _: None) -> None:
-    """Put readings of these numbers on a topic.
+    """Publish the readings with these numbers.
 
     Raises:
         UserError: the broker did not take them all.

@@ -1,4 +1,4 @@
-"""Bring the tables and plots of docs/performance.md up to date with results: no figure is copied by hand.
+"""Writes results into the tables and plots of docs/performance.md, so that no figure is copied by hand.
 
 Example:
     make bench && python -m benchmarks.report build/benchmarks
@@ -82,12 +82,14 @@ def replaced(page: str, name: str, text: str) -> str:
 
 
 def main(
-    results: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Holds NAME.json of each benchmark.")],
-    page: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Plots go beside it.")] = Path(
-        "docs/performance.md"
-    ),
+    results: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Directory with NAME.json of each benchmark.")
+    ],
+    page: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="Page to update. Plots are written next to it.")
+    ] = Path("docs/performance.md"),
 ) -> None:
-    """Put what the benchmarks printed with `--json` into the page; what has no result there stays as it is.
+    """Write the `--json` output of the benchmarks into the page. Parts without a result stay unchanged.
 
     Example: python -m benchmarks.report build/benchmarks
     """

@@ -1,4 +1,4 @@
-"""How soon a worker scores again after it was killed: a successor rebuilds the windows from the log, and goes on.
+"""Time from a kill until scoring continues: a successor rebuilds the windows from the log.
 
 The model is that of an MLflow registry, and in the successor's cache, as it is in life.
 
@@ -31,7 +31,7 @@ _NAME = "w1"  # the successor's too, which so takes over at once and does not wa
 
 
 def measure(modules: list[int], bench: Bench) -> dict[str, Any]:
-    """A start with hardly anything to rebuild, then takeovers with a full horizon.
+    """A start with almost nothing to rebuild, then takeovers with full windows.
 
     Raises:
         UserError: something could not be started or stood still.
@@ -59,7 +59,7 @@ def _takeover(
     try:
         _await_scored(first, before, bench.shown(f"{modules:,} modules: score", before))
         first.server.kill()
-        # What comes while nobody is there.
+        # Arrives while no worker runs.
         publish(readings, range(before, count), topic, bench.bootstrap)
     finally:
         stop([first.server])
@@ -74,7 +74,7 @@ def _takeover(
 
 
 def _await_scored(worker: Worker, count: int, tell: Tell) -> None:
-    """Wait until it has scored and committed so many readings.
+    """Wait until it has scored and committed this number of readings.
 
     Raises:
         UserError: it has ended, or it takes too long.
@@ -129,9 +129,11 @@ def table(figures: dict[str, Any]) -> Table:
 
 def main(
     modules: Annotated[list[int] | None, typer.Option(min=1, help="Modules; repeat for more sizes.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
+    ] = False,
 ) -> None:
-    """Time from the start of a killed worker's successor to its first commit, with a full horizon to replay.
+    """Time from the start of a killed worker's successor to its first commit, with full windows to replay.
 
     A module sends a reading each 10 s of event time, so a full horizon holds 180 readings of each. By default 64, 1,000
     and 5,000 modules. Exit code 1 if an output does not hold every reading exactly once.

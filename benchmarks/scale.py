@@ -1,4 +1,4 @@
-"""Pace, cost and memory of a worker by the number of modules, and pace by the number of workers, on real Kafka.
+"""Rate, cost and memory of a worker by number of modules, and rate by number of workers, on real Kafka.
 
 Example:
     python -m benchmarks.scale --modules 64 --modules 100000 --json
@@ -73,7 +73,7 @@ def _by_workers(bench: Bench, workers: int, readings: int) -> tuple[dict[str, An
     servers = [worker.server for worker in running]
     try:
         _await_shared_out(running)
-        # So that all of them begin with all of it before them.
+        # So that all workers start with the whole topic before them.
         for server in servers:
             server.signal(signal.SIGSTOP)
         publish(source, range(readings), pipeline.input.topic, bench.bootstrap)
@@ -129,10 +129,12 @@ def table(figures: dict[str, Any]) -> Table:
 
 def main(
     modules: Annotated[list[int] | None, typer.Option(min=1, help="Modules; repeat for more sizes.")] = None,
-    readings: Annotated[int, typer.Option(min=20_000, help="Readings, or four a module if that is more.")] = 300_000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    readings: Annotated[int, typer.Option(min=20_000, help="Readings, or four per module if that is more.")] = 300_000,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
+    ] = False,
 ) -> None:
-    """Pace, processor time a reading and memory of one worker, exactly once, by modules; and pace by worker processes.
+    """Rate, CPU time per reading and memory of one worker, exactly once, by modules; and rate by worker processes.
 
     By default 64, 1,000, 10,000, 100,000 and 1,000,000 modules. Each module's first reading, which makes room for it,
     is not counted. Memory a module is what a run holds more than that of the fewest modules. Exit code 1 if an output

@@ -1,4 +1,4 @@
-"""A worker under a steady load for a long time, while schema registry and MLflow come and go: does anything grow?
+"""A worker under steady load for a long time, while schema registry and MLflow are killed: does anything grow?
 
 Memory, file descriptors and threads of the worker are looked at every few seconds, the lines of its log are counted,
 and at the end its output is checked: every reading scored exactly once.
@@ -43,7 +43,7 @@ _UNKNOWN_EVERY_S = 15.0
 _FIRST_UNKNOWN_ID = 1_000_000
 _DRAINED_WITHIN_S = 180.0
 _SHORTER = 10 - 5  # the prefix of Confluent's wire format, which is written where there is a registry
-# What may be added between the first and the last quarter of the time looked at: at least, and in parts of what was.
+# Allowed growth between the first and the last quarter of the measured time: absolute, and as a share.
 _ALLOWED = {"rss_mb": (16.0, 0.05), "file_descriptors": (4.0, 0.0), "threads": (2.0, 0.0)}
 
 
@@ -118,7 +118,7 @@ def _scored(worker: Worker) -> float:
 
 
 class _Load:
-    """Readings at a steady rate from a thread of its own, and now and then a record whose schema nobody knows.
+    """Sends readings at a steady rate from a thread, and at times a record with an unknown schema.
 
     Attributes:
         sent: readings so far.
@@ -149,7 +149,7 @@ class _Load:
         while self.sent < self._count:
             elapsed = time.monotonic() - start
             due = min(int(elapsed * self._rate), self._count)
-            # After a stall it catches up a little at a time, so that memory of this process stays small.
+            # After a stall it catches up in small steps, so that this process needs little memory.
             due = min(due, self.sent + self._rate)
             self._source.send(self._source.prepared(np.arange(self.sent, due)))
             self.sent = due
@@ -195,7 +195,7 @@ def _warm_up_s(seconds: float) -> float:
 
 
 def not_flat(looks: list[Look], warm_up_s: float) -> list[str]:
-    """What grew, in words: the median of the last quarter beside that of the first, after the warm-up.
+    """What grew, as text: the median of the last quarter compared with the first, after the warm-up.
 
     Args:
         looks: in the order of time.
@@ -211,7 +211,7 @@ def not_flat(looks: list[Look], warm_up_s: float) -> list[str]:
         before, after = float(np.median(values[:quarter])), float(np.median(values[-quarter:]))
         allowed = max(least, part * before)
         if after - before > allowed:
-            told.append(f"{name} grew from {before:.1f} to {after:.1f}; at most {allowed:.1f} more is flat")
+            told.append(f"{name} grew from {before:.1f} to {after:.1f}; at most {allowed:.1f} is allowed")
     return told
 
 
@@ -267,11 +267,13 @@ def table(figures: dict[str, Any]) -> Table:
 
 
 def main(
-    minutes: Annotated[float, typer.Option(min=0.3, help="How long readings are sent.")] = 15.0,
-    rate: Annotated[int, typer.Option(min=100, help="Readings a second.")] = RATE,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    minutes: Annotated[float, typer.Option(min=0.3, help="How long to send readings.")] = 15.0,
+    rate: Annotated[int, typer.Option(min=100, help="Readings per second.")] = RATE,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
+    ] = False,
 ) -> None:
-    """One worker for a long time, while schema registry and MLflow are killed and come back in turn.
+    """One worker for a long time, while schema registry and MLflow are killed and restarted in turn.
 
     Exit code 1 if memory, file descriptors or threads grow after the first three minutes, if there are more than 60 log
     lines within a minute, or if the output does not hold every reading exactly once.

@@ -31,7 +31,7 @@ def encoded_readings(pipeline: Pipeline, modules: int, readings: int) -> Iterato
     fleet = Fleet(modules, seed=1, start_ms=start_ms, period_ms=_PERIOD_MS)
     values = [np.nan_to_num(step.values, nan=20.0) for step in fleet.steps(min(steps, _STEPS_SIMULATED))]
     source, schema = pipeline.input, load_schema(pipeline.input.record_model().__name__)
-    # A union that is never null is, in bytes, the number of its branch and the value.
+    # In bytes, a union is the index of its branch, then the value.
     pairs = {c: [{"name": f"{c} branch", "type": "int"}, {"name": c, "type": "double"}] for c in source.sensors()}
     flat = {"fields": [part for field in schema["fields"] for part in pairs.get(field["name"], [field])]}
     same: dict[str, Column] = dict.fromkeys((f"{c} branch" for c in source.sensors()), np.array(1))
@@ -47,7 +47,7 @@ def encoded_readings(pipeline: Pipeline, modules: int, readings: int) -> Iterato
 
 
 def publish_steadily(topic: str, bootstrap: str, messages: Iterator[tuple[str, bytes]], rate: int) -> None:
-    """Publish so many messages a second, in ticks of 10 ms.
+    """Publish messages at this rate, in ticks of 10 ms.
 
     Raises:
         UserError: the broker did not take them all, or this machine cannot publish so fast.
@@ -68,9 +68,9 @@ def publish_steadily(topic: str, bootstrap: str, messages: Iterator[tuple[str, b
             time.sleep(max(begun + sent / rate - time.monotonic(), 0))
     late_s = time.monotonic() - begun - sent / rate
     if producer.flush(30) or failures:
-        raise UserError(f"the broker did not take all readings: {failures[:1]}; its log says why")
+        raise UserError(f"the broker did not accept all readings: {failures[:1]}; see its log")
     if late_s > 1:
-        raise UserError(f"{rate} readings a second are more than this machine can publish: {late_s:.1f} s late")
+        raise UserError(f"this machine cannot publish {rate} readings/s: {late_s:.1f} s late; use a lower rate")
 
 
 class Arrivals:

@@ -1,4 +1,4 @@
-"""Models swapped under load: what is lost, doubled or scored by another model than it says; and latency.
+"""Model swaps under load: readings lost, duplicated or scored by another version than they name; and latency.
 
 Example:
     python -m benchmarks.swaps --seconds 60 --swaps 50 --rate 20000
@@ -126,7 +126,7 @@ def set_up(stack: ExitStack, directory: Path) -> Site:
     stack.callback(stop, [worker])
     site = Site(directory, bootstrap, mlflow, pipeline, worker, f"http://127.0.0.1:{port}")
     _await(lambda: answers(f"{site.address}/ready"), "the worker is ready", worker)
-    # A version that was never seen is tried in a process of its own for some seconds before it may be swapped in.
+    # A new version is checked in a separate process for some seconds before it can be swapped in.
     for version in reversed(VERSIONS):
         site.point(version)
         _await(lambda version=version: site.model()["version"] == version, f"version {version} scores", worker)
@@ -184,7 +184,7 @@ def account(site: Site, expected: dict[str, dict[int, Float]]) -> Account:
     seen = {n: np.zeros(len(p), np.int64) for n, p in expected[VERSIONS[0]].items()}
     different, scored_by = 0, dict.fromkeys(VERSIONS, 0)
     for message in read(output.predictions.topic, site.bootstrap):
-        # The strict decoder would take as long again as the run.
+        # The strict decoder would take as long as the run.
         record = schemaless_reader(BytesIO(message.value()[prefix:]), whole, None)
         number, offset, version = record["source_partition"], record["source_offset"], record["model_version"]
         seen[number][offset] += 1
@@ -200,11 +200,11 @@ def measure(directory: Path, seconds: float, swaps: int, rate: int, console: Con
         site = set_up(stack, directory)
         calm_s = max(seconds / 2, _WARM_UP_S * 2)
         readings = int((calm_s + seconds) * rate)
-        console.print(f"{readings:,} readings are made ready …")
+        console.print(f"{readings:,} readings: preparing …")
         messages = list(encoded_readings(site.pipeline, MODULES, readings))
         with Arrivals(site.pipeline.outputs.predictions.topic, site.bootstrap) as arrivals:
             topic, calm = site.pipeline.input.topic, int(calm_s * rate)
-            console.print(f"{rate:,} a second: {calm_s:.0f} s without swaps …")
+            console.print(f"{rate:,} readings/s: {calm_s:.0f} s without swaps …")
             begun_ms = time.time() * 1000
             publish_steadily(topic, site.bootstrap, iter(messages[:calm]), rate)
             console.print(f"{seconds:.0f} s with {swaps} swaps …")
@@ -217,7 +217,7 @@ def measure(directory: Path, seconds: float, swaps: int, rate: int, console: Con
         watch = site.model()["watch"]
         done = watch["swaps"] - len(VERSIONS)
         stop([site.worker])
-        console.print(f"{done} swaps; the output is held against what each version gives offline …")
+        console.print(f"{done} swaps; comparing the output with what each version gives offline …")
         packages = {v: load_package(directory / v, version=v) for v in VERSIONS}
         expected, stamps = offline(site, packages)
         found = account(site, expected)
@@ -245,9 +245,9 @@ def _percentiles(latency_ms: Int) -> dict[str, float]:
 
 
 def main(
-    seconds: Annotated[float, typer.Option(min=1, help="Seconds with swaps; half as many without come before.")] = 60,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds with swaps, after half as many without.")] = 60,
     swaps: Annotated[int, typer.Option(min=1, help="Swaps in that time.")] = 50,
-    rate: Annotated[int, typer.Option(min=100, help="Readings a second.")] = 20_000,
+    rate: Annotated[int, typer.Option(min=100, help="Readings per second.")] = 20_000,
 ) -> None:
     """Swap models under load, on a broker and an MLflow server started here; prints one JSON line.
 

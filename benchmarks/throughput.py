@@ -1,4 +1,4 @@
-"""Readings per second of one worker process, beside what the client library gives at most, on a real Kafka broker.
+"""Readings per second of one worker process, compared with a pass-through, on a real Kafka broker.
 
 Example:
     python -m benchmarks.throughput --readings 300000 --json
@@ -50,7 +50,7 @@ class Answers:
 
 
 def measure(readings: int, bench: Bench) -> dict[str, Any]:
-    """Fill a topic, and time pass-through and workers on it one after the other.
+    """Fill a topic, and time pass-through and workers on it in turn.
 
     Raises:
         UserError: something could not be started or stood still.
@@ -61,7 +61,7 @@ def measure(readings: int, bench: Bench) -> dict[str, Any]:
     }
     source, topic = Readings.until_now(MODULES, readings), pipelines["warm_up"].input.topic
     publish(source, range(readings), topic, bench.bootstrap, bench.shown("publish", readings))
-    # The first to fetch and commit would pay for a cold broker.
+    # Otherwise the first one would be slowed by a cold broker.
     _pass_through(bench, pipelines["warm_up"], readings)
     runs = {"pass_through": _pass_through(bench, pipelines["pass_through"], readings)}
     runs |= {name: _worker(bench, pipelines[name], name, readings) for name in GUARANTEES}
@@ -156,7 +156,7 @@ def table(figures: dict[str, Any]) -> Table:
         title=f"{figures['readings']:,} readings of {MODULES:,} modules, {PARTITIONS} partitions, one process, "
         f"{figures['cpus']} CPUs",
         title_justify="left",
-        caption=f"/metrics asked for while draining: p50 {answer['p50']} ms, p99 {answer['p99']} ms",
+        caption=f"/metrics while draining: p50 {answer['p50']} ms, p99 {answer['p99']} ms",
         caption_justify="left",
     )
     for heading in ("readings/s", "of pass-through", "readings/CPU s"):
@@ -175,9 +175,11 @@ def main(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Package to score with.  [default: 200 trees of depth 6]"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
+    ] = False,
 ) -> None:
-    """Throughput of one worker at each guarantee, beside a pass-through that does no work, on a broker started here.
+    """Throughput of one worker at each guarantee, compared with a pass-through, on a local broker.
 
     A last run is asked for `/metrics` every 10 ms; its throughput is not told. A `HAZARDSTREAM_…` setting in the
     environment, such as `HAZARDSTREAM_BATCH_MAX_MESSAGES`, applies to all runs. Exit code 1 if an output does not hold

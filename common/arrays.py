@@ -1,4 +1,4 @@
-"""Types of NumPy arrays, as the columns of a batch have them."""
+"""NumPy array types of the columns of a batch."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,4 +6,4 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
-NEVER = np.iinfo(np.int64).min // 4  # a time before all others that still survives a subtraction
+NEVER = np.iinfo(np.int64).min // 4  # earlier than any time, and far enough from the limit to subtract from

@@ -1,7 +1,7 @@
-"""Answers over HTTP in bounded time and size, for MLflow's client, which bounds no more than each wait for a byte.
+"""HTTP responses limited in time and size, for MLflow's client, whose timeouts apply to each read only.
 
-A server that sends a byte a second never lets such a wait time out. Here a timer ends the whole exchange: it shuts the
-connection down, which wakes the reader, in headers, body or TLS handshake.
+A server that sends one byte a second never triggers a read timeout. Here a timer ends the whole exchange: it shuts the
+connection down, which wakes the reader in headers, body or TLS handshake.
 """
 
 import os
@@ -23,7 +23,7 @@ FILE_WITHIN_S, FILE_MAX_BYTES = 600.0, 1 << 29
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(self, within_s: float, at_most: int = FILE_MAX_BYTES) -> None:
         self._within_s, self._at_most = within_s, at_most
@@ -35,28 +35,28 @@ class _Exchange:
         self._timer.start()
 
     def use(self, descriptor: int) -> None:
-        """Take note of a connection that the exchange uses.
+        """Register a connection that the exchange uses.
 
         Raises:
-            OSError: its time is over; a client would begin a second try.
+            OSError: the time limit has passed, and the client starts another attempt.
         """
         with self._lock:
             if self.over:
-                raise OSError(self.words())
-            # A descriptor of our own: TLS takes the first one away, and the client gives it up before it has read all.
+                raise OSError(self.timeout_text())
+            # Our own descriptor: TLS takes over the first one, and the client releases it before the body is read.
             self._handles.append(socket(fileno=os.dup(descriptor)))
 
     def end(self) -> None:
-        """Stop the clock."""
+        """Stop the timer."""
         self._timer.cancel()
         self._release()
 
-    def words(self) -> str:
-        """What is wrong where its time is over."""
-        return f"no whole answer within {self._within_s:g} s"
+    def timeout_text(self) -> str:
+        """The error text after the time limit."""
+        return f"no complete response within {self._within_s:g} s"
 
     def bounded(self, stream: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[bytes]]:
-        """The body of the answer, in pieces, up to the limit."""
+        """The body of the response, in pieces, up to the size limit."""
 
         def pieces(*args: Any, **options: Any) -> Iterator[bytes]:
             size = 0
@@ -70,13 +70,13 @@ class _Exchange:
                     raise
             finally:
                 self.end()
-            if self.over:  # also where nothing failed: an answer without a length ends with its connection
-                raise requests.exceptions.Timeout(self.words())
+            if self.over:  # even without an error: a response without a length ends with its connection
+                raise requests.exceptions.Timeout(self.timeout_text())
 
         return pieces
 
     def ending(self, close: Callable[[], None]) -> Callable[[], None]:
-        """What closes the answer, which may not have been read to its end."""
+        """A replacement for `close` that also ends the exchange. The response may not be read to its end."""
 
         def end() -> None:
             self.end()
@@ -86,7 +86,7 @@ class _Exchange:
 
     def _require_small(self, size: int) -> None:
         if size > self._at_most:
-            raise requests.exceptions.RequestException(f"the answer has more than {self._at_most} bytes")
+            raise requests.exceptions.RequestException(f"the response has more than {self._at_most} bytes")
 
     def _cut(self) -> None:
         with self._lock:
@@ -107,19 +107,19 @@ _CURRENT: ContextVar[_Exchange | None] = ContextVar("exchange", default=None)
 
 
 class _Cut:
-    """Of a connection whose exchange is that of a whole download: its threads know no context."""
+    """A connection that belongs to the current download. Threads of the S3 client have no context variables."""
 
     sock: socket | None
     download: _Exchange | None = None
 
     def _new_conn(self) -> socket:
-        opened: socket = super()._new_conn()  # type: ignore[misc]  # stands before a connection of urllib3's
+        opened: socket = super()._new_conn()  # type: ignore[misc]  # mixed into a connection class of urllib3
         if _Cut.download is not None:
             _Cut.download.use(opened.fileno())
         return opened
 
     def request(self, *args: Any, **options: Any) -> None:
-        if _Cut.download is not None and self.sock is not None:  # one that was kept open
+        if _Cut.download is not None and self.sock is not None:  # a kept-alive connection
             _Cut.download.use(self.sock.fileno())
         super().request(*args, **options)  # type: ignore[misc]  # as above
 
@@ -129,13 +129,13 @@ _DOWNLOADING = threading.Lock()
 
 @contextmanager
 def bounded_download() -> Iterator[None]:
-    """End what S3's client does within the block in bounded time; it bounds no more than each wait for a byte.
+    """Limit the total time of what the S3 client does in the block. Its own timeouts apply to each read only.
 
     Raises:
-        RequestException: it takes too long.
+        RequestException: the time limit has passed.
     """
-    with suppress(ModuleNotFoundError):  # files may be kept elsewhere
-        from botocore import awsrequest  # noqa: PLC0415 - it takes long
+    with suppress(ModuleNotFoundError):  # without S3, it may be missing
+        from botocore import awsrequest  # noqa: PLC0415 - a slow import
 
         for pool in (awsrequest.AWSHTTPConnectionPool, awsrequest.AWSHTTPSConnectionPool):
             if not issubclass(pool.ConnectionCls, _Cut):
@@ -147,7 +147,7 @@ def bounded_download() -> Iterator[None]:
         except Exception:
             if not exchange.over:
                 raise
-            raise requests.exceptions.Timeout(exchange.words()) from None  # it only says that its connection ended
+            raise requests.exceptions.Timeout(exchange.timeout_text()) from None  # its own text says only "closed"
         finally:
             _Cut.download = None
             exchange.end()
@@ -161,7 +161,7 @@ class _Connection(HTTPConnection):
         return opened
 
     def request(self, *args: Any, **options: Any) -> None:
-        if (exchange := _CURRENT.get()) is not None and self.sock is not None:  # one that was kept open
+        if (exchange := _CURRENT.get()) is not None and self.sock is not None:  # a kept-alive connection
             exchange.use(self.sock.fileno())
         super().request(*args, **options)
 
@@ -179,24 +179,24 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Transport of a `requests` session whose exchanges end in time, and whose answers are no larger than allowed."""
+    """Transport of a `requests` session that limits the time of exchanges and the size of responses."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """As the base class does, with connections that can be cut."""
+        """Like the base class, with connections that the timer can shut down."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-        """As the base class does, with connections that can be cut."""
+        """Like the base class, with connections that the timer can shut down."""
         manager = super().proxy_manager_for(*args, **options)
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
         return manager
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """As the base class does.
+        """Like the base class.
 
         Raises:
-            RequestException: also where the answer takes too long. One that is too large is found as it is read.
+            RequestException: also if the response takes too long. A response that is too large fails when it is read.
         """
         short = "/api/" in (request.url or "") and not options.get("stream") and request.method != "PUT"
         limits = (ANSWER_WITHIN_S, ANSWER_MAX_BYTES) if short else (FILE_WITHIN_S, FILE_MAX_BYTES)
@@ -207,21 +207,21 @@ class BoundedAdapter(HTTPAdapter):
         except BaseException:
             exchange.end()
             if exchange.over:
-                raise requests.exceptions.Timeout(exchange.words(), request=request) from None
+                raise requests.exceptions.Timeout(exchange.timeout_text(), request=request) from None
             raise
         finally:
             _CURRENT.reset(token)
         response.raw.stream = exchange.bounded(response.raw.stream)
         response.raw.close = exchange.ending(response.raw.close)
-        weakref.finalize(response, exchange.end).atexit = False  # neither read nor closed
+        weakref.finalize(response, exchange.end).atexit = False  # a response that is neither read nor closed
         return response
 
 
 def bound_mlflow() -> None:
-    """Have MLflow's client make its sessions with bounded adapters. To be called before the first request."""
-    from mlflow.utils import request_utils  # noqa: PLC0415 - it takes seconds
+    """Make MLflow's client use bounded adapters in its sessions. Call it before the first request."""
+    from mlflow.utils import request_utils  # noqa: PLC0415 - a slow import
 
     theirs = request_utils.TCPKeepAliveHTTPAdapter
     if not issubclass(theirs, BoundedAdapter):
         request_utils.TCPKeepAliveHTTPAdapter = type("BoundedMlflowAdapter", (BoundedAdapter, theirs), {})
-        request_utils._cached_get_request_session.cache_clear()  # noqa: SLF001 - sessions made before
+        request_utils._cached_get_request_session.cache_clear()  # noqa: SLF001 - drops sessions made before

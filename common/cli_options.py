@@ -1,4 +1,4 @@
-"""Options that several commands have, and how their texts are read."""
+"""Options that several commands share, and how their values are parsed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,13 +48,15 @@ def address(text: str | None) -> tuple[int, int] | None:
     """A record's partition and offset.
 
     Raises:
-        UserError: it is no such text.
+        UserError: the text is not PARTITION/OFFSET.
     """
     if text is None:
         return None
     partition, slash, offset = text.partition("/")
     if not (slash and partition.isdecimal() and offset.isdecimal()):
-        raise UserError(f"--at {text!r} is no address; write PARTITION/OFFSET, as `hazardstream dlq show` prints it")
+        raise UserError(
+            f"--at {text!r} is not an address; write PARTITION/OFFSET, as `hazardstream dlq show` prints it"
+        )
     return int(partition), int(offset)
 
 

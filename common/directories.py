@@ -1,4 +1,4 @@
-"""The user's own directories, which a process without a home (a random user id, as on OpenShift) does not have."""
+"""The user's directories. A process without a home (a random user id, as on OpenShift) has none."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ _NAME = "hazardstream"
 
 
 def cache_directory() -> Path:
-    """Where downloads and verified models are kept by default.
+    """The default directory of downloads and verified models.
 
     Raises:
         UserError: this process has no home directory.
@@ -21,7 +21,7 @@ def cache_directory() -> Path:
 
 
 def data_directory() -> Path:
-    """Where the local MLflow store is kept by default.
+    """The default directory of the local MLflow store.
 
     Raises:
         UserError: this process has no home directory.

@@ -1,12 +1,12 @@
-"""The kinds of failure the worker tells apart."""
+"""The exception tree: kinds of failure that are handled differently."""
 
 from common.redaction import redacted
 
 
 class UserError(Exception):
-    """Something only the user can put right. The text says what is wrong and what to do; shown without a traceback.
+    """Only the user can fix it. The text says what is wrong and what to do, and is shown without a traceback.
 
-    Passwords in addresses and properties are taken out of the text.
+    Passwords in addresses and properties are removed from the text.
     """
 
     def __init__(self, text: str) -> None:
@@ -14,35 +14,35 @@ class UserError(Exception):
 
 
 class UncertainError(Exception):
-    """It is not known how the transaction in hand ended: restart from what is committed."""
+    """The result of the current transaction is unknown: restart from the committed offsets."""
 
 
 class FencedError(UncertainError):
-    """The group has another member under this one's name, which this very worker may have joined as after a pause."""
+    """The group has a newer member with this worker's name. After a pause, that may be this worker itself."""
 
 
 class DeniedError(UncertainError):
-    """The broker refuses something for want of an ACL: restart in place, and wait for what is missing."""
+    """An ACL is missing: restart in place, and wait until it is granted."""
 
     dependency = "permissions"
 
 
 class NameTakenError(UncertainError):
-    """The group has a member of this name that has not left: restart in place, until its session has ended."""
+    """The group has a member of this name that has not left: restart in place, and wait until its session ends."""
 
     dependency = "group"
 
 
 class SupersededError(Exception):
-    """Another worker has started under this one's name: stop at once."""
+    """Another worker has started with this worker's name: stop at once."""
 
 
 class RecreatedError(Exception):
-    """The input topic was deleted and created again: what was fetched and not committed may be of either."""
+    """The input topic was deleted and created again. Uncommitted messages may be from the old or the new topic."""
 
 
 class DependencyDownError(Exception):
-    """A service (broker, schema registry, MLflow) did not answer. Waited for with backoff, never fatal.
+    """A service (broker, schema registry, MLflow) did not answer. The worker waits with backoff; never fatal.
 
     Attributes:
         dependency: its name as shown in `/ready`.
@@ -54,10 +54,10 @@ class DependencyDownError(Exception):
 
 
 class PendingSchemaError(DependencyDownError):
-    """Writer schemas of some values in a batch are not known yet and cannot be asked for.
+    """Some values of a batch have schemas that are unknown, and the schema registry does not answer.
 
     Attributes:
-        rows: those values.
+        rows: of those values.
     """
 
     def __init__(self, down: DependencyDownError, rows: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""Holds back lines of the log that say again what was said within the last minute, and counts them."""
+"""Suppresses log lines that repeat one of the last minute, and counts them."""
 
 import logging
 import re
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 _AGAIN_AFTER_S = 60.0
 _KEPT = 1000
-# What differs between two lines that say the same: durations, counts of requests.
+# Parts in which two repetitions may differ: durations, counts of requests.
 _VARYING = re.compile(
     r"\(after \d+ms in state \w+[^()]*(?:\(s\)[^()]*)?\)"
     r"|\d+(?:\.\d+)?(?= ?m?s\b)|\d+(?= request| error)|\[thrd:[^\]]*\]: "
@@ -16,7 +16,7 @@ _VARYING = re.compile(
 
 
 class LineLimiter:
-    """Tells which lines are to be written. One for a process; safe to use from several threads.
+    """Decides which lines are written. One per process; thread-safe.
 
     Args:
         clock: monotonic seconds.
@@ -27,7 +27,7 @@ class LineLimiter:
         self._seen: dict[str, tuple[float, int]] = {}
 
     def admit(self, line: str) -> int | None:
-        """None: hold the line back. Else how many like it were held back since the last one."""
+        """None: suppress the line. Otherwise the number of repetitions suppressed since the last one was written."""
         key, now = _VARYING.sub("", line), self._clock()
         with self._lock:
             said_s, held_back = self._seen.get(key, (now - _AGAIN_AFTER_S, 0))
@@ -35,7 +35,7 @@ class LineLimiter:
                 self._seen[key] = said_s, held_back + 1
                 return None
             self._seen.pop(key, None)
-            self._seen[key] = now, 0  # the oldest comes first
+            self._seen[key] = now, 0  # keeps the oldest first
             while len(self._seen) > _KEPT:
                 del self._seen[next(iter(self._seen))]
             return held_back
@@ -46,10 +46,10 @@ LINES = LineLimiter()
 
 
 class RepeatFilter(logging.Filter):
-    """Lets a library's warning through once a minute; what is below a warning passes."""
+    """Passes each warning of a library once a minute, and all lines below warning level."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to write the record; how many like it were held back is added to its text."""
+        """Whether to write the record. Adds the number of suppressed repetitions to its text."""
         if record.levelno < logging.WARNING:
             return True
         held_back = LINES.admit(f"{record.name} {record.getMessage()}")

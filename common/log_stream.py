@@ -1,4 +1,4 @@
-"""Standard error as the log's sink: a full disk or a reader that is gone costs lines, and never the process."""
+"""Standard error as log output: a full disk or a closed pipe loses lines, but never ends the process."""
 
 import os
 import sys
@@ -9,16 +9,16 @@ _LOST = '{"event": "log lines were lost", "lines": %d, "level": "warning"}\n'
 
 
 class LogStream(TextIOBase):
-    """Takes whole lines, and writes them unbuffered: Python's own stream would try again at exit, and fail."""
+    """Writes whole lines without a buffer. Python's own stream would retry at exit, and fail."""
 
     def __init__(self) -> None:
         self._lost, self._cut = 0, False
 
     def write(self, line: str) -> int:
-        """Write a line; where that fails, count it as lost, and say so once it works again."""
-        told = _LOST % self._lost + line if self._lost else line
+        """Write a line. If that fails, count it as lost, and report the count once writing works again."""
+        text = _LOST % self._lost + line if self._lost else line
         try:
-            self._write(f"\n{told}" if self._cut else told)
+            self._write(f"\n{text}" if self._cut else text)
         except (OSError, ValueError):
             self._lost += 1
         else:
@@ -26,13 +26,13 @@ class LogStream(TextIOBase):
         return len(line)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer."""
 
     def _write(self, text: str) -> None:
         stream = sys.stderr
         raw = getattr(stream.buffer, "raw", None) if isinstance(stream, TextIOWrapper) else None
         if not isinstance(raw, FileIO):
-            stream.write(text)  # a test's
+            stream.write(text)  # in tests
             return
         left = memoryview(text.encode(errors="backslashreplace"))
         while left:
@@ -44,12 +44,12 @@ class LogStream(TextIOBase):
 
 
 def open_standard_streams() -> None:
-    """Give each standard stream that was closed a place where nothing goes: else a socket would get its number."""
+    """Open each closed standard stream on the null device. Otherwise a socket would get its descriptor."""
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         try:
             os.fstat(number)
         except OSError:
             with suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115 - as long as the process lives

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error."""
+"""Structured logs: one JSON object per line on standard error."""
 
 import logging
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def configure_logs(level: str) -> None:
-    """Send structlog's and the libraries' logs through one JSON renderer."""
+    """Render the logs of structlog and of all libraries as JSON."""
     stream = LogStream()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        # Not the variables of each frame: passwords are among them.
+        # Without local variables, because they may hold passwords.
         structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
         _without_secrets,
     ]
@@ -41,7 +41,7 @@ def configure_logs(level: str) -> None:
     )
     handler.addFilter(RepeatFilter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # A line for each scrape or request tells nobody anything.
+    # One line for every scrape or request is noise.
     for chatty in ("uvicorn.access", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -62,7 +62,7 @@ def _redacted(value: Any) -> Any:
 
 
 def _without_repeats(_logger: "WrappedLogger", method: str, line: "EventDict") -> "EventDict":
-    """A warning that says what one said within the last minute is held back; how many were is added to the next."""
+    """Suppress a warning that repeats one of the last minute. The next one says how many were suppressed."""
     if method in {"warning", "error"}:
         said = [f"{name}={value}" for name, value in sorted(line.items()) if isinstance(value, str | int)]
         held_back = LINES.admit(" ".join(said))

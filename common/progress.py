@@ -1,4 +1,4 @@
-"""Commands that run for long: a bar on the terminal, and a stop that is asked for by a signal."""
+"""For long-running commands: a progress bar, and stopping on a signal."""
 
 import contextlib
 import signal
@@ -15,7 +15,7 @@ INTERRUPTED = 130
 
 
 def progress_bar(as_json: bool) -> Progress:
-    """A bar on standard error, where that is a terminal; none beside JSON."""
+    """A progress bar on standard error if that is a terminal; none with JSON output."""
     console = terminal(stderr=True)
     return Progress(
         TextColumn("{task.fields[label]}"),
@@ -30,7 +30,7 @@ def progress_bar(as_json: bool) -> Progress:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one does what it always does."""
+    """An event that the first SIGINT or SIGTERM sets. A second signal has its usual effect."""
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 

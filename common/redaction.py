@@ -1,4 +1,4 @@
-"""Takes passwords out of text that is shown: addresses, client properties, errors of services."""
+"""Removes passwords from text before it is shown: addresses, client properties, errors of services."""
 
 import functools
 import re
@@ -6,7 +6,7 @@ import re
 from common.environment import variables
 
 _HIDDEN = "***"
-# user:password@ of a URL, up to the last @ of the word: a password may hold one that was not escaped.
+# user:password@ of a URL, up to the last @ of the word: the password may contain an unescaped one.
 _IN_URL = re.compile(r"(?<=://)[^\s'\"<>]*@")
 # The same without a scheme, as in host lists: user:password@host:9092.
 _IN_ADDRESS = re.compile(
@@ -25,11 +25,11 @@ _SECRET_NAME = re.compile(
     r"(?i)password|passphrase|passwd|secret|token|credential|\.key\.pem$|^ssl_key$|jaas|oauthbearer[._]config"
     r"|user[._]info|authorization"
 )
-_SHORTEST = 6  # a shorter value of a variable would be found in any text
+_SHORTEST = 6  # shorter values of variables occur in any text
 
 
 def redacted(text: str) -> str:
-    """The text without user and password of addresses, values of properties that are secret, and this process's own."""
+    """The text without credentials of addresses, values of secret properties, and secrets of the environment."""
     for secret in _own_secrets():
         text = text.replace(secret, _HIDDEN)
     if "@" in text:
@@ -45,11 +45,11 @@ def redacted(text: str) -> str:
 
 @functools.cache
 def _own_secrets() -> tuple[str, ...]:
-    """Values of the environment's variables that are secret by their names, the longest first."""
+    """Values of environment variables whose names mark them as secret, longest first."""
     named = (value for name, value in variables().items() if _SECRET_NAME.search(name) and not name.endswith("_FILE"))
     return tuple(sorted({value for value in named if len(value) >= _SHORTEST}, key=len, reverse=True))
 
 
 def redacted_property(name: str, value: str) -> str:
-    """A client property's value as it may be shown."""
+    """The value of a client property, hidden if it is secret."""
     return _HIDDEN if _SECRET_NAME.search(name) else redacted(value)

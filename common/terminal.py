@@ -1,4 +1,4 @@
-"""The one way to the terminal: no text from outside is markup there, or reaches it as a control sequence."""
+"""All output to the terminal: text from outside is neither markup nor a control sequence."""
 
 import os
 import sys
@@ -15,10 +15,10 @@ from common.text import lines, shown
 
 
 class _Terminal(Console):
-    """A console that prints strings as they are, in tables too; what is styled is a `Text`."""
+    """A console that prints strings unchanged, also in tables. Styled text is a `Text`."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """All that is ever printed comes by here, Rich's own control codes marked as such."""
+        """Everything that is printed passes here. Rich marks its own control codes."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=_printable(segment.text))
 
@@ -38,19 +38,19 @@ def terminal(*, stderr: bool = False, **options: Any) -> Console:
 
 
 def styled(markup: str) -> Text:
-    """Text in Rich's markup; what comes from outside goes through `common.text.markup` first."""
+    """Text in Rich's markup. Escape text from outside with `common.text.markup` first."""
     return Text.from_markup(markup, emoji=False)
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print a line of words or of JSON.
+    """Print a line of text or JSON.
 
     Raises:
-        UserError: standard output cannot be written. What cannot be told on standard error is lost.
+        UserError: standard output cannot be written. What cannot be written to standard error is lost.
     """
     try:
         typer.echo(lines(text), err=err)
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # the reader has closed the pipe
         raise
     except OSError as error:
         give_up("stderr" if err else "stdout")
@@ -59,5 +59,5 @@ def say(text: object, *, err: bool = False) -> None:
 
 
 def give_up(stream: Literal["stdout", "stderr"]) -> None:
-    """Write nothing more to a stream that takes nothing: Python would try again at exit, and change the exit code."""
+    """Stop writing to a broken stream: Python would retry at exit, and change the exit code."""
     setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - for as long as the process lives

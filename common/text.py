@@ -1,4 +1,4 @@
-"""Text from outside (records, topics, files, servers) made fit for where it goes: one function for each medium.
+"""Escapes text from outside (records, topics, files, servers): one function for each medium.
 
 JSON needs none of these: `json.dumps` and the logs' renderer escape all that is not ASCII.
 """
@@ -9,11 +9,11 @@ _LONGEST_LABEL = 128
 
 
 def shown(value: object, longest: int | None = None) -> str:
-    r"""For terminals and messages: one line in which control and format characters stand as `\x1b`, `\u202e`.
+    r"""For terminals and messages: one line with control and format characters written as `\x1b`, `\u202e`.
 
     Args:
-        value: what is to be shown; taken as `str` writes it.
-        longest: cut after this many characters; an ellipsis shows it.
+        value: converted with `str`.
+        longest: cut after this many characters, with an ellipsis.
     """
     text = str(value)
     if longest is not None and len(text) > longest:
@@ -24,12 +24,12 @@ def shown(value: object, longest: int | None = None) -> str:
 
 
 def lines(value: object) -> str:
-    """As `shown`, of a text that has lines of its own; the later ones are indented, so that none poses as ours."""
+    """Like `shown`, for text of several lines. All but the first are indented, so that none looks like our own."""
     return "\n  ".join(shown(line) for line in str(value).split("\n"))
 
 
 def markup(value: object) -> str:
-    """For a place within Rich markup (`common.terminal.styled`); elsewhere a terminal takes strings as they are."""
+    """For use inside Rich markup (`common.terminal.styled`). Other terminal output needs `shown` only."""
     return escape(shown(value))
 
 
@@ -39,6 +39,6 @@ def in_label(value: object) -> str:
 
 
 def in_plot(value: object) -> str:
-    """For Matplotlib: a dollar sign begins no formula, and a leading underscore does not hide a legend's entry."""
+    """For Matplotlib: a dollar sign starts no formula, and a leading underscore does not hide a legend entry."""
     text = shown(value, _LONGEST_LABEL).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

@@ -12,7 +12,7 @@ def iso_utc(ts_ms: float, precision: Literal["minutes", "seconds", "milliseconds
 
     Args:
         ts_ms: since the Unix epoch, within the years 1 to 9999.
-        precision: of the text; what is smaller is cut off.
+        precision: of the text; smaller units are cut off.
     """
     return datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat(timespec=precision)
 

@@ -1,4 +1,4 @@
-"""What Pydantic found wrong, in one set of words for settings, pipeline files, records and packages."""
+"""Error texts for Pydantic faults in settings, pipeline files, records and packages."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from common.text import shown
 
 _TEXTS: Mapping[str, str] = {
     "missing": "it is missing; add it",
-    "extra_forbidden": "there is no such field; take it out or correct its name",
+    "extra_forbidden": "there is no such field; remove it or correct its name",
     "string_type": "it must be text; put it in quotes",
     "finite_number": "it must be a finite number",
 }
@@ -17,7 +17,7 @@ _SHOWN = (str, int, float, bool, type(None))
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong. at: names and places from the outermost in; kind: Pydantic's own code for it."""
+    """One fault. at: names and places from the outermost in; kind: Pydantic's own code for it."""
 
     at: tuple[str | int, ...]
     kind: str
@@ -30,11 +30,11 @@ class Fault(NamedTuple):
 
 
 def faults(error: ValidationError, *, with_values: bool = True) -> list[Fault]:
-    """Everything that a validation found.
+    """All faults of a validation.
 
     Args:
         error: as Pydantic raised it.
-        with_values: whether the texts may show what was given; not where it may be a secret.
+        with_values: whether texts may show values. Not if a value may be a secret.
     """
     found = []
     for one in error.errors(include_url=False):

@@ -1,6 +1,6 @@
-"""An independent account of a run: what went in, what came out, read back with a read_committed consumer of its own.
+"""An independent count of a run: input and output, read back with a separate read_committed consumer.
 
-It shares no code with the worker but the schemas, and counts records by their address (partition and offset).
+It shares only the schemas with the worker, and counts records by their address (partition and offset).
 """
 
 import time
@@ -26,15 +26,15 @@ _TIMEOUT_S = 30.0
 
 @dataclass
 class Audit:
-    """What a run amounts to.
+    """The counts of a run.
 
     Attributes:
         produced: messages on the input topic.
         scored: distinct readings with a prediction.
         dead_lettered: distinct records on the dead-letter topic.
-        deduplicated: readings without an outcome of their own that were scored before: same key, time and sensors.
+        deduplicated: readings without an own outcome, equal in key, time and sensors to a scored one.
         duplicates: predictions and dead letters beyond the first of the same reading.
-        missing: readings that nothing accounts for.
+        missing: readings without any outcome.
         alarms: alarms raised (distinct alarm ids).
         reasons: dead letters by reason.
         modules: keys with a prediction.
@@ -60,14 +60,14 @@ def read_all(topic: str, bootstrap: str, *, committed_only: bool = True) -> list
     return list(read(topic, bootstrap, committed_only=committed_only))
 
 
-# For questions to a broker that has just begun to lead a partition, or come back.
+# For requests to a broker that has just started, or has just become leader of a partition.
 patiently = Retrying(
     retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(_TIMEOUT_S), wait=wait_fixed(0.2), reraise=True
 )
 
 
 def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator[Message]:
-    """As `read_all`, one by one: for a topic that need not fit into memory.
+    """Like `read_all`, one by one: for a topic that may not fit into memory.
 
     Raises:
         UserError: the end is not reached in time (an open transaction).
@@ -78,7 +78,7 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
             "group.id": "hazardstream-audit",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,  # wakes the reader, where markers follow the last record
+            "enable.partition.eof": True,  # wakes the reader if only markers follow the last record
             "isolation.level": "read_committed" if committed_only else "read_uncommitted",
         },
     )
@@ -94,7 +94,7 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
         at = {s.partition: s.offset for s in starts}
         deadline = time.monotonic() + _TIMEOUT_S
         while any(at[n] < end for n, end in ends.items()):
-            # The rest of what has arrived: the client would wait until the batch is full.
+            # Then what has arrived already: a larger first request would wait until the batch is full.
             came = consumer.consume(1, timeout=0.2) + consumer.consume(10_000, timeout=0)
             batch = [m for m in came if m.error() is None]
             yield from batch
@@ -124,7 +124,7 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
 
     read = {(m.partition(), m.offset()): m for m in read_all(source.topic, bootstrap)}
     predictions = records(outputs.predictions.topic, outputs.predictions.schema_name)
-    # A redrive leaves marks among the dead letters, which have no reason.
+    # A redrive writes markers to the dead-letter topic. They have no reason.
     dead = [m for m in read_all(outputs.dead_letters.topic, bootstrap) if "hazardstream.reason" in dict(headers_of(m))]
     alarms = records(outputs.alarms.topic, outputs.alarms.schema_name)
 
@@ -143,7 +143,9 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
     def seen_before(address: Address) -> bool:
         record = content(address)
         like = scored_as.get((record[source.key], record[source.time]), set())
-        return any(repr(content(a)) == repr(record) for a in like if a in read)  # as text, in which NaN is itself
+        return any(
+            repr(content(a)) == repr(record) for a in like if a in read
+        )  # compared as text, because NaN does not equal itself
 
     again = {a for a in left if seen_before(a)}
     headers = [dict(headers_of(m)) for m in dead]

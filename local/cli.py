@@ -1,4 +1,4 @@
-"""Commands that run everything on this machine."""
+"""The command `demo`, which runs everything on this machine."""
 
 import logging
 from typing import Annotated
@@ -19,12 +19,14 @@ def demo(
     modules: Annotated[int, typer.Option(min=1, help="Modules in the fleet.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the fleet and its faults.")] = 7,
     keep: Annotated[bool, typer.Option(help="Leave broker and worker running until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
+    ] = False,
 ) -> None:
     """Everything on this machine: a real Kafka broker, a trained model, a worker and a fleet with developing faults.
 
-    Nothing has to be installed or running before. Ends with an account of every record. An hour and a half of
-    the fleet's time passes in the seconds given.
+    Nothing needs to be installed or running. The fleet covers 90 minutes of event time in the given seconds.
+    At the end, an independent consumer accounts for every record.
 
     Example: hazardstream demo --seconds 60 --modules 200
     """
@@ -37,4 +39,6 @@ def demo(
     if as_json:
         say(result.as_json())
     if result.audit.missing or (result.audit.duplicates and "mock" not in result.broker):
-        raise UserError(f"{result.audit.missing} readings are missing and {result.audit.duplicates} doubled: a defect")
+        raise UserError(
+            f"{result.audit.missing} readings are missing and {result.audit.duplicates} duplicated: this is a defect"
+        )

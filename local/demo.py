@@ -1,4 +1,4 @@
-"""The whole system on one machine: broker, model, worker, fleet; watched live and accounted for at the end."""
+"""The whole system on one machine: broker, model, worker and fleet, with a live view and a final count."""
 
 import json
 import signal
@@ -35,21 +35,21 @@ from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 
 PARTITIONS = 4
-EVENT_HOURS = 1.5  # enough for a fault to develop, whatever the demo's length
+EVENT_HOURS = 1.5  # enough for a fault to develop, however long the demo runs
 FAULTS = 3
 BAD_RATE = 0.003
 _HTTP_PORT = 8080
 _SETTLE_S = 60.0
 MOCK_LIMITS = (
-    "Kafka's jars could not be had, so this runs on the mock cluster inside the client library. It shows records "
-    "flowing and alarms raised, and nothing about exactly-once: it keeps no transactional offsets, isolates nothing "
-    "and trims partitions at 5 MB. The worker runs at_least_once."
+    "Kafka's jars cannot be downloaded, so the demo runs on the mock cluster of the client library. It shows records "
+    "and alarms, but not exactly-once delivery: the mock loses transactional offsets, has no isolation, and trims "
+    "partitions at 5 MB. The worker runs at_least_once."
 )
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What to show: wall seconds of fleet, modules, seed; keep: leave it running until Ctrl-C."""
+    """Options. seconds: how long the fleet runs, by wall clock; keep: leave everything running until Ctrl-C."""
 
     seconds: float
     modules: int
@@ -59,7 +59,7 @@ class DemoOptions:
 
 @dataclass
 class Result:
-    """What the demo came to."""
+    """The result of the demo."""
 
     audit: Audit
     simulated: SimulationSummary
@@ -79,7 +79,7 @@ class Result:
 
 
 def run_demo(options: DemoOptions, console: Console) -> Result:
-    """Run everything, show it, and account for every record.
+    """Run everything, show it live, and count every record.
 
     Raises:
         UserError: something cannot be started; the text says what.
@@ -113,7 +113,7 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
     console.print(summary(result.audit, result.simulated, result.latency_ms_p50, result.latency_ms_p99, result.broker))
     console.print(
         f"The worker's sidecar was at {address} (/docs, /health, /metrics); its log is {directory / 'worker.log'}.\n"
-        "`hazardstream demo --keep` leaves it all running to look around; `hazardstream --help` shows the rest."
+        "`hazardstream demo --keep` leaves everything running; `hazardstream --help` lists all commands."
     )
     return result
 
@@ -131,7 +131,7 @@ def _broker(directory: Path, console: Console) -> Iterator[tuple[str, str, Path]
             bootstrap, kind = stack.enter_context(mock_cluster(dict.fromkeys(names, PARTITIONS))), "mock"
         pipeline_file = BUNDLED / "battery_hazard.yaml"
         if variable(BOOTSTRAP_VARIABLE):
-            # Somebody's broker: topics of the demo's own, so that nothing there is touched and the account is right.
+            # A broker of the user: the demo uses its own topics, so that it changes no others and the counts are right.
             kind, pipeline_file = "given", own_pipeline(directory.name, directory)
         yield bootstrap, kind, pipeline_file
 
@@ -162,7 +162,7 @@ def _play(
     address: str,
     console: Console,
 ) -> SimulationSummary:
-    """Run the fleet, drawing what the watcher sees, until all that was produced has an outcome."""
+    """Run the fleet with a live view, until every produced record has an outcome."""
     fleet = SimulateOptions(
         pipeline=str(pipeline_file),
         modules=options.modules,
@@ -195,7 +195,7 @@ def _play(
 
 
 def _settled(simulated: SimulationSummary, watcher: Watcher) -> bool:
-    """Whether the watcher has seen an outcome of all that was produced. If not in time, the account will say so."""
+    """Whether the watcher has seen an outcome of every produced record."""
     seen = watcher.counts["predictions"] + watcher.counts["dead_letters"]
     return seen >= simulated.produced - simulated.duplicates
 
@@ -221,7 +221,7 @@ def _linger(console: Console, bootstrap: str, address: str, tracking_uri: str) -
 
 
 def _stop_worker(worker: Server) -> None:
-    """Stop it as an operator would, and see that it ends well."""
+    """Stop it with SIGTERM, and check its exit code."""
     worker.process.send_signal(signal.SIGTERM)
     code = worker.process.wait(60)
     if code:

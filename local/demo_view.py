@@ -1,4 +1,4 @@
-"""What the demo shows in the terminal."""
+"""The terminal view of the demo."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +40,7 @@ def picture(
 def summary(
     audit: Audit, simulated: SimulationSummary, latency_ms_p50: float | None, latency_ms_p99: float | None, broker: str
 ) -> RenderableType:
-    """The closing account."""
+    """The table at the end."""
     table = Table(title="Every record accounted for, read back by an independent read_committed consumer")
     table.add_column("what")
     table.add_column("count", justify="right")

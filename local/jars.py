@@ -1,4 +1,4 @@
-"""The jars of the local servers: exactly the pinned ones, checked, kept in the user's cache."""
+"""The jars of the local servers: pinned, verified, kept in the user's cache."""
 
 import hashlib
 import sys
@@ -23,10 +23,10 @@ _RETRIES = 3
 
 
 def kafka_jars() -> Path:
-    """The directory with all jars of Apache Kafka, downloaded (44 MB) if the cache lacks any.
+    """The directory with all jars of Apache Kafka, downloaded (44 MB) if any is missing from the cache.
 
     Raises:
-        UserError: a jar can't be had, or is not the pinned one.
+        UserError: a jar cannot be downloaded, or is not the pinned one.
     """
     try:
         return fetch(_pinned("kafka.lock"), cache_directory())
@@ -35,10 +35,10 @@ def kafka_jars() -> Path:
 
 
 def apicurio() -> Path:
-    """The directory of Apicurio Registry (with `quarkus-run.jar`), downloaded (158 MB) and unpacked if need be.
+    """The directory of Apicurio Registry (with `quarkus-run.jar`), downloaded (158 MB) and unpacked if necessary.
 
     Raises:
-        UserError: the archive can't be had, or is not the pinned one.
+        UserError: the archive cannot be downloaded, or is not the pinned one.
     """
     lock = _pinned("apicurio.lock")
     directory = cache_directory() / f"apicurio-{_digest(lock)}"
@@ -49,19 +49,19 @@ def apicurio() -> Path:
 
 
 def fetch(lock: str, cache: Path) -> Path:
-    """Download the files of a lock side by side into a directory of their own, unless they are there and whole.
+    """Download the files of a lock in parallel into one directory, unless they exist and are complete.
 
-    Several processes may call it at once: one downloads, the others wait for it.
+    Several processes may call this at once: one downloads, the others wait.
 
     Args:
-        lock: lines "path sha256", the path being the one within a Maven repository.
-        cache: where the directory, named by what the lock says, is made.
+        lock: lines "path sha256", with the path within a Maven repository.
+        cache: parent of the directory, which is named by a digest of the lock.
 
     Returns:
         A flat directory holding exactly the files of the lock.
 
     Raises:
-        UserError: a file can't be had, or its checksum is not the pinned one.
+        UserError: a file cannot be downloaded, or its checksum is not the pinned one.
     """
     paths = {PurePosixPath(path).name: (path, sha256) for path, sha256 in map(str.split, lock.splitlines())}
     directory = cache / _digest(lock)
@@ -94,13 +94,13 @@ def _download(store: pooch.Pooch, names: list[str]) -> None:
             except (OSError, ValueError) as error:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise UserError(
-                    f"can't download {store.get_url(names_of[done])}: {error}; check the network, or set "
+                    f"cannot download {store.get_url(names_of[done])}: {error}; check the network, or set "
                     f"{REPOSITORY_VARIABLE} to a Maven repository that this machine reaches",
                 ) from error
 
 
 def _missing(store: pooch.Pooch) -> list[str]:
-    """Names of the files that are absent or not the pinned ones."""
+    """Names of files that are missing or not the pinned ones."""
 
     def whole(name: str, sha256: str) -> bool:
         file = Path(store.path) / name
@@ -118,7 +118,7 @@ def _unpack(lock: str, directory: Path) -> None:
             with tarfile.open(archive) as tar:
                 tar.extractall(unpacked, filter="data")
         except OSError as error:
-            raise UserError(f"can't unpack {archive}: {error}; make room on that disk and try again") from error
+            raise UserError(f"cannot unpack {archive}: {error}; free space on that disk and try again") from error
         # Renamed last, so that the directory exists only when it is complete.
         unpacked.rename(directory)
     archive.unlink()

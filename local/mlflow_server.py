@@ -10,16 +10,16 @@ from local.process import Server, answers, free_ports, retry_on_taken_port, star
 
 @contextmanager
 def mlflow_server(directory: Path) -> Iterator[str]:
-    """Run an MLflow server for the length of the block.
+    """Run an MLflow server during the block.
 
     Args:
-        directory: holds its database, its artifacts and its log file; what is there already is served.
+        directory: of its database, artifacts and log file. Existing contents are served.
 
     Yields:
-        Its address, to be used as tracking URI.
+        Its address, for use as tracking URI.
 
     Raises:
-        UserError: it does not start; with the end of its log.
+        UserError: it does not start; the text has the end of its log.
     """
     with mlflow_process(directory) as (_, url):
         yield url
@@ -27,7 +27,7 @@ def mlflow_server(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def mlflow_process(directory: Path) -> Iterator[tuple[Server, str]]:
-    """As `mlflow_server`, for who wants to kill it: yields the server too. Launched again, it has the same address."""
+    """Like `mlflow_server`, for tests that kill it: also yields the server. Launched again, it has the same address."""
     server, url = _start(directory)
     try:
         yield server, url

@@ -1,4 +1,4 @@
-"""A mock Kafka cluster inside the client library, for where the real one can't be had."""
+"""The mock Kafka cluster of the client library, used if the real one cannot be downloaded."""
 
 import ctypes
 from collections.abc import Iterator, Mapping
@@ -14,13 +14,13 @@ _PRODUCER = 0  # rd_kafka_type_t
 
 @contextmanager
 def mock_cluster(topics: Mapping[str, int]) -> Iterator[str]:
-    """Run librdkafka's mock cluster of one broker in this process for the length of the block.
+    """Run librdkafka's mock cluster of one broker in this process during the block.
 
-    It serves producers and consumers, groups and transactions, but it is no Kafka: offsets sent in a
-    transaction are not kept, read_committed hides nothing, a second producer of the same transactional id
+    It serves producers, consumers, groups and transactions, but differs from Kafka: offsets sent in a
+    transaction are lost, read_committed hides nothing, a second producer of the same transactional id
     does not fence the first, a partition is trimmed at about 5 MB, there are no offsets by time, and topics can't be
-    created by an admin client (a topic that is used without being named here gets 4 partitions). So it shows
-    that records flow, and nothing about exactly-once or recovery.
+    created by an admin client (a topic that is not named here gets 4 partitions on first use). So it shows
+    that records flow, but nothing about exactly-once delivery or recovery.
 
     Args:
         topics: number of partitions by topic.
@@ -29,16 +29,18 @@ def mock_cluster(topics: Mapping[str, int]) -> Iterator[str]:
         The bootstrap address, valid for any process of this machine.
 
     Raises:
-        UserError: the installed confluent-kafka carries no librdkafka of its own.
+        UserError: the installed confluent-kafka does not contain librdkafka.
     """
     library = _librdkafka()
     error = ctypes.create_string_buffer(512)
-    # The mock cluster lives on the threads of a client instance, so one that does nothing else is made for it.
+    # The mock cluster runs on the threads of a client instance, so this client does nothing else.
     settings = library.rd_kafka_conf_new()
-    library.rd_kafka_conf_set(settings, b"log_level", b"0", None, 0)  # it would log that it has no bootstrap.servers
+    library.rd_kafka_conf_set(
+        settings, b"log_level", b"0", None, 0
+    )  # otherwise it logs that bootstrap.servers is missing
     client = library.rd_kafka_new(_PRODUCER, settings, error, len(error))
     if not client:
-        raise UserError(f"librdkafka can't start its mock cluster: {error.value.decode()}; use a real Kafka")
+        raise UserError(f"librdkafka cannot start its mock cluster: {error.value.decode()}; use a real Kafka")
     cluster = library.rd_kafka_mock_cluster_new(client, 1)
     try:
         for topic, partitions in topics.items():
@@ -50,7 +52,7 @@ def mock_cluster(topics: Mapping[str, int]) -> Iterator[str]:
 
 
 def _librdkafka() -> ctypes.CDLL:
-    """The librdkafka that confluent-kafka's wheel carries, with the signatures of rdkafka.h and rdkafka_mock.h."""
+    """The librdkafka of confluent-kafka's wheel, with the signatures of rdkafka.h and rdkafka_mock.h."""
     package = Path(confluent_kafka.__file__).parent
     found = [*package.parent.glob("confluent_kafka.libs/librdkafka*"), *package.glob(".dylibs/librdkafka*")]
     if not found:

@@ -1,4 +1,4 @@
-"""Watch a run from outside, as an alerting system would: a read_committed consumer of its own, on a thread."""
+"""Watches a run from outside, like an alerting system: a separate read_committed consumer on a thread."""
 
 import threading
 import time
@@ -19,12 +19,12 @@ _RATE_OVER_S = 3.0
 
 
 class Watcher:
-    """Counts what becomes visible, and how long each reading took from the broker to a committed prediction.
+    """Counts committed records, and measures the time from each reading on the broker to its committed prediction.
 
     Attributes:
         counts: messages seen, by role of their topic.
         active: keys in alarm -> priority.
-        alarm_lines: the latest transitions, in words.
+        alarm_lines: the latest transitions, as text.
     """
 
     def __init__(self, pipeline: Pipeline, bootstrap: str) -> None:
@@ -46,7 +46,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
-        """Begin at the beginning of all topics."""
+        """Start reading all topics from the beginning."""
         roles = ("input", "predictions", "alarms", "dead_letters")
         topics = [self._pipeline.topics[role] for role in roles]
         numbers = {t: self._consumer.list_topics(t, timeout=15).topics[t].partitions for t in topics}
@@ -60,11 +60,11 @@ class Watcher:
         self._consumer.close()
 
     def latency_ms(self, percent: float) -> float | None:
-        """A percentile of the time from a reading's Kafka timestamp to its prediction's arrival here, ms."""
+        """A percentile of the time from a reading's Kafka timestamp to the arrival of its prediction here, ms."""
         return round(float(np.percentile(self._latency_ms, percent)), 1) if self._latency_ms else None
 
     def rate(self) -> float:
-        """Predictions a second, lately."""
+        """Predictions per second, recently."""
         now = time.monotonic()
         recent = [(at, n) for at, n in self._history if at > now - _RATE_OVER_S]
         if len(recent) < 2:

@@ -1,4 +1,4 @@
-"""A server as a child process: started, awaited, logged to a file, and never outliving this process."""
+"""Servers as child processes: start, wait, log to a file, and end with this process."""
 
 import os
 import re
@@ -27,20 +27,20 @@ from common.errors import UserError
 _LOG_TAIL_LINES = 25
 _STOP_S = 15.0
 _START_S = 60.0
-# Waits on a pipe that closes when this process ends, however it ends, and then kills the server's process group.
+# Waits on a pipe that closes when this process ends in any way, then kills the process group of the server.
 _WATCHDOG = 'read -r _; kill -s KILL -- "-$1" 2>/dev/null'
 
 
 class PortTakenError(UserError):
-    """Another process took the port between the choice of it and the start of the server."""
+    """Another process took the port before the server started."""
 
 
 retry_on_taken_port = retry(retry=retry_if_exception_type(PortTakenError), stop=stop_after_attempt(5), reraise=True)
-"""Decorator of a function that picks free ports and starts servers on them."""
+"""Decorator for a function that picks free ports and starts servers on them."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nothing listens on now."""
+    """Loopback ports on which nothing listens now."""
     with ExitStack() as open_sockets:
         sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -49,7 +49,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen on a loopback port now."""
+    """Whether a server can listen on this loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -64,9 +64,9 @@ class Server:
     """A child process and its process group.
 
     Attributes:
-        name: what messages call it.
+        name: used in messages.
         command: program and arguments.
-        environment: variables set besides those of this process.
+        environment: variables in addition to those of this process.
         log: file with its standard output and error.
         process: the child; leader of its own process group and session.
         watchdog: kills the group when this process ends.
@@ -80,7 +80,7 @@ class Server:
     watchdog: subprocess.Popen[bytes] = field(init=False)
 
     def launch(self) -> None:
-        """Start it, for the first time or again; its output is added to the log."""
+        """Start it, for the first time or again. Its output is appended to the log."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
@@ -99,7 +99,7 @@ class Server:
         pid_file(self.log).write_text(str(self.process.pid))
 
     def kill(self) -> None:
-        """End it by SIGKILL, as a crash would; `launch` starts it again."""
+        """End it with SIGKILL, like a crash. `launch` starts it again."""
         self.signal(signal.SIGKILL)
         self.process.wait()
         self.watchdog.kill()
@@ -107,12 +107,12 @@ class Server:
         pid_file(self.log).unlink(missing_ok=True)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to its whole process group; nothing happens if that is gone."""
+        """Send a signal to its process group, if that still exists."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
     def check_alive(self) -> None:
-        """Raise what it died of, if it did.
+        """Raise an error if it has ended.
 
         Raises:
             PortTakenError: it ended because its port is taken.
@@ -126,21 +126,21 @@ class Server:
         raise UserError(what)
 
     def log_tail(self) -> str:
-        """The end of its log, with the log's path as heading."""
+        """The end of its log, after a line with the path of the log."""
         tail = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
         return "\n".join([f"the end of its log {self.log}:", *tail])
 
 
 def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Server:
-    """Start a server in its own process group, its output going to a file.
+    """Start a server in its own process group, with its output in a file.
 
-    The group is killed when this process ends, even by SIGKILL. The child's pid is written beside the log.
+    The group is killed when this process ends, even by SIGKILL. The process id is written next to the log.
 
     Args:
-        name: what messages call it.
+        name: used in messages.
         command: program and arguments.
         log: file for standard output and error; overwritten.
-        environment: variables to set besides those of this process.
+        environment: variables in addition to those of this process.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
@@ -150,11 +150,11 @@ def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str
 
 
 def wait_until_ready(servers: Sequence[Server], ready: Callable[[], bool]) -> None:
-    """Wait until `ready()` holds, at most a minute; if it comes to nothing, all servers are stopped.
+    """Wait until `ready()` is true, at most a minute. If that fails, stop all servers.
 
     Raises:
-        PortTakenError: one ended because its port is taken.
-        UserError: one ended for another reason, or they did not get ready in time.
+        PortTakenError: a server ended because its port is taken.
+        UserError: a server ended for another reason, or they were not ready in time.
     """
 
     def ready_or_dead() -> bool:
@@ -178,10 +178,10 @@ def wait_until_ready(servers: Sequence[Server], ready: Callable[[], bool]) -> No
 
 
 def stop(servers: Sequence[Server]) -> None:
-    """End them side by side: politely, and by force those that take too long. Does nothing to those that are gone."""
+    """Stop servers in parallel: with SIGTERM, then SIGKILL for those that take too long. Ignores ended ones."""
     for server in servers:
         server.signal(signal.SIGTERM)
-        server.signal(signal.SIGCONT)  # a process held by SIGSTOP sees no SIGTERM
+        server.signal(signal.SIGCONT)  # a process stopped by SIGSTOP does not handle SIGTERM
     for server in servers:
         with suppress(subprocess.TimeoutExpired):
             server.process.wait(_STOP_S)
@@ -189,7 +189,7 @@ def stop(servers: Sequence[Server]) -> None:
 
 
 def pid_file(log: Path) -> Path:
-    """Where the pid of the server with that log file stands while it runs."""
+    """The file with the process id of the server with that log, while it runs."""
     return log.with_suffix(".pid")
 
 

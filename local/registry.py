@@ -1,4 +1,4 @@
-"""A real Confluent-compatible schema registry on this machine: Apicurio Registry."""
+"""A Confluent-compatible schema registry on this machine: Apicurio Registry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +13,16 @@ _CONFLUENT_API = "/apis/ccompat/v7"
 
 @contextmanager
 def schema_registry(directory: Path) -> Iterator[str]:
-    """Run Apicurio Registry for the length of the block.
+    """Run Apicurio Registry during the block.
 
     Args:
-        directory: gets its log file and what it stores; with nothing in it, so is the registry.
+        directory: of its log file and data. If it is empty, so is the registry.
 
     Yields:
         The address of its Confluent-compatible API.
 
     Raises:
-        UserError: it can't be had, or does not start; with the end of its log.
+        UserError: it cannot be downloaded, or does not start; the text has the end of its log.
     """
     with registry_server(directory) as (_, url):
         yield url
@@ -30,7 +30,7 @@ def schema_registry(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def registry_server(directory: Path) -> Iterator[tuple[Server, str]]:
-    """As `schema_registry`, for who wants to kill it: yields the server too.
+    """Like `schema_registry`, for tests that kill it: also yields the server.
 
     Launched again, it has the same address, and the schemas under the same ids.
     """
@@ -55,8 +55,8 @@ def _start(directory: Path) -> tuple[Server, str]:
             "QUARKUS_HTTP_PORT": str(port),
             "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
             "QUARKUS_MANAGEMENT_PORT": "0",
-            # A file instead of memory: ids stand in the records of the log, and must mean the same after a crash.
-            # Written when told, not half a second later: what it has answered for must survive a kill.
+            # A file instead of memory: records contain schema ids, which must mean the same after a crash. Without a
+            # write delay: what the registry has confirmed must survive a kill.
             "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{directory.resolve() / 'registry'};WRITE_DELAY=0",
         },
     )

@@ -87,7 +87,7 @@ def test_a_file_with_another_checksum_is_refused_and_not_kept(tmp_path: Path) ->
 @pytest.mark.usefixtures("no_waits_between_retries")
 def test_a_repository_out_of_reach_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(REPOSITORY_VARIABLE, NOBODY_LISTENS)
-    with pytest.raises(UserError, match=rf"can't download {NOBODY_LISTENS}/org/example.*set {REPOSITORY_VARIABLE}"):
+    with pytest.raises(UserError, match=rf"cannot download {NOBODY_LISTENS}/org/example.*set {REPOSITORY_VARIABLE}"):
         fetch(LOCK, tmp_path / "cache")
 
 

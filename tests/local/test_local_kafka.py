@@ -144,7 +144,7 @@ def test_a_directory_of_another_cluster_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data-1").mkdir()
     (tmp_path / "data-1" / "meta.properties").write_text("version=1\ncluster.id=another-cluster\nnode.id=1\n")
     with (
-        pytest.raises(UserError, match=r"(?s)can't prepare its data directory; clear it.*another-cluster"),
+        pytest.raises(UserError, match=r"(?s)cannot format its data directory; delete it.*another-cluster"),
         kafka_broker(tmp_path),
     ):
         pass

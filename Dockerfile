@@ -29,7 +29,7 @@ RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-di
 
 FROM ${PYTHON_IMAGE} AS runtime
 LABEL org.opencontainers.image.title="hazardstream" \
-      org.opencontainers.image.description="Exactly-once streaming scorer: battery sensor readings in, hazard predictions and alarms out, on Kafka" \
+      org.opencontainers.image.description="Exactly-once streaming scorer: sensor readings in, predictions and alarms out, on Kafka" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 hazardstream \
  && useradd --uid 10001 --gid 10001 --home-dir /var/cache/hazardstream --create-home --shell /usr/sbin/nologin hazardstream

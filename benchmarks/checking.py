@@ -21,8 +21,8 @@ def output_faults(readings: Readings, count: int, pipeline: Pipeline, bootstrap:
         bootstrap: broker addresses.
     """
     dead = sum(1 for _ in read(pipeline.outputs.dead_letters.topic, bootstrap))
-    told = [f"{dead} readings became dead letters"] if dead else []
-    return told + faults(committed(readings, pipeline.outputs.predictions.topic, bootstrap), count)
+    texts = [f"{dead} readings became dead letters"] if dead else []
+    return texts + faults(committed(readings, pipeline.outputs.predictions.topic, bootstrap), count)
 
 
 def committed(readings: Readings, topic: str, bootstrap: str, *, shorter: int = 0) -> Numbers:
@@ -55,5 +55,5 @@ def faults(found: Numbers, count: int) -> list[str]:
         "are of readings that nobody sent": len(found) - len(known),
         "are of readings that had one before": int((times - 1).clip(0).sum()),
     }
-    told = [f"{n} of {len(found)} records {what}" for what, n in wrong.items() if n]
-    return told + ([f"{missing} of {count} readings have none"] if (missing := int((times == 0).sum())) else [])
+    texts = [f"{n} of {len(found)} records {what}" for what, n in wrong.items() if n]
+    return texts + ([f"{missing} of {count} readings have none"] if (missing := int((times == 0).sum())) else [])

@@ -16,7 +16,7 @@ from typing import Any
 import typer
 from confluent_kafka import Producer
 
-from local.isolated_pipeline import own_pipeline
+from local.isolated_pipeline import isolated_pipeline
 from local.kafka import broker
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.encode.dead_letter import ERRORS, REASON
@@ -29,7 +29,7 @@ VALUE_BYTES = 120
 
 
 def fill(bootstrap: str, pipeline: Pipeline, letters: int) -> None:
-    """Put so many dead letters on the topic, of a thousand keys."""
+    """Publish this number of dead letters, of a thousand keys."""
     producer = Producer(client_config(bootstrap) | PRODUCER_FIXED | PRODUCER_DEFAULTS)
     topic = pipeline.outputs.dead_letters.topic
     for number in range(letters):
@@ -74,7 +74,7 @@ def timed(pipeline: Path, bootstrap: str, *arguments: str) -> dict[str, Any]:
 def main(letters: int = 1_000_000) -> None:
     """Fill a topic, then list, redrive, and list again."""
     with tempfile.TemporaryDirectory() as directory, broker(Path(directory) / "kafka") as bootstrap:
-        file = own_pipeline(f"dlq-benchmark-{os.getpid()}", Path(directory))
+        file = isolated_pipeline(f"dlq-benchmark-{os.getpid()}", Path(directory))
         pipeline = load_pipeline(str(file))
         admin = admin_client(client_config(bootstrap))
         create_topics(admin, pipeline, partitions=PARTITIONS, replication_factor=1)

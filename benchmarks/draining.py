@@ -56,11 +56,11 @@ def time_draining(
         group: their consumer group.
         topic: the input.
         readings: how many there are.
-        tell: is told of the progress.
-        after: count from when so many were committed.
+        tell: called with the progress.
+        after: count from this number of committed readings.
 
     Raises:
-        UserError: one ended, they stood still, or were done within one look.
+        UserError: one ended, they made no progress, or they finished within one interval.
     """
     # Without read_committed, an open transaction does not delay the request.
     observer = Consumer(client_config(bootstrap) | {"group.id": group, "isolation.level": "read_uncommitted"})

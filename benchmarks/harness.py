@@ -1,4 +1,4 @@
-"""What the benchmarks share: a broker, topics, a model, processes to be measured, and how a result is told."""
+"""What the benchmarks share: a broker, topics, a model, processes to be measured, and the output of results."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from benchmarks.model import write_model
 from benchmarks.readings import Tell
 from common.errors import UserError
 from common.terminal import say, terminal
-from local.isolated_pipeline import own_pipeline
+from local.isolated_pipeline import isolated_pipeline
 from local.kafka import kafka_broker
 from local.process import Server, free_ports, start
 from worker.config.pipeline import Pipeline, load_pipeline
@@ -59,7 +59,7 @@ class Worker:
         return answer is not None and answer.is_success
 
     def metrics(self) -> dict[str, float]:
-        """All metrics of now, such as `hazardstream_scored_total` or `hazardstream_stage_seconds_sum{decode}`."""
+        """All metrics now, such as `hazardstream_scored_total` or `hazardstream_stage_duration_seconds_sum{decode}`."""
         answer = self.get("/metrics")
         families = text_string_to_metric_families(answer.text if answer else "")
         return {_shown(s.name, s.labels): s.value for family in families for s in family.samples}
@@ -95,7 +95,7 @@ class Bench:
             name: of the pipeline.
             same_input: all runs that say so read one input topic.
         """
-        pipeline = load_pipeline(str(own_pipeline(name, self.directory, same_input=same_input)))
+        pipeline = load_pipeline(str(isolated_pipeline(name, self.directory, same_input=same_input)))
         admin = admin_client(client_config(self.bootstrap))
         create_topics(admin, pipeline, partitions=PARTITIONS, replication_factor=1)
         return pipeline

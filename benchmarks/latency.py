@@ -39,7 +39,7 @@ def measure(rates: list[int], seconds: int, modules: int, bench: Bench) -> dict[
     """Each contender at each rate.
 
     Raises:
-        UserError: something could not be started, or stood still.
+        UserError: something could not be started, or made no progress.
     """
     outcomes = {name: _contender(bench, name, rates, seconds, modules) for name in CONTENDERS}
     return {

@@ -25,7 +25,7 @@ from benchmarks.model import write_model
 from benchmarks.offline import offline_scorer
 from common.terminal import say, terminal
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
@@ -41,7 +41,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
     Args:
         modules: in each generation.
         directory: for the model package.
-        tell: told how many readings have been scored.
+        tell: called with the number of scored readings.
 
     Returns:
         Figures: sizes in bytes, times in s.
@@ -76,7 +76,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
 
 def _batches(modules: int, generation: int, start_ms: int, within_ms: int) -> Iterator[list[Message]]:
     """One reading of each module, the event times spread evenly over `within_ms`."""
-    schema = load_schema("SensorReading")
+    schema = load_pipeline("battery_hazard").input.avro_schema
     writer, prefix, batch = parsed(schema), single_object_prefix(schema), list[Message]()
     for i in range(modules):
         module, ts = f"G{generation}_Module{i:07}", start_ms + i * within_ms // modules

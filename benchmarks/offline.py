@@ -16,7 +16,7 @@ def offline_scorer(
     pipeline: Pipeline, package: ModelPackage, timed: Timer = untimed
 ) -> tuple[Scorer, dict[int, Partition]]:
     """A scorer and its partitions, which are all new."""
-    scorer = scorer_of(pipeline, package, package.policy, writer_schema_lookup(None), timed)
+    scorer = scorer_of(pipeline, package, package.policy, writer_schema_lookup(None, pipeline.known_schemas), timed)
     for number in range(PARTITIONS):
         scorer.alarms.assign(number, {})
     return scorer, {number: Partition(number, 0, 0) for number in range(PARTITIONS)}

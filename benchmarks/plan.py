@@ -39,7 +39,7 @@ def cost_model(throughput: dict[str, Any], scale: dict[str, Any], restore: dict[
 
 
 def plan(modules: int, cost: dict[str, float]) -> dict[str, float]:
-    """Workers, partitions, brokers, network, memory and time to restore for so many modules, a reading each 10 s."""
+    """Workers, partitions, brokers, network, memory and time to restore, at one reading per module every 10 s."""
     rate = modules * 1000 / PERIOD_MS
     workers = ceil(rate * cost["cpu_us_a_reading"] / 1e6 / BUSY)
     produced_mb_s = rate * (cost["input_bytes"] + cost["prediction_bytes"]) / 1e6

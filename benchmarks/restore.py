@@ -34,7 +34,7 @@ def measure(modules: list[int], bench: Bench) -> dict[str, Any]:
     """A start with almost nothing to rebuild, then takeovers with full windows.
 
     Raises:
-        UserError: something could not be started or stood still.
+        UserError: something could not be started, or made no progress.
     """
     model = bench.directory / "model"
     steps = REBUILD_SPANS * bench.package().spec.max_span_ms // PERIOD_MS + 30
@@ -93,7 +93,7 @@ def _await_scored(worker: Worker, count: int, tell: Tell) -> None:
 
 def _figures(worker: Worker, started_s: float) -> dict[str, Any]:
     """Of a start, in s from the start of the process, by its own metrics and log."""
-    metrics, at_s = worker.metrics(), _told_at_s(worker, started_s)
+    metrics, at_s = worker.metrics(), _logged_at_s(worker, started_s)
     first_commit_s = metrics["hazardstream_start_to_first_commit_seconds"]
     join_s = at_s["partition assigned"] - at_s["joining the group"]
     return {
@@ -105,13 +105,13 @@ def _figures(worker: Worker, started_s: float) -> dict[str, Any]:
     }
 
 
-def _told_at_s(worker: Worker, started_s: float) -> dict[str, float]:
-    """When its log first told of each event, s from the start."""
+def _logged_at_s(worker: Worker, started_s: float) -> dict[str, float]:
+    """When its log first named each event, s from the start."""
     at_s: dict[str, float] = {}
     for line in worker.server.log.read_text().splitlines():
         if line.startswith("{"):
-            told = json.loads(line)
-            at_s.setdefault(told["event"], datetime.fromisoformat(told["timestamp"]).timestamp() - started_s)
+            fields = json.loads(line)
+            at_s.setdefault(fields["event"], datetime.fromisoformat(fields["timestamp"]).timestamp() - started_s)
     return at_s
 
 

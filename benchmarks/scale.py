@@ -34,7 +34,7 @@ def measure(modules: list[int], readings: int, bench: Bench) -> dict[str, Any]:
     """By modules, then by workers.
 
     Raises:
-        UserError: something could not be started or stood still.
+        UserError: something could not be started, or made no progress.
     """
     _by_modules(bench, _MODULES_OF_WORKERS, readings, "warm_up")  # the first to fetch and commit pays for a cold broker
     by_modules, by_workers, faults = {}, {}, {}

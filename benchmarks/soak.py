@@ -61,7 +61,7 @@ def measure(minutes: float, rate: int, bench: Bench) -> dict[str, Any]:
     """Run it.
 
     Raises:
-        UserError: something could not be started, or stood still.
+        UserError: something could not be started, or made no progress.
     """
     seconds = minutes * 60
     count = int(seconds * rate)
@@ -199,20 +199,20 @@ def not_flat(looks: list[Look], warm_up_s: float) -> list[str]:
 
     Args:
         looks: in the order of time.
-        warm_up_s: what is left out at the beginning.
+        warm_up_s: left out at the beginning.
     """
     settled = [look for look in looks if look.at_s >= warm_up_s]
     if len(settled) < 4:
-        return ["there are too few looks to tell; run it for longer"]
+        return ["there are too few samples; run it for longer"]
     quarter = len(settled) // 4
-    told = []
+    found = []
     for name, (least, part) in _ALLOWED.items():
         values = [float(getattr(look, name)) for look in settled]
         before, after = float(np.median(values[:quarter])), float(np.median(values[-quarter:]))
         allowed = max(least, part * before)
         if after - before > allowed:
-            told.append(f"{name} grew from {before:.1f} to {after:.1f}; at most {allowed:.1f} is allowed")
-    return told
+            found.append(f"{name} grew from {before:.1f} to {after:.1f}; at most {allowed:.1f} is allowed")
+    return found
 
 
 def most_lines_a_minute(looks: list[Look]) -> int:
@@ -224,16 +224,16 @@ def most_lines_a_minute(looks: list[Look]) -> int:
 
 
 def too_talkative(looks: list[Look]) -> list[str]:
-    """In words, that the log has more lines a minute than anybody reads."""
+    """A text if the log has more lines per minute than allowed."""
     most = most_lines_a_minute(looks)
     return [f"{most} log lines within a minute, of {LINES_A_MINUTE} at most"] if most > LINES_A_MINUTE else []
 
 
 def _output_faults(readings: Readings, count: int, unknown: int, pipeline: Pipeline, bootstrap: str) -> list[str]:
     dead = sum(1 for _ in read(pipeline.outputs.dead_letters.topic, bootstrap))
-    told = [f"{dead} dead letters, for {unknown} records of unknown schema"] if dead != unknown else []
+    found = [f"{dead} dead letters, for {unknown} records of unknown schema"] if dead != unknown else []
     topic = pipeline.outputs.predictions.topic
-    return told + faults(committed(readings, topic, bootstrap, shorter=_SHORTER), count)
+    return found + faults(committed(readings, topic, bootstrap, shorter=_SHORTER), count)
 
 
 def _figures(looks: list[Look], minutes: float, rate: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from worker.model.package import ModelPackage
 MODULES, BATCHES = 1000, (100, 1000, 10_000)
 _FULL_WINDOWS = 60 * MODULES
 """Readings that come first: then every window is full, as in life."""
-_SUM = "hazardstream_stage_seconds_sum"
+_SUM = "hazardstream_stage_duration_seconds_sum"
 _DEAD_LETTER_MAX_BYTES = 1_000_000
 
 
@@ -36,7 +36,7 @@ def measure(readings: int, bench: Bench) -> dict[str, Any]:
     """In this process by batch size, then on Kafka.
 
     Raises:
-        UserError: the worker could not be started or stood still.
+        UserError: the worker could not be started, or made no progress.
     """
     pipeline = bench.pipeline("stages")
     package = bench.package()

@@ -13,7 +13,6 @@ from common.arrays import Int
 from common.errors import UserError
 from pipelines.battery_hazard.simulator.fleet import Fleet
 from schemas.columnar_encoder import Column, encode_columns
-from schemas.load import load_schema
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Pipeline
@@ -30,7 +29,7 @@ def encoded_readings(pipeline: Pipeline, modules: int, readings: int) -> Iterato
     start_ms = time.time_ns() // 1_000_000 - 60_000 - steps * _PERIOD_MS
     fleet = Fleet(modules, seed=1, start_ms=start_ms, period_ms=_PERIOD_MS)
     values = [np.nan_to_num(step.values, nan=20.0) for step in fleet.steps(min(steps, _STEPS_SIMULATED))]
-    source, schema = pipeline.input, load_schema(pipeline.input.record_model().__name__)
+    source, schema = pipeline.input, pipeline.input.avro_schema
     # In bytes, a union is the index of its branch, then the value.
     pairs = {c: [{"name": f"{c} branch", "type": "int"}, {"name": c, "type": "double"}] for c in source.sensors()}
     flat = {"fields": [part for field in schema["fields"] for part in pairs.get(field["name"], [field])]}

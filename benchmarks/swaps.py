@@ -29,11 +29,11 @@ from common.arrays import Float, Int
 from common.errors import UserError
 from common.terminal import say, terminal
 from local.audit import read
-from local.isolated_pipeline import own_pipeline
+from local.isolated_pipeline import isolated_pipeline
 from local.kafka import kafka_broker
 from local.mlflow_server import mlflow_server
 from local.process import Server, answers, free_ports, start, stop
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Pipeline, load_pipeline
@@ -98,7 +98,7 @@ def register(directory: Path, mlflow: str) -> None:
 
 def set_up(stack: ExitStack, directory: Path) -> Site:
     """Broker, MLflow server with two models, and a worker that watches the alias."""
-    file = own_pipeline("swaps", directory)
+    file = isolated_pipeline("swaps", directory)
     pipeline = load_pipeline(str(file))
     for seed, version in enumerate(VERSIONS):
         write_model(directory / version, pipeline, seed=seed)
@@ -154,7 +154,7 @@ def offline(site: Site, packages: dict[str, ModelPackage]) -> tuple[dict[str, di
     """What each version gives for each input record, and its Kafka timestamp, by partition in the order of offsets."""
     source = site.pipeline.input
     first = packages[VERSIONS[0]]
-    scorer = scorer_of(site.pipeline, first, first.policy, writer_schema_lookup(None))
+    scorer = scorer_of(site.pipeline, first, first.policy, writer_schema_lookup(None, site.pipeline.known_schemas))
     partitions = {number: Partition(number, 0, 0) for number in range(PARTITIONS)}
     for number in partitions:
         scorer.alarms.assign(number, {})
@@ -178,7 +178,7 @@ def offline(site: Site, packages: dict[str, ModelPackage]) -> tuple[dict[str, di
 def account(site: Site, expected: dict[str, dict[int, Float]]) -> Account:
     """Read the whole output, and hold it against what its versions give offline."""
     output = site.pipeline.outputs
-    schema = load_schema(output.predictions.schema_name)
+    schema = output.predictions.avro_schema
     whole, prefix = parsed(schema), len(single_object_prefix(schema))
     probability = output.field("probability")
     seen = {n: np.zeros(len(p), np.int64) for n, p in expected[VERSIONS[0]].items()}
@@ -251,7 +251,7 @@ def main(
 ) -> None:
     """Swap models under load, on a broker and an MLflow server started here; prints one JSON line.
 
-    Exit code 1 if a reading was lost, doubled or scored otherwise than its version scores it offline, or a swap was
+    Exit code 1 if a reading was lost, duplicated or scored differently than its version does offline, or a swap was
     missed.
 
     Example: python -m benchmarks.swaps --seconds 60 --swaps 50 --rate 20000

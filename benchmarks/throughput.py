@@ -53,7 +53,7 @@ def measure(readings: int, bench: Bench) -> dict[str, Any]:
     """Fill a topic, and time pass-through and workers on it in turn.
 
     Raises:
-        UserError: something could not be started or stood still.
+        UserError: something could not be started, or made no progress.
     """
     pipelines = {
         name: bench.pipeline(name, same_input=True)
@@ -181,7 +181,7 @@ def main(
 ) -> None:
     """Throughput of one worker at each guarantee, compared with a pass-through, on a local broker.
 
-    A last run is asked for `/metrics` every 10 ms; its throughput is not told. A `HAZARDSTREAM_…` setting in the
+    A last run is asked for `/metrics` every 10 ms; its throughput is not reported. A `HAZARDSTREAM_…` setting in the
     environment, such as `HAZARDSTREAM_BATCH_MAX_MESSAGES`, applies to all runs. Exit code 1 if an output does not hold
     every reading exactly once.
 

@@ -13,6 +13,8 @@ _TEXTS: Mapping[str, str] = {
     "string_type": "it must be text; put it in quotes",
     "finite_number": "it must be a finite number",
 }
+# Their texts say what was given, or there is nothing to show.
+_WITHOUT_VALUE = {"missing", "extra_forbidden", "avro_schema"}
 _SHOWN = (str, int, float, bool, type(None))
 
 
@@ -40,7 +42,7 @@ def faults(error: ValidationError, *, with_values: bool = True) -> list[Fault]:
     for one in error.errors(include_url=False):
         text = _TEXTS.get(one["type"]) or one["msg"].removeprefix("Value error, ")
         given = one["input"]
-        if with_values and one["type"] not in {"missing", "extra_forbidden"} and isinstance(given, _SHOWN):
+        if with_values and one["type"] not in _WITHOUT_VALUE and isinstance(given, _SHOWN):
             text = f"{text}, not {shown(repr(given))}"
         found.append(Fault(tuple(one["loc"]), one["type"], text))
     return found

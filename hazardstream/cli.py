@@ -27,7 +27,7 @@ from common.text import lines, shown
 
 app = typer.Typer(
     name="hazardstream",
-    help="Exactly-once streaming scorer: battery sensor readings in, hazard predictions and alarms out, on Kafka.",
+    help="Exactly-once streaming scorer: sensor readings in, predictions and alarms out, on Kafka.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -62,33 +62,33 @@ def options(
 
 
 def main() -> None:
-    """Entry point: a fault of use or of a service is told in words, never as a traceback."""
+    """Entry point. Mistakes of the user and unavailable services are reported without a traceback."""
     _prepare_terminal()
     try:
         app()
     except UserError as error:
-        _tell("error", error)
+        _report("error", error)
         sys.exit(2)
     except DependencyDownError as error:
         advice = "check the address, or run `hazardstream doctor`"
-        _tell(f"{error.dependency} does not answer", f"{error.reason}; {advice}")
+        _report(f"{error.dependency} does not answer", f"{error.reason}; {advice}")
         sys.exit(3)
 
 
-def _tell(what: str, words: object) -> None:
-    line = Text.assemble((f"{shown(what)}: ", "bold red"), lines(words))
+def _report(what: str, text: object) -> None:
+    line = Text.assemble((f"{shown(what)}: ", "bold red"), lines(text))
     try:
         terminal(stderr=True, soft_wrap=True).print(line)
-    except OSError:  # a full disk: the exit code says it all the same
+    except OSError:  # a full disk: the exit code still reports it
         give_up("stderr")
 
 
 def _prepare_terminal() -> None:
-    """Whatever the locale, no text is a traceback: what a stream cannot write it escapes."""
+    """Escape characters that the streams cannot encode, whatever the locale."""
     open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if not os.environ.get("TERMINAL_WIDTH", "0").isdecimal():
-        del os.environ["TERMINAL_WIDTH"]  # Typer takes it for a number
-    configure_logs("warning")  # what no command has chosen; structlog's own default would write to the terminal raw
+        del os.environ["TERMINAL_WIDTH"]  # Typer expects a number
+    configure_logs("warning")  # the default of all commands; structlog's own default would write unescaped text

@@ -13,7 +13,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from common.errors import UserError
 from schemas.codec import decode
-from schemas.load import load_schema
+from schemas.load import Schema
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from worker.config.pipeline import Pipeline
 from worker.kafka.client_config import client_config
@@ -112,21 +112,20 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
 
 def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = None) -> Audit:
     """Account for every record of a pipeline's topics."""
-    writer_schema_of = writer_schema_lookup(registry)
+    writer_schema_of = writer_schema_lookup(registry, pipeline.known_schemas)
     outputs, source = pipeline.outputs, pipeline.input
 
-    def records(topic: str, schema: str) -> list[tuple[Message, dict[str, Any]]]:
-        reader = load_schema(schema)
+    def records(topic: str, reader: Schema) -> list[tuple[Message, dict[str, Any]]]:
         return [
             (m, outputs.by_word(decode(value_of(m) or b"", writer_schema_of, reader)))
             for m in read_all(topic, bootstrap)
         ]
 
     read = {(m.partition(), m.offset()): m for m in read_all(source.topic, bootstrap)}
-    predictions = records(outputs.predictions.topic, outputs.predictions.schema_name)
+    predictions = records(outputs.predictions.topic, outputs.predictions.avro_schema)
     # A redrive writes markers to the dead-letter topic. They have no reason.
     dead = [m for m in read_all(outputs.dead_letters.topic, bootstrap) if "hazardstream.reason" in dict(headers_of(m))]
-    alarms = records(outputs.alarms.topic, outputs.alarms.schema_name)
+    alarms = records(outputs.alarms.topic, outputs.alarms.avro_schema)
 
     scored = {(r["source_partition"], r["source_offset"]) for _, r in predictions}
     scored_as = {(r[source.key], r[source.time]): set[Address]() for _, r in predictions}
@@ -134,7 +133,7 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
         scored_as[r[source.key], r[source.time]].add((r["source_partition"], r["source_offset"]))
     addresses = [_address(m) for m in dead]
     left = set(read) - scored - set(addresses)
-    reader = load_schema(source.record_model().__name__)
+    reader = source.avro_schema
 
     def content(address: Address) -> dict[str, Any]:
         message, offset_ms = read[address], source.utc_offset_ms

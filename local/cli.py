@@ -23,7 +23,7 @@ def demo(
         bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
     ] = False,
 ) -> None:
-    """Everything on this machine: a real Kafka broker, a trained model, a worker and a fleet with developing faults.
+    """Run everything on this machine: a real Kafka broker, a model, a worker and a fleet with developing faults.
 
     Nothing needs to be installed or running. The fleet covers 90 minutes of event time in the given seconds.
     At the end, an independent consumer accounts for every record.

@@ -23,14 +23,14 @@ from common.terminal import styled
 from common.text import markup
 from local.audit import Audit, audit
 from local.demo_view import picture, summary
-from local.isolated_pipeline import own_pipeline
+from local.isolated_pipeline import FLAGSHIP, isolated_pipeline
 from local.kafka import BOOTSTRAP_VARIABLE, broker
 from local.mock import mock_cluster
 from local.output_watcher import Watcher
 from local.process import Server, answers, free_ports, port_is_free, start, stop, wait_until_ready
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from training.registry.default_model import demo_store
-from worker.config.pipeline import BUNDLED, load_pipeline
+from worker.config.pipeline import FILE_NAME, load_pipeline
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 
@@ -92,7 +92,7 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
         if kind != "mock":
             create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
         console.print("registering the model …")
-        tracking_uri = demo_store()
+        tracking_uri = demo_store(load_pipeline(FLAGSHIP))
         console.print("starting the worker …")
         worker, address = _start_worker(directory, bootstrap, pipeline_file, tracking_uri, transactions=kind != "mock")
         stack.callback(stop, [worker])
@@ -127,12 +127,12 @@ def _broker(directory: Path, console: Console) -> Iterator[tuple[str, str, Path]
             bootstrap = stack.enter_context(broker(directory / "kafka"))
         except UserError as error:
             console.print(styled(f"[yellow]{MOCK_LIMITS}[/]\n(why: {markup(error)})"))
-            names = load_pipeline("battery_hazard").topics.values()
+            names = load_pipeline(FLAGSHIP).topics.values()
             bootstrap, kind = stack.enter_context(mock_cluster(dict.fromkeys(names, PARTITIONS))), "mock"
-        pipeline_file = BUNDLED / "battery_hazard.yaml"
+        pipeline_file = load_pipeline(FLAGSHIP).folder / FILE_NAME
         if variable(BOOTSTRAP_VARIABLE):
             # A broker of the user: the demo uses its own topics, so that it changes no others and the counts are right.
-            kind, pipeline_file = "given", own_pipeline(directory.name, directory)
+            kind, pipeline_file = "given", isolated_pipeline(directory.name, directory)
         yield bootstrap, kind, pipeline_file
 
 

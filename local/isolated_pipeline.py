@@ -1,26 +1,37 @@
-"""A copy of the battery pipeline whose topics, and hence group, no other run shares."""
+"""A copy of the flagship pipeline whose topics, and hence consumer group, no other run shares."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from worker.config.pipeline import BUNDLED
+from worker.config.pipeline import FILE_NAME, load_pipeline
+
+FLAGSHIP = "battery_hazard"
 
 
-def own_pipeline(name: str, directory: Path, *, same_input: bool = False) -> Path:
-    """Write the pipeline file NAME.yaml, with NAME before each topic.
+def isolated_pipeline(name: str, directory: Path, *, same_input: bool = False) -> Path:
+    """Write a folder NAME with the pipeline's file and schemas, and NAME before each topic.
 
     Args:
         name: of the pipeline.
-        directory: gets the file.
+        directory: gets the folder.
         same_input: leave the input topic as it is: another reader of the same readings.
+
+    Returns:
+        Path of the pipeline file.
     """
-    content = yaml.safe_load((BUNDLED / "battery_hazard.yaml").read_text())
+    source, folder = load_pipeline(FLAGSHIP).folder, directory / name
+    folder.mkdir()
+    for schema in source.glob("*.avsc"):
+        shutil.copy(schema, folder)
+    content: dict[str, Any] = yaml.safe_load((source / FILE_NAME).read_text(encoding="utf-8"))
     content["name"] = name
     written = [*content["outputs"].values(), *content["monitor"].values()]
     outputs = [output for output in written if "topic" in output]
     for place in outputs if same_input else [content["input"], *outputs]:
         place["topic"] = f"{name}.{place['topic']}"
-    file = directory / f"{name}.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file = folder / FILE_NAME
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
     return file

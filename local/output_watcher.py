@@ -9,7 +9,7 @@ import numpy as np
 from confluent_kafka import Message, TopicPartition
 
 from schemas.codec import decode
-from schemas.load import load_schema
+from schemas.load import Schema
 from schemas.registry import writer_schema_lookup
 from worker.config.pipeline import Pipeline
 from worker.kafka.client_config import client_config, consumer
@@ -33,7 +33,7 @@ class Watcher:
         self.alarm_lines: deque[str] = deque(maxlen=6)
         self._pipeline = pipeline
         self._roles = {topic: role for role, topic in pipeline.topics.items()}
-        self._writer_schema_of = writer_schema_lookup(None)
+        self._writer_schema_of = writer_schema_lookup(None, pipeline.known_schemas)
         self._read_at_ms: dict[tuple[int, int], int] = {}
         self._early: dict[tuple[int, int], float] = {}
         self._latency_ms: list[float] = []
@@ -90,17 +90,17 @@ class Watcher:
             if address in self._early:
                 self._latency_ms.append(self._early.pop(address) - self._read_at_ms.pop(address))
         elif role == "predictions":
-            record = self._decoded(message, self._pipeline.outputs.predictions.schema_name)
+            record = self._decoded(message, self._pipeline.outputs.predictions.avro_schema)
             address = (record["source_partition"], record["source_offset"])
             if address in self._read_at_ms:
                 self._latency_ms.append(now_ms - self._read_at_ms.pop(address))
             else:
                 self._early[address] = now_ms
         elif role == "alarms":
-            self._alarm(self._decoded(message, self._pipeline.outputs.alarms.schema_name))
+            self._alarm(self._decoded(message, self._pipeline.outputs.alarms.avro_schema))
 
-    def _decoded(self, message: Message, schema: str) -> dict[str, Any]:
-        record = decode(value_of(message) or b"", self._writer_schema_of, load_schema(schema))
+    def _decoded(self, message: Message, schema: Schema) -> dict[str, Any]:
+        record = decode(value_of(message) or b"", self._writer_schema_of, schema)
         return self._pipeline.outputs.by_word(record)
 
     def _alarm(self, record: dict[str, Any]) -> None:

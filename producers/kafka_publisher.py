@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from common.errors import DependencyDownError, UserError
 from schemas.codec import encode
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import registry_from_environment
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Pipeline
@@ -38,7 +38,7 @@ def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
         UserError: there is no such schema, or the registry cannot be used.
     """
     source = pipeline.input
-    schema = load_schema(source.record_model().__name__)
+    schema = source.avro_schema
     prefix = _registered_prefix(registry_url, source.topic, schema) if registry_url else single_object_prefix(schema)
     writer = parsed(schema)
     names = (source.key, source.group, source.time, *source.sensors())

@@ -59,7 +59,7 @@ def decode(
         value: the whole message value.
         writer_schema_of: finds the schema a value was written with; see `schemas.registry.writer_schema_lookup`.
             It should give the same object for the same key, which lets the preparation be kept.
-        reader_schema: what the record is to look like, such as `load_schema("SensorReading")`.
+        reader_schema: what the record is to look like, such as `Pipeline.input.avro_schema`.
         headers: of the message, which may name the schema.
         utc_offset_ms: local time less UTC, for times that do not say it; None: such times are not read.
 

@@ -1,62 +1,45 @@
-"""The Avro schemas that come with this package."""
+"""Read Avro schemas from .avsc files."""
 
-import functools
-import importlib.resources
 import json
+from pathlib import Path
 from typing import Any, TypeAlias
 
+import yaml
 from fastavro.schema import parse_schema
 
 from common.errors import UserError
+from common.text import shown
 
 Schema: TypeAlias = dict[str, Any]
 """An Avro schema as the JSON object it is written as. Treat as read-only: the loaded ones are shared."""
 
 
-@functools.cache
-def shipped_schemas() -> dict[str, Schema]:
-    """Read every schema in `schemas/avro`.
-
-    A superseded version of a record is kept there under another file name (`SensorReading.v1.avsc`), so
-    that values written with it can still be recognised by fingerprint.
-
-    Returns:
-        File name without `.avsc` to schema.
-
-    Raises:
-        UserError: a file is not JSON.
-    """
-    folder = importlib.resources.files("schemas") / "avro"
-    found = {}
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".avsc"):
-            try:
-                found[file.name.removesuffix(".avsc")] = json.loads(file.read_bytes())
-            except ValueError as error:
-                line = getattr(error, "lineno", 1)
-                raise UserError(f"schemas/avro/{file.name}:{line}: not valid JSON ({error}); correct it") from error
-    return found
-
-
-def load_schema(name: str) -> Schema:
-    """Look up the current version of one of our schemas.
+def read_record(file: Path) -> Schema:
+    """Read the Avro record that a file declares.
 
     Args:
-        name: record name without namespace, such as `SensorReading`.
+        file: an .avsc file.
 
     Returns:
-        The schema with docs, defaults and aliases, as written in its file.
+        The schema with docs, defaults, aliases and properties, as written in the file.
 
     Raises:
-        UserError: there is no schema of that name.
+        UserError: the file cannot be read, is not JSON, or is not a valid Avro record.
     """
-    schemas = shipped_schemas()
-    if name not in schemas:
-        raise UserError(
-            f"there is no Avro schema {name!r} in schemas/avro; use one of {', '.join(schemas)}, "
-            f"or add schemas/avro/{name}.avsc"
-        )
-    return schemas[name]
+    try:
+        schema = json.loads(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"{shown(file)}: cannot be read ({error.strerror}); correct its permissions") from error
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 1)
+        raise UserError(f"{shown(file)}:{line}: not valid JSON ({shown(error, 200)}); correct it") from error
+    if not (isinstance(schema, dict) and schema.get("type") == "record" and isinstance(schema.get("fields"), list)):
+        raise UserError(f"{shown(file)}:1: not an Avro record; make it one")
+    try:
+        parsed(schema)
+    except Exception as error:  # a file may hold any JSON, and fastavro trips over it in many ways
+        raise UserError(f"{shown(file)}:1: not a valid Avro schema ({shown(error, 200)}); correct it") from error
+    return schema
 
 
 def parsed(schema: Schema) -> Schema:
@@ -73,3 +56,30 @@ def parsed(schema: Schema) -> Schema:
     """
     result: Schema = parse_schema(schema)
     return result
+
+
+def line_of(file: Path, *place: str | int) -> int:
+    """The line of a JSON file, from 1, on which a value begins.
+
+    Args:
+        file: valid JSON.
+        place: names and positions that lead to the value, from the outermost in, such as `"fields", 3, "minimum"`.
+
+    Returns:
+        The value's line, or that of the innermost value around it that there is; 1 if the file has changed.
+    """
+    try:
+        # JSON is YAML, whose parser knows lines, but for tabs: JSON has them between values only.
+        node = yaml.compose(file.read_text(encoding="utf-8-sig").replace("\t", " "), yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return 1
+    for part in place:
+        inner = None
+        if isinstance(node, yaml.MappingNode):
+            inner = next((value for name, value in node.value if name.value == part), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            inner = node.value[part]
+        if inner is None:
+            break
+        node = inner
+    return 1 if node is None else int(node.start_mark.line) + 1

@@ -24,7 +24,6 @@ from schemas.wire import (
     SchemaKey,
     confluent_prefix,
     fingerprint,
-    shipped_fingerprints,
 )
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ class SchemaRegistry:
 
         Args:
             subject: by convention the topic and `-value`.
-            schema: with docs and aliases, as `schemas.load.load_schema` gives it.
+            schema: with docs, aliases and properties, as its file declares it.
 
         Returns:
             Its id, for `schemas.wire.confluent_prefix`.
@@ -212,14 +211,17 @@ class SchemaRegistry:
         return self._fetcher.latest(subject)
 
 
-_BY_HAND = "register schemas/avro/{}.avsc there by hand"
+_BY_HAND = "register {}.avsc of the pipeline's folder there by hand"
 
 
-def writer_schema_lookup(registry: SchemaRegistry | None) -> Callable[[SchemaKey], Schema]:
-    """Build the look-up that `schemas.codec.decode` wants: ids in the registry, fingerprints in this package.
+def writer_schema_lookup(
+    registry: SchemaRegistry | None, known: Mapping[Fingerprint, Schema]
+) -> Callable[[SchemaKey], Schema]:
+    """Build the look-up that `schemas.codec.decode` wants: ids from the registry, fingerprints among known schemas.
 
     Args:
         registry: without one, values that name a schema by an id are of an unknown schema.
+        known: the schemas of a pipeline by fingerprint, such as `Pipeline.known_schemas`.
 
     Returns:
         A function that raises `UnknownSchemaError` for what cannot be found, and what
@@ -228,9 +230,9 @@ def writer_schema_lookup(registry: SchemaRegistry | None) -> Callable[[SchemaKey
 
     def writer_schema_of(key: SchemaKey) -> Schema:
         if isinstance(key, Fingerprint):
-            schema = shipped_fingerprints().get(key)
+            schema = known.get(key)
             if schema is None:
-                raise UnknownSchemaError(f"no schema in schemas/avro has the {key}")
+                raise UnknownSchemaError(f"no schema of the pipeline has the {key}")
             return schema
         if registry is None:
             raise UnknownSchemaError(f"no registry to ask for {key}; set SCHEMA_REGISTRY_URL")

@@ -13,7 +13,6 @@ In headers, with nothing in front of the Avro binary:
 - Apicurio: `apicurio.value.globalId` or `apicurio.value.contentId`, 8 bytes.
 """
 
-import functools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from fastavro.schema import fingerprint as fastavro_fingerprint
 from fastavro.schema import to_parsing_canonical_form
 
 from schemas.errors import MalformedError, UnknownSchemaError
-from schemas.load import shipped_schemas
 
 CONFLUENT_MAGIC = b"\x00"
 CONFLUENT_PREFIX_LENGTH = 5
@@ -95,16 +93,10 @@ SchemaKey: TypeAlias = RegistryKey | Fingerprint
 def fingerprint(schema: Any) -> Fingerprint:
     """Fingerprint a schema (parsed or not) by CRC-64-AVRO of its Parsing Canonical Form.
 
-    Docs, defaults, aliases and logical types do not enter it.
+    Docs, defaults, aliases, logical types and other properties (`minimum`, `unit`) do not enter it.
     """
     # fastavro prints the digest in the byte order of the wire, not as the number it stands for.
     return Fingerprint(bytes.fromhex(fastavro_fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")))
-
-
-@functools.cache
-def shipped_fingerprints() -> dict[Fingerprint, dict[str, Any]]:
-    """Give the schemas of this package, superseded versions included, by their fingerprint."""
-    return {fingerprint(schema): schema for schema in shipped_schemas().values()}
 
 
 def confluent_prefix(schema_id: int) -> bytes:

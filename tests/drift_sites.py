@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
 from pipelines.battery_hazard.training.datasets.features import FEATURES, TOPOLOGY
 from schemas.codec import decode
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from training.monitoring.drift.check import SiteState, Watched, check
 from training.monitoring.drift.events import DriftEvent, new_baseline, transitions
 from training.monitoring.drift.history import DAY_MS, Histories
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PERIOD_MS = 60_000
 START_MS = 1_767_225_600_000  # midnight
 Values = NDArray[np.float64]
-PREFIX = single_object_prefix(load_schema("SensorReading"))
+PREFIX = single_object_prefix(flagship_schema("SensorReading"))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def sketches(
     features, rows = features[chosen], rows[chosen]
     probability = package.score(features)
     sketcher = Sketcher(pipeline, pipeline.monitor)
-    schema, lookup, published = load_schema("FeatureSketch"), writer_schema_lookup(None), []
+    schema, lookup, published = flagship_schema("FeatureSketch"), writer_schema_lookup(None, KNOWN_SCHEMAS), []
     ends = np.searchsorted(ts[rows], np.arange(START_MS, int(ts[-1]), HOUR_MS) + HOUR_MS)
     for part in np.split(np.arange(len(rows)), ends):
         if len(part):

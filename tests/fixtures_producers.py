@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from local.audit import patiently
-from worker.config.pipeline import BUNDLED
+from tests.flagship import FILE, write_folder
 
 Message = tuple[str | None, bytes | None]
 
@@ -17,10 +17,9 @@ Message = tuple[str | None, bytes | None]
 @pytest.fixture
 def pipeline_file(kafka: str, tmp_path: Path) -> Path:
     """The flagship pipeline on an input topic of its own with three partitions."""
-    declared: dict[str, Any] = yaml.safe_load((BUNDLED / "battery_hazard.yaml").read_text())
+    declared: dict[str, Any] = yaml.safe_load(FILE.read_text())
     declared["input"]["topic"] = f"readings-{uuid.uuid4().hex}"
-    path = tmp_path / "pipeline.yaml"
-    path.write_text(yaml.safe_dump(declared))
+    path = write_folder(tmp_path, yaml.safe_dump(declared))
     admin = AdminClient({"bootstrap.servers": kafka})
     created = admin.create_topics([NewTopic(declared["input"]["topic"], 3, 1)])
     for future in created.values():

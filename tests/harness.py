@@ -15,16 +15,16 @@ import httpx
 from confluent_kafka import Message, Producer
 
 from local.audit import read, read_all
-from local.isolated_pipeline import own_pipeline
+from local.isolated_pipeline import isolated_pipeline
 from local.process import free_ports
 from schemas.codec import decode, encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from schemas.wire import single_object_prefix
 from tests.comparison import Comparison, Expected, compare, dead_letter_source, with_wrong_time
+from tests.flagship import SHIPPED_MODEL, flagship_schema
 from tests.metric_text import metric_in
 from tests.spared_trial import spare_the_trial
-from training.registry.default_model import SHIPPED
 from worker.alarms.state_machine import IDLE, AlarmState
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.consume.message_columns import batch_of
@@ -36,8 +36,8 @@ from worker.score.decode import WriterSchemaOf
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
-READING = parsed(load_schema("SensorReading"))
-PREFIX = single_object_prefix(load_schema("SensorReading"))
+READING = parsed(flagship_schema("SensorReading"))
+PREFIX = single_object_prefix(flagship_schema("SensorReading"))
 START_MS = 1_780_000_000_000
 STOPS_AT_WORK = ("-m", "tests.stops_at_work")
 """Launcher of a worker that stops itself amid its work; see `Worker.await_stopped`."""
@@ -129,7 +129,7 @@ class Stage:
             **{f"HAZARDSTREAM_{k.upper()}": v for k, v in (self.settings | settings).items()},
             **self.environment,
         }
-        if self.model == SHIPPED and "model" not in settings:
+        if self.model == SHIPPED_MODEL and "model" not in settings:
             spare_the_trial(self.model, self.pipeline_file, self.directory / "cache")
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -169,11 +169,13 @@ class Stage:
         return {place: state_from(decode(v, lookup, schema)) for place, v in latest.items() if v is not None}
 
     def _schema(self, role: str) -> dict[str, Any]:
-        return load_schema(self.pipeline.schemas[role])
+        return self.pipeline.schema_of(role)
 
     @property
     def writer_schema_of(self) -> WriterSchemaOf:
-        return writer_schema_lookup(SchemaRegistry(self.registry_url) if self.registry_url else None)
+        return writer_schema_lookup(
+            SchemaRegistry(self.registry_url) if self.registry_url else None, self.pipeline.known_schemas
+        )
 
     def outcomes(self) -> int:
         """Readings scored and records dead-lettered so far."""
@@ -289,7 +291,7 @@ def make_stage(
     bootstrap: str, prefix: str, directory: Path, model: Path, partitions: int = 2, replication_factor: int = 1
 ) -> Stage:
     """Topics named after the test, and a pipeline file that says so."""
-    pipeline_file = own_pipeline(prefix.rstrip("."), directory)
+    pipeline_file = isolated_pipeline(prefix.rstrip("."), directory)
     stage = Stage(bootstrap, pipeline_file, directory, model, partitions)
     admin = admin_client(client_config(bootstrap))
     create_topics(admin, stage.pipeline, partitions=partitions, replication_factor=replication_factor)

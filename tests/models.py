@@ -18,7 +18,7 @@ from local.mlflow_server import mlflow_server
 from pipelines.battery_hazard.training.fitting.models import Boosting
 from pipelines.battery_hazard.training.fitting.presets import Counts, Preset
 from pipelines.battery_hazard.training.fitting.train import prepare, silent
-from training.registry.default_model import SHIPPED
+from tests.flagship import SHIPPED_MODEL
 from worker.config.settings import ARTIFACT_PATH
 from worker.model.mlflow_client import DIGEST_TAG, mlflow_client
 from worker.model.package_files import MANIFEST, PICKLED_SCALER, SCALER, digest, write_manifest
@@ -57,7 +57,7 @@ def tiniest_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model_package() -> Path:
     """Directory of a complete model package. It is part of the project: copy it before changing anything."""
-    return SHIPPED
+    return SHIPPED_MODEL
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ def test_only_a_metric_that_exists_is_zero() -> None:
     metrics.dead_letters.labels("late").inc(2)
     text = generate_latest(metrics.registry).decode()
     assert metric_in(text, "hazardstream_scored_total") == 0
-    assert metric_in(text, "hazardstream_restore_seconds_count") == 0
-    assert metric_in(text, "hazardstream_stage_seconds_count", stage="publish") == 0
+    assert metric_in(text, "hazardstream_restore_duration_seconds_count") == 0
+    assert metric_in(text, "hazardstream_stage_duration_seconds_count", stage="publish") == 0
     assert metric_in(text, "hazardstream_dead_letters_total", reason="late") == 2
     assert metric_in(text, "hazardstream_dead_letters_total", reason="future") == 0
-    for wrong in ("hazardstream_scored", "hazardstream_score_total", "hazardstream_restore_seconds"):
+    for wrong in ("hazardstream_scored", "hazardstream_score_total", "hazardstream_restore_duration_seconds"):
         with pytest.raises(AssertionError, match="no metric"):
             metric_in(text, wrong)
     with pytest.raises(AssertionError, match="has the labels"):

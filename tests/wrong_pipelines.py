@@ -1,21 +1,23 @@
 """How tests ask what is wrong with a pipeline file."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
-from worker.config.pipeline import BUNDLED, load_pipeline
+from schemas.load import Schema
+from tests.flagship import FILE, write_folder
+from worker.config.pipeline import load_pipeline
 
-GOOD = (BUNDLED / "battery_hazard.yaml").read_text(encoding="utf-8")
+GOOD = FILE.read_text(encoding="utf-8")
 FIX = re.compile(r"; |did you mean|there are ")
 
 
-def write(tmp_path: Path, text: str | bytes) -> Path:
-    file = tmp_path / "own.yaml"
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return file
+def write(tmp_path: Path, text: str | bytes, schemas: Mapping[str, Schema] | None = None) -> Path:
+    """A folder with a pipeline file of this text, and with schemas of the flagship pipeline but for these."""
+    return write_folder(tmp_path, text, schemas, "own.yaml")
 
 
 def told(file: Path) -> list[str]:

@@ -13,7 +13,6 @@ from confluent_kafka.admin import AdminClient
 
 from common.errors import DependencyDownError, UncertainError, UserError
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
 from worker.admission.admit import Demands
 from worker.admission.compatibility import alarm_policy
@@ -155,7 +154,7 @@ def assemble(around: Surroundings) -> Worker:
     broker_watch = BrokerWatch()
     consumer = group_consumer(config, settings, around.group_id)
     consumer.reports.listen(errors=broker_watch.note)
-    lookup = writer_schema_lookup(registry)
+    lookup = writer_schema_lookup(registry, pipeline.known_schemas)
     scorer = scorer_of(pipeline, package, alarm_policy(package, pipeline), lookup, stage_timer(metrics))
     limits = wait_for(lambda: OutputLimits(around.admin, pipeline), status, stop)
     # At least once, the newest outcome may have been written before others of its batch.
@@ -213,7 +212,7 @@ def _side_outputs(around: Surroundings, prefixes: Mapping[str, bytes], shadow: S
 
 def _next_scorer(settings: Settings, pipeline: Pipeline, package: ModelPackage) -> Scorer:
     """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
-    lookup = writer_schema_lookup(registry_at(settings.registry_url))
+    lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
     return scorer_of(pipeline, package, alarm_policy(package, pipeline), lookup)
 
 
@@ -223,7 +222,7 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
         return {}
     written = ("predictions", "alarms", "alarm_state", *(["sketches", "shadow"] if pipeline.monitor else []))
     try:
-        return {role: registry.prefix(pipeline.topics[role], load_schema(pipeline.schemas[role])) for role in written}
+        return {role: registry.prefix(pipeline.topics[role], pipeline.schema_of(role)) for role in written}
     except UnreadableValueError as error:
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 

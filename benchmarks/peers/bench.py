@@ -24,11 +24,12 @@ from benchmarks.readings import Readings, Tell, publish
 from benchmarks.throughput import MODULES
 from common.errors import UserError
 from local.audit import read_all
+from local.isolated_pipeline import FLAGSHIP
 from local.java import java
 from local.kafka import kafka_broker
 from local.process import Server, answers, free_ports, start, stop, wait_until_ready
-from schemas.load import load_schema
 from schemas.wire import single_object_prefix
+from worker.config.pipeline import load_pipeline
 from worker.kafka.client_config import admin_client, client_config
 from worker.model.package import ModelPackage
 from worker.model.package_files import SCALER
@@ -132,7 +133,7 @@ def _task(bench: Bench, name: str, peer: Peer) -> Task:
     scratch.mkdir()
     model = bench.directory / "model"
     scaler = Scaler.model_validate_json((model / SCALER).read_text())
-    reading, prediction = load_schema("SensorReading"), load_schema("HazardPrediction")
+    reading, prediction = pipeline.schema_of("input"), pipeline.schema_of("predictions")
     return Task(
         bootstrap=bench.bootstrap,
         source=source,
@@ -162,7 +163,7 @@ def _from_topic(bench: Bench, server: Server, name: str, sink: str, seconds: flo
             stop([server])
         wait_for_open_transactions(sink, bench.bootstrap)
         counted = output.count()
-    found = bench.expected.of_avro(read_all(sink, bench.bootstrap))
+    found = bench.expected.of_avro(read_all(sink, bench.bootstrap), load_pipeline(FLAGSHIP))
     if len(found) < _MARKERS_APART * counted:
         raise UserError(f"{server.name} aborted {counted - len(found)} of {counted} predictions; {server.log_tail()}")
     faults = bench.expected.faults(found) + bench.expected.gaps(found)

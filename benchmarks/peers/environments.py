@@ -48,7 +48,7 @@ def jars(name: str) -> Path:
     """Directory with the jars of jars/NAME.lock, downloaded unless the user's cache has them.
 
     Raises:
-        UserError: one can't be had, or is not the pinned one.
+        UserError: one cannot be downloaded, or is not the pinned one.
     """
     return fetch((_HERE / "jars" / f"{name}.lock").read_text(), cache_directory())
 

@@ -10,7 +10,6 @@ from confluent_kafka import Message
 from common.arrays import Float
 from local.audit import read_all
 from schemas.codec import decode
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
@@ -69,9 +68,9 @@ class Expected:
         gaps = int((reached + 1).sum()) - len(rows)
         return [f"{gaps} readings were passed over"] if gaps else []
 
-    def of_avro(self, messages: list[Message]) -> list[tuple[int, float]]:
-        """Row and probability of predictions in Avro."""
-        writer_schema_of, reader = writer_schema_lookup(None), load_schema("HazardPrediction")
+    def of_avro(self, messages: list[Message], pipeline: Pipeline) -> list[tuple[int, float]]:
+        """Row and probability of a pipeline's predictions in Avro."""
+        writer_schema_of, reader = writer_schema_lookup(None, pipeline.known_schemas), pipeline.schema_of("predictions")
         records = [decode(message.value(), writer_schema_of, reader) for message in messages]
         return [(self.row[r["module_id"], r["ts"]], r["hazard_probability"]) for r in records]
 
@@ -79,7 +78,7 @@ class Expected:
 def expected(pipeline: Pipeline, package: ModelPackage, bootstrap: str) -> Expected:
     """Score all that is on the input topic."""
     source, spec = pipeline.input, package.spec
-    writer_schema_of, reader = writer_schema_lookup(None), load_schema(source.record_model().__name__)
+    writer_schema_of, reader = writer_schema_lookup(None, pipeline.known_schemas), source.avro_schema
     records = [decode(m.value(), writer_schema_of, reader) for m in read_all(source.topic, bootstrap)]
     # By time: the partitions came as they came, and the kernel's clock moves on with what it sees.
     records.sort(key=lambda record: record[source.time])

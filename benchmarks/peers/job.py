@@ -23,7 +23,7 @@ TIMESTAMP = {"type": "long", "logicalType": "timestamp-millis"}
 
 @dataclass(frozen=True)
 class Task:
-    """What a peer is told, through a JSON file.
+    """The parameters of a peer, in a JSON file.
 
     Attributes:
         bootstrap: broker addresses.

@@ -106,17 +106,17 @@ class Looks:
 
 
 def time_output(server: Server, output: Output, until: int, seconds: float, tell: Tell) -> Pace:
-    """Watch a topic grow until it has so many predictions, or the time is over.
+    """Watch a topic until it has this number of predictions, or the time is over.
 
     Args:
         server: the process that predicts.
         output: where to.
         until: predictions that end it.
         seconds: from the first prediction that end it.
-        tell: is told of the progress.
+        tell: called with the progress.
 
     Raises:
-        UserError: it ended, or stood still.
+        UserError: it ended, or made no progress.
     """
     looks, last_news = Looks(server), time.monotonic()
     while not looks.seen or (looks.seen[-1][2] < until and looks.seen[-1][0] < looks.seen[0][0] + seconds):

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from common.errors import UserError
-from schemas.load import load_schema
 from worker.config.pipeline import Pipeline
 
 
@@ -122,9 +121,7 @@ def find_sources(file_columns: Sequence[str], mapping: Mapping, pipeline: Pipeli
         UserError: the mapping names an unknown field or column, or there is no column for the key, time or any sensor.
     """
     source = pipeline.input
-    aliases = {
-        f["name"]: (f["name"], *f.get("aliases", ())) for f in load_schema(source.record_model().__name__)["fields"]
-    }
+    aliases = {f["name"]: (f["name"], *f.get("aliases", ())) for f in source.avro_schema["fields"]}
     there = ", ".join(file_columns)
     if unknown := [name for name in mapping.columns if name not in aliases]:
         raise UserError(f"--columns: a reading has no field {', '.join(unknown)}; it has {', '.join(aliases)}")

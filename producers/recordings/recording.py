@@ -14,7 +14,6 @@ from common.errors import UserError
 from producers.recordings.convert import time_form, to_numbers, to_text, to_times_ms
 from producers.recordings.mapping import Mapping, Sources, find_sources
 from producers.recordings.tables import BadRow, Table, column_names, read_columns
-from schemas.bounds import bounds
 from worker.config.pipeline import Pipeline
 from worker.score.event_time import EARLIEST_MS
 
@@ -150,7 +149,7 @@ def _times(
     zero = 0.0
     if start_ms is not None:
         zero = start_ms if form.relative else start_ms - first
-    limits = bounds(pipeline.input.record_model(), pipeline.input.time)
+    limits = pipeline.input.rules(pipeline.input.time)
     moved = np.rint(ms + zero)
     faults.add(~((moved >= limits.low) & (moved <= limits.high)), sources.time, "is outside the range of event times")
     faults.add(moved < EARLIEST_MS, sources.time, "is before 2000, which workers reject; give a later --start")
@@ -202,7 +201,7 @@ def _values(
         numbers, wrong = to_numbers(table.columns[source.column])
         faults.add(wrong, source.column, "is not a number")
         values[:, at] = column = numbers * source.sign * factors[:, at]
-        limits = bounds(pipeline.input.record_model(), sensor)
+        limits = pipeline.input.rules(sensor)
         inside = (column >= max(limits.low, -largest)) & (column <= min(limits.high, largest))
         for row in np.flatnonzero(~inside & ~np.isnan(column) & ~faults.rows):
             rules = [f["msg"] for f in _broken_rules(pipeline, {sensor: float(column[row])}) if f["loc"] == (sensor,)]
@@ -216,7 +215,7 @@ def _broken_rules(pipeline: Pipeline, fields: dict[str, object]) -> list[Any]:
     source = pipeline.input
     whole = {source.key: "any", source.group: "any", source.time: 1, **fields}
     try:
-        source.record_model().model_validate(whole)
+        source.record_model.model_validate(whole)
     except ValidationError as error:
         return list(error.errors())
     return []

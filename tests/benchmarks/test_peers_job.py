@@ -14,13 +14,13 @@ from benchmarks.peers.job import Codec, Task, Window, read_task
 from benchmarks.peers.running import Pace
 from pipelines.battery_hazard.simulator.fleet import Fleet
 from schemas.codec import decode
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.offline import offline_features
 
-SENSORS = tuple(load_schema("SensorReading")["fields"][n]["name"] for n in range(3, 12))
+SENSORS = tuple(flagship_schema("SensorReading")["fields"][n]["name"] for n in range(3, 12))
 SPEC = FeatureSpec(
     sensors=SENSORS,
     differences=("avg_surface_temp_c", "voltage_v"),
@@ -34,7 +34,7 @@ SCALES = SPEC.scales({"cells": 14})
 
 @pytest.fixture
 def task() -> Task:
-    reading, prediction = load_schema("SensorReading"), load_schema("HazardPrediction")
+    reading, prediction = flagship_schema("SensorReading"), flagship_schema("HazardPrediction")
     return Task(
         bootstrap="",
         source="",
@@ -74,7 +74,7 @@ def test_a_peers_window_gives_the_features_that_our_kernel_gives_also_when_kept_
 def test_a_peers_prediction_is_one_by_our_schema(task: Task) -> None:
     reading = {"module_id": "M", "rack_id": "R", "ts": 7} | dict.fromkeys(SENSORS, 1.0) | {SENSORS[0]: None}
     value = Codec(task).encode(reading, 0.75, 4, partition=2, offset=9)
-    found = decode(value, writer_schema_lookup(None), load_schema("HazardPrediction"))
+    found = decode(value, writer_schema_lookup(None, KNOWN_SCHEMAS), flagship_schema("HazardPrediction"))
     assert (found["module_id"], found["ts"], found["hazard_probability"], found["hazardous"]) == ("M", 7, 0.75, True)
     assert (found["readings_in_window"], found["imputed"]) == (4, [SENSORS[0]])
     assert (found["source_partition"], found["source_offset"]) == (2, 9)

@@ -5,10 +5,9 @@ from hypothesis import strategies as st
 
 from benchmarks.checking import faults
 from benchmarks.readings import HEAD_BYTES, PERIOD_MS, Readings
-from pipelines.battery_hazard.records import SensorReading
 from schemas.codec import decode
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE, flagship_schema
 
 START_MS = 1_780_000_000_000
 READINGS = Readings(modules=40, start_ms=START_MS)
@@ -17,14 +16,15 @@ READINGS = Readings(modules=40, start_ms=START_MS)
 def test_each_reading_is_a_valid_one_by_the_schema_and_of_its_module_and_time() -> None:
     numbers = np.arange(4000)
     keys, values = READINGS.encode(numbers)
-    schema, lookup = load_schema("SensorReading"), writer_schema_lookup(None)
+    schema, lookup = flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS)
     missing = 0
     for number, key, value in zip(numbers.tolist(), keys, values, strict=True):
-        record = SensorReading.model_validate(decode(value, lookup, schema))
-        assert record.module_id.encode() == key
-        assert int(record.module_id[1:]) == number % 40
-        assert decode(value, lookup, schema)["ts"] == START_MS + number // 40 * PERIOD_MS
-        missing += sum(sensor is None for sensor in record.model_dump().values())
+        record = decode(value, lookup, schema)
+        PIPELINE.input.record_model.model_validate(record)
+        assert record["module_id"].encode() == key
+        assert int(record["module_id"][1:]) == number % 40
+        assert record["ts"] == START_MS + number // 40 * PERIOD_MS
+        missing += sum(sensor is None for sensor in record.values())
     assert missing > 0, "a fleet's sensors do miss values"
 
 

@@ -20,13 +20,13 @@ from rich.table import Table
 
 from common.errors import DependencyDownError, UserError
 from tests.chaos.run import Result, run
-from training.registry.default_model import SHIPPED
+from tests.flagship import SHIPPED_MODEL
 
 
 def main(
     seconds: Annotated[float, typer.Option(min=10, help="Length of the phase in which faults happen.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same faults at the same times, same content.")] = 7,
-    model: Annotated[Path, typer.Option(help="Directory of a model package.")] = SHIPPED,
+    model: Annotated[Path, typer.Option(help="Directory of a model package.")] = SHIPPED_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Run a three-broker Kafka, a schema registry and workers; do faults; compare with an uninterrupted run.

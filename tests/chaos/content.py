@@ -8,7 +8,7 @@ from pipelines.battery_hazard.simulator.fleet import Fleet
 from pipelines.battery_hazard.simulator.messages import Messages
 from producers.kafka_publisher import Encoder, ReadingPublisher
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
 from tests.harness import START_MS
@@ -77,7 +77,7 @@ class Content:
 
 
 def _encoder(pipeline: Pipeline, registry: SchemaRegistry, version: int) -> Encoder:
-    schema = load_schema(pipeline.input.record_model().__name__)
+    schema = pipeline.input.avro_schema
     schema = schema | {"fields": [*schema["fields"], {"name": "firmware", "type": "string", "default": f"1.{version}"}]}
     prefix = confluent_prefix(registry.register(f"{pipeline.input.topic}-{version}", schema))
     writer, names = parsed(schema), [field["name"] for field in schema["fields"]]

@@ -26,7 +26,7 @@ from worker.score.validate import Validator
 getcontext().prec = 60
 SOURCE = load_pipeline("battery_hazard").input
 SENSORS = SOURCE.sensors()
-MODEL = SOURCE.record_model()
+MODEL = SOURCE.record_model
 _YEAR_2000_MS, _YEAR_2100_MS = (round(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (2000, 2100))
 _ANY = {SOURCE.key: "m", SOURCE.group: "r", SOURCE.time: 1}
 

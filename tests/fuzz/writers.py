@@ -6,10 +6,11 @@ from random import Random
 from typing import Any
 
 from schemas.errors import UnknownSchemaError
-from schemas.load import Schema, load_schema, shipped_schemas
-from schemas.wire import ConfluentId, SchemaKey, confluent_prefix, fingerprint, shipped_fingerprints
+from schemas.load import Schema
+from schemas.wire import ConfluentId, SchemaKey, confluent_prefix, fingerprint
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 
-READER = load_schema("SensorReading")
+READER = flagship_schema("SensorReading")
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 LOGICAL = (
     {"type": "long", "logicalType": "timestamp-micros"},
@@ -74,8 +75,8 @@ class Writers:
         evolved = [evolve(rng) for _ in range(count)]
         self.good: list[tuple[bytes, Schema]] = []
         self.broken: list[bytes] = []
-        self._schemas: dict[SchemaKey, Schema] = dict(shipped_fingerprints())
-        for schema_id, schema in enumerate([READER, *shipped_schemas().values(), *evolved, *BROKEN], start=1):
+        self._schemas: dict[SchemaKey, Schema] = dict(KNOWN_SCHEMAS)
+        for schema_id, schema in enumerate([READER, *KNOWN_SCHEMAS.values(), *evolved, *BROKEN], start=1):
             self._schemas[ConfluentId(schema_id)] = schema
             prefix = confluent_prefix(schema_id)
             if any(schema is b for b in BROKEN):

@@ -13,11 +13,11 @@ from local.kafka import Gate, kafka_cluster
 from local.process import free_ports
 from tests.chaos.progress import Progress
 from tests.comparison import FAULTS
+from tests.flagship import SHIPPED_MODEL
 from tests.fleet_content import fleet_content
 from tests.harness import Stage, Worker, compare_with_uninterrupted_run, make_stage
 from tests.kafka_proxy import Caught, KafkaProxy
 from tests.late_requests.schedules import Schedule
-from training.registry.default_model import SHIPPED
 
 MUST_BE_ZERO = (*FAULTS, "behind", "died", "not_injected")
 """What must be 0; the last ones: messages never scored, workers that ended by themselves, rules that caught nothing."""
@@ -139,7 +139,7 @@ def run_schedule(
     began = time.monotonic()
     directory = site.directory / name
     directory.mkdir()
-    stage = make_stage(site.bootstrap, f"{name}.", directory, SHIPPED)
+    stage = make_stage(site.bootstrap, f"{name}.", directory, SHIPPED_MODEL)
     stage.publish(fleet_content(stage, steps, seed))
     caught = way.proxy.apply(list(schedule.rules))
     progress = Progress(stage)

@@ -13,18 +13,18 @@ from local.kafka import broker_pids, kafka_broker
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from producers.kafka_publisher import ReadingPublisher, encoder
 from schemas.codec import decode
-from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, writer_schema_lookup
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from worker.config.pipeline import load_pipeline
 
 PIPELINE = load_pipeline("battery_hazard")
-SCHEMA = load_schema("SensorReading")
+SCHEMA = flagship_schema("SensorReading")
 MEASURED = [20.0, None, 50.5, -1.25, 80.0, 17.0, 0.0, 3.0, 19.0]
 
 
 def test_without_a_registry_a_value_is_read_back_by_its_fingerprint() -> None:
     value = encoder(PIPELINE, None)("m1", "r1", 1_750_000_000_123, MEASURED)
-    record = decode(value, writer_schema_lookup(None), SCHEMA)
+    record = decode(value, writer_schema_lookup(None, KNOWN_SCHEMAS), SCHEMA)
     assert record == {
         "module_id": "m1",
         "rack_id": "r1",
@@ -37,7 +37,7 @@ def test_without_a_registry_a_value_is_read_back_by_its_fingerprint() -> None:
 def test_with_a_registry_a_value_is_in_confluents_format_and_read_back_by_its_id(registry: str) -> None:
     value = encoder(PIPELINE, registry)("m1", "r1", 1_750_000_000_123, MEASURED)
     assert value[0] == 0
-    record = decode(value, writer_schema_lookup(SchemaRegistry(registry)), SCHEMA)
+    record = decode(value, writer_schema_lookup(SchemaRegistry(registry), KNOWN_SCHEMAS), SCHEMA)
     assert (record["module_id"], record["ts"], record["voltage_v"]) == ("m1", 1_750_000_000_123, 50.5)
 
 

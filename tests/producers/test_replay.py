@@ -15,8 +15,8 @@ from common.errors import UserError
 from producers.recordings.mapping import Mapping, parse_columns, parse_topology
 from producers.replay import ReplayOptions, replay
 from schemas.codec import decode
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from worker.config.pipeline import load_pipeline
 
 pytestmark = pytest.mark.kafka
@@ -26,7 +26,7 @@ COLUMNS = "ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C"
 TOPOLOGY = "cells_in_series=1,capacity_ah=2.6"
 START_MS = 1_750_000_000_000
 CELL = Mapping(parse_columns(COLUMNS), ("test", "run"), topology=parse_topology(TOPOLOGY), start_ms=START_MS)
-SCHEMA = load_schema("SensorReading")
+SCHEMA = flagship_schema("SensorReading")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def published(drain: Drain, pipeline_file: Path) -> Callable[[], dict[str, list[
         by_key = defaultdict(list)
         for partition in drain(load_pipeline(str(pipeline_file)).input.topic):
             for key, value in partition:
-                record = decode(value, writer_schema_lookup(None), SCHEMA)
+                record = decode(value, writer_schema_lookup(None, KNOWN_SCHEMAS), SCHEMA)
                 assert (record["module_id"], record["rack_id"]) == (key, "R1")
                 assert record["offgas_co_ppm"] is None
                 volts, amperes = round(record["voltage_v"] / 14, 9), round(-record["current_a"] * 2.6 / 100, 9)

@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 
 from schemas.codec import decode_fields, encode
 from schemas.errors import UnknownSchemaError
-from schemas.load import Schema, load_schema, parsed
+from schemas.load import Schema, parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import ConfluentId, SchemaKey, confluent_prefix, single_object_prefix
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 
-READER = load_schema("SensorReading")
+READER = flagship_schema("SensorReading")
 RECORD = {"module_id": "m", "rack_id": "r", "ts": 5, "voltage_v": 51.0, "soc_percent": None}
 RECORD |= {f["name"]: 1.5 for f in READER["fields"] if f["name"] not in RECORD}
 ORDER = [f["name"] for f in READER["fields"]]
@@ -33,7 +34,7 @@ def test_a_value_cut_anywhere_shows_the_fields_before_the_cut(prefix: bytes, dat
 
 @given(st.binary(max_size=80))
 def test_no_bytes_are_too_strange_to_be_looked_at(noise: bytes) -> None:
-    decode_fields(noise, writer_schema_lookup(None), READER)
+    decode_fields(noise, writer_schema_lookup(None, KNOWN_SCHEMAS), READER)
     for prefix in (confluent_prefix(7), single_object_prefix(READER)):
         found = decode_fields(prefix + noise, ours, READER)
         assert len(found.record) + len(found.unread) == len(ORDER)

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from schemas.codec import compile_decoder, decode, decode_fields, encode
 from schemas.conversions import iso_to_ms
 from schemas.errors import IncompatibleSchemaError, InvalidValueError, MalformedError, NullValueError
-from schemas.load import Schema, load_schema, parsed
+from schemas.load import Schema, parsed
 from schemas.resolution import without
 from schemas.wire import confluent_prefix
+from tests.flagship import flagship_schema
 
-READING = load_schema("SensorReading")
+READING = flagship_schema("SensorReading")
 SENSORS = [f["name"] for f in READING["fields"][3:]]
 NAMES: list[tuple[str, Any]] = [("module_id", "string"), ("rack_id", "string")]
 TWO_HOURS = 2 * 3_600_000

@@ -18,11 +18,11 @@ from common.errors import DependencyDownError
 from schemas.access import Access
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
 from schemas.http import Budget, NoAnswerError, request
-from schemas.load import load_schema
 from schemas.registry import SchemaRegistry
 from schemas.wire import ApicurioId, ConfluentId, Guid
+from tests.flagship import flagship_schema
 
-READING = load_schema("SensorReading")
+READING = flagship_schema("SensorReading")
 KNOWN = {"schema": json.dumps(READING)}
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
 

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from schemas.codec import compile_decoder, decode, encode
 from schemas.errors import IncompatibleSchemaError, MalformedError, UnknownSchemaError, UnreadableValueError
-from schemas.load import Schema, load_schema, parsed
+from schemas.load import Schema, parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import ConfluentId, SchemaKey, confluent_prefix, single_object_prefix
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 
-READING = load_schema("SensorReading")
+READING = flagship_schema("SensorReading")
 SENSORS = [field["name"] for field in READING["fields"] if "default" in field]
 PREFIXES = {"confluent": confluent_prefix(7), "single object": single_object_prefix(READING)}
 
@@ -37,7 +38,7 @@ A_READING: dict[str, Any] = {
 
 def only_reading(key: SchemaKey) -> Schema:
     """A registry that holds SensorReading as id 7, and the schemas of this package by fingerprint."""
-    return READING if key == ConfluentId(7) else writer_schema_lookup(None)(key)
+    return READING if key == ConfluentId(7) else writer_schema_lookup(None, KNOWN_SCHEMAS)(key)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES)
@@ -49,7 +50,7 @@ def test_a_reading_comes_back_as_it_was(prefix: bytes, reading: dict[str, Any]) 
 @pytest.mark.parametrize("name", ["HazardPrediction", "HazardAlarm", "HazardState"])
 @given(data=st.data())
 def test_every_record_comes_back_as_it_was(name: str, data: st.DataObject) -> None:
-    schema = load_schema(name)
+    schema = flagship_schema(name)
     record = data.draw(values_of(schema))
     assert decode(encode(record, schema, single_object_prefix(schema)), only_reading, schema) == record
 
@@ -120,7 +121,7 @@ def test_a_registry_id_without_a_registry_is_an_unknown_schema() -> None:
 
 
 def test_a_record_of_another_kind_is_incompatible() -> None:
-    state = load_schema("HazardState")
+    state = flagship_schema("HazardState")
     record = {
         **dict.fromkeys(("module_id", "rack_id", "state", "priority", "alarm_id", "model_version"), "x"),
         "ts": 1,
@@ -165,7 +166,7 @@ def test_a_flipped_bit_gives_another_reading_or_a_declared_error(prefix: bytes) 
 @settings(max_examples=500)
 def test_random_bodies_give_a_reading_or_a_declared_error(body: bytes) -> None:
     for name in ("SensorReading", "HazardAlarm"):
-        schema = load_schema(name)
+        schema = flagship_schema(name)
         try:
             record = decode(single_object_prefix(schema) + body, only_reading, schema)
         except UnreadableValueError:
@@ -186,7 +187,7 @@ def test_each_kind_of_error_has_the_reason_code_of_its_dead_letter() -> None:
 
 
 def test_a_megabyte_of_anything_is_refused_quickly() -> None:
-    schema = load_schema("HazardPrediction")
+    schema = flagship_schema("HazardPrediction")
     started = time.perf_counter()
     for filler in (b"\x00", b"\x01", b"\x02", b"\x7f", b"\xff"):
         with pytest.raises(MalformedError):

@@ -21,10 +21,10 @@ from http_server import HttpServer
 from common.errors import DependencyDownError, UserError
 from schemas.access import Access
 from schemas.errors import IncompatibleSchemaError
-from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, registry_from_environment
+from tests.flagship import flagship_schema
 
-READING = load_schema("SensorReading")
+READING = flagship_schema("SensorReading")
 KNOWN = {"schema": json.dumps(READING)}
 NO_SUBJECT = {"error_code": 40401, "message": "Subject 'x-value' not found."}
 NO_SCHEMA = {"error_code": 40403, "message": "Schema not found"}
@@ -46,7 +46,7 @@ def test_what_is_missing_is_not_registered_where_that_is_forbidden(registry: str
     reader = SchemaRegistry(registry, auto_register=False)
     with pytest.raises(DependencyDownError) as caught:
         reader.register(unique_name, READING)
-    for words in (unique_name, "SCHEMA_REGISTRY_AUTO_REGISTER=false", "schemas/avro/SensorReading.avsc"):
+    for words in (unique_name, "SCHEMA_REGISTRY_AUTO_REGISTER=false", "SensorReading.avsc"):
         assert words in str(caught.value)
     assert reader.latest(unique_name) is None
 

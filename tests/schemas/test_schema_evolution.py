@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from schemas.codec import decode, encode
 from schemas.errors import IncompatibleSchemaError, MalformedError, UnreadableValueError
-from schemas.load import Schema, load_schema, parsed
+from schemas.load import Schema, parsed
 from schemas.wire import confluent_prefix
+from tests.flagship import flagship_schema
 
-READING = load_schema("SensorReading")
+READING = flagship_schema("SensorReading")
 SENSORS = [field["name"] for field in READING["fields"] if "default" in field]
 A_READING: dict[str, Any] = {
     "module_id": "RackA1_Module01",

@@ -15,11 +15,11 @@ from confluent_kafka.schema_registry import Schema as RegistrySchema
 from common.errors import DependencyDownError
 from schemas.codec import decode, encode
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
-from schemas.load import load_schema
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from schemas.wire import confluent_prefix, fingerprint
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 
-READING = load_schema("SensorReading")
+READING = flagship_schema("SensorReading")
 A_READING = {"module_id": "M1", "rack_id": "R1", "ts": 5, "voltage_v": 51.5}
 NO_SUCH_ID = 2**31 - 2
 JSON_SCHEMA = json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"})
@@ -59,7 +59,7 @@ def test_a_value_travels_by_way_of_the_registry(registry: str, subject: str) -> 
     schema_id = SchemaRegistry(registry).register(subject, older)
     record = {"Module_ID": "M1", "Rack_ID": "R1", "Timestamp": 5, "Module_Voltage_V": 51.5}
     value = encode(record, older, confluent_prefix(schema_id))
-    reading = decode(value, writer_schema_lookup(SchemaRegistry(registry)), READING)
+    reading = decode(value, writer_schema_lookup(SchemaRegistry(registry), KNOWN_SCHEMAS), READING)
     assert {name: found for name, found in reading.items() if found is not None} == A_READING
 
 

@@ -14,7 +14,6 @@ from http_server import HttpServer
 from common.errors import DependencyDownError, UserError
 from schemas.access import Access
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
-from schemas.load import load_schema
 from schemas.registry import (
     SCHEMAS_KEPT,
     UNKNOWN_IDS_KEPT,
@@ -24,8 +23,9 @@ from schemas.registry import (
 )
 from schemas.registry_client import RETRIES
 from schemas.wire import ConfluentId, fingerprint
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 
-READING = load_schema("SensorReading")
+READING = flagship_schema("SensorReading")
 
 KNOWN = {"schema": json.dumps(READING)}
 UNKNOWN = {"error_code": 40403, "message": "Schema 7 not found"}
@@ -239,7 +239,7 @@ def test_a_file_of_credentials_that_cannot_be_read_is_named(monkeypatch: pytest.
 
 
 def test_without_a_registry_ids_are_unknown_and_fingerprints_are_found() -> None:
-    writer_schema_of = writer_schema_lookup(None)
+    writer_schema_of = writer_schema_lookup(None, KNOWN_SCHEMAS)
     assert writer_schema_of(fingerprint(READING)) == READING
     with pytest.raises(UnknownSchemaError, match="set SCHEMA_REGISTRY_URL"):
         writer_schema_of(ConfluentId(7))

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import MalformedError
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.wire import (
     ConfluentId,
     Fingerprint,
     confluent_prefix,
     fingerprint,
     parse_prefix,
-    shipped_fingerprints,
     single_object_prefix,
 )
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 
 # From share/test/data/schema-tests.txt of Apache Avro; the fingerprints there are signed 64-bit numbers.
 APACHE_VECTORS = [
@@ -54,14 +54,14 @@ def test_a_single_object_begins_as_in_the_apache_test_suite() -> None:
 
 
 def test_the_fingerprint_is_the_same_parsed_or_not_and_without_docs_or_aliases() -> None:
-    schema = load_schema("SensorReading")
+    schema = flagship_schema("SensorReading")
     bare = {**schema, "doc": "", "fields": [{"name": f["name"], "type": f["type"]} for f in schema["fields"]]}
     assert fingerprint(schema) == fingerprint(parsed(schema)) == fingerprint(bare)
 
 
 def test_every_shipped_schema_is_found_by_its_fingerprint() -> None:
     for name in ("SensorReading", "HazardPrediction", "HazardAlarm", "HazardState"):
-        assert shipped_fingerprints()[fingerprint(load_schema(name))] is load_schema(name)
+        assert KNOWN_SCHEMAS[fingerprint(flagship_schema(name))] == flagship_schema(name)
 
 
 def test_a_confluent_prefix_is_a_zero_and_the_id_big_endian() -> None:
@@ -75,7 +75,7 @@ def test_a_confluent_prefix_is_read_back(schema_id: int, body: bytes) -> None:
 
 @given(st.binary(max_size=20))
 def test_a_single_object_prefix_is_read_back(body: bytes) -> None:
-    schema = load_schema("SensorReading")
+    schema = flagship_schema("SensorReading")
     assert parse_prefix(single_object_prefix(schema) + body) == (fingerprint(schema), 10)
 
 

@@ -9,10 +9,11 @@ from harness import NORMAL, START_MS, Stage, avro, reading, wait_until
 
 from local.audit import audit
 from schemas.codec import decode, encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
 from tests.comparison import dead_letter_source
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 
 pytestmark = pytest.mark.kafka
 
@@ -28,7 +29,7 @@ DEAD = {
     "unknown schema id without a registry": (b"m", b"\0" + struct.pack(">I", 77) + GOOD[10:], "unknown_schema"),
     "a record of another kind": (
         b"m",
-        single_object_prefix(load_schema("HazardState")) + GOOD[10:],
+        single_object_prefix(flagship_schema("HazardState")) + GOOD[10:],
         "incompatible_schema",
     ),
     "null value": (b"m", None, "null_value"),
@@ -174,7 +175,7 @@ def test_encoding_is_avros(stage: Stage) -> None:
     with stage.worker():
         stage.publish_readings([reading("modül", START_MS), reading("m", START_MS, voltage_v=float("nan"))])
         wait_until(lambda: stage.outcomes() == 2, "both outcomes")
-    schema = load_schema("HazardPrediction")
+    schema = flagship_schema("HazardPrediction")
     for message in stage.committed("predictions"):
-        record = decode(message.value(), writer_schema_lookup(None), schema)
+        record = decode(message.value(), writer_schema_lookup(None, KNOWN_SCHEMAS), schema)
         assert message.value() == encode(record, parsed(schema), single_object_prefix(schema))

@@ -12,8 +12,9 @@ from raw_batches import Raw, batch, produce, records_section
 from topic_settings import set_topic
 
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.wire import single_object_prefix
+from tests.flagship import flagship_schema
 from worker.cli.tail import follow
 from worker.config.settings import Settings
 from worker.encode.dead_letter import letter_of
@@ -102,7 +103,7 @@ def garbage() -> Iterator[Raw]:
 
 def strange_states() -> Iterator[Raw]:
     """Alarm states that are Avro, and make no sense."""
-    schema = load_schema("HazardState")
+    schema = flagship_schema("HazardState")
     base = {"module_id": "m", "rack_id": "r", "ts": -1, "state": "ACTIVE", "priority": "", "alarm_id": ""}
     base |= dict.fromkeys(("pending_since_ts", "clearing_since_ts", "onset_ts"))
     base |= {"hazard_probability": float("nan"), "peak_probability": float("nan"), "model_version": ""}

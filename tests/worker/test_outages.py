@@ -27,9 +27,10 @@ from tcp_gate import tcp_gate
 
 from local.kafka import broker_pids, kafka_broker
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
+from tests.flagship import flagship_schema
 from training.registry.register import register_package
 
 JUMPING_CLOCK = ("-m", "tests.jumping_clock")
@@ -155,7 +156,7 @@ def test_a_broker_that_is_killed_while_the_worker_has_nothing_to_do(own_stage: S
 
 @pytest.mark.registry
 def test_a_registry_that_is_down_while_readings_are_scored(stage: Stage, registry: str) -> None:
-    client, schema = SchemaRegistry(registry), load_schema("SensorReading")
+    client, schema = SchemaRegistry(registry), flagship_schema("SensorReading")
     subject = f"{stage.pipeline.input.topic}-value"
     known = confluent_prefix(client.register(subject, schema))
     later = schema | {"fields": [*schema["fields"], {"name": "firmware", "type": "string", "default": ""}]}

@@ -19,9 +19,9 @@ from harness import (
     wait_until,
 )
 
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
 from schemas.text_column import TextColumn
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from tests.fuzz.payloads import payload, source
 from tests.fuzz.writers import Writers
 from worker.config.pipeline import load_pipeline
@@ -130,7 +130,10 @@ def test_modules_that_come_and_go_are_forgotten_and_their_memory_is_used_again(s
 
 def test_one_giant_among_small_ids_costs_no_more_than_its_own_size() -> None:
     source = load_pipeline("battery_hazard").input
-    decode, validate = Decoder(source, load_schema("SensorReading"), writer_schema_lookup(None)), Validator(source)
+    decode, validate = (
+        Decoder(source, flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS)),
+        Validator(source),
+    )
     names = [f"m{i}" for i in range(4000)]
     names[2000] = "x" * 450_000
     values = [avro(reading(name, START_MS)) for name in names]

@@ -132,7 +132,7 @@ def _run(
     from training.registry.default_model import model_or_default
     from worker.admission.compatibility import alarm_policy, require_fit
 
-    package, where = model_or_default(settings, pipeline.model, lambda text: console.print(text, markup=False))
+    package, where = model_or_default(settings, pipeline, lambda text: console.print(text, markup=False))
     require_fit(package, pipeline)
     with _bar(console, quiet) as bar:
         task = bar.add_task("reading", total=None)

@@ -15,7 +15,7 @@ from producers.recordings.convert import TimeForm, time_form, to_text, to_times_
 from producers.recordings.tables import column_names, is_table, read_columns
 from training.backtest.read import RELATIVE_START_MS, Recorded
 from training.backtest.spool import Piece
-from worker.config.pipeline import Input
+from worker.config.inputs_outputs import Input
 
 
 @dataclass(frozen=True)

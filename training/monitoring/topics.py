@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from common.errors import DependencyDownError, UserError
 from schemas.codec import decode, encode
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import registry_at, writer_schema_lookup
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Monitor, Pipeline, load_pipeline
@@ -44,7 +44,7 @@ class MonitoringTopics:
         self.monitor: Monitor = monitor
         self._config = client_config(settings.bootstrap_servers)
         self._registry = registry_at(settings.registry_url)
-        self._writer_schema_of = writer_schema_lookup(self._registry)
+        self._writer_schema_of = writer_schema_lookup(self._registry, self.pipeline.known_schemas)
         self._reader = TopicReader(self._config)
         self._read_to: dict[str, dict[int, int]] = {}
 
@@ -61,7 +61,7 @@ class MonitoringTopics:
             UserError: there is no such topic.
             DependencyDownError: broker or registry does not answer; call again.
         """
-        topic, schema = self.pipeline.topics[role], load_schema(self.pipeline.schemas[role])
+        topic, schema = self.pipeline.topics[role], self.pipeline.schema_of(role)
         read_to = self._read_to.setdefault(role, {})
         spans = {n: Span(max(s.low, read_to.get(n, 0)), s.high) for n, s in self._reader.spans(topic).items()}
         for messages in self._reader.read(topic, spans):
@@ -82,7 +82,7 @@ class MonitoringTopics:
             UserError: the broker or the registry refuses them.
             DependencyDownError: one of them does not answer.
         """
-        topic, schema = self.pipeline.topics[role], load_schema(self.pipeline.schemas[role])
+        topic, schema = self.pipeline.topics[role], self.pipeline.schema_of(role)
         prefix, ready = self._prefix(topic, schema), parsed(schema)
         failed: list[str] = []
         writer = producer(self._config, PRODUCER_FIXED, PRODUCER_DEFAULTS)

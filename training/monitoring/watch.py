@@ -151,7 +151,7 @@ def show(look: Look, metrics: DriftMetrics) -> None:
         gauge.clear()
     for site, state in look.states.items():
         metrics.until.labels(in_label(site)).set(state.until_ts / 1000)
-        metrics.baseline_days.labels(in_label(site)).set(state.baseline_days)
+        metrics.baseline.labels(in_label(site)).set(86_400 * state.baseline_days)
     for place in look.standing:
         metrics.active.labels(*map(in_label, place)).set(1)
     shown = {"missing": metrics.missing, "drift": metrics.distance}
@@ -161,6 +161,8 @@ def show(look: Look, metrics: DriftMetrics) -> None:
     for event in look.told:
         metrics.events.labels(event.kind, event.state).inc()
     if look.figures is not None:
-        for name in ("precision", "recall", "lead_median_s"):
-            if (value := getattr(look.figures, name)) is not None:
-                metrics.performance.labels(name).set(value)
+        figures = look.figures
+        gauges = (metrics.precision, metrics.recall, metrics.lead)
+        for gauge, value in zip(gauges, (figures.precision, figures.recall, figures.lead_median_s), strict=True):
+            if value is not None:
+                gauge.set(value)

@@ -9,7 +9,7 @@ from producers.recordings.convert import time_form, to_text, to_times_ms
 from producers.recordings.dialect import dialect
 from producers.recordings.tables import Table, column_names, iter_columns, read_columns
 from training.monitoring.performance.labels import EVENT, KINDS, WITHDRAWN, Label
-from worker.config.pipeline import Input
+from worker.config.inputs_outputs import Input
 
 
 def read_labels(path: Path, source: Input) -> list[Label]:

@@ -18,7 +18,7 @@ def register(_app: typer.Typer) -> None:
 def register_model(
     model: Annotated[
         str | None,
-        typer.Argument(help="Directory, exported file or URI. Default: the model that comes with hazardstream."),
+        typer.Argument(help="Directory, exported file or URI. Default: the model in the pipeline's folder."),
     ] = None,
     pipeline: PipelineOption = None,
     alias: Annotated[str, typer.Option(help="Alias that moves to the new version.")] = "champion",
@@ -36,13 +36,15 @@ def register_model(
     from worker.config.settings import load_settings
 
     with training_packages():
-        from training.registry.default_model import SHIPPED
         from training.registry.register import register_package, version_behind
 
     settings = load_settings(pipeline=pipeline, tracking_uri=tracking_uri)
-    store, demands = settings.tracking_uri, demands_of(settings, load_pipeline(settings.pipeline))
+    loaded, store = load_pipeline(settings.pipeline), settings.tracking_uri
     package = resolve(
-        model or str(SHIPPED), cache_directory=settings.cache_directory, tracking_uri=store, demands=demands
+        model or str(loaded.shipped_model),
+        cache_directory=settings.cache_directory,
+        tracking_uri=store,
+        demands=demands_of(settings, loaded),
     )
     known = version_behind(package.name, alias, tracking_uri=store) if if_none else None
     version = known or register_package(package.directory, alias=alias, tracking_uri=store).version

@@ -1,43 +1,44 @@
-"""The model that is used where none is named: the registered one, else the one that is part of this project."""
+"""The model that is used where none is named: the registered one, else the one in the pipeline's folder."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from common.directories import cache_directory
 from common.errors import UserError
 from training.registry.register import register_package
 from worker.admission.admit import demands_of
 from worker.admission.source import resolve
+from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.model.mlflow_client import local_store
 from worker.model.package import MANIFEST, ModelPackage, digest
 
-SHIPPED = Path(__file__).parents[2] / "pipelines" / "battery_hazard_model"
-"""The package that `hazardstream train` makes by default; docs/model.md says how good it is."""
-ALIAS = "models:/battery_hazard@champion"
 
+def demo_store(pipeline: Pipeline) -> str:
+    """Tracking URI of an MLflow store of the demo's own, in which the pipeline's own model is registered as champion.
 
-def demo_store() -> str:
-    """Tracking URI of the demo's own MLflow store, with the shipped package as champion: registered the first time."""
-    cache = cache_directory()
-    uri = local_store(cache / f"demo-mlflow-{digest(SHIPPED / MANIFEST)[:12]}")
+    Args:
+        pipeline: has a model package in its folder, and names it by its alias.
+    """
+    cache, package = cache_directory(), pipeline.shipped_model
+    uri = local_store(cache / f"demo-mlflow-{digest(package / MANIFEST)[:12]}")
     try:
-        resolve(ALIAS, cache_directory=cache, tracking_uri=uri)
+        resolve(pipeline.model, cache_directory=cache, tracking_uri=uri)
     except UserError:
-        register_package(SHIPPED, tracking_uri=uri)
+        register_package(package, tracking_uri=uri)
     return uri
 
 
-def model_or_default(settings: Settings, pipeline_model: str, say: Callable[[str], None]) -> tuple[ModelPackage, str]:
-    """The model that the settings name, else the pipeline's, else the shipped one; and in words which it is.
+def model_or_default(settings: Settings, pipeline: Pipeline, say: Callable[[str], None]) -> tuple[ModelPackage, str]:
+    """The model that the settings name, else the pipeline's, else the one in its folder; and in text which it is.
 
     Args:
         settings: of the command.
-        pipeline_model: the pipeline's model URI.
-        say: told what a user should know.
+        pipeline: names a model, and may have one in its folder.
+        say: called with what a user should know.
 
     Raises:
-        UserError: the model named in the settings is not to be had.
+        UserError: the model named in the settings cannot be loaded, or that of the pipeline and there is none in its
+            folder.
         DependencyDownError: MLflow does not answer, and the cache has nothing.
     """
 
@@ -50,11 +51,13 @@ def model_or_default(settings: Settings, pipeline_model: str, say: Callable[[str
         )
         return package, f"{package.name} {package.version} ({uri})"
 
-    if (uri := settings.model_uri(pipeline_model)) != pipeline_model:
+    if (uri := settings.model_uri(pipeline.model)) != pipeline.model:
         return found(uri)
     try:
-        return found(pipeline_model)
+        return found(pipeline.model)
     except UserError as error:
-        say(f"{error}; using the model that comes with hazardstream instead")
-        package = resolve(str(SHIPPED), cache_directory=settings.cache_directory)
-        return package, f"{package.name} {package.version} (comes with hazardstream, as there is no {pipeline_model})"
+        if not pipeline.shipped_model.is_dir():
+            raise
+        say(f"{error}; using the model in the pipeline's folder instead")
+        package = resolve(str(pipeline.shipped_model), cache_directory=settings.cache_directory)
+        return package, f"{package.name} {package.version} (of the pipeline's folder, as there is no {pipeline.model})"

@@ -51,7 +51,7 @@ def require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
         raise PackageError(
             "wrong_signature",
             f"model {package.name} {package.version} was trained on the sensors {', '.join(package.spec.sensors)}, and "
-            f"{pipeline.input.record} has {', '.join(pipeline.input.sensors())}; train it for this record",
+            f"{pipeline.input.record.name} has {', '.join(pipeline.input.sensors())}; train it for this record",
         )
     if missing := sorted(set(package.spec.per.values()) - pipeline.topology.default.keys()):
         raise PackageError(

@@ -3,7 +3,6 @@
 import structlog
 
 from common.text import in_label
-from schemas.load import load_schema
 from worker.admission.admit import Demands
 from worker.admission.compatibility import alarm_policy
 from worker.config.pipeline import Pipeline
@@ -44,6 +43,6 @@ def show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) ->
     status.metrics.model_info.clear()
     status.metrics.model_info.labels(in_label(package.name), in_label(package.version)).set(1)
     status.schemas = {
-        role: {"topic": pipeline.topics[role], "schema": load_schema(name)} for role, name in pipeline.schemas.items()
+        role: {"topic": pipeline.topics[role], "schema": record.schema} for role, record in pipeline.records.items()
     }
     _LOG.info("model loaded", name=package.name, version=package.version, uri=uri)

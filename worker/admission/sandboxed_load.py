@@ -52,7 +52,7 @@ def try_out(contents: Contents, version: str, pipeline: Pipeline | None, *, max_
     """
     task = pickle.dumps((contents, version, pipeline, max_ms, trusted))
     environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-    # As it is here: a pipeline's record may be in a module that only this process's path leads to.
+    # As it is here: these packages may be on a path that only this process has.
     environment["PYTHONPATH"] = os.pathsep.join(path or "." for path in sys.path)
     command = [sys.executable, "-m", "worker.admission.sandboxed_load"]
     try:

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from common.arrays import Float
-from schemas.bounds import bounds
 from schemas.text_column import TextColumn
 from worker.admission.compatibility import alarm_policy, require_fit
 from worker.alarms.state_machine import AlarmPolicy, Alarms
@@ -122,9 +121,10 @@ def _eager(policy: AlarmPolicy) -> AlarmPolicy:
 
 def _sensor_rows(package: ModelPackage, pipeline: Pipeline, rng: np.random.Generator) -> Float:
     """Raw sensor values, shape [steps, keys, sensors]: enough steps to fill a window, and one more."""
-    model, sensors = pipeline.input.record_model(), pipeline.input.sensors()
-    limits = np.array([bounds(model, sensor) for sensor in sensors])
-    low, high = np.maximum(limits[:, 0], -_UNBOUNDED), np.minimum(limits[:, 1], _UNBOUNDED)
+    sensors = pipeline.input.sensors()
+    rules = [pipeline.input.rules(sensor) for sensor in sensors]
+    low = np.maximum([rule.low for rule in rules], -_UNBOUNDED)
+    high = np.minimum([rule.high for rule in rules], _UNBOUNDED)
     low, high = np.minimum(low, high), np.maximum(low, high)
     keys = _RANDOM_KEYS + 3 + len(sensors)
     steps = min(package.spec.max_readings + 1, max(_MOST_READINGS // keys, 1))

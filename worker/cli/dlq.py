@@ -104,7 +104,6 @@ def show(
 
     Example: hazardstream dlq show --reason malformed --limit 3
     """
-    from schemas.load import load_schema
     from schemas.registry import registry_at, writer_schema_lookup
     from worker.cli.dlq_view import describe, print_letter
     from worker.config.pipeline import load_pipeline
@@ -119,8 +118,8 @@ def show(
     loaded = load_pipeline(settings.pipeline)
     topic = loaded.outputs.dead_letters.topic
     selection = _selection(reason, since, until, key, at)
-    lookup = writer_schema_lookup(registry_at(settings.registry_url))
-    reader_schema = load_schema(loaded.input.record_model().__name__)
+    lookup = writer_schema_lookup(registry_at(settings.registry_url), loaded.known_schemas)
+    reader_schema = loaded.input.avro_schema
     config = client_config(settings.bootstrap_servers)
     with TopicReader(config) as reader:
         judge = Judge(loaded.input, lookup, stamped_anew=input_topic(config, reader, loaded.input.topic).stamps)
@@ -200,7 +199,7 @@ def redrive(
         count = sum(map(len, due.values()))
         result, foreseen = Result(), Preview()
         if not yes or dry_run:
-            lookup = writer_schema_lookup(registry_at(settings.registry_url))
+            lookup = writer_schema_lookup(registry_at(settings.registry_url), loaded.known_schemas)
             judge = Judge(loaded.input, lookup, stamped_anew=source.stamps)
             with _bar("judging", count, as_json) as progress:
                 foreseen = preview(letters(reader, topic, due), originals, source, judge, progress)

@@ -7,10 +7,9 @@ from typing import NamedTuple
 from common.errors import DependencyDownError, UserError
 from common.redaction import redacted
 from common.terminal import say, styled, terminal
-from common.text import markup
+from common.text import markup, shown
 from schemas.codec import compile_decoder
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema
 from schemas.registry import registry_from_environment
 from worker.admission.admit import demands_of
 from worker.admission.source import resolve
@@ -93,11 +92,11 @@ def _registry(settings: Settings, pipeline: Pipeline) -> str:
         return f"{settings.registry_url} answers; nothing is registered under {subject} yet"
     schema_id, writer = latest
     try:
-        compile_decoder(writer, load_schema(pipeline.input.record_model().__name__))
+        compile_decoder(writer, pipeline.input.avro_schema)
     except UnreadableValueError as error:
         raise UserError(
             f"schema {schema_id}, the latest under {subject}, does not resolve to ours: {error}; "
-            "correct the producer's schema, or add the old names as aliases in schemas/avro"
+            f"correct the producer's schema, or add the old names as aliases in {shown(pipeline.input.record.file)}"
         ) from error
     return f"{settings.registry_url} answers; schema {schema_id} under {subject} resolves to ours"
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from common.errors import UserError
 from schemas.codec import decode
-from schemas.load import load_schema
 from schemas.registry import registry_at, writer_schema_lookup
 from worker.admission.admit import demands_of
 from worker.admission.compatibility import require_fit
 from worker.admission.source import resolve
-from worker.config.pipeline import Output, Pipeline, load_pipeline
+from worker.config.inputs_outputs import Output
+from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.settings import Settings
 from worker.consume.message_columns import batch_of
 from worker.kafka.client_config import admin_client, client_config
@@ -74,7 +74,7 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         DependencyDownError: broker, registry or MLflow do not answer.
     """
     pipeline = load_pipeline(settings.pipeline)
-    lookup = writer_schema_lookup(registry_at(settings.registry_url))
+    lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
     config = client_config(settings.bootstrap_servers)
     with TopicReader(config, gulp=MANY) as log:
         found = _Archive(log, pipeline, lookup)
@@ -166,7 +166,7 @@ class _Archive:
 
     def _records(self, output: Output, key: str, ts: int, number: int | None = None) -> Iterator[dict[str, Any]]:
         """A key's records from about an event time on. What is said of a reading is said after it arrived."""
-        schema, wanted = load_schema(output.schema_name), key.encode()
+        schema, wanted = output.avro_schema, key.encode()
         since = ts - self._pipeline.input.max_future_ms - _SHORTLY_MS
         spans = self._log.spans_since(output.topic, since, None if number is None else {number})
         for messages in self._log.read(output.topic, spans):

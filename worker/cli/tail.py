@@ -10,7 +10,7 @@ from common.errors import DependencyDownError
 from common.terminal import say
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema
+from schemas.load import Schema
 from schemas.registry import registry_at, writer_schema_lookup
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.settings import Settings
@@ -34,7 +34,7 @@ def follow(settings: Settings, topic_or_role: str, *, from_beginning: bool, limi
         try:
             starts = {n: low if from_beginning else high for n, (low, high) in reader.spans(topic).items()}
             reader.consumer.assign([TopicPartition(topic, n, offset) for n, offset in starts.items()])
-            writer_schema_of = writer_schema_lookup(registry)
+            writer_schema_of = writer_schema_lookup(registry, pipeline.known_schemas)
             shown = 0
             while limit is None or shown < limit:
                 message = reader.consumer.poll(0.2)
@@ -56,7 +56,7 @@ def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchema
     }
     if headers := headers_of(message):
         shown["headers"] = {name: (value or b"").decode(errors="replace") for name, value in headers}
-    schema = _schema_name(pipeline, message.topic())
+    schema = _schema_on(pipeline, message.topic())
     value = value_of(message)
     if value is None:
         shown["value"] = None
@@ -64,7 +64,7 @@ def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchema
         shown["value_hex"] = value.hex()
     else:
         try:
-            record = decode(value, writer_schema_of, load_schema(schema), headers, pipeline.input.utc_offset_ms)
+            record = decode(value, writer_schema_of, schema, headers, pipeline.input.utc_offset_ms)
             # JSON has no NaN or infinity.
             shown["value"] = {
                 k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()
@@ -74,6 +74,6 @@ def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchema
     return shown
 
 
-def _schema_name(pipeline: Pipeline, topic: str) -> str | None:
-    roles = {name: role for role, name in pipeline.topics.items()}
-    return pipeline.schemas.get(roles.get(topic, ""))
+def _schema_on(pipeline: Pipeline, topic: str) -> Schema | None:
+    """The schema of a topic's records; None where it is not the pipeline's, or holds dead letters."""
+    return next((r.schema for role, r in pipeline.records.items() if pipeline.topics[role] == topic), None)

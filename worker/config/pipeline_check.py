@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from common.environment import closest
-from common.errors import UserError
 from common.text import shown
 from common.validation_errors import faults
 from worker.alarms.state_machine import AlarmPolicy
@@ -24,6 +23,8 @@ Found = tuple[Place, str]
 """Where in the file, and what is wrong, with the fix."""
 
 _ALIKE = 0.6
+# Earlier versions took the input's ranges from a Pydantic class that `record` named.
+_CODE: Place = ("input", "record")
 # Stands for the policy of a model that is not known yet.
 _ANY_POLICY = AlarmPolicy(setpoint=0.5, deadband=0.1, on_delay_ms=0, off_delay_ms=0, priorities={"high": 0.5})
 
@@ -33,7 +34,12 @@ def shape_faults(error: ValidationError, model: type[BaseModel]) -> list[Found]:
     found = []
     for fault in faults(error):
         text = fault.text
-        if fault.kind == "extra_forbidden" and (known := _names(model, fault.at[:-1])):
+        if fault.at == _CODE:
+            text = (
+                "a pipeline names no Python code; write schema: NAME instead, put NAME.avsc beside this file, and "
+                "declare ranges there (minimum, maximum, minLength, maxLength)"
+            )
+        elif fault.kind == "extra_forbidden" and (known := _names(model, fault.at[:-1])):
             hint = closest(str(fault.at[-1]), known, _ALIKE)
             text = f"there is no such setting; {f'did you mean {hint!r}?' if hint else 'there are ' + ', '.join(known)}"
         elif fault.kind == "model_type":
@@ -82,13 +88,8 @@ def _place(pipeline: "Pipeline", role: str, setting: str) -> Place:
 
 def _input(pipeline: "Pipeline") -> Iterator[Found]:
     source = pipeline.input
-    try:
-        model = source.record_model()
-    except UserError as error:
-        yield ("input", "record"), str(error)
-        return
     roles = {"key": source.key, "group": source.group, "time": source.time}
-    yield from ((("input", setting), text) for setting, text in input_faults(source.record, model, roles))
+    yield from ((("input", setting), text) for setting, text in input_faults(source.record, roles))
 
 
 def _fields(pipeline: "Pipeline") -> Iterator[Found]:
@@ -113,10 +114,10 @@ def _schemas(pipeline: "Pipeline") -> Iterator[Found]:
     identity = {"key": source.key, "group": source.group, "time": source.time}
     mapped = {**identity, **pipeline.outputs.fields}
     mapped |= {word: pipeline.outputs.field(name) for word, name in identity.items()}
-    for role, name in pipeline.schemas.items():
+    for role, record in pipeline.records.items():
         if role != "input":
             field_of = mapped if role in MAPPED else identity
-            yield from ((_place(pipeline, role, "schema"), text) for text in schema_faults(role, name, field_of))
+            yield from ((_place(pipeline, role, "schema"), text) for text in schema_faults(role, record, field_of))
 
 
 def _topology(pipeline: "Pipeline") -> Iterator[Found]:

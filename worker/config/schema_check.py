@@ -1,20 +1,18 @@
 """Whether the schema of an output holds what is written to it, and gives it back: tried out with the real encoders."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from fastavro.schema import UnknownType
 
 from common.environment import closest
-from common.errors import UserError
 from common.text import shown
+from schemas.avro_record import AvroRecord
 from schemas.codec import compile_decoder, encode
 from schemas.columnar_encoder import Column, Flags, encode_columns
-from schemas.load import Schema, load_schema, parsed
+from schemas.load import Schema, parsed
 from schemas.text_column import TextColumn
 from worker.config.output_fields import COLUMNAR, OPTIONAL, SAMPLES, TIMES
 
@@ -23,44 +21,33 @@ _AVRO_TYPES = {str: "string", bool: "boolean", int: "long", float: "double", dic
 _ALIKE = 0.6
 
 
-def schema_faults(role: str, name: str, field_of: Mapping[str, str]) -> Iterator[str]:
-    """What keeps a schema from being the one of a role.
+def schema_faults(role: str, record: AvroRecord, field_of: Mapping[str, str]) -> Iterator[str]:
+    """What keeps a record from being the one of a role.
 
     Args:
         role: of the output.
-        name: of the schema.
+        record: that the pipeline names for it.
         field_of: name of the field that carries each word, where it is another than the word.
     """
-    try:
-        schema = load_schema(name)
-        parsed(schema)
-    except UserError as error:
-        yield str(error)
-        return
-    except Exception as error:  # noqa: BLE001 - a file may hold any JSON, and fastavro trips over it in many ways
-        yield f"{_file(name)}: not a valid Avro schema ({shown(error, 200)}); correct it"
-        return
-    if not (isinstance(schema, dict) and schema.get("type") == "record" and isinstance(schema.get("fields"), list)):
-        yield f"{_file(name)}: not an Avro record; make it one"
-        return
     written = {field_of.get(word, word): word for word in SAMPLES[role]}
-    fields = {field["name"]: field for field in schema["fields"]}
+    fields = {field["name"]: field for field in record.schema["fields"]}
     for field, word in written.items():
         if field not in fields and not (role in COLUMNAR and word in OPTIONAL):
-            yield f"{_file(name)}: no field {shown(field)!r}, which is written; {_add(role, field, word, fields)}"
+            advice = _add(role, field, word, fields)
+            yield f"{shown(record.file)}: no field {shown(field)!r}, which is written; {advice}"
     for field, declared in fields.items():
         if field in written:
             if not _holds(declared, role, written[field]):
                 yield (
-                    f"{_file(name, field)}: field {field!r} cannot hold {_described(written[field])}; "
+                    f"{record.place(field)} cannot hold {_described(written[field])}; "
                     f"declare it as {json.dumps(_avro_type(role, written[field]))}"
                 )
         elif role in COLUMNAR or "default" not in declared:
             hint = closest(field, written, _ALIKE)
             meant = f" (did you mean {hint!r}?)" if hint else ""
             yield (
-                f"{_file(name, field)}: nothing is written to field {field!r}{meant}; take it out, or have it carry "
-                "a value with outputs.fields"
+                f"{record.place(field)}: nothing is written to it{meant}; take it out, or give it a value with "
+                "outputs.fields"
             )
 
 
@@ -125,13 +112,3 @@ def _avro_type(role: str, word: str) -> Any:
 
 def _described(word: str) -> str:
     return f"the worker's {word!r}" + (" (ms since 1970)" if word in TIMES else "")
-
-
-def _file(name: str, field: str | None = None) -> str:
-    """The schema's file, with the line on which a field's name stands, where there is one."""
-    file = files("schemas") / "avro" / f"{name}.avsc"
-    shown_name = f"schemas/avro/{shown(name)}.avsc"
-    if field is None or not file.is_file():
-        return shown_name
-    named = re.search(rf'"name"\s*:\s*"{re.escape(field)}"', text := file.read_text(encoding="utf-8"))
-    return f"{shown_name}:{text.count(chr(10), 0, named.start()) + 1}" if named else shown_name

@@ -9,9 +9,8 @@ from pydantic import ValidationError
 from common.validation_errors import faults
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema
 from schemas.text_column import TextColumn
-from worker.config.pipeline import Input
+from worker.config.inputs_outputs import Input
 from worker.encode.dead_letter import Letter
 from worker.score.batch import framed
 from worker.score.decode import Decoder, WriterSchemaOf
@@ -29,10 +28,10 @@ class Judge:
     """
 
     def __init__(self, source: Input, writer_schema_of: WriterSchemaOf, *, stamped_anew: bool) -> None:
-        self._reader = load_schema(source.record_model().__name__)
+        self._reader = source.avro_schema
         self._decode = Decoder(source, self._reader, writer_schema_of)
         self._validate = Validator(source)
-        self._model, self._utc_offset_ms = source.record_model(), source.utc_offset_ms
+        self._model, self._utc_offset_ms = source.record_model, source.utc_offset_ms
         self._writer_schema_of, self._stamped_anew = writer_schema_of, stamped_anew
 
     def rejections(self, letters: Sequence[Letter]) -> list[Rejection]:

@@ -23,7 +23,8 @@ from worker.kafka.publisher import AbortedError, TransactionalPublisher
 from worker.kafka.records import Outgoing, Record, headers_size
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import Span, TopicReader
-from worker.kafka.topics import BROKER_DEFAULT_MAX_BYTES, topic_settings
+from worker.kafka.topic_roles import BROKER_DEFAULT_MAX_BYTES
+from worker.kafka.topics import topic_settings
 
 CHUNK_LETTERS = 500
 CHUNK_BYTES = 4_000_000

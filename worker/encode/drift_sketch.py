@@ -14,7 +14,7 @@ import numpy as np
 
 from common.arrays import NEVER, Int
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.wire import parse_prefix, prefix_of, single_object_prefix
 from worker.config.pipeline import Monitor, Pipeline
 from worker.kafka.records import Outgoing, Record
@@ -121,7 +121,7 @@ class Sketcher:
         counted: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._counted = counted
-        schema = load_schema(monitor.sketches.schema_name)
+        schema = monitor.sketches.avro_schema
         self._schema, self._prefix = parsed(schema), prefix or single_object_prefix(schema)
         self._topic, self._sensors = monitor.sketches.topic, pipeline.input.sensors()
         self._sites = Sites(monitor)

@@ -9,7 +9,7 @@ import numpy as np
 
 from schemas.codec import encode
 from schemas.columnar_encoder import Column, Flags, encode_columns
-from schemas.load import Schema, load_schema, parsed
+from schemas.load import Schema, parsed
 from schemas.wire import Headers as SentHeaders
 from schemas.wire import single_object_prefix
 from worker.alarms.state_machine import IDLE, AlarmState
@@ -41,12 +41,11 @@ class Outbox:
     ) -> None:
         self._pipeline = pipeline
         outputs = pipeline.outputs
-        names = {
-            "predictions": outputs.predictions.schema_name,
-            "alarms": outputs.alarms.schema_name,
-            "alarm_state": outputs.alarm_state.schema_name,
+        self._schemas: dict[str, Schema] = {
+            "predictions": outputs.predictions.avro_schema,
+            "alarms": outputs.alarms.avro_schema,
+            "alarm_state": outputs.alarm_state.avro_schema,
         }
-        self._schemas: dict[str, Schema] = {role: load_schema(name) for role, name in names.items()}
         self._parsed = {role: parsed(schema) for role, schema in self._schemas.items()}
         self._prefixes = {role: prefixes.get(role) or single_object_prefix(s) for role, s in self._schemas.items()}
         self._dead_letter_max_bytes = dead_letter_max_bytes

@@ -13,7 +13,8 @@ from common.errors import UncertainError
 from worker.config.pipeline import Pipeline
 from worker.kafka.message import Headers
 from worker.kafka.records import Outgoing, headers_size
-from worker.kafka.topics import BROKER_DEFAULT_MAX_BYTES, topic_settings
+from worker.kafka.topic_roles import BROKER_DEFAULT_MAX_BYTES
+from worker.kafka.topics import topic_settings
 
 # Bytes of a batch of one record, on top of its key, value and headers.
 RECORD_OVERHEAD = 100

@@ -6,11 +6,11 @@ import numpy as np
 
 from common.arrays import Int
 from schemas.columnar_encoder import Column, encode_columns
-from schemas.load import load_schema
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
 from worker.alarms.state_machine import Transition
-from worker.config.pipeline import Output, Pipeline
+from worker.config.inputs_outputs import Output
+from worker.config.pipeline import Pipeline
 from worker.encode.encoder import in_bulk
 from worker.encode.shadow import ShadowScored
 from worker.kafka.records import Bulk
@@ -28,7 +28,7 @@ class ShadowRecords:
 
     def __init__(self, pipeline: Pipeline, output: Output, prefix: bytes | None) -> None:
         self._source, self._topic = pipeline.input, output.topic
-        self._schema = load_schema(output.schema_name)
+        self._schema = output.avro_schema
         self._prefix = prefix or single_object_prefix(self._schema)
 
     def __call__(self, outcome: Outcome, shadowed: ShadowScored) -> Bulk:

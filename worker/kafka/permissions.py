@@ -14,6 +14,7 @@ from common.errors import DeniedError, DependencyDownError
 from worker.config.pipeline import Pipeline
 from worker.kafka.client_config import error_text
 from worker.kafka.group_description import describe_group
+from worker.kafka.topic_roles import ROLES
 
 PERMISSIONS = DeniedError.dependency
 """Name of the dependency that is down where an ACL is missing."""
@@ -30,18 +31,6 @@ DENIED = frozenset(
 _TIMEOUT_S = 5.0
 _OPTIONS = {"topic": "--topic", "group": "--group", "transactional id": "--transactional-id", "cluster": "--cluster"}
 _UNREACHED = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}  # noqa: SLF001 - librdkafka's names
-# What a worker does with the topics of each role; Describe comes with Read and Write.
-_OF_ROLE: dict[str, tuple[str, ...]] = {
-    "input": ("Read",),
-    "predictions": ("Read", "Write"),
-    "alarms": ("Read", "Write"),
-    "alarm_state": ("Read", "Write"),
-    "dead_letters": ("Read", "Write"),
-    "sketches": ("Write",),
-    "shadow": ("Write",),
-    "events": ("Describe",),
-    "labels": ("Describe",),
-}
 
 
 class Denied(NamedTuple):
@@ -103,7 +92,7 @@ def worker_permissions(admin: AdminClient, config: Mapping[str, Any], pipeline: 
             return []
     except KafkaException as error:
         raise DependencyDownError("broker", error_text(error, admin)) from error
-    needed = {topic: _OF_ROLE.get(role, ("Describe",)) for role, topic in pipeline.topics.items()}
+    needed = {topic: ROLES[role].operations for role, topic in pipeline.topics.items()}
     return [denied.words(config) for denied in [*_topics(admin, needed), *_group(admin, config, group_id)]]
 
 

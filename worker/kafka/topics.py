@@ -12,31 +12,9 @@ from worker.kafka.client_config import error_text, topic_partitions
 from worker.kafka.permissions import denied_of
 from worker.kafka.records import HEADER_ALLOWANCE
 from worker.kafka.topic_policy import violations
+from worker.kafka.topic_roles import BROKER_DEFAULT_MAX_BYTES, ROLES, SETTINGS_OF_ALL
 
-BROKER_DEFAULT_MAX_BYTES = 1_048_588
 _TIMEOUT_S = 15.0
-
-# The broker's clock, not the device's, is what a reading's time is checked against. And a broker refuses what a worker
-# writes whose clock is far ahead, unless it puts its own time there.
-_EVERY = {"message.timestamp.type": "LogAppendTime"}
-# Why each differs from the broker's defaults: docs/operations.md.
-_SETTINGS: dict[str, dict[str, str]] = {
-    "input": {},
-    "predictions": {},
-    "alarms": {"retention.ms": str(90 * 86_400_000)},
-    "alarm_state": {"cleanup.policy": "compact"},
-    # It carries headers on top of the largest record.
-    "dead_letters": {
-        "max.message.bytes": str(2 * BROKER_DEFAULT_MAX_BYTES),
-        "retention.ms": str(30 * 86_400_000),
-    },
-    # A site's baseline is read from its first sketches, a year and a month ago at most; so long a label is of use.
-    "sketches": {"retention.ms": str(400 * 86_400_000)},
-    "events": {"retention.ms": str(400 * 86_400_000)},
-    "labels": {"retention.ms": str(400 * 86_400_000)},
-    # As long as a challenger may take to prove itself; it is as much as the predictions are.
-    "shadow": {"retention.ms": str(30 * 86_400_000)},
-}
 
 
 def create_topics(
@@ -64,7 +42,10 @@ def create_topics(
     missing = {role: topic for role, topic in pipeline.topics.items() if topic not in held}
     # All outputs are partitioned as the input is; an input that exists already sets the number.
     partitions = held.get(pipeline.input.topic, partitions)
-    new = [NewTopic(t, partitions, replication_factor, config=_EVERY | _SETTINGS[role]) for role, t in missing.items()]
+    new = [
+        NewTopic(t, partitions, replication_factor, config=SETTINGS_OF_ALL | dict(ROLES[role].settings))
+        for role, t in missing.items()
+    ]
     futures = admin.create_topics(new, operation_timeout=_TIMEOUT_S) if new else {}
     for topic, future in futures.items():
         try:

@@ -9,7 +9,6 @@ from confluent_kafka import Consumer, TopicPartition
 from common.text import shown
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema
 from worker.alarms.state_machine import AlarmState
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import state_from
@@ -44,7 +43,7 @@ class AlarmRestore:
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
         }
-        self._topic, self._schema = outputs.alarm_state.topic, load_schema(outputs.alarm_state.schema_name)
+        self._topic, self._schema = outputs.alarm_state.topic, outputs.alarm_state.avro_schema
         self._by_word = outputs.by_word
         self._writer_schema_of = writer_schema_of
         self._reader: Consumer | None = None

@@ -18,7 +18,6 @@ from confluent_kafka import Message
 
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema
 from worker.config.pipeline import Pipeline
 from worker.encode.dead_letter import letter_of
 from worker.kafka.message import value_of
@@ -216,7 +215,7 @@ def _search(
 def _outcome_reader(pipeline: Pipeline, role: str, writer_schema_of: WriterSchemaOf) -> _OutcomeOf:
     if role == "dead_letters":
         return partial(_outcome_of_letter, pipeline.input.topic)
-    schema, by_word, time = load_schema(pipeline.schemas[role]), pipeline.outputs.by_word, pipeline.input.time
+    schema, by_word, time = pipeline.schema_of(role), pipeline.outputs.by_word, pipeline.input.time
 
     def outcome_of(message: Message) -> _Outcome | None:
         if (value := value_of(message)) is None:

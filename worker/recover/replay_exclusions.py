@@ -48,6 +48,8 @@ def replay_exclusions(
     topic, number = pipeline.outputs.dead_letters.topic, partition.number
     # The end whether committed or not: a transaction whose offsets are committed may still be ending here.
     span = reader.span_while_running(topic, number)
+    if span.low >= span.high:
+        return np.empty(0, np.int64)
     since_ms = _earliest_letter_ms(reader, pipeline.input.topic, number, replayed)
     if since_ms is not None:
         span = span._replace(low=max(span.low, reader.since(topic, number, since_ms, span.high)))

@@ -11,7 +11,6 @@ from typing import Any
 from common.errors import DependencyDownError
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema
 from worker.alarms.state_machine import AlarmState
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import state_from
@@ -43,7 +42,7 @@ def standing_alarms(
         DependencyDownError: broker or registry does not answer, a transaction is still open, or the registry has lost a
             schema; call again.
     """
-    topic, schema = pipeline.outputs.alarms.topic, load_schema(pipeline.outputs.alarms.schema_name)
+    topic, schema = pipeline.outputs.alarms.topic, pipeline.outputs.alarms.avro_schema
     found: dict[bytes, AlarmState] = {}
     with TopicReader(config, LOOP_PATIENCE_S) as reader:
         for messages in reader.read(topic, {number: reader.span_while_running(topic, number)}):

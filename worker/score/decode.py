@@ -16,7 +16,7 @@ from schemas.load import Schema
 from schemas.resolution import aligned, field_conversions, union_branches
 from schemas.text_column import Bytes, TextColumn
 from schemas.wire import CONFLUENT_MAGIC, LONG_ID_PREFIX_LENGTH, SINGLE_OBJECT_MARKER, SchemaKey, parse_prefix
-from worker.config.pipeline import Input
+from worker.config.inputs_outputs import Input
 from worker.score.readings import Readings, Rejection
 
 WriterSchemaOf = Callable[[SchemaKey], Schema]

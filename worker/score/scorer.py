@@ -13,7 +13,6 @@ import numpy as np
 
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
-from schemas.load import load_schema
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.config.pipeline import Pipeline, Topology
 from worker.model.package import ModelPackage
@@ -252,7 +251,7 @@ def scorer_of(
 ) -> Scorer:
     """A scorer of a pipeline's messages."""
     return Scorer(
-        decode=Decoder(pipeline.input, load_schema(pipeline.input.record_model().__name__), writer_schema_of),
+        decode=Decoder(pipeline.input, pipeline.input.avro_schema, writer_schema_of),
         validate=Validator(pipeline.input),
         topology=pipeline.topology,
         package=package,

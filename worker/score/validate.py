@@ -1,6 +1,7 @@
-"""Vectorised checks of readings, derived from the Pydantic model that declares the ranges.
+"""Vectorised checks of readings, with the rules that the record's .avsc file declares.
 
-A row that fails is then validated by the model itself, so that its dead letter names field, rule and value.
+A row that fails is then validated by a Pydantic model of the same rules, so that its dead letter names field,
+rule and value.
 """
 
 from typing import NamedTuple
@@ -11,9 +12,8 @@ from pydantic import ValidationError
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
 from common.validation_errors import fault_texts
-from schemas.bounds import bounds
 from schemas.text_column import TextColumn
-from worker.config.pipeline import Input
+from worker.config.inputs_outputs import Input
 from worker.score.event_time import implausible, in_words, other_unit
 from worker.score.message_keys import all_that_say
 from worker.score.readings import Readings, Rejection
@@ -35,14 +35,13 @@ class Validator:
 
     def __init__(self, source: Input) -> None:
         self._source = source
-        self._model = source.record_model()
         self._sensors = source.sensors()
-        limits = [bounds(self._model, s) for s in self._sensors]
+        rules = [source.rules(sensor) for sensor in self._sensors]
         # Also refuses NaN and infinities: a comparison with NaN is false, and the largest double is finite.
         largest = np.finfo(np.float64).max
-        self._low = np.array([max(b.low, -largest) for b in limits])
-        self._high = np.array([min(b.high, largest) for b in limits])
-        self._time = bounds(self._model, source.time)
+        self._low = np.array([max(rule.low, -largest) for rule in rules], np.float64)
+        self._high = np.array([min(rule.high, largest) for rule in rules], np.float64)
+        self._time = source.rules(source.time)
 
     @property
     def max_future_ms(self) -> int:
@@ -116,13 +115,12 @@ class Validator:
         )
 
     def _out_of_length(self, column: TextColumn, field: str) -> Bool:
-        limits = {type(m).__name__: m for m in self._model.model_fields[field].metadata}
-        short, long = limits.get("MinLen"), limits.get("MaxLen")
-        wrong = column.length < (short.min_length if short else 0)
-        if long:
+        rules = self._source.rules(field)
+        wrong = column.length < rules.shortest
+        if rules.longest is not None:
             # There are never more characters than bytes, so only these need counting.
-            rows = np.flatnonzero(column.length > long.max_length)
-            wrong[rows] = column.take(rows).characters() > long.max_length
+            rows = np.flatnonzero(column.length > rules.longest)
+            wrong[rows] = column.take(rows).characters() > rules.longest
         return wrong
 
     def _words(self, r: Readings, i: int) -> str:
@@ -130,7 +128,7 @@ class Validator:
         record = {source.key: r.key[i], source.group: r.group[i], source.time: int(r.ts[i])}
         record |= {s: float(r.values[i, j]) if r.present[i, j] else None for j, s in enumerate(self._sensors)}
         try:
-            self._model.model_validate(record)
+            source.record_model.model_validate(record)
         except ValidationError as error:
             return fault_texts(error)
         return "no sensor has a usable value"

@@ -218,7 +218,7 @@ def evaluate(
     started = time.monotonic()
     settings = load_settings(model=model)
     pipeline = load_pipeline(settings.pipeline)
-    package, which = model_or_default(settings, pipeline.model, lambda text: say(text, err=True))
+    package, which = model_or_default(settings, pipeline, lambda text: say(text, err=True))
     sites = evaluation_sites(
         events=events, bench_events=bench_events, module_days=module_days, bench_days=bench_days, seed=seed
     )

@@ -20,7 +20,6 @@ from common.cli_options import moment_ms
 from local.process import free_ports
 from pipelines.battery_hazard.simulator.plant.sensing import CO
 from schemas.codec import decode
-from schemas.load import load_schema
 from training.monitoring.drift.history import DAY_MS
 from training.monitoring.performance.labels import EVENT, Label
 from training.monitoring.topics import MonitoringTopics
@@ -77,7 +76,7 @@ def publish(stage: Stage, role: str, records: list[tuple[str, dict[str, Any]]]) 
 
 
 def published(stage: Stage, role: str) -> list[dict[str, Any]]:
-    schema, lookup = load_schema(stage.pipeline.schemas[role]), stage.writer_schema_of
+    schema, lookup = stage.pipeline.schema_of(role), stage.writer_schema_of
     return [decode(m.value(), lookup, schema) for m in stage.committed(role)]
 
 

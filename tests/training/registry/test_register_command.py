@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from common.errors import UserError
 from hazardstream.cli import app
-from training.registry.default_model import SHIPPED
+from tests.flagship import SHIPPED_MODEL
 from worker.admission.source import resolve
 from worker.model.archive import pack
 from worker.model.mlflow_client import local_store
@@ -31,11 +31,11 @@ def test_the_model_that_comes_along_is_registered_and_workers_find_it(store: str
     told = register(store)
     assert told == {"name": "battery_hazard", "version": "1", "alias": "champion", "registered": True}
     found = resolve("models:/battery_hazard@champion", cache_directory=tmp_path, tracking_uri=store)
-    assert found.manifest == load_package(SHIPPED, version="1").manifest
+    assert found.manifest == load_package(SHIPPED_MODEL, version="1").manifest
 
 
 def test_an_exported_file_is_registered_behind_another_alias(store: str, tmp_path: Path) -> None:
-    pack(load_package(SHIPPED, version="7"), "models:/battery_hazard@champion", tmp_path / "model.hazardmodel")
+    pack(load_package(SHIPPED_MODEL, version="7"), "models:/battery_hazard@champion", tmp_path / "model.hazardmodel")
     told = register(store, str(tmp_path / "model.hazardmodel"), "--alias", "challenger")
     assert (told["version"], told["alias"]) == ("1", "challenger")
 

@@ -8,6 +8,7 @@ from commands import hazardstream
 from harness import Stage
 
 from schemas.registry import SchemaRegistry
+from tests.flagship import write_folder
 
 COMMANDS = [
     "worker",
@@ -80,11 +81,8 @@ def test_doctor_finds_a_wrong_schema(kafka: str, registry: str, stage: Stage) ->
 
 
 def test_a_pipeline_file_with_a_mistake_is_told_by_field(tmp_path: Path) -> None:
-    file = tmp_path / "p.yaml"
-    file.write_text(
-        "name: x\n"
-        "input: {topic: t, record: 'pipelines.battery_hazard.records:SensorReading', key: a, group: b, tme: c}\n"
-    )
+    text = "name: x\ninput: {topic: t, schema: SensorReading, key: a, group: b, tme: c}\n"
+    file = write_folder(tmp_path, text, file="p.yaml")
     done = hazardstream("worker", "--pipeline", str(file), "--http-port", "0")
     assert done.returncode == 2
     assert "p.yaml:2: input.tme: there is no such setting; did you mean 'time'?" in done.stderr

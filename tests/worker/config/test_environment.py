@@ -13,6 +13,7 @@ from common.directories import cache_directory
 from common.errors import DependencyDownError, UserError
 from schemas.access import Access
 from schemas.registry import SchemaRegistry
+from tests.flagship import SHIPPED_MODEL
 from worker.config.kafka_environment import PROPERTY_OF
 from worker.config.settings import ignored_service_links, load_settings, unread_settings
 from worker.kafka.client_config import admin_client, client_config
@@ -155,7 +156,7 @@ def test_without_a_home_nothing_but_the_cache_is_missed(tmp_path: Path, monkeypa
     assert told.returncode == 1
     assert "Traceback" not in told.stderr
     assert "HAZARDSTREAM_CACHE_DIRECTORY" in told.stdout
-    package = str(Path(__file__).parents[3] / "pipelines" / "battery_hazard_model")
+    package = str(SHIPPED_MODEL)
     found = run(
         "doctor",
         "--model",
@@ -183,7 +184,7 @@ def test_terminals_and_locales_as_they_come() -> None:
 
 
 def test_a_cache_that_cannot_be_used_is_no_traceback(tmp_path: Path) -> None:
-    package = str(Path(__file__).parents[3] / "pipelines" / "battery_hazard_model")
+    package = str(SHIPPED_MODEL)
 
     def doctor(directory: str) -> subprocess.CompletedProcess[str]:
         environment = {"HAZARDSTREAM_CACHE_DIRECTORY": directory, "HOME": str(tmp_path)}

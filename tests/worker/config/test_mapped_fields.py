@@ -1,22 +1,21 @@
 """Fields named otherwise by `outputs.fields`: written and read back by every command under those names."""
 
-import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-import schemas.load
 from local.output_watcher import Watcher
 from schemas.codec import decode, encode
-from schemas.load import load_schema, parsed, shipped_schemas
+from schemas.load import parsed
 from schemas.registry import writer_schema_lookup
-from schemas.wire import fingerprint, single_object_prefix
+from schemas.wire import single_object_prefix
+from tests.flagship import FILE, PIPELINE, changeable_schema, write_folder
 from training.monitoring.performance.rolling import alarms_from
 from worker.cli.explain import _Archive
 from worker.config.output_fields import MAPPED, SAMPLES
-from worker.config.pipeline import BUNDLED, Pipeline, load_pipeline
+from worker.config.pipeline import Pipeline, load_pipeline
 from worker.observe.metrics import Metrics
 from worker.recover.alarm_state import AlarmRestore
 from worker.windows.partition import Partition
@@ -25,30 +24,26 @@ IDENTITY = {"key": "module_id", "group": "rack_id", "time": "ts"}
 
 
 @pytest.fixture
-def renamed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pipeline:
-    """The pipeline of the package with every field of predictions, alarms and alarm state under another name."""
+def renamed(tmp_path: Path) -> Pipeline:
+    """The flagship pipeline with every field of predictions, alarms and alarm state under another name."""
     words = sorted({word for role in MAPPED for word in SAMPLES[role]})
     mapping = {IDENTITY.get(word, word): f"x_{word}" for word in words}
-    changed = copy.deepcopy(shipped_schemas())
-    plain = load_pipeline("battery_hazard").outputs.by_word
+    plain = PIPELINE.outputs.by_word
+    changed = {}
     for role in MAPPED:
-        schema = changed[load_pipeline("battery_hazard").schemas[role]]
-        for field in schema["fields"]:
+        name = PIPELINE.records[role].name
+        changed[name] = changeable_schema(name)
+        for field in changed[name]["fields"]:
             field["name"] = mapping[next(iter(plain({field["name"]: None})))]
-    monkeypatch.setattr(schemas.load, "shipped_schemas", lambda: changed)
-    by_fingerprint = {fingerprint(schema): schema for schema in changed.values()}
-    monkeypatch.setattr("schemas.wire.shipped_fingerprints", lambda: by_fingerprint)
-    monkeypatch.setattr("schemas.registry.shipped_fingerprints", lambda: by_fingerprint, raising=False)
-    text = (BUNDLED / "battery_hazard.yaml").read_text(encoding="utf-8")
     lines = ", ".join(f"{word}: {field}" for word, field in mapping.items())
-    file = tmp_path / "renamed.yaml"
-    file.write_text(text.replace("{probability: hazard_probability, positive: hazardous}", f"{{{lines}}}"))
-    return load_pipeline(str(file))
+    text = FILE.read_text(encoding="utf-8")
+    text = text.replace("{probability: hazard_probability, positive: hazardous}", f"{{{lines}}}")
+    return load_pipeline(str(write_folder(tmp_path, text, changed)))
 
 
 def written(pipeline: Pipeline, role: str) -> bytes:
     """A record of a role as the worker writes it."""
-    schema = load_schema(pipeline.schemas[role])
+    schema = pipeline.schema_of(role)
     words = {IDENTITY.get(word, word): values[0] for word, values in SAMPLES[role].items()}
     record = {pipeline.outputs.field(word): value for word, value in words.items()}
     assert set(record) == {field["name"] for field in schema["fields"]}
@@ -56,11 +51,11 @@ def written(pipeline: Pipeline, role: str) -> bytes:
 
 
 def read(pipeline: Pipeline, role: str) -> dict[str, Any]:
-    return decode(written(pipeline, role), writer_schema_lookup(None), load_schema(pipeline.schemas[role]))
+    return decode(written(pipeline, role), writer_schema_lookup(None, pipeline.known_schemas), pipeline.schema_of(role))
 
 
 def test_alarm_state_is_restored(renamed: Pipeline) -> None:
-    restore = AlarmRestore({}, renamed, writer_schema_lookup(None), Metrics())
+    restore = AlarmRestore({}, renamed, writer_schema_lookup(None, renamed.known_schemas), Metrics())
     restore.begin(Partition(0, 0, 0), range(0), "")
     restore._latest[0] = {b"K1": written(renamed, "alarm_state")}
     state = restore.states(0)[b"K1"]
@@ -84,7 +79,7 @@ def test_explain_finds_prediction_and_alarm(renamed: Pipeline) -> None:
             return [[message(role) for role, name in renamed.topics.items() if name == topic]]
 
     sample = SAMPLES["predictions"]
-    archive = _Archive(Log(), renamed, writer_schema_lookup(None))  # type: ignore[arg-type]
+    archive = _Archive(Log(), renamed, writer_schema_lookup(None, renamed.known_schemas))  # type: ignore[arg-type]
     prediction = archive.prediction("K1", sample["time"][0])
     assert prediction["probability"] == sample["probability"][0]
     alarm = archive.alarm("K1", prediction["ts"], prediction)
@@ -96,8 +91,8 @@ def test_performance_and_the_demo_read_alarms(renamed: Pipeline) -> None:
     (alarm,) = alarms_from([read(renamed, "alarms")], renamed, {})
     assert alarm.peak == SAMPLES["alarms"]["peak_probability"][0]
     watch = Watcher.__new__(Watcher)
-    watch._pipeline, watch._writer_schema_of = renamed, writer_schema_lookup(None)
+    watch._pipeline, watch._writer_schema_of = renamed, writer_schema_lookup(None, renamed.known_schemas)
     watch.active, watch.alarm_lines = {}, []  # type: ignore[assignment]
     value = written(renamed, "alarms")
-    watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.schemas["alarms"]))  # type: ignore[arg-type]
+    watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.schema_of("alarms")))  # type: ignore[arg-type]
     assert watch.active == {"K1": "high"}

@@ -4,14 +4,16 @@ import pytest
 from harness import START_MS, reading
 
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.resolution import without
 from schemas.wire import confluent_prefix
-from worker.config.pipeline import Input, load_pipeline
+from tests.flagship import flagship_schema
+from worker.config.inputs_outputs import Input
+from worker.config.pipeline import load_pipeline
 from worker.score.decode import Decoder
 
 SOURCE = load_pipeline("battery_hazard").input
-READER = load_schema("SensorReading")
+READER = flagship_schema("SensorReading")
 
 
 def test_a_time_zone_comes_from_the_pipeline() -> None:
@@ -29,4 +31,4 @@ def test_a_time_zone_comes_from_the_pipeline() -> None:
 @pytest.mark.parametrize("offset", ["Europe/Paris", "2", "+2:00", "+24:00", "UTC"])
 def test_an_offset_that_may_change_or_is_none_is_refused(offset: str) -> None:
     with pytest.raises(ValueError, match="utc_offset"):
-        Input.model_validate(SOURCE.model_dump() | {"utc_offset": offset})
+        Input.model_validate(SOURCE.model_dump(by_alias=True) | {"utc_offset": offset})

@@ -1,21 +1,15 @@
 """What is wrong with the schemas and the record that a pipeline file names is told with the fix."""
 
-import copy
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-import schemas.load
-from schemas.load import shipped_schemas
+from tests.flagship import PIPELINE, changeable_schema
 from tests.wrong_pipelines import GOOD, line_of, told, write
 from worker.config.output_fields import SAMPLES
-from worker.config.pipeline import load_pipeline
 
 
 def field(schema: dict[str, Any], name: str) -> dict[str, Any]:
@@ -42,9 +36,17 @@ def added(**declared: Any) -> Callable[[dict[str, Any]], None]:
 
 
 SCHEMAS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
-    "unknown field": ("HazardPrediction", added(name="extra", type="string"), "nothing is written to field 'extra'"),
-    "unknown with default": ("HazardPrediction", added(name="e", type="string", default=""), "written to field 'e'"),
-    "alarm field": ("HazardAlarm", added(name="operator", type="string"), "nothing is written to field 'operator'"),
+    "unknown field": (
+        "HazardPrediction",
+        added(name="extra", type="string"),
+        "field 'extra': nothing is written to it",
+    ),
+    "unknown with default": (
+        "HazardPrediction",
+        added(name="e", type="string", default=""),
+        "field 'e': nothing is written to it",
+    ),
+    "alarm field": ("HazardAlarm", added(name="operator", type="string"), "field 'operator': nothing is written to it"),
     "left out": ("HazardPrediction", without("source_offset"), "no field 'source_offset', which is written; .*long"),
     "state left out": ("HazardState", without("peak_probability"), "no field 'peak_probability'"),
     "probability as float": ("HazardPrediction", typed("hazard_probability", "float"), 'declare it as "double"'),
@@ -64,7 +66,7 @@ SCHEMAS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "sketch": ("FeatureSketch", typed("columns", "string"), "map"),
     "event": ("DriftEvent", typed("psi", "double"), '"null"'),
     "label": ("HazardLabel", without("labelled_at"), "no field 'labelled_at'"),
-    "shadow": ("ShadowScore", added(name="more", type="long"), "nothing is written to field 'more'"),
+    "shadow": ("ShadowScore", added(name="more", type="long"), "field 'more': nothing is written to it"),
     "no record": ("HazardAlarm", lambda s: (s.clear(), s.update(type="string")), "not an Avro record; make it one"),
     "no Avro": (
         "HazardAlarm",
@@ -74,69 +76,59 @@ SCHEMAS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "no fields": ("HazardAlarm", lambda s: s.pop("fields"), "not a valid Avro schema|not an Avro record"),
     "reading's time": ("SensorReading", typed("ts", {"type": "long", "logicalType": "timestamp-micros"}), "millis"),
     "reading's key": ("SensorReading", typed("module_id", ["null", "string"]), "must be 'string', not null"),
-    "text for a sensor": ("SensorReading", typed("voltage_v", ["null", "string"]), "is a sensor and must be a number"),
-    "sensor left out": ("SensorReading", without("voltage_v"), "has no field 'voltage_v'; add it"),
+    "text for a sensor": ("SensorReading", typed("voltage_v", ["null", "string"]), "minimum is only for a number"),
 }
 
 
 @pytest.mark.parametrize("case", SCHEMAS)
-def test_a_schema_that_cannot_carry_what_is_written_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
-) -> None:
+def test_a_schema_that_cannot_carry_what_is_written_is_told(tmp_path: Path, case: str) -> None:
     name, change, said = SCHEMAS[case]
-    changed = copy.deepcopy(shipped_schemas())
-    change(changed[name])
-    monkeypatch.setattr(schemas.load, "shipped_schemas", lambda: changed)
-    faults = told(write(tmp_path, GOOD))
-    marker = "record:" if name == "SensorReading" else f"schema: {name}"
-    if name == "SensorReading":
-        marker = {"reading's time": "time: ts", "reading's key": "key: module_id"}.get(case, marker)
+    changed = changeable_schema(name)
+    change(changed)
+    faults = told(write(tmp_path, GOOD, {name: changed}))
+    marker = {"reading's time": "time: ts", "reading's key": "key: module_id"}.get(case, f"schema: {name}")
     found = [fault for fault in faults if re.search(said, fault)]
     assert found, "\n".join(faults)
     assert f":{line_of(GOOD, marker)}: " in found[0]
+    assert re.search(rf"{name}\.avsc(:\d+)?: ", found[0]), found[0]
 
 
-def record(name: str, **fields: Any) -> type[BaseModel]:
-    base = {"unit": (str, ...), "site": (str, ...), "at": (int, ...), "heat": (float | None, None)}
-    declared = {k: v for k, v in (base | fields).items() if v is not None}
-    namespace = {"__annotations__": {k: v[0] for k, v in declared.items()}, "__module__": "odd_records"}
-    return type(name, (BaseModel,), namespace | {k: v[1] for k, v in declared.items() if v[1] is not ...})
+FIELDS = {"unit": "string", "site": "string", "at": "long", "heat": ["null", "double"]}
 
-
-RECORDS: dict[str, tuple[dict[str, Any], str]] = {
-    "sensor that is text": ({"heat": (str | None, None)}, r"sensor 'heat' .* must be float \| None = None"),
-    "sensor that is whole": ({"heat": (int | None, None)}, r"must be float \| None = None"),
-    "sensor with a default": ({"heat": (float | None, 1.0)}, r"must be float \| None = None"),
-    "field without a role": ({"serial": (str, ...)}, "field 'serial' .* is required and has no role"),
-    "no sensor": ({"heat": None}, "has no sensor"),
-    "time that is a float": ({"at": (float, ...)}, "must be required and int"),
-    "key that may be missing": ({"unit": (str | None, None)}, "must be required and str"),
+RECORDS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "sensor that is text": ({"heat": ["null", "string"]}, r"field 'heat' is a sensor and must be a number", "schema"),
+    "sensor that is never missing": ({"heat": "double"}, r"field 'heat' is a sensor and may be missing", "schema"),
+    "field without a role": ({"serial": "string"}, "field 'serial' is a sensor and must be a number", "schema"),
+    "no sensor": ({"heat": None}, "no sensor, so there is nothing to score", "schema"),
+    "time that is a float": ({"at": "double"}, "field 'at' must be 'long' with logicalType timestamp-millis", "time"),
+    "time that is short": ({"at": "int"}, "field 'at' must be 'long' with logicalType timestamp-millis", "time"),
+    "key that may be missing": ({"unit": ["null", "string"]}, "field 'unit' must be 'string', not null", "key"),
+    "key that is a number": ({"unit": "long"}, "field 'unit' must be 'string', not null", "key"),
 }
 
 
 @pytest.mark.parametrize("case", RECORDS)
-def test_a_record_that_cannot_be_scored_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
-    fields, said = RECORDS[case]
-    module = ModuleType("odd_records")
-    module.Odd = record("Odd", **fields)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "odd_records", module)
-    kinds = {"unit": "string", "site": "string", "at": "long", "heat": ["null", "double"], "serial": "string"}
-    avro = [{"name": n, "type": kinds[n]} for n in module.Odd.model_fields]
-    known = shipped_schemas() | {"Odd": {"type": "record", "name": "Odd", "fields": avro}}
-    monkeypatch.setattr(schemas.load, "shipped_schemas", lambda: known)
-    text = GOOD.replace("pipelines.battery_hazard.records:SensorReading", "odd_records:Odd").replace(
-        "key: module_id", "key: unit"
-    )
+def test_a_record_that_cannot_be_scored_is_told(tmp_path: Path, case: str) -> None:
+    changes, said, setting = RECORDS[case]
+    fields = [{"name": n, "type": t} for n, t in (FIELDS | changes).items() if t is not None]
+    text = GOOD.replace("schema: SensorReading", "schema: Odd").replace("key: module_id", "key: unit")
     text = text.replace("group: rack_id", "group: site").replace("time: ts", "time: at")
-    faults = told(write(tmp_path, text))
-    assert [fault for fault in faults if re.search(said, fault)], "\n".join(faults)
+    faults = told(write(tmp_path, text, {"Odd": {"type": "record", "name": "Odd", "fields": fields}}))
+    assert [f for f in faults if re.search(rf": input\.{setting}: .*Odd\.avsc.*: {said}", f)], "\n".join(faults)
+
+
+def test_a_range_that_cannot_be_is_told_at_the_schema_that_has_it(tmp_path: Path) -> None:
+    changed = changeable_schema("SensorReading")
+    field(changed, "voltage_v")["minimum"] = 3000
+    (fault,) = told(write(tmp_path, GOOD, {"SensorReading": changed}))
+    assert f":{line_of(GOOD, 'schema: SensorReading')}: input.schema: " in fault
+    assert re.search(r"SensorReading\.avsc:\d+: field 'voltage_v': minimum 3000 is above maximum 2000;", fault)
 
 
 def test_samples_are_what_the_schemas_that_come_with_the_package_hold() -> None:
-    pipeline = load_pipeline("battery_hazard")
-    source = pipeline.input
-    names = {"key": source.key, "group": source.group, "time": source.time} | pipeline.outputs.fields
-    for role, name in pipeline.schemas.items():
+    source = PIPELINE.input
+    names = {"key": source.key, "group": source.group, "time": source.time} | PIPELINE.outputs.fields
+    for role, record in PIPELINE.records.items():
         if role != "input":
             written = {names.get(word, word) for word in SAMPLES[role]}
-            assert written == {f["name"] for f in shipped_schemas()[name]["fields"]}, role
+            assert written == {f["name"] for f in record.schema["fields"]}, role

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from common.errors import UserError
 from hazardstream.cli import app
+from tests.flagship import FILE, write_folder
 from tests.wrong_pipelines import FIX, GOOD, line_of, told, write
 from worker.config.pipeline import load_pipeline
 
@@ -42,32 +43,32 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     ),
     "unknown key field": ("key: module_id", "key: modul_id", r"input\.key: .*did you mean 'module_id'\?", "key: modul"),
     "unknown time": ("time: ts", "time: timestamp", r"input\.time: .* has no field 'timestamp'", "time: timestamp"),
-    "time that is text": ("time: ts", "time: rack_id", "must be required and int", "time: rack_id"),
-    "key that is a sensor": ("key: module_id", "key: voltage_v", "must be required and str", "key: voltage_v"),
-    "group that is a time": ("group: rack_id", "group: ts", "must be required and str", "group: ts"),
-    "no such module": (
-        "pipelines.battery_hazard.records:SensorReading",
-        "nowhere:X",
-        "cannot be imported .ModuleNotFound",
-        "nowhere:X",
+    "time that is text": ("time: ts", "time: rack_id", "field 'rack_id' must be 'long'", "time: rack_id"),
+    "key that is a sensor": (
+        "key: module_id",
+        "key: voltage_v",
+        "field 'voltage_v' must be 'string', not null",
+        "key: voltage_v",
     ),
-    "no such record": (
-        "records:SensorReading",
-        "records:Sensor",
-        "cannot be imported .AttributeError",
-        "records:Sensor",
+    "group that is a time": ("group: rack_id", "group: ts", "field 'ts' must be 'string'", "group: ts"),
+    "no such record": ("schema: SensorReading", "schema: Odd", r"no Odd\.avsc in .*; name one of", "schema: Odd"),
+    "record misspelt": (
+        "schema: SensorReading",
+        "schema: SensorReeding",
+        r"no SensorReeding\.avsc in .*; did you mean 'SensorReading'\?",
+        "Reeding",
     ),
-    "record without a colon": (
-        "pipelines.battery_hazard.records:SensorReading",
-        "SensorReading",
-        "write package.module:Class",
-        "record:",
+    "schema elsewhere": (
+        "schema: SensorReading",
+        "schema: ../SensorReading",
+        r"no \.\./SensorReading\.avsc in",
+        "../S",
     ),
-    "record that is no model": ("records:SensorReading", "records:Identity", "not a Pydantic model", "record:"),
-    "model without Avro": (
-        "pipelines.battery_hazard.records:SensorReading",
-        "worker.config.pipeline:Input",
-        "no Avro schema 'Input'",
+    "number for a schema": ("schema: SensorReading", "schema: 5", "must be text; put it in quotes, not 5", "schema: 5"),
+    "code for a record": (
+        "schema: SensorReading",
+        "record: own.records:SensorReading",
+        r"input\.record: a pipeline names no Python code; write schema: NAME instead, put NAME\.avsc beside",
         "record:",
     ),
     "negative limit": (
@@ -86,7 +87,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "yes for a number": ("max_future_ms: 300000", "max_future_ms: yes", "valid integer, not True", "max_future"),
     "text for a number": ("max_future_ms: 300000", "max_future_ms: '5'", "valid integer, not '5'", "max_future"),
     "unknown choice": ("invalid_sensor: mask", "invalid_sensor: drop", "'mask' or 'dead_letter', not 'drop'", "drop"),
-    "no such schema": ("schema: HazardAlarm}", "schema: Nothing}", "no Avro schema 'Nothing'", "Nothing"),
+    "no such schema": ("schema: HazardAlarm}", "schema: Nothing}", r"no Nothing\.avsc in", "Nothing"),
     "schema of another": ("schema: HazardAlarm}", "schema: HazardState}", "no field 'contributions'", "alarms:"),
     "unknown word": ("{probability: h", "{probabilty: h", "did you mean 'probability'", "probabilty"),
     "two words in one": ("positive: hazardous", "positive: hazard_probability", "another value already", "fields:"),
@@ -194,14 +195,35 @@ def test_what_is_no_pipeline_file_is_told_with_its_line(tmp_path: Path, case: st
 def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     for path, said in {
         tmp_path / "no.yaml": "there is no such file",
-        tmp_path: "no such file|is a directory",
-        tmp_path / "folder.yaml": "is a directory",
-        Path("no_such_name"): "one of: battery_hazard",
+        tmp_path: "the folder has no pipeline.yaml",
+        tmp_path / "folder.yaml": "the folder has no pipeline.yaml",
+        Path("no_such_name"): "no such file or folder; .* one of: battery_hazard",
     }.items():
         if path.name == "folder.yaml":
             path.mkdir()
         with pytest.raises(UserError, match=said):
             load_pipeline(str(path))
+
+
+def test_a_pipeline_is_given_by_folder_file_or_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = write_folder(tmp_path / "own", GOOD.replace("name: battery_hazard", "name: own"))
+    write_folder(tmp_path / "own", GOOD.replace("name: battery_hazard", "name: other"), file="other.yml")
+    for given, name in {
+        "battery_hazard": "battery_hazard",
+        str(FILE.parent): "battery_hazard",
+        str(own.parent): "own",
+        str(own): "own",
+        str(own.parent / "other.yml"): "other",
+    }.items():
+        assert load_pipeline(given).name == name
+    monkeypatch.chdir(tmp_path)
+    assert load_pipeline("own").name == "own"
+    assert load_pipeline("own").folder == Path("own")
+    # A folder of the user's own goes before one that comes with hazardstream, if it is a pipeline's.
+    (tmp_path / "battery_hazard").mkdir()
+    assert load_pipeline("battery_hazard").folder == FILE.parent
+    (tmp_path / "own").rename(tmp_path / "battery_hazard")
+    assert load_pipeline("battery_hazard").name == "own"
 
 
 def test_all_faults_are_told_at_once_in_order_of_lines(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
+from tests.flagship import flagship_schema
 from worker.dead_letters.redrive import CHUNK_LETTERS, CannotReturnError, Originals, input_topic
 from worker.dead_letters.survey import read_offsets, write_offsets
 from worker.encode.dead_letter import ATTEMPT, ERRORS, OMITTED, ORIGIN, REASON, TOPIC_ID, Letter
@@ -65,7 +66,7 @@ def ends(stage: Stage, role: str) -> int:
 
 
 def test_letters_go_back_after_a_fix_and_are_scored_once_though_redriven_twice(stage: Stage, registry: str) -> None:
-    schema = load_schema("SensorReading")
+    schema = flagship_schema("SensorReading")
     prefix = confluent_prefix(SchemaRegistry(registry).register(f"{stage.pipeline.input.topic}-value", schema))
     sent = [encode(reading("m", START_MS + i * 10_000), parsed(schema), prefix) for i in range(40)]
     with stage.worker():

@@ -5,9 +5,10 @@ from dlq_commands import dlq, start
 from harness import START_MS, Stage, avro, reading, wait_until
 
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
+from tests.flagship import flagship_schema
 from worker.encode.dead_letter import letter_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
@@ -40,7 +41,7 @@ def test_letters_are_counted_by_reason_time_and_key(stage: Stage) -> None:
 
 def test_a_letter_is_shown_as_far_as_it_can_be_read_with_the_rule_it_breaks(stage: Stage, registry: str) -> None:
     stage.registry_url = registry
-    schema = load_schema("SensorReading")
+    schema = flagship_schema("SensorReading")
     prefix = confluent_prefix(SchemaRegistry(registry).register(f"{stage.pipeline.input.topic}-value", schema))
     cut = encode(reading("m", START_MS), parsed(schema), prefix)[:-12]
     bad = {"cut": cut, "noise": b"\xff\x00", "negative": avro(reading("negative", -5)), "wrong": GOOD}

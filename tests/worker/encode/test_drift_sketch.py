@@ -15,8 +15,8 @@ from hypothesis.extra.numpy import arrays
 from common.arrays import Float
 from local.audit import read
 from schemas.codec import decode
-from schemas.load import load_schema
 from schemas.text_column import TextColumn
+from tests.flagship import flagship_schema
 from worker.config.pipeline import Monitor, load_pipeline
 from worker.encode.drift_sketch import HOUR_MS, OTHER_SITES, WHOLE_FLEET, Sites, sampled
 from worker.model.package import load_package
@@ -89,7 +89,7 @@ def three_hours(modules: int = 8) -> Iterator[dict[str, Any]]:
 def expected(stage: Stage) -> dict[tuple[int, int], list[Message]]:
     """Records to be counted, by partition and hour."""
     cells: dict[tuple[int, int], list[Message]] = {}
-    schema, lookup = load_schema("SensorReading"), stage.writer_schema_of
+    schema, lookup = flagship_schema("SensorReading"), stage.writer_schema_of
     for message in read(stage.pipeline.input.topic, stage.bootstrap):
         if len(sampled(np.array([message.offset()]))):
             ts = decode(message.value(), lookup, schema)["ts"]
@@ -98,7 +98,7 @@ def expected(stage: Stage) -> dict[tuple[int, int], list[Message]]:
 
 
 def published(stage: Stage) -> list[dict[str, Any]]:
-    schema, lookup = load_schema("FeatureSketch"), stage.writer_schema_of
+    schema, lookup = flagship_schema("FeatureSketch"), stage.writer_schema_of
     return [decode(m.value(), lookup, schema) for m in read(stage.pipeline.topics["sketches"], stage.bootstrap)]
 
 
@@ -123,7 +123,7 @@ def test_a_worker_publishes_the_counts_of_each_hour_that_is_over(stage: Stage) -
         assert sketch["source_offset"] == max(m.offset() for m in messages)
         assert sketch["reference"] == reference.digest
         assert {sum(counts) for counts in sketch["columns"].values()} == {len(messages)}
-        schema, lookup = load_schema("SensorReading"), stage.writer_schema_of
+        schema, lookup = flagship_schema("SensorReading"), stage.writer_schema_of
         absent = sum(decode(m.value(), lookup, schema)["ambient_temp_c"] is None for m in messages)
         assert sketch["missing"]["ambient_temp_c"] == absent
         assert sketch["missing"]["voltage_v"] == 0

@@ -13,8 +13,8 @@ from harness import START_MS, avro, reading
 from models import changed
 
 from common.arrays import Float
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
@@ -62,7 +62,7 @@ class Log:
 
 
 def decoder() -> Decoder:
-    return Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
+    return Decoder(PIPELINE.input, flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS))
 
 
 def scorer_of(package: ModelPackage, decode: Callable[[Sequence[bytes | None], Framed], Any] | None = None) -> Scorer:

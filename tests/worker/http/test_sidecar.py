@@ -40,8 +40,8 @@ def test_the_sidecar_shows_health_metrics_model_schemas_and_windows(stage: Stage
         assert worker.metric("hazardstream_scored_total") == 16
         wait_until(lambda: worker.metric("hazardstream_windows_held") == 2, "windows of both modules shown")
         assert worker.metric("hazardstream_latency_from_broker_seconds_count") == 16
-        assert worker.metric("hazardstream_stage_seconds_count", stage="publish") >= 1
-        assert worker.metric("hazardstream_consumer_lag", partition="0") == 0
+        assert worker.metric("hazardstream_stage_duration_seconds_count", stage="publish") >= 1
+        assert worker.metric("hazardstream_consumer_lag_messages", partition="0") == 0
         assert worker.metric("hazardstream_model_info") == 1
 
 

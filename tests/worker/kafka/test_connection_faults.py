@@ -11,7 +11,7 @@ from secured_broker import PASSWORD, Secured
 import producers.kafka_publisher
 import worker.kafka.topic_reader
 from common.errors import DependencyDownError, UserError
-from local.isolated_pipeline import own_pipeline
+from local.isolated_pipeline import isolated_pipeline
 from producers.kafka_publisher import ReadingPublisher
 from worker.kafka.client_config import admin_client, client_config, error_text, topic_partitions
 from worker.kafka.topic_reader import TopicReader
@@ -118,7 +118,7 @@ def test_readers_and_producers_tell_it_too(secured: Secured, monkeypatch: pytest
 def test_a_worker_tells_it_in_ready_and_in_few_lines_of_its_log(
     secured: Secured, tmp_path: Path, model_package: Path, unique_name: str
 ) -> None:
-    stage = Stage(secured.at("SASL"), own_pipeline(unique_name, tmp_path), tmp_path, model_package)
+    stage = Stage(secured.at("SASL"), isolated_pipeline(unique_name, tmp_path), tmp_path, model_package)
     stage.environment = secured.sasl("worker", "wrong")
     with stage.worker() as running:
         wait_until(

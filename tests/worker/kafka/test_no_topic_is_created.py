@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from common.errors import DependencyDownError, UserError
 from hazardstream.cli import app
-from local.isolated_pipeline import own_pipeline
+from local.isolated_pipeline import isolated_pipeline
 from local.kafka import kafka_broker
 from worker.config.pipeline import load_pipeline
 from worker.kafka.client_config import admin_client, client_config, topic_partitions
@@ -40,7 +40,7 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("there", ["nothing", "input"])
 def test_no_command_creates_a_topic(bootstrap: str, unique_name: str, tmp_path: Path, there: str) -> None:
-    file = own_pipeline(unique_name, tmp_path)
+    file = isolated_pipeline(unique_name, tmp_path)
     admin = admin_client(client_config(bootstrap))
     if there == "input":
         name = load_pipeline(str(file)).input.topic

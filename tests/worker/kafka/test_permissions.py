@@ -15,7 +15,7 @@ from harness import Stage, Worker, avro, make_stage, reading, wait_until
 from secured_broker import Secured
 
 from common.errors import UserError
-from local.isolated_pipeline import own_pipeline
+from local.isolated_pipeline import isolated_pipeline
 from worker.cli.doctor import _findings
 from worker.config.pipeline import load_pipeline
 from worker.config.settings import load_settings
@@ -120,7 +120,7 @@ def test_what_may_not_be_described_is_not_called_missing(guarded: Stage, acls: A
 
 @pytest.mark.usefixtures("as_worker")
 def test_topics_that_may_not_be_created_are_told(tmp_path: Path) -> None:
-    other = load_pipeline(str(own_pipeline("other", tmp_path)))
+    other = load_pipeline(str(isolated_pipeline("other", tmp_path)))
     config = client_config()
     with pytest.raises(UserError, match=r"may not Create and Describe topic other\..*--operation Create"):
         create_topics(admin_client(config), other, partitions=1, replication_factor=1, config=config)

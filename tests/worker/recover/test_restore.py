@@ -117,5 +117,5 @@ def test_a_partition_that_moves_on_while_it_is_being_rebuilt(stage: Stage) -> No
             expected = expected_outcomes(stage)
             wait_until(lambda: stage.outcomes() >= expected, "all outcomes")
             assert second.metric("hazardstream_restored_readings_total") > 0
-            assert second.metric("hazardstream_restore_seconds_count") >= 1
+            assert second.metric("hazardstream_restore_duration_seconds_count") >= 1
     assert_equals_uninterrupted_run(stage)

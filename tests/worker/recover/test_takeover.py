@@ -32,7 +32,7 @@ def test_a_successor_of_a_killed_worker_scores_within_10_s_at_a_thousand_modules
             successor.await_scored(len(names))
             seconds.append(successor.metric("hazardstream_start_to_first_commit_seconds"))
             assert successor.metric("hazardstream_restored_readings_total") >= len(history)
-            assert successor.metric("hazardstream_restore_seconds_count") == stage.partitions
+            assert successor.metric("hazardstream_restore_duration_seconds_count") == stage.partitions
             successor.kill()
         assert {r["readings_in_window"] for r in stage.records("predictions") if r["ts"] == now_ms} == {60}
     assert 0 < min(seconds) < 10

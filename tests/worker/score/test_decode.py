@@ -11,17 +11,18 @@ from schemas.codec import decode, encode
 from schemas.columnar_decoder import decoding_plan
 from schemas.columnar_encoder import Flags, encode_columns
 from schemas.errors import UnreadableValueError
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import writer_schema_lookup
 from schemas.resolution import field_conversions
 from schemas.text_column import TextColumn
 from schemas.wire import ConfluentId, confluent_prefix
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from worker.config.pipeline import load_pipeline
 from worker.score.decode import Decoder
 
 SOURCE = load_pipeline("battery_hazard").input
-READER = load_schema("SensorReading")
-LOOKUP = writer_schema_lookup(None)
+READER = flagship_schema("SensorReading")
+LOOKUP = writer_schema_lookup(None, KNOWN_SCHEMAS)
 SENSORS = SOURCE.sensors()
 
 

@@ -18,7 +18,7 @@ from http_server import HttpServer
 
 from schemas.codec import encode
 from schemas.errors import MalformedError, UnknownSchemaError, UnreadableValueError
-from schemas.load import Schema, load_schema, parsed
+from schemas.load import Schema, parsed
 from schemas.registry import SchemaRegistry
 from schemas.resolution import without
 from schemas.wire import (
@@ -33,6 +33,7 @@ from schemas.wire import (
     schema_of_message,
     single_object_prefix,
 )
+from tests.flagship import flagship_schema
 from tests.framings import avro_key
 from worker.cli.dlq_view import describe
 from worker.config.pipeline import load_pipeline
@@ -42,7 +43,7 @@ from worker.score.batch import framed
 from worker.score.decode import Decoder
 
 SOURCE = load_pipeline("battery_hazard").input
-READER = load_schema("SensorReading")
+READER = flagship_schema("SensorReading")
 GUID = uuid.UUID("89f0a5cb-2b4e-4b0c-8b1c-1d1d1d1d1d1d")
 BODY = encode(reading("m", START_MS), parsed(READER), b"")
 

@@ -8,8 +8,9 @@ from confluent_kafka import Message
 from harness import START_MS, reading
 
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.wire import confluent_prefix
+from tests.flagship import flagship_schema
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
 from worker.encode.encoder import Outbox
@@ -18,7 +19,7 @@ from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
 PIPELINE = load_pipeline("battery_hazard")
-READING = load_schema("SensorReading")
+READING = flagship_schema("SensorReading")
 LONE_SURROGATE = "\ud800"  # JSON may hold one, and UTF-8 cannot
 
 

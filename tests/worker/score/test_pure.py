@@ -10,6 +10,7 @@ from harness import START_MS, avro, reading
 
 import worker.score
 from schemas.registry import writer_schema_lookup
+from tests.flagship import KNOWN_SCHEMAS
 from worker.config.pipeline import load_pipeline
 from worker.model.package import load_package
 from worker.score.batch import Batch
@@ -34,7 +35,7 @@ def test_no_module_of_the_scorer_has_a_clock_a_thread_or_a_file(module: Path) ->
 
 def test_nothing_is_changed_before_merge(model_package: Path) -> None:
     pipeline, package = load_pipeline("battery_hazard"), load_package(model_package, version="1")
-    scorer = scorer_of(pipeline, package, package.policy, writer_schema_lookup(None))
+    scorer = scorer_of(pipeline, package, package.policy, writer_schema_lookup(None, KNOWN_SCHEMAS))
     scorer.alarms.assign(0, {})
     partitions = {0: Partition(0, 0, 0)}
     scorer.merge(scorer.process(_batch(0, ["a", "b"]), partitions), partitions)

@@ -7,16 +7,17 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from harness import NORMAL, START_MS, Stage, avro, reading, wait_until
 
 from schemas.codec import encode
-from schemas.load import load_schema, parsed
+from schemas.load import parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
+from tests.flagship import flagship_schema
 
 pytestmark = [pytest.mark.kafka, pytest.mark.registry]
 
 
 def older_schema() -> dict:
     """What a device of the older system writes: its column names, its order, a field of its own, plain doubles."""
-    sensors = [f for f in load_schema("SensorReading")["fields"] if f["name"] in NORMAL]
+    sensors = [f for f in flagship_schema("SensorReading")["fields"] if f["name"] in NORMAL]
     return {
         "type": "record",
         "name": "SensorReading",
@@ -35,7 +36,7 @@ def test_old_and_new_devices_side_by_side(stage: Stage, registry: str) -> None:
     stage.registry_url = registry
     client = SchemaRegistry(registry)
     subject = f"{stage.pipeline.input.topic}-value"
-    current, old = load_schema("SensorReading"), older_schema()
+    current, old = flagship_schema("SensorReading"), older_schema()
     current_prefix = confluent_prefix(client.register(subject, current))
     old_prefix = confluent_prefix(client.register(f"{subject}-old", old))
     names = {f["name"]: f.get("aliases", [f["name"]])[0] for f in current["fields"]}
@@ -62,7 +63,7 @@ def test_old_and_new_devices_side_by_side(stage: Stage, registry: str) -> None:
 
 def test_a_registry_that_is_down_is_waited_for_and_nothing_is_dead_lettered(stage: Stage, registry: str) -> None:
     client = SchemaRegistry(registry)
-    schema = load_schema("SensorReading")
+    schema = flagship_schema("SensorReading")
     prefix = confluent_prefix(client.register(f"{stage.pipeline.input.topic}-value", schema))
     stage.publish([("m", encode(reading("m", START_MS), parsed(schema), prefix))])
     stage.registry_url = "http://127.0.0.1:1"

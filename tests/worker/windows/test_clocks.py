@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pipelines.battery_hazard.simulator.fleet import Fleet
 from producers.kafka_publisher import encoder
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from worker.alarms.state_machine import ACTIVE, AlarmPolicy, Alarms
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
@@ -73,7 +73,7 @@ class Run:
 def run(model: Path, sent: list[Sent], *, live: bool = True, at_a_time: int = 50) -> Run:
     """Score readings. `live`: the broker's timestamp is their time of arrival; else a recording, a year later."""
     encode, package = encoder(PIPELINE, None), load_package(model, version="1")
-    decode = Decoder(PIPELINE.input, load_schema("SensorReading"), writer_schema_lookup(None))
+    decode = Decoder(PIPELINE.input, flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS))
     alarms = Alarms(package.policy)
     alarms.assign(0, {})
     scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, alarms)

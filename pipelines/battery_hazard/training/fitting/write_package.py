@@ -12,8 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from common.arrays import Float
 from common.times import iso_now
+from pipelines.battery_hazard import FOLDER
 from pipelines.battery_hazard.training.datasets.features import COMBINATIONS, RECORD
-from schemas.load import load_schema
+from schemas.folder import SchemaFolder
 from schemas.wire import fingerprint
 from worker.alarms.state_machine import AlarmPolicy
 from worker.model.mlflow_client import prepare_mlflow
@@ -68,7 +69,7 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
         directory,
         name=model.name,
         created_at=iso_now(),
-        schema_fingerprint=fingerprint(load_schema(RECORD)).value.hex(),
+        schema_fingerprint=fingerprint(SchemaFolder(FOLDER).record(RECORD).schema).value.hex(),
         libraries={name: _version(name) for name in _LIBRARIES},
     )
 

@@ -13,7 +13,6 @@ from common.errors import UserError
 from common.times import DAY_MS
 from pipelines.battery_hazard.training.datasets.features import FEATURES
 from pipelines.battery_hazard.training.fitting.models import Rows
-from schemas.load import load_schema
 from schemas.registry import registry_at, writer_schema_lookup
 from training.backtest.labels import OUT_OF_SERVICE_MS, LabelledEvent, by_key, normal_operation
 from training.evaluation.alarm_outcomes import Alarm
@@ -106,7 +105,7 @@ def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | Non
 def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since_ms: int) -> Mapping[int, _Recording]:
     source = topics.pipeline.input
     registry = registry_at(settings.registry_url)
-    decode = Decoder(source, load_schema(source.record_model().__name__), writer_schema_lookup(registry))
+    decode = Decoder(source, source.avro_schema, writer_schema_lookup(registry, topics.pipeline.known_schemas))
     validate = Validator(source)
     recordings: dict[int, _Recording] = defaultdict(_Recording)
     with TopicReader(client_config(settings.bootstrap_servers), gulp=MANY) as reader:

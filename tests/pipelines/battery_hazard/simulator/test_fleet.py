@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, NUISANCES, Fault
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS, Fleet
 from pipelines.battery_hazard.simulator.plant.site import rack_name
+from tests.flagship import PIPELINE
 from worker.config.pipeline import load_pipeline
-from worker.score.validate import bounds
 
 START_MS = 1_750_000_000_000
 SIX_HOURS_MS = 6 * 3_600_000
@@ -253,11 +253,10 @@ def test_faults_of_a_short_run_still_happen_within_it(span_s: int) -> None:
 
 def test_all_values_lie_in_the_declared_ranges(failing: tuple[Fleet, NDArray[np.float64]]) -> None:
     _, seen = failing
-    model = load_pipeline("battery_hazard").input.record_model()
     for i, sensor in enumerate(SENSORS):
-        low, high = bounds(model, sensor)
-        assert low <= np.nanmin(seen[..., i])
-        assert np.nanmax(seen[..., i]) <= high
+        rules = PIPELINE.input.rules(sensor)
+        assert rules.low <= np.nanmin(seen[..., i])
+        assert np.nanmax(seen[..., i]) <= rules.high
 
 
 def test_a_thousand_modules_are_far_faster_than_real_time() -> None:

@@ -21,17 +21,17 @@ from pipelines.battery_hazard.simulator.messages import KINDS, Messages
 from producers.kafka_publisher import encoder
 from schemas.codec import decode
 from schemas.errors import MalformedError
-from schemas.load import load_schema
 from schemas.registry import writer_schema_lookup
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from worker.config.pipeline import load_pipeline
 
 START_MS = 1_750_000_000_000
 NOW_MS = START_MS + 3_600_000
-SCHEMA = load_schema("SensorReading")
+SCHEMA = flagship_schema("SensorReading")
 
 
 def read(value: bytes) -> dict[str, Any]:
-    return decode(value, writer_schema_lookup(None), SCHEMA)
+    return decode(value, writer_schema_lookup(None, KNOWN_SCHEMAS), SCHEMA)
 
 
 def messages(bad_rate: float, steps: int = 5, modules: int = 64) -> list[tuple[str | None, bytes | None, str]]:

@@ -1,0 +1,56 @@
+"""The folder of .avsc files that a pipeline takes its records from."""
+
+from pathlib import Path
+
+from common.environment import closest
+from common.errors import UserError
+from common.text import shown
+from schemas.avro_record import AvroRecord
+from schemas.load import read_record
+
+ENGINE_SCHEMAS = Path(__file__).parent / "avro"
+"""Records that are the same for every pipeline."""
+
+_SUFFIX = ".avsc"
+_ALIKE = 0.6
+
+
+class SchemaFolder:
+    """Finds records by name: in a folder, or else among those that come with the engine.
+
+    `NAME.avsc` declares the record NAME. `NAME.v1.avsc`, or any other word between the two dots, is a superseded
+    version of it, kept so that values written with it can still be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._records: dict[str, AvroRecord] = {}
+
+    def record(self, name: str) -> AvroRecord:
+        """Look up the current version of a record, with the superseded ones.
+
+        Args:
+            name: of the file without `.avsc`, such as `Reading`.
+
+        Raises:
+            UserError: there is no such file, or it does not declare a record; the text names file, line and fix.
+        """
+        if name not in self._records:
+            self._records[name] = self._read(name)
+        return self._records[name]
+
+    def _read(self, name: str) -> AvroRecord:
+        own, engine = _files(self.path), _files(ENGINE_SCHEMAS)
+        files = own if name in own else engine
+        if name not in files:
+            known = sorted(n for n in own | engine if "." not in n)
+            hint = closest(name, known, _ALIKE)
+            advice = f"did you mean {hint!r}?" if hint else f"name one of {', '.join(known)}, or add the file"
+            raise UserError(f"there is no {shown(name)}{_SUFFIX} in {shown(self.path)}; {advice}")
+        older = [read_record(file) for other, file in sorted(files.items()) if other.startswith(f"{name}.")]
+        return AvroRecord(name, files[name], read_record(files[name]), older)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The schema files of a folder by their names without the suffix."""
+    return {file.name.removesuffix(_SUFFIX): file for file in folder.glob(f"*{_SUFFIX}")}

@@ -1,0 +1,131 @@
+"""What a pipeline file says of its input and its outputs."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from common.errors import UserError
+from schemas.avro_record import AvroRecord
+from schemas.field_rules import FieldRules
+from schemas.folder import SchemaFolder
+from schemas.load import Schema
+from worker.windows.keyed_state import MOST_FUTURE_MS
+
+# Not `true`, and not a number in quotes: YAML makes either of a slip. Small enough for 64 bits, whatever is added.
+Number = Annotated[int, Field(strict=True, le=2**42)]
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=249)]
+
+
+def _find_record(name: object, info: ValidationInfo) -> AvroRecord:
+    """The record of a name, from the folder that the validation's context gives."""
+    if isinstance(name, AvroRecord):
+        return name
+    if not isinstance(name, str):
+        raise PydanticCustomError("string_type", "it must be text")
+    folder = info.context
+    if not isinstance(folder, SchemaFolder):
+        raise TypeError("give the pipeline's SchemaFolder as the validation's context")
+    try:
+        return folder.record(name)
+    except UserError as error:
+        raise PydanticCustomError("avro_schema", "{text}", {"text": str(error)}) from error
+
+
+# In JSON the whole schema: what is remembered of a pipeline must not outlive a change of its schemas.
+_Record = Annotated[
+    AvroRecord,
+    PlainValidator(_find_record),
+    PlainSerializer(lambda record: record.schema, return_type=dict, when_used="json"),
+]
+"""Given by name in the file."""
+
+
+class Strict(BaseModel):
+    """A part of a pipeline file: names that are not declared are faults, and nothing is changed after it is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(Strict):
+    """The input topic and the record on it."""
+
+    topic: Topic
+    record: _Record = Field(alias="schema")
+    key: str
+    group: str
+    time: str
+    max_future_ms: Annotated[Number, Field(ge=0, le=MOST_FUTURE_MS)] = 300_000
+    on_invalid_sensor: Literal["mask", "dead_letter"] = "mask"
+    # Of local times and of texts that do not say it. Zones with daylight saving are not fixed, so they are not allowed.
+    utc_offset: str | None = Field(None, pattern=r"^(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
+
+    @property
+    def utc_offset_ms(self) -> int | None:
+        """`utc_offset` in ms, positive in the east; None: times that do not say it are not read."""
+        if self.utc_offset in (None, "Z"):
+            return None if self.utc_offset is None else 0
+        hours, minutes = int(self.utc_offset[1:3]), int(self.utc_offset[4:])
+        return (-1 if self.utc_offset[0] == "-" else 1) * (60 * hours + minutes) * 60_000
+
+    @property
+    def avro_schema(self) -> Schema:
+        """The reader schema of the input's values."""
+        return self.record.schema
+
+    @property
+    def record_model(self) -> type[BaseModel]:
+        """The Pydantic model of a reading, which says in text what is wrong with one."""
+        return self.record.model
+
+    def rules(self, field: str) -> FieldRules:
+        """What a field of the record may hold."""
+        return self.record.rules[field]
+
+    def sensors(self) -> tuple[str, ...]:
+        """Names of the record's measured columns: every field that may be null."""
+        return tuple(name for name, rules in self.record.rules.items() if rules.nullable)
+
+
+class Output(Strict):
+    """An output topic and the schema of its records."""
+
+    topic: Topic
+    record: _Record = Field(alias="schema")
+
+    @property
+    def avro_schema(self) -> Schema:
+        """The schema of the records."""
+        return self.record.schema
+
+
+class DeadLetters(Strict):
+    """The dead-letter topic: records go there byte for byte, so it has no schema."""
+
+    topic: Topic
+
+
+class Outputs(Strict):
+    """The output topics, and the field names that differ from the worker's own words."""
+
+    predictions: Output
+    alarms: Output
+    alarm_state: Output
+    dead_letters: DeadLetters
+    fields: dict[str, str] = {}
+    # Headers of a reading that its prediction and its alarm get, too: by default those of a W3C trace.
+    headers: tuple[str, ...] = ("traceparent", "tracestate")
+
+    def field(self, word: str) -> str:
+        """Name of the field that carries a value of the worker's."""
+        return self.fields.get(word, word)
+
+    def by_word(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """A record of predictions, alarms or alarm state as read, by the worker's own words."""
+        words = {field: word for word, field in self.fields.items()}
+        return {words.get(field, field): value for field, value in record.items()}
+
+    def by_field(self, words: Mapping[str, Any]) -> dict[str, Any]:
+        """Values by the worker's own words, under the names of the fields that carry them."""
+        return {self.field(word): value for word, value in words.items()}

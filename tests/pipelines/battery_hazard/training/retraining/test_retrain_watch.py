@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from harness import make_stage
-from retrainings import pending, workshop
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
@@ -21,6 +19,8 @@ from pipelines.battery_hazard.training.fitting.train import silent
 from pipelines.battery_hazard.training.retraining.attempt import REPORT, Workshop, read_report, write_report
 from pipelines.battery_hazard.training.retraining.triggers import Triggers
 from pipelines.battery_hazard.training.retraining.watch import watch
+from tests.harness import make_stage
+from tests.retrainings import pending, workshop
 from training.monitoring.topics import MonitoringTopics
 from worker.config.settings import Settings
 
@@ -119,7 +119,7 @@ def test_the_service_goes_on_past_what_it_cannot_read(
     with capture_logs() as logs:
         look(shop, Triggers(topics, shop.home / "answered.json", tmp_path / "retrain"), times=2)
     told = [(log["event"], str(log["reason"])) for log in logs if log["log_level"] == "error"]
-    assert [event for event, _ in told] == ["a retraining is left aside", "not retrained"] * 2
+    assert [event for event, _ in told] == ["unreadable retraining ignored", "not retrained"] * 2
     assert str(report) in told[0][1]
     assert "answered.json" in told[1][1]
 

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models import renamed, resealed
-from retrainings import pending, workshop
 
 import pipelines.battery_hazard.training.retraining.compare
 import pipelines.battery_hazard.training.retraining.synchronise
@@ -16,6 +14,8 @@ from local.process import free_ports
 from pipelines.battery_hazard.training.fitting.train import silent
 from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, Report, Workshop, read_report
 from pipelines.battery_hazard.training.retraining.synchronise import synchronise
+from tests.models import renamed, resealed
+from tests.retrainings import pending, workshop
 from training.registry.register import register_package, version_behind
 from worker.model.mlflow_client import mlflow_client
 
@@ -77,7 +77,7 @@ def test_a_challenger_on_trial_is_left_alone_until_the_alias_is_free(
     assert waits is not None
     assert waits == read_report(directory)
     assert waits.status == "pending"
-    assert waits.waits_for == "challenger stands for version 2: promote that, or delete the alias"
+    assert waits.waits_for == "challenger points to version 2; promote that version, or delete the alias"
     assert bring(shop) is None  # nothing new to tell
     assert behind(shop, unique_name) == on_trial.version == "2"
     alias(shop, unique_name, "challenger", None)

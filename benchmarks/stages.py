@@ -22,7 +22,7 @@ from benchmarks.readings import Readings, Tell, in_chunks, publish
 from local.process import stop
 from worker.config.pipeline import Pipeline
 from worker.consume.message_columns import batch_of
-from worker.encode.encoder import Outbox
+from worker.encode.encoder import Encoder
 from worker.model.package import ModelPackage
 
 MODULES, BATCHES = 1000, (100, 1000, 10_000)
@@ -61,7 +61,7 @@ def _in_process(
     source = Readings.until_now(MODULES, _FULL_WINDOWS + count)
     inner = defaultdict[str, float](float)
     scorer, partitions = offline_scorer(pipeline, package, _timer(inner))
-    outbox = Outbox(pipeline, {}, _DEAD_LETTER_MAX_BYTES)
+    encoder = Encoder(pipeline, {}, _DEAD_LETTER_MAX_BYTES)
     seconds, scored = defaultdict[str, float](float), 0
     timed = _timer(seconds)
     for numbers in in_chunks(range(_FULL_WINDOWS)):
@@ -74,7 +74,7 @@ def _in_process(
         with timed("process"):
             outcome = scorer.process(batch, partitions)
         with timed("encode"):
-            outgoing = outbox.records(outcome)
+            outgoing = encoder.records(outcome)
         with timed("merge"):
             scorer.merge(outcome, partitions)
         scored += sum(map(len, outgoing.bulk.values()))

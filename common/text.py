@@ -28,6 +28,14 @@ def lines(value: object) -> str:
     return "\n  ".join(shown(line) for line in str(value).split("\n"))
 
 
+def text_or_hex(data: bytes | None) -> str | None:
+    """Bytes as text if they are printable UTF-8; otherwise as hex digits after 0x; None stays None."""
+    if data is None:
+        return None
+    text = data.decode(errors="replace")
+    return text if text.isprintable() and "\ufffd" not in text else f"0x{data.hex()}"
+
+
 def markup(value: object) -> str:
     """For use inside Rich markup (`common.terminal.styled`). Other terminal output needs `shown` only."""
     return escape(shown(value))

@@ -11,10 +11,13 @@ def iso_utc(ts_ms: float, precision: Literal["minutes", "seconds", "milliseconds
     """A time as ISO 8601 in UTC, with its offset: `2026-01-31T12:00:00+00:00`.
 
     Args:
-        ts_ms: since the Unix epoch, within the years 1 to 9999.
+        ts_ms: since the Unix epoch. A time outside of the calendar stays a number: `9223372036854775807 ms`.
         precision: of the text; smaller units are cut off.
     """
-    return datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat(timespec=precision)
+    try:
+        return datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat(timespec=precision)
+    except (ValueError, OverflowError, OSError):
+        return f"{ts_ms} ms"
 
 
 def iso_now() -> str:

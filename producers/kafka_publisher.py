@@ -105,7 +105,7 @@ class ReadingPublisher:
             topics = self._producer.list_topics(timeout=START_WAIT_S).topics
         except KafkaException as error:
             raise UserError(
-                f"no Kafka broker answered at {self._brokers} within {START_WAIT_S:.0f} s "
+                f"no Kafka broker answers at {self._brokers} within {START_WAIT_S:.0f} s "
                 f"({error_text(error, self._producer)}); "
                 "start one, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS"
             ) from error

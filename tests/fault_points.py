@@ -65,7 +65,7 @@ POINTS = {
     "features-made": Point("worker.windows.keyed_state:Staged.features", "after"),
     "scored": Point("worker.model.package:ModelPackage.score", "after"),
     "alarms-staged": Point("worker.alarms.state_machine:Alarms.stage", "after"),
-    "encoded": Point("worker.encode.encoder:Outbox.records", "after"),
+    "encoded": Point("worker.encode.encoder:Encoder.records", "after"),
     "before-begin": Point(_PRODUCER + "begin_transaction", "before"),
     "begun": Point(_PRODUCER + "begin_transaction", "after"),
     "predictions-queued": Point(_PRODUCER + "produce_batch", "after"),
@@ -80,7 +80,7 @@ POINTS = {
     "before-merge": Point("worker.score.scorer:Scorer.merge", "before"),
     "merged": Point("worker.score.scorer:Scorer.merge", "after"),
 }
-_EACH_LIVE_BATCH = "worker.encode.encoder:Outbox.records"
+_EACH_LIVE_BATCH = "worker.encode.encoder:Encoder.records"
 
 
 def run(fault: str, command: str) -> None:

@@ -28,7 +28,7 @@ from worker.consume.group_member import group_consumer, join_first
 from worker.consume.group_watch import GroupWatch
 from worker.consume.unreadable import Unreadable, parse_places
 from worker.encode.drift_sketch import Sketcher
-from worker.encode.encoder import Outbox
+from worker.encode.encoder import Encoder
 from worker.encode.output_limits import OutputLimits
 from worker.encode.shadow import Shadow
 from worker.encode.side_output import SideOutput
@@ -179,7 +179,7 @@ def assemble(around: Surroundings) -> Worker:
         group_watch=group_watch,
         assignment=assignment,
         scorer=scorer,
-        outbox=Outbox(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic]),
+        encoder=Encoder(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic]),
         side_outputs=_side_outputs(around, prefixes, shadow),
         publisher=publisher,
         limits=limits,

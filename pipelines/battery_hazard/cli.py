@@ -1,4 +1,4 @@
-"""The command that publishes a simulated fleet."""
+"""The `simulate` command: publishes a simulated fleet."""
 
 import json
 from dataclasses import asdict
@@ -17,31 +17,33 @@ from producers.options import StartOption
 if TYPE_CHECKING:
     from pipelines.battery_hazard.simulator import live as simulation
 
-ModulesOption = Annotated[int, typer.Option(help="Modules in the fleet, in racks of 8.")]
-SeedOption = Annotated[int, typer.Option(help="Same seed, same fleet and readings.")]
-FaultsOption = Annotated[int, typer.Option(help="How many modules develop a thermal runaway, spread over the run.")]
+ModulesOption = Annotated[int, typer.Option(help="Number of modules, in racks of 8.")]
+SeedOption = Annotated[int, typer.Option(help="The same seed gives the same fleet and readings.")]
+FaultsOption = Annotated[
+    int, typer.Option(help="Number of modules that develop a thermal runaway, spread over the run.")
+]
 MechanismOption = Annotated[
     str | None,
     typer.Option(
-        help="What may begin a fault, with commas: internal_short, hard_short, overcharge, external_heating, "
-        "cooling_failure, propagation (neighbours catch fire).  [default: all of them]"
+        help="Mechanisms of faults, separated by commas: internal_short, hard_short, overcharge, external_heating, "
+        "cooling_failure, propagation (neighbours catch fire). Default: all."
     ),
 ]
 NuisancesOption = Annotated[
     float,
     typer.Option(
-        help="Expected number a module-day of what looks like a hazard and is none: heat waves, soft shorts, gas "
-        "from elsewhere, failing sensors and more."
+        help="Expected number per module-day of events that look like a hazard but are not: heat waves, soft shorts, "
+        "gas from elsewhere, failing sensors and more."
     ),
 ]
-EventSpeedOption = Annotated[float, typer.Option(help="Event time over wall time.")]
-DurationOption = Annotated[float | None, typer.Option(help="Wall-clock seconds; without it, until stopped.")]
-PeriodOption = Annotated[float, typer.Option(help="Event-time seconds between two readings of a module.")]
+EventSpeedOption = Annotated[float, typer.Option(help="Ratio of event time to wall-clock time.")]
+DurationOption = Annotated[float | None, typer.Option(help="Wall-clock seconds. Default: until stopped.")]
+PeriodOption = Annotated[float, typer.Option(help="Seconds of event time between two readings of a module.")]
 BadRateOption = Annotated[
     float,
     typer.Option(
-        help="Part of the readings to publish a bad record with: random bytes, truncated, NaN or infinite, out of "
-        "range, wrong key, null value, from the future, late, duplicate."
+        help="Share of the readings that a bad record is published with: random bytes, truncated, NaN or infinite, "
+        "out of range, wrong key, null value, in the future, late, duplicate."
     ),
 ]
 
@@ -70,8 +72,8 @@ def simulate(
 ) -> None:
     """Publish a simulated fleet of battery modules, live.
 
-    Event time never passes the wall clock, as workers refuse readings from the future: with --duration D and --speed S
-    the first reading lies D*(S-1) seconds in the past, so that the run ends now. A run without end that is
+    Event time never passes the wall clock, because workers reject readings from the future. With --duration D and
+    --speed S, the first reading is D*(S-1) seconds in the past, so that the run ends now. An endless run that is
     faster than the clock needs --start, and slows down once it has caught up.
 
     Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
@@ -114,7 +116,7 @@ def _mechanisms(names: str | None) -> tuple[str, ...]:
 
     wanted = tuple(part.strip() for part in names.split(",")) if names else MECHANISMS
     if unknown := set(wanted) - set(MECHANISMS):
-        raise UserError(f"--mechanism: no mechanism {', '.join(sorted(unknown))}; there are {', '.join(MECHANISMS)}")
+        raise UserError(f"--mechanism: unknown {', '.join(sorted(unknown))}; use {', '.join(MECHANISMS)}")
     return wanted
 
 

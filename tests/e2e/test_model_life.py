@@ -140,7 +140,7 @@ def test_from_drift_to_swap(stage: Stage, models: Registry, tmp_path: Path) -> N
         report = read_report(directory)
         assert (report.status, report.version, report.champion) == ("registered", "2", "1")
         assert report.recorded_rows == 60 * len(MODULES)
-        assert any("offgas_co_ppm is distributed otherwise" in reason for reason in report.reasons)
+        assert any("offgas_co_ppm has another distribution" in reason for reason in report.reasons)
         models.packages["2"] = directory / PACKAGE
 
         # The shadow; and what people confirm.

@@ -1,13 +1,14 @@
-"""The command that runs recordings through a model and an alarm policy."""
+"""The `backtest` command: runs recordings through a model and an alarm policy."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from common.cli_options import JsonOption, PipelineOption, training_packages
 from common.errors import UserError
+from common.json_text import strict_json
 from common.terminal import say, terminal
 from producers.options import ColumnsOption, GroupOption, KeyColumnsOption, RecordedTopologyOption
 
@@ -24,38 +25,35 @@ RecordingsArgument = Annotated[
 BacktestModelOption = Annotated[
     str | None,
     typer.Option(
-        help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory.  [default: "
-        "HAZARDSTREAM_MODEL, else the pipeline's, else the one that comes with hazardstream]"
+        help="models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH or a directory. Default: "
+        "HAZARDSTREAM_MODEL, else the pipeline's model, else the one in the pipeline's folder."
     ),
-]
-BacktestPipelineOption = Annotated[
-    str | None, typer.Option(help="Pipeline file or name.  [default: HAZARDSTREAM_PIPELINE, or battery_hazard]")
 ]
 LabelColumnOption = Annotated[
     str | None,
-    typer.Option(help="Column that is 1 once the hazard is there: its first 1 is the event, the point of no return."),
+    typer.Option(help="Column that is 1 from the event on: its first 1 is the point of no return."),
 ]
 EventsOption = Annotated[
     str | None,
-    typer.Option(help="Times of events: KEY=TIME,… or a file with both columns; TIME as in the recording."),
+    typer.Option(help="Times of events: KEY=TIME,… or a file with both columns. TIME as in the recording."),
 ]
 HorizonOption = Annotated[
-    float, typer.Option(min=0, help="Seconds before an event from which on an alarm is a warning, not a false one.")
+    float,
+    typer.Option(min=0, help="An alarm so many seconds before an event, or later, is a warning and not a false alarm."),
 ]
 EveryOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Thin to the last reading in each so many seconds; 0: not at all.  [default: the model's own period "
-        "where readings come more often]",
+        help="Keep only the last reading in each period of so many seconds; 0 keeps all. Default: the model's "
+        "period, for recordings with more readings than that.",
     ),
 ]
-SetpointOption = Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the alarm policy's own setpoint.")]
-OnDelayOption = Annotated[float | None, typer.Option(min=0, help="Instead of its own on-delay, seconds.")]
+SetpointOption = Annotated[float | None, typer.Option(min=0, max=1, help="Setpoint, instead of the alarm policy's.")]
+OnDelayOption = Annotated[float | None, typer.Option(min=0, help="On-delay in seconds, instead of the alarm policy's.")]
 OutputOption = Annotated[
     Path | None, typer.Option(help="Directory for plots (alarms.png, policies.png) and backtest.json.")
 ]
-ResultJsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, the last line.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +65,7 @@ def backtest(
     files: RecordingsArgument,
     *,
     model: BacktestModelOption = None,
-    pipeline: BacktestPipelineOption = None,
+    pipeline: PipelineOption = None,
     columns: ColumnsOption = None,
     key_columns: KeyColumnsOption = None,
     group: GroupOption = None,
@@ -79,23 +77,20 @@ def backtest(
     setpoint: SetpointOption = None,
     on_delay: OnDelayOption = None,
     output: OutputOption = None,
-    as_json: ResultJsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Run recordings through the very code of the worker and say what its alarms would have been worth.
+    """Run recordings through the worker's own code, and compare its alarms with the events.
 
-    Columns are found by our names or the older ones; sensors that are not there are missing. Times are ISO 8601,
-    seconds or milliseconds since 1970, or seconds from the start. docs/backtest.md has all of it.
+    A column is matched by the field's name or one of its Avro aliases; sensors without a column are missing. Times may
+    be ISO 8601, seconds or milliseconds since 1970, or seconds from the start. docs/backtest.md describes the rest.
 
-    Example: hazardstream backtest R1.csv --columns ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C
-    --key-columns test,run --topology cells_in_series=1,capacity_ah=2.6 --output backtest
+    Example: hazardstream backtest recording.csv --columns ts=time_s --key-columns site,device --output backtest
     """
-    try:
+    with training_packages():
         from producers.recordings.mapping import parse_mapping
         from training.backtest.report import as_json as facts
         from training.backtest.report import as_tables
         from training.backtest.run import BacktestOptions
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error}; backtests need more packages: pip install 'hazardstream[training]'") from error
     from common.logs import configure_logs
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
@@ -111,35 +106,35 @@ def backtest(
         every_ms=None if every is None else round(every * 1000),
         horizon_ms=round(horizon * 1000),
     )
-    told = terminal(stderr=True)
-    result, where = _run(options, settings, loaded, told, quiet=as_json)
-    line = json.dumps(facts(result, where))
+    console = terminal(stderr=True)
+    result, where = _run(options, settings, loaded, console, quiet=as_json)
+    line = strict_json(facts(result, where))
     if not as_json:
         terminal().print(as_tables(result, where))
     if output is not None:
-        _write(result, line, output, told)
+        _write(result, line, output, console)
     if as_json:
         say(line)
 
 
 def _with_alarm(pipeline: "Pipeline", setpoint: float | None, on_delay_s: float | None) -> "Pipeline":
-    """The pipeline with what the command line says of the alarm policy."""
+    """The pipeline with the alarm policy of the command line."""
     changes = {"setpoint": setpoint, "on_delay_ms": None if on_delay_s is None else round(on_delay_s * 1000)}
     given = {name: value for name, value in changes.items() if value is not None}
     return pipeline.model_copy(update={"alarm": pipeline.alarm | given})
 
 
 def _run(
-    options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", told: "Console", *, quiet: bool
+    options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", console: "Console", *, quiet: bool
 ) -> tuple["Backtest", str]:
-    """The result, and where the model came from."""
+    """The result, and a description of the model."""
     from training.backtest.run import run_backtest
     from training.registry.default_model import model_or_default
     from worker.admission.compatibility import alarm_policy, require_fit
 
-    package, where = model_or_default(settings, pipeline, lambda words: told.print(words, markup=False))
+    package, where = model_or_default(settings, pipeline, lambda text: console.print(text, markup=False))
     require_fit(package, pipeline)
-    with _bar(told, quiet) as bar:
+    with _bar(console, quiet) as bar:
         task = bar.add_task("reading", total=None)
         result = run_backtest(
             options,
@@ -163,12 +158,12 @@ def _bar(console: "Console", as_json: bool) -> Progress:
     )
 
 
-def _write(result: "Backtest", line: str, output: Path, told: "Console") -> None:
+def _write(result: "Backtest", line: str, output: Path, console: "Console") -> None:
     from training.backtest.plot import write_plots
 
     try:
         plots = write_plots(result, output)
         (output / "backtest.json").write_text(line + "\n")
     except OSError as error:
-        raise UserError(f"--output {output} cannot be written ({error.strerror}); name another") from error
-    told.print(f"written: {', '.join(map(str, plots))}, {output / 'backtest.json'}", markup=False)
+        raise UserError(f"--output {output} cannot be written ({error.strerror}); name another directory") from error
+    console.print(f"written: {', '.join(map(str, plots))}, {output / 'backtest.json'}", markup=False)

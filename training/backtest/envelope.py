@@ -1,4 +1,4 @@
-"""The course of each key's probability, for plots: its highest value in each of a few hundred spans of time."""
+"""The course of each key's probability, for plots: the highest value in each of 400 equal spans of time."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 BINS = 400
 _QUIET = 6
 _TELLING = 200
-"""So many keys are remembered: those with most to tell, and a few quiet ones to fill an empty plot."""
+"""How many keys are kept: those with events or alarms, and a few others to fill an empty plot."""
 
 
 class Envelopes:
-    """Courses of the keys worth a look.
+    """Courses of the most relevant keys.
 
     Args:
-        spans: time that each key's recording covers.
-        telling: keys to remember in any case (up to a bound).
-        setpoint: so are keys that reach it.
+        spans: time span of each key's recording.
+        telling: keys to keep in any case (up to a bound).
+        setpoint: keys that reach it are kept, too.
     """
 
     def __init__(self, spans: Mapping[int, Span], telling: set[int], setpoint: float) -> None:
@@ -31,7 +31,7 @@ class Envelopes:
         self.courses: dict[int, Float] = {}
 
     def add(self, piece: ScoredPiece) -> None:
-        """Take in a piece."""
+        """Add a piece."""
         for key in np.unique(piece.key).tolist():
             rows = piece.key == key
             span = self._spans[key]
@@ -53,5 +53,5 @@ class Envelopes:
         return key in self._telling or bool(np.nanmax(self.courses[key]) >= self._setpoint)
 
     def ranked(self) -> list[int]:
-        """Keys remembered, those with most to tell first."""
+        """The kept keys: first those with events, then by highest probability."""
         return sorted(self.courses, key=lambda m: (m not in self._telling, -float(np.nanmax(self.courses[m])), m))

@@ -1,4 +1,4 @@
-"""When the hazard came: by a label in the recording, or as told; and what of a recording is normal operation."""
+"""Events of a recording, from a label column or as given, and which readings are normal operation."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,12 +20,12 @@ from worker.config.inputs_outputs import Input
 
 @dataclass(frozen=True)
 class LabelledEvent:
-    """A hazard.
+    """An event that people confirmed or labelled.
 
     Attributes:
         key: number of the key.
-        ts: the point of no return, ms: alarms up to here are in time.
-        end_ts: until here, ms, the key is a wreck and nothing is counted.
+        ts: the point of no return, ms. Alarms up to this time are in time.
+        end_ts: end of the event, ms. Between `ts` and this time nothing counts as normal operation.
     """
 
     key: int
@@ -35,13 +35,13 @@ class LabelledEvent:
 
 _SAME_EVENT_MS = 600_000
 OUT_OF_SERVICE_MS = DAY_MS
-"""After a confirmed event its key is taken to be out of service for a day: nothing is expected of its readings."""
+"""A key is taken to be out of service for a day after a confirmed event."""
 
 
 def labelled_events(pieces: Iterable[Piece], last_ts: dict[int, int]) -> list[LabelledEvent]:
-    """An event for each stretch of labels: from the first reading labelled 1 until the label is 0 again, or the end.
+    """One event for each stretch of readings labelled 1; it ends when the label is 0 again, or with the recording.
 
-    Stretches less than ten minutes apart are one: a label made by a limit flickers about it.
+    Stretches less than ten minutes apart are one event, because a label made by a limit flickers around it.
     """
     events: list[LabelledEvent] = []
     began: dict[int, int] = {}
@@ -65,13 +65,13 @@ def labelled_events(pieces: Iterable[Piece], last_ts: dict[int, int]) -> list[La
 
 
 def given_events(text: str, recorded: Recorded, source: Input) -> list[LabelledEvent]:
-    """Events from a file (columns key and time), or from `KEY=TIME,…`; just `TIME` for a single key.
+    """Events from a file (columns key and time), or from `KEY=TIME,…`; just `TIME` for a recording of one key.
 
-    Times are written as in the recording, or as seconds from the key's first reading. After its event a key
-    counts as a wreck until its recording ends.
+    Times have the format of the recording, or are seconds from the key's first reading. An event ends with the
+    recording of its key.
 
     Raises:
-        UserError: text or file cannot be read, or an event is of a key, or at a time, that is not recorded.
+        UserError: text or file cannot be read, or the recording lacks the key or the time of an event.
     """
     path = Path(text)
     pairs = _from_file(path, source) if is_table(path) or path.is_file() else _from_text(text, recorded)
@@ -82,7 +82,7 @@ def given_events(text: str, recorded: Recorded, source: Input) -> list[LabelledE
     events: list[LabelledEvent] = []
     for (key, written), at, bad in zip(pairs, ms.tolist(), wrong.tolist(), strict=True):
         if bad or not np.isfinite(at):
-            raise UserError(f"--events: {written!r} is no time; write it as in the recording ({recorded.times})")
+            raise UserError(f"--events: {written!r} is not a time; write it as in the recording ({recorded.times})")
         if key not in numbers:
             few = ", ".join(sorted(numbers)[:10])
             raise UserError(f"--events: {key!r} is not in the recording; its keys are {few}")
@@ -91,7 +91,7 @@ def given_events(text: str, recorded: Recorded, source: Input) -> list[LabelledE
         if not span.first_ts <= ts <= span.last_ts:
             seconds = (span.last_ts - span.first_ts) / 1000
             raise UserError(
-                f"--events: {key}={written} lies outside of that key's recording, which lasts {seconds:g} s; "
+                f"--events: {key}={written} is outside the recording of that key, which lasts {seconds:g} s; "
                 f"write times as in the recording ({recorded.times})"
             )
         events.append(LabelledEvent(numbers[key], ts, span.last_ts + 1))
@@ -120,13 +120,13 @@ def _from_text(text: str, recorded: Recorded) -> list[tuple[str, str]]:
     for part in text.split(","):
         key, equals, time = (piece.strip() for piece in part.rpartition("="))
         if not equals and len(recorded.names) > 1:
-            raise UserError(f"--events: {part!r} does not say of which key; write KEY=TIME,… or name a file with both")
+            raise UserError(f"--events: {part!r} names no key; write KEY=TIME,… or name a file with both columns")
         pairs.append((key if equals else recorded.names[0][0], time))
     return pairs
 
 
 def by_key(events: Iterable[LabelledEvent]) -> dict[int, list[LabelledEvent]]:
-    """Events of each key that has any, in the order given."""
+    """Events by key, in the given order."""
     found: dict[int, list[LabelledEvent]] = defaultdict(list)
     for event in events:
         found[event.key].append(event)
@@ -134,12 +134,12 @@ def by_key(events: Iterable[LabelledEvent]) -> dict[int, list[LabelledEvent]]:
 
 
 def normal_operation(ts: Int, events: Sequence[LabelledEvent], horizon_ms: int) -> Bool:
-    """Which readings of a key are normal operation: neither within the horizon before an event nor after it.
+    """Which readings of a key are normal operation: outside the horizon before each event, and outside the event.
 
     Args:
-        ts: of the readings, ms, shape [n].
-        events: of this key.
-        horizon_ms: so long before an event an alarm is a warning of it.
+        ts: times of the readings, ms, shape [n].
+        events: events of this key.
+        horizon_ms: how long before an event an alarm counts as its warning.
     """
     normal = np.ones(len(ts), np.bool_)
     for event in events:

@@ -1,4 +1,4 @@
-"""Plots of a backtest: the course of the alarmed keys, and the trade-off between policies."""
+"""Plots of a backtest: the course of the most relevant keys, and the trade-off between alarm policies."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from common.text import in_plot
+from common.times import HOUR_MS
 from training.backtest.envelope import BINS
 from training.backtest.run import Backtest
 
@@ -39,7 +40,7 @@ def _courses(result: Backtest, path: Path) -> None:
     axes[-1, 0].set_xlabel("hours from the key's first reading")
     more = len(result.recorded.names) - len(keys)
     figure.suptitle(
-        "Probability of a hazard (highest in each span), alarms by worth, events"
+        "Probability (highest in each span of time), alarms by outcome, events"
         + (f"; {more} more keys not shown" if more > 0 else "")
     )
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -56,13 +57,13 @@ def _courses(result: Backtest, path: Path) -> None:
 def _course(result: Backtest, key: int, axis: Axes) -> None:
     span = result.recorded.spool.spans[key]
     course = result.envelopes.courses[key]
-    hours = (np.arange(BINS) + 0.5) / BINS * (span.last_ts - span.first_ts) / 3_600_000
+    hours = (np.arange(BINS) + 0.5) / BINS * (span.last_ts - span.first_ts) / HOUR_MS
     known = ~np.isnan(course)
     axis.plot(hours[known], course[known], color="tab:blue", lw=1, label="probability")
     axis.axhline(result.policy.setpoint, color="grey", lw=0.8, ls=":", label="setpoint")
 
     def hour(ts: int) -> float:
-        return (ts - span.first_ts) / 3_600_000
+        return (ts - span.first_ts) / HOUR_MS
 
     for event in (e for e in result.events if e.key == key):
         axis.axvline(hour(event.ts), color="black", lw=1.5, label="event")
@@ -99,14 +100,14 @@ def _policies(result: Backtest, path: Path) -> None:
     own_x = own.false_alarms / days if result.events else result.policy.setpoint
     axis.plot([own_x], [own_y], "s", ms=11, mfc="none", color="tab:red", label=_in_force(result))
     if result.events:
-        axis.set_xlabel("false alarms a key-day")
-        axis.set_ylabel("median lead, minutes (missed and late: 0)")
-        axis.set_title("Alarm policies: along each line the setpoint rises")
+        axis.set_xlabel("false alarms per key-day")
+        axis.set_ylabel("median lead time, minutes (missed and late: 0)")
+        axis.set_title("Alarm policies: the setpoint rises along each line")
     else:
         axis.set_xscale("logit")
         axis.set_xlabel("setpoint")
-        axis.set_ylabel("false alarms a key-day")
-        axis.set_title("Alarm policies; no events were given")
+        axis.set_ylabel("false alarms per key-day")
+        axis.set_title("Alarm policies (no events were given)")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     figure.savefig(path, dpi=110)

@@ -1,4 +1,4 @@
-"""Recorded files to readings on disk, with what a worker could not read counted."""
+"""Reads recorded files into a spool on disk, and counts rows and values that cannot be used."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,22 +19,22 @@ from training.backtest.spool import Spool
 from worker.config.pipeline import Pipeline
 
 RELATIVE_START_MS = 1_600_000_000_000
-"""Where recordings that count seconds from a start are placed, so that the same file gives the same result."""
+"""Start time of recordings that count seconds from a start: fixed, so that a file always gives the same result."""
 
 
 @dataclass
 class Recorded:
-    """What was read.
+    """What was read from the files.
 
     Attributes:
         names: key and group of each key.
         sensors: the pipeline's sensors that the recording has, in the order of its columns on disk.
-        relative: times count from RELATIVE_START_MS.
-        times: how the files tell the time, for a person.
-        rows: in the files.
-        left_out: rows that are no readings, by why.
-        examples: the first few of them, in words.
-        not_numbers: values that are no number and count as missing, by column.
+        relative: whether times count from RELATIVE_START_MS.
+        times: description of the files' time format.
+        rows: number of rows in the files.
+        left_out: number of rows without a usable reading, by reason.
+        examples: descriptions of the first few of them.
+        not_numbers: number of values that are not numbers and count as missing, by column.
     """
 
     spool: Spool
@@ -49,10 +49,10 @@ class Recorded:
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and those in the directories named.
+    """The given files, and all tables in the given directories.
 
     Raises:
-        UserError: a directory holds none, or a path is not there.
+        UserError: a directory holds no table, or a path does not exist.
     """
     files: list[Path] = []
     for path in paths:
@@ -74,16 +74,16 @@ def read_files(
 ) -> Recorded:
     """Read recordings into a spool.
 
-    A file without a column for the key is one key, called after the file. Where several files count time
-    from a start, equal key names in them are different keys, and the file's name is put before them.
+    A file without a key column is one key with the name of the file. If several files count time from a start, equal
+    names in them are different keys, and each gets its file's name as a prefix.
 
     Args:
         paths: files, and directories of files.
-        pipeline: names the fields and the topology.
+        pipeline: declares fields and topology.
         mapping: the files' columns.
         directory: for the spool.
         label_column: column that is 1 from the event on.
-        progress: told of each file.
+        progress: called with the name of each file.
 
     Raises:
         UserError: a file cannot be used, or none holds a usable row.
@@ -138,8 +138,8 @@ class _Reader:
         recorded = self._recorded
         if recorded.times and form.relative != recorded.relative:
             raise UserError(
-                f"{path} tells the time as {form.description}, a file before it as {recorded.times}; "
-                "give files of one kind, or convert them"
+                f"{path} has times as {form.description}, but an earlier file has {recorded.times}; "
+                "give files with one time format, or convert them"
             )
         recorded.relative, recorded.times = form.relative, form.description
 
@@ -160,7 +160,7 @@ class _Reader:
                 for r in at[:SHOWN].tolist()
             ]
             self._leave_out(path, texts, table.unit, why, len(at))
-        # A label may stand in a row without any sensor; it is kept by the next row that has one.
+        # Rows without any sensor value are kept as well: they may carry a label.
         ts = np.rint(np.where(usable, ms, 0) + (RELATIVE_START_MS if form.relative else 0)).astype(np.int64)
         recorded.spool.add(key[usable], ts[usable], label[usable], values[usable])
 
@@ -195,7 +195,7 @@ class _Reader:
         return np.array([self._code(name) for name in named], np.int64)[place], missing
 
     def _code(self, name: tuple[str, str]) -> int:
-        # The key alone is a key's identity, as in a worker; its group is the first one seen.
+        # As in a worker, the group does not belong to the identity: the first one seen is used.
         if name[0] not in self._codes:
             self._codes[name[0]] = len(self._codes)
             self._recorded.names.append(name)

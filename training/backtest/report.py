@@ -1,6 +1,5 @@
-"""A backtest in words: for machines (one JSON object) and for people (tables)."""
+"""The result of a backtest as one JSON object, and as tables for a terminal."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from rich.text import Text
 
 from common.terminal import styled
 from common.text import markup, shown
+from common.times import iso_utc
 from training.backtest.read import RELATIVE_START_MS
 from training.backtest.run import Backtest
 from training.evaluation.alarm_outcomes import CONFIDENCE, Alarm, AlarmOutcomes, poisson_interval, share_interval
@@ -21,7 +21,7 @@ _SHOWN = 20
 
 
 def as_json(result: Backtest, model: str) -> dict[str, Any]:
-    """All of it. `model` says which model it was."""
+    """The whole result. `model` describes the model that was used."""
     judged, events = result.judged, len(result.events)
     recorded = result.recorded
     return {
@@ -98,7 +98,7 @@ def _alarm(result: Backtest, i: int) -> dict[str, Any]:
 
 
 def _when(result: Backtest, key: int, ts: int) -> dict[str, Any]:
-    """`ts` in ms since 1970 where the recording has such times; `t_s` from the recording's start."""
+    """`ts` in ms since 1970 if the recording has absolute times, and `t_s` in seconds from its start."""
     if result.recorded.relative:
         return {"ts": None, "t_s": (ts - RELATIVE_START_MS) / 1000}
     return {"ts": ts, "t_s": (ts - result.recorded.spool.spans[key].first_ts) / 1000}
@@ -122,39 +122,39 @@ def _typical_s(ms: dict[int, Any]) -> float | None:
 
 
 def lacking(result: Backtest) -> list[str]:
-    """Sensors that the model knows and the recording does not have."""
+    """Sensors of the model that the recording does not have."""
     return [s for s in result.package.spec.sensors if s not in result.recorded.sensors]
 
 
 def warnings(result: Backtest) -> list[str]:
-    """What makes these figures less sure than they look."""
-    found = [_period_words(result)] if _period_words(result) else []
+    """Reasons why the figures are less certain than they look."""
+    found = [_period_note(result)] if _period_note(result) else []
     if missing := lacking(result):
-        found.append(f"the recording lacks {', '.join(missing)}: the model gets them as missing")
+        found.append(f"the recording has no {', '.join(missing)}: the model gets them as missing")
     if result.normal_days < _FEW_DAYS:
         high = poisson_interval(result.judged.false_alarms, result.normal_days)[1]
-        bound = f"up to {high:.2g} a key-day are possible" if result.normal_days else "no rate can be given"
+        bound = f"up to {high:.2g} per key-day are possible" if result.normal_days else "no rate can be given"
         found.append(
-            f"{result.normal_days:.3g} key-days of normal operation say little of the rate of false alarms: {bound}"
+            f"{result.normal_days:.3g} key-days of normal operation say little about the rate of false alarms: {bound}"
         )
     if 0 < len(result.events) < 20:
         low = share_interval(result.judged.detected, len(result.events))[0]
-        found.append(f"so few events ({len(result.events)}) say little of how many are detected: {low:.0%} or more")
+        found.append(f"{len(result.events)} events say little about the detected share: it is {low:.0%} or more")
     if result.short:
         found.append(f"{result.short} keys have fewer than {result.package.spec.max_readings} readings, a full window")
-    found += _outside_words(result)
+    found += _outside_note(result)
     if not result.events:
-        found.append("no events were given (--label-column, --events): every alarm counts as false")
+        found.append("no events were given (--label-column, --events), so every alarm counts as false")
     skipped = sum(result.recorded.left_out.values()) + sum(result.refused.values())
     if skipped:
         reasons = ", ".join(f"{why} {n:,}" for why, n in (result.recorded.left_out + result.refused).items())
         found.append(f"{skipped:,} rows were not scored: {reasons}" + _examples(result))
     if result.recorded.not_numbers:
         which = ", ".join(f"{column} {n:,}" for column, n in result.recorded.not_numbers.items())
-        found.append(f"values that are no numbers count as missing: {which}")
+        found.append(f"values that are not numbers count as missing: {which}")
     if result.masked:
         which = ", ".join(f"{sensor} {n:,}" for sensor, n in result.masked.items())
-        found.append(f"impossible values were set aside, as a worker does: {which}")
+        found.append(f"values out of range were masked, as by a worker: {which}")
     return found
 
 
@@ -162,28 +162,28 @@ def _examples(result: Backtest) -> str:
     return f" ({'; '.join(result.recorded.examples)})" if result.recorded.examples else ""
 
 
-def _period_words(result: Backtest) -> str:
+def _period_note(result: Backtest) -> str:
     period, thinned = _typical_s(result.periods_ms), _typical_s({m: ms for m, ms in result.every_ms.items() if ms})
     trained = result.package.spec.period_ms
     if period is None:
         return ""
     if thinned is not None:
         return (
-            f"a reading each {period:g} s was thinned to the last in each {thinned:g} s, as windows count readings "
-            "(--every 0 feeds them as they are)"
+            f"a reading every {period:g} s was thinned to one every {thinned:g} s, because windows count readings "
+            "(--every 0 keeps all)"
         )
     if trained is None:
-        return f"the model does not say at which period it was trained: a reading each {period:g} s, fed as it is"
+        return f"the model declares no training period; readings, one every {period:g} s, are used as they are"
     if period > trained / 1000 * 1.5:
         span_s = result.package.spec.max_span_ms / 1000
         return (
-            f"a reading each {period:g} s is sparser than the model's {trained / 1000:g} s, and fed as it is: a window "
+            f"a reading every {period:g} s is less than the model's {trained / 1000:g} s: a window "
             f"of {span_s:g} s holds {max(int(span_s / period), 1)} instead of {result.package.spec.max_readings}"
         )
     return ""
 
 
-def _outside_words(result: Backtest) -> list[str]:
+def _outside_note(result: Backtest) -> list[str]:
     sensors = {s: result.outside[s] for s in result.recorded.sensors if result.outside[s] > _OUTSIDE}
     if not sensors:
         return []
@@ -191,17 +191,17 @@ def _outside_words(result: Backtest) -> list[str]:
     advice = ""
     if result.package.spec.per.keys() & sensors.keys():
         advice = "; is --topology right?"
-    return [f"outside of what the model was trained on in normal operation: {which} of the readings{advice}"]
+    return [f"outside the range of normal operation in training: {which} of the readings{advice}"]
 
 
 def as_tables(result: Backtest, model: str) -> RenderableType:
-    """For a person."""
+    """Tables for a terminal."""
     facts = as_json(result, model)
     parts: list[RenderableType] = [_summary(facts)]
     if result.alarms:
         parts.append(_alarm_table(result))
     parts.append(_sweep_table(result))
-    return Group(*parts, *(styled(f"[yellow]note:[/] {markup(words)}") for words in facts["warnings"]))
+    return Group(*parts, *(styled(f"[yellow]note:[/] {markup(text)}") for text in facts["warnings"]))
 
 
 def _summary(facts: dict[str, Any]) -> Table:
@@ -210,7 +210,7 @@ def _summary(facts: dict[str, Any]) -> Table:
     rate = (
         ""
         if low_high is None
-        else f"{facts['false_alarms_per_key_day']:.3g} a key-day, 95 %: {low_high[0]:.2g} to {low_high[1]:.2g}"
+        else f"{facts['false_alarms_per_key_day']:.3g} per key-day, 95 %: {low_high[0]:.2g} to {low_high[1]:.2g}"
     )
     recall = facts["recall_interval"]
     sure = (
@@ -242,7 +242,7 @@ def _minutes(seconds: float | None) -> str:
 def _alarm_table(result: Backtest) -> Table:
     hidden = len(result.alarms) - _SHOWN
     table = Table(title="Alarms", caption=f"and {hidden} more (--json has all)" if hidden > 0 else None)
-    for name in ("key", "raised", "worth", "lead", "priority", "peak", "why"):
+    for name in ("key", "raised", "outcome", "lead", "priority", "peak", "main features"):
         table.add_column(name, overflow="fold")
     for i, alarm in enumerate(result.alarms[:_SHOWN]):
         verdict, lead = result.judged.verdicts[i], result.judged.lead_s[i]
@@ -267,7 +267,7 @@ def _moment(result: Backtest, alarm: Alarm) -> str:
     when = _when(result, alarm.key, alarm.ts)
     if when["ts"] is None:
         return f"{when['t_s']:,.0f} s"
-    return datetime.fromtimestamp(when["ts"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return iso_utc(when["ts"])
 
 
 def _sweep_table(result: Backtest) -> Table:
@@ -279,13 +279,13 @@ def _sweep_table(result: Backtest) -> Table:
     for delay in delays:
         table.add_column(f"{delay / 1000:g} s", justify="right")
     for setpoint in sorted({policy.setpoint for policy, _ in result.swept}):
-        cells = []
+        row = []
         for delay in delays:
             judged = found[setpoint, delay]
-            cell = str(judged.false_alarms)
+            text = str(judged.false_alarms)
             if result.events:
-                cell += f" / {judged.detected} / {_minutes(judged.lead_percentile_s(50))}"
+                text += f" / {judged.detected} / {_minutes(judged.lead_percentile_s(50))}"
             own = (setpoint, delay) == (result.policy.setpoint, result.policy.on_delay_ms)
-            cells.append(Text(cell, "bold" if own else ""))
-        table.add_row(f"{setpoint:g}", *cells)
+            row.append(Text(text, "bold" if own else ""))
+        table.add_row(f"{setpoint:g}", *row)
     return table

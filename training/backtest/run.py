@@ -1,4 +1,4 @@
-"""A backtest: recordings through a model package and an alarm policy, judged by what happened."""
+"""A backtest: recordings go through a model and an alarm policy, and the alarms are matched to events."""
 
 import tempfile
 import time
@@ -25,7 +25,7 @@ from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
 
 DENSER = 0.75
-"""A recording is thinned where its period is below this part of the training period; clocks are not exact."""
+"""A recording is thinned if its period is below this share of the training period; clocks are not exact."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -37,9 +37,9 @@ class BacktestOptions:
     Attributes:
         mapping: the files' columns.
         label_column: column that is 1 from the event on.
-        events: file or text with the times of events (`given_events`).
-        every_ms: period that readings are thinned to; 0: as recorded; None: the model's own where they are denser.
-        horizon_ms: an alarm so long before an event is still a warning of it.
+        events: file or text with the times of events (see `given_events`).
+        every_ms: period that readings are thinned to. 0: not thinned; None: the model's period, if they are denser.
+        horizon_ms: how long before an event an alarm counts as its warning.
     """
 
     paths: Sequence[Path]
@@ -52,16 +52,16 @@ class BacktestOptions:
 
 @dataclass
 class Backtest:
-    """What came out.
+    """The result of a backtest.
 
     Attributes:
         recorded: what was read.
-        scored: readings scored; `fed`: given to the stages after thinning.
-        periods_s: the keys' sampling periods, s; every_ms: what each key was thinned to, 0: not at all.
-        normal_days: key-days of normal operation; days: of all that was recorded.
-        outside: share of the readings, without those of wrecks, whose feature lies outside the training reference.
-        short: keys with fewer readings than a full window.
-        reading_and_scoring_s: wall time from the first file opened to the last alarm raised; seconds: of everything.
+        scored: number of scored readings; `fed`: number of readings after thinning.
+        periods_ms: sampling period of each key; every_ms: period that each key was thinned to, 0 if it was not.
+        normal_days: key-days of normal operation; days: of the whole recording.
+        outside: share of the readings before an event whose feature is outside the training reference, by feature.
+        short: number of keys with fewer readings than a full window.
+        reading_and_scoring_s: wall time from the first file to the last alarm; seconds: of everything.
     """
 
     recorded: Recorded
@@ -98,10 +98,10 @@ def run_backtest(
 
     Args:
         options: the recordings, and how to read them.
-        pipeline: whose worker is stood in for.
+        pipeline: the pipeline of the simulated worker.
         package: the model.
-        policy: the alarm policy in force.
-        progress: told of stage, how much of it is done, out of how much.
+        policy: the alarm policy.
+        progress: called with the stage, how much of it is done, and the total.
 
     Raises:
         UserError: files, mapping or events cannot be used.
@@ -129,7 +129,7 @@ def run_backtest(
     result = run.result(periods, every, progress)
     if not result.scored:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(result.refused.items()))
-        raise UserError(f"no reading can be scored ({reasons or 'there is none'}); say with --columns what is what")
+        raise UserError(f"no reading can be scored ({reasons or 'there is none'}); map the columns with --columns")
     result.reading_and_scoring_s, result.seconds = scored_after_s, time.perf_counter() - began
     return result
 
@@ -150,7 +150,7 @@ def _every(options: BacktestOptions, package: ModelPackage, period_ms: float) ->
 
 
 class _Run:
-    """What is gathered while pieces go through the stages."""
+    """Collects results while pieces go through the stages."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class _Run:
         self._outside = np.zeros(len(self._low), np.int64)
 
     def take(self, piece: ScoredPiece) -> None:
-        """Take in a scored piece."""
+        """Add a scored piece."""
         self.fed += len(piece.outcome.batch)
         if not len(piece.key):
             return
@@ -198,7 +198,7 @@ class _Run:
         self._kept.append(Trace(piece.key[keep], piece.ts[keep], piece.probability[keep]))
 
     def _time(self, key: Int, ts: Int) -> Bool:
-        """Count the time that these readings cover, and return which of them are no wreck's."""
+        """Count the time that these readings cover, and return which of them are outside events."""
         span_ms = self._package.spec.max_span_ms
         sound = np.ones(len(key), np.bool_)
         for number in np.unique(key).tolist():
@@ -206,7 +206,7 @@ class _Run:
             times, events = ts[at], self._of.get(number, [])
             sound[at] = normal_operation(times, events, 0)
             normal = normal_operation(times, events, self._horizon_ms)
-            # A gap longer than a window is no operation that anything was seen of.
+            # Nothing is known of the time in a gap longer than a window.
             steps = np.minimum(np.diff(times, prepend=self._last_ts.get(number, times[0])), span_ms)
             self._ms += steps.sum(), steps[normal].sum()
             self._last_ts[number] = int(times[-1])
@@ -214,7 +214,7 @@ class _Run:
         return sound
 
     def result(self, periods: dict[int, float], every: dict[int, int], progress: Progress) -> Backtest:
-        """Judge the alarms, and try the other policies."""
+        """Match the alarms to events, and try the other policies."""
         alarms = sorted(self._alarms.values(), key=lambda a: (a.ts, a.key))
         columns = zip(*((t.key, t.ts, t.probability) for t in self._kept), strict=True)
         trace = Trace(*(np.concatenate(c) for c in columns)) if self._kept else _NOTHING
@@ -252,7 +252,7 @@ _NOTHING = Trace(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
 def _reference(package: ModelPackage) -> tuple[Float, Float]:
-    """Bounds of each feature in training on normal operation, shape [f] each; infinite where they are not known."""
+    """Bounds of each feature in normal operation of training, shape [f] each; infinite if they are not known."""
     features = len(package.spec.names)
     if package.reference is None:
         return np.full(features, -np.inf), np.full(features, np.inf)

@@ -1,6 +1,6 @@
 """Recorded readings through the worker's own stages: validate, windows, features, model, alarms.
 
-Each key is a partition of its own, so that its stream time is its own, whatever the order of keys in the files.
+Each key gets its own partition, and so its own stream time, whatever the order of keys in the files.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from worker.windows.partition import Partition
 
 
 class _Columns:
-    """A decode stage for readings that are columns already."""
+    """Stands in for the decoder: the readings are columns already."""
 
     readings: Readings
 
@@ -34,7 +34,7 @@ class _Columns:
 
 
 class ScoredPiece(NamedTuple):
-    """A piece of the recording with its scores; `key` [n] is the key of each scored reading."""
+    """A piece of the recording with its scores. `key` [n]: number of the key of each scored reading."""
 
     key: Int
     outcome: Outcome
@@ -54,15 +54,15 @@ class RecordingScorer:
     """Scores pieces of a recording.
 
     Args:
-        pipeline: the pipeline whose worker is stood in for.
+        pipeline: the pipeline of the simulated worker.
         package: the model.
-        policy: the alarm policy in force.
+        policy: the alarm policy.
         names: key and group of each key.
-        sensors: the sensors that the pieces hold, of the pipeline's.
+        sensors: the pipeline's sensors that the pieces hold.
 
     Attributes:
-        refused: readings that a worker would not score, by reason.
-        masked: values that a worker would set aside, by sensor.
+        refused: number of readings that a worker would not score, by reason.
+        masked: number of values that a worker would mask, by sensor.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class RecordingScorer:
         self._partitions: dict[int, Partition] = {}
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[ScoredPiece]:
-        """Score pieces in the order of `Spool.pieces`: a key's readings follow each other."""
+        """Score pieces in the order of `Spool.pieces`, which keeps the readings of a key together."""
         for piece in pieces:
             heard: Bool = np.asarray(~np.isnan(piece.values).all(axis=1))
             if not heard.all():
@@ -109,7 +109,7 @@ class RecordingScorer:
         outcome = self._scorer.process(columns_only(keys, piece.key, rows, piece.ts), self._partitions)
         self._scorer.merge(outcome, self._partitions)
         self._count(outcome)
-        # Readings come key by key: all but the last one of a piece have come to their end.
+        # Readings come key by key: every key but the last one of the piece is complete.
         for number in list(self._partitions):
             if number != int(piece.key[-1]):
                 self._scorer.revoke(self._partitions.pop(number))

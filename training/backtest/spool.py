@@ -1,7 +1,7 @@
-"""Readings of recordings of any length, kept on disk and given back by key and time.
+"""Stores the readings of recordings of any length on disk, and returns them by key and time.
 
-Memory holds one piece at a time. A recording whose keys are interleaved or out of order is sorted a sixty-fourth of
-its keys at a time, which takes about 30 bytes a reading of these.
+Memory holds one piece at a time. If keys are interleaved or out of order, a sixty-fourth of the keys is sorted at a
+time, which takes about 30 bytes per reading of these.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from common.arrays import Bool, Float, Int
 
 _BUCKETS = 64
 PIECE = 4096
-"""Readings at a time: bounds memory and fits the processor's cache; changes no bit of the result."""
+"""Readings per piece: bounds memory and fits the processor's cache. Does not change the result."""
 _SAMPLE = 1_000_000
 
 
 class Piece(NamedTuple):
-    """Readings sorted by key, then time; those of equal time in the order of the files. Shapes [n].
+    """Readings sorted by key, then time, then order in the files. Shapes [n].
 
     `values` is [n, sensors that the recording has].
     """
@@ -31,18 +31,18 @@ class Piece(NamedTuple):
     values: Float
 
     def take(self, rows: Int | Bool | slice) -> "Piece":
-        """Some of the readings."""
+        """A selection of the readings."""
         return Piece(self.key[rows], self.ts[rows], self.label[rows], self.values[rows])
 
     def followed_by(self, other: "Piece") -> "Piece":
-        """These readings, then others."""
+        """These readings, followed by others."""
         both = ((self.key, other.key), (self.ts, other.ts))
         key, ts = (np.concatenate(pair) for pair in both)
         return Piece(key, ts, np.concatenate((self.label, other.label)), np.concatenate((self.values, other.values)))
 
 
 class Span(NamedTuple):
-    """What a key's readings cover: how many, first and last time, ms."""
+    """Number of a key's readings, and their first and last time, ms."""
 
     readings: int
     first_ts: int
@@ -54,7 +54,7 @@ class Spool:
 
     Args:
         directory: for the files.
-        sensors: how many sensors the recording has.
+        sensors: number of sensors in the recording.
     """
 
     def __init__(self, directory: Path, sensors: int) -> None:
@@ -101,7 +101,7 @@ class Spool:
         return self._directory / f"{number}.rows"
 
     def pieces(self) -> Iterator[Piece]:
-        """Every reading, key by key, about `PIECE` at a time."""
+        """All readings, key by key, about `PIECE` at a time."""
         gathered: list[NDArray[np.void]] = []
         for number in sorted(self._last):
             rows = np.memmap(self._file(number), self._row, "r")
@@ -120,7 +120,7 @@ class Spool:
         return np.lexsort((rows["ts"][:upto], rows["key"][:upto]))
 
     def periods_ms(self) -> dict[int, float]:
-        """The usual time between two readings of each key, by a sample; NaN where it has one time only."""
+        """Median time between two readings of each key, from a sample; for a key with one time, that of the others."""
         found: dict[int, float] = {}
         for number in sorted(self._last):
             rows = np.memmap(self._file(number), self._row, "r")[:_SAMPLE]

@@ -1,4 +1,4 @@
-"""Readings denser than the model was trained on, thinned to its period."""
+"""Thins readings that are denser than those the model was trained on."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,21 +9,21 @@ from training.backtest.spool import Piece
 
 
 def thinned(pieces: Iterable[Piece], every_ms: Mapping[int, int], first_ts: Mapping[int, int]) -> Iterator[Piece]:
-    """One reading a period: the last, with each sensor's last value in the period.
+    """Keep one reading per period: the last one, with each sensor's last value in the period.
 
-    (An instrument may write voltage and temperature in rows of their own: the last row alone would lose one of them.)
+    An instrument may write each sensor in a row of its own; the last row alone would lose the other sensors.
 
     Args:
         pieces: readings sorted by key, then time.
-        every_ms: period of each key, ms; 0 leaves it as it is.
-        first_ts: from where each key's periods are counted, ms.
+        every_ms: period of each key, ms; 0 keeps all its readings.
+        first_ts: start of each key's first period, ms.
     """
     held: Piece | None = None
     for piece in pieces:
         whole = piece if held is None else held.followed_by(piece)
         starts = _starts(whole, every_ms, first_ts)
         last = int(np.flatnonzero(starts)[-1])
-        # The last period may go on in the next piece.
+        # The last period may continue in the next piece.
         held = whole.take(slice(last, None))
         if last:
             yield _collapsed(whole.take(slice(last)), starts[:last])

@@ -1,4 +1,4 @@
-"""What alarms were worth: warnings with their lead, late ones, false ones; and how sure one can be of the rates."""
+"""Outcomes of alarms (warning, late or false), their lead times, and confidence intervals of the rates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from worker.alarms.state_machine import ACTIVE, RTN, Transition
 from worker.model.shap import Contribution
 
 REQUIRED_WARNING_S = 300.0
-"""Five minutes from alarm to fire: GB 38031."""
+"""An alarm this long before the point of no return counts as in time."""
 
 AlarmOutcome = Literal["warning", "late", "false"]
 CONFIDENCE = 0.95
@@ -21,16 +21,16 @@ CONFIDENCE = 0.95
 
 @dataclass
 class Alarm:
-    """An alarm, from its first transition to its end.
+    """An alarm, from its first transition to its return to normal.
 
     Attributes:
         key: number of the key.
-        onset_ts: when the probability first stayed at or above the setpoint, ms.
-        ts: when the alarm was raised (the on-delay later), ms.
+        onset_ts: when the probability reached the setpoint and stayed there, ms.
+        ts: when the alarm was raised (one on-delay later), ms.
         priority: the highest it had.
-        peak: highest probability.
-        cleared_ts: when it returned to normal, ms; None: it stood when the recording ended.
-        contributions: why it was raised, largest first.
+        peak: the highest probability.
+        cleared_ts: when it returned to normal, ms; None: it was active at the end of the recording.
+        contributions: SHAP contributions when it was raised, largest first.
     """
 
     key: int
@@ -46,13 +46,13 @@ class Alarm:
 def apply(
     alarms: dict[str, Alarm], transitions: Sequence[Transition], key: Int, ts: Int
 ) -> list[tuple[Alarm, Transition]]:
-    """Bring alarms (by id) up to date with transitions of scored rows, and return those newly raised.
+    """Update alarms (by id) with the transitions of scored rows, and return those newly raised.
 
     Args:
         alarms: changed in place.
         transitions: as the worker would publish them.
-        key: of each row, shape [n].
-        ts: of each row, ms, shape [n].
+        key: number of the key of each row, shape [n].
+        ts: event time of each row, ms, shape [n].
     """
     raised = []
     for made in transitions:
@@ -71,12 +71,12 @@ def apply(
 
 
 class AlarmOutcomes(NamedTuple):
-    """The worth of alarms.
+    """The outcomes of alarms and events.
 
     Attributes:
-        verdicts: of each alarm.
-        lead_s: of each alarm: seconds before the first event it warns of, negative after one; None for a false one.
-        event_lead_s: of each event: the lead of its first alarm; None where there was none.
+        verdicts: outcome of each alarm.
+        lead_s: for each alarm, seconds before the first event that it warns of, negative if late, None if false.
+        event_lead_s: for each event, the lead time of its first alarm; None without an alarm.
     """
 
     verdicts: list[AlarmOutcome]
@@ -85,31 +85,36 @@ class AlarmOutcomes(NamedTuple):
 
     @property
     def detected(self) -> int:
-        """Events alarmed no later than they happened."""
+        """Number of events with an alarm before or at the point of no return."""
         return sum(lead is not None and lead >= 0 for lead in self.event_lead_s)
 
     @property
     def late(self) -> int:
-        """Events alarmed only afterwards."""
+        """Number of events whose first alarm came afterwards."""
         return sum(lead is not None and lead < 0 for lead in self.event_lead_s)
 
     @property
     def false_alarms(self) -> int:
-        """Alarms that no event explains."""
+        """Number of alarms that no event explains."""
         return self.verdicts.count("false")
 
     def lead_percentile_s(self, percent: float) -> float | None:
-        """Percentile of the leads of all events; one missed or late counts as no lead. None without events."""
+        """Percentile of the lead times of all events. A missed or late event counts as 0. None without events."""
         leads = [max(lead or 0.0, 0.0) for lead in self.event_lead_s]
         return round(float(np.percentile(leads, percent)), 3) if leads else None
 
 
 def match_alarms(alarms: Sequence[Alarm], events: Sequence[LabelledEvent], horizon_ms: int) -> AlarmOutcomes:
-    """Judge alarms by the events of their keys.
+    """Match alarms to the events of their keys.
 
-    An alarm that stood within the horizon before an event, or was raised just when it happened, is a warning of it; its
-    lead counts for no more than the horizon. One raised afterwards, while the key is a wreck, is late; any other is
-    false. Alarms are given oldest first; one may warn of several events.
+    An alarm that was active within the horizon before an event, or was raised at the event, is a warning of it. Its
+    lead time counts up to the horizon. An alarm raised between `ts` and `end_ts` of an event is late; any other alarm
+    is false. One alarm may warn of several events.
+
+    Args:
+        alarms: oldest first.
+        events: of all keys.
+        horizon_ms: how long before an event an alarm counts as its warning.
     """
     verdicts: list[AlarmOutcome] = []
     leads: list[float | None] = []
@@ -130,7 +135,7 @@ def match_alarms(alarms: Sequence[Alarm], events: Sequence[LabelledEvent], horiz
 
 
 def poisson_interval(count: int, exposure: float) -> tuple[float, float]:
-    """Exact confidence interval of a rate, events an exposure (Garwood 1936, by the chi-squared distribution)."""
+    """Exact confidence interval of a rate, count per exposure (Garwood 1936, by the chi-squared distribution)."""
     tail = (1 - CONFIDENCE) / 2
     low = stats.chi2.ppf(tail, 2 * count) / 2 if count else 0.0
     high = stats.chi2.ppf(1 - tail, 2 * count + 2) / 2

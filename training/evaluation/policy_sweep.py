@@ -1,4 +1,4 @@
-"""Other alarm policies on the same scores: only the alarms are computed anew."""
+"""Tries other alarm policies on the same scores: only the alarms are computed again."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ ON_DELAYS_S = (0, 30, 60, 120, 300)
 
 
 def policies(own: AlarmPolicy) -> list[AlarmPolicy]:
-    """The policy in force, and it with other setpoints and on-delays; a deadband is at most half its setpoint."""
+    """The given policy, and variants with other setpoints and on-delays; a deadband is at most half the setpoint."""
     setpoints = sorted({*SETPOINTS, own.setpoint})
     delays = sorted({*(1000 * s for s in ON_DELAYS_S), own.on_delay_ms})
     return [_at(own, setpoint, delay) for setpoint in setpoints for delay in delays]
@@ -29,7 +29,7 @@ def _at(own: AlarmPolicy, setpoint: float, on_delay_ms: int) -> AlarmPolicy:
 
 @dataclass(frozen=True)
 class Trace:
-    """Scores of the readings that any of the policies can take notice of. Shapes [n]."""
+    """Scores of the readings that can matter to any of the policies. Shapes [n]."""
 
     key: Int
     ts: Int
@@ -37,10 +37,10 @@ class Trace:
 
 
 def telling(key: Int, ts: Int, probability: Float, tried: Sequence[AlarmPolicy]) -> Bool:
-    """Which readings can make a difference to any of these policies, shape [n].
+    """Which readings can matter to any of these policies, shape [n].
 
-    Below every setpoint less deadband nothing happens but that timers are reset and, an off-delay later, alarms end: so
-    of a stretch of such readings those within the off-delay are enough, and the one after.
+    Below every setpoint less its deadband, timers are reset, and alarms end one off-delay later. So of a stretch of
+    such readings, those within the off-delay and the first one after it are enough.
     """
     floor = min(p.setpoint - p.deadband for p in tried)
     off_delay_ms = max(p.off_delay_ms for p in tried)
@@ -58,7 +58,7 @@ def alarms_under(policy: AlarmPolicy, trace: Trace, names: Sequence[str]) -> lis
     """The alarms that the worker's own state machine raises under this policy, oldest first."""
     machine = Alarms(policy)
     machine.assign(0, {})
-    # Keys that never reach the setpoint make no difference, and their names cost time.
+    # Keys that never reach the setpoint have no alarms, and encoding their names takes time.
     over = np.unique(trace.key[trace.probability >= policy.setpoint])
     rows = np.isin(trace.key, over)
     key, ts = trace.key[rows], trace.ts[rows]
@@ -72,6 +72,6 @@ def alarms_under(policy: AlarmPolicy, trace: Trace, names: Sequence[str]) -> lis
 def sweep(
     tried: Sequence[AlarmPolicy], trace: Trace, names: Sequence[str], events: Sequence[LabelledEvent], horizon_ms: int
 ) -> Iterator[tuple[AlarmPolicy, AlarmOutcomes]]:
-    """Each policy, and what its alarms are worth."""
+    """Each policy, with the outcomes of its alarms."""
     for policy in tried:
         yield policy, match_alarms(alarms_under(policy, trace, names), events, horizon_ms)

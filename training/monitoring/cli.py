@@ -1,4 +1,4 @@
-"""The commands that watch data and model, and that take down what really happened."""
+"""The commands `drift` (monitoring of data and model) and `label` (confirmed events and false alarms)."""
 
 import json
 from functools import partial
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms
+from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms, training_packages
 from common.errors import UserError
+from common.json_text import strict_json
 from common.terminal import say, terminal
 from common.text import shown
 from common.times import iso_now, iso_utc
@@ -31,21 +32,23 @@ def drift(
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
     model: Annotated[str | None, typer.Option(help="Model whose reference is used. Default: the pipeline's.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Directory for a page with plots.")] = None,
-    publish: Annotated[bool, typer.Option(help="Publish transitions that the topic does not have yet.")] = False,
-    watch: Annotated[bool, typer.Option(help="Look again and again, publish, serve metrics, until stopped.")] = False,
-    every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")] = 300.0,
+    report: Annotated[Path | None, typer.Option(help="Write a page with plots to this directory.")] = None,
+    publish: Annotated[bool, typer.Option(help="Publish events that the topic does not have yet.")] = False,
+    watch: Annotated[
+        bool, typer.Option(help="Check periodically, publish events and serve metrics, until stopped.")
+    ] = False,
+    every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two checks.")] = 300.0,
     metrics_port: Annotated[int, typer.Option(help="With --watch: port of /metrics.")] = 8081,
     metrics_host: Annotated[str, typer.Option(help="With --watch: address of /metrics.")] = "127.0.0.1",
     new_baseline: Annotated[
-        str | None, typer.Option(metavar="SITE", help="Take what this site does from --since on as its normal.")
+        str | None, typer.Option(metavar="SITE", help="Restart the baseline of this site at --since.")
     ] = None,
     since: Annotated[str | None, typer.Option(help="With --new-baseline: event time, ISO 8601.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare what each site sends to its own first days and to the training reference, and the alarms to labels.
+    """Compare each site with its baseline and with the training data of the model, and alarms with labels.
 
-    Exit code 0 whether something has drifted or not.
+    The exit code is 0 whether there is drift or not.
 
     Example: hazardstream drift --report drift-report
     """
@@ -61,7 +64,7 @@ def drift(
         watching = Watch(topics, partial(_reference, settings, topics.pipeline.model))
         if new_baseline is not None:
             if since is None:
-                raise UserError("--new-baseline needs --since: the event time from which the site's days are normal")
+                raise UserError("--new-baseline needs --since: the event time at which the baseline starts")
             if new_baseline not in (known := watching.look(publish=False).states):
                 raise UserError(f"there is no site {new_baseline!r}; known are: {', '.join(known) or 'none'}")
             event = begin(new_baseline, _past_ms("--since", since))
@@ -72,13 +75,11 @@ def drift(
         look = watching.look(publish=publish)
     page = None
     if report is not None:
-        try:
+        with training_packages():
             from training.monitoring.report import write_report
-        except ModuleNotFoundError as error:
-            raise UserError(f"{error}; --report needs more packages: pip install 'hazardstream[training]'") from error
         page = write_report(look, report)
     if as_json:
-        say(json.dumps(look.as_json() | {"report": page and str(page)}))
+        say(strict_json(look.as_json() | {"report": page and str(page)}))
     else:
         _print(look)
         if page:
@@ -86,10 +87,10 @@ def drift(
 
 
 def _past_ms(option: str, text: str) -> int:
-    """A moment that has been, as ms since the epoch.
+    """A time in the past as ms since the Unix epoch.
 
     Raises:
-        UserError: it is no moment, or still to come.
+        UserError: the text is not a time, or the time is in the future.
     """
     from training.monitoring.drift.clock import lies_ahead
 
@@ -99,7 +100,7 @@ def _past_ms(option: str, text: str) -> int:
 
 
 def _reference(settings: "Settings", uri: str) -> "Reference | None":
-    """The training reference of the model; without one, sites are compared with themselves only."""
+    """The training reference of the model; None: sites are compared with their baseline only."""
     from common.errors import DependencyDownError
     from worker.admission.admit import demands_of
     from worker.admission.source import resolve
@@ -114,7 +115,7 @@ def _reference(settings: "Settings", uri: str) -> "Reference | None":
     except (UserError, DependencyDownError) as error:
         if settings.model is not None:
             raise
-        say(f"no training reference, sites are compared with themselves only: {error}", err=True)
+        say(f"no training reference, so sites are compared with their baseline only: {error}", err=True)
         return None
     return package.reference
 
@@ -153,7 +154,7 @@ def _print(look: "Look") -> None:
     from training.monitoring.drift.check import BASELINE_DAYS
 
     console = terminal()
-    sites = Table("site", "model", "baseline", "seen until", "active")
+    sites = Table("site", "model", "baseline", "data until", "active")
     for site, state in look.states.items():
         active = [shown(f"{kind}: {subject}") for of, kind, subject in look.standing if of == site]
         sites.add_row(
@@ -166,14 +167,14 @@ def _print(look: "Look") -> None:
     if look.states:
         console.print(sites)
     else:
-        console.print("no sketches yet: workers publish those of an hour when it is over, in event time")
+        console.print("no sketches yet: workers publish the sketches of an hour once it is over in event time")
     for event in look.told:
         console.print(event.record()["message"], markup=False)
     if (found := look.figures) is not None:
         shares = (("precision", found.precision), ("recall", found.recall))
         figures = ", ".join(f"{name} {value:.2f}" for name, value in shares if value is not None)
         console.print(
-            f"performance: {found.warned} of {found.events} events warned of, {found.false} alarms marked; {figures}"
+            f"performance: {found.warned} of {found.events} events warned of, {found.false} false alarms; {figures}"
         )
 
 
@@ -182,17 +183,21 @@ def label(
     key: Annotated[str, typer.Option(help="The key that the label is about.")],
     at: Annotated[
         str,
-        typer.Option(help="Event time, ISO 8601: an event's point of no return; a moment when a false alarm stood."),
+        typer.Option(
+            help="Event time, ISO 8601: point of no return of an event, or a time at which a false alarm was active."
+        ),
     ],
-    kind: Annotated[str, typer.Option(help="event, false_alarm, or withdrawn: what was said of that time was wrong.")],
-    by: Annotated[str | None, typer.Option(help="Who says so.")] = None,
-    note: Annotated[str | None, typer.Option(help="In their words.")] = None,
+    kind: Annotated[
+        str, typer.Option(help="event, false_alarm, or withdrawn (an earlier label of that time was wrong).")
+    ],
+    by: Annotated[str | None, typer.Option(help="Who confirmed it.")] = None,
+    note: Annotated[str | None, typer.Option(help="Free text.")] = None,
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take down what really happened: a confirmed event, or an alarm that was none.
+    """Record a confirmed event or a false alarm.
 
     Example: hazardstream label --key pump-7 --at 2026-01-31T12:00:00Z --kind event --by operator
     """
@@ -202,7 +207,7 @@ def label(
 
     if kind not in KINDS:
         raise UserError(f"--kind {kind!r} is not known; use one of {', '.join(KINDS)}")
-    # What was mistyped can be taken back, whenever it lies.
+    # A mistyped label can be withdrawn even if its time is in the future.
     ts = moment_ms("--at", at) if kind == WITHDRAWN else _past_ms("--at", at)
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     with MonitoringTopics(settings) as topics:

@@ -1,4 +1,4 @@
-"""The monitoring topics: read on from where one was, and written to."""
+"""Reads and writes the monitoring topics; each read continues where the last one ended."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -28,7 +28,7 @@ class MonitoringTopics:
     """Reads and writes a pipeline's records. Use as a context manager.
 
     Args:
-        settings: names pipeline, brokers and registry.
+        settings: pipeline, brokers and registry.
 
     Raises:
         UserError: the pipeline has no `monitor`.
@@ -39,14 +39,14 @@ class MonitoringTopics:
         monitor = self.pipeline.monitor
         if monitor is None:
             raise UserError(
-                f"pipeline {self.pipeline.name} has no `monitor` section, so nothing is watched; see docs/drift.md"
+                f"pipeline {self.pipeline.name} has no `monitor` section; add one as docs/drift.md describes"
             )
         self.monitor: Monitor = monitor
         self._config = client_config(settings.bootstrap_servers)
         self._registry = registry_at(settings.registry_url)
         self._writer_schema_of = writer_schema_lookup(self._registry, self.pipeline.known_schemas)
         self._reader = TopicReader(self._config)
-        self._behind: dict[str, dict[int, int]] = {}
+        self._read_to: dict[str, dict[int, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -55,17 +55,17 @@ class MonitoringTopics:
         self._reader.consumer.close()
 
     def news(self, role: str) -> Iterator[dict[str, Any]]:
-        """The committed records that came since the last call; at first all there are.
+        """The committed records since the last call; the first call returns all.
 
         Raises:
             UserError: there is no such topic.
             DependencyDownError: broker or registry does not answer; call again.
         """
         topic, schema = self.pipeline.topics[role], self.pipeline.schema_of(role)
-        behind = self._behind.setdefault(role, {})
-        spans = {n: Span(max(s.low, behind.get(n, 0)), s.high) for n, s in self._reader.spans(topic).items()}
-        for gulp in self._reader.read(topic, spans):
-            for message in gulp:
+        read_to = self._read_to.setdefault(role, {})
+        spans = {n: Span(max(s.low, read_to.get(n, 0)), s.high) for n, s in self._reader.spans(topic).items()}
+        for messages in self._reader.read(topic, spans):
+            for message in messages:
                 value = value_of(message)
                 if value is None:
                     continue
@@ -73,10 +73,10 @@ class MonitoringTopics:
                     yield decode(value, self._writer_schema_of, schema)
                 except UnreadableValueError as error:
                     _LOG.error("unreadable record", topic=topic, offset=message.offset(), reason=str(error))
-        behind.update({n: span.high for n, span in spans.items()})
+        read_to.update({n: span.high for n, span in spans.items()})
 
     def publish(self, role: str, records: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Write (key, record) pairs, and wait until they are there.
+        """Write (key, record) pairs, and wait until the broker has confirmed them.
 
         Raises:
             UserError: the broker or the registry refuses them.
@@ -95,7 +95,7 @@ class MonitoringTopics:
         if writer.flush(_FLUSH_S):
             raise DependencyDownError("broker", f"{topic}: the broker did not confirm within {_FLUSH_S:.0f} s")
         if failed:
-            raise UserError(f"{topic}: {failed[0]}; `hazardstream topics check` looks closer")
+            raise UserError(f"{topic}: {failed[0]}; run `hazardstream topics check`")
 
     def _prefix(self, topic: str, schema: dict[str, Any]) -> bytes:
         if self._registry is None:
@@ -103,4 +103,4 @@ class MonitoringTopics:
         try:
             return self._registry.prefix(topic, schema)
         except UnreadableValueError as error:
-            raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
+            raise UserError(f"{error}; check the compatibility rule of the subject in the registry") from error

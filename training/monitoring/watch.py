@@ -1,4 +1,4 @@
-"""One look at what is watched, or one look after the other: findings, events and metrics."""
+"""Checks drift and performance, once or periodically: results, events and metrics."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import structlog
 from common.errors import DependencyDownError, UserError
 from common.text import in_label
 from training.monitoring.drift.check import SiteState, Watched, check
-from training.monitoring.drift.events import DriftEvent, Place, Published, anew, standing, transitions
+from training.monitoring.drift.events import DriftEvent, Place, Published, corrections, standing, transitions
 from training.monitoring.drift.history import Histories
 from training.monitoring.performance.labels import labels_from
 from training.monitoring.performance.rolling import Figures, alarms_from, degradation, figures
@@ -23,14 +23,14 @@ _LOG = structlog.get_logger(__name__)
 
 @dataclass
 class Look:
-    """What a look found.
+    """The results of one check.
 
     Attributes:
-        watched: all that was held against a limit.
-        states: how far each site is known.
+        watched: all values that were compared with a limit.
+        states: what is known of each site.
         figures: performance; None without labels.
-        told: transitions that the topic of events did not have yet.
-        standing: what holds now.
+        told: events that the topic did not have yet.
+        standing: the active states.
     """
 
     watched: list[Watched]
@@ -40,7 +40,7 @@ class Look:
     standing: list[Place]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values: state of the sites, what stands, what is new."""
+        """Plain values: the sites, the active states, the new events and the performance."""
         return {
             "sites": {
                 site: {
@@ -60,10 +60,10 @@ class Look:
 
 @dataclass
 class Watch:
-    """Reads the monitoring topics on and on, and keeps what it read.
+    """Reads the monitoring topics, and keeps what it has read between two checks.
 
     Attributes:
-        load_reference: gives the reference of the model in use; None where it is not to be had.
+        load_reference: loads the reference of the model in use; None if there is none.
     """
 
     topics: MonitoringTopics
@@ -75,10 +75,10 @@ class Watch:
     )
 
     def look(self, *, publish: bool) -> Look:
-        """Read what is new, judge, and publish what is not told yet.
+        """Read new records, check them, and publish new events if asked to.
 
         Raises:
-            DependencyDownError: broker or registry does not answer; look again.
+            DependencyDownError: broker or registry does not answer; call again.
         """
         for sketch in self.topics.news("sketches"):
             self.histories.add(sketch)
@@ -95,8 +95,8 @@ class Watch:
         performance = [] if found is None else degradation(found, limits, labelled_at)
         told = published.still_to_tell([*transitions(watched, states), *performance])
         with_told = Published.of([*self._records["events"], *(event.record() for event in told)])
-        if self.reference is not None:  # without it nothing is known of what the model was not trained for
-            told += anew(with_told, watched, states)
+        if self.reference is not None:  # without it the kind "untrained" cannot be checked
+            told += corrections(with_told, watched, states)
         if publish and told:
             self.topics.publish("events", [(event.site, event.record()) for event in told])
             self._records["events"].extend(self.topics.news("events"))
@@ -117,10 +117,10 @@ class Watch:
 def watch(
     watch: Watch, metrics: DriftMetrics, every_s: float, stop: threading.Event, say: Callable[[Look], None]
 ) -> None:
-    """Look every so often until stopped. What is down is waited for; what fails is tried again at the next look.
+    """Check periodically until stopped. After an error, the next check tries again.
 
     Raises:
-        UserError: something stood in the way of looking from the start.
+        UserError: the first check failed.
     """
     begun = False
     while not stop.is_set():
@@ -135,8 +135,8 @@ def watch(
         except UserError as error:
             if not begun:
                 raise
-            # Somebody has to put it right: tell it at each look until then.
-            _LOG.error("look failed", reason=str(error))
+            # An operator has to correct it: log it at each check until then.
+            _LOG.error("check failed", reason=str(error))
             metrics.failed.inc()
         else:
             show(look, metrics)
@@ -145,7 +145,7 @@ def watch(
 
 
 def show(look: Look, metrics: DriftMetrics) -> None:
-    """Set the metrics to what a look found."""
+    """Set the metrics to the results of a check."""
     metrics.checks.inc()
     for gauge in (metrics.active, metrics.distance, metrics.missing):
         gauge.clear()

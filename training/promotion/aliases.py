@@ -1,4 +1,4 @@
-"""The two aliases in the registry: what they stand for, and how the challenger takes the champion's place."""
+"""The aliases of champion and challenger in the registry, and the promotion of the challenger."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Aliases:
 
     @classmethod
     def of(cls, champion: str, challenger: str | None, tracking_uri: str | None) -> "Aliases":
-        """Take them out of URIs.
+        """Parse them from URIs.
 
         Args:
             champion: `models:/NAME@ALIAS`.
@@ -32,24 +32,26 @@ class Aliases:
             tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
 
         Raises:
-            UserError: they are of another form, or of two models.
+            UserError: a URI has another form, or they name two models.
         """
         first = parse(champion)
         if first is None or first.kind != "alias":
             raise UserError(
-                f"the champion is {champion}, which is no alias: what stands for one model for ever cannot be moved; "
+                f"the champion is {champion}, which is not an alias, so it cannot be moved; "
                 "set the model to models:/NAME@champion"
             )
         second = parse(challenger or f"models:/{first.name}@challenger")
         if second is None or second.kind != "alias" or second.name != first.name:
-            raise UserError(f"the challenger {challenger} is no alias of {first.name}: set models:/{first.name}@ALIAS")
+            raise UserError(
+                f"the challenger {challenger} is not an alias of {first.name}; set models:/{first.name}@ALIAS"
+            )
         return cls(tracking_uri_or_default(tracking_uri), first.name, first.which, second.which)
 
     def versions(self) -> tuple[str, str]:
         """Versions of champion and challenger.
 
         Raises:
-            NotInMlflowError: one of the aliases stands for nothing.
+            NotInMlflowError: one of the aliases does not exist.
             DependencyDownError: MLflow does not answer.
         """
         try:
@@ -60,24 +62,26 @@ class Aliases:
                 )
         except NotInMlflowError as error:
             raise NotInMlflowError(
-                f"{error}; {self.name} needs the aliases {self.champion} and {self.challenger}: `hazardstream retrain` "
-                "makes a challenger, or set the alias in the registry"
+                f"{error}; {self.name} needs the aliases {self.champion} and {self.challenger}; train a challenger "
+                "with `hazardstream retrain`, or set the alias in the registry"
             ) from error
         return first, second
 
     def promote(self, seen: tuple[str, str]) -> None:
-        """Have the champion's alias stand for the challenger, and the challenger's for nothing.
+        """Move the champion's alias to the challenger, and delete the challenger's alias.
 
         Args:
-            seen: versions that the decision was about.
+            seen: versions of champion and challenger that the decision was based on.
 
         Raises:
             UserError: an alias was moved meanwhile.
             DependencyDownError: MLflow does not answer.
         """
         if (now := self.versions()) != seen:
-            raise UserError(f"the aliases of {self.name} were moved meanwhile (now {now}, before {seen}): look again")
+            raise UserError(
+                f"the aliases of {self.name} were moved meanwhile (now {now}, before {seen}); run the command again"
+            )
         with mlflow_client(self.store) as client:
             client.set_registered_model_alias(self.name, self.champion, seen[1])
-            # Until this is done workers see that the challenger is the champion, and do not score it twice.
+            # Until this is done, workers see that both are one version, and do not score it twice.
             client.delete_registered_model_alias(self.name, self.challenger)

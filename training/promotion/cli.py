@@ -1,6 +1,5 @@
-"""The command by which a challenger takes the champion's place."""
+"""The `promote` command: makes the challenger the champion."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 
 from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
 from common.errors import UserError
+from common.json_text import strict_json
 from common.terminal import say, terminal
 
 if TYPE_CHECKING:
@@ -18,16 +18,22 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Even where the evidence is too little, or against it.")]
-KeyDaysOption = Annotated[float, typer.Option(min=0, help="Key-days in the shadow that are enough.")]
-EventsOption = Annotated[int, typer.Option(min=0, help="Confirmed events that are enough.")]
-LabelsOption = Annotated[
-    Path | None, typer.Option(help="CSV or Parquet file with columns key, ts, kind, instead of the topic.")
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Promote even if the evidence is insufficient or against it.")
 ]
-ChampionOption = Annotated[str | None, typer.Option(help="The champion, models:/NAME@ALIAS. Default: the pipeline's.")]
+KeyDaysOption = Annotated[float, typer.Option(min=0, help="Required shadow scoring, in key-days (days of one key).")]
+EventsOption = Annotated[int, typer.Option(min=0, help="Required number of confirmed events.")]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(help="CSV or Parquet file of labels (key, time, kind), instead of the topic."),
+]
+ChampionOption = Annotated[
+    str | None, typer.Option(help="The champion, models:/NAME@ALIAS. Default: the pipeline's model.")
+]
 ChallengerOption = Annotated[
-    str | None, typer.Option(help="Default: HAZARDSTREAM_CHALLENGER, or alias challenger of the same model.")
+    str | None,
+    typer.Option(help="Challenger. Default: HAZARDSTREAM_CHALLENGER, or alias challenger of that model."),
 ]
 
 
@@ -51,16 +57,17 @@ def promote(
     registry: RegistryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare champion and challenger by what the shadow recorded, and have the alias move.
+    """Compare champion and challenger by their shadow records, and move the champion's alias to the challenger.
 
-    Exit code 0: it moved. 1: it did not, for the reasons told. Without --yes it asks; with --json, too, it only shows.
+    Exit code 0: the alias was moved; 1: it was not, and the output says why. Without --yes the command asks first; with
+    --json and without --yes it only shows the evidence.
 
     Example: hazardstream promote --key-days 100 --events 3
     """
     from common.logs import configure_logs
     from training.monitoring.topics import MonitoringTopics
     from training.promotion.aliases import Aliases
-    from training.promotion.decide import Asked, decide
+    from training.promotion.decide import Requirements, decide
     from training.promotion.gather import gather
     from worker.config.settings import load_settings
 
@@ -78,28 +85,28 @@ def promote(
         aliases = Aliases.of(uri, settings.challenger, settings.tracking_uri)
         versions = aliases.versions()
         found = gather(topics, versions, labels)
-    verdict = decide(found, Asked(key_days, events))
+    decision = decide(found, Requirements(key_days, events))
     if not as_json:
-        _print(aliases.name, found, verdict)
-    moved = (verdict.promote or force) and (yes or (not as_json and _asked(aliases.name, versions)))
+        _print(aliases.name, found, decision)
+    moved = (decision.promote or force) and (yes or (not as_json and _confirmed(aliases.name, versions)))
     if moved:
         aliases.promote(versions)
     if as_json:
-        reasons = {"insufficient": verdict.insufficient, "worse": verdict.worse}
-        say(json.dumps({"name": aliases.name, **found.as_json(), **reasons, "promoted": moved}, allow_nan=False))
+        reasons = {"insufficient": decision.insufficient, "worse": decision.worse}
+        say(strict_json({"name": aliases.name, **found.as_json(), **reasons, "promoted": moved}))
     else:
-        say(f"{aliases.champion} is version {versions[1]} now" if moved else "not promoted")
+        say(f"{aliases.champion} is now version {versions[1]}" if moved else "not promoted")
     if not moved:
         raise typer.Exit(1)
 
 
-def _asked(name: str, versions: tuple[str, str]) -> bool:
+def _confirmed(name: str, versions: tuple[str, str]) -> bool:
     if not sys.stdin.isatty():
-        raise UserError("nobody can be asked here: give --yes to have the alias move, or --json to see the evidence")
+        raise UserError("there is no terminal to ask on; give --yes to move the alias, or --json to see the evidence")
     return typer.confirm(f"{name}: version {versions[1]} in place of {versions[0]}?")
 
 
-def _print(name: str, found: "Evidence", verdict: "Decision") -> None:
+def _print(name: str, found: "Evidence", decision: "Decision") -> None:
     from rich.table import Table
 
     def share(value: float | None, interval: tuple[float, float]) -> str:
@@ -126,16 +133,16 @@ def _print(name: str, found: "Evidence", verdict: "Decision") -> None:
     table.add_row("  5 minutes ahead", *(str(w.in_time) for w in both))
     table.add_row("recall", *(share(w.recall, w.recall_ci) for w in both))
     table.add_row("precision", *(share(w.precision, w.precision_ci) for w in both))
-    table.add_row("lead, median", *(seconds(w.lead_median_s) for w in both))
-    table.add_row("lead, 10th percentile", *(seconds(w.lead_p10_s) for w in both))
+    table.add_row("lead time, median", *(seconds(w.lead_median_s) for w in both))
+    table.add_row("lead time, 10th percentile", *(seconds(w.lead_p10_s) for w in both))
     table.add_row(
-        "alarms without an event, a key-day",
+        "alarms without an event, per key-day",
         *(share(w.unexplained_per_key_day, w.unexplained_per_key_day_ci) for w in both),
     )
     table.add_row("  marked as false", *(str(w.marked) for w in both))
     console.print(table)
-    for title, reasons in (("not enough is known", verdict.insufficient), ("worse", verdict.worse)):
+    for title, reasons in (("insufficient evidence", decision.insufficient), ("worse", decision.worse)):
         for reason in reasons:
             console.print(f"{title}: {reason}", markup=False)
-    if verdict.promote:
-        console.print("enough is known, and the challenger is not worse")
+    if decision.promote:
+        console.print("the evidence is sufficient, and the challenger is not worse")

@@ -1,10 +1,9 @@
-"""What the shadow's records say of champion and challenger, held against what people confirmed.
+"""Evidence on champion and challenger: shadow records compared with labels.
 
-Batches that the challenger was late for have no records. Its own alarms are known only from readings that it scored; so
-the champion's, of which all is known, are looked at from those readings alone: neither gains by a gap.
+Batches that the challenger was too late for have no records, so its alarms are known only from the readings that it
+scored. The champion's alarms are evaluated at the same readings: neither model profits from a gap.
 """
 
-import json
 from array import array
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -26,14 +25,14 @@ _NONE = np.empty(0, np.int64)
 
 
 @dataclass
-class WouldBe:
-    """The challenger's alarms, folded from its transitions: of one that stands, a further ACTIVE is no new alarm."""
+class ChallengerAlarms:
+    """The challenger's alarms, folded from its transitions. ACTIVE during an active alarm is not a new alarm."""
 
     alarms: list[Alarm] = field(default_factory=list)
     standing: dict[int, Alarm] = field(default_factory=dict)
 
     def note(self, key: int, ts: int, transition: str, probability: float) -> None:
-        """Take down a transition; those of a key in order."""
+        """Add a transition; those of one key come in order."""
         if transition == ACTIVE and key not in self.standing:
             alarm = Alarm(key, f"{key}/{ts}", ts, ts, "", probability)
             self.standing[key] = alarm
@@ -43,13 +42,13 @@ class WouldBe:
 
 
 def as_seen(alarms: Iterable[Alarm], seen: Mapping[int, Int]) -> list[Alarm]:
-    """Alarms as they look from some of the readings.
+    """Alarms as a subset of the readings shows them.
 
-    One is raised, and cleared, at the first of them from which it stands, and no longer does; one that stood at none is
-    left out. One that follows upon another with none of them in between is that other, going on.
+    An alarm is raised at the first of these readings at which it is active, and cleared at the first at which it no
+    longer is. An alarm that is active at none of them is dropped. Two alarms with none of them in between are one.
 
     Args:
-        alarms: of each key, oldest first.
+        alarms: oldest first for each key.
         seen: times of these readings by key, ms, ascending.
     """
     found: list[Alarm] = []
@@ -72,20 +71,20 @@ def as_seen(alarms: Iterable[Alarm], seen: Mapping[int, Int]) -> list[Alarm]:
 
 
 @dataclass(frozen=True)
-class Worth:
-    """What one model's alarms were worth.
+class ModelResults:
+    """Results of one model.
 
     Attributes:
-        alarms: raised, or such as it would have raised.
-        warned: events alarmed before the point of no return.
-        in_time: events alarmed at least `REQUIRED_WARNING_S` before.
-        late: events alarmed only afterwards.
-        confirmed: alarms with an event behind them.
-        marked: alarms that an operator marked as false, and no event explains.
-        precision: confirmed of those that are confirmed or marked; None: none is.
-        recall: warned of the events; None: there were none.
-        lead_median_s, lead_p10_s: before the point of no return; a missed event leads by nothing.
-        unexplained: alarms without an event.
+        alarms: number of alarms that it raised, or would have raised.
+        warned: number of events alarmed before the point of no return.
+        in_time: number of events alarmed at least `REQUIRED_WARNING_S` before.
+        late: number of events alarmed only afterwards.
+        confirmed: number of alarms that an event explains.
+        marked: number of alarms that are marked as false and that no event explains.
+        precision: confirmed / (confirmed + marked); None if both are 0.
+        recall: warned / events; None without events.
+        lead_median_s, lead_p10_s: lead time before the point of no return; 0 for a missed event.
+        unexplained: number of alarms without an event.
         unexplained_per_key_day: their rate.
         precision_ci, recall_ci, unexplained_per_key_day_ci: exact 95 % confidence intervals.
     """
@@ -112,13 +111,13 @@ class Evidence:
     """Both models on the same readings.
 
     Attributes:
-        readings: that both scored.
-        keys: whose they are.
-        key_days: hours in which a key was seen, by 24.
-        agreed: readings on the same side of both setpoints.
-        difference_mean, difference_p99: of the probabilities, absolute.
-        events: confirmed, of keys that were seen at the time.
-        unknown_keys: that there are labels of, and that the shadow has never seen.
+        readings: number of readings that both scored.
+        keys: number of their keys.
+        key_days: number of hours with readings, summed over keys, divided by 24.
+        agreed: number of readings on the same side of both setpoints.
+        difference_mean, difference_p99: absolute difference of the probabilities.
+        events: number of confirmed events of keys with readings at the time.
+        unknown_keys: keys with labels that the shadow has never seen.
     """
 
     champion_version: str
@@ -131,26 +130,22 @@ class Evidence:
     difference_p99: float
     events: int
     unknown_keys: tuple[str, ...]
-    champion: Worth
-    challenger: Worth
+    champion: ModelResults
+    challenger: ModelResults
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; a bound that is infinite is None, as JSON has no such number."""
+        """Plain values; a bound may be infinite (see `common.json_text.strict_json`)."""
         agreement = self.agreed / self.readings if self.readings else None
-        values = asdict(self) | {
-            "agreement": agreement,
-            "agreement_ci": share_interval(self.agreed, self.readings),
-        }
-        plain: dict[str, Any] = json.loads(json.dumps(values), parse_constant=lambda _: None)
-        return plain
+        interval = share_interval(self.agreed, self.readings)
+        return asdict(self) | {"agreement": agreement, "agreement_ci": interval}
 
 
-class Shadowed:
-    """The shadow's records of two versions, added up.
+class ShadowRecords:
+    """Sums the shadow records of two versions.
 
     Args:
-        pipeline: names the fields.
-        versions: of champion and challenger; records of others are passed over.
+        pipeline: declares the fields.
+        versions: of champion and challenger; other records are ignored.
     """
 
     def __init__(self, pipeline: Pipeline, versions: tuple[str, str]) -> None:
@@ -161,10 +156,10 @@ class Shadowed:
         self._agreed = 0
         self._places: set[tuple[int, int]] = set()
         self._times: dict[int, array[int]] = defaultdict(lambda: array("q"))
-        self._would_be = WouldBe()
+        self._challenger_alarms = ChallengerAlarms()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a ShadowScore; the same one again (without transactions, after a crash) changes nothing."""
+        """Add a ShadowScore. A repeated one (without transactions, after a crash) changes nothing."""
         if (record["champion_version"], record["challenger_version"]) != self._versions:
             return
         place = record["source_partition"], record["source_offset"]
@@ -177,15 +172,15 @@ class Shadowed:
         self._agreed += record["champion_positive"] == record["challenger_positive"]
         self._times[key].append(ts)
         if transition := record["challenger_alarm"]:
-            self._would_be.note(key, ts, transition, record["challenger_probability"])
+            self._challenger_alarms.note(key, ts, transition, record["challenger_probability"])
 
     def evidence(self, labels: Sequence[Label], published: Iterable[Mapping[str, Any]], horizon_ms: int) -> Evidence:
-        """What it comes to.
+        """The evidence so far.
 
         Args:
             labels: what people confirmed.
-            published: records of the topic of alarms, the champion's, those of a key in order.
-            horizon_ms: so long before an event an alarm is a warning of it.
+            published: the champion's records on the topic of alarms; those of one key are in order.
+            horizon_ms: how long before an event an alarm counts as its warning.
         """
         difference = np.frombuffer(self._difference) if self._difference else np.zeros(1)
         events = [
@@ -196,8 +191,11 @@ class Shadowed:
         times = {key: np.sort(np.frombuffer(ts, np.int64)) for key, ts in self._times.items()}
         raised, days = alarms_from(published, self._pipeline, dict(self._numbers)), len(self._hours) / 24
         champion, challenger = (
-            _worth(alarms, events, marked(labels, known, self._numbers), horizon_ms, days)
-            for alarms, known in ((as_seen(raised, times), raised), (self._would_be.alarms, self._would_be.alarms))
+            _results_of(alarms, events, marked(labels, known, self._numbers), horizon_ms, days)
+            for alarms, known in (
+                (as_seen(raised, times), raised),
+                (self._challenger_alarms.alarms, self._challenger_alarms.alarms),
+            )
         )
         return Evidence(
             *self._versions,
@@ -217,20 +215,20 @@ class Shadowed:
         return self._numbers.setdefault(key, len(self._numbers))
 
     def _seen(self, label: Label) -> bool:
-        """Whether the key was in the shadow in the hour of the event, or the one before."""
+        """Whether the shadow has readings of the key in the hour of the event or the one before."""
         key, hour = self._numbers.get(label.key, -1), label.ts // HOUR_MS
         return not self._hours.isdisjoint({(key, hour), (key, hour - 1)})
 
 
-def _worth(
+def _results_of(
     alarms: Sequence[Alarm], events: Sequence[LabelledEvent], marks: Container[str], horizon_ms: int, days: float
-) -> Worth:
+) -> ModelResults:
     alarms = sorted(alarms, key=lambda alarm: alarm.ts)
     judged = match_alarms(alarms, events, horizon_ms)
     unexplained = [a for a, verdict in zip(alarms, judged.verdicts, strict=True) if verdict == "false"]
     confirmed = len(alarms) - len(unexplained)
     told = sum(alarm.alarm_id in marks for alarm in unexplained)
-    return Worth(
+    return ModelResults(
         alarms=len(alarms),
         warned=judged.detected,
         in_time=sum(lead is not None and lead >= REQUIRED_WARNING_S for lead in judged.event_lead_s),

@@ -1,10 +1,10 @@
-"""Read from the topics what decides whether the challenger takes over."""
+"""Reads the evidence for a promotion from the topics."""
 
 from pathlib import Path
 
 from training.monitoring.performance.labels import labels_from
 from training.monitoring.topics import MonitoringTopics
-from training.promotion.evidence import Evidence, Shadowed
+from training.promotion.evidence import Evidence, ShadowRecords
 from training.promotion.labels_file import read_labels
 
 
@@ -12,11 +12,11 @@ def gather(topics: MonitoringTopics, versions: tuple[str, str], labels: Path | N
     """The evidence on two versions of a model.
 
     Args:
-        topics: those of the pipeline.
+        topics: of the pipeline.
         versions: of champion and challenger.
-        labels: file of confirmed events; None: the topic of labels.
+        labels: file of labels; None: the topic of labels.
     """
-    shadowed = Shadowed(topics.pipeline, versions)
+    shadowed = ShadowRecords(topics.pipeline, versions)
     for record in topics.news("shadow"):
         shadowed.add(record)
     known = (

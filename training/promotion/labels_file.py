@@ -1,4 +1,4 @@
-"""Labels from a file, where they are not given on the topic."""
+"""Reads labels from a file, instead of the topic."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from worker.config.inputs_outputs import Input
 
 
 def read_labels(path: Path, source: Input) -> list[Label]:
-    """Labels from a CSV or Parquet file with columns key, ts and kind (an event where there is no such column).
+    """Labels from a CSV or Parquet file with columns for key, time and kind. Without `kind`, all are events.
 
     Args:
         path: the file.
-        source: the names of its key and time are understood, too.
+        source: its key and time fields name the columns; `key`, `ts`, `time` and `timestamp` are accepted, too.
 
     Raises:
-        UserError: it cannot be read, or a row is no label.
+        UserError: the file cannot be read, or a row is not a label.
     """
     names = column_names(path)
     key = next((n for n in names if n in (source.key, "key")), None)
@@ -34,9 +34,9 @@ def read_labels(path: Path, source: Input) -> list[Label]:
     table = _whole(path, [key, time, *kind])
     columns = table.columns
     for name, column in columns.items():
-        empty = [row for row, cell in enumerate(column.to_pylist()) if cell is None or not str(cell).strip()]
+        empty = [row for row, value in enumerate(column.to_pylist()) if value is None or not str(value).strip()]
         if empty:
-            raise UserError(f"{_at(path, table, empty[0])}: nothing in column {name}; fill it in, or take the row out")
+            raise UserError(f"{_at(path, table, empty[0])}: nothing in column {name}; fill it in, or remove the row")
     form = time_form(columns[time])
     if form.relative:
         raise UserError(f"{path}: column {time} counts from a start; write times as ISO 8601, or since 1970")
@@ -44,7 +44,7 @@ def read_labels(path: Path, source: Input) -> list[Label]:
     if (bad := np.flatnonzero(wrong | ~np.isfinite(ms))).size:
         first = int(bad[0])
         raise UserError(
-            f"{_at(path, table, first)}: {columns[time][first]} in column {time} is no time; write ISO 8601"
+            f"{_at(path, table, first)}: {columns[time][first]} in column {time} is not a time; write ISO 8601"
         )
     kinds = to_text(columns["kind"]).to_pylist() if kind else [EVENT] * len(ms)
     if unknown := [row for row, name in enumerate(kinds) if name not in KINDS]:

@@ -1,4 +1,4 @@
-"""The command that puts a model into the registry."""
+"""The `model register` command: puts a model into the registry."""
 
 import json
 from typing import Annotated
@@ -21,14 +21,12 @@ def register_model(
         typer.Argument(help="Directory, exported file or URI. Default: the model in the pipeline's folder."),
     ] = None,
     pipeline: PipelineOption = None,
-    alias: Annotated[str, typer.Option(help="Alias that is moved to the new version.")] = "champion",
-    if_none: Annotated[
-        bool, typer.Option("--if-none", help="Only where the alias stands for nothing yet; else leave all as it is.")
-    ] = False,
+    alias: Annotated[str, typer.Option(help="Alias that moves to the new version.")] = "champion",
+    if_none: Annotated[bool, typer.Option("--if-none", help="Do nothing if the alias exists already.")] = False,
     tracking_uri: TrackingUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a model that is there already, put it into MLflow's registry under its own name, and move an alias to it.
+    """Check a model package, register it in MLflow under its own name, and move an alias to it.
 
     Example: hazardstream model register champion.hazardmodel --alias challenger
     """
@@ -53,4 +51,4 @@ def register_model(
     if as_json:
         say(json.dumps({"name": package.name, "version": version, "alias": alias, "registered": not known}))
     else:
-        say(f"{package.name}@{alias} {'already stood for' if known else 'stands for'} version {version}")
+        say(f"{package.name}@{alias} {'already points to' if known else 'points to'} version {version}")

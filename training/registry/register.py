@@ -1,4 +1,4 @@
-"""Record a training in MLflow, and register its package as a model version behind an alias."""
+"""Logs a trained model package in MLflow, and registers it as a model version with an alias."""
 
 import tempfile
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import DependencyDownError, UserError
-from worker.admission.whole_path import try_whole_path
+from worker.admission.dry_run import dry_run
 from worker.config.settings import ARTIFACT_PATH
 from worker.model.archive import read_archive
 from worker.model.mlflow_client import (
@@ -34,7 +34,7 @@ COMPARISON = "comparison"
 
 @dataclass(frozen=True)
 class Registered:
-    """A model version that an alias now points to."""
+    """A registered model version, with the alias that points to it."""
 
     name: str
     version: str
@@ -50,24 +50,24 @@ def register_package(
 ) -> Registered:
     """Log a package as a run and register it under the name in its manifest.
 
-    The alias moves last, when the version is complete and ready: until then workers keep what they have. If it cannot
-    be moved, the version is deleted again.
+    The alias moves last, when the version is complete and ready; until then workers keep their model. If it cannot be
+    moved, the version is deleted again.
 
     Args:
-        package: directory or exported file of a complete package; it is checked first.
-        record: directory with figures of its training.
-        alias: alias to point to the new version.
+        package: directory or exported file of a package; it is checked first.
+        record: directory with files of its training to log.
+        alias: alias that moves to the new version.
         tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
 
     Raises:
         PackageError: the package must not be used.
-        UserError: MLflow refuses.
+        UserError: MLflow rejects a request.
         DependencyDownError: MLflow does not answer.
     """
     refuse_bad_alias(alias)
     contents = read_package(package) if package.is_dir() else read_archive(package).contents
     model = open_package(contents, version="unregistered")
-    try_whole_path(model, None)
+    dry_run(model, None)
     manifest_sha256 = contents.digest
     store = _store(tracking_uri)
     with mlflow_client(store) as client:
@@ -80,11 +80,11 @@ def register_package(
             try:
                 client.set_registered_model_alias(model.name, alias, version)
             except BaseException:
-                with suppress(Exception):  # the first failure is the one to tell
+                with suppress(Exception):  # the first error is the one to report
                     _withdraw(client, model.name, version)
                 raise
         except BaseException:
-            with suppress(Exception):  # the first failure is the one to tell
+            with suppress(Exception):  # the first error is the one to report
                 client.set_terminated(run_id, "FAILED")
             raise
         client.set_terminated(run_id, "FINISHED")
@@ -92,7 +92,7 @@ def register_package(
 
 
 def refuse_bad_alias(alias: str) -> None:
-    """See that MLflow takes an alias of this name, before anything is trained or written for it.
+    """Check that MLflow accepts an alias of this name, before anything is trained or written for it.
 
     Raises:
         UserError: it does not.
@@ -105,11 +105,11 @@ def refuse_bad_alias(alias: str) -> None:
         validation._validate_model_alias_name(alias)  # noqa: SLF001 - what its stores ask; nothing public does
         validation._validate_model_alias_name_reserved(alias)  # noqa: SLF001
     except MlflowException as error:
-        raise UserError(f"MLflow takes no alias {alias!r}: {error.message} Choose another one") from error
+        raise UserError(f"MLflow takes no alias {alias!r}: {error.message} Choose another alias") from error
 
 
 def version_behind(name: str, alias: str, *, tracking_uri: str | None = None) -> str | None:
-    """The version that an alias stands for, if it does.
+    """The version that an alias points to; None if there is no such alias.
 
     Raises:
         UserError: MLflow refuses.
@@ -130,7 +130,7 @@ def _store(tracking_uri: str | None) -> str:
 
 
 def _experiment(client: "MlflowClient", store: str) -> str:
-    """Id of the experiment; its artifacts lie beside a local store, never in the current directory."""
+    """Id of the experiment. Its artifacts are beside a local store, never in the current directory."""
     if (known := client.get_experiment_by_name(EXPERIMENT)) is not None:
         if known.lifecycle_stage != "active":
             raise UserError(f"MLflow at {shown(store)}: experiment {EXPERIMENT!r} was deleted; restore it there")
@@ -145,13 +145,13 @@ def _log(client: "MlflowClient", run_id: str, contents: Contents, metrics: dict[
         client.log_param(run_id, name, value)
     _log_metrics(client, run_id, {part: metrics.get(part, {}) for part in ("validation", "test", "thresholds")})
     with tempfile.TemporaryDirectory(prefix="hazardstream-") as directory:
-        contents.write(Path(directory))  # the bytes that were checked, whatever has become of their files
+        contents.write(Path(directory))  # the bytes that were checked, even if their files have changed since
         client.log_artifacts(run_id, directory, ARTIFACT_PATH)
     client.set_tag(run_id, DIGEST_TAG, contents.digest)
 
 
 def _log_metrics(client: "MlflowClient", run_id: str, metrics: dict[str, Any]) -> None:
-    """Log all numbers in nested metrics, under dotted names."""
+    """Log all numbers of nested metrics under dotted names."""
     from mlflow.entities import Metric  # noqa: PLC0415 - see mlflow_client
 
     now_ms = int(time.time() * 1000)
@@ -183,13 +183,13 @@ def _register(client: "MlflowClient", run_id: str, name: str, manifest_sha256: s
 
 
 def _withdraw(client: "MlflowClient", name: str, version: str) -> None:
-    """Delete a version that no alias came to stand for; if one did, and only the answer was lost, it is in use."""
+    """Delete a version without an alias. One with an alias is in use: MLflow moved it, and only the answer was lost."""
     if not client.get_model_version(name, version).aliases:
         client.delete_model_version(name, version)
 
 
 def log_comparison(compared: dict[str, dict[str, Any]], *, tracking_uri: str | None = None) -> str:
-    """Log a comparison of models as one run with a child for each; returns its id."""
+    """Log a comparison of models as one run with a child run per model. Returns the id of the run."""
     store = _store(tracking_uri)
     with mlflow_client(store) as client:
         experiment = _experiment(client, store)

@@ -1,4 +1,4 @@
-"""How a model comes into use: trusted or not, tried in a process of its own, loaded, and fit for the pipeline."""
+"""Admits a model to use: check trust, load it in a sandbox, load it here, check that it suits the pipeline."""
 
 import hashlib
 import json
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from worker.admission.compatibility import prove
+from worker.admission.compatibility import require_compatible
 from worker.admission.failures import ModelFailures
-from worker.admission.sandboxed_load import try_out
+from worker.admission.sandboxed_load import load_in_sandbox
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.config.trust import Trust
@@ -20,18 +20,18 @@ from worker.model.package_files import Contents, PackageError
 
 _LOG = structlog.get_logger(__name__)
 _CHECK = 1
-"""Counts up when the check changes: models that passed an older one are tried again."""
+"""Version of the check. Raise it when the check changes, so that models are checked again."""
 
 
 @dataclass(frozen=True)
 class Demands:
-    """What a model has to meet.
+    """What a model has to meet before it is used.
 
     Attributes:
-        pipeline: whose records it is to score; None: it is not to score here.
-        max_ms: longest that it may take to score 1,000 readings.
-        trust: whom the operator trusts.
-        failures: models that failed while they scored; None: that does not matter here.
+        pipeline: whose records it will score; None: it will not score here.
+        max_ms: processor time, ms, that 1,000 readings may take.
+        trust: what the operator trusts.
+        failures: models that failed while they scored; None: ignore such failures.
     """
 
     pipeline: Pipeline | None = None
@@ -41,10 +41,10 @@ class Demands:
 
 
 def demands_of(settings: Settings, pipeline: Pipeline | None = None) -> Demands:
-    """What these settings demand of a model that is to score a pipeline's records; or of one that is only looked at.
+    """The demands of these settings on a model that will score a pipeline's records, or (None) only be inspected.
 
     Raises:
-        UserError: the settings name nobody that could be trusted.
+        UserError: HAZARDSTREAM_MODEL_TRUST is invalid.
     """
     failures = ModelFailures(settings.cache_directory)
     return Demands(pipeline, settings.model_max_ms, settings.trust, failures if pipeline else None)
@@ -53,28 +53,28 @@ def demands_of(settings: Settings, pipeline: Pipeline | None = None) -> Demands:
 def admit(
     contents: Contents, version: str, demands: Demands, cache_directory: Path, *, from_registry: bool = False
 ) -> ModelPackage:
-    """Try a model, load it, and see that it meets the demands.
+    """Check a model and load it.
 
     Args:
         contents: its files, verified.
-        version: as it will be stamped on predictions.
-        demands: of who wants to use it.
-        cache_directory: where it is remembered which models have passed the check.
-        from_registry: whether MLflow handed it out.
+        version: as predictions will name it.
+        demands: to be met.
+        cache_directory: keeps notes of models that passed the check in the sandbox, which are not repeated.
+        from_registry: whether the files are from MLflow.
 
     Raises:
-        PackageError: it must not be used.
+        PackageError: it does not meet the demands.
     """
     trusted = demands.trust.covers(contents.digest, from_registry=from_registry)
     name = contents.manifest.name
     if demands.failures is not None and (why := demands.failures.of(name, version, contents.digest)):
-        raise PackageError("failed_in_use", f"model package {contents.origin}: it failed while it scored: {why}")
+        raise PackageError("failed_in_use", f"model package {contents.origin} failed while it scored: {why}")
     passed = passed_note(cache_directory, contents, version, demands.pipeline, trusted=trusted)
     if not _exists(passed):
-        try_out(contents, version, demands.pipeline, max_ms=demands.max_ms, trusted=trusted)
+        load_in_sandbox(contents, version, demands.pipeline, max_ms=demands.max_ms, trusted=trusted)
     package = open_package(contents, version=version, trusted=trusted)
     if demands.pipeline is not None:
-        prove(package, demands.pipeline, max_ms=demands.max_ms)
+        require_compatible(package, demands.pipeline, max_ms=demands.max_ms)
     note(passed)
     return package
 
@@ -82,7 +82,7 @@ def admit(
 def passed_note(
     cache_directory: Path, contents: Contents, version: str, pipeline: Pipeline | None, *, trusted: bool
 ) -> Path:
-    """The file whose presence says that a model has passed the check for a pipeline, with the libraries of now."""
+    """The file that exists if a model has passed the check for this pipeline with the installed libraries."""
     libraries = [np.__version__, xgboost.__version__]
     scored = pipeline and pipeline.model_dump_json(by_alias=True)
     identity = [_CHECK, contents.digest, version, scored, libraries, trusted]
@@ -92,7 +92,7 @@ def passed_note(
 def _exists(file: Path) -> bool:
     try:
         return file.exists()
-    except OSError:  # a directory on the way that may not be entered
+    except OSError:  # a parent directory that this user may not enter
         return False
 
 
@@ -102,4 +102,4 @@ def note(passed: Path) -> None:
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()
     except OSError as error:
-        _LOG.debug("a passed check is not remembered: the next start repeats it", reason=str(error))
+        _LOG.debug("cannot note that the model passed the check; the next start repeats it", reason=str(error))

@@ -1,4 +1,4 @@
-"""Whether a sound model package is one that this worker can use: features, thresholds, speed."""
+"""Checks that a worker can use a valid model package for its pipeline: features, thresholds, speed."""
 
 import time
 
@@ -13,13 +13,13 @@ from worker.model.package import ModelPackage, PackageError
 _TIMED_ROWS, _TRIES = 1000, 3
 
 
-def prove(package: ModelPackage, pipeline: Pipeline, *, max_ms: int) -> None:
-    """See that a pipeline can use a model.
+def require_compatible(package: ModelPackage, pipeline: Pipeline, *, max_ms: int) -> None:
+    """Check that a pipeline can use a model.
 
     Args:
-        package: verified in itself.
-        pipeline: whose records it is to score.
-        max_ms: longest that it may take to score 1,000 readings.
+        package: verified.
+        pipeline: whose records the model will score.
+        max_ms: processor time, ms, that 1,000 readings may take.
 
     Raises:
         PackageError: it cannot.
@@ -33,7 +33,7 @@ def alarm_policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
     """The package's alarm policy with the pipeline's overrides.
 
     Raises:
-        PackageError: the overrides make no policy.
+        PackageError: the overrides make the policy invalid.
     """
     try:
         return package.policy.changed(pipeline.alarm)
@@ -42,7 +42,7 @@ def alarm_policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
 
 
 def require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
-    """See that the model's features can be computed from the pipeline's records.
+    """Check that the model's features can be computed from the pipeline's records.
 
     Raises:
         PackageError: they cannot.
@@ -50,8 +50,8 @@ def require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
     if package.spec.sensors != pipeline.input.sensors():
         raise PackageError(
             "wrong_signature",
-            f"model {package.name} {package.version} was trained on the sensors {', '.join(package.spec.sensors)}, and "
-            f"{pipeline.input.record.name} has {', '.join(pipeline.input.sensors())}; train it for this record",
+            f"model {package.name} {package.version} was trained on the sensors {', '.join(package.spec.sensors)}, but "
+            f"{pipeline.input.record.name} has {', '.join(pipeline.input.sensors())}; train a model for this record",
         )
     if missing := sorted(set(package.spec.per.values()) - pipeline.topology.default.keys()):
         raise PackageError(
@@ -63,8 +63,8 @@ def require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
 def _require_speed(package: ModelPackage, max_ms: int) -> None:
     rows = np.resize(package.golden, (_TIMED_ROWS, package.golden.shape[1]))
     best_ms = np.inf
-    # The best of a few: the first warms caches up. Processor time of this thread, which alone scores: a neighbour on
-    # the machine is not the model's fault.
+    # The best of several, because the first fills caches. Processor time of this thread, which does all the scoring, so
+    # that other load on the machine does not count.
     for _ in range(_TRIES):
         started = time.thread_time()
         package.score(rows)
@@ -73,6 +73,6 @@ def _require_speed(package: ModelPackage, max_ms: int) -> None:
             return
     raise PackageError(
         "too_slow",
-        f"model {package.name} {package.version} takes {best_ms:.0f} ms to score {_TIMED_ROWS} readings, and may take "
-        f"{max_ms} (HAZARDSTREAM_MODEL_MAX_MS)",
+        f"model {package.name} {package.version} takes {best_ms:.0f} ms to score {_TIMED_ROWS} readings; "
+        f"HAZARDSTREAM_MODEL_MAX_MS allows {max_ms} ms",
     )

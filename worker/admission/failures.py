@@ -1,25 +1,25 @@
-"""Models that passed the check and then failed while readings were scored: they are not used again.
+"""Models that passed the check and failed later, while they scored. They are not used again.
 
-CACHE/models/failed/KEY.json    what failed, why and when; KEY is of name, version and digest
+CACHE/models/failed/KEY.json    what failed, why and when; KEY is a hash of name, version and digest
 """
 
 import hashlib
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
+from common.times import iso_now
 from worker.model.package import ModelPackage
 
 _LOG = structlog.get_logger(__name__)
 
 
 class ModelFailures:
-    """Remembers failures in the cache, so that a restart knows of them; in memory where the cache cannot be written.
+    """Notes failures in the cache, so that they survive a restart, or in memory if the cache cannot be written.
 
     Args:
-        cache_directory: that of fetched packages.
+        cache_directory: of downloaded packages.
     """
 
     def __init__(self, cache_directory: Path) -> None:
@@ -27,30 +27,30 @@ class ModelFailures:
         self._noted: dict[Path, str] = {}
 
     def note(self, package: ModelPackage, reason: str) -> None:
-        """Remember that a model failed."""
+        """Note that a model failed."""
         file = self._file(package.name, package.version, package.digest)
         self._noted[file] = reason
         failure = {"name": package.name, "version": package.version, "digest": package.digest}
-        failure |= {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        failure |= {"reason": reason, "at": iso_now()}
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(failure, indent=2))
         except OSError as error:
-            _LOG.warning("failure of a model not remembered beyond this process", reason=str(error))
+            _LOG.warning("cannot write that a model failed; a restart would use it again", reason=str(error))
 
     def of(self, name: str, version: str, digest: str) -> str | None:
-        """Why a model failed, and how to have it tried again; None: it has not."""
+        """Why a model failed, and how to allow it again; None: it has not failed."""
         file = self._file(name, version, digest)
         try:
             reason = str(json.loads(file.read_text())["reason"])
         except FileNotFoundError:
-            # Removed by the operator, unless it could never be written.
+            # The operator has deleted it, unless it could never be written.
             reason = self._noted.get(file, "") if not self._directory.is_dir() else ""
         except (OSError, ValueError, KeyError, TypeError):
             reason = self._noted.get(file, "")
         if not reason:
             return None
-        return f"{reason}; it is not used again: provide another version, or delete {file} to have it tried again"
+        return f"{reason}; register another version, or delete {file} to allow this one again"
 
     def _file(self, name: str, version: str, digest: str) -> Path:
         key = hashlib.sha256(json.dumps([name, version, digest]).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Which model scores, as the sidecar shows it; and what happens where it fails."""
+"""Shows in the status which model is in use, and notes if it fails."""
 
 import structlog
 
@@ -13,9 +13,9 @@ _LOG = structlog.get_logger(__name__)
 
 
 def give_up(failed: ModelFailedError, demands: Demands, status: Status) -> None:
-    """Have another model score the batch that this one failed at: nothing of it was committed."""
+    """Note that a model failed, so that another one scores the batch again; nothing of it was committed."""
     package, reason = failed.package, str(failed)
-    _LOG.error("model failed, going back to the last good one", version=package.version, reason=reason)
+    _LOG.error("model failed; falling back to the last good version", version=package.version, reason=reason)
     if demands.failures is not None:
         demands.failures.note(package, reason)
     status.phase, status.partitions, status.model = "starting", {}, None
@@ -24,13 +24,13 @@ def give_up(failed: ModelFailedError, demands: Demands, status: Status) -> None:
 
 
 def show_swapped(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
-    """Show that another model took over: what became of the ones before it matters no more."""
+    """Show the model after a swap, which ends the report of an earlier failure."""
     status.model_failure = None
     show(status, pipeline, uri, package)
 
 
 def show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
-    """Show a model as the one that scores."""
+    """Show a model as the one in use."""
     status.model = {
         "name": package.name,
         "version": package.version,

@@ -1,9 +1,9 @@
-"""Model packages from MLflow's registry and runs; and the cache that outlives MLflow.
+"""Model packages from MLflow's registry and runs, and the cache that is used while MLflow is down.
 
-    CACHE/models/STORE/resolved/URI.json       what a URI last stood for, and before that, once it had passed the check
-    CACHE/models/STORE/packages/NAME/VERSION/  packages, each complete: downloaded elsewhere, checked, then renamed
+    CACHE/models/STORE/resolved/URI.json       the versions that a URI named and that passed the check, newest first
+    CACHE/models/STORE/packages/NAME/VERSION/  complete packages: downloaded elsewhere, checked, then renamed
 
-STORE is a digest of the tracking URI: version 1 here is not version 1 there.
+STORE is a digest of the tracking URI, because different stores may have the same version numbers.
 """
 
 import hashlib
@@ -43,23 +43,30 @@ if TYPE_CHECKING:
 
 CACHE = "model cache"
 _LOG = structlog.get_logger(__name__)
-_REMEMBERED = 5  # versions before the last, to go back to
+_REMEMBERED = 5  # earlier versions, to fall back to
 
 
 class RefusedModelError(PackageError):
-    """What a URI stands for must not be used.
+    """The model that a URI names must not be used, or does not exist.
 
     Attributes:
-        version: what is refused; empty where there is nothing.
+        version: that is refused; empty if there is none.
     """
 
-    def __init__(self, fault: Fault, version: str, words: str) -> None:
-        super().__init__(fault, words)
+    def __init__(self, fault: Fault, version: str, text: str) -> None:
+        super().__init__(fault, text)
         self.version = version
 
 
-class Found(BaseModel):
-    """What a URI stands for: the version stamped on predictions, its place in the cache, and its manifest's digest."""
+class ResolvedVersion(BaseModel):
+    """The version that a URI names.
+
+    Attributes:
+        version: as predictions name it.
+        folder: in the cache.
+        digest: of its manifest, according to MLflow; None: MLflow has none.
+        artifacts: where MLflow keeps its files.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -69,14 +76,14 @@ class Found(BaseModel):
     artifacts: str
 
 
-class Remembered(Found):
-    """What a URI last stood for; and before that, newest first."""
+class Remembered(ResolvedVersion):
+    """The last version that a URI named and that passed the check, and earlier ones, newest first."""
 
-    before: tuple[Found, ...] = ()
+    before: tuple[ResolvedVersion, ...] = ()
 
 
 class MlflowSource:
-    """What one URI stands for, now and when all was last well.
+    """The versions that one URI names, now and when it last passed the check.
 
     Args:
         parsed: the URI.
@@ -93,20 +100,20 @@ class MlflowSource:
 
     @property
     def moves(self) -> bool:
-        """Whether the URI may stand for something else tomorrow."""
+        """Whether the URI may name another version later."""
         return self._uri.kind in {"alias", "stage"}
 
-    def look_up(self) -> Found:
-        """Ask MLflow what the URI stands for now.
+    def look_up(self) -> ResolvedVersion:
+        """Ask MLflow which version the URI names now.
 
         Raises:
-            RefusedModelError: for nothing.
+            RefusedModelError: there is none.
             DependencyDownError: MLflow does not answer.
         """
         uri, store = self._uri, self._store
         advice = "run `hazardstream model register` or `hazardstream train`, or correct the URI or MLFLOW_TRACKING_URI"
         file = store_file(store)
-        if file is not None and not file.exists():  # a client would create it, and still have no model
+        if file is not None and not file.exists():  # a client would create an empty one
             raise RefusedModelError("not_there", "", f"there is no {uri.uri}: no MLflow store in {file}; {advice}")
         try:
             with mlflow_client(store) as client:
@@ -115,13 +122,15 @@ class MlflowSource:
                     require_answer(store, run.info.run_id == uri.name, f"run {run.info.run_id!r}")
                     folder = f"runs/{quote(uri.name, safe='')}/{quote(uri.which, safe='')}"
                     registered = run.data.tags.get(DIGEST_TAG) if uri.which == ARTIFACT_PATH else None
-                    return Found(version=f"run:{uri.name}", folder=folder, digest=registered, artifacts=uri.uri)
+                    return ResolvedVersion(
+                        version=f"run:{uri.name}", folder=folder, digest=registered, artifacts=uri.uri
+                    )
                 version = _version(client, uri)
                 number = str(version.version)
                 require_answer(store, version.name == uri.name and number.isdecimal(), f"version {number!r}")
                 artifacts = client.get_model_version_download_uri(uri.name, number)
                 require_answer(store, bool(artifacts), "an empty address of the model's files")
-                return Found(
+                return ResolvedVersion(
                     version=number,
                     folder=f"packages/{quote(uri.name, safe='')}/{number}",
                     digest=version.tags.get(DIGEST_TAG),
@@ -130,8 +139,8 @@ class MlflowSource:
         except NotInMlflowError as error:
             raise RefusedModelError("not_there", "", f"there is no {uri.uri}: {error}; {advice}") from error
 
-    def fetch(self, found: Found) -> ModelPackage:
-        """Load what was found, from the cache if it is there and sound; check it; and remember it as good.
+    def fetch(self, found: ResolvedVersion) -> ModelPackage:
+        """Load this version, from the cache or else from MLflow, check it, and remember that it is good.
 
         Raises:
             RefusedModelError: it must not be used.
@@ -145,25 +154,25 @@ class MlflowSource:
                 fault,
                 found.version,
                 f"{self._uri.uri} (version {found.version}) must not be used: {error}; "
-                "train another with `hazardstream train`, or move the alias to a sound version",
+                "train another with `hazardstream train`, or move the alias to a good version",
             ) from error
         self._remember(found)
         return package
 
     def last_good(self, reason: str) -> ModelPackage | None:
-        """The package that the URI stood for when all was well, if it is still in the cache.
+        """The newest package that passed the check under this URI, from the cache; None: there is none.
 
         Args:
-            reason: why it is wanted, for the log.
+            reason: why it is needed, for the log.
 
         Raises:
-            DependencyDownError: there was one, and it cannot be used any more.
+            DependencyDownError: the cache has one that cannot be used.
         """
         refused: list[PackageError] = []
         try:
             remembered = self._remembered()
         except ValidationError as error:
-            raise DependencyDownError(CACHE, f"{reason}; nor can the cache be used: {error}") from error
+            raise DependencyDownError(CACHE, f"{reason}; and the cache cannot be used: {error}") from error
         for found in [remembered, *remembered.before] if remembered else []:
             try:
                 package = self._admit(read_package(self._home / found.folder, found.digest), found)
@@ -175,22 +184,22 @@ class MlflowSource:
         if refused and refused[0].fault == "failed_in_use":
             return None
         if refused:
-            raise DependencyDownError(CACHE, f"{reason}; nor can the cache be used: {refused[0]}") from refused[0]
+            raise DependencyDownError(CACHE, f"{reason}; and the cache cannot be used: {refused[0]}") from refused[0]
         return None
 
-    def _admit(self, contents: Contents, found: Found) -> ModelPackage:
+    def _admit(self, contents: Contents, found: ResolvedVersion) -> ModelPackage:
         trust = self._demands.trust
         if found.digest is None and not trust.covers(contents.digest, from_registry=True):
             raise PackageError(
                 "untrusted",
-                f"MLflow has no digest of it (tag {DIGEST_TAG} of the version or run), so it may be anybody's; "
-                "register it with `hazardstream model register`, or trust this very package with "
-                f"HAZARDSTREAM_MODEL_TRUST=sha256:{contents.digest}, or all that MLflow hands out with "
+                f"MLflow has no digest for it (tag {DIGEST_TAG} of the version or run), so anyone may have written it; "
+                "register it with `hazardstream model register`, or trust this package with "
+                f"HAZARDSTREAM_MODEL_TRUST=sha256:{contents.digest}, or every package in MLflow with "
                 "HAZARDSTREAM_MODEL_TRUST=registry",
             )
         return admit(contents, found.version, self._demands, self._cache, from_registry=True)
 
-    def _cached(self, found: Found) -> ModelPackage | None:
+    def _cached(self, found: ResolvedVersion) -> ModelPackage | None:
         place = self._home / found.folder
         if not place.is_dir():
             return None
@@ -203,7 +212,7 @@ class MlflowSource:
             return None
         return self._admit(contents, found)
 
-    def _downloaded(self, found: Found) -> ModelPackage:
+    def _downloaded(self, found: ResolvedVersion) -> ModelPackage:
         place = self._home / found.folder
         with self._writing():
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -218,21 +227,21 @@ class MlflowSource:
                     raise
                 try:
                     package = self._admit(read_package(fetched, found.digest), found)
-                except PackageError as error:  # the directory will be gone when somebody reads of it
+                except PackageError as error:  # the text must not name the temporary directory
                     require_no_page(fetched, found.artifacts)
-                    words = str(error).replace(str(fetched), found.artifacts)
-                    raise PackageError(error.fault, words) from error
+                    text = str(error).replace(str(fetched), found.artifacts)
+                    raise PackageError(error.fault, text) from error
                 try:
                     fetched.rename(place)
                 except OSError:
-                    if not place.is_dir():  # else another worker was faster
+                    if not place.is_dir():  # otherwise another worker was faster
                         raise
         _LOG.info("model downloaded", uri=self._uri.uri, version=found.version)
         return replace(package, directory=place)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """What goes wrong in writing the cache is a dependency that is down: room may be made while we wait."""
+        """Report a cache that cannot be written as a dependency that is down, because space may be freed."""
         try:
             yield
         except OSError as error:
@@ -240,7 +249,7 @@ class MlflowSource:
 
     def _cache_down(self, reason: str) -> DependencyDownError:
         return DependencyDownError(
-            CACHE, f"{self._home} cannot be written: {reason}; make room there, or set HAZARDSTREAM_CACHE_DIRECTORY"
+            CACHE, f"{self._home} cannot be written: {reason}; free space there, or set HAZARDSTREAM_CACHE_DIRECTORY"
         )
 
     def _remembered(self) -> Remembered | None:
@@ -249,15 +258,15 @@ class MlflowSource:
         except OSError:
             return None
 
-    def _remember(self, found: Found) -> None:
-        known: list[Found] = []
+    def _remember(self, found: ResolvedVersion) -> None:
+        known: list[ResolvedVersion] = []
         with suppress(ValidationError):
             if last := self._remembered():
-                known = [Found.model_validate(f.model_dump(exclude={"before"})) for f in (last, *last.before)]
+                known = [ResolvedVersion.model_validate(f.model_dump(exclude={"before"})) for f in (last, *last.before)]
         if known[:1] == [found]:
             return
         before = tuple(other for other in known if other != found)[:_REMEMBERED]
-        # Workers that share a cache may come here together.
+        # Workers that share a cache may write at the same time.
         temporary = self._memory.with_suffix(f".{uuid.uuid4().hex}")
         try:
             self._memory.parent.mkdir(parents=True, exist_ok=True)
@@ -266,7 +275,7 @@ class MlflowSource:
         except OSError as error:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            _LOG.warning("model not remembered: it cannot be found again while mlflow is down", reason=str(error))
+            _LOG.warning("cannot remember the model; while MLflow is down, it cannot be found", reason=str(error))
 
 
 def _version(client: "MlflowClient", uri: ParsedUri) -> "ModelVersion":

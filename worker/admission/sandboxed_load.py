@@ -1,8 +1,7 @@
-"""A model is loaded and tried in a process of its own first: what crashes or hangs there does so nowhere else.
+"""Loads a model in a sandbox first: a separate process, so that a crash or a hang does not affect the worker.
 
-XGBoost reads a booster without looking whether its trees are trees: a bit that was flipped before the package was
-sealed may end the process that loads it. The process gets the bytes of the package, little of the environment, and
-bounded memory and time.
+XGBoost does not validate the trees of a booster: a flipped bit can crash the process that loads it. The sandbox gets
+the bytes of the package, few environment variables, and limited memory and time.
 """
 
 import os
@@ -12,7 +11,7 @@ import signal
 import subprocess
 import sys
 
-from worker.admission.compatibility import prove
+from worker.admission.compatibility import require_compatible
 from worker.config.pipeline import Pipeline
 from worker.model.package import open_package
 from worker.model.package_files import FAULTS, Contents, PackageError
@@ -34,25 +33,25 @@ _PASSED_ON = (
     "OMP_",
     "COVERAGE_",
 )
-"""Variables, or their beginnings, that the process gets: none that may hold a secret."""
+"""Prefixes of the environment variables that the process gets: none that may hold a secret."""
 
 
-def try_out(contents: Contents, version: str, pipeline: Pipeline | None, *, max_ms: int, trusted: bool) -> None:
-    """Load a package elsewhere, and send rows through the whole path there.
+def load_in_sandbox(contents: Contents, version: str, pipeline: Pipeline | None, *, max_ms: int, trusted: bool) -> None:
+    """Load a package in a sandbox, check that it suits the pipeline, and do a dry run.
 
     Args:
         contents: its files.
-        version: as it will be stamped on predictions.
-        pipeline: whose records it is to score; None: the model alone is tried.
-        max_ms: longest that it may take to score 1,000 readings of the pipeline.
+        version: as predictions will name it.
+        pipeline: whose records the model will score; None: only the model is checked.
+        max_ms: processor time, ms, that 1,000 readings may take.
         trusted: whether code in a pickled scaler may run.
 
     Raises:
-        PackageError: it must not be used, or the process that loads it crashes or hangs.
+        PackageError: the check fails, or the process crashes or takes too long.
     """
     task = pickle.dumps((contents, version, pipeline, max_ms, trusted))
     environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-    # As it is here: these packages may be on a path that only this process has.
+    # The same import path as here.
     environment["PYTHONPATH"] = os.pathsep.join(path or "." for path in sys.path)
     command = [sys.executable, "-m", "worker.admission.sandboxed_load"]
     try:
@@ -61,17 +60,16 @@ def try_out(contents: Contents, version: str, pipeline: Pipeline | None, *, max_
         )
     except subprocess.TimeoutExpired as error:
         raise PackageError(
-            "too_slow", f"model package {contents.origin}: loading and trying it takes more than {_LONGEST_S} s"
+            "too_slow", f"model package {contents.origin}: the check before use takes more than {_LONGEST_S} s"
         ) from error
     if done.returncode == 0:
         return
-    fault, _, words = done.stdout.decode(errors="replace").partition(" ")
+    fault, _, text = done.stdout.decode(errors="replace").partition(" ")
     if done.returncode == _REFUSED and fault in FAULTS:
-        raise PackageError(fault, words)
+        raise PackageError(fault, text)
     how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
     said = done.stderr.decode(errors="replace")[-300:].strip()
-    words = f"model package {contents.origin}: the process that loads and tries it ends ({how}) {said}"
-    raise PackageError("crashes", words)
+    raise PackageError("crashes", f"model package {contents.origin}: the process that checks it crashes ({how}) {said}")
 
 
 def _main() -> int:
@@ -79,14 +77,14 @@ def _main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (_LONGEST_S, _LONGEST_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from worker.admission.whole_path import try_whole_path  # noqa: PLC0415 - only this process needs all the stages
+    from worker.admission.dry_run import dry_run  # noqa: PLC0415 - only this process needs all the stages
 
-    contents, version, pipeline, max_ms, trusted = pickle.load(sys.stdin.buffer)  # noqa: S301 - from `try_out`
+    contents, version, pipeline, max_ms, trusted = pickle.load(sys.stdin.buffer)  # noqa: S301 - from `load_in_sandbox`
     try:
         package = open_package(contents, version=version, trusted=trusted)
-        if pipeline is not None:  # first: all that follows takes as long as the model does
-            prove(package, pipeline, max_ms=max_ms)
-        try_whole_path(package, pipeline)
+        if pipeline is not None:  # first, because a slow model makes everything else slow
+            require_compatible(package, pipeline, max_ms=max_ms)
+        dry_run(package, pipeline)
     except PackageError as error:
         sys.stdout.write(f"{error.fault} {error}")
         return _REFUSED

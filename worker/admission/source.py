@@ -1,4 +1,4 @@
-"""Where a model package comes from: MLflow's registry, a run, a directory or an exported file."""
+"""Finds a model package by its URI: in MLflow's registry, a run, a directory or an exported file."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -24,23 +24,23 @@ def resolve(
 ) -> ModelPackage:
     """Find, fetch, verify and load a model package.
 
-    While MLflow is down or refuses, or the cache takes no new package, the one that the URI last stood for is used.
+    If MLflow is down or denies access, or the cache cannot be written, the package last used for this URI is taken.
 
     Args:
         uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/NAME/STAGE`, `runs:/ID/PATH`, a directory, or a file
             made by `hazardstream model export`.
-        cache_directory: fetched packages are kept in `models` below it.
-        tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
-        demands: what the package has to meet beyond being sound in itself.
+        cache_directory: keeps downloaded packages in `models`.
+        tracking_uri: MLflow's address; None: MLFLOW_TRACKING_URI, or else the user's local store.
+        demands: that the package has to meet.
 
     Returns:
-        The package. Its version is the registry's, `run:ID`, or `sha256:` and the beginning of the manifest's digest.
+        The package. Its version is the registry's, `run:ID`, or `sha256:` and the start of the manifest's digest.
 
     Raises:
-        RefusedModelError: the URI stands for nothing, or for a package that must not be used.
-        UserError: it is of no known form.
-        DependencyDownError: MLflow does not answer, or the cache cannot be written, and the cache has nothing for this
-            URI; worth another try.
+        RefusedModelError: there is no such model, or it must not be used.
+        UserError: the URI has no known form.
+        DependencyDownError: MLflow does not answer or the cache cannot be written, and the cache holds no package for
+            this URI; try again later.
     """
     source = mlflow_source(uri, cache_directory=cache_directory, tracking_uri=tracking_uri, demands=demands)
     if source is None:
@@ -57,18 +57,18 @@ def resolve(
 def resolve_or_last_good(
     uri: str, *, cache_directory: Path, tracking_uri: str | None = None, demands: Demands = _NOTHING_MORE
 ) -> ModelPackage:
-    """As `resolve`; but where an alias has come to stand for what must not be used, what it last stood for goes on.
+    """As `resolve`, but if an alias was moved to a model that must not be used, the last good one is taken.
 
-    A model that failed while it scored, with no other one to go back to, is a dependency that is down.
+    If a model failed while it scored and there is no other one, it raises DependencyDownError: another may come.
     """
     try:
         return resolve(uri, cache_directory=cache_directory, tracking_uri=tracking_uri, demands=demands)
     except RefusedModelError as refused:
         source = mlflow_source(uri, cache_directory=cache_directory, tracking_uri=tracking_uri, demands=demands)
-        with suppress(DependencyDownError):  # that the cache is damaged, too, is not what to tell first
+        with suppress(DependencyDownError):  # a damaged cache is less important than the refusal
             if source is not None and source.moves and (package := source.last_good(str(refused))):
                 return package
-        if refused.fault == "failed_in_use":  # not a mistake at the start: another version may come
+        if refused.fault == "failed_in_use":  # wait, because another version may come
             raise DependencyDownError("model", str(refused)) from refused
         raise
 
@@ -76,16 +76,16 @@ def resolve_or_last_good(
 def mlflow_source(
     uri: str, *, cache_directory: Path, tracking_uri: str | None = None, demands: Demands = _NOTHING_MORE
 ) -> MlflowSource | None:
-    """The part of MLflow that a URI names; None for a path.
+    """The model in MLflow that a URI names; None for a path.
 
     Raises:
-        UserError: the URI is of no known form.
+        UserError: the URI has no known form.
     """
     if not uri.startswith(("models:", "runs:")):
         return None
     parsed = parse(uri)
     if parsed is None:
-        raise UserError(f"model {uri!r} is of no known form: {_FORMS}")
+        raise UserError(f"model {uri!r} has no known form: {_FORMS}")
     return MlflowSource(parsed, cache_directory, tracking_uri, demands)
 
 
@@ -98,8 +98,12 @@ def _from_path(path: Path, cache_directory: Path, demands: Demands) -> ModelPack
             contents = read_package(path)
             package = admit(contents, f"sha256:{contents.digest[:12]}", demands, cache_directory)
         else:
-            raise UserError(f"no model package in {path}; make one with `hazardstream train --output DIR`, or {_FORMS}")
+            raise UserError(
+                f"no model package in {path}; write one with `hazardstream train --output DIR`, or {_FORMS}"
+            )
     except PackageError as error:
-        advice = "copy or export it again" if path.is_file() else "make it anew with `hazardstream train --output DIR`"
+        advice = (
+            "copy or export it again" if path.is_file() else "write it again with `hazardstream train --output DIR`"
+        )
         raise RefusedModelError(error.fault, str(path), f"{error}; {advice}") from error
     return package

@@ -1,11 +1,11 @@
-"""Alarm policy and the state machine of one key's alarm, in the terms of ISA-18.2 / IEC 62682.
+"""Alarm policy and state machine of a key's alarm, in the terms of ISA-18.2 / IEC 62682.
 
     NORMAL --probability >= setpoint for on_delay, or >= immediate--> ACTIVE
     ACTIVE --below setpoint - deadband for off_delay--> NORMAL (RTN)
 
-Time is event time, so that a repeated computation makes the same transitions. A delay is over once a key's readings
-have gone through so much of it since its timer began. Where readings are in order that is the difference of their
-times; where they are not, timers move so that it holds again (`worker.windows.staged.Staged.shift`).
+Time is event time, so that a repeated computation makes the same transitions. A delay ends when that much event time
+has passed over the key's readings since its timer started. For readings in order of time, that is the difference of
+their times; for others, running timers are shifted to the same effect (`worker.windows.staged.Staged.shift`).
 """
 
 import uuid
@@ -31,8 +31,8 @@ class AlarmPolicy(BaseModel):
         deadband: how far below the setpoint the probability must fall before it counts towards a return.
         on_delay_ms: event time for which the probability must stay at or above the setpoint.
         off_delay_ms: event time for which it must stay below setpoint less deadband.
-        priorities: priority -> probability from which an alarm has it; the highest that is reached counts.
-        immediate: probability from which the on-delay is not waited for; None: it always is.
+        priorities: priority -> smallest probability of an alarm with it; the highest one that is reached applies.
+        immediate: probability from which the on-delay does not apply; None: it always applies.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,19 +49,19 @@ class AlarmPolicy(BaseModel):
         if self.deadband >= self.setpoint:
             raise ValueError(f"deadband {self.deadband} must be smaller than setpoint {self.setpoint}")
         if not self.priorities or min(self.priorities.values()) > self.setpoint:
-            raise ValueError(f"no priority covers the setpoint {self.setpoint}: {self.priorities}")
+            raise ValueError(f"no priority begins at or below the setpoint {self.setpoint}: {self.priorities}")
         if self.immediate is not None and self.immediate < self.setpoint:
-            raise ValueError(f"immediate {self.immediate} must not lie below setpoint {self.setpoint}")
+            raise ValueError(f"immediate {self.immediate} must not be below setpoint {self.setpoint}")
         return self
 
     def changed(self, changes: Mapping[str, Any]) -> "AlarmPolicy":
-        """This policy with some of its values changed.
+        """This policy with some values changed.
 
-        Its `immediate` was chosen for its own setpoint and on-delay, and goes with them. With another setpoint, the
-        lowest priority begins there, and the deadband is no more than half of it.
+        `immediate` was chosen for the original setpoint and on-delay, so a change of either removes it. With another
+        setpoint, the lowest priority begins there, and the deadband is at most half of it.
 
         Raises:
-            ValidationError: that makes no policy.
+            ValidationError: the result is no valid policy.
         """
         own = self.model_dump()
         if {"setpoint", "on_delay_ms"} & changes.keys():
@@ -73,7 +73,7 @@ class AlarmPolicy(BaseModel):
         return AlarmPolicy.model_validate(own | dict(changes))
 
     def waits(self, probability: float) -> bool:
-        """Whether an alarm at this probability has to last for the on-delay."""
+        """Whether the on-delay applies at this probability."""
         return self.immediate is None or probability < self.immediate
 
     def priority(self, probability: float) -> str:
@@ -84,7 +84,7 @@ class AlarmPolicy(BaseModel):
 
 @dataclass(frozen=True)
 class AlarmState:
-    """A key's alarm and its timers (schemas HazardState). Times are event time in ms, None while not running."""
+    """A key's alarm and its timers. Times are event time in ms; None: the timer does not run."""
 
     active: bool = False
     priority: str = ""
@@ -95,7 +95,7 @@ class AlarmState:
     peak_probability: float = 0.0
 
     def moved(self, by_ms: int) -> "AlarmState":
-        """This state with the timers that run moved."""
+        """This state with its running timers shifted."""
         if not by_ms or (self.pending_since_ts is None and self.clearing_since_ts is None):
             return self
         pending, clearing = self.pending_since_ts, self.clearing_since_ts
@@ -110,17 +110,17 @@ IDLE = AlarmState()
 
 
 def alarm_id(key: str, onset_ts: int) -> str:
-    """Identity of an alarm, the same whenever it is computed (RFC 9562, version 5)."""
+    """Id of an alarm: the same for the same key and onset (UUID version 5, RFC 9562)."""
     return str(uuid.uuid5(_NAMESPACE, f"{key}/{onset_ts}"))
 
 
 def step(
     policy: AlarmPolicy, state: AlarmState, key: str, ts: int, probability: float
 ) -> tuple[AlarmState, str | None]:
-    """One reading's effect on its key's alarm.
+    """The effect of one reading on its key's alarm.
 
     Returns:
-        The new state, and the transition made: ACTIVE (raised, or raised to a higher priority), RTN, or None.
+        The new state, and the transition: ACTIVE (raised, or raised to a higher priority), RTN, or None.
     """
     return (
         _when_active(policy, state, ts, probability)
@@ -156,7 +156,7 @@ def _when_active(policy: AlarmPolicy, state: AlarmState, ts: int, probability: f
             return IDLE, RTN
         return replace(state, clearing_since_ts=since), None
     priority = policy.priority(probability)
-    # A priority is never lowered while the alarm stands: that would read as good news.
+    # The priority of an active alarm never falls: an operator would read that as an improvement.
     higher = policy.priorities[priority] > policy.priorities.get(state.priority, 0.0)
     held = replace(
         state, clearing_since_ts=None, peak_probability=peak, priority=priority if higher else state.priority
@@ -165,12 +165,12 @@ def _when_active(policy: AlarmPolicy, state: AlarmState, ts: int, probability: f
 
 
 def _began(since: int | None, ts: int) -> int:
-    """When a timer began; now, if it did not run, or began after now: a device was set back while it was silent."""
+    """When a timer started: now, if it does not run or started later (the device's clock was set back)."""
     return ts if since is None else min(since, ts)
 
 
 class Transition(NamedTuple):
-    """A transition to publish: the row that made it, what it is, and the alarm it concerns (for RTN, as it was)."""
+    """A transition to publish: its row, its kind, and the alarm (for RTN, as it was before)."""
 
     row: int
     kind: str
@@ -178,7 +178,7 @@ class Transition(NamedTuple):
 
 
 class StagedAlarms(NamedTuple):
-    """What a batch does to the alarms: transitions in order, and each touched key's last row and new state."""
+    """The effect of a batch on alarms: transitions in order; last row and new state of each changed key."""
 
     transitions: list[Transition]
     changed: dict[tuple[int, bytes], tuple[int, AlarmState]]
@@ -192,7 +192,7 @@ class Alarms:
         self._states: dict[int, dict[bytes, AlarmState]] = {}
 
     def assign(self, partition: int, states: dict[bytes, AlarmState]) -> None:
-        """Take over a partition with the states read back from the log."""
+        """Add a partition with its restored states."""
         self._states[partition] = states
 
     def revoke(self, partition: int) -> None:
@@ -210,17 +210,17 @@ class Alarms:
     def stage(
         self, partition: list[int], keys: list[bytes], ts: Int, probability: Float, shift: Int | None = None
     ) -> StagedAlarms:
-        """What these readings do, leaving the alarms as they are. Rows of a key are in the order of their offsets.
+        """The effect of these readings; the alarms stay unchanged. Rows of a key are in the order of their offsets.
 
         Args:
             partition: of each reading.
             keys: of each reading.
             ts: event time of each reading, ms, shape [n].
             probability: of each reading, shape [n].
-            shift: by how much timers move before each reading, ms, shape [n]; None for readings in order of time.
+            shift: of the timers before each reading, ms, shape [n]; None for readings in order of time.
         """
         over = np.flatnonzero(probability >= self.policy.setpoint)
-        # Every reading of a key that goes over counts, those after it too: its timers must not depend on batch bounds.
+        # All readings of a key count that reaches the setpoint, so that timers do not depend on batch bounds.
         rising = {(partition[row], keys[row]) for row in over.tolist()}
         held = self._states
         concerned: list[int] = []
@@ -241,7 +241,7 @@ class Alarms:
         return staged
 
     def merge(self, staged: StagedAlarms) -> None:
-        """Make a staged batch part of the state."""
+        """Apply a staged batch."""
         for (partition, key), (_, state) in staged.changed.items():
             if state == IDLE:
                 self._states[partition].pop(key, None)

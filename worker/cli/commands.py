@@ -1,21 +1,21 @@
-"""The commands that run a worker and look at it; what is heavy is imported when a command runs."""
+"""The commands that run and inspect a worker. Each imports what it needs when it runs, so that `--help` is fast."""
 
 from typing import Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption
+from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms
 from common.errors import UserError
 from common.logs import configure_logs
 from common.terminal import say, terminal
 from worker.cli.dlq import app as dlq_app
 from worker.cli.model import app as model_app
 
-topics_app = typer.Typer(help="Create or check the topics of a pipeline.", no_args_is_help=True)
+topics_app = typer.Typer(help="Create or check a pipeline's topics.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the program."""
+    """Add the commands to the `hazardstream` program."""
     for command in (worker, doctor, tail, explain):
         app.command()(command)
     app.add_typer(topics_app, name="topics")
@@ -24,29 +24,34 @@ def register(app: typer.Typer) -> None:
 
 
 def worker(
-    pipeline: Annotated[str | None, typer.Option(help="Pipeline file or name. Default: battery_hazard.")] = None,
+    pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="models:/NAME@ALIAS, models:/NAME/VERSION or /STAGE, runs:/ID/PATH, a directory or an exported file. "
-            "Default: pipeline's."
+            help="models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/STAGE, runs:/ID/PATH, a directory or an "
+            "exported file. Default: the pipeline's model."
         ),
     ] = None,
     group: Annotated[str | None, typer.Option(help="Consumer group. Default: hazardstream-PIPELINE.")] = None,
     instance_id: Annotated[
-        str | None, typer.Option(help="Stable name of this worker, unique in the group. Default: HOSTNAME-PORT.")
+        str | None,
+        typer.Option(
+            help="Name of this worker: unique in the group, the same after a restart. Default: HOSTNAME-PORT."
+        ),
     ] = None,
     guarantee: Annotated[str | None, typer.Option(help="exactly_once (default) or at_least_once.")] = None,
-    http_host: Annotated[str | None, typer.Option(help="Sidecar's address. Default: 127.0.0.1.")] = None,
-    http_port: Annotated[int | None, typer.Option(help="Sidecar's port; 0: any. Default: 8080.")] = None,
+    http_host: Annotated[str | None, typer.Option(help="Address of the HTTP sidecar. Default: 127.0.0.1.")] = None,
+    http_port: Annotated[
+        int | None, typer.Option(help="Port of the HTTP sidecar; 0: any free port. Default: 8080.")
+    ] = None,
 ) -> None:
-    """Score readings until stopped (SIGTERM finishes the batch, commits and leaves the group).
+    """Score readings until stopped. SIGTERM finishes the current batch, commits it and leaves the group.
 
-    Every option is also a variable of the environment, and there are more: docs/operations.md lists them.
+    Each option can also be set by an environment variable; docs/operations.md lists these and more settings.
 
-    Example: hazardstream worker --bootstrap broker:9092 --model models:/battery_hazard@champion
+    Example: hazardstream worker --bootstrap broker:9092 --model models:/NAME@champion
     """
     from confluent_kafka import KafkaException
 
@@ -67,17 +72,17 @@ def worker(
         http_host=http_host,
         http_port=http_port,
     )
-    parse_places(settings.skip_unreadable)  # a mistake in it should not wait for a broker to be reported
+    parse_places(settings.skip_unreadable)  # report a mistake in it before a broker is needed
     configure_logs(settings.log_level)
     try:
         run_worker(settings)
     except SupersededError as error:
         raise UserError(
-            f"another worker has taken over as {settings.instance!r} ({error}); "
-            "if that is not a successor of this one, give each worker its own --instance-id"
+            f"another worker with the instance id {settings.instance!r} has taken over ({error}). "
+            "If it was not meant to replace this one, give each worker its own --instance-id"
         ) from error
     except KafkaException as error:
-        raise UserError(f"Kafka: {error_text(error)}; `hazardstream doctor` looks closer") from error
+        raise UserError(f"Kafka: {error_text(error)}; run `hazardstream doctor` to find the cause") from error
 
 
 def doctor(
@@ -87,7 +92,9 @@ def doctor(
     model: Annotated[str | None, typer.Option(help="Model to check. Default: the pipeline's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check all that a worker needs: broker, topics, schema registry, model. Says what is wrong and what to do.
+    """Check what a worker needs (broker, topics, schema registry, model), and say how to fix each problem.
+
+    Exit code 1 if there is a problem.
 
     Example: hazardstream doctor --bootstrap broker:9092
     """
@@ -100,14 +107,16 @@ def doctor(
 
 
 def tail(
-    topic: Annotated[str, typer.Argument(help="A topic, or its role: predictions, alarms, …")],
+    topic: Annotated[str, typer.Argument(help="A topic, or its role in the pipeline: input, predictions, alarms, …")],
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
-    from_beginning: Annotated[bool, typer.Option(help="From the first record instead of the next.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many records.")] = None,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Start with the first record in the topic, not with the next one.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N records.")] = None,
 ) -> None:
-    """Show the records of a topic as they are committed, decoded, one JSON object a line.
+    """Show a topic's records, decoded, as they are committed: one JSON object per line.
 
     Example: hazardstream tail alarms --from-beginning --limit 10
     """
@@ -119,24 +128,27 @@ def tail(
 
 
 def explain(
-    module: Annotated[str, typer.Option(help="The module (key) whose prediction is to be explained.")],
+    key: Annotated[str, typer.Option(help="Key of the reading.")],
     at: Annotated[
         str,
-        typer.Option(help="Event time of the reading, ISO 8601 or ms since 1970; else its last one before is taken."),
+        typer.Option(
+            metavar="TIME",
+            help="Event time of the reading, ISO 8601 or ms since 1970. If no reading has it, the one before is taken.",
+        ),
     ],
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
     model: Annotated[
-        str | None, typer.Option(help="Model to use instead of the version that the prediction names.")
+        str | None, typer.Option(help="Model to use. Default: the version that made the prediction.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Compute a past prediction or alarm again from the log: window, features, contributions, model version.
+    """Recompute a past prediction from the log, and show its window, features, contributions and model version.
 
-    Exit code 1 where the probability is not the published one, bit for bit.
+    Exit code 1 if the recomputed probability is not bit for bit the published one.
 
-    Example: hazardstream explain --module RackA1_Module01 --at 2026-01-31T12:00:00Z
+    Example: hazardstream explain --key pump-17 --at 2026-01-31T12:00:00Z
     """
     import json
 
@@ -149,35 +161,26 @@ def explain(
     configure_logs("warning")
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
     loaded = load_pipeline(settings.pipeline)
-    found = compute_again(settings, module, _event_time_ms(at))
+    explained = compute_again(settings, key, int(at) if at.isdecimal() else moment_ms("--at", at))
     if as_json:
-        say(json.dumps(facts(found)))
+        say(json.dumps(facts(explained)))
     else:
-        terminal().print(as_tables(found, loaded))
-    if not found.same_bits:
+        terminal().print(as_tables(explained, loaded))
+    if not explained.same_bits:
         raise typer.Exit(1)
-
-
-def _event_time_ms(text: str) -> int:
-    from datetime import UTC, datetime
-
-    if text.isdecimal():
-        return int(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UserError(f"--at {text!r} is not ISO 8601; write for example 2026-01-31T12:00:00Z") from error
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @topics_app.command("create")
 def topics_create(
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic.")] = 8,
-    replication_factor: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
+    partitions: Annotated[
+        int,
+        typer.Option(min=1, help="Partitions of each topic, unless the input topic exists: then as many as it has."),
+    ] = 8,
+    replication_factor: Annotated[int, typer.Option(min=1, help="Replicas of each partition.")] = 1,
 ) -> None:
-    """Create the pipeline's topics that are missing, with the settings they need.
+    """Create the pipeline's missing topics, with the settings that they need.
 
     Example: hazardstream topics create --partitions 24 --replication-factor 3
     """
@@ -191,12 +194,12 @@ def topics_create(
     made = create_topics(
         admin_client(config), loaded, partitions=partitions, replication_factor=replication_factor, config=config
     )
-    say(f"created: {', '.join(made)}" if made else "all topics were there already")
+    say(f"created: {', '.join(made)}" if made else "all topics exist already")
 
 
 @topics_app.command("check")
 def topics_check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = None) -> None:
-    """Check that the pipeline's topics exist and are fit for it.
+    """Check that the pipeline's topics exist and have suitable settings.
 
     Example: hazardstream topics check --bootstrap broker:9092
     """
@@ -213,4 +216,4 @@ def topics_check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = N
         raise UserError("\n".join(faults))
     for warning in warnings(admin, loaded):
         say(f"warning: {warning}", err=True)
-    say("topics are fit")
+    say("the topics exist and have suitable settings")

@@ -1,4 +1,4 @@
-"""Check everything a worker needs, and say what is wrong and what to do."""
+"""Checks of everything that a worker needs; each problem is reported with its remedy."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,56 +21,60 @@ from worker.kafka.topics import check_topics, warnings
 
 
 class Finding(NamedTuple):
-    """One thing looked at: how it stands (ok, warning, wrong), and in words."""
+    """The result of one check. verdict: ok, warning or wrong; text: what was found, and the remedy."""
 
     subject: str
     verdict: str
-    words: str
+    text: str
 
 
 def examine(settings: Settings, *, as_json: bool) -> bool:
-    """Look at everything, print it, and tell whether a worker could run."""
+    """Run all checks and print their results.
+
+    Returns:
+        Whether a worker could run.
+    """
     findings = list(_findings(settings))
-    well = all(f.verdict != "wrong" for f in findings)
+    ok = all(f.verdict != "wrong" for f in findings)
     if as_json:
-        say(json.dumps({"ok": well, "findings": [f._asdict() for f in findings]}))
-        return well
+        say(json.dumps({"ok": ok, "findings": [f._asdict() for f in findings]}))
+        return ok
     console = terminal(soft_wrap=True)
     marks = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "wrong": "[red]wrong[/]  "}
     for finding in findings:
-        console.print(styled(f"{marks[finding.verdict]}  {finding.subject:<9} {markup(finding.words)}"))
-    return well
+        console.print(styled(f"{marks[finding.verdict]}  {finding.subject:<9} {markup(finding.text)}"))
+    return ok
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
-    yield from (Finding("settings", "warning", words) for words in unread_settings())
+    yield from (Finding("settings", "warning", text) for text in unread_settings())
     try:
         pipeline = load_pipeline(settings.pipeline)
     except UserError as error:
         yield from (Finding("pipeline", "wrong", fault) for fault in str(error).split("\n"))
         return
     yield Finding(
-        "pipeline", "ok", f"{settings.pipeline}: {pipeline.input.topic} -> {pipeline.outputs.predictions.topic}"
+        "pipeline", "ok", f"{settings.pipeline}: {pipeline.input.topic} → {pipeline.outputs.predictions.topic}"
     )
     config = client_config(settings.bootstrap_servers)
     admin, servers = admin_client(config), config["bootstrap.servers"]
     broker = _look("broker", lambda: f"{servers} answers, {len(topic_partitions(admin))} topics")
     if broker.verdict == "wrong":
-        words = broker.words.removeprefix("broker: ")
-        # A cause that the client has named comes with what to do.
+        text = broker.text.removeprefix("broker: ")
+        # A text with a semicolon ends with a remedy already.
         advice = "start a broker, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS (TLS/SASL: KAFKA_*)"
-        yield Finding("broker", "wrong", words if "; " in words else f"{servers}: {words}; {advice}")
+        yield Finding("broker", "wrong", text if "; " in text else f"{servers}: {text}; {advice}")
     else:
         yield broker
         group_id = settings.group_id or f"hazardstream-{pipeline.name}"
         denied = worker_permissions(admin, config, pipeline, group_id)
-        yield from (Finding("acl", "wrong", words) for words in denied)
-        # What may not be described would be called missing.
+        yield from (Finding("acl", "wrong", text) for text in denied)
+        # Without permission to describe them, existing topics would be reported as missing.
         faults = [] if denied else check_topics(admin, pipeline)
         yield from (Finding("topics", "wrong", fault) for fault in faults)
         if not (faults or denied):
             yield Finding("topics", "ok", ", ".join(pipeline.topics.values()))
-            yield from (Finding("topics", "warning", words) for words in warnings(admin, pipeline))
+            yield from (Finding("topics", "warning", text) for text in warnings(admin, pipeline))
     yield _look("registry", lambda: _registry(settings, pipeline))
     yield _look("model", lambda: _model(settings, pipeline))
 
@@ -84,21 +88,21 @@ def _look(subject: str, check: Callable[[], str]) -> Finding:
 
 def _registry(settings: Settings, pipeline: Pipeline) -> str:
     if settings.registry_url is None:
-        return "none set: Avro single-object encoding; set SCHEMA_REGISTRY_URL to read and write Confluent's format"
+        return "not used: outputs have Avro single-object encoding; set SCHEMA_REGISTRY_URL for Confluent's wire format"
     registry = registry_from_environment(settings.registry_url)
     subject = f"{pipeline.input.topic}-value"
     latest = registry.latest(subject)
     if latest is None:
-        return f"{settings.registry_url} answers; nothing is registered under {subject} yet"
+        return f"{settings.registry_url} answers; the subject {subject} has no schema yet"
     schema_id, writer = latest
     try:
         compile_decoder(writer, pipeline.input.avro_schema)
     except UnreadableValueError as error:
         raise UserError(
-            f"schema {schema_id}, the latest under {subject}, does not resolve to ours: {error}; "
-            f"correct the producer's schema, or add the old names as aliases in {shown(pipeline.input.record.file)}"
+            f"the latest schema of {subject} (id {schema_id}) cannot be resolved to the pipeline's: {error}; "
+            f"correct the producer's schema, or add its names as aliases in {shown(pipeline.input.record.file)}"
         ) from error
-    return f"{settings.registry_url} answers; schema {schema_id} under {subject} resolves to ours"
+    return f"{settings.registry_url} answers; the latest schema of {subject} (id {schema_id}) can be read"
 
 
 def _model(settings: Settings, pipeline: Pipeline) -> str:
@@ -109,4 +113,4 @@ def _model(settings: Settings, pipeline: Pipeline) -> str:
         tracking_uri=settings.tracking_uri,
         demands=demands_of(settings, pipeline),
     )
-    return f"{uri}: {package.name} version {package.version}, it passes the check"
+    return f"{uri}: {package.name} version {package.version} passes the check"

@@ -1,4 +1,4 @@
-"""A past prediction computed again from the log: window, features, contributions, and whether the bits are the same."""
+"""Recomputes a past prediction from the log, and compares it bit for bit with the published one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from worker.score.scorer import scorer_of
 from worker.windows.keyed_state import REBUILD_SPANS, lateness_ms, rebuild_span_ms
 from worker.windows.partition import Partition
 
-# How long before the time asked for a key's reading may lie, and how far the machines' clocks may differ.
+# How far a key's reading may lie before the requested time, and how far clocks may differ.
 _SHORTLY_MS = 3_600_000
 
 
@@ -36,13 +36,13 @@ class Explained:
 
     Attributes:
         prediction: the published record.
-        alarm: the alarm transition that the reading made, as published; None where it made none.
-        probability: as computed again.
-        same_bits: whether it is the published one, bit for bit.
-        same_contributions: whether those published with the alarm are, too; None where there is no alarm.
-        readings_in_window: as computed again.
+        alarm: the published alarm transition that the reading caused; None where it caused none.
+        probability: recomputed.
+        same_bits: whether it equals the published one bit for bit.
+        same_contributions: whether the contributions published with the alarm are equal; None where there is no alarm.
+        readings_in_window: recomputed.
         window: event times, ms, and rolled sensors, scaled, oldest first.
-        features: by name, as given to the model's scaler; None where missing.
+        features: by name, as the model gets them; None where missing.
         explanation: contributions to the log-odds.
         package: the model that scored.
         rebuilt_from: offset of the first message that was replayed.
@@ -62,39 +62,39 @@ class Explained:
 
 
 def explain(settings: Settings, key: str, at_ms: int) -> Explained:
-    """Compute a key's prediction again: the one of its reading at this event time, else of its last one before.
+    """Recompute the prediction for a key's reading at this event time, or for the last reading before it.
 
     Args:
-        settings: pipeline, broker, registry; and a model, if not the one that the prediction names is to be used.
-        key: the module.
+        settings: pipeline, broker and registry; a model in it is used instead of the one that the prediction names.
+        key: of the reading.
         at_ms: event time, ms.
 
     Raises:
-        UserError: there is no such prediction, or the reading or the model that made it are no longer to be had.
+        UserError: there is no such prediction, or its reading or its model no longer exists.
         DependencyDownError: broker, registry or MLflow do not answer.
     """
     pipeline = load_pipeline(settings.pipeline)
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
     config = client_config(settings.bootstrap_servers)
     with TopicReader(config, gulp=MANY) as log:
-        found = _Archive(log, pipeline, lookup)
-        prediction = found.prediction(key, at_ms)
+        published = _Published(log, pipeline, lookup)
+        prediction = published.prediction(key, at_ms)
         number, offset = prediction["source_partition"], prediction["source_offset"]
         _require_same_topic(config, pipeline.input.topic, prediction)
-        alarm = found.alarm(key, prediction[pipeline.input.time], prediction)
+        alarm = published.alarm(key, prediction[pipeline.input.time], prediction)
         package = _model(settings, pipeline, prediction)
         probability = prediction["probability"]
         rebuilds = _rebuilds(log, pipeline, package, lookup, number, offset)
         for rebuilt in rebuilds:
             start, outcome, window = rebuilt
             again = float(outcome.scored.probability[0]) if len(outcome.scored.probability) else None
-            # A log that stands in the order of event time needs two spans of it; any other may need more.
+            # Two window spans are enough if the log is in the order of event time; otherwise it may take more.
             if again == probability or package.version != prediction["model_version"]:
                 break
     if again is None:
         raise UserError(
-            f"partition {number} offset {offset} is not scored when computed again from offset {start} on; "
-            "is --pipeline the one that scored it?"
+            f"the reading at partition {number}, offset {offset} gets no score when it is recomputed from "
+            f"offset {start}; check that --pipeline is the pipeline that scored it"
         )
     explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
@@ -117,8 +117,8 @@ def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str
     now, told = topic_id_of(admin_client(config), topic), prediction.get("source_topic_id") or ""
     if told and now not in {"", told}:
         raise UserError(
-            f"the reading of this prediction is gone: {topic} was deleted and created again since (the prediction is "
-            f"of topic id {told}, the topic now has id {now}); ask for a time after that"
+            f"the reading of this prediction is gone: {topic} was deleted and created again since (its topic id was "
+            f"{told} and is now {now}); choose a time after that"
         )
 
 
@@ -130,8 +130,8 @@ def _place(record: dict[str, Any]) -> tuple[str, int, int]:
     return record.get("source_topic_id") or "", record["source_partition"], record["source_offset"]
 
 
-class _Archive:
-    """What was published about a key."""
+class _Published:
+    """The published predictions and alarms of a key."""
 
     def __init__(self, log: TopicReader, pipeline: Pipeline, lookup: WriterSchemaOf) -> None:
         self._log, self._pipeline, self._lookup = log, pipeline, lookup
@@ -149,15 +149,15 @@ class _Archive:
             if record[source.time] == at_ms:
                 break
         if latest is None:
-            hint = f"; the first one later is at {later[source.time]} ms" if later else ""
+            hint = f"; the next one after it is at {later[source.time]} ms" if later else ""
             raise UserError(
-                f"{output.topic} has no prediction for {key!r} at {at_ms} ms or shortly before{hint}; check "
-                f"{source.key} and time (event time of the reading), and how long the topic is kept"
+                f"{output.topic} has no prediction for {source.key} {key!r} at {at_ms} ms or shortly before{hint}; "
+                "check the key, the time (event time of the reading) and the topic's retention"
             )
         return latest
 
     def alarm(self, key: str, ts: int, prediction: dict[str, Any]) -> dict[str, Any] | None:
-        """The transition that the reading of this prediction made, if it made one."""
+        """The alarm transition that the reading of this prediction caused; None where it caused none."""
         place = _place(prediction)
         for record in self._records(self._pipeline.outputs.alarms, key, ts, prediction["source_partition"]):
             if _place(record) == place:
@@ -165,7 +165,7 @@ class _Archive:
         return None
 
     def _records(self, output: Output, key: str, ts: int, number: int | None = None) -> Iterator[dict[str, Any]]:
-        """A key's records from about an event time on. What is said of a reading is said after it arrived."""
+        """A key's records around and after an event time. Outputs about a reading are written after it arrived."""
         schema, wanted = output.avro_schema, key.encode()
         since = ts - self._pipeline.input.max_future_ms - _SHORTLY_MS
         spans = self._log.spans_since(output.topic, since, None if number is None else {number})
@@ -176,7 +176,7 @@ class _Archive:
 
 
 def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> ModelPackage:
-    """The model version that a prediction names, wherever it is to be had; or the one that the user names."""
+    """The model version that a prediction names, from wherever it is found; or the model in the settings."""
     name, version = prediction["model_name"], prediction["model_version"]
     candidates = [settings.model_uri(pipeline.model)]
     if settings.model is None and version.isdecimal():
@@ -198,23 +198,27 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
             return package
         reasons.append(f"{uri} is {package.name} {package.version}")
     raise UserError(
-        f"model {name} {version}, which made this prediction, is not to be had ({'; '.join(reasons)}); "
-        "name the registry that has it with MLFLOW_TRACKING_URI, or its directory with --model"
+        f"model {name} {version}, which made this prediction, was not found ({'; '.join(reasons)}); "
+        "set MLFLOW_TRACKING_URI to a registry that has it, or give its directory with --model"
     )
 
 
 def _rebuilds(
     log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, number: int, offset: int
 ) -> Iterator[tuple[int, Outcome, dict[str, Any]]]:
-    """Windows rebuilt from ever further back: first message replayed, outcome of the one at `offset`, its window."""
+    """Rebuild the windows from further and further back.
+
+    Yields:
+        Offset of the first replayed message, outcome of the message at `offset`, and its window.
+    """
     topic = pipeline.input.topic
     low, high = log.spans(topic, {number})[number]
     itself = log.read(topic, {number: Span(offset, offset + 1)}) if low <= offset < high else iter(())
     arrived = next((time_of(m) for some in itself for m in some), None)
     if arrived is None:
         raise UserError(
-            f"the reading itself, {topic} partition {number} offset {offset}, is no longer in the log, which begins at "
-            f"{low}: keep {topic} as long as its predictions are to be explained"
+            f"the reading ({topic}, partition {number}, offset {offset}) is no longer in the log, which begins at "
+            f"offset {low}; to explain predictions, retain {topic} for as long as you want to explain them"
         )
     max_future_ms = pipeline.input.max_future_ms
     span_ms = rebuild_span_ms(package.spec, lateness_ms(package.spec, max_future_ms))
@@ -230,7 +234,7 @@ def _rebuilds(
 def _rebuild(
     log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, place: tuple[int, int, int]
 ) -> tuple[Outcome, dict[str, Any]]:
-    """As a worker does on assignment: replay, of which only the last message is live."""
+    """Replay messages as a worker does on assignment; only the last one counts as live."""
     number, start, offset = place
     source = pipeline.input
     scorer = scorer_of(pipeline, package, package.policy, lookup)
@@ -245,4 +249,6 @@ def _rebuild(
             keys = outcome.scored.origin.keys
             slot = partitions[number].slots.get(keys[-1]) if keys else None
             return outcome, {} if slot is None else scorer.state.window(slot)
-    raise UserError(f"{source.topic} partition {number} offset {offset} cannot be read: was its transaction aborted?")
+    raise UserError(
+        f"{source.topic}, partition {number}, offset {offset} cannot be read: its transaction may have been aborted"
+    )

@@ -1,8 +1,7 @@
-"""An explained prediction in words: for machines and for people."""
+"""An explained prediction as JSON and as tables."""
 
 import math
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,12 +10,13 @@ from rich.text import Text
 
 from common.terminal import styled
 from common.text import markup, shown
+from common.times import iso_utc
 from worker.cli.explain import Explained
 from worker.config.pipeline import Pipeline
 
 
 def as_json(found: Explained) -> dict[str, Any]:
-    """All of it."""
+    """Everything, ready for JSON."""
     return {
         "prediction": found.prediction,
         "alarm": found.alarm,
@@ -34,17 +34,19 @@ def as_json(found: Explained) -> dict[str, Any]:
 
 
 def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
-    """For a person."""
+    """Tables for a terminal."""
     source, made = pipeline.input, pipeline.outputs.by_word(found.prediction)
     published = made["probability"]
-    facts = Table(show_header=False, title=Text(shown(f"{made[source.key]} at {_moment(made[source.time])}")))
+    facts = Table(
+        show_header=False, title=Text(shown(f"{made[source.key]} at {iso_utc(made[source.time], 'milliseconds')}"))
+    )
     model = f"{found.package.name} {found.package.version}"
     place = f"{markup(source.topic)}, partition {made['source_partition']}, offset {made['source_offset']}"
-    other = "" if made["model_version"] == found.package.version else " [yellow](not the one that was asked for)[/]"
+    other = "" if made["model_version"] == found.package.version else " [yellow](another version, as requested)[/]"
     for row in (
         ("reading", f"{place}; rebuilt from offset {found.rebuilt_from}"),
         ("model", f"{markup(model)}; published by {markup(made['model_version'])}{other}"),
-        ("probability", f"[bold]{found.probability!r}[/], published {published!r}: {_verdict(found)}"),
+        ("probability", f"[bold]{found.probability!r}[/], published {published!r}: {_comparison(found)}"),
         ("alarm", _alarm(found, pipeline)),
         ("window", _window(found)),
     ):
@@ -62,28 +64,24 @@ def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
     return Group(facts, parts)
 
 
-def _verdict(found: Explained) -> str:
+def _comparison(found: Explained) -> str:
     if found.same_bits:
-        return "[green]the same, bit for bit[/]"
+        return "[green]equal, bit for bit[/]"
     return (
-        "[red]not the same[/]: another model, pipeline topology or build of the libraries, "
-        "or the log no longer reaches back two windows"
+        "[red]different[/]: the model, the pipeline's topology or a library has changed, "
+        "or the log no longer holds the two windows before the reading"
     )
 
 
 def _alarm(found: Explained, pipeline: Pipeline) -> str:
     if found.alarm is None:
-        return "this reading made no transition"
-    same = "the same" if found.same_contributions else "[red]not the same[/]"
+        return "the reading caused no transition"
+    same = "equal" if found.same_contributions else "[red]different[/]"
     alarm = pipeline.outputs.by_word(found.alarm)
     named = markup(f"{alarm['state']} {alarm['priority']}, {alarm['alarm_id']}")
-    return f"{named}; its contributions are {same}"
+    return f"{named}; its published contributions are {same}"
 
 
 def _window(found: Explained) -> str:
-    times = found.window["ts"]
-    return f"{found.readings_in_window} readings from {_moment(times[0])} to {_moment(times[-1])}"
-
-
-def _moment(ts: int) -> str:
-    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="milliseconds")
+    first, last = (iso_utc(found.window["ts"][at], "milliseconds") for at in (0, -1))
+    return f"{found.readings_in_window} readings from {first} to {last}"

@@ -31,10 +31,10 @@ def export(
 ) -> None:
     """Write a model into one file, from which a worker can run without MLflow.
 
-    The same version gives the same bytes, so the printed SHA-256 identifies it. To detect an exchanged file, send the
-    SHA-256 separately and give it to `hazardstream model verify`.
+    The same version gives the same bytes, so the printed SHA-256 identifies it.
+    Send it separately, for `hazardstream model verify`.
 
-    Example: hazardstream model export champion.hazardmodel --model models:/battery_hazard@champion
+    Example: hazardstream model export m.hazardmodel --model models:/NAME@champion
     """
     from worker.admission.admit import demands_of
     from worker.admission.source import resolve
@@ -77,8 +77,8 @@ def verify(
 ) -> None:
     """Check a file as a worker does before it uses a model: digests, golden rows, speed, records of the pipeline.
 
-    No code in the file runs, whatever HAZARDSTREAM_MODEL_TRUST says. Without --sha256, the check shows that the file
-    is complete, but not who wrote it.
+    No code in the file runs, whatever HAZARDSTREAM_MODEL_TRUST says.
+    Without --sha256, the file is complete, but anyone may have written it.
 
     Example: hazardstream model verify champion.hazardmodel --sha256 2f6c…
     """

@@ -1,12 +1,12 @@
-"""Follow a topic and print its records as JSON."""
+"""Follows a topic and prints its records as JSON."""
 
 import json
-import math
 from typing import Any
 
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from common.errors import DependencyDownError
+from common.json_values import json_value
 from common.terminal import say
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
@@ -21,7 +21,7 @@ from worker.score.decode import WriterSchemaOf
 
 
 def follow(settings: Settings, topic_or_role: str, *, from_beginning: bool, limit: int | None) -> None:
-    """Print committed records, one JSON object a line, until interrupted or `limit` is reached.
+    """Print committed records, one JSON object per line, until interrupted or `limit` is reached.
 
     Raises:
         UserError: there is no such topic.
@@ -64,11 +64,7 @@ def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchema
         shown["value_hex"] = value.hex()
     else:
         try:
-            record = decode(value, writer_schema_of, schema, headers, pipeline.input.utc_offset_ms)
-            # JSON has no NaN or infinity.
-            shown["value"] = {
-                k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()
-            }
+            shown["value"] = json_value(decode(value, writer_schema_of, schema, headers, pipeline.input.utc_offset_ms))
         except UnreadableValueError as error:
             shown |= {"error": str(error), "value_hex": value.hex()}
     return shown

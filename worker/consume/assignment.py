@@ -18,7 +18,7 @@ from worker.kafka.topic_reader import LOOP_PATIENCE_S, TopicReader
 from worker.observe.metrics import Metrics
 from worker.recover.alarm_state import AlarmRestore
 from worker.recover.replay_exclusions import replay_exclusions
-from worker.recover.start_offsets import Start, StartingPoints
+from worker.recover.start_offsets import Start, StartOffsets
 from worker.score.decode import WriterSchemaOf
 from worker.score.scorer import Scorer
 
@@ -62,13 +62,13 @@ class Assignment:
         margin: int = 0,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """Margin and beat: see `StartingPoints`."""
+        """Margin and beat: see `StartOffsets`."""
         self.partitions: dict[int, Partition] = {}
         self.held: dict[int, tuple[float, str]] = {}
         self._consumer, self._pipeline, self._scorer, self._metrics = consumer, pipeline, scorer, metrics
         self._admin, self._config, self._beat = admin, config, beat
         self.topic = TopicWatch(admin, pipeline.input.topic)
-        self._starts = StartingPoints(consumer, admin, config, pipeline, writer_schema_of, metrics, margin, beat)
+        self._starts = StartOffsets(consumer, admin, config, pipeline, writer_schema_of, metrics, margin, beat)
         self._alarm_restore = AlarmRestore(config, pipeline, writer_schema_of, metrics, beat)
         self._events: deque[tuple[bool, int]] = deque()
         self._waiting: dict[int, _Waiting] = {}
@@ -186,7 +186,7 @@ class Assignment:
         self._metrics.recreated.labels("input").inc()
         self.topic.begin("")
         for number in {*self.partitions, *self._waiting}:
-            self.take_over_anew(number)
+            self.reassign(number)
 
     def _put_off(self, number: int, waiting: _Waiting, reason: str) -> None:
         if reason != waiting.reason:
@@ -282,9 +282,9 @@ class Assignment:
             except KafkaException as error:
                 # Revoked meanwhile, and the event that says so is on its way; or else to be put right by a new start.
                 _LOG.warning("partition cannot be steered", partition=number, reason=error_text(error))
-                self.take_over_anew(number)
+                self.reassign(number)
 
-    def take_over_anew(self, number: int) -> None:
+    def reassign(self, number: int) -> None:
         """Begin a partition again from what is committed, as if it had just been assigned."""
         since = self._waiting[number].since if number in self._waiting else time.monotonic()
         self._drop(number)
@@ -297,4 +297,4 @@ class Assignment:
                 self._consumer.incremental_assign(places)
                 self._consumer.pause(places)
         except KafkaException as error:
-            _LOG.warning("partition cannot be taken over anew", partition=number, reason=error_text(error))
+            _LOG.warning("partition cannot be reassigned", partition=number, reason=error_text(error))

@@ -25,7 +25,7 @@ from worker.consume.message_columns import batch_of
 from worker.consume.outcome_metrics import count_outcome
 from worker.consume.progress import Progress
 from worker.consume.unreadable import Unreadable
-from worker.encode.encoder import Outbox
+from worker.encode.encoder import Encoder
 from worker.encode.output_limits import OutputLimits
 from worker.encode.side_output import SideOutput
 from worker.kafka.message import is_unreadable
@@ -61,7 +61,7 @@ class Loop:
         group_watch: GroupWatch,
         assignment: Assignment,
         scorer: Scorer,
-        outbox: Outbox,
+        encoder: Encoder,
         side_outputs: Sequence[SideOutput],
         publisher: Publisher,
         limits: OutputLimits,
@@ -72,7 +72,7 @@ class Loop:
     ) -> None:
         self._settings, self._topic, self._consumer = settings, topic, consumer
         self._broker_watch, self._group_watch = broker_watch, group_watch
-        self._assignment, self._scorer, self._outbox = assignment, scorer, outbox
+        self._assignment, self._scorer, self._encoder = assignment, scorer, encoder
         self._side_outputs = side_outputs
         self._publisher, self._metrics, self._status = publisher, metrics, status
         self._idle = Idle(topic, consumer, assignment, scorer, publisher)
@@ -206,7 +206,7 @@ class Loop:
         with self._timed("encode"):
             for side_output in self._side_outputs:
                 side_output.begin(outcome, partitions)
-            outgoing = self._outbox.records(outcome, self._assignment.topic.topic_id)
+            outgoing = self._encoder.records(outcome, self._assignment.topic.topic_id)
             for side_output in self._side_outputs:
                 more = side_output.records(outcome, partitions)
                 outgoing.bulk.update(more.bulk)
@@ -268,7 +268,7 @@ class Loop:
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
         partition = self._assignment.partitions.get(message.partition())
         if partition is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's name
-            self._assignment.take_over_anew(partition.number)
+            self._assignment.reassign(partition.number)
 
     def _tell(self) -> None:
         """Keep status and the slow metrics up to date."""

@@ -1,4 +1,4 @@
-"""What a worker would say to a dead letter's record if it came again now; only `late` and duplicates it cannot tell."""
+"""What a worker would make of a dead letter's record now, except whether it is late or a duplicate."""
 
 import time
 from collections.abc import Sequence
@@ -18,24 +18,24 @@ from worker.score.readings import Rejection
 from worker.score.validate import Validator
 
 
-class Judge:
+class Recheck:
     """Decodes and validates as a worker does.
 
     Args:
         source: the pipeline's input.
         writer_schema_of: see `schemas.registry.writer_schema_lookup`.
-        stamped_anew: whether the input topic gives a record the broker's time (`LogAppendTime`).
+        log_append_time: whether the input topic has `LogAppendTime`, so that a copy gets a new Kafka timestamp.
     """
 
-    def __init__(self, source: Input, writer_schema_of: WriterSchemaOf, *, stamped_anew: bool) -> None:
+    def __init__(self, source: Input, writer_schema_of: WriterSchemaOf, *, log_append_time: bool) -> None:
         self._reader = source.avro_schema
         self._decode = Decoder(source, self._reader, writer_schema_of)
         self._validate = Validator(source)
         self._model, self._utc_offset_ms = source.record_model, source.utc_offset_ms
-        self._writer_schema_of, self._stamped_anew = writer_schema_of, stamped_anew
+        self._writer_schema_of, self._log_append_time = writer_schema_of, log_append_time
 
     def rejections(self, letters: Sequence[Letter]) -> list[Rejection]:
-        """Those that would be dead letters again, by row.
+        """The letters that would be dead letters again, by row.
 
         Raises:
             DependencyDownError: the schema registry has to be asked and does not answer.
@@ -45,12 +45,12 @@ class Judge:
         )
         now_ms = time.time_ns() // 1_000_000
         # A copy of a record without a timestamp gets one when it is sent.
-        stamps = [now_ms if self._stamped_anew else letter.timestamp_ms or now_ms for letter in letters]
+        stamps = [now_ms if self._log_append_time else letter.timestamp_ms or now_ms for letter in letters]
         keys = TextColumn.of([letter.key or b"" for letter in letters])
         return rejected + self._validate(readings, keys, np.array(stamps, np.int64))[1]
 
     def violations(self, letter: Letter) -> list[str]:
-        """Rules of the record's Pydantic model that it breaks: field, rule and value; empty where it is no record."""
+        """The rules of the record model that it breaks: field, rule and value. Empty where it cannot be decoded."""
         try:
             self._model.model_validate(
                 decode(letter.value or b"", self._writer_schema_of, self._reader, letter.headers, self._utc_offset_ms)

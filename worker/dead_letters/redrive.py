@@ -1,8 +1,8 @@
 """Send dead letters back to the input topic, once each.
 
-The records of a chunk and the marker that names their letters are committed in one transaction, under a transactional
-id that belongs to the dead-letter topic. So a kill in the middle leaves either both or none, and whoever redrives next
-fences whoever was at it, waits for how that one's transaction ended, and only then looks at the markers.
+The records of a chunk and the marker that lists their letters are committed in one transaction, so a kill leaves both
+or none. The transactional id belongs to the dead-letter topic: a new redrive fences the one before, waits until that
+one's transaction has ended, and only then reads the markers.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from common.dead_letter_reasons import DeadLetterReason
 from common.errors import DependencyDownError, UncertainError, UserError
-from worker.dead_letters.recheck import Judge
+from worker.dead_letters.recheck import Recheck
 from worker.dead_letters.survey import Progress, write_offsets
 from worker.encode.dead_letter import ATTEMPT, ORIGIN, REDRIVEN, Letter
 from worker.kafka.client_config import admin_client
@@ -28,34 +28,34 @@ from worker.kafka.topics import topic_settings
 
 CHUNK_LETTERS = 500
 CHUNK_BYTES = 4_000_000
-# Readers of the input wait for what a killed redrive left open, so no longer than this.
+# A killed redrive leaves a transaction open, and readers of the input topic wait until it times out.
 TRANSACTION_TIMEOUT_MS = 10_000
 _RECORD_OVERHEAD = 200  # bytes of a batch of one record, on top of its key, value and headers
-_ABORTS_BORNE = 5
+_ATTEMPTS = 5  # to commit a chunk
 
 
 class InputTopic(NamedTuple):
-    """Where letters go back to.
+    """The topic to which letters are sent back.
 
     Attributes:
-        max_bytes: largest record it takes.
-        stamps: whether it gives a record the broker's time (`LogAppendTime`).
-        spans: offsets it holds.
-        topic_id: its id; empty where the broker has none.
+        max_bytes: largest record that it accepts.
+        log_append_time: whether it has `LogAppendTime`.
+        spans: the offsets that it holds.
+        topic_id: its id; empty where the broker knows none.
     """
 
     name: str
     max_bytes: int
-    stamps: bool
+    log_append_time: bool
     spans: dict[int, Span]
     topic_id: str = ""
 
 
 def input_topic(config: dict[str, Any], reader: TopicReader, name: str) -> InputTopic:
-    """Look at the input topic.
+    """Ask the broker about the input topic.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is no topic of that name.
         DependencyDownError: no broker answers.
     """
     admin = admin_client(config)
@@ -70,36 +70,36 @@ def input_topic(config: dict[str, Any], reader: TopicReader, name: str) -> Input
 
 
 class CannotReturnError(Exception):
-    """A letter that cannot be redriven. The text is one of few, so that they can be counted."""
+    """A letter that cannot be redriven. There are few different texts, so that they can be counted."""
 
 
 class Originals:
-    """Gives letters as they were before they became letters, where need be from the input topic."""
+    """Completes letters whose original was too large for the dead-letter topic, from the input topic."""
 
     def __init__(self, reader: TopicReader, source: InputTopic) -> None:
         self._reader, self._source = reader, source
 
     def complete(self, letter: Letter) -> Letter:
-        """The letter with all parts that were too large for the dead-letter topic.
+        """The letter with all parts of its original.
 
         Raises:
-            CannotReturnError: it came from another topic, or the input topic no longer has it.
+            CannotReturnError: it is of another topic, or the input topic no longer holds the original.
             DependencyDownError: the broker does not answer.
         """
         topic, partition, offset = letter.source
         if topic != self._source.name or partition not in self._source.spans:
-            raise CannotReturnError(f"not from {self._source.name}, or from a partition that it does not have")
+            raise CannotReturnError(f"that are not from {self._source.name}, or from a partition that it does not have")
         if letter.reason == DeadLetterReason.UNREADABLE:
-            raise CannotReturnError("stand for a batch that could not be read; produce its records again")
+            raise CannotReturnError("that replace a batch that could not be read; produce its records again")
         if not letter.omitted:
             return letter
         if letter.topic_id and self._source.topic_id not in {"", letter.topic_id}:
             # The new topic has other records at the same offsets.
             raise CannotReturnError(
-                f"{', '.join(letter.omitted)} too large for the dead-letter topic, and {topic} has been deleted and "
-                "created again since; produce the records again"
+                f"without {', '.join(letter.omitted)} (too large for the dead-letter topic), and {topic} was deleted "
+                "and created again since; produce the records again"
             )
-        gone = f"{', '.join(letter.omitted)} too large for the dead-letter topic and no longer in {topic}"
+        gone = f"without {', '.join(letter.omitted)} (too large for the dead-letter topic), no longer in {topic}"
         if offset >= self._source.spans[partition].high:
             raise CannotReturnError(gone)
         for messages in self._reader.read(topic, {partition: Span(offset, offset + 1)}):
@@ -116,7 +116,7 @@ class Originals:
 
 @dataclass
 class Result:
-    """What a redrive came to: letters sent, and those that could not be, by why."""
+    """The result of a redrive: the number of letters sent, and of those that could not be sent, by cause."""
 
     redriven: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
@@ -124,23 +124,23 @@ class Result:
 
 @dataclass
 class Preview:
-    """What would become of letters: those that would fail again, by reason, and those that cannot return, by why."""
+    """The expected result: letters that would fail again, by reason, and those that could not be sent, by cause."""
 
     fail_again: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
 
 
 def preview(
-    letters: Iterable[Letter], originals: Originals, source: InputTopic, judge: Judge, progress: Progress
+    letters: Iterable[Letter], originals: Originals, source: InputTopic, recheck: Recheck, progress: Progress
 ) -> Preview:
-    """Find out, without sending anything, what would become of letters as things stand now.
+    """The result that a redrive would have now. Nothing is sent.
 
     Raises:
         DependencyDownError: the broker or the schema registry does not answer.
     """
     result = Preview()
     for chunk in _chunks(letters, originals, source, result.skipped):
-        result.fail_again.update(r.reason for r in judge.rejections([letter for letter, _ in chunk]))
+        result.fail_again.update(r.reason for r in recheck.rejections([letter for letter, _ in chunk]))
         progress(len(chunk))
     return result
 
@@ -149,7 +149,7 @@ def redriven_record(letter: Letter, source: InputTopic) -> Record:
     """The record to produce for a complete letter.
 
     Raises:
-        CannotReturnError: with the attempt's headers it is too large.
+        CannotReturnError: it is too large with the headers that a redrive adds.
     """
     headers = [(name, value) for name, value in letter.headers if name not in {ATTEMPT, ORIGIN}]
     headers += [
@@ -158,7 +158,9 @@ def redriven_record(letter: Letter, source: InputTopic) -> Record:
     ]
     size = len(letter.key or b"") + len(letter.value or b"") + headers_size(headers) + _RECORD_OVERHEAD
     if size > source.max_bytes:
-        raise CannotReturnError(f"with the attempt's headers too large; raise max.message.bytes of {source.name}")
+        raise CannotReturnError(
+            f"that are too large with the headers of a redrive; raise max.message.bytes of {source.name}"
+        )
     _, partition, _ = letter.source
     return Record(source.name, partition, letter.key, letter.value, headers, letter.timestamp_ms)
 
@@ -175,17 +177,17 @@ def redrive(
     """Send letters back, chunk after chunk.
 
     Args:
-        letters: those to send, none of them redriven before: surveyed after `publisher` was opened.
+        letters: to send; none was redriven before, by a survey that began after `publisher` was opened.
         originals: completes them.
         publisher: see `open_publisher`.
         source: the input topic.
         dead_letter_topic: gets the markers.
-        result: kept up to date as chunks are committed.
-        progress: told how many more are done.
+        result: updated after each chunk.
+        progress: called with the number of letters in each committed chunk.
 
     Raises:
         UserError: another redrive has taken over.
-        DependencyDownError: the broker does not answer, or aborts again and again.
+        DependencyDownError: the broker does not answer, or aborts several times in a row.
     """
     for chunk in _chunks(letters, originals, source, result.skipped):
         markers: dict[int, list[int]] = {}
@@ -204,7 +206,7 @@ def redrive(
 def _chunks(
     letters: Iterable[Letter], originals: Originals, source: InputTopic, skipped: Counter[str]
 ) -> Iterator[list[tuple[Letter, Record]]]:
-    """Read a chunk before its transaction begins: readers of the input wait while one is open."""
+    """Read each chunk before its transaction begins, because readers of the input topic wait for an open one."""
     chunk: list[tuple[Letter, Record]] = []
     size = 0
     for letter in letters:
@@ -226,37 +228,37 @@ def _chunks(
 def _commit(publisher: TransactionalPublisher, records: list[Record]) -> None:
     patience = Retrying(
         retry=retry_if_exception_type((AbortedError, DependencyDownError)),
-        stop=stop_after_attempt(_ABORTS_BORNE),
+        stop=stop_after_attempt(_ATTEMPTS),
         wait=wait_exponential(0.2, max=5),
         reraise=True,
     )
     try:
         patience(publisher.commit, Outgoing({}, records), [])
     except AbortedError as error:
-        raise DependencyDownError("broker", f"transactions are aborted again and again: {error}") from error
+        raise DependencyDownError("broker", f"{_ATTEMPTS} transactions in a row were aborted: {error}") from error
     except UncertainError as error:
         raise UserError(
-            f"stopped, as another redrive of the same dead letters has taken over, or the broker was away ({error}); "
-            "nothing was doubled: run it again for what is left, which `hazardstream dlq list` counts"
+            f"another redrive of the same dead letters has taken over, or the broker was unreachable ({error}). "
+            "No letter was sent twice. Run the command again to send the rest, which `hazardstream dlq list` counts"
         ) from error
 
 
 def open_publisher(
     config: dict[str, Any], reader: TopicReader, source: InputTopic, dead_letter_topic: str
 ) -> TransactionalPublisher:
-    """Fence whoever redrives the same letters, and wait for how its transaction ends.
+    """Fence another redrive of the same topic, and wait until its transaction has ended.
 
     Args:
         config: see `worker.kafka.client_config.client_config`.
         reader: of the letters.
         source: the input topic.
-        dead_letter_topic: whose letters.
+        dead_letter_topic: that holds the letters.
 
     Raises:
         DependencyDownError: the broker does not answer.
         UserError: it refuses transactions.
     """
-    # Both topics' limits are for whole batches of records.
+    # The limits of both topics apply to whole batches of records.
     one_batch = {"batch.size": min(source.max_bytes // 2, 1_000_000)}
     transactional_id = f"hazardstream-redrive-{dead_letter_topic}"
     publisher = TransactionalPublisher(config | one_batch, reader.consumer, transactional_id, TRANSACTION_TIMEOUT_MS)

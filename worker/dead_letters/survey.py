@@ -1,8 +1,8 @@
-"""Dead letters as they stand in their topic: what each says, which are asked for, and which were redriven.
+"""One pass over the dead-letter topic: which letters match a selection, and which were redriven.
 
-That a letter was redriven is told by a *marker*: a record without key and value, later in the same partition, whose
-header `hazardstream.redriven` names offsets. It is committed in one transaction with the records that it speaks of
-(worker/dead_letters/redrive.py). Retention takes a log from its front, so no letter outlives its marker.
+A *marker* shows that letters were redriven: a record without key and value, later in the same partition, whose header
+`hazardstream.redriven` lists their offsets. It is committed in one transaction with the copies that were sent
+(worker/dead_letters/redrive.py). Retention deletes a log from its front, so no letter outlives its marker.
 """
 
 import re
@@ -30,12 +30,12 @@ Progress: TypeAlias = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Selection:
-    """Which letters are asked for; what is not given excludes none.
+    """Which letters to select; an attribute that is not given excludes none.
 
     Attributes:
-        from_ms: Kafka timestamp of the earliest original.
-        to_ms: Kafka timestamp before which the latest original lies.
-        at: partition and offset of the only one, in the dead-letter topic.
+        from_ms: smallest Kafka timestamp of an original.
+        to_ms: the Kafka timestamps of originals are smaller than this.
+        at: partition and offset, in the dead-letter topic, of a single letter.
     """
 
     reasons: frozenset[str] = frozenset()
@@ -45,7 +45,7 @@ class Selection:
     at: tuple[int, int] | None = None
 
     def takes(self, letter: Letter) -> bool:
-        """Whether this one is asked for."""
+        """Whether it selects this letter."""
         return (
             (not self.reasons or letter.reason in self.reasons)
             and (self.from_ms is None or letter.timestamp_ms >= self.from_ms)
@@ -56,13 +56,13 @@ class Selection:
 
 
 @dataclass
-class Found:
-    """The letters asked for in one partition, as columns over its offsets from `low` on.
+class PartitionLetters:
+    """The selected letters of one partition, as columns over its offsets from `low`.
 
     Attributes:
-        reason: 0 where there is none, else its number in `Survey.reasons`.
-        attempts: how often redriven before, 255 at most.
-        redriven: whether a marker says so.
+        reason: index into `Survey.reasons`; 0 at offsets without a selected letter.
+        attempts: how often the record had been redriven before, at most 255.
+        redriven: whether a marker says that the letter was redriven.
     """
 
     low: int
@@ -71,44 +71,50 @@ class Found:
     redriven: Bool
 
     @classmethod
-    def over(cls, span: Span) -> "Found":
-        """Nothing found yet."""
+    def empty(cls, span: Span) -> "PartitionLetters":
+        """No letters yet."""
         size = max(span.high - span.low, 0)
         return cls(span.low, np.zeros(size, np.uint16), np.zeros(size, np.uint8), np.zeros(size, np.bool_))
 
 
 @dataclass
 class Survey:
-    """All letters asked for, in four bytes each.
+    """All selected letters, in four bytes each.
 
     Attributes:
-        reasons: reason codes; number 0 stands for none.
-        times_ms: first and last Kafka timestamp of originals by reason.
-        keys: letters by key; once `keys_rounded`, the rarest are left out.
-        foreign: records that are neither letters of ours nor markers.
+        by_partition: of the dead-letter topic.
+        reasons: reason codes; the first, empty one means no letter.
+        times_ms: first and last Kafka timestamp of the originals, by reason.
+        keys: number of letters by key; if `keys_rounded`, rare keys are left out.
+        foreign: number of records that are neither letters of ours nor markers.
     """
 
-    found: dict[int, Found]
+    by_partition: dict[int, PartitionLetters]
     reasons: list[str] = field(default_factory=lambda: [""])
     times_ms: dict[str, tuple[int, int]] = field(default_factory=dict)
     keys: Counter[bytes] = field(default_factory=Counter)
     keys_rounded: bool = False
     foreign: int = 0
 
-    def counts(self, which: Callable[[Found], Bool]) -> dict[str, int]:
-        """Letters by reason, of those that `which` picks."""
-        number = np.zeros(len(self.reasons), np.int64)
-        for found in self.found.values():
-            number += np.bincount(found.reason[which(found)], minlength=len(self.reasons))
-        return {reason: count for reason, count in zip(self.reasons[1:], number[1:].tolist(), strict=True) if count}
+    def counts(self, which: Callable[[PartitionLetters], Bool]) -> dict[str, int]:
+        """Number of letters by reason, of those for which `which` is true."""
+        total = np.zeros(len(self.reasons), np.int64)
+        for letters_of in self.by_partition.values():
+            total += np.bincount(letters_of.reason[which(letters_of)], minlength=len(self.reasons))
+        return {reason: count for reason, count in zip(self.reasons[1:], total[1:].tolist(), strict=True) if count}
 
-    def addresses(self, which: Callable[[Found], Bool], limit: int | None = None) -> dict[int, Int]:
-        """Offsets of the letters that `which` picks, the first so many of them."""
+    def addresses(self, which: Callable[[PartitionLetters], Bool], limit: int | None = None) -> dict[int, Int]:
+        """Offsets by partition of the letters for which `which` is true, at most `limit` of them."""
         picked, left = {}, limit
-        for number, found in sorted(self.found.items()):
-            picked[number] = found.low + np.flatnonzero(which(found) & (found.reason > 0))[:left]
-            left = None if left is None else left - len(picked[number])
+        for partition, letters_of in sorted(self.by_partition.items()):
+            picked[partition] = letters_of.low + np.flatnonzero(which(letters_of) & (letters_of.reason > 0))[:left]
+            left = None if left is None else left - len(picked[partition])
         return picked
+
+    def is_redriven(self, letter: Letter) -> bool:
+        """Whether a marker says that this letter was redriven."""
+        letters_of = self.by_partition[letter.partition]
+        return bool(letters_of.redriven[letter.offset - letters_of.low])
 
 
 def survey(
@@ -120,27 +126,27 @@ def survey(
     count_keys: bool = False,
     progress: Progress = lambda _: None,
 ) -> Survey:
-    """Go through the whole topic once.
+    """Read the topic once.
 
     Raises:
         DependencyDownError: the broker does not answer.
     """
-    result = Survey({number: Found.over(span) for number, span in spans.items()})
-    numbers = {"": 0}
+    result = Survey({partition: PartitionLetters.empty(span) for partition, span in spans.items()})
+    indexes = {"": 0}
     for messages in reader.read(topic, spans, progress):
         for message in messages:
             letter = letter_of(message)
             if letter is None:
                 _fold_marker(message, result)
-            elif letter.reason not in numbers and len(numbers) > _REASONS_COUNTED:
-                result.foreign += 1  # no version of ours has so many
+            elif letter.reason not in indexes and len(indexes) > _REASONS_COUNTED:
+                result.foreign += 1  # no release of ours has so many reasons
             elif selection.takes(letter):
-                if letter.reason not in numbers:
-                    numbers[letter.reason] = len(numbers)
+                if letter.reason not in indexes:
+                    indexes[letter.reason] = len(indexes)
                     result.reasons.append(letter.reason)
-                found = result.found[letter.partition]
-                found.reason[letter.offset - found.low] = numbers[letter.reason]
-                found.attempts[letter.offset - found.low] = min(letter.attempts, 255)
+                letters_of = result.by_partition[letter.partition]
+                letters_of.reason[letter.offset - letters_of.low] = indexes[letter.reason]
+                letters_of.attempts[letter.offset - letters_of.low] = min(letter.attempts, 255)
                 first, last = result.times_ms.get(letter.reason, (letter.timestamp_ms, letter.timestamp_ms))
                 result.times_ms[letter.reason] = min(first, letter.timestamp_ms), max(last, letter.timestamp_ms)
                 if count_keys:
@@ -156,17 +162,18 @@ def _count_key(key: bytes, result: Survey) -> None:
 
 
 def _fold_marker(message: Message, result: Survey) -> None:
-    told = next((value for name, value in headers_of(message) if name == REDRIVEN), None)
-    if told is None or not _MARKER.fullmatch(told):
+    marker = next((value for name, value in headers_of(message) if name == REDRIVEN), None)
+    if marker is None or not _MARKER.fullmatch(marker):
         result.foreign += 1
         return
-    found = result.found[message.partition()]
-    for first, last in read_offsets(told):  # nothing behind the marker was redriven before it
-        found.redriven[max(first - found.low, 0) : max(min(last + 1, message.offset()) - found.low, 0)] = True
+    letters_of = result.by_partition[message.partition()]
+    for first, last in read_offsets(marker):  # a marker only counts for letters before it
+        start, stop = first - letters_of.low, min(last + 1, message.offset()) - letters_of.low
+        letters_of.redriven[max(start, 0) : max(stop, 0)] = True
 
 
 def write_offsets(offsets: Iterable[int]) -> bytes:
-    """Offsets in ascending order as the text of a marker, such as `3-7,9`."""
+    """The text of a marker for these ascending offsets, such as `3-7,9`."""
     ranges: list[list[int]] = []
     for offset in offsets:
         if ranges and ranges[-1][1] == offset - 1:
@@ -180,7 +187,7 @@ def read_offsets(text: bytes) -> Iterator[tuple[int, int]]:
     """First and last offset of each range.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: the text is not a marker's.
     """
     for part in text.decode().split(","):
         first, _, last = part.partition("-")
@@ -190,16 +197,16 @@ def read_offsets(text: bytes) -> Iterator[tuple[int, int]]:
 def letters(
     reader: TopicReader, topic: str, addresses: Addresses, progress: Progress = lambda _: None
 ) -> Iterator[Letter]:
-    """The letters at these addresses, partition after partition, in order.
+    """The letters at these addresses, partition by partition, in ascending order.
 
     Raises:
         DependencyDownError: the broker does not answer.
     """
-    for number, offsets in sorted(addresses.items()):
+    for partition, offsets in sorted(addresses.items()):
         if not len(offsets):
             continue
         wanted = set(offsets.tolist())
-        for messages in reader.read(topic, {number: Span(int(offsets[0]), int(offsets[-1]) + 1)}):
+        for messages in reader.read(topic, {partition: Span(int(offsets[0]), int(offsets[-1]) + 1)}):
             for message in messages:
                 letter = letter_of(message) if message.offset() in wanted else None
                 if letter is not None:

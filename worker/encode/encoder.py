@@ -24,7 +24,7 @@ from worker.score.readings import Rejection
 PASSED_HEADERS_BYTES = 2048
 
 
-class Outbox:
+class Encoder:
     """Turns outcomes into records.
 
     Args:

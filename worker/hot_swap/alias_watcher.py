@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from common.errors import DependencyDownError, UserError
-from worker.admission.mlflow_source import Found, MlflowSource, RefusedModelError
+from worker.admission.mlflow_source import MlflowSource, RefusedModelError, ResolvedVersion
 from worker.model.package import ModelPackage
 from worker.observe.dependency_wait import StoppedError
 from worker.observe.metrics import WatchMetrics
@@ -49,7 +49,7 @@ class ModelWatch:
         self._source, self._every_s, self._stop = source, every_s, stop
         self._version, self._swap, self._show, self._lost = version, swap, show, lost
         self._metrics, self._tell_status = metrics, tell
-        self._refused: tuple[Found | None, str] | None = None
+        self._refused: tuple[ResolvedVersion | None, str] | None = None
         self._told: dict[str, Any] = {
             "every_s": every_s,
             "looked_at": None,
@@ -95,7 +95,7 @@ class ModelWatch:
         self._metrics.source_down.set(0)
         self._tell(looked_at=_now(), down=None)
 
-    def _is_new(self, found: Found) -> bool:
+    def _is_new(self, found: ResolvedVersion) -> bool:
         return self._refused is None or self._refused[0] != found or self._refused[1] == _FORGIVABLE
 
     def _swapped(self, package: ModelPackage) -> None:
@@ -110,7 +110,7 @@ class ModelWatch:
         self._metrics.swaps.inc()
         self._tell(refused=None, swaps=self._told["swaps"] + 1, swapped_at=_now())
 
-    def _note_refused(self, found: Found | None, refused: RefusedModelError) -> None:
+    def _note_refused(self, found: ResolvedVersion | None, refused: RefusedModelError) -> None:
         if self._refused == (found, refused.fault):
             return
         self._refused = found, refused.fault

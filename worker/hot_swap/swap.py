@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from worker.admission.compatibility import alarm_policy
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
-from worker.hot_swap.window_rebuild import OutrunError, Refill
+from worker.hot_swap.window_rebuild import OutrunError, WindowRebuild
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, TopicReader
 from worker.model.package import ModelPackage
@@ -73,23 +73,23 @@ class Swap:
     def _swap_with_windows(self, package: ModelPackage, policy: AlarmPolicy) -> bool:
         with TopicReader(self._config, gulp=MANY) as reader:
             topic_id = topic_id_of(self._admin, self._pipeline.input.topic)
-            refill = Refill(self._new_scorer(package), self._pipeline, reader, topic_id)
+            rebuild = WindowRebuild(self._new_scorer(package), self._pipeline, reader, topic_id)
             try:
-                while not refill.following:
-                    places = self._in_loop(refill.places)
+                while not rebuild.following:
+                    places = self._in_loop(rebuild.places)
                     if places is None:
                         return False
-                    refill.chase(places)
+                    rebuild.chase(places)
                 while True:
-                    refill.catch_up()
-                    if self._in_loop(partial(refill.take_over, policy=policy)):
+                    rebuild.catch_up()
+                    if self._in_loop(partial(rebuild.take_over, policy=policy)):
                         return True
             except OutrunError:
-                _LOG.info("partitions came or went: windows are rebuilt anew for the next model")
+                _LOG.info("partitions came or went: the window rebuild for the next model starts again")
                 return False
             finally:
                 if not self._stop.is_set():
-                    self._in_loop(refill.leave)
+                    self._in_loop(rebuild.leave)
 
     def _in_loop(self, question: Callable[[Scorer, dict[int, Partition]], T]) -> T:
         answer = self._questions.ask(question)

@@ -31,7 +31,7 @@ class OutrunError(Exception):
     """Partitions came or went meanwhile: rebuild anew."""
 
 
-class Refill:
+class WindowRebuild:
     """One rebuild. Its scorer scores nothing: it holds windows.
 
     Args:

@@ -1,4 +1,4 @@
-"""What every answer of the sidecar has in common: it goes to requests for this host only, with headers for browsers."""
+"""Checks the Host header of every request to the sidecar, and adds security headers to every response."""
 
 import ipaddress
 import socket
@@ -20,26 +20,26 @@ _HEADERS = {
 
 
 class Guard:
-    """Refuses requests that name another host (DNS rebinding), and adds headers to every answer.
+    """Refuses requests for other host names (DNS rebinding), and adds security headers to every response.
 
-    A page of any site can have a browser ask this server under a name of its own, and read the answer: hence only names
-    that nobody else can own are answered to. An address in place of a name is always one of ours.
+    A web page can let its own host name resolve to this server, and so make a browser read the response. So only names
+    that nobody else can own are accepted. IP addresses are always accepted.
     """
 
     def __init__(self, app: ASGIApp, host: str, allowed: Iterable[str]) -> None:
-        """Names are compared without regard to case.
+        """Names are compared without case.
 
         Args:
-            app: what is guarded.
+            app: the guarded application.
             host: that it listens on.
-            allowed: further names; `*` stands for every one.
+            allowed: further names; `*`: all names.
         """
         self._app = app
         names = (*_LOOPBACK, host, socket.gethostname(), *allowed)
         self._names = {name.strip().lower().rstrip(".") for name in names if name.strip()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or have the application answer."""
+        """Pass the request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -55,14 +55,14 @@ class Guard:
         await answer(scope, receive, send_with_headers)
 
     def _is_ours(self, given: list[str]) -> bool:
-        if not given:  # HTTP/1.0: no browser
+        if not given:  # HTTP/1.0, so not a browser
             return True
         name = _without_port(given[0]).lower().rstrip(".")
         return len(given) == 1 and ("*" in self._names or name in self._names or _is_address(name))
 
 
 _NOT_OURS = JSONResponse(
-    {"detail": "the Host header names another host; add its name to HAZARDSTREAM_HTTP_ALLOWED_HOSTS if it is this one"},
+    {"detail": "the Host header names another host; if it means this one, add it to HAZARDSTREAM_HTTP_ALLOWED_HOSTS"},
     status_code=421,
 )
 

@@ -1,6 +1,7 @@
-"""An HTTP server that stays reachable under hostile connections: one request a connection, and little time for it.
+"""An HTTP server that stays reachable under hostile connections: one request per connection, within limited time.
 
-Connections beyond the limit are not refused, which would shut probes out: the oldest one of the busiest client goes.
+Beyond the limit, new connections are still accepted, so that probes get through: the server closes the oldest
+connection of the client that has most.
 """
 
 import asyncio
@@ -16,13 +17,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from common.errors import UserError
 from common.text import shown
 
-# For everything from connecting to the answer's last byte, however slowly either side goes about it.
+# From connecting to the last byte of the response, however slow the client is.
 CONNECTION_S = 10.0
 _CONNECTIONS = 256
-# Of the file descriptors that this process may have, one in this many may be an HTTP connection
+# One in this many of the process's file descriptors may be an HTTP connection.
 _DESCRIPTORS_A_CONNECTION = 4
-# The event loop accepts this many connections in a row before it reads what the earlier ones sent. A probe is answered
-# if fewer than the limit arrive between its connecting and its being read.
+# The event loop accepts this many connections in a row before it reads from them. A probe is answered if fewer
+# connections than the limit arrive between its connection and its reading.
 _ACCEPTED_AT_ONCE = 32
 _KERNEL_QUEUE = 1024
 _LONGEST_REQUEST_HEAD = 16_384
@@ -30,14 +31,14 @@ _STOP_WITHIN_S = 2
 
 
 def connection_limit() -> int:
-    """How many connections are open at most."""
+    """The largest number of open connections."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     share = _CONNECTIONS if descriptors == resource.RLIM_INFINITY else descriptors // _DESCRIPTORS_A_CONNECTION
     return max(8, min(_CONNECTIONS, share))
 
 
 class _Connection(H11Protocol):
-    """A connection with a deadline, in a crowd of limited size."""
+    """A connection with a deadline; the number of connections is limited."""
 
     limit = _CONNECTIONS
 
@@ -56,24 +57,24 @@ class _Connection(H11Protocol):
         others = [c for c in self.connections if isinstance(c, _Connection) and c is not self]
         of_client = Counter(c.host for c in others)
         busiest = max(of_client, key=of_client.__getitem__)
-        # What is being answered goes last.
+        # Connections with a running request are closed last.
         oldest = min((c for c in others if c.host == busiest), key=lambda c: (c.cycle is not None, c.made_at))
         self.connections.discard(oldest)
         oldest.transport.abort()
 
     @property
     def host(self) -> str:
-        """Address of the other side."""
+        """Address of the client."""
         return self.client[0] if self.client else ""
 
     @property
     def made_at(self) -> float:
-        """When it was accepted, by the event loop's clock."""
+        """When it was accepted, on the event loop's clock."""
         return self._made_at
 
 
 class HttpServer:
-    """Serves an application on a thread of its own."""
+    """Serves an application in its own thread."""
 
     def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         self._host, self._port = host, port
@@ -83,7 +84,7 @@ class HttpServer:
             loop="asyncio",
             ws="none",
             log_config=None,
-            log_level="error",  # a line for each malformed request would let anyone fill the log
+            log_level="error",  # one line per malformed request would let anyone fill the log
             access_log=False,
             server_header=False,
             headers=[("connection", "close")],
@@ -99,7 +100,7 @@ class HttpServer:
         """Start serving, and return the port.
 
         Raises:
-            UserError: the address cannot be had.
+            UserError: the address cannot be used.
         """
         self._socket = _listen(self._host, self._port)
         self._thread.start()
@@ -107,7 +108,7 @@ class HttpServer:
             self._thread.join(0.01)
             if not self._thread.is_alive():
                 raise UserError(f"the sidecar did not start on {shown(self._host)}:{self._port}; see the log")
-        # More wait in the kernel than are accepted in a row.
+        # The kernel queues more connections than are accepted in a row.
         self._socket.listen(_KERNEL_QUEUE)
         return int(self._socket.getsockname()[1])
 
@@ -127,6 +128,6 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
-            f"the sidecar cannot listen on {shown(host)}:{port} ({reason}): choose another with --http-port, "
+            f"the sidecar cannot listen on {shown(host)}:{port} ({reason}); choose another port with --http-port "
             "or another address with --http-host"
         ) from error

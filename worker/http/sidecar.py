@@ -1,4 +1,4 @@
-"""The HTTP sidecar: health, metrics and a look inside, served by a thread beside the loop."""
+"""The HTTP sidecar: health, metrics and details of one worker, served by a thread beside the loop."""
 
 import asyncio
 import base64
@@ -23,9 +23,9 @@ from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
 _ANSWER_WITHIN_S = 2.0
-# Questions that nobody waits for any more stay in the queue until the loop comes round.
+# Cancelled questions stay in the queue until the loop takes them out.
 _QUESTIONS_WAITING = 100
-# Of the event loop's pool, in which all is answered but probes and questions to the loop.
+# Threads that answer requests, except probes and questions to the loop, which need none.
 _THREADS = 4
 _SWAGGER = "https://cdn.jsdelivr.net/npm/"
 
@@ -46,7 +46,7 @@ class Ready(BaseModel):
 
 
 class Problem(BaseModel):
-    """What is wrong, in words."""
+    """Why a request failed."""
 
     detail: str
 
@@ -59,7 +59,7 @@ def build_app(status: Status, questions: LoopQuestions) -> FastAPI:
     """The sidecar's routes over a worker's status, and its questions to the loop."""
     app = FastAPI(
         title="hazardstream worker",
-        description="Health, metrics and a look inside of one worker.",
+        description="Health, metrics and details of one worker.",
         lifespan=_few_threads,
         docs_url=None,
         redoc_url=None,
@@ -72,7 +72,7 @@ def build_app(status: Status, questions: LoopQuestions) -> FastAPI:
 
 @asynccontextmanager
 async def _few_threads(_: FastAPI) -> AsyncIterator[None]:
-    """A flood of questions must not take the interpreter away from the loop. Probes need no thread."""
+    """Few threads, so that many requests cannot slow the loop down. Probes need no thread."""
     current_default_thread_limiter().total_tokens = _THREADS
     yield
 
@@ -109,7 +109,7 @@ def _add_health(app: FastAPI, status: Status) -> None:
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        """The whole picture."""
+        """A summary of the worker's state."""
         return {
             "pipeline": status.pipeline,
             "instance": status.instance,
@@ -126,14 +126,14 @@ def _add_health(app: FastAPI, status: Status) -> None:
 
     @app.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
-        """Metrics in Prometheus' text format."""
+        """Metrics in Prometheus text format."""
         return Response(generate_latest(status.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_inside(app: FastAPI, status: Status, questions: LoopQuestions) -> None:
     @app.get("/model", responses={503: _problem("No model is loaded yet.")})
     def model() -> dict[str, Any]:
-        """The model that scores: where from, features, alarm policy, metrics, digests; its watch; the challenger."""
+        """The model in use (source, features, alarm policy, metrics, digests), its alias watch, and the challenger."""
         if status.model is None:
             raise HTTPException(503, "no model is loaded yet; see /ready")
         challenger = {"challenger": status.challenger, "challenger_watch": status.challenger_watch}
@@ -141,31 +141,35 @@ def _add_inside(app: FastAPI, status: Status, questions: LoopQuestions) -> None:
 
     @app.get("/schema")
     def schema() -> dict[str, Any]:
-        """Avro schemas of the topics, by role."""
+        """Avro schemas of the topics, by role in the pipeline."""
         return status.schemas
 
     @app.get(
         "/keys/{key:path}",
         responses={
-            404: _problem("The key has no window here: unknown, silent for long, or another worker's."),
-            503: _problem("The loop is not running, or too many questions wait for it."),
-            504: _problem(f"The loop did not come round within {_ANSWER_WITHIN_S:.0f} s."),
+            404: _problem("This worker holds no window of the key: it is unknown, long silent, or on another worker."),
+            503: _problem("The loop is not running, or too many requests wait for it."),
+            504: _problem(f"The loop did not complete an iteration within {_ANSWER_WITHIN_S:.0f} s."),
         },
     )
     async def key(
-        key: Annotated[str, Path(description="Key of a reading, such as the module's id.")],
+        key: Annotated[str, Path(description="Key of readings.")],
     ) -> dict[str, Any]:
-        """Current window and alarm of one key (module)."""
+        """Current window and alarm of one key."""
         if status.phase != "running" or questions.waiting >= _QUESTIONS_WAITING:
-            raise HTTPException(503, f"the worker is {status.phase}, or asked too much at a time; see /live and /ready")
+            raise HTTPException(
+                503, f"the worker is {status.phase}, or too many requests wait for it; see /live and /ready"
+            )
         answer = questions.ask(lambda scorer, partitions: _describe(key, scorer, partitions))
         try:
-            # Cancels the question, too.
+            # A timeout also cancels the question.
             found = await asyncio.wait_for(asyncio.wrap_future(answer), _ANSWER_WITHIN_S)
         except TimeoutError as error:
-            raise HTTPException(504, "the loop is busy; ask again, and see /live") from error
+            raise HTTPException(504, "the loop is busy; try again, and see /live") from error
         if found is None:
-            raise HTTPException(404, f"{key!r} has no window here: unknown, silent for long, or another worker's")
+            raise HTTPException(
+                404, f"this worker holds no window of {key!r}: it is unknown, long silent, or on another worker"
+            )
         return dict(found)
 
 
@@ -180,13 +184,13 @@ def _describe(key: str, scorer: Scorer, partitions: dict[int, Partition]) -> dic
 
 
 def sidecar(status: Status, questions: LoopQuestions, host: str, port: int, allowed_hosts: str = "") -> HttpServer:
-    """The server of a worker's status.
+    """The HTTP server of a worker.
 
     Args:
         status: what it shows.
-        questions: what it asks the loop.
+        questions: to the loop.
         host: address to listen on.
-        port: to listen on; 0: one of the system's choice.
-        allowed_hosts: names, separated by commas, that it answers to besides its own.
+        port: to listen on; 0: any free port.
+        allowed_hosts: further host names that requests may use, separated by commas.
     """
     return HttpServer(Guard(build_app(status, questions), host, allowed_hosts.split(",")), host, port)

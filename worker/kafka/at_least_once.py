@@ -1,4 +1,4 @@
-"""Publish a batch and then commit its offsets, without transactions."""
+"""Publishes a batch and then commits its offsets, without transactions."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ from worker.kafka.records import Outgoing
 
 
 class AtLeastOncePublisher:
-    """For brokers without transactions: after a crash, readings since the last commit come out again."""
+    """For brokers without transactions: after a crash, readings since the last commit are published again."""
 
     def __init__(self, config: dict[str, Any], consumer: Consumer, timeout_ms: int) -> None:
         self._consumer, self._timeout_s = consumer, timeout_ms / 1000

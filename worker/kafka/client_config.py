@@ -1,9 +1,9 @@
-"""Kafka clients: where the broker is, the user's properties, our own, and who wins.
+"""Creates Kafka clients from the user's properties and our own.
 
 `KAFKA_SECURITY_PROTOCOL`, `KAFKA_SASL_*` and `KAFKA_SSL_*` become the properties of the same name in small
 letters with dots (`KAFKA_SASL_MECHANISM` -> `sasl.mechanism`). With `_FILE` at the end the value is read from
-that file, so that a secret need not stand in the environment. Any other property: a file of `name=value` lines
-named by `KAFKA_CONFIG_FILE`. What the user gives wins over our defaults; what our guarantees rest on is refused.
+that file, so that secrets can stay out of the environment. `KAFKA_CONFIG_FILE` names a file of `name=value` lines with
+any other properties. The user's properties override our defaults; those that our guarantees need cannot be changed.
 """
 
 import logging
@@ -23,7 +23,7 @@ T = TypeVar("T")
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 _LOGGER = logging.getLogger("librdkafka")
 _NONE: Mapping[str, Any] = MappingProxyType({})
-# Errors that say that something failed, and not why: the client's reports do.
+# Errors that do not tell the cause, which the client's reports do.
 _VAGUE = {
     KafkaError._TRANSPORT,  # noqa: SLF001 - librdkafka's names, here and below
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
@@ -41,57 +41,57 @@ _VAGUE = {
 }
 
 
-_CURES = {
+_REMEDIES = {
     KafkaError.OFFSET_METADATA_TOO_LARGE: "set offset.metadata.max.bytes of the brokers to 4096, as it is by default",
     KafkaError.INVALID_TRANSACTION_TIMEOUT: (
         "set HAZARDSTREAM_TRANSACTION_TIMEOUT_MS to no more than transaction.max.timeout.ms of the brokers"
     ),
     KafkaError.INVALID_TIMESTAMP: (
-        "set this machine's clock right, or message.timestamp.type=LogAppendTime of the topic"
+        "correct this machine's clock, or set message.timestamp.type=LogAppendTime on the topic"
     ),
 }
 
 
 def client_config(bootstrap: str | None = None) -> dict[str, Any]:
-    """Properties that every Kafka client of this project starts from: for the functions below.
+    """The properties that all Kafka clients have in common.
 
     Raises:
-        UserError: a file that the environment names cannot be read, or what it says cannot be used.
+        UserError: a file that the environment names cannot be read, or holds an invalid property.
     """
     given: dict[str, Any] = dict(given_properties())
-    # An address that somebody set stands above the file; our default does not.
+    # An address from the environment or an option overrides the file; our default does not.
     of_file = given.pop("bootstrap.servers", None)
     chosen = bootstrap if bootstrap not in {None, DEFAULT_BOOTSTRAP} else variable("KAFKA_BOOTSTRAP_SERVERS")
     return {
         "bootstrap.servers": check_bootstrap(chosen or of_file or bootstrap or DEFAULT_BOOTSTRAP),
         "client.id": "hazardstream",
-        # A broker that comes back is found within seconds, and so are partitions that are added.
+        # Find returning brokers and new partitions within seconds.
         "reconnect.backoff.max.ms": 2000,
         "topic.metadata.refresh.interval.ms": 5000,
-        # Otherwise a client that lost all brokers drops them, and a transaction may wait for one of these for ever
-        # (librdkafka's issue 5511).
+        # Otherwise a client that lost all brokers forgets them, and a transaction may wait forever (librdkafka's issue
+        # 5511).
         "metadata.recovery.strategy": "none",
         "logger": _LOGGER,
-        # Asking about a topic must not create it, with the broker's settings instead of ours. Admin clients and
-        # producers do that by default where brokers allow it.
+        # A metadata request must not create a topic with the broker's default settings. Admin clients and producers do
+        # that by default.
         "allow.auto.create.topics": False,
     } | given
 
 
 class ReportingConsumer(Consumer):  # type: ignore[misc]  # the client has no annotations
-    """A consumer, and what it says of itself."""
+    """A consumer with its reports."""
 
     reports: ClientReports
 
 
 class ReportingProducer(Producer):  # type: ignore[misc]  # the client has no annotations
-    """A producer, and what it says of itself."""
+    """A producer with its reports."""
 
     reports: ClientReports
 
 
 class ReportingAdmin(AdminClient):  # type: ignore[misc]  # the client has no annotations
-    """An admin client, and what it says of itself."""
+    """An admin client with its reports."""
 
     reports: ClientReports
 
@@ -112,8 +112,8 @@ def consumer(
 
     Args:
         config: see `client_config`.
-        fixed: properties that are so whatever the user says.
-        defaults: properties that the user's win over.
+        fixed: properties that the user cannot override.
+        defaults: properties that the user can override.
 
     Raises:
         UserError: librdkafka refuses a property.
@@ -124,7 +124,7 @@ def consumer(
 def producer(
     config: Mapping[str, Any], fixed: Mapping[str, Any] = _NONE, defaults: Mapping[str, Any] = _NONE
 ) -> ReportingProducer:
-    """A producer. Arguments and errors are those of `consumer`."""
+    """A producer; arguments and errors as for `consumer`."""
     return _made(ReportingProducer, "producer", config, fixed, defaults)
 
 
@@ -152,7 +152,7 @@ def _made(
 
 
 def topic_partitions(admin: AdminClient, timeout_s: float = 5.0) -> dict[str, int]:
-    """Every topic's number of partitions.
+    """The number of partitions of every topic.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -165,24 +165,24 @@ def topic_partitions(admin: AdminClient, timeout_s: float = 5.0) -> dict[str, in
 
 
 def error_text(error: BaseException, client: object = None) -> str:
-    """Librdkafka's own words for an error, with a cure where they name none.
+    """The text of a librdkafka error, with a remedy if one is known.
 
     Args:
-        error: what was raised.
-        client: that raised it: where the error does not tell the cause, it is asked for what it has reported.
+        error: that was raised.
+        client: that raised it; its reports tell the cause where the error does not.
     """
     cause = error.args[0] if error.args else error
-    words = str(cause.str()) if hasattr(cause, "str") else str(cause)
+    text = str(cause.str()) if hasattr(cause, "str") else str(cause)
     code = cause.code() if isinstance(cause, KafkaError) else None
-    if code in _CURES:
-        return f"{words}: {_CURES[code]}"
+    if code in _REMEDIES:
+        return f"{text}: {_REMEDIES[code]}"
     reports = getattr(client, "reports", None)
     if reports is None or code not in _VAGUE:
-        return words
+        return text
     if not isinstance(client, Consumer):
-        client.poll(0)  # type: ignore[attr-defined]  # reports are served to who polls; a consumer is polled by its loop
+        client.poll(0)  # type: ignore[attr-defined]  # delivers the reports; a consumer's loop polls it anyway
     reason = reports.reason()
     if reason is None:
-        return words
-    # "Broker transport failure" adds nothing to what the client said of it.
-    return reason if code == KafkaError._TRANSPORT else f"{words}: {reason}"  # noqa: SLF001
+        return text
+    # "Broker transport failure" adds nothing to the reported cause.
+    return reason if code == KafkaError._TRANSPORT else f"{text}: {reason}"  # noqa: SLF001

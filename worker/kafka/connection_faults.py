@@ -1,4 +1,4 @@
-"""Says why a broker cannot be reached, and what to do: from librdkafka's words for it, which tell no cure."""
+"""Explains connection faults that librdkafka reports, and adds a remedy."""
 
 import re
 import socket
@@ -21,8 +21,8 @@ class Fault(NamedTuple):
 
     Attributes:
         address: host:port of the broker.
-        node: its number where the cluster told the address; None for one of `bootstrap.servers`.
-        words: what librdkafka says.
+        node: its id if the cluster advertised the address; None for one of `bootstrap.servers`.
+        words: librdkafka's text.
         state: of the connection, such as SSL_HANDSHAKE.
         after_ms: how long it had been in that state.
     """
@@ -35,7 +35,7 @@ class Fault(NamedTuple):
 
 
 def fault_of(text: str) -> Fault | None:
-    """A line of librdkafka's log, or the text of one of its errors, taken apart; None if it is of no connection."""
+    """Parse a line of librdkafka's log or the text of an error; None if it is not about a connection."""
     found = _FAULT.match(text)
     if found is None or not re.search(r":\d+$", found["address"]):
         return None
@@ -44,12 +44,12 @@ def fault_of(text: str) -> Fault | None:
 
 
 def is_disconnect(fault: Fault) -> bool:
-    """Whether the fault says no more than that a connection has ended, as idle ones do, too."""
+    """Whether the fault only says that a connection has ended, which happens to idle ones too."""
     return fault.words.startswith("Disconnected") or "Connection reset" in fault.words
 
 
 def explain(fault: Fault, config: Mapping[str, Any]) -> str:
-    """Where, what and what to do, in words.
+    """Where the fault is, what it is, and the remedy.
 
     Args:
         fault: of a connection.
@@ -77,18 +77,18 @@ def _told(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
             wanted = "SASL_SSL" if protocol in _TLS else "SASL_PLAINTEXT"
             return words, f"the listener may want SASL: set KAFKA_SECURITY_PROTOCOL={wanted} and KAFKA_SASL_*"
         if fault.state.startswith("AUTH"):
-            return words, "the broker ended the log-in: check KAFKA_SASL_MECHANISM and the listener's port"
+            return words, "the broker rejected the log-in: check KAFKA_SASL_MECHANISM and the listener's port"
     return words, ""
 
 
 _NAME = "correct the host name in KAFKA_BOOTSTRAP_SERVERS, or the DNS of this machine"
 _NOBODY = "nothing listens there: start the broker, or correct KAFKA_BOOTSTRAP_SERVERS"
-_NO_WAY = "no way there: check address, routes and firewalls"
+_NO_WAY = "the network does not reach it: check address, routes and firewalls"
 _UNREACHABLE = {_NAME, _NOBODY, _NO_WAY}
 _ADVERTISED = "correct the broker's advertised.listeners, or let this machine reach that address"
 _LOG_IN = "check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD (or KAFKA_SASL_OAUTHBEARER_*)"
 _CERTIFICATE = (
-    "the broker wants a certificate of this client, of a CA that it trusts: set KAFKA_SSL_CERTIFICATE_LOCATION and "
+    "the broker requires a client certificate from a CA that it trusts: set KAFKA_SSL_CERTIFICATE_LOCATION and "
     "KAFKA_SSL_KEY_LOCATION (or KAFKA_SSL_KEYSTORE_LOCATION)"
 )
 _NO_TLS = "set KAFKA_SECURITY_PROTOCOL=PLAINTEXT (or SASL_PLAINTEXT), or the port of the broker's TLS listener"
@@ -102,14 +102,14 @@ _CURES = (
     (r"Unsupported SASL mechanism", "set KAFKA_SASL_MECHANISM to one of those"),
     (
         r"not valid in current SASL state",
-        "this listener wants no SASL: set KAFKA_SECURITY_PROTOCOL=PLAINTEXT (or SSL), or the port of its SASL listener",
+        "this listener has no SASL: set KAFKA_SECURITY_PROTOCOL=PLAINTEXT (or SSL), or the port of a SASL listener",
     ),
     (r"SASL auth|Authentication failed|Invalid credentials|Invalid username|SCRAM", _LOG_IN),
 )
 
 
 def _certificate(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
-    """What is wrong with the broker's certificate: librdkafka does not tell, so that it is looked at once more."""
+    """What is wrong with the broker's certificate. librdkafka does not say, so connect once more and verify it."""
     host, _, port = fault.address.rpartition(":")
     ca = config.get("ssl.ca.location") or "this machine's CAs"
     said = _verify(host.strip("[]"), int(port), config)
@@ -118,7 +118,7 @@ def _certificate(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
     if "expired" in said or "not yet valid" in said:
         return f"the broker's certificate: {said}", "renew it, or correct this machine's clock"
     if "match" in said.lower():
-        cure = "use an address that the certificate holds, or put this one into it"
+        cure = "use an address that the certificate names, or add this one to it"
         return f"the broker's certificate: {said}", cure
     return (
         f"the broker's certificate: {said}",
@@ -127,7 +127,7 @@ def _certificate(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _verify(host: str, port: int, config: Mapping[str, Any]) -> str | None:
-    """OpenSSL's words for what is wrong with a server's certificate; None where nothing was found out."""
+    """OpenSSL's message about a server's certificate; None if the check found nothing."""
     pem = config.get("ssl.ca.pem")
     location = config.get("ssl.ca.location")
     try:

@@ -1,4 +1,4 @@
-"""What a producer's fatal error means for the worker."""
+"""The exception that a producer's fatal error becomes in the worker."""
 
 from confluent_kafka import KafkaError
 
@@ -6,7 +6,7 @@ from common.errors import DeniedError, UncertainError, UserError
 from worker.kafka.client_config import error_text
 from worker.kafka.permissions import DENIED
 
-# What no other producer of ours would fare better with.
+# A new producer would get the same error.
 _FOR_GOOD = {
     KafkaError.INVALID_TRANSACTION_TIMEOUT,
     KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
@@ -20,7 +20,5 @@ def ending(error: BaseException) -> Exception:
     if error.args[0].code() in DENIED:
         return DeniedError(error_text(error))
     if error.args[0].code() in _FOR_GOOD:
-        return UserError(
-            f"the broker refuses this producer for good: {error_text(error)}; put that right and start again"
-        )
+        return UserError(f"the broker refuses this producer: {error_text(error)}; correct this and start again")
     return UncertainError(error_text(error))

@@ -1,7 +1,7 @@
-"""A consumer group as its coordinator describes it, asked for by a process of its own.
+"""A consumer group as its coordinator describes it. It asks the coordinator in a separate process.
 
-librdkafka may end the whole process (`Assertion eonce->refcnt > 0`, its issue 4605) when a connection is lost while an
-admin request to a group's coordinator waits for an answer. A worker that asks has often just been cut off.
+librdkafka may end the whole process (`Assertion eonce->refcnt > 0`, its issue 4605) if a connection is lost while an
+admin request to a group's coordinator waits for an answer. And a worker asks just when it has lost its connection.
 """
 
 import json
@@ -16,18 +16,18 @@ from confluent_kafka import KafkaError, KafkaException
 from worker.kafka.client_config import admin_client, error_text
 
 _REQUEST_S = 5.0
-_PROCESS_S = 20.0  # to start Python besides takes long on a busy machine
+_PROCESS_S = 20.0  # includes the start of Python, which is slow on a busy machine
 
 
 class GroupMember(NamedTuple):
     """A member of a group.
 
     Attributes:
-        member_id: that the coordinator gave it.
-        name: its group.instance.id, or its client.id where it has none.
+        member_id: assigned by the coordinator.
+        name: its group.instance.id, else its client.id.
         static: whether it has a group.instance.id.
         host: from which it connects.
-        partitions: how many are assigned to it.
+        partitions: number of partitions assigned to it.
     """
 
     member_id: str
@@ -43,8 +43,8 @@ class GroupDescription(NamedTuple):
     Attributes:
         state: name of a `confluent_kafka.ConsumerGroupState`.
         members: its members.
-        operations: that this client may do with the group, names of `confluent_kafka.admin.AclOperation`; None: the
-            broker does not tell.
+        operations: that this client is allowed on the group, names of `confluent_kafka.admin.AclOperation`; None: the
+            broker does not report them.
     """
 
     state: str
@@ -53,14 +53,14 @@ class GroupDescription(NamedTuple):
 
 
 def describe_group(config: Mapping[str, Any], group_id: str) -> GroupDescription:
-    """Ask for a group.
+    """Describe a group.
 
     Args:
         config: see `worker.kafka.client_config.client_config`.
-        group_id: the group.
+        group_id: of the group.
 
     Raises:
-        KafkaException: the broker refuses, or nothing came of it.
+        KafkaException: the broker refuses or does not answer.
     """
     plain = {name: value for name, value in config.items() if isinstance(value, str | int | float)}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
@@ -73,12 +73,12 @@ def describe_group(config: Mapping[str, Any], group_id: str) -> GroupDescription
             timeout=_PROCESS_S,
             check=False,
             env=environment,
-            start_new_session=True,  # what interrupts the worker is not for it
+            start_new_session=True,  # signals to the worker's process group must not reach it
         )
     except subprocess.TimeoutExpired:
         done = None
     if done is None or done.returncode != 0:
-        lost = KafkaError(KafkaError._TRANSPORT, "the coordinator could not be asked for the group")  # noqa: SLF001 - librdkafka's name
+        lost = KafkaError(KafkaError._TRANSPORT, "the group's coordinator does not answer")  # noqa: SLF001 - librdkafka's name
         raise KafkaException(lost)
     answer = json.loads(done.stdout)
     if "error" in answer:

@@ -1,7 +1,7 @@
-"""Which ACLs a client lacks: operation and resource by name, and the command that grants them.
+"""Finds the ACLs that a client lacks, and the commands that grant them.
 
-Brokers tell a client what it may do with a topic that it may describe, and only that it may not where it may not: an
-unauthorised topic cannot be told from one that does not exist.
+A broker reports the allowed operations of a topic only to clients that may describe it. For others, an unauthorised
+topic looks like one that does not exist.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ from worker.kafka.group_description import describe_group
 from worker.kafka.topic_roles import ROLES
 
 PERMISSIONS = DeniedError.dependency
-"""Name of the dependency that is down where an ACL is missing."""
+"""Name of the dependency that is reported as down if an ACL is missing."""
 DENIED = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -26,7 +26,7 @@ DENIED = frozenset(
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )
-"""Codes of the errors that say so."""
+"""Codes of the errors about missing ACLs."""
 
 _TIMEOUT_S = 5.0
 _OPTIONS = {"topic": "--topic", "group": "--group", "transactional id": "--transactional-id", "cluster": "--cluster"}
@@ -34,13 +34,13 @@ _UNREACHED = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}  # noqa: SLF001 - li
 
 
 class Denied(NamedTuple):
-    """Operations that a client may not do.
+    """Operations that a client is not allowed.
 
     Attributes:
         kind: topic, group, transactional id or cluster.
         name: of the resource.
         operations: as Kafka's documentation spells them.
-        hidden: whether the resource may not exist at all.
+        hidden: whether the resource may not exist; the broker does not tell.
     """
 
     kind: str
@@ -48,22 +48,22 @@ class Denied(NamedTuple):
     operations: tuple[str, ...]
     hidden: bool = False
 
-    def words(self, config: Mapping[str, Any]) -> str:
-        """What is missing, and the command that grants it."""
+    def text(self, config: Mapping[str, Any]) -> str:
+        """What is not allowed, and the command that grants it."""
         who = principal(config)
         named = "--cluster" if self.kind == "cluster" else f"{_OPTIONS[self.kind]} '{self.name}'"
         operations = " ".join(f"--operation {operation}" for operation in self.operations)
         resource = "the cluster" if self.kind == "cluster" else f"{self.kind} {self.name}"
-        unsure = " (which may not exist: the broker tells neither)" if self.hidden else ""
+        unsure = " (or it does not exist: the broker does not say)" if self.hidden else ""
         return (
-            f"{who} may not {' and '.join(self.operations)} {resource}{unsure}; grant it: "
+            f"{who} may not {' and '.join(self.operations)} {resource}{unsure}; to grant it, run "
             f"kafka-acls.sh --bootstrap-server {config['bootstrap.servers']} --add --allow-principal '{who}' "
             f"{operations} {named}"
         )
 
 
 def principal(config: Mapping[str, Any]) -> str:
-    """Who the client is to the brokers, as far as its properties tell."""
+    """The client's principal, as far as its properties show it."""
     protocol = str(config.get("security.protocol", "PLAINTEXT")).upper()
     if "SASL" in protocol:
         name = config.get("sasl.username") or config.get("sasl.kerberos.principal") or "<this client's name>"
@@ -75,10 +75,10 @@ def principal(config: Mapping[str, Any]) -> str:
 
 
 def worker_permissions(admin: AdminClient, config: Mapping[str, Any], pipeline: Pipeline, group_id: str) -> list[str]:
-    """What a worker may not do and has to, in words with the command that grants it; empty when all is well.
+    """The operations that a worker needs and is not allowed, each with the command that grants it.
 
     Args:
-        admin: asks.
+        admin: asks the broker.
         config: the clients' properties.
         pipeline: names the topics.
         group_id: the worker's group.
@@ -93,14 +93,14 @@ def worker_permissions(admin: AdminClient, config: Mapping[str, Any], pipeline: 
     except KafkaException as error:
         raise DependencyDownError("broker", error_text(error, admin)) from error
     needed = {topic: ROLES[role].operations for role, topic in pipeline.topics.items()}
-    return [denied.words(config) for denied in [*_topics(admin, needed), *_group(admin, config, group_id)]]
+    return [denied.text(config) for denied in [*_topics(admin, needed), *_group(admin, config, group_id)]]
 
 
 def topic_permissions(
     admin: AdminClient, config: Mapping[str, Any], topics: Iterable[str], operation: str
 ) -> list[str]:
-    """As `worker_permissions`, of one operation on some topics."""
-    return [denied.words(config) for denied in _topics(admin, dict.fromkeys(topics, (operation,)))]
+    """As `worker_permissions`, for one operation on some topics."""
+    return [denied.text(config) for denied in _topics(admin, dict.fromkeys(topics, (operation,)))]
 
 
 def _topics(admin: AdminClient, needed: Mapping[str, tuple[str, ...]]) -> Iterator[Denied]:
@@ -114,7 +114,7 @@ def _topics(admin: AdminClient, needed: Mapping[str, tuple[str, ...]]) -> Iterat
             code = _code(error, admin)
             if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 yield Denied("topic", topic, needed[topic], hidden=True)
-            continue  # that it is missing, or not led now, others tell
+            continue  # other checks report topics that are missing or have no leader
         if lacking := _lacking(needed[topic], operations and [operation.name for operation in operations]):
             yield Denied("topic", topic, lacking)
 
@@ -138,7 +138,7 @@ def _code(error: KafkaException, admin: AdminClient) -> int:
 
 
 def _lacking(needed: tuple[str, ...], allowed: list[str] | None) -> tuple[str, ...]:
-    """None, from a broker that does not tell, counts as allowed."""
+    """The needed operations that are not allowed. If the broker does not say (None), all count as allowed."""
     if allowed is None:
         return ()
     names = {operation.replace("_", "").upper() for operation in allowed}
@@ -146,10 +146,10 @@ def _lacking(needed: tuple[str, ...], allowed: list[str] | None) -> tuple[str, .
 
 
 def denied_of(error: BaseException, config: Mapping[str, Any], kind: str, name: str, *operations: str) -> str | None:
-    """What an exception says is not allowed, in words with the command that grants it; else None."""
+    """What an exception says is not allowed, with the command that grants it; None if it is another error."""
     cause = error.args[0] if error.args else None
     if not isinstance(cause, KafkaError) or cause.code() not in DENIED:
         return None
     if cause.code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED:
         kind, name, operations = "cluster", "kafka-cluster", ("IdempotentWrite",) if kind != "topic" else operations
-    return Denied(kind, name, operations).words(config)
+    return Denied(kind, name, operations).text(config)

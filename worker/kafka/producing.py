@@ -1,4 +1,4 @@
-"""Properties that every producer has, and handing it a batch of records."""
+"""Properties of every producer, and a function that hands it a batch of records."""
 
 import time
 from collections.abc import Iterable
@@ -13,15 +13,15 @@ PRODUCER_FIXED: dict[str, Any] = {"enable.idempotence": True, "acks": "all"}
 """Properties of every producer that must not be changed."""
 PRODUCER_DEFAULTS: dict[str, Any] = {
     "linger.ms": 2,
-    # A broker ends a transaction a moment after it said so, and refuses the next one until then: by default it is
-    # asked again after 100 ms (confluent-kafka-python's issue 967). Doubled each time.
+    # A broker completes a commit shortly after it confirms it, and refuses the next transaction until then. The client
+    # asks again after this time, doubled each time; by default 100 ms (confluent-kafka-python's issue 967).
     "retry.backoff.ms": 2,
     "compression.type": "lz4",
     "queue.buffering.max.messages": 200_000,
     # Dead letters of the largest input records carry headers on top. The topic's own limit is checked at start.
     "message.max.bytes": 64_000_000,
 }
-"""Properties of every producer that the user's win over."""
+"""Properties of every producer that the user may override."""
 
 
 def produce(producer: Producer, outgoing: Outgoing, deadline: float) -> None:
@@ -51,7 +51,7 @@ def _produce_bulk(
     left = messages
     while left:
         producer.produce_batch(topic, left, partition=partition)
-        # A full queue raises nothing: what was not taken has an error in its place.
+        # A full queue raises nothing: messages that were not accepted get an error each.
         left = [{"key": m["key"], "value": m["value"]} for m in left if "_error" in m]
         _make_room(producer, deadline, full=bool(left))
 

@@ -1,6 +1,6 @@
-"""Publish a batch and commit its offsets, in one Kafka transaction or, by setting, at least once.
+"""Publishes a batch and commits its offsets in one Kafka transaction.
 
-The sorting of errors follows librdkafka's examples/transactions.c: fatal first, then abortable, then retriable.
+Errors are classified as in librdkafka's examples/transactions.c: fatal first, then abortable, then retriable.
 """
 
 import queue
@@ -27,10 +27,10 @@ _Outcomes: TypeAlias = queue.SimpleQueue[Exception | None]
 
 
 class AbortedError(Exception):
-    """The batch was not committed and left nothing behind: rewind and process it again.
+    """The batch was not committed: seek back and process it again.
 
     Attributes:
-        too_large: whether because a topic does not take so large a batch of records.
+        too_large: whether the cause is that a topic does not accept such a large batch of records.
     """
 
     def __init__(self, reason: str, *, too_large: bool = False) -> None:
@@ -39,36 +39,36 @@ class AbortedError(Exception):
 
 
 class Publisher(Protocol):
-    """Makes a batch's records and offsets durable together."""
+    """Publishes the records of a batch and commits its offsets."""
 
     def commit(self, outgoing: Outgoing, offsets: list[TopicPartition]) -> None:
         """Publish and commit.
 
         Raises:
             AbortedError: nothing was committed.
-            UncertainError: it is not known whether it was.
+            UncertainError: it is not known whether the batch was committed.
         """
         ...
 
     def open(self) -> None:
-        """Get ready.
+        """Prepare for the first commit.
 
         Raises:
             DependencyDownError: the broker does not answer; call again.
-            UserError: it refuses.
+            UserError: the broker refuses.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection to the broker."""
         ...
 
 
 class TransactionalPublisher:
-    """Exactly once. The transactional id is stable: a restarted worker fences what its predecessor left open.
+    """Exactly once. The transactional id is stable, so a restarted worker fences its predecessor's transaction.
 
-    A request of a transaction that got no answer may reach the broker during a later one and end it half-way. So the
-    producer is renewed before the next transaction: the new one has another epoch, and the broker refuses the request.
+    If a request got no answer, the broker may receive it during a later transaction, and end that one too early. So the
+    producer is replaced before the next transaction: the new one has another epoch, and the broker refuses the request.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class TransactionalPublisher:
         Args:
             config: client properties.
             consumer: whose offsets are committed.
-            transactional_id: of this publisher alone.
-            timeout_ms: longest time that the broker keeps a transaction open.
-            waiting: told why, while the broker is waited for.
-            renewed: told that the producer is being renewed.
+            transactional_id: used by this publisher only.
+            timeout_ms: how long the broker keeps a transaction open.
+            waiting: called with the reason while a call waits for the broker.
+            renewed: called when the producer is replaced.
         """
         self._consumer, self._waiting, self._renewed = consumer, waiting, renewed
         self._transactional_id = transactional_id
@@ -96,7 +96,7 @@ class TransactionalPublisher:
         self._config = config
         self._fixed = PRODUCER_FIXED | {"transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
         self._make_producer()
-        # One thread for all calls: to start one for each takes as long as some of them.
+        # One thread for all calls, because starting a thread takes as long as some of them.
         self._calls, self._outcomes = _Calls(), _Outcomes()
         threading.Thread(target=_make, args=(self._calls, self._outcomes), name="transaction", daemon=True).start()
 
@@ -107,31 +107,31 @@ class TransactionalPublisher:
         self._producer.reports.listen(logs=self._requests.note)
 
     def open(self) -> None:
-        """See Publisher. Ends what a predecessor of the same transactional id left open."""
+        """See Publisher. Aborts the open transaction of a predecessor with the same transactional id."""
         try:
             self._returned(lambda: self._producer.init_transactions(5.0))
         except KafkaException as error:
-            words = error_text(error, self._producer)
+            text = error_text(error, self._producer)
             if denied := denied_of(
                 error, self._config, "transactional id", self._transactional_id, "Describe", "Write"
             ):
                 raise DeniedError(denied) from error
             if error.args[0].fatal() and not error.args[0].retriable():
-                raise UserError(f"the broker refuses transactions: {words}") from error
-            raise DependencyDownError("broker", f"init_transactions: {words}") from error
+                raise UserError(f"the broker refuses transactions: {text}") from error
+            raise DependencyDownError("broker", f"init_transactions: {text}") from error
         self._opened = True
 
     def _renew_if_in_doubt(self) -> None:
         """Replace the producer if a request of an earlier transaction may still take effect.
 
         Raises:
-            DependencyDownError: the broker does not answer; nothing was begun.
+            DependencyDownError: the broker does not answer; no transaction was begun.
         """
-        self._producer.poll(0)  # takes in the log up to here
+        self._producer.poll(0)  # delivers the log lines so far
         if self._opened and (in_doubt := self._requests.in_doubt()):
             _LOG.warning("renewing the producer: requests without an answer may still take effect", requests=in_doubt)
             self._renewed()
-            # Not in this thread: it takes as long as the library needs to end its own threads.
+            # In another thread, because the library takes time to end its own threads.
             threading.Thread(target=_discard, args=([self._producer],), name="discard", daemon=True).start()
             self._make_producer()
         if not self._opened:
@@ -141,7 +141,7 @@ class TransactionalPublisher:
         """See Publisher.
 
         Raises:
-            DependencyDownError: the producer has to be renewed first, and the broker does not answer.
+            DependencyDownError: the producer had to be replaced, and the broker does not answer.
         """
         self._renew_if_in_doubt()
         self._requests.begin()
@@ -151,13 +151,13 @@ class TransactionalPublisher:
             produce(self._producer, outgoing, deadline)
             metadata = self._consumer.consumer_group_metadata()
             self._until(deadline, lambda: self._producer.send_offsets_to_transaction(offsets, metadata, 5.0))
-            # Once asked for, a commit is repeated until it is known how it ended: giving up could double the batch.
+            # A commit is repeated until its result is known: giving up could publish the batch twice.
             self._until(float("inf"), lambda: self._producer.commit_transaction(5.0))
         except (KafkaException, BufferError) as error:
             self._abort(error)
 
     def _until(self, deadline: float, call: Callable[[], Any]) -> None:
-        """Repeat a call while its error is retriable: librdkafka wants the same call again, not a new transaction."""
+        """Repeat a call while its error is retriable. librdkafka expects the same call again, not a new transaction."""
         while True:
             try:
                 self._returned(call)
@@ -170,10 +170,10 @@ class TransactionalPublisher:
                 return
 
     def _returned(self, call: Callable[[], Any]) -> None:
-        """Make a call that should return within seconds, and may not: librdkafka's issue 5456 (a timeout ignored).
+        """Make a call that should return within seconds but may not (librdkafka's issue 5456: a timeout is ignored).
 
         Raises:
-            UncertainError: it did not. The producer is left to it; the next of its transactional id fences it.
+            UncertainError: it did not return. The next producer with the same transactional id fences this one.
         """
         self._calls.put(call)
         deadline = time.monotonic() + 2 * self._timeout_s
@@ -202,7 +202,7 @@ class TransactionalPublisher:
                     raise ending(failed) from failed
                 if not failed.args[0].retriable():
                     raise UncertainError(error_text(failed)) from failed
-                # An abort in flight must end before the next transaction begins.
+                # The abort must end before the next transaction begins.
                 self._waiting(error_text(failed, self._producer))
                 continue
             break
@@ -221,12 +221,12 @@ def _make(calls: _Calls, outcomes: _Outcomes) -> None:
     while (call := calls.get()) is not None:
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+        except Exception as error:  # noqa: BLE001 - raised again in the calling thread
             outcomes.put(error)
         else:
             outcomes.put(None)
 
 
 def _discard(producers: list[Producer]) -> None:
-    """Let go of a producer, which the caller must not hold any longer."""
+    """Destroy a producer; the caller must not hold a reference to it."""
     producers.pop().purge()

@@ -1,17 +1,17 @@
-"""Records to produce, as the producers take them."""
+"""Records to produce."""
 
 from typing import Any, NamedTuple, TypeAlias
 
 from worker.kafka.message import Headers
 
-# What a dead letter's own headers may add to a record that was just within the limit.
+# Bytes that a dead letter's own headers add at most to a record.
 HEADER_ALLOWANCE = 8192
 # Lengths of a header's name and value, as variable-length numbers.
 _HEADER_OVERHEAD = 10
 
 
 class Record(NamedTuple):
-    """A message to produce; partition numbers are those of the input."""
+    """A message to produce. Its partition has the number of the input partition."""
 
     topic: str
     partition: int
@@ -22,14 +22,16 @@ class Record(NamedTuple):
 
 
 Bulk: TypeAlias = dict[tuple[str, int], list[dict[str, Any]]]
-"""Records, one a reading, by topic and partition, as `Producer.produce_batch` takes them."""
+"""Records, one per reading, by topic and partition, in the form that `Producer.produce_batch` takes."""
 
 
 class Outgoing(NamedTuple):
-    """All records of a batch: those that every reading has, and the others.
+    """All records of a batch.
 
     Attributes:
-        bulk_headers: whether some of the first have headers, which the client's bulk call does not know.
+        bulk: one record per reading.
+        records: all others.
+        bulk_headers: whether records in `bulk` have headers, which the client's bulk call does not support.
     """
 
     bulk: Bulk
@@ -41,5 +43,5 @@ class Outgoing(NamedTuple):
 
 
 def headers_size(headers: Headers) -> int:
-    """Bytes that headers take in a record, at most."""
+    """The most bytes that headers take in a record."""
     return sum(len(name.encode()) + len(value or b"") + _HEADER_OVERHEAD for name, value in headers)

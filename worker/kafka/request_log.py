@@ -1,13 +1,12 @@
-"""Which requests of a transactional producer were sent and never answered, read from the client library's own log.
+"""Finds requests of a transactional producer that were sent and never answered, in the client library's log.
 
-A request that was sent and not answered may still be on its way. If the broker gets it inside a later transaction of
-the same producer epoch, it takes effect there (KIP-890): a late commit ends that transaction half-way, a late abort
-throws it away. librdkafka repeats such requests without telling the application, so that nothing but its log shows it.
+Such a request may still be on its way. If the broker receives it inside a later transaction of the same producer epoch,
+it takes effect there (KIP-890): a late commit ends that transaction too early, a late abort discards it. librdkafka
+repeats such requests without telling the application, so only its log shows them.
 
-The log is read as evidence that all went well, not that something failed. An answer or an `EndTxn` whose line is
-missing, or worded differently by a later version of the library, looks like a request without an answer, and the
-producer is renewed. That the library logs the other kinds when it sends them, tests/worker/test_producer_renewal.py
-checks.
+The log must prove that all went well. If the line of an answer or of an `EndTxn` is missing, or a later version of the
+library words it differently, it looks like a request without an answer, and the producer is replaced.
+tests/worker/kafka/test_producer_renewal.py checks that the library logs the other kinds of requests.
 """
 
 import re
@@ -19,19 +18,19 @@ _END = "EndTxn"
 
 
 def with_requests(debug: str | None) -> str:
-    """The client's property `debug`, so that it logs each request and each response besides what it is told to log."""
+    """The value of the client property `debug` that also logs each request and response."""
     return f"{debug},{_PROTOCOL}" if debug else _PROTOCOL
 
 
 class RequestLog:
-    """Follows the log of one producer."""
+    """Follows the log of one producer, as a listener of `ClientReports`."""
 
     def __init__(self) -> None:
         self._unanswered: dict[tuple[str, str], str] = {}
         self._ended = True
 
     def note(self, facility: str, text: str) -> None:
-        """Take a line: a listener of `ClientReports`. It is called from `poll` and others that serve its queue."""
+        """Take a log line. The client calls this from `poll` and other calls that serve its queue."""
         if facility not in {"SEND", "RECV"} or (found := _LINE.search(text)) is None:
             return
         broker, direction, request, number = found.groups()
@@ -47,6 +46,6 @@ class RequestLog:
         self._ended = False
 
     def in_doubt(self) -> list[str]:
-        """Requests that may still take effect; call `poll` first. Empty if the next transaction is safe from them."""
+        """Requests that may still take effect; call `poll` first. Empty if the next transaction is safe."""
         unanswered = sorted(set(self._unanswered.values()))
         return unanswered or ([] if self._ended else [_END])

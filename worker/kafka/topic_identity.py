@@ -1,8 +1,8 @@
-"""Which topics stand behind the names: their ids and numbers of partitions, as the broker has them now.
+"""Ids and partition counts of topics, as the broker has them now.
 
-A topic that was deleted and created again has its old name and another id. The client library goes on at its old
-offset in the new topic and tells nobody, so a batch may be committed only once the id was asked for *after* its
-messages had been fetched. The question is put before a batch is scored and answered before it is committed.
+A topic that was deleted and created again has the same name and another id. The client library silently continues at
+its old offset in the new topic. So a batch may only be committed if the id was requested *after* its messages had been
+fetched, and is unchanged. The request is sent before a batch is scored, and its answer is awaited before the commit.
 """
 
 import time
@@ -24,14 +24,14 @@ _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # of brokers before 2.8
 
 
 class Identity(NamedTuple):
-    """A topic as it is now; `topic_id` is empty where the broker has none."""
+    """A topic as it is now; `topic_id` is empty if the broker has no topic ids."""
 
     topic_id: str
     partitions: int
 
 
 def identities(admin: AdminClient, topics: Iterable[str]) -> dict[str, Identity]:
-    """What stands behind these names; a topic that does not exist is left out.
+    """Look topics up by name; those that do not exist are left out.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -51,7 +51,7 @@ def identities(admin: AdminClient, topics: Iterable[str]) -> dict[str, Identity]
 
 
 def topic_id_of(admin: AdminClient, topic: str) -> str:
-    """Id of the topic of this name as it is now; empty where there is none, or the broker has no ids.
+    """Id of a topic; empty if it does not exist, or the broker has no topic ids.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -61,10 +61,10 @@ def topic_id_of(admin: AdminClient, topic: str) -> str:
 
 
 class TopicWatch:
-    """Whether a topic is still the one that it was.
+    """Notices when a topic was deleted and created again.
 
     Attributes:
-        topic_id: of the topic that it was; empty where the broker has none, or none was looked up yet.
+        topic_id: that is expected; empty if the broker has no topic ids, or none was looked up yet.
     """
 
     def __init__(self, admin: AdminClient, topic: str) -> None:
@@ -74,11 +74,11 @@ class TopicWatch:
         self._asked: Future[TopicDescription] | None = None
 
     def begin(self, topic_id: str) -> None:
-        """Hold what comes now against this id; what was asked for before is of no interest any more."""
+        """Expect this id from now on; earlier requests are dropped."""
         self.topic_id, self._asked = topic_id, None
 
     def ask(self) -> None:
-        """Put the question; the answer is not waited for.
+        """Send a request, without waiting for the answer.
 
         Raises:
             DependencyDownError: no broker answers. Only the first call waits for one.
@@ -90,17 +90,17 @@ class TopicWatch:
             self._asked = asked[self._topic]
 
     def confirm(self) -> None:
-        """Take the answer: what was fetched before `ask` is of the topic that it was.
+        """Wait for the answer: messages fetched before `ask` are of the expected topic.
 
         Raises:
-            RecreatedError: it may be of another one.
+            RecreatedError: they may be of another topic.
             DependencyDownError: no broker answers, or the topic does not exist.
         """
         if self._answer() != self.topic_id != "":
             raise RecreatedError(f"{self._topic} was deleted and created again")
 
     def glance(self) -> None:
-        """As `confirm`, where nothing waits for it: take the answer if there is one, and ask again.
+        """As `confirm`, but without waiting: check the answer if it is there, and ask again.
 
         Raises:
             RecreatedError, DependencyDownError: as of `confirm`.
@@ -124,7 +124,7 @@ class TopicWatch:
                     raise DependencyDownError(
                         "topics", f"there is no topic {self._topic}; `hazardstream topics create` creates it"
                     ) from error
-                # A broker went away in the middle: the next one knows, too.
+                # A broker went away: ask the next one.
                 if time.monotonic() > deadline:
                     raise DependencyDownError("broker", f"{self._topic}: {error_text(error, self._admin)}") from error
                 time.sleep(_PAUSE_S)

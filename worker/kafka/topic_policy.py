@@ -37,7 +37,7 @@ def violations(role: str, topic: str, given: Settings, replicas: int) -> Iterato
     elif in_sync < 2 <= replicas:
         yield (
             False,
-            f"{topic} has min.insync.replicas={in_sync}: what only one broker has is lost with that broker; "
+            f"{topic} has min.insync.replicas={in_sync}: records that only one broker has are lost with that broker; "
             + _command(topic, "min.insync.replicas", "2"),
         )
 

@@ -1,4 +1,4 @@
-"""Committed records of a topic, or of some of it, to its end as of now: outside of any group, in bounded memory."""
+"""Reads committed records of a topic up to its current end, outside of any consumer group, in bounded memory."""
 
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
@@ -14,18 +14,18 @@ from worker.kafka.message import is_unreadable
 from worker.kafka.permissions import DENIED, Denied
 
 LOOP_PATIENCE_S = 10.0
-"""Patience inside the loop: longer than an open transaction takes to end, and shorter than a loop may stand still."""
+"""How long to wait inside the loop: longer than an open transaction takes to end, shorter than the loop may stall."""
 _TIMEOUT_S = 10.0
 MANY = 2000
-"""Messages at a time, for a topic whose records are known to be small."""
+"""Messages per call, for a topic whose records are known to be small."""
 _FIXED = {
-    "group.id": "hazardstream-lookup",  # the client wants one; nothing is joined or committed
+    "group.id": "hazardstream-lookup",  # the client requires one; no group is joined, nothing is committed
     "enable.auto.commit": False,
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
 }
 _DEFAULTS = {
-    # What is fetched ahead, and how soon more is fetched once there is room.
+    # How much is fetched ahead, and how soon more is fetched.
     "queued.max.messages.kbytes": 16_384,
     "queued.min.messages": 10_000,
     "fetch.max.bytes": 4_000_000,
@@ -53,8 +53,8 @@ class TopicReader:
 
     Args:
         config: see `worker.kafka.client_config.client_config`.
-        patience_s: how long nothing may come. The default is longer than an abandoned transaction stays open.
-        gulp: messages at a time. The default bounds memory where each is as large as a broker takes.
+        patience_s: how long no record may arrive. The default is longer than an abandoned transaction stays open.
+        gulp: messages per call. The default bounds memory if each is as large as a broker accepts.
     """
 
     def __init__(self, config: dict[str, Any], patience_s: float = 60.0, gulp: int = 100) -> None:
@@ -69,19 +69,19 @@ class TopicReader:
         self.consumer.close()
 
     def spans(self, topic: str, only: Container[int] | None = None, *, committed: bool = True) -> dict[int, Span]:
-        """From the first record to the end as of now.
+        """The spans from the first record to the current end.
 
         Args:
-            topic: whose.
-            only: numbers of the partitions that are asked for, each of which is a request; None: all.
-            committed: up to the oldest open transaction; False: up to the last record, so that reading waits for
-                every transaction that is open now.
+            topic: to look up.
+            only: partitions to ask for, one request each; None: all.
+            committed: up to the oldest open transaction; False: up to the last record, so that reading waits for all
+                transactions that are open now.
 
         Raises:
             UserError: there is no such topic.
             DependencyDownError: no broker answers.
         """
-        # A new topic's leaders, or those after a failover, are not known everywhere at once.
+        # After a creation or a failover, it takes a moment until all brokers know the leaders.
         patiently = Retrying(
             retry=retry_if_exception_type(DependencyDownError),
             wait=wait_exponential(0.1, max=1.0),
@@ -95,7 +95,7 @@ class TopicReader:
 
         Raises:
             DependencyDownError: no broker answers, or the topic or partition was deleted, or an ACL was taken away:
-                the worker waits until that is put right.
+                the worker waits until that is corrected.
         """
         try:
             span = self.spans(topic, {number}, committed=False).get(number)
@@ -108,7 +108,7 @@ class TopicReader:
         return span
 
     def _spans(self, topic: str, only: Container[int] | None, *, committed: bool) -> dict[int, Span]:
-        # Not an admin client: librdkafka ends the process if one is given up while it waits for an answer.
+        # Not an admin client: librdkafka crashes if one is destroyed while it waits for an answer.
         asked = (
             self.consumer
             if committed
@@ -117,18 +117,16 @@ class TopicReader:
         try:
             found = asked.list_topics(topic, _TIMEOUT_S).topics[topic]
             if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise UserError(
-                    f"there is no topic {topic}; check --pipeline, or make it: `hazardstream topics create`"
-                )
+                raise UserError(f"there is no topic {topic}; check --pipeline, or run `hazardstream topics create`")
             if found.error is not None and found.error.code() in DENIED:
-                raise UserError(Denied("topic", topic, ("Read",), hidden=True).words(self._config))
+                raise UserError(Denied("topic", topic, ("Read",), hidden=True).text(self._config))
             if found.error is not None:
                 raise DependencyDownError("broker", f"{topic}: {found.error.str()}")
             numbers = (number for number in sorted(found.partitions) if only is None or number in only)
             places = [TopicPartition(topic, number) for number in numbers]
             return {place.partition: Span(*asked.get_watermark_offsets(place, _TIMEOUT_S)) for place in places}
         except KafkaException as error:
-            asked.poll(0)  # it says why to who polls
+            asked.poll(0)  # delivers the cause
             raise DependencyDownError("broker", error_text(error, asked)) from error
         finally:
             if asked is not self.consumer:
@@ -158,12 +156,12 @@ class TopicReader:
     def read(
         self, topic: str, spans: Spans, progress: Callable[[int], None] = lambda _: None
     ) -> Iterator[list[Message]]:
-        """The committed records of these spans, in gulps; those of a partition in order.
+        """The committed records of these spans, several at a time; those of a partition in order.
 
         Args:
-            topic: whose.
-            spans: what of it.
-            progress: told how many more offsets are behind us.
+            topic: to read.
+            spans: of its partitions.
+            progress: called with the number of offsets that were just passed.
 
         Raises:
             DependencyDownError: nothing came for `patience_s`, or a batch cannot be read.

@@ -1,4 +1,4 @@
-"""The topics a pipeline needs: create them, and check that they are fit."""
+"""Creates the topics that a pipeline needs, and checks their settings."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -30,9 +30,9 @@ def create_topics(
     Args:
         admin: creates them.
         pipeline: names them.
-        partitions: of each, where the input topic does not exist yet.
+        partitions: of each, if the input topic does not exist yet.
         replication_factor: of each.
-        config: the client's properties, to say which ACL is missing.
+        config: the client's properties, to name a missing ACL.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -40,7 +40,7 @@ def create_topics(
     """
     held = topic_partitions(admin, _TIMEOUT_S)
     missing = {role: topic for role, topic in pipeline.topics.items() if topic not in held}
-    # All outputs are partitioned as the input is; an input that exists already sets the number.
+    # Outputs have as many partitions as the input.
     partitions = held.get(pipeline.input.topic, partitions)
     new = [
         NewTopic(t, partitions, replication_factor, config=SETTINGS_OF_ALL | dict(ROLES[role].settings))
@@ -59,7 +59,7 @@ def create_topics(
 
 
 def check_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
-    """What is wrong with the topics, in words that say what to do; empty when all is well.
+    """The problems with the topics, each with its remedy.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -68,7 +68,7 @@ def check_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
 
 
 def unfit_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
-    """What no worker can start with: topics that are missing, and settings that break a guarantee.
+    """Problems that prevent a start: missing topics, and settings that break a guarantee.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -76,11 +76,11 @@ def unfit_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     held = topic_partitions(admin)
     if missing := sorted(t for t in pipeline.topics.values() if t not in held):
         return [f"missing topics: {', '.join(missing)}; run `hazardstream topics create`"]
-    return [words for breaks, words in _violations(admin, pipeline) if breaks]
+    return [text for breaks, text in _violations(admin, pipeline) if breaks]
 
 
 def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
-    """Topics with fewer partitions than the input has: the other partitions can do without these.
+    """Output topics with fewer partitions than the input. Only the partitions that they lack are not scored.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -99,7 +99,9 @@ def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, 
     for role, topic in pipeline.topics.items():
         told = topic_settings(admin, topic)
         if not told:
-            unknown = "the broker does not tell its settings (with ACLs, allow DescribeConfigs), so they are unchecked"
+            unknown = (
+                "the broker does not report its settings (with ACLs, allow DescribeConfigs), so they are not checked"
+            )
             yield False, f"{topic}: {unknown}; docs/operations.md lists what they must be"
             continue
         try:
@@ -112,26 +114,27 @@ def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, 
 
 
 def dead_letter_limit(admin: AdminClient, pipeline: Pipeline) -> int:
-    """Largest record the dead-letter topic takes, bytes."""
+    """The largest record that the dead-letter topic accepts, bytes."""
     configured = topic_settings(admin, pipeline.topics["dead_letters"]).get("max.message.bytes")
     return int(configured or BROKER_DEFAULT_MAX_BYTES)
 
 
 def warnings(admin: AdminClient, pipeline: Pipeline) -> list[str]:
-    """What works but could be better, in words that say what to do."""
+    """Settings that work but should be improved, each with its remedy."""
     source = topic_settings(admin, pipeline.input.topic)
     largest = int(source.get("max.message.bytes", BROKER_DEFAULT_MAX_BYTES))
-    said = [words for breaks, words in _violations(admin, pipeline) if not breaks]
+    found = [text for breaks, text in _violations(admin, pipeline) if not breaks]
     if dead_letter_limit(admin, pipeline) < largest + HEADER_ALLOWANCE:
-        said.append(
-            f"{pipeline.topics['dead_letters']} takes smaller records than {pipeline.input.topic}: the largest dead "
-            f"letters would keep only their address; set its max.message.bytes to at least {largest + HEADER_ALLOWANCE}"
+        found.append(
+            f"{pipeline.topics['dead_letters']} accepts smaller records than {pipeline.input.topic}, so the "
+            f"largest dead letters would keep only their address; set its max.message.bytes to at least "
+            f"{largest + HEADER_ALLOWANCE}"
         )
-    return said
+    return found
 
 
 def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
-    """A topic's configuration; empty where the broker does not tell (no permission, or not a whole Kafka)."""
+    """A topic's configuration; empty if the broker does not report it (no permission, or a reduced Kafka)."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
         # The client library's mock cluster (demo without Kafka's jars) never answers this request.

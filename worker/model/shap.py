@@ -1,4 +1,4 @@
-"""Why the model gives a reading its probability: what each feature contributes to the log-odds."""
+"""Explains a probability: what each feature contributes to the log-odds."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,12 +13,12 @@ TOP_CONTRIBUTIONS = 5
 
 @dataclass(frozen=True)
 class Contribution:
-    """One feature's part.
+    """The contribution of one feature.
 
     Attributes:
         feature: its name.
         value: its value, in the sensor's own unit; None where missing.
-        per: the topology parameter that the value is divided by (a voltage per cell); None where there is none.
+        per: the topology parameter that the value is divided by; None where there is none.
         contribution: exact SHAP value, in log-odds.
     """
 
@@ -30,18 +30,18 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All that makes up one reading's log-odds: they are `bias` and the sum of all contributions.
+    """The log-odds of one reading: the sum of `bias` and all contributions.
 
     Attributes:
         contributions: of every feature, largest magnitude first; of equal ones, in the order of the features.
-        bias: log-odds that the model starts from, the average over its training.
+        bias: log-odds without any feature, the average over the training data.
     """
 
     contributions: list[Contribution]
     bias: float
 
     def published(self) -> dict[str, Any]:
-        """The words of an alarm: the largest contributions, the sum of the rest, and the bias."""
+        """The fields of an alarm: the largest contributions, the sum of the others, and the bias."""
         top, rest = self.contributions[:TOP_CONTRIBUTIONS], self.contributions[TOP_CONTRIBUTIONS:]
         return {
             "contributions": [asdict(c) for c in top],

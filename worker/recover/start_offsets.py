@@ -64,7 +64,7 @@ class _Standing(NamedTuple):
     windows: bool = True
 
 
-class StartingPoints:
+class StartOffsets:
     """Looks up where partitions start.
 
     Args:

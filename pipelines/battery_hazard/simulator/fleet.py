@@ -17,16 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.battery_hazard.simulator.events.effects import lay
-from pipelines.battery_hazard.simulator.events.faults import (
-    LEAD_MS,
-    Event,
-    NeverRunsAwayError,
-    World,
-    allowed,
-    run_faults,
-    spread,
-)
-from pipelines.battery_hazard.simulator.events.first_signs import truth
+from pipelines.battery_hazard.simulator.events.faults import LEAD_MS, Event, NeverRunsAwayError, World, allowed
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING, Fault, Nuisance
 from pipelines.battery_hazard.simulator.events.mechanisms import Build
 from pipelines.battery_hazard.simulator.events.nuisances import (
@@ -37,7 +28,7 @@ from pipelines.battery_hazard.simulator.events.nuisances import (
     listed,
     stuck,
 )
-from pipelines.battery_hazard.simulator.events.soft_shorts import run_soft_shorts
+from pipelines.battery_hazard.simulator.events.schedule import MODULES_PER_RACK, run_events
 from pipelines.battery_hazard.simulator.physics.cell import cell_of
 from pipelines.battery_hazard.simulator.plant.normal import Modules, Operation, Override, draw_traits
 from pipelines.battery_hazard.simulator.plant.sensing import (
@@ -56,7 +47,6 @@ from pipelines.battery_hazard.simulator.plant.site import MINUTE_MS, Forced, Sit
 
 __all__ = ["CAPACITY_AH", "CELLS_IN_SERIES", "MODULES_PER_RACK", "SENSORS", "Fleet", "Step"]
 
-MODULES_PER_RACK = 8
 CELLS_IN_SERIES = 14
 CAPACITY_AH = 100.0
 """14s2p of 50 Ah cells."""
@@ -189,7 +179,9 @@ class Fleet:
                 (noise[AVG], noise[VOLTAGE], noise[GAS.start]),
             )
             rng = np.random.default_rng([seed, 1])
-            overrides, quiet = self._run_physics(world, faults, begins, soft, start_ms, span_ms, spreads, rng)
+            self._events, self.faults, quiet, overrides = run_events(
+                world, self._rack, faults, begins, soft, start_ms, span_ms, rng, spreads=spreads
+            )
         self.nuisances = sorted([*listed(self._disturbances), *quiet], key=lambda n: (n.start_ts, n.module))
         deaths = np.random.default_rng([seed, 5])
         self._dies = [None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths) for e in self._events]
@@ -218,31 +210,6 @@ class Fleet:
     def _site(self, first_ms: int, forced: list[Forced]) -> Site:
         racks = int(self._rack.max()) + 1
         return Site(racks, first_ms, np.random.default_rng([self.seed, 7]), bench=self._build.bench, forced=forced)
-
-    def _run_physics(
-        self,
-        world: World,
-        faults: int,
-        begins: list[str],
-        soft: list[Disturbance],
-        start_ms: int,
-        span_ms: int,
-        spreads: bool,
-        rng: np.random.Generator,
-    ) -> tuple[list[Override], list[Nuisance]]:
-        order = rng.permutation(len(self._rack))
-        # Stratified: however few, they are spread over the span, and mechanisms are as even as can be.
-        where = (np.arange(faults) + rng.random(faults)) / max(faults, 1)
-        target = (start_ms + (0.3 + 0.6 * where) * span_ms).astype(np.int64)
-        mechanism = [begins[i % len(begins)] for i in rng.permutation(faults).tolist()]
-        events, overrides = run_faults(world, order[:faults], mechanism, target, rng)
-        caught, warmed = spread(world, events, MODULES_PER_RACK, rng) if spreads and not self._build.bench else ([], [])
-        burning = {e.module for e in (*events, *caught, *warmed)}
-        shorted = run_soft_shorts(world, [one for one in soft if int(one.modules[0]) not in burning], rng)
-        self._events = [*events, *caught, *warmed, *shorted]
-        self.faults = sorted((truth(e, world) for e in (*events, *caught)), key=lambda f: (f.onset_ts, f.module))
-        quiet = [Nuisance(e.module, "neighbour_heat", e.onset_ms, e.end_ms) for e in warmed]
-        return overrides, quiet + [Nuisance(e.module, "soft_short", e.onset_ms, e.end_ms) for e in shorted]
 
     def steps(self, n: int | None = None) -> Iterator[Step]:
         """The next `n` steps (endless without): `steps(2)` twice gives what `steps(4)` gives."""

@@ -1,4 +1,4 @@
-"""The commands that train, tune, compare and evaluate."""
+"""The commands `train`, `tune`, `compare` and `evaluate`."""
 
 import json
 import time
@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common.cli_options import training_packages
+from common.cli_options import JsonOption, TrackingUriOption, training_packages
 from common.terminal import say, terminal
 
 if TYPE_CHECKING:
@@ -19,16 +19,11 @@ if TYPE_CHECKING:
 
     from pipelines.battery_hazard.training.datasets.dataset import Progress as Told
 
-Small = Annotated[bool, typer.Option("--small", help="A small model from few sites, in seconds: for a demo.")]
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result, bit for bit.")]
+Small = Annotated[bool, typer.Option("--small", help="Train a small model on few sites, in seconds, for a demo.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result, bit for bit.")]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Directory that keeps the datasets (Parquet), used again next time.  [default: thrown away]"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, the last line.")]
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(help="MLflow server or store. Default: MLFLOW_TRACKING_URI, or one in the user's data directory."),
+    typer.Option(help="Directory that keeps the datasets (Parquet) for the next run. Default: a temporary one."),
 ]
 
 
@@ -40,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def watched(*, quiet: bool) -> "Iterator[Told]":
-    """A progress bar a stage, on the terminal."""
+    """Progress bars on the terminal, one per stage."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -65,15 +60,15 @@ def train(
     seed: Seed = 0,
     name: Annotated[str, typer.Option(help="Name to register the model under.")] = "battery_hazard",
     output: Annotated[
-        Path | None, typer.Option(help="Only write the package, to this new directory; register nothing.")
+        Path | None, typer.Option(help="Write the package to this new directory, and register nothing.")
     ] = None,
     data: Data = None,
     boosting: Annotated[
-        Path | None, typer.Option(help="Parameters of the trees, as `hazardstream tune --output` writes them.")
+        Path | None, typer.Option(help="Parameters of the trees: a file of `hazardstream tune --output`.")
     ] = None,
-    alias: Annotated[str, typer.Option(help="Alias that is moved to the new version.")] = "champion",
-    tracking_uri: TrackingUri = None,
-    as_json: AsJson = False,
+    alias: Annotated[str, typer.Option(help="Alias that moves to the new version.")] = "champion",
+    tracking_uri: TrackingUriOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train the battery hazard model on simulated sites and register it in MLflow.
 
@@ -100,10 +95,10 @@ def train(
             train_to(output, preset=preset, seed=seed, name=name, data=data, progress=show)
             result = {"name": name, "output": str(output), "metrics": json.loads((output / "metrics.json").read_text())}
     result["seconds"] = round(time.monotonic() - started, 1)
-    say(json.dumps(result) if as_json else _words(result))
+    say(json.dumps(result) if as_json else _summary_text(result))
 
 
-def _words(result: dict[str, Any]) -> str:
+def _summary_text(result: dict[str, Any]) -> str:
     test = result["metrics"]["test"]["modules"]
     if "version" in result:
         where = f"version {result['version']}, alias {result['alias']}, in {result['tracking_uri']}"
@@ -112,7 +107,7 @@ def _words(result: dict[str, Any]) -> str:
     return (
         f"{result['name']}: {where} ({result['seconds']} s)\n"
         f"test sites: {test['events_detected']} of {test['events']} events detected (each with every set of sensors), "
-        f"{test['slow_in_time']} of {test['slow_events']} that can be were alarmed 5 min ahead; warning "
+        f"{test['slow_in_time']} of {test['slow_events']} slow ones were alarmed 5 min ahead; lead time "
         f"{test['slow_lead_time_median_s'] / 60:.1f} min (median), {test['slow_lead_time_p10_s'] / 60:.1f} min (p10); "
         f"{test['false_alarms']} false alarms in {test['module_days']} module-days"
     )
@@ -120,15 +115,15 @@ def _words(result: dict[str, Any]) -> str:
 
 def tune(
     *,
-    storage: Annotated[Path, typer.Option(help="SQLite file of the study; one that is there is gone on with.")],
-    output: Annotated[Path, typer.Option(help="Where the best parameters go, for `hazardstream train --boosting`.")],
-    trials: Annotated[int, typer.Option(min=1, help="Finished trials in all, pruned ones included.")] = 30,
+    storage: Annotated[Path, typer.Option(help="SQLite file of the study; an existing study is continued.")],
+    output: Annotated[Path, typer.Option(help="File for the best parameters, for `hazardstream train --boosting`.")],
+    trials: Annotated[int, typer.Option(min=1, help="Total number of finished trials, pruned ones included.")] = 30,
     small: Small = False,
     seed: Seed = 0,
     data: Data = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Search for better parameters of the trees with Optuna; broken off, it goes on where it stopped.
+    """Search for better parameters of the trees with Optuna. An interrupted search continues where it stopped.
 
     Example: hazardstream tune --storage study.db --output boosting.json --data datasets
     """
@@ -159,10 +154,10 @@ def compare(
     small: Small = False,
     seed: Seed = 0,
     data: Data = None,
-    tracking_uri: TrackingUri = None,
-    as_json: AsJson = False,
+    tracking_uri: TrackingUriOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Compare logistic regression, random forest, XGBoost and limits under one protocol, and log it in MLflow.
+    """Compare logistic regression, random forest, XGBoost and limits under one protocol, and log the results in MLflow.
 
     Example: hazardstream compare --data datasets
     """
@@ -195,23 +190,23 @@ def compare(
 def evaluate(
     *,
     model: Annotated[
-        str | None, typer.Option(help="Model URI or package directory.  [default: the registered champion]")
+        str | None, typer.Option(help="Model URI or package directory. Default: the registered champion.")
     ] = None,
     module_days: Annotated[int, typer.Option(min=1, help="Module-days of normal operation.")] = 1000,
-    events: Annotated[int, typer.Option(min=0, help="Modules that fail.")] = 360,
-    bench_events: Annotated[int, typer.Option(min=0, help="Destructive tests of single cells.")] = 144,
+    events: Annotated[int, typer.Option(min=0, help="Number of modules that fail.")] = 360,
+    bench_events: Annotated[int, typer.Option(min=0, help="Number of destructive tests of single cells.")] = 144,
     bench_days: Annotated[int, typer.Option(min=0, help="Cell-days of normal operation on test benches.")] = 400,
     seed: Seed = 0,
-    processes: Annotated[int, typer.Option(min=1, help="Processes to use.")] = 2,
-    report: Annotated[Path, typer.Option(help="Where the page with all figures goes.")] = Path("evaluation.html"),
-    as_json: AsJson = False,
+    processes: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
+    report: Annotated[Path, typer.Option(help="HTML file for the report.")] = Path("evaluation.html"),
+    as_json: JsonOption = False,
 ) -> None:
-    """Evaluate a model on simulated sites never seen before, as operators count: warning, false alarms, time in alarm.
+    """Evaluate a model on new simulated sites, in an operator's terms: warning, false alarms, time in alarm.
 
     Example: hazardstream evaluate --module-days 10000 --report evaluation.html
     """
     with training_packages():
-        from pipelines.battery_hazard.training.study.evaluate import evaluate as judge
+        from pipelines.battery_hazard.training.study.evaluate import evaluate as evaluate_sites
         from pipelines.battery_hazard.training.study.evaluate import evaluation_sites
         from pipelines.battery_hazard.training.study.evaluation_report import page
         from pipelines.battery_hazard.training.study.findings import findings
@@ -228,9 +223,11 @@ def evaluate(
         events=events, bench_events=bench_events, module_days=module_days, bench_days=bench_days, seed=seed
     )
     with watched(quiet=as_json) as show:
-        judged = sorted(judge(package, sites, processes=processes, progress=show), key=lambda one: one.site.seed)
-    found = findings(judged)
-    report.write_text(page(f"Evaluation of {which}", found, judged))
+        results = sorted(
+            evaluate_sites(package, sites, processes=processes, progress=show), key=lambda one: one.site.seed
+        )
+    found = findings(results)
+    report.write_text(page(f"Evaluation of {which}", found, results))
     found |= {"model": which, "report": str(report), "seconds": round(time.monotonic() - started, 1)}
     if as_json:
         say(json.dumps(found))
@@ -238,6 +235,6 @@ def evaluate(
     for bar in found["bars"]:
         say(
             f"{'met   ' if bar['met'] else 'MISSED'} {bar['bar']}: {bar['found']:.5g} of {bar['of']:.0f} "
-            f"(asked {bar['asked']:g})"
+            f"(required {bar['asked']:g})"
         )
     say(f"report: {report} ({found['seconds']} s)")

@@ -177,7 +177,7 @@ def test_the_command_warns_writes_plots_and_says_which_model(model_package: Path
     assert done.exit_code == 0, done.output
     assert "events detected" in done.stdout
     assert "is --topology right" in done.stdout
-    assert "lacks max_surface_temp_c" in done.stdout
+    assert "the recording has no max_surface_temp_c" in done.stdout
     for plot in ("alarms.png", "policies.png"):
         assert (output / plot).read_bytes().startswith(b"\x89PNG")
     assert json.loads((output / "backtest.json").read_text())["model"].endswith(f"({model_package})")

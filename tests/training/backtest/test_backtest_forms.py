@@ -79,8 +79,8 @@ def test_a_directory_is_read_whole_and_equal_names_are_kept_apart(package: Model
         ({"label_column": "boom"}, "--label-column: .* has no column boom; it has module_id"),
         ({"label_column": "module_id"}, "--label-column module_id holds m1; write 1"),
         ({"events": "m9=100"}, "--events: 'm9' is not in the recording; its keys are m1"),
-        ({"events": "m1=99999"}, "--events: m1=99999 lies outside"),
-        ({"events": "m1=soon"}, "--events: 'soon' is no time"),
+        ({"events": "m1=99999"}, "--events: m1=99999 is outside"),
+        ({"events": "m1=soon"}, "--events: 'soon' is not a time"),
     ],
 )
 def test_what_cannot_be_used_is_told(package: ModelPackage, tmp_path: Path, options: dict[str, Any], says: str) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
+from common.json_text import strict_json
 from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
 from training.promotion.cli import _print
-from training.promotion.decide import Asked, decide
-from training.promotion.evidence import Evidence, Shadowed
+from training.promotion.decide import Requirements, decide
+from training.promotion.evidence import Evidence, ShadowRecords
 from training.promotion.labels_file import read_labels
 from worker.alarms.state_machine import ACTIVE, RTN
 from worker.config.pipeline import load_pipeline
@@ -18,7 +19,7 @@ from worker.config.pipeline import load_pipeline
 PIPELINE = load_pipeline("battery_hazard")
 SOURCE = PIPELINE.input
 HOUR_MS, MINUTE_MS, START_MS = 3_600_000, 60_000, 1_780_000_000_000 // 3_600_000 * 3_600_000
-ASKED = Asked(key_days=1.0, events=1)
+ASKED = Requirements(key_days=1.0, events=1)
 
 
 class Recorded:
@@ -68,7 +69,7 @@ class Recorded:
                 self.records[module, until]["challenger_alarm"] = made
 
     def evidence(self, *labels: Label, versions: tuple[str, str] = ("1", "2"), times: int = 1) -> Evidence:
-        shadowed = Shadowed(PIPELINE, versions)
+        shadowed = ShadowRecords(PIPELINE, versions)
         for record in [*self.records.values()] * times:
             shadowed.add(record)
         return shadowed.evidence(labels, self.published, 6 * HOUR_MS)
@@ -150,7 +151,7 @@ def test_an_alarm_that_stood_before_the_shadow_began_counts_from_then_on(recorde
 def test_records_of_other_versions_do_not_count(recorded: Recorded) -> None:
     found = recorded.evidence(versions=("1", "3"))
     assert (found.readings, found.key_days) == (0, 0.0)
-    assert decide(found, Asked(0, 0)).promote  # who asks for nothing gets it
+    assert decide(found, Requirements(0, 0)).promote  # who asks for nothing gets it
     assert decide(found, ASKED).insufficient
 
 
@@ -177,7 +178,7 @@ def test_modules_of_labels_that_the_shadow_has_never_seen_are_named(
 
 def test_evidence_of_nothing_is_strict_json(recorded: Recorded) -> None:
     found = recorded.evidence(versions=("1", "3"))
-    told = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    told = json.loads(strict_json(found.as_json()))
     assert told["champion"]["unexplained_per_key_day_ci"] == [0.0, None]
 
 
@@ -216,7 +217,7 @@ def test_a_challenger_that_warns_too_late_to_get_away_is_worse(recorded: Recorde
 def test_more_alarms_without_an_event_count_when_it_is_no_chance(recorded: Recorded, more: int, worse: bool) -> None:
     for n in range(more):
         recorded.alarm("challenger", 1, n * 60, n * 60 + 20)
-    verdict = decide(recorded.evidence(), Asked(1.0, 0))
+    verdict = decide(recorded.evidence(), Requirements(1.0, 0))
     assert bool(verdict.worse) == worse
 
 

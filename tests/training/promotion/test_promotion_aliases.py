@@ -41,10 +41,10 @@ def test_aliases_that_were_moved_meanwhile_are_left_alone(aliases: Aliases) -> N
 @pytest.mark.parametrize(
     ("champion", "challenger", "fault"),
     [
-        ("models:/a/7", None, "is no alias"),
-        ("some/directory", None, "is no alias"),
-        ("models:/a@champion", "models:/b@challenger", "no alias of a"),
-        ("models:/a@champion", "models:/a/8", "no alias of a"),
+        ("models:/a/7", None, "is not an alias"),
+        ("some/directory", None, "is not an alias"),
+        ("models:/a@champion", "models:/b@challenger", "not an alias of a"),
+        ("models:/a@champion", "models:/a/8", "not an alias of a"),
     ],
 )
 def test_what_is_no_pair_of_aliases_of_one_model_is_refused(champion: str, challenger: str | None, fault: str) -> None:

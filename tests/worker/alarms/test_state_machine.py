@@ -146,7 +146,7 @@ def test_a_timer_that_began_in_the_future_begins_again() -> None:
     ("change", "words"),
     [
         ({"deadband": 0.6}, "deadband 0.6 must be smaller"),
-        ({"priorities": {"CRITICAL": 0.9}}, "no priority covers the setpoint"),
+        ({"priorities": {"CRITICAL": 0.9}}, "no priority begins at or below the setpoint"),
         ({"setpoint": 1.5}, "less than 1"),
     ],
 )

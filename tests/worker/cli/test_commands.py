@@ -39,7 +39,7 @@ def test_doctor_on_a_broker_that_is_down_says_so_and_what_to_do() -> None:
     done = hazardstream("doctor", "--bootstrap", "127.0.0.1:1", "--model", "/nowhere", "--json")
     assert done.returncode == 1
     findings = json.loads(done.stdout.splitlines()[-1])["findings"]
-    wrong = {f["subject"]: f["words"] for f in findings if f["verdict"] == "wrong"}
+    wrong = {f["subject"]: f["text"] for f in findings if f["verdict"] == "wrong"}
     assert "127.0.0.1:1" in wrong["broker"]
     assert wrong["broker"].count("KAFKA_BOOTSTRAP_SERVERS") == 1  # what to do is said once
     assert "/nowhere" in wrong["model"]
@@ -50,7 +50,7 @@ def test_doctor_tells_of_a_mistyped_setting() -> None:
     done = hazardstream("doctor", "--bootstrap", "127.0.0.1:1", "--json", HAZARDSTREAM_CHALENGER="models:/a@b")
     (found,) = [f for f in json.loads(done.stdout)["findings"] if f["subject"] == "settings"]
     assert found["verdict"] == "warning"
-    assert "HAZARDSTREAM_CHALENGER is not a setting; did you mean HAZARDSTREAM_CHALLENGER?" in found["words"]
+    assert "HAZARDSTREAM_CHALENGER is not a setting; did you mean HAZARDSTREAM_CHALLENGER?" in found["text"]
 
 
 def test_doctor_is_content_when_all_is_well(stage: Stage) -> None:
@@ -98,8 +98,8 @@ def test_a_secret_file_that_is_missing_is_told() -> None:
 
 def test_topics_create_then_check(kafka: str, stage: Stage) -> None:
     options = ("--bootstrap", kafka, "--pipeline", str(stage.pipeline_file))
-    assert "all topics were there already" in hazardstream("topics", "create", *options).stdout
-    assert "topics are fit" in hazardstream("topics", "check", *options).stdout
+    assert "all topics exist already" in hazardstream("topics", "create", *options).stdout
+    assert "the topics exist and have suitable settings" in hazardstream("topics", "check", *options).stdout
 
 
 def test_tail_of_a_topic_that_is_not_there(kafka: str) -> None:

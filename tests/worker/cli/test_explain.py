@@ -97,20 +97,22 @@ def test_a_time_between_two_readings_means_the_one_before(ran: Stage) -> None:
 
 
 def test_a_reading_from_before_the_first_or_of_nobody_is_told(ran: Stage) -> None:
-    with pytest.raises(UserError, match=f"no prediction for 'healthy'.*the first one later is at {START_MS}"):
+    with pytest.raises(
+        UserError, match=f"no prediction for module_id 'healthy'.*the next one after it is at {START_MS}"
+    ):
         explained(ran, "healthy", START_MS - 1)
-    with pytest.raises(UserError, match="no prediction for 'nobody'"):
+    with pytest.raises(UserError, match="no prediction for module_id 'nobody'"):
         explained(ran, "nobody", START_MS)
 
 
 def test_a_model_that_is_not_to_be_had_is_told(ran: Stage, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"which made this prediction, is not to be had.*--model"):
+    with pytest.raises(UserError, match=r"which made this prediction, was not found.*--model"):
         explained(ran, "healthy", START_MS, model=None, tracking_uri=f"sqlite:///{tmp_path}/none.db")
 
 
 def test_the_command_prints_what_was_published(ran: Stage) -> None:
     alarm = ran.records("alarms")[0]
-    options = ["--module", "fails", "--at", str(alarm["ts"]), "--bootstrap", ran.bootstrap]
+    options = ["--key", "fails", "--at", str(alarm["ts"]), "--bootstrap", ran.bootstrap]
     options += ["--pipeline", str(ran.pipeline_file), "--model", str(ran.model)]
     done = hazardstream("explain", *options, "--json")
     assert done.returncode == 0, done.stderr
@@ -118,7 +120,7 @@ def test_the_command_prints_what_was_published(ran: Stage) -> None:
     assert result["same_bits"] is result["same_contributions"] is True
     assert result["alarm"]["alarm_id"] == alarm["alarm_id"]
     shown = hazardstream("explain", *options)
-    assert "the same, bit for bit" in shown.stdout
+    assert "equal, bit for bit" in shown.stdout
     assert alarm["contributions"][0]["feature"] in shown.stdout
 
 

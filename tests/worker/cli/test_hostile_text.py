@@ -27,8 +27,7 @@ from hazardstream import cli
 from local.demo_view import picture
 from training.reports.render import render
 from worker.cli import doctor
-from worker.cli.dlq import _table as print_table
-from worker.cli.dlq_view import print_letter
+from worker.cli.dlq_view import print_letter, print_table
 from worker.cli.explain_view import as_tables
 from worker.config.pipeline import load_pipeline
 from worker.model.shap import Contribution, Explanation
@@ -113,6 +112,8 @@ def test_a_dead_letter(text: str) -> None:
     told = {
         "at": "0/1",
         "reason": text,
+        "meaning": text,
+        "redrive_helps": text,
         "message": text,
         "time": "",
         "source": {"topic": text, "partition": 0, "offset": 1},

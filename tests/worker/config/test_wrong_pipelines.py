@@ -120,7 +120,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "no priority": (
         "alarm: {}",
         "alarm: {setpoint: 0.5, priorities: {}}",
-        "no priority covers the setpoint",
+        "no priority begins at or below the setpoint",
         "alarm: {",
     ),
     "priority above 1": ("alarm: {}", "alarm: {priorities: {low: 0.2, high: 7}}", "must be a probability", "alarm: {"),
@@ -250,7 +250,7 @@ def test_hostile_text_in_a_file_does_not_reach_the_terminal(tmp_path: Path) -> N
         ["worker"],
         ["doctor"],
         ["tail", "alarms"],
-        ["explain", "--module", "a", "--at", "0"],
+        ["explain", "--key", "a", "--at", "0"],
         ["topics", "check"],
         ["topics", "create"],
         ["dlq", "list"],

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.errors import DependencyDownError
-from worker.admission.mlflow_source import Found, RefusedModelError
+from worker.admission.mlflow_source import RefusedModelError, ResolvedVersion
 from worker.hot_swap.alias_watcher import ModelWatch
 from worker.model.mlflow_client import NotAllowedError
 from worker.model.package import ModelPackage, load_package
@@ -42,12 +42,12 @@ class Scene:
             threading.Event(),
         )
 
-    def look_up(self) -> Found:
+    def look_up(self) -> ResolvedVersion:
         if isinstance(self.alias, Exception):
             raise self.alias
-        return Found(version=self.alias, folder="", digest=None, artifacts="")
+        return ResolvedVersion(version=self.alias, folder="", digest=None, artifacts="")
 
-    def fetch(self, found: Found) -> ModelPackage:
+    def fetch(self, found: ResolvedVersion) -> ModelPackage:
         self.fetched.append(found.version)
         if found.version in self.broken:
             raise self.broken[found.version]

@@ -18,7 +18,7 @@ from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
-from worker.hot_swap.window_rebuild import OutrunError, Refill, _around
+from worker.hot_swap.window_rebuild import OutrunError, WindowRebuild, _around
 from worker.kafka.topic_reader import Span, Spans
 from worker.model.package import ModelPackage, load_package
 from worker.score.decode import Decoder, Framed
@@ -88,12 +88,12 @@ class Loop:
             self.scorer.merge(outcome, self.partitions)
         return outcome
 
-    def rebuild_until_following(self, refill: Refill, between: Callable[[], object]) -> None:
-        while not refill.following:
-            places = refill.places(self.scorer, self.partitions)
+    def rebuild_until_following(self, rebuild: WindowRebuild, between: Callable[[], object]) -> None:
+        while not rebuild.following:
+            places = rebuild.places(self.scorer, self.partitions)
             assert places is not None
             between()
-            refill.chase(places)
+            rebuild.chase(places)
 
 
 @pytest.fixture
@@ -115,13 +115,13 @@ def after(package: ModelPackage, turns: int) -> Float:
 def test_the_windows_are_those_of_a_run_that_always_had_this_model(short: ModelPackage, longer: ModelPackage) -> None:
     loop = Loop(scorer_of(short))
     loop.turn(20)
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]  # it reads like one
-    loop.rebuild_until_following(refill, between=loop.turn)
+    rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]  # it reads like one
+    loop.rebuild_until_following(rebuild, between=loop.turn)
     loop.turn(5)
-    assert not refill.take_over(loop.scorer, loop.partitions, longer.policy), "it is some batches behind"
-    refill.catch_up()
-    assert refill.take_over(loop.scorer, loop.partitions, longer.policy)
-    refill.leave(loop.scorer, loop.partitions)
+    assert not rebuild.take_over(loop.scorer, loop.partitions, longer.policy), "it is some batches behind"
+    rebuild.catch_up()
+    assert rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
+    rebuild.leave(loop.scorer, loop.partitions)
     so_far = len(loop.log.records) // BATCH
     outcome = loop.turn(3)
     assert outcome.package is longer
@@ -134,12 +134,12 @@ def test_a_partition_that_goes_meanwhile_leaves_the_old_model_at_work(
 ) -> None:
     loop = Loop(scorer_of(short))
     loop.turn(5)
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
-    loop.rebuild_until_following(refill, between=lambda: None)
+    rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
+    loop.rebuild_until_following(rebuild, between=lambda: None)
     gone = loop.partitions.pop(0)
     with pytest.raises(OutrunError):
-        refill.take_over(loop.scorer, loop.partitions, longer.policy)
-    refill.leave(loop.scorer, loop.partitions)
+        rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
+    rebuild.leave(loop.scorer, loop.partitions)
     loop.partitions[0] = gone
     np.testing.assert_array_equal(loop.turn().scored.probability, after(short, 6))
 
@@ -147,26 +147,26 @@ def test_a_partition_that_goes_meanwhile_leaves_the_old_model_at_work(
 def test_a_partition_that_comes_meanwhile_does_so_too(short: ModelPackage, longer: ModelPackage) -> None:
     loop = Loop(scorer_of(short))
     loop.turn(5)
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
-    loop.rebuild_until_following(refill, between=lambda: None)
+    rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
+    loop.rebuild_until_following(rebuild, between=lambda: None)
     loop.partitions[1] = Partition(1, 0, 0)
     assert loop.scorer.follow is not None
     loop.scorer.follow(cast("Outcome", SimpleNamespace(rejections=[], batch=batch_of([]), next_offsets={1: 5})))
     with pytest.raises(OutrunError):
-        refill.take_over(loop.scorer, loop.partitions, longer.policy)
+        rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
 
 
 def test_it_waits_for_the_rebuild_of_a_partition_just_taken_over(short: ModelPackage, longer: ModelPackage) -> None:
     loop = Loop(scorer_of(short), partitions={0: Partition(0, 0, live_from=1000)})
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
-    assert refill.places(loop.scorer, loop.partitions) is None
+    rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
+    assert rebuild.places(loop.scorer, loop.partitions) is None
 
 
 def test_a_worker_without_partitions_just_takes_it(short: ModelPackage, longer: ModelPackage) -> None:
     loop = Loop(scorer_of(short), partitions={})
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
-    loop.rebuild_until_following(refill, between=lambda: None)
-    assert refill.take_over(loop.scorer, loop.partitions, longer.policy)
+    rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
+    loop.rebuild_until_following(rebuild, between=lambda: None)
+    assert rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
     assert loop.scorer.package is longer
 
 
@@ -181,14 +181,14 @@ def test_what_was_a_dead_letter_is_in_no_window_even_if_it_would_pass_now(
         return decode(values, framed)
 
     loop = Loop(scorer_of(short, decode_not_the_first))
-    refill = Refill(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
+    rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
     turned_away[0] = False
     loop.turn()
-    loop.rebuild_until_following(refill, between=lambda: None)
+    loop.rebuild_until_following(rebuild, between=lambda: None)
     turned_away[0] = True
     assert len(loop.turn().rejections) == 1
     turned_away[0] = False
-    assert refill.take_over(loop.scorer, loop.partitions, longer.policy)
+    assert rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
     in_window = loop.turn().scored.in_window
     assert in_window.max() == (3 * BATCH) // MODULES
     assert in_window[-MODULES:].tolist().count((3 * BATCH) // MODULES - 1) == 1

@@ -71,5 +71,5 @@ def test_a_port_that_is_taken_is_told(stage: Stage) -> None:
         with stage.worker(http_port=first.address.rpartition(":")[2]) as second:
             assert second.process.wait(60) == 2
             said = second.log.read_text()
-            assert "choose another with --http-port" in said
+            assert "choose another port with --http-port" in said
             assert "Traceback" not in said

@@ -113,9 +113,9 @@ def test_what_must_not_be_changed_is_refused_by_name(use_file: UseFile, name: st
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("lingr.ms=4", "lingr.ms is no property of a Kafka client; did you mean linger.ms?"),
+        ("lingr.ms=4", "Kafka clients have no property lingr.ms; did you mean linger.ms?"),
         ("linger.ms=soon", 'Invalid value for configuration property "linger.ms"'),
-        ("sasl.password hunter2", "line 1: a line without '='"),
+        ("sasl.password hunter2", "line 1: '=' is missing"),
     ],
 )
 def test_a_mistake_in_the_file_is_told_and_no_secret_with_it(use_file: UseFile, text: str, told: str) -> None:

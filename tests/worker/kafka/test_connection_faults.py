@@ -24,7 +24,7 @@ FAULTS: dict[str, tuple[Callable[[Secured], dict[str, str]], tuple[str, ...]]] =
     "expired certificate": (lambda s: s.tls("EXPIRED"), ("{EXPIRED}", "certificate has expired", "renew it")),
     "wrong host name": (
         lambda s: s.tls(host="localhost"),
-        ("localhost:", "not valid for 'localhost'", "an address that the certificate holds"),
+        ("localhost:", "not valid for 'localhost'", "an address that the certificate names"),
     ),
     "plaintext client, TLS port": (
         lambda s: {"KAFKA_BOOTSTRAP_SERVERS": s.at("TLS")},
@@ -48,7 +48,7 @@ FAULTS: dict[str, tuple[Callable[[Secured], dict[str, str]], tuple[str, ...]]] =
     ),
     "SASL client, plain port": (
         lambda s: s.sasl("worker") | {"KAFKA_BOOTSTRAP_SERVERS": s.plaintext},
-        ("not valid in current SASL state", "this listener wants no SASL"),
+        ("not valid in current SASL state", "this listener has no SASL"),
     ),
     "plain client, SASL port": (
         lambda s: {"KAFKA_BOOTSTRAP_SERVERS": s.at("SASL")},
@@ -90,8 +90,8 @@ def test_the_cause_is_told_with_address_and_cure(secured: Secured, monkeypatch: 
             {"KAFKA_SSL_CA_LOCATION": "/nowhere.pem", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL"},
             "/nowhere.pem: the file does not exist",
         ),
-        ({"KAFKA_BOOTSTRAP_SERVERS": f"worker:{PASSWORD}@127.0.0.1:1"}, "takes no user and password"),
-        ({"KAFKA_BOOTSTRAP_SERVERS": f"SASL_SSL://worker:{PASSWORD}@127.0.0.1:1"}, "takes no user and password"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": f"worker:{PASSWORD}@127.0.0.1:1"}, "must not hold a user and password"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": f"SASL_SSL://worker:{PASSWORD}@127.0.0.1:1"}, "must not hold a user and password"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "SASL_SSL://127.0.0.1:1"}, "set KAFKA_SECURITY_PROTOCOL=SASL_SSL"),
     ],
 )

@@ -25,7 +25,7 @@ COMMANDS = [
     "dlq list",
     "dlq show",
     "dlq redrive --dry-run",
-    f"explain --module M1 --at {AT} --model /nowhere",
+    f"explain --key M1 --at {AT} --model /nowhere",
     "drift --model /nowhere",
     "simulate --duration 1",
 ]

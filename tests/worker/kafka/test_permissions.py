@@ -111,7 +111,7 @@ def test_what_may_not_be_described_is_not_called_missing(guarded: Stage, acls: A
     config = client_config()
     admin = admin_client(config)
     (told,) = wait_until(lambda: topic_permissions(admin, config, [topic], "Describe"), "it is hidden")
-    assert f"may not Describe topic {topic} (which may not exist: the broker tells neither)" in told
+    assert f"may not Describe topic {topic} (or it does not exist: the broker does not say)" in told
     found = [f for f in _findings(load_settings(pipeline=str(guarded.pipeline_file))) if f.verdict == "wrong"]
     assert [f.subject for f in found if f.subject in {"acl", "topics"}] == ["acl"]
     with TopicReader(config) as reader, pytest.raises(UserError, match=rf"may not Read topic {topic}"):

@@ -69,4 +69,4 @@ def test_settings_that_the_broker_does_not_tell_are_unknown(stage: Stage, monkey
     monkeypatch.setattr(topics, "topic_settings", lambda *_: {})
     faults, weaknesses = looked_at(stage)
     assert faults == []
-    assert len([words for words in weaknesses if "does not tell its settings" in words]) == len(stage.pipeline.topics)
+    assert len([words for words in weaknesses if "does not report its settings" in words]) == len(stage.pipeline.topics)

@@ -14,7 +14,7 @@ from tests.flagship import KNOWN_SCHEMAS
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
 from worker.encode.dead_letter import ERRORS
-from worker.encode.encoder import Outbox
+from worker.encode.encoder import Encoder
 from worker.model.package import load_package
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
@@ -38,7 +38,7 @@ def test_predictions_alarms_and_dead_letters_are_the_same_bits(
     for number, partition in partitions.items():
         partition.exclusions = np.array(EXCLUDED.get(number, ()), np.int64)
         scorer.alarms.assign(number, {})
-    encoder = Outbox(pipeline, {}, 20_000)
+    encoder = Encoder(pipeline, {}, 20_000)
     digest, sent, batches = hashlib.sha256(), [message(*record) for record in records()], 0
     while sent:
         size = BATCHES[batches % len(BATCHES)]

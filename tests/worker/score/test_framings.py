@@ -37,7 +37,7 @@ from tests.flagship import flagship_schema
 from tests.framings import avro_key
 from worker.cli.dlq_view import describe
 from worker.config.pipeline import load_pipeline
-from worker.dead_letters.recheck import Judge
+from worker.dead_letters.recheck import Recheck
 from worker.encode.dead_letter import Letter
 from worker.score.batch import framed
 from worker.score.decode import Decoder
@@ -277,8 +277,8 @@ def test_a_dead_letter_whose_headers_name_its_schema_is_shown_and_judged() -> No
     said = {"hazardstream.reason": "unknown_schema", **{f"__streams.errors.{k}": v for k, v in place.items()}}
     letter = Letter(0, 1, START_MS, b'"m"', BODY, headers, said)
     told = describe(
-        letter, Judge(SOURCE, lambda _: READER, stamped_anew=False), lambda _: READER, READER, redriven=False
+        letter, Recheck(SOURCE, lambda _: READER, log_append_time=False), lambda _: READER, READER, redriven=False
     )
     assert told["schema"] == "Apicurio globalId 2"
     assert told["fields"]["module_id"] == "m"
-    assert told["now"].startswith("decodes and is valid")
+    assert told["now"].startswith("valid")

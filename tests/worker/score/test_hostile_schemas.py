@@ -13,7 +13,7 @@ from schemas.wire import confluent_prefix
 from tests.flagship import flagship_schema
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
-from worker.encode.encoder import Outbox
+from worker.encode.encoder import Encoder
 from worker.model.package import load_package
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
@@ -47,5 +47,5 @@ def test_its_records_become_dead_letters(model_package: Path, writer: dict[str, 
     value = encode(reading("m", START_MS), parsed(READING), confluent_prefix(7))
     message = Message(topic="t", partition=0, offset=0, key=b"m", value=value, timestamp=(1, START_MS))
     outcome = scorer.process(batch_of([message]), {0: Partition(0, 0, 0)})
-    (letter,) = Outbox(PIPELINE, {}, 1 << 20).records(outcome).records
+    (letter,) = Encoder(PIPELINE, {}, 1 << 20).records(outcome).records
     assert dict(letter.headers or [])["hazardstream.reason"] == b"incompatible_schema"

@@ -1,6 +1,6 @@
-"""Which sites have drifted, day by day: against their own baseline, and against what the model was trained on.
+"""Finds sites that have drifted, day by day: from their own baseline, and from the training data of the model.
 
-All is a function of the sketches, so that whoever looks, whenever, comes to the same conclusion.
+The result is a function of the sketches alone, so every run at any time comes to the same conclusion.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,36 +20,36 @@ Kind = Literal["drift", "untrained", "missing", "schema"]
 BASELINE_DAYS = 7
 LEAST_DISTANCE = 0.15
 LEAST_OUTPUT_DISTANCE = 0.25
-"""Of the probability: nearly all of normal operation lies far below the setpoint, where weather moves it most."""
+"""For the probability: in normal operation it is far below the setpoint, where harmless influences move it most."""
 OVER_BASELINE = 1.5
-"""A day has drifted that is so many times further from the baseline than any of its own days is from the others."""
+"""A day has drifted if it is this many times further from the baseline than any day of the baseline from the rest."""
 COMBINED_LIMIT = 1.0
-"""Of a column that a combination watches better: alone it goes with the seasons, so only a wholly other range tells."""
+"""For a column that is part of a combination: it changes with the seasons, so only a disjoint range is drift."""
 UNTRAINED_SHARE = 0.5
-"""Sites differ, and each is far from all of them together; it is not of their kind where half of its readings lie
-beyond nearly all of theirs (`worker.model.reference.TAIL`)."""
+"""A single site differs from all training sites together. It counts as untrained once half of its readings are beyond
+the tails of the training data (`worker.model.reference.TAIL`)."""
 LEAST_PSI = 0.1
 FALSE_DISCOVERIES = 0.01
 MISSING_MORE = 0.10
 _MISSING_PERCENTILE = 95
 _READINGS_AN_HOUR = 20
 OF_LAST, RAISED_BY, KEPT_BY = 4, 3, 2
-"""What held in three of the last four windows is told; once it held in fewer than two of them, it is over."""
+"""A state becomes active after three of the last four windows, and ends once fewer than two of them are over."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What is held against a limit, window by window.
+    """Values of one site that are compared with limits, window by window.
 
     Attributes:
-        kind: see DriftEvent.
-        site: whose.
+        kind: see the schema DriftEvent.
+        site: name of the site.
         subjects: columns, sensors or schemas [s].
         ts: end of each window, ms [w].
-        value: what was found [w, s].
-        limit: [s].
-        over: whether it is too much [w, s].
-        psi, q: of distributions [w, s].
+        value: the values [w, s].
+        limit: limit of each subject [s].
+        over: whether the value exceeds the limit [w, s].
+        psi, q: population stability index and corrected p-value, for distributions [w, s].
     """
 
     kind: Kind
@@ -64,18 +64,18 @@ class Watched:
 
     @property
     def active(self) -> Bool:
-        """Whether it has held for so many of the last windows that it is told [w, s]."""
+        """Whether the state is active after each window [w, s]."""
         return hysteresis(self.over)
 
 
 @dataclass(frozen=True)
 class SiteState:
-    """How far a site is known.
+    """What is known of a site.
 
     Attributes:
-        since_ts: from when on its history counts, ms.
-        baseline_days: of which its baseline is made so far.
-        until_ts: end of what was seen, ms.
+        since_ts: start of the history that counts, ms.
+        baseline_days: number of days in its baseline so far.
+        until_ts: end of its data, ms.
     """
 
     history: SiteHistory
@@ -85,19 +85,19 @@ class SiteState:
 
     @property
     def learning(self) -> bool:
-        """Whether its baseline is not complete yet."""
+        """Whether the baseline is still incomplete."""
         return self.baseline_days < BASELINE_DAYS
 
 
 def check(
     histories: Mapping[str, SiteHistory], reference: Reference | None, since: Mapping[str, int]
 ) -> tuple[list[Watched], dict[str, SiteState]]:
-    """Look at all sites.
+    """Check all sites.
 
     Args:
         histories: by site.
-        reference: of the model in use; sites that were counted by another one are not compared to it.
-        since: from when on a site's baseline is to be taken, ms, where an operator said so.
+        reference: of the model in use. Sites whose sketches belong to another reference are not compared with it.
+        since: start of a site's baseline, ms, if an operator has set one.
     """
     compared, rest, states = [], [], {}
     for site, history in histories.items():
@@ -114,7 +114,7 @@ def check(
 
 
 def hysteresis(over: Bool) -> Bool:
-    """From single windows [w, s] to a state that does not flap [w, s]."""
+    """Turn single windows [w, s] into states that do not flap [w, s]."""
     active = np.zeros_like(over)
     counts = np.cumsum(np.vstack((np.zeros((1, over.shape[1]), np.int64), over)), axis=0)
     before = np.zeros(over.shape[1], np.bool_)
@@ -138,7 +138,7 @@ class _Compared:
 
 
 def corrected(compared: Sequence[_Compared]) -> list[Watched]:
-    """Correct each day's p-values for how many tests were made that day, of all sites (Benjamini and Hochberg 1995)."""
+    """Correct each day's p-values for the number of tests on that day, over all sites (Benjamini and Hochberg 1995)."""
     q = [np.ones_like(one.p) for one in compared]
     for ts in np.unique(np.concatenate([np.empty(0, np.int64), *(one.ts for one in compared)])):
         places = [(i, w) for i, one in enumerate(compared) for w in np.flatnonzero(one.ts == ts).tolist()]
@@ -167,7 +167,7 @@ def _against_baseline(
 ) -> _Compared:
     normal = np.stack([history.days[ts].counts for ts in baseline])
     together = normal.sum(axis=0)
-    # How much a site's days differ by weather and trade, its own first days tell.
+    # The baseline itself shows how much the days of a site differ.
     apart = ks_distance(normal, together - normal).max(axis=0)
     combined = np.array([reference is not None and reference.combined(name) for name in history.columns])
     least = np.where([name == OUTPUT for name in history.columns], LEAST_OUTPUT_DISTANCE, LEAST_DISTANCE)
@@ -188,10 +188,10 @@ def _against_training(site: str, history: SiteHistory, reference: Reference, day
 
 
 def _beyond(trained: Int) -> Bool:
-    """The bins on either side that hold no more of the training readings than `TAIL`, shape as the counts [c, bins]."""
+    """Mask of the bins in the tails, which hold at most a share `TAIL` of the training readings, [c, bins]."""
     up_to = np.cumsum(trained, axis=-1) / np.maximum(trained.sum(axis=-1, keepdims=True), 1)
     below = np.concatenate((np.zeros((len(trained), 1)), up_to[:, :-1]), axis=-1)
-    little = TAIL * 1.5  # ties and counting leave a bin that should hold it with a little more
+    little = TAIL * 1.5  # because of ties, a bin in the tail may hold a little more
     return np.asarray((up_to <= little) | (below >= 1 - little))
 
 
@@ -207,7 +207,7 @@ def _compare(
 
 
 def _hourly(site: str, history: SiteHistory, baseline: Sequence[int]) -> list[Watched]:
-    """Missing sensors and schemas, each hour after the baseline: the site's, whichever model scored."""
+    """Missing sensors and new schemas, for each hour after the baseline, whatever model scored."""
     if len(baseline) < BASELINE_DAYS:
         return []
     enough = [ts for ts in history.complete_hours(baseline[0]) if history.hours[ts].readings >= _READINGS_AN_HOUR]

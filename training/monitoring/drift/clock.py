@@ -1,9 +1,9 @@
-"""What cannot have happened yet."""
+"""Detects times in the future."""
 
 import time
 
 _LEEWAY_MS = 60_000
-"""Clocks differ: so far ahead of this one still counts as now."""
+"""Clocks differ: a time this far ahead of ours still counts as now."""
 
 
 def lies_ahead(ts: int) -> bool:

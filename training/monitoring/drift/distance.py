@@ -1,4 +1,4 @@
-"""How far two histograms are apart: Kolmogorov-Smirnov, population stability index, and how sure that is."""
+"""Distances between two histograms (Kolmogorov-Smirnov, population stability index), and their p-value."""
 
 import numpy as np
 from scipy import stats
@@ -7,15 +7,15 @@ from common.arrays import Float, Int
 
 _BINS_A_GROUP = 5
 _LEAST_SHARE = 1e-3
-"""An empty bin counts as this share: otherwise one reading makes the index infinite."""
+"""An empty bin counts as this share, or a single reading would make the index infinite."""
 
 
 def ks_distance(counts: Int, other: Int) -> Float:
-    """Largest distance of the two distribution functions; of bins, hence a little less than of the readings.
+    """Largest distance between the two distribution functions, over bins: slightly below that over readings.
 
     Args:
-        counts: shape [..., width], the last place being readings without a value, which are left out.
-        other: of a shape that goes with it.
+        counts: shape [..., width]. The last place counts readings without a value and is ignored.
+        other: a shape that broadcasts with `counts`.
 
     Returns:
         Shape [...]; 0 where either is empty.
@@ -29,7 +29,7 @@ def ks_distance(counts: Int, other: Int) -> Float:
 def psi(counts: Int, other: Int) -> Float:
     """Population stability index: the sum of both relative entropies, over groups of five bins.
 
-    By custom 0.1 is a shift worth a look and 0.25 a large one (Siddiqi 2006, Credit Risk Scorecards).
+    By convention 0.1 is a notable shift and 0.25 a large one (Siddiqi 2006, Credit Risk Scorecards).
     Arguments and result as of `ks_distance`.
     """
     mine, theirs = (_shares(c) for c in np.broadcast_arrays(counts, other))
@@ -45,13 +45,13 @@ def _shares(counts: Int) -> Float:
 
 
 def ks_p_value(distance: Float, size: Float, other_size: Float) -> Float:
-    """Chance of such a distance or a larger one if both are samples of the same (as `scipy.stats.ks_2samp` has it).
+    """Probability of this distance or a larger one if both are samples of one distribution, as `scipy.stats.ks_2samp`.
 
     Args:
         distance: shape [...].
-        size: independent observations of each sample, shape as `distance` or one that goes with it. Readings are not
-            independent: a key's hour is one.
-        other_size: of the other.
+        size: number of independent observations of the sample, a shape that broadcasts with `distance`. Readings are
+            not independent: an hour of a key counts as one.
+        other_size: the same for the other sample.
     """
     effective = np.maximum(np.round(size * other_size / np.maximum(size + other_size, 1)), 1)
     return np.asarray(stats.kstwo.sf(distance, effective))

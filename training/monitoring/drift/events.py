@@ -1,4 +1,4 @@
-"""Transitions of what is watched, as records of the topic of events, and what stands there already."""
+"""Drift events: transitions of monitored states, and the states that the topic of events already has."""
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,31 +11,31 @@ from worker.alarms.state_machine import ACTIVE, RTN
 BASELINE, PERFORMANCE = "baseline", "performance"
 _NAMESPACE = uuid.UUID("3b1c6a57-0d0f-5a57-9d5c-0f6a5f2f9c11")
 _WORDS = {
-    "drift": "is distributed otherwise than in the site's first days (distance {value}, limit {limit})",
-    "untrained": "lies where the model was not trained in {value} of the readings (limit {limit})",
+    "drift": "has another distribution than in the baseline of the site (distance {value}, limit {limit})",
+    "untrained": "is outside the training data of the model in {value} of the readings (limit {limit})",
     "missing": "is missing in {value} of the readings (limit {limit})",
-    "schema": "is a schema that the site did not write with in its first days ({value} of the readings)",
-    PERFORMANCE: "of the last days is {value} (limit {limit})",
-    BASELINE: "begins anew, as an operator said",
+    "schema": "is a schema that was not in the baseline of the site ({value} of the readings)",
+    PERFORMANCE: "over the last days is {value} (limit {limit})",
+    BASELINE: "was restarted by an operator",
 }
 _MOST_DIGITS = 6
 _UNWATCHED = (
-    "is not watched for {kind!r} any more, as its baseline began anew or the model has another reference; "
-    "it may still hold"
+    "is not watched for {kind!r} any more, because its baseline was restarted or the model has another reference; "
+    "the state may still hold"
 )
 
 Place = tuple[str, str, str]
-"""What a state belongs to: site, kind, subject."""
+"""Site, kind and subject of a state."""
 
 
 def told_apart(value: float, limit: float, shape: str, digits: int) -> tuple[str, str]:
-    """A value and its limit as text, with as many more digits as it takes to see that they differ.
+    """A value and its limit as text, with enough digits to see that they differ.
 
     Args:
-        value: what was found.
-        limit: what it was held against.
-        shape: of the text, `f` or `%`.
-        digits: after the point, where those are enough.
+        value: the value.
+        limit: its limit.
+        shape: format, `f` or `%`.
+        digits: after the decimal point, if those are enough.
     """
     while value != limit and digits < _MOST_DIGITS and f"{value:.{digits}{shape}}" == f"{limit:.{digits}{shape}}":
         digits += 1
@@ -44,10 +44,10 @@ def told_apart(value: float, limit: float, shape: str, digits: int) -> tuple[str
 
 @dataclass(frozen=True)
 class DriftEvent:
-    """A DriftEvent, see its schema.
+    """A transition of a state; the fields are those of the schema DriftEvent.
 
     Attributes:
-        unwatched: it ends because nothing is known of it any more, not because it was looked at and found mended.
+        unwatched: the state ends because it is no longer watched, not because the value is back within its limit.
     """
 
     site: str
@@ -64,12 +64,12 @@ class DriftEvent:
 
     @property
     def place(self) -> Place:
-        """What its state belongs to."""
+        """Site, kind and subject."""
         return self.site, self.kind, self.subject
 
     def record(self) -> dict[str, Any]:
-        """As it is published."""
-        words = f"{self.subject} {_UNWATCHED.format(kind=self.kind)}" if self.unwatched else self._found()
+        """The record that is published."""
+        text = f"{self.subject} {_UNWATCHED.format(kind=self.kind)}" if self.unwatched else self._found()
         return {
             "event_id": str(uuid.uuid5(_NAMESPACE, "/".join((*self.place, self.state, str(self.ts))))),
             "site": self.site,
@@ -83,7 +83,7 @@ class DriftEvent:
             "q_value": self.q_value,
             "model_name": self.model[0],
             "model_version": self.model[1],
-            "message": f"site {self.site}: {words}",
+            "message": f"site {self.site}: {text}",
         }
 
     def _found(self) -> str:
@@ -95,11 +95,11 @@ class DriftEvent:
 
 @dataclass(frozen=True)
 class Published:
-    """What the topic of events says.
+    """The content of the topic of events.
 
     Attributes:
         latest: state and time of the newest transition of each place.
-        since: from when on a site's days are normal, by the last word of an operator on it, by site, ms.
+        since: start of the baseline by site, ms, as an operator last set it.
     """
 
     latest: dict[Place, tuple[str, int]]
@@ -107,19 +107,19 @@ class Published:
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> "Published":
-        """Fold the topic's records, those of a site in the order of the topic."""
-        told = list(records)
-        # An earlier time may be the later word: the correction of a mistyped one.
-        since = {record["site"]: record["ts"] for record in told if record["kind"] == BASELINE}
+        """Fold the topic's records; those of one site are in the order of the topic."""
+        known = list(records)
+        # The last record counts, not the latest time: it may correct a mistyped one.
+        since = {record["site"]: record["ts"] for record in known if record["kind"] == BASELINE}
         latest = {
             (record["site"], record["kind"], record["subject"]): (record["state"], record["ts"])
-            for record in sorted(told, key=lambda r: r["ts"])
+            for record in sorted(known, key=lambda r: r["ts"])
             if record["kind"] != BASELINE
         }
         return cls(latest, since)
 
     def still_to_tell(self, events: Sequence[DriftEvent]) -> list[DriftEvent]:
-        """Those transitions, in order of time, that change what was told last."""
+        """The events, of those given in order of time, that change the last published state."""
         latest, new = dict(self.latest), []
         for event in events:
             state, ts = latest.get(event.place, (RTN, -1))
@@ -146,7 +146,7 @@ def transitions(watched: Sequence[Watched], states: Mapping[str, SiteState]) -> 
 
 
 def _event(one: Watched, s: int, w: int, ts: int, *, holds: bool, model: tuple[str, str]) -> DriftEvent:
-    """Subject s began or ceased to hold, as window w shows."""
+    """The transition of subject s in window w."""
     return DriftEvent(
         one.site,
         one.kind,
@@ -162,27 +162,27 @@ def _event(one: Watched, s: int, w: int, ts: int, *, holds: bool, model: tuple[s
 
 
 def standing(published: Published) -> list[Place]:
-    """What holds now, as the topic has it."""
+    """The active states, as the topic has them."""
     return sorted(place for place, (state, _) in published.latest.items() if state == ACTIVE)
 
 
-def anew(told: Published, watched: Sequence[Watched], states: Mapping[str, SiteState]) -> list[DriftEvent]:
-    """What is now otherwise than the topic has it, though no later transition says so: a site's history began anew.
+def corrections(published: Published, watched: Sequence[Watched], states: Mapping[str, SiteState]) -> list[DriftEvent]:
+    """Events that correct the published states after the history of a site was restarted.
 
-    By an operator's word, or under a new model with other bins. What stands and is not watched any more ends, too,
-    and is told as just that.
+    An operator or a new model with other bins restarts a history; then states may differ from the topic without a later
+    transition. An active state that is no longer watched ends as well, marked as unwatched.
 
     Args:
-        told: what the topic says, with all transitions.
-        watched: what was looked at.
-        states: of the sites.
+        published: the content of the topic, with all transitions.
+        watched: all values that were checked.
+        states: by site.
     """
     now = {
         (one.site, one.kind, subject): (one, s, holds)
         for one in watched
         for s, (subject, holds) in enumerate(zip(one.subjects, one.active[-1].tolist(), strict=True))
     }
-    stands = set(standing(told))
+    stands = set(standing(published))
     found = []
     for place in sorted(now.keys() | stands):
         site, kind, subject = place
@@ -199,5 +199,5 @@ def anew(told: Published, watched: Sequence[Watched], states: Mapping[str, SiteS
 
 
 def new_baseline(site: str, ts: int) -> DriftEvent:
-    """An operator's word that what a site does from then on is its normal."""
+    """An operator declares that the baseline of a site starts at this time."""
     return DriftEvent(site, BASELINE, "baseline", ACTIVE, ts, 0.0, 0.0, ("", ""))

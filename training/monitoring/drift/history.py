@@ -1,4 +1,4 @@
-"""What the workers counted, added up by site: days for distributions, hours for missing sensors and schemas."""
+"""Sums the workers' sketches by site: by day for distributions, by hour for missing sensors and schemas."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from common.arrays import Int
 from common.times import DAY_MS, HOUR_MS
 
 _HOURS_A_DAY = 12
-"""A day that was seen for fewer hours is left out: what happens by day and by night differs."""
+"""A day with fewer hours of data is ignored, because day and night differ."""
 _READINGS_A_DAY = 100
 
 
@@ -26,9 +26,9 @@ class Day:
 
     Attributes:
         counts: shape [columns, width], see `worker.model.reference`.
-        key_hours: distinct keys (keys) of each hour, added up: what counts as independent of each other.
-        hours: that were seen.
-        readings: in the sample.
+        key_hours: sum over hours of the number of distinct keys; the number of independent observations.
+        hours: hours with data.
+        readings: number of readings in the sample.
     """
 
     counts: Int
@@ -38,7 +38,7 @@ class Day:
 
     @property
     def usable(self) -> bool:
-        """Whether it says what a day of this site is like."""
+        """Whether the day has enough data to stand for the site."""
         return _usable(len(self.hours), self.readings)
 
 
@@ -53,16 +53,16 @@ class Hour:
 
 @dataclass
 class SiteHistory:
-    """What is known of a site under one reference.
+    """The history of a site under one reference.
 
     Attributes:
-        reference: identity of columns and bins.
-        columns: names.
-        sensors: names.
-        model: name and version that scored last.
-        hours: by their begin, ms; under whichever reference: what is missing does not depend on columns and bins.
-        days: by their begin, ms.
-        last_ts: begin of the last hour under this reference, ms.
+        reference: digest of columns and bins.
+        columns: names of the columns.
+        sensors: names of the sensors.
+        model: name and version of the model that scored last.
+        hours: by start, ms. Shared by all references: missing sensors do not depend on columns and bins.
+        days: by start, ms.
+        last_ts: start of the last hour under this reference, ms.
     """
 
     reference: str
@@ -91,19 +91,19 @@ class SiteHistory:
         hour.schemas.update(sketch["schemas"])
 
     def complete_days(self, since_ts: int = 0) -> list[int]:
-        """The usable days from a time on that are over, ascending."""
+        """The usable days from a time on that are complete, ascending."""
         seen_ts = max(self.hours, default=0)
         return [ts for ts in sorted(self.days) if since_ts <= ts <= seen_ts - DAY_MS and self.days[ts].usable]
 
     def first_days(self, count: int, since_ts: int = 0) -> list[int]:
-        """The first so many days from a time on that are over and usable, under whichever reference, ascending."""
+        """The first `count` usable and complete days from a time on, under any reference, ascending."""
         last_ts = max(self.hours, default=0) - DAY_MS
         by_day = groupby(sorted(ts for ts in self.hours if ts >= since_ts), lambda ts: ts // DAY_MS * DAY_MS)
         seen = ((day, [self.hours[ts].readings for ts in hours]) for day, hours in by_day if since_ts <= day <= last_ts)
         return list(islice((day for day, readings in seen if _usable(len(readings), sum(readings))), count))
 
     def complete_hours(self, since_ts: int = 0) -> list[int]:
-        """The hours from a time on that are over, ascending."""
+        """The complete hours from a time on, ascending."""
         seen_ts = max(self.hours, default=0)
         return [ts for ts in sorted(self.hours) if since_ts <= ts <= seen_ts - HOUR_MS]
 
@@ -117,14 +117,14 @@ class Histories:
         self._seen: set[tuple[str, int, str, int, int]] = set()
 
     def add(self, sketch: Mapping[str, Any]) -> None:
-        """Add a FeatureSketch; the same one again (without transactions, after a crash) changes nothing."""
+        """Add a FeatureSketch. A repeated one (without transactions, after a crash) changes nothing."""
         address = "hour_ts", "reference", "source_partition", "source_offset"
         identity = (sketch["site"], *(sketch[name] for name in address))
         if identity in self._seen:
             return
         self._seen.add(identity)
         sites = self._of.setdefault(sketch["site"], {})
-        # The newest reference last: a site goes on under the model that scores it now.
+        # The newest reference comes last: a site continues under the model that scores it now.
         sensors = tuple(sorted(sketch["missing"]))
         history = sites.pop(sketch["reference"], None) or SiteHistory(
             sketch["reference"],
@@ -137,5 +137,5 @@ class Histories:
         history.add(sketch)
 
     def current(self) -> dict[str, SiteHistory]:
-        """Each site's history under the reference that its latest hours were counted by."""
+        """Each site's history under the reference of its latest hours."""
         return {site: max(of.values(), key=lambda history: history.last_ts) for site, of in sorted(self._of.items())}

@@ -1,4 +1,4 @@
-"""Ground truth as people confirm it: labels, written to a topic and read back."""
+"""Labels: what people confirmed. They are written to a topic and read back."""
 
 import time
 import uuid
@@ -20,14 +20,14 @@ _NAMESPACE = uuid.UUID("b0c2f7be-51a1-5b38-8a43-8f0f0d8e6d20")
 
 @dataclass(frozen=True)
 class Label:
-    """What really happened.
+    """What a person confirmed about a key.
 
     Attributes:
-        key: whom it concerns (the key).
-        ts: of an event, the point of no return; of a false alarm, a moment at which it stood; ms.
-        kind: see HazardLabel.
-        by: who said so.
-        note: in their words.
+        key: the key.
+        ts: point of no return of an event, or a time at which a false alarm was active; ms.
+        kind: one of `KINDS`.
+        by: who confirmed it.
+        note: free text.
     """
 
     key: str
@@ -37,7 +37,7 @@ class Label:
     note: str | None = None
 
     def record(self, pipeline: Pipeline) -> dict[str, Any]:
-        """As it is published."""
+        """The record that is published."""
         return {
             "label_id": str(uuid.uuid5(_NAMESPACE, f"{self.key}/{self.ts}")),
             pipeline.input.key: self.key,
@@ -50,9 +50,9 @@ class Label:
 
 
 def labels_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline) -> list[Label]:
-    """The labels that hold, by time: of those with the same identity the last, unless it was withdrawn.
+    """The valid labels, by time: the last one of each identity, unless it was withdrawn.
 
-    One of a time to come is mistyped, and would stand for the last days by itself: it is left out, and logged.
+    A label in the future is mistyped and would distort the figures of the last days: it is ignored and logged.
     """
     latest = {record["label_id"]: record for record in sorted(records, key=lambda r: r["labelled_at"])}
     labels = []

@@ -1,4 +1,4 @@
-"""How good the model has been of late: alarms joined with what people confirmed."""
+"""Performance of the model over the last days: alarms joined with labels."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,21 +16,21 @@ from worker.encode.drift_sketch import WHOLE_FLEET
 
 @dataclass(frozen=True)
 class Figures:
-    """What the last days came to.
+    """The figures of the last days.
 
     Attributes:
-        until_ts: end of what was looked at: the newest alarm or label, ms.
-        events: confirmed.
-        warned: of those, alarmed before the point of no return.
-        late: of those, alarmed only afterwards.
-        alarms: raised.
-        confirmed: of those, with an event behind them.
-        false: of those, marked as false alarms.
-        precision: confirmed of those that are confirmed or marked; None: none is.
-        recall: warned of the events; None: there were none.
+        until_ts: time of the newest alarm or label, ms.
+        events: number of confirmed events.
+        warned: number of events with an alarm before the point of no return.
+        late: number of events with an alarm only afterwards.
+        alarms: number of alarms.
+        confirmed: number of alarms that an event explains.
+        false: number of alarms that were marked as false.
+        precision: confirmed / (confirmed + false); None if both are 0.
+        recall: warned / events; None without events.
         precision_ci, recall_ci: exact 95 % confidence intervals.
-        lead_median_s, lead_p10_s: before the point of no return; a missed event leads by nothing.
-        missed: key and time of the events that were not warned of.
+        lead_median_s, lead_p10_s: lead time before the point of no return; 0 for a missed event.
+        missed: key and time of the events without a warning.
     """
 
     until_ts: int
@@ -50,7 +50,7 @@ class Figures:
     model: tuple[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The figures as plain values."""
         return asdict(self)
 
 
@@ -58,9 +58,9 @@ def alarms_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, keys: 
     """Alarms, oldest first, from the transitions on the topic.
 
     Args:
-        records: of the topic of alarms, those of a key in order.
-        pipeline: names the fields.
-        keys: number of each key; grows.
+        records: of the topic of alarms; those of one key are in order.
+        pipeline: declares the fields.
+        keys: number of each key; new keys are added.
     """
     source = pipeline.input
     found: dict[str, Alarm] = {}
@@ -84,9 +84,9 @@ def figures(
     limits: Performance,
     model: tuple[str, str],
 ) -> Figures:
-    """Judge the last days' alarms by the labels, as `training.evaluation.alarm_outcomes` does a recording's.
+    """Compare the alarms of the last days with the labels, as a backtest does with the events of a recording.
 
-    An alarm that no event explains is false only if somebody said so: nobody has looked at the others yet.
+    An alarm that no event explains counts as false only if a label says so; nobody has checked the others yet.
     """
     until_ts = max([a.ts for a in alarms] + [label.ts for label in labels], default=0)
     since_ts = until_ts - limits.days * DAY_MS
@@ -95,7 +95,7 @@ def figures(
         for label in labels
         if label.kind == EVENT and label.ts > since_ts
     ]
-    # A warning that came before these days is still one of an event within them.
+    # An alarm before these days can still be the warning of an event within them.
     looked_at = [a for a in alarms if a.ts > since_ts - limits.horizon_ms]
     judged = match_alarms(looked_at, events, limits.horizon_ms)
     said = marked(labels, looked_at, keys)
@@ -129,12 +129,12 @@ def figures(
 
 
 def marked(labels: Iterable[Label], alarms: Sequence[Alarm], keys: Mapping[str, int]) -> set[str]:
-    """Ids of alarms marked as false: of the label's key, the one that stood at its time or was raised last before.
+    """Ids of alarms marked as false: the last alarm of the label's key that began before the time of the label.
 
     Args:
         labels: of all kinds.
-        alarms: of each key, oldest first.
-        keys: number of each.
+        alarms: oldest first for each key.
+        keys: number of each key.
     """
     found: set[str] = set()
     for label in labels:
@@ -146,12 +146,12 @@ def marked(labels: Iterable[Label], alarms: Sequence[Alarm], keys: Mapping[str, 
 
 
 def degradation(found: Figures, limits: Performance, labelled_at: int) -> list[DriftEvent]:
-    """Whether precision and recall are below their limits now, as transitions; nothing where too little is known.
+    """Events that say whether precision and recall are below their limits; none if there are too few labels.
 
     Args:
         found: the figures.
         limits: of the pipeline.
-        labelled_at: when the last label was given, ms: what is known changes with what is said of the past, too.
+        labelled_at: time of the last label, ms: labels of past events change the figures, too.
     """
     judged = (
         ("precision", found.precision, limits.precision, found.confirmed + found.false),

@@ -63,7 +63,7 @@ class EventOutcome:
 
     @property
     def slow(self) -> bool:
-        """Whether physics gives the required warning."""
+        """Whether the first sign comes early enough for the required warning: five minutes, as GB 38031 asks."""
         return self.warning_s >= REQUIRED_WARNING_S
 
     def within(self, readings: int) -> bool:

@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from common.arrays import Float
 from common.errors import UserError
+from common.validation_errors import fault_texts
 from pipelines.battery_hazard.training.datasets.features import FEATURES, MONOTONE
 
 THREADS = 2
@@ -106,7 +107,8 @@ def read_boosting(path: Path) -> Boosting:
     try:
         return TypeAdapter(Boosting).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise UserError(f"{path}: {error}; make it with `hazardstream tune --output {path}`") from error
+        reason = fault_texts(error) if isinstance(error, ValidationError) else error.strerror
+        raise UserError(f"{path}: {reason}; make it with `hazardstream tune --output {path}`") from error
 
 
 def imbalance(target: Row32) -> float:

@@ -1,4 +1,4 @@
-"""One retraining: from recorded and simulated data to a package that is, or is not, worth a place in the shadow."""
+"""One retraining: trains a candidate on recorded and simulated data, and compares it with the champion."""
 
 import shutil
 import tempfile
@@ -29,18 +29,18 @@ REPORT, PACKAGE, RECORD = "report.json", "package", "record"
 
 
 class Report(BaseModel):
-    """What became of a retraining; report.json in its directory.
+    """The report of a retraining: report.json in its directory.
 
     Attributes:
-        reasons: why it was made.
-        status: rejected; pending: not in the registry yet; superseded: it waited, and a later one came; registered.
+        reasons: what triggered it.
+        status: rejected; pending: not in the registry yet; superseded: a later candidate replaced it; registered.
         worse: why it was rejected.
-        begun_at: time, which `seconds` later was over.
-        champion: version that it was compared with.
-        recorded_rows: that came from topics.
+        begun_at: start of the training, which took `seconds`.
+        champion: version that the candidate was compared with.
+        recorded_rows: number of rows from topics.
         comparison: figures of candidate and champion on the same sites.
-        waits_for: why it is pending, where it is not for MLflow's answer.
-        version: in the registry.
+        waits_for: why it is pending, if not because MLflow does not answer.
+        version: version in the registry.
     """
 
     status: Literal["rejected", "pending", "superseded", "registered"]
@@ -58,19 +58,19 @@ class Report(BaseModel):
 
     @property
     def ended_at(self) -> datetime:
-        """When the training was over."""
+        """End of the training."""
         return self.begun_at + timedelta(seconds=self.seconds)
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where and how is retrained.
+    """Options of retrainings.
 
     Attributes:
-        settings: name pipeline, model, brokers, registry and MLflow.
-        home: directory of all retrainings, a directory each.
-        preset: how much is simulated, and how large the model is.
-        days: so far back recorded readings are used; 0: none are.
+        settings: pipeline, model, brokers, registry and MLflow.
+        home: directory with one subdirectory per retraining.
+        preset: amount of simulation, and size of the model.
+        days: days of recorded readings that are used; 0: none.
     """
 
     settings: Settings
@@ -79,10 +79,10 @@ class Workshop:
     days: float
 
     def champion(self) -> ModelPackage:
-        """The model to beat.
+        """The model to compare with.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no champion.
             DependencyDownError: MLflow does not answer, and the cache has nothing.
         """
         settings = self.settings
@@ -95,11 +95,11 @@ class Workshop:
         )
 
     def attempts(self) -> list[Path]:
-        """Directories of the retrainings so far, oldest first; what else lies there is not ours."""
+        """Directories of the retrainings so far, oldest first. Other files there are ignored."""
         return [directory for directory in self._numbered() if (directory / REPORT).exists()]
 
     def next_number(self) -> int:
-        """A number that no directory has, whosever it is."""
+        """A number that no directory has yet."""
         return max((int(directory.name) for directory in self._numbered()), default=0) + 1
 
     def _numbered(self) -> list[Path]:
@@ -107,7 +107,7 @@ class Workshop:
 
 
 def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> Path:
-    """Train a candidate and hold it against the champion; returns the directory, which appears whole or not at all.
+    """Train a candidate and compare it with the champion. Returns the directory, which is created atomically.
 
     Sites are simulated from a seed that neither the champion nor an earlier candidate was trained with.
 
@@ -137,7 +137,7 @@ def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> P
             recorded=recorded,
             progress=progress,
         )
-        judged = _judged(unfinished / PACKAGE, champion, data, workshop.preset, seed, progress)
+        judged = _compared(unfinished / PACKAGE, champion, data, workshop.preset, seed, progress)
         report = Report(
             status="rejected" if judged.worse else "pending",
             reasons=list(reasons),
@@ -150,25 +150,25 @@ def retrain(workshop: Workshop, reasons: Sequence[str], progress: Progress) -> P
             recorded_rows=0 if recorded is None else len(recorded.target),
             comparison=judged.figures,
         )
-        _write_verdict(unfinished, report)
+        _write_reports(unfinished, report)
         place = workshop.home / f"{number:06d}"
         shutil.move(unfinished, place)
     _LOG.info("retrained", **report.model_dump(mode="json", exclude={"comparison"}), directory=str(place))
     return place
 
 
-def judge_again(workshop: Workshop, directory: Path, champion: ModelPackage, progress: Progress) -> Report:
-    """Hold a candidate that waited against another champion, on sites simulated from its own seed as at first.
+def compare_again(workshop: Workshop, directory: Path, champion: ModelPackage, progress: Progress) -> Report:
+    """Compare a waiting candidate with a new champion, on the sites of the first comparison.
 
     Returns:
-        Its report, which tells of this comparison now: pending, or rejected.
+        Its updated report: pending, or rejected.
 
     Raises:
         UserError: its package is damaged.
     """
     report = read_report(directory)
     with tempfile.TemporaryDirectory(dir=workshop.home, prefix=".unfinished-") as data:
-        judged = _judged(directory / PACKAGE, champion, Path(data), workshop.preset, report.seed, progress)
+        judged = _compared(directory / PACKAGE, champion, Path(data), workshop.preset, report.seed, progress)
     verdict = {
         "status": "rejected" if judged.worse else "pending",
         "worse": judged.worse,
@@ -177,20 +177,20 @@ def judge_again(workshop: Workshop, directory: Path, champion: ModelPackage, pro
         "waits_for": None,
     }
     report = report.model_copy(update=verdict)
-    _write_verdict(directory, report)
+    _write_reports(directory, report)
     _LOG.info("compared again", **report.model_dump(mode="json", exclude={"comparison"}), directory=str(directory))
     return report
 
 
-def _judged(
+def _compared(
     package: Path, champion: ModelPackage, data: Path, preset: Preset, seed: int, progress: Progress
 ) -> Comparison:
     sites = prepare(data, preset, seed, progress)
     return compare(load_package(package, version="candidate"), champion, sites.validation, sites.test)
 
 
-def _write_verdict(directory: Path, report: Report) -> None:
-    """Write the report, and beside it what is to stand with the version in the registry."""
+def _write_reports(directory: Path, report: Report) -> None:
+    """Write the report, and a copy among the files that are logged with the version in the registry."""
     write_whole(directory / RECORD / "retraining.json", report.model_dump_json(indent=2))
     write_report(directory, report)
 
@@ -199,11 +199,11 @@ def read_report(directory: Path) -> Report:
     """The report of a retraining.
 
     Raises:
-        UserError: there is none that can be read.
+        UserError: it cannot be read.
     """
     return read_json(directory / REPORT, TypeAdapter(Report), f"remove {directory}, or restore the file")
 
 
 def write_report(directory: Path, report: Report) -> None:
-    """Put a report in the place of the one that is there."""
+    """Write the report atomically."""
     write_whole(directory / REPORT, report.model_dump_json(indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""The command that retrains."""
+"""The `retrain` command."""
 
 import json
 from pathlib import Path
@@ -14,23 +14,26 @@ if TYPE_CHECKING:
 
 
 WatchOption = Annotated[
-    bool, typer.Option("--watch", help="Wait for events of drift or performance, or --trigger-file, and go on.")
+    bool,
+    typer.Option("--watch", help="Run until stopped: retrain on drift or performance events, or on --trigger-file."),
 ]
 TriggerFileOption = Annotated[
     Path | None,
-    typer.Option(dir_okay=False, help="With --watch: a file whose being there is a reason; it is removed."),
+    typer.Option(dir_okay=False, help="With --watch: retrain once this file exists, then delete it."),
 ]
-EveryOption = Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")]
-AtMostEveryOption = Annotated[float, typer.Option(min=0, help="With --watch: hours between two retrainings.")]
-SmallOption = Annotated[bool, typer.Option("--small", help="A small model from few sites, in minutes.")]
+EveryOption = Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two checks.")]
+AtMostEveryOption = Annotated[float, typer.Option(min=0, help="With --watch: least hours between two retrainings.")]
+SmallOption = Annotated[bool, typer.Option("--small", help="Train a small model on few sites, in minutes.")]
 DaysOption = Annotated[
-    float, typer.Option(min=0, help="Days of recorded readings to train on, besides simulated sites. 0: none.")
+    float, typer.Option(min=0, help="Days of recorded readings to train on, in addition to simulated sites. 0: none.")
 ]
 AliasOption = Annotated[str, typer.Option(help="Alias for a model that is not worse.")]
 HomeOption = Annotated[
-    Path | None, typer.Option(help="Directory that keeps all retrainings. Default: in the cache directory.")
+    Path | None, typer.Option(help="Directory of all retrainings. Default: a directory in the cache.")
 ]
-ChampionOption = Annotated[str | None, typer.Option(help="The champion to beat. Default: the pipeline's.")]
+ChampionOption = Annotated[
+    str | None, typer.Option(help="The champion to compare with. Default: the pipeline's model.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,10 +58,10 @@ def retrain(
     registry: RegistryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train on recorded and simulated data; register as challenger what is not worse than the champion.
+    """Train a candidate on recorded and simulated data, and register it as challenger if it is not worse.
 
-    While MLflow is down, or another version is the challenger, the candidate waits, and the next call registers it if
-    it can. Exit code 1: the candidate is worse, or not registered yet.
+    While MLflow is down, or another version is the challenger, the candidate waits; the next call tries to register it.
+    Exit code 1: the candidate is worse than the champion, or not registered yet.
 
     Example: hazardstream retrain --watch --trigger-file /var/lib/hazardstream/retrain
     """
@@ -84,7 +87,9 @@ def retrain(
         _watch(workshop, trigger_file, alias, every_s, at_most_every_h * 3600)
         return
     report, directory = _retrain_once(workshop, alias, quiet=as_json)
-    say(json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _words(report))
+    say(
+        json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _outcome_text(report)
+    )
     if report.status != "registered":
         raise typer.Exit(1)
 
@@ -97,9 +102,9 @@ def _retrain_once(workshop: "Workshop", alias: str, *, quiet: bool) -> tuple["Re
     from pipelines.battery_hazard.training.retraining.synchronise import synchronise
 
     for earlier in workshop.attempts():
-        read_report(earlier)  # what is damaged is told before the hours of a training, not after
+        read_report(earlier)  # report damaged files before hours of training, not after
     with watched(quiet=quiet) as show:
-        directory = attempt(workshop, ["asked for by hand"], show)
+        directory = attempt(workshop, ["requested by hand"], show)
         try:
             synchronise(workshop, alias, 60.0, show)
         except DependencyDownError as down:
@@ -121,7 +126,7 @@ def _watch(workshop: "Workshop", trigger_file: Path | None, alias: str, every_s:
     log = structlog.get_logger(__name__)
 
     def end(*_: object) -> None:
-        # In the midst of a training, too: what is unfinished is removed, and its triggers still wait.
+        # This may interrupt a training: unfinished files are removed, and its triggers stay.
         raise SystemExit(0)
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -137,14 +142,14 @@ def _watch(workshop: "Workshop", trigger_file: Path | None, alias: str, every_s:
             at_most_every_s=at_most_every_s,
             stop=threading.Event(),
             progress=silent,
-            say=lambda report: log.warning("retraining", outcome=_words(report)),
+            say=lambda report: log.warning("retraining", outcome=_outcome_text(report)),
         )
 
 
-def _words(report: "Report") -> str:
+def _outcome_text(report: "Report") -> str:
     if report.status == "rejected":
         return f"{report.name}: the candidate is not registered: " + "; ".join(report.worse)
     if report.status == "pending":
-        what = f"{report.name}: the candidate is not worse than version {report.champion}, and waits"
+        what = f"{report.name}: the candidate is not worse than version {report.champion}, but waits"
         return f"{what}: {report.waits_for}" if report.waits_for else f"{what} for the registry"
     return f"{report.name}: version {report.version} is the challenger of version {report.champion}"

@@ -1,4 +1,4 @@
-"""A candidate against the champion, on the same simulated sites, as operators count (docs/model.md)."""
+"""Compares a candidate with the champion on the same simulated sites, in an operator's terms (docs/model.md)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ _SIGNIFICANT = 0.05
 
 
 class Comparison(NamedTuple):
-    """What came of it: figures of both on each split, by kind, and in what the candidate is worse, in words."""
+    """Figures of both models by split and kind, and in which respects the candidate is worse."""
 
     figures: dict[str, Any]
     worse: list[str]
@@ -29,15 +29,15 @@ class Comparison(NamedTuple):
 def compare(
     candidate: ModelPackage, champion: ModelPackage, validation: Sequence[Series], test: Sequence[Series]
 ) -> Comparison:
-    """Judge both on the same series.
+    """Evaluate both models on the same series.
 
-    The candidate's policy was chosen on the validation series, so what decides is the test series alone. It is worse
-    where that is no chance: exact tests (McNemar's for events, as both saw the same ones; for false alarms, which half
-    and half would be by chance, the binomial one), one-sided, at 5 %.
+    The candidate's policy was chosen on the validation series, so the test series alone decide. The candidate is worse
+    where a difference is significant by an exact one-sided test at 5 %: McNemar's for events, as both models saw the
+    same ones, and the binomial test for false alarms, half of which would be its own by chance.
     """
     if champion.spec != FEATURES:
-        words = "the champion has other features than are trained now: compare them by `hazardstream evaluate`"
-        return Comparison({}, [words])
+        reason = "the champion has other features than the candidate; compare them with `hazardstream evaluate`"
+        return Comparison({}, [reason])
     verdicts = {
         split: {
             name: _verdicts(package, series) for name, package in (("candidate", candidate), ("champion", champion))
@@ -60,7 +60,7 @@ def _verdicts(package: ModelPackage, series: Sequence[Series]) -> list[SeriesRes
 
 
 def worse(candidate: Sequence[SeriesResult], champion: Sequence[SeriesResult]) -> list[str]:
-    """In what the candidate is worse, by verdicts on the same series."""
+    """In which respects the candidate is worse, by results on the same series."""
     said = []
     pairs = [(a.event, b.event) for a, b in zip(candidate, champion, strict=True) if a.event and b.event]
     ways: tuple[tuple[str, Callable[[EventOutcome], bool]], ...] = (
@@ -76,11 +76,11 @@ def worse(candidate: Sequence[SeriesResult], champion: Sequence[SeriesResult]) -
             )
     mine, its = (sum(len(v.false_alarms) for v in verdicts) for verdicts in (candidate, champion))
     if (p := _chance(mine, its)) < _SIGNIFICANT:
-        said.append(f"{mine} false alarms, and {its} of the champion (p = {p:.2g})")
+        said.append(f"{mine} false alarms, but {its} of the champion (p = {p:.2g})")
     return said
 
 
 def _chance(against: int, for_it: int) -> float:
-    """How probable it is that chance speaks so much against it."""
+    """Probability that chance alone gives such a result against the candidate, or a worse one."""
     total = against + for_it
     return float(stats.binomtest(against, total, alternative="greater").pvalue) if total else 1.0

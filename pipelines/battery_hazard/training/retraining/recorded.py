@@ -1,4 +1,4 @@
-"""Rows to train on from recorded topics: normal operation, as far as people confirmed what was none."""
+"""Training rows from recorded topics: normal operation, without what surrounds events and alarms."""
 
 import zlib
 from collections import defaultdict
@@ -31,14 +31,14 @@ from worker.windows.offline import offline_features
 
 _LOG = structlog.get_logger(__name__)
 _READINGS = 2_000_000
-"""Of more, those of a sample of the modules are taken: so many fit into memory."""
+"""Most readings that fit into memory; of more, a sample of the modules is used."""
 _ROWS = 200_000
 """Of more, each so-many-th is used: neighbours are nearly alike, and simulated events must not drown."""
 
 
 @dataclass
 class _Recording:
-    """Readings of one partition, in the order of their offsets, as pieces."""
+    """Readings of one partition in the order of their offsets, in pieces."""
 
     key: list[Int] = field(default_factory=list)
     ts: list[Int] = field(default_factory=list)
@@ -47,7 +47,7 @@ class _Recording:
 
 @dataclass
 class _Modules:
-    """Numbers of modules, and the group of each."""
+    """Number and group of each module."""
 
     number: dict[str, int] = field(default_factory=dict)
     group: list[str] = field(default_factory=list)
@@ -79,24 +79,24 @@ def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | Non
         pipeline, horizon_ms = topics.pipeline, topics.monitor.performance.horizon_ms
         if pipeline.input.sensors() != FEATURES.sensors:
             raise UserError(
-                f"pipeline {pipeline.name} has the sensors {', '.join(pipeline.input.sensors())}, and the model is "
-                f"trained on {', '.join(FEATURES.sensors)}: it can be retrained for the latter only"
+                f"pipeline {pipeline.name} has the sensors {', '.join(pipeline.input.sensors())}, but the model needs "
+                f"{', '.join(FEATURES.sensors)}; retrain it for a pipeline with these"
             )
         labels = labels_from(topics.news("labels"), pipeline)
-        told = list(topics.news("alarms"))
+        published = list(topics.news("alarms"))
     modules = _Modules()
     recordings = _read(settings, topics, modules, round(now_ms - days * DAY_MS))
     built = zip(modules.number, modules.group, strict=True)
     scales = np.array([FEATURES.scales(pipeline.topology.of(name, group)) for name, group in built])
-    alarms = alarms_from(told, pipeline, modules.number)
+    alarms = alarms_from(published, pipeline, modules.number)
     features, marked = [], []
     for recording in recordings.values():
         key, ts = np.concatenate(recording.key), np.concatenate(recording.ts)
         values = np.concatenate(recording.values)
         computed, rows = offline_features(FEATURES, key, ts, values, scales)
-        normal, told_false = _judged(key[rows], ts[rows], alarms, labels, modules.number, horizon_ms)
+        normal, in_false_alarm = _normal_and_marked(key[rows], ts[rows], alarms, labels, modules.number, horizon_ms)
         features.append(computed[normal].astype(np.float32))
-        marked.append(told_false[normal])
+        marked.append(in_false_alarm[normal])
     if not sum(map(len, marked)):
         return None
     return _thinned(np.concatenate(features), np.concatenate(marked))
@@ -130,7 +130,7 @@ def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since
     return recordings
 
 
-def _judged(
+def _normal_and_marked(
     key: Int,
     ts: Int,
     alarms: Sequence[Alarm],
@@ -138,7 +138,7 @@ def _judged(
     numbers: Mapping[str, int],
     horizon_ms: int,
 ) -> tuple[Bool, Bool]:
-    """Which readings are normal operation, and which of them lie in an alarm that was marked as false; shapes [n]."""
+    """Masks [n] of the readings in normal operation, and of those within an alarm that was marked as false."""
     marks = [(numbers.get(label.key, -1), label.ts) for label in labels if label.kind == FALSE_ALARM]
     events = [
         LabelledEvent(numbers[label.key], label.ts, label.ts + OUT_OF_SERVICE_MS)
@@ -152,14 +152,14 @@ def _judged(
             marked[alarm.key].append((alarm.onset_ts, end))
         else:
             events.append(LabelledEvent(alarm.key, alarm.onset_ts, min(end, alarm.ts + OUT_OF_SERVICE_MS) + horizon_ms))
-    normal, told_false = np.ones(len(ts), np.bool_), np.zeros(len(ts), np.bool_)
+    normal, in_false_alarm = np.ones(len(ts), np.bool_), np.zeros(len(ts), np.bool_)
     for module, own in by_key(events).items():
         rows = np.flatnonzero(key == module)
         normal[rows] = normal_operation(ts[rows], own, horizon_ms)
     for module, spans in marked.items():
         for begin, end in spans:
-            told_false |= (key == module) & (ts >= begin) & (ts <= end)
-    return normal, told_false
+            in_false_alarm |= (key == module) & (ts >= begin) & (ts <= end)
+    return normal, in_false_alarm
 
 
 def _thinned(features: Float, marked: Bool) -> Rows:

@@ -1,4 +1,4 @@
-"""Bring the candidate that waits into the registry, once it answers and there is a place for it."""
+"""Registers a waiting candidate once MLflow answers and the alias is free."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pipelines.battery_hazard.training.retraining.attempt import (
     RECORD,
     Report,
     Workshop,
-    judge_again,
+    compare_again,
     read_report,
     write_report,
 )
@@ -26,23 +26,23 @@ _LOG = structlog.get_logger(__name__)
 def synchronise(workshop: Workshop, alias: str, patience_s: float, progress: Progress) -> Report | None:
     """Register the newest candidate that is pending, if the alias is free; the alias moves last.
 
-    The alias is free where it stands for nothing, or for the champion itself. Another version there is on trial: what
-    the shadow knows of it is worth weeks, and is not thrown away for a candidate that merely is not worse. Of several
-    that wait the newest counts, the others are superseded. Where the champion is no longer the one that the candidate
-    was compared with, it is compared again first. Reports that cannot be read are logged and left aside.
+    The alias is free if it does not exist or points to the champion. Any other version there is under evaluation: weeks
+    of shadow records are not discarded for a candidate that is merely not worse. If several candidates wait, the newest
+    counts and the others are superseded. If the champion has changed since the comparison, the candidate is compared
+    again first. Reports that cannot be read are logged and ignored.
 
     Args:
-        workshop: whose.
-        alias: that comes to stand for it.
-        patience_s: how long an MLflow that does not answer is asked again, at growing intervals.
-        progress: told of each site, if it is compared again.
+        workshop: options of the retrainings.
+        alias: alias that moves to the candidate.
+        patience_s: how long to retry while MLflow does not answer, at growing intervals.
+        progress: called for each site of another comparison.
 
     Returns:
-        The report of the newest, if that says something else than before.
+        The report of the newest candidate, if it has changed.
 
     Raises:
-        DependencyDownError: MLflow did not answer; what is pending stays so.
-        UserError: it refuses, there is no champion, or the candidate is damaged.
+        DependencyDownError: MLflow did not answer; the candidate stays pending.
+        UserError: MLflow rejects a request, there is no champion, or the candidate is damaged.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(DependencyDownError),
@@ -55,8 +55,8 @@ def synchronise(workshop: Workshop, alias: str, patience_s: float, progress: Pro
         return None
     before = read_report(waiting)
     while (found := retrying(_placed, workshop, waiting, alias)) is None:
-        # It takes minutes, so that who is champion, and whether the alias is free, is asked anew.
-        judge_again(workshop, waiting, workshop.champion(), progress)
+        # This takes minutes, so champion and alias are checked again afterwards.
+        compare_again(workshop, waiting, workshop.champion(), progress)
     if found == before:
         return None
     write_report(waiting, found)
@@ -71,7 +71,7 @@ def _waiting(workshop: Workshop) -> Path | None:
         try:
             report = read_report(directory)
         except UserError as error:
-            _LOG.error("a retraining is left aside", reason=str(error))
+            _LOG.error("unreadable retraining ignored", reason=str(error))
             continue
         if report.status != "pending":
             continue
@@ -84,7 +84,7 @@ def _waiting(workshop: Workshop) -> Path | None:
 
 
 def _placed(workshop: Workshop, directory: Path, alias: str) -> Report | None:
-    """What becomes of a candidate now; None: that takes another comparison."""
+    """The report after an attempt to register; None: another comparison is needed first."""
     report = read_report(directory)
     if report.status != "pending":
         return report
@@ -94,11 +94,11 @@ def _placed(workshop: Workshop, directory: Path, alias: str) -> Report | None:
         return report.model_copy(update={"status": "registered", "version": known, "waits_for": None})
     champion = workshop.champion()
     if champion.name != report.name:
-        words = f"it was trained for {report.name}, and the champion is a {champion.name} now: retrain"
-        return report.model_copy(update={"status": "rejected", "worse": [words], "waits_for": None})
+        reason = f"it was trained for {report.name}, but the champion is a {champion.name} now; retrain"
+        return report.model_copy(update={"status": "rejected", "worse": [reason], "waits_for": None})
     if holder is not None and holder != champion.version:
-        words = f"{alias} stands for version {holder}: promote that, or delete the alias"
-        return report.model_copy(update={"waits_for": words})
+        reason = f"{alias} points to version {holder}; promote that version, or delete the alias"
+        return report.model_copy(update={"waits_for": reason})
     if champion.version != report.champion:
         return None
     version = _registered(workshop, directory, report.name, alias, known)
@@ -106,7 +106,7 @@ def _placed(workshop: Workshop, directory: Path, alias: str) -> Report | None:
 
 
 def _known(workshop: Workshop, directory: Path, name: str) -> str | None:
-    """The version that an attempt before left in the registry, perhaps without the alias."""
+    """The version that an earlier attempt left in the registry, perhaps without the alias."""
     try:
         sealed = digest(directory / PACKAGE / MANIFEST)
     except OSError as error:
@@ -119,7 +119,7 @@ def _known(workshop: Workshop, directory: Path, name: str) -> str | None:
 
 
 def _registered(workshop: Workshop, directory: Path, name: str, alias: str, known: str | None) -> str:
-    """Version of a package in the registry, with the alias on it."""
+    """Register the package if needed, move the alias, and return the version."""
     uri = workshop.settings.tracking_uri
     if known is None:
         return register_package(directory / PACKAGE, record=directory / RECORD, alias=alias, tracking_uri=uri).version

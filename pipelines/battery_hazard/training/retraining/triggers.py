@@ -1,4 +1,4 @@
-"""What asks for a retraining: events on the topic that stand and were not answered yet, or a file."""
+"""Triggers of a retraining: active events on the topic that were not handled yet, or a file."""
 
 import json
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ from training.monitoring.topics import MonitoringTopics
 from worker.alarms.state_machine import ACTIVE
 
 KINDS = ("drift", "untrained", PERFORMANCE)
-"""Events that another model may help against; a sensor that is missing has to be mended."""
+"""Events that a new model may help with; a missing sensor has to be repaired instead."""
 _IDENTITIES = TypeAdapter(set[str])
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """A reason to retrain. `identity` is the same whenever it is met."""
+    """A reason to retrain. `identity` stays the same between two checks."""
 
     identity: str
     words: str
@@ -29,12 +29,12 @@ class Trigger:
 
 @dataclass
 class Triggers:
-    """Reads events on and on; what was answered is remembered in a file.
+    """Reads events; a file remembers which triggers were handled.
 
     Attributes:
-        topics: where events are.
-        memory: file of what was answered.
-        file: a file whose being there is a reason, too; its text says which. None: there is none.
+        topics: the monitoring topics.
+        memory: file of the handled triggers.
+        file: its existence is a trigger, too, and its text the reason. None: no such file.
     """
 
     topics: MonitoringTopics
@@ -43,11 +43,11 @@ class Triggers:
     _records: list[dict[str, Any]] = field(default_factory=list)
 
     def waiting(self) -> list[Trigger]:
-        """All that stands and was not answered.
+        """All active triggers that were not handled.
 
         Raises:
             DependencyDownError: broker or registry does not answer; call again.
-            UserError: the trigger file, or that of what was answered, cannot be read.
+            UserError: the trigger file or the memory file cannot be read.
         """
         self._records.extend(self.topics.news("events"))
         answered = self._answered()
@@ -63,7 +63,7 @@ class Triggers:
         return [trigger for trigger in found if trigger.identity not in answered]
 
     def answer(self, triggers: Iterable[Trigger]) -> None:
-        """Remember that these were answered; the file is removed."""
+        """Remember that these were handled, and delete the trigger file."""
         identities = {t.identity for t in triggers}
         if self.file is not None and f"file {self.file}" in identities:
             self.file.unlink(missing_ok=True)
@@ -74,16 +74,16 @@ class Triggers:
     def _answered(self) -> set[str]:
         if not self.memory.exists():
             return set()
-        return read_json(self.memory, _IDENTITIES, "remove it, and all that stands is answered once more")
+        return read_json(self.memory, _IDENTITIES, "remove it; then all active triggers are handled again")
 
     @staticmethod
     def _asked(file: Path) -> str | None:
-        """Text of the trigger file, if it is there."""
+        """Text of the trigger file, if it exists."""
         try:
             return file.read_text(errors="replace")
         except FileNotFoundError:
             return None
         except OSError as error:
             raise UserError(
-                f"the trigger file {file} cannot be read ({error.strerror}): put a text file there, or nothing"
+                f"the trigger file {file} cannot be read ({error.strerror}): replace it with a text file, or delete it"
             ) from error

@@ -1,4 +1,4 @@
-"""Wait for reasons to retrain, and retrain."""
+"""Waits for triggers, and retrains."""
 
 import threading
 from collections.abc import Callable
@@ -28,18 +28,18 @@ def watch(
     progress: Progress,
     say: Callable[[Report], None],
 ) -> None:
-    """Look for triggers every so often, and retrain at most so often, until stopped. What is down is waited for.
+    """Check triggers periodically and retrain, until stopped. Services that are down are waited for.
 
     Args:
-        workshop: where is retrained.
-        triggers: what asks for it.
-        alias: for candidates that are not worse.
-        every_s: between two looks.
-        at_most_every_s: since the newest retraining in the home, by hand or not: drift of many columns is told over
-            hours.
-        stop: ends it, between two retrainings.
+        workshop: options of the retrainings.
+        triggers: the triggers.
+        alias: alias for candidates that are not worse.
+        every_s: seconds between two checks.
+        at_most_every_s: least time since the newest retraining, whatever its trigger: events of many columns come
+            over hours.
+        stop: ends the loop between two retrainings.
         progress: see `retrain`.
-        say: told of each report, and again whenever it comes to say something else.
+        say: called with each report, and again when it changes.
     """
 
     def bring(patience_s: float) -> None:
@@ -62,14 +62,14 @@ def watch(
         except DependencyDownError as down:
             _LOG.warning("waiting", dependency=down.dependency, reason=down.reason)
         except UserError as error:
-            # It stands in the way of every retraining: tell it at each look until it is put right.
+            # It blocks every retraining: log it at each check until it is corrected.
             _LOG.error("not retrained", reason=str(error))
         stop.wait(every_s)
 
 
 def _just_retrained(workshop: Workshop, within_s: float) -> bool:
-    """Whether the newest retraining that can be read is so short a time ago; one in the future is a clock's fault."""
+    """Whether the newest readable retraining ended less than this ago; a time in the future is ignored."""
     for directory in reversed(workshop.attempts()):
-        with suppress(UserError):  # told by `synchronise`
+        with suppress(UserError):  # `synchronise` logs it
             return 0 <= (datetime.now(UTC) - read_report(directory).ended_at).total_seconds() < within_s
     return False

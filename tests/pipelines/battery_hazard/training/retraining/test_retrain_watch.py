@@ -119,7 +119,7 @@ def test_the_service_goes_on_past_what_it_cannot_read(
     with capture_logs() as logs:
         look(shop, Triggers(topics, shop.home / "answered.json", tmp_path / "retrain"), times=2)
     told = [(log["event"], str(log["reason"])) for log in logs if log["log_level"] == "error"]
-    assert [event for event, _ in told] == ["a retraining is left aside", "not retrained"] * 2
+    assert [event for event, _ in told] == ["unreadable retraining ignored", "not retrained"] * 2
     assert str(report) in told[0][1]
     assert "answered.json" in told[1][1]
 

@@ -77,7 +77,7 @@ def test_a_challenger_on_trial_is_left_alone_until_the_alias_is_free(
     assert waits is not None
     assert waits == read_report(directory)
     assert waits.status == "pending"
-    assert waits.waits_for == "challenger stands for version 2: promote that, or delete the alias"
+    assert waits.waits_for == "challenger points to version 2; promote that version, or delete the alias"
     assert bring(shop) is None  # nothing new to tell
     assert behind(shop, unique_name) == on_trial.version == "2"
     alias(shop, unique_name, "challenger", None)

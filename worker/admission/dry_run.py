@@ -1,8 +1,8 @@
-"""A model goes through all that a worker does with it, on rows that a pipeline's records can bring.
+"""A dry run of a model: generated rows go through all stages of a worker, before the model is used.
 
-The maker of the package chose its golden rows. These rows are drawn here: within the declared ranges and at
-their ends, with each value missing and all of them, in windows of one reading and of as many as they hold. What would
-stop a worker in the middle of a stream stops the model here.
+The author of a package chose its golden rows. The rows here are generated: within the declared ranges of the
+pipeline's record and at both ends, with single values missing and with all of them missing, in windows of every length.
+A model that would stop a worker in mid-stream fails here instead.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from schemas.text_column import TextColumn
 from worker.admission.compatibility import alarm_policy, require_fit
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.config.pipeline import Pipeline
-from worker.encode.encoder import Outbox
+from worker.encode.encoder import Encoder
 from worker.model.package import ModelFailedError, ModelPackage
 from worker.model.package_files import PackageError
 from worker.score.batch import columns_only
@@ -32,39 +32,39 @@ _RANDOM_KEYS, _MISSING_SHARE = 4, 0.1
 _MOST_READINGS = 100_000
 _START_MS, _PERIOD_MS = 1_700_000_000_000, 10_000
 _UNBOUNDED = 1e6  # where a field declares no range
-_LOWEST = 1e-9  # a setpoint that nearly every score reaches
+_LOWEST = 1e-9  # nearly every score reaches a setpoint this low
 
 
-def try_whole_path(package: ModelPackage, pipeline: Pipeline | None) -> None:
-    """See that scores, explanations, alarms and records come out for all kinds of rows.
+def dry_run(package: ModelPackage, pipeline: Pipeline | None) -> None:
+    """Check that all kinds of rows get a score, an explanation, an alarm state and output records.
 
     Args:
         package: loaded.
-        pipeline: whose records it is to score; None: the model alone is tried.
+        pipeline: whose records the model will score; None: only the model is checked.
 
     Raises:
-        PackageError: something else comes out.
+        PackageError: a stage fails.
     """
     rng = np.random.default_rng(_SEED)
     try:
-        _try_features(package, _feature_rows(package, rng))
+        _check_features(package, _feature_rows(package, rng))
         if pipeline is not None:
             require_fit(package, pipeline)
-            _try_records(package, pipeline, rng)
+            _check_records(package, pipeline, rng)
     except ModelFailedError as error:
-        raise PackageError("wrong_output", f"{error} (found by the check before use)") from error
+        raise PackageError("wrong_output", f"{error} (in the check before use)") from error
     except PackageError:
         raise
-    except Exception as error:  # whatever a stage makes of what this model gives
+    except Exception as error:  # a stage may raise anything on an unexpected score
         raise PackageError(
             "wrong_output",
-            f"model {package.name} {package.version}: its scores do not pass the worker's own stages: "
+            f"model {package.name} {package.version}: a stage of the worker fails on its scores: "
             f"{type(error).__name__}: {error}",
         ) from error
 
 
 def _feature_rows(package: ModelPackage, rng: np.random.Generator) -> Float:
-    """The golden rows, rows between their extremes, the extremes, and rows without one feature and without any."""
+    """Golden rows, random rows between their extremes, the extremes, rows with one and with all features missing."""
     golden, count = package.golden, len(package.spec.names)
     known = np.where(np.isnan(golden).all(axis=0), 0.0, golden)
     low, high = np.nanmin(known, axis=0), np.nanmax(known, axis=0)
@@ -74,11 +74,11 @@ def _feature_rows(package: ModelPackage, rng: np.random.Generator) -> Float:
     return np.concatenate((golden, drawn, gaps, lacking_one, low[None], high[None], np.full((1, count), np.nan)))
 
 
-def _try_features(package: ModelPackage, rows: Float) -> None:
+def _check_features(package: ModelPackage, rows: Float) -> None:
     scaled = package.scaled(rows)
     if scaled.shape != rows.shape:
         raise PackageError(
-            "bad_scaler", f"model {package.name}: its scaler makes {scaled.shape} of {rows.shape} values"
+            "bad_scaler", f"model {package.name}: its scaler turns shape {rows.shape} into shape {scaled.shape}"
         )
     if (wrong := np.isfinite(scaled) != np.isfinite(rows)).any():
         row, at = np.argwhere(wrong)[0].tolist()
@@ -90,28 +90,28 @@ def _try_features(package: ModelPackage, rows: Float) -> None:
     alone = np.concatenate([package.score(row[None]) for row in rows[:_ALONE]])
     if not np.array_equal(alone, probability[:_ALONE]):
         raise PackageError(
-            "wrong_output", f"model {package.name}: a row has another probability when it is scored alone"
+            "wrong_output", f"model {package.name}: the probability of a row depends on the other rows of its batch"
         )
     package.contributions(rows[-_EXPLAINED:])
     if package.reference is not None:
         package.reference.bins(rows, probability)
 
 
-def _try_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Generator) -> None:
+def _check_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Generator) -> None:
     policy = alarm_policy(package, pipeline)
     values = _sensor_rows(package, pipeline, rng)
-    # Once by the real policy, and once by one that raises alarms wherever it can, so that their records are made, too.
+    # Once with the real policy, and once with one that raises as many alarms as possible, to encode their records too.
     own = _score(package, pipeline, policy, values)
-    _try_features(package, own.scored.features[-_RANDOM_ROWS:])
+    _check_features(package, own.scored.features[-_RANDOM_ROWS:])
     eager = _eager(policy)
     alarming = _score(package, pipeline, eager, values[:2])
-    outbox = Outbox(pipeline, {}, 1 << 20)
+    encoder = Encoder(pipeline, {}, 1 << 20)
     for outcome in (own, alarming):
-        outbox.records(replace(outcome, rejections=[]))
+        encoder.records(replace(outcome, rejections=[]))
 
 
 def _eager(policy: AlarmPolicy) -> AlarmPolicy:
-    """The policy with a setpoint that nearly every score reaches, and no delay."""
+    """The policy with a setpoint that nearly every score reaches, without delays."""
     lowest = min(policy.priorities, key=lambda priority: policy.priorities[priority])
     changes = {"setpoint": _LOWEST, "deadband": 0.0, "on_delay_ms": 0, "off_delay_ms": 0, "immediate": None}
     return AlarmPolicy.model_validate(
@@ -120,7 +120,7 @@ def _eager(policy: AlarmPolicy) -> AlarmPolicy:
 
 
 def _sensor_rows(package: ModelPackage, pipeline: Pipeline, rng: np.random.Generator) -> Float:
-    """Raw sensor values, shape [steps, keys, sensors]: enough steps to fill a window, and one more."""
+    """Raw sensor values, shape [steps, keys, sensors]: one step more than a window holds."""
     sensors = pipeline.input.sensors()
     rules = [pipeline.input.rules(sensor) for sensor in sensors]
     low = np.maximum([rule.low for rule in rules], -_UNBOUNDED)
@@ -140,7 +140,7 @@ def _sensor_rows(package: ModelPackage, pipeline: Pipeline, rng: np.random.Gener
 
 
 class _Columns:
-    """A decode stage for readings that are columns already."""
+    """A decode stage that returns given readings."""
 
     def __init__(self, readings: Readings) -> None:
         self._readings = readings

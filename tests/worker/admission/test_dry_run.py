@@ -12,7 +12,7 @@ import xgboost
 from models import resealed, with_booster
 
 from worker.admission.admit import Demands, admit
-from worker.admission.whole_path import try_whole_path
+from worker.admission.dry_run import dry_run
 from worker.config.pipeline import load_pipeline
 from worker.model.package import ModelFailedError, ModelPackage, load_package
 from worker.model.package_files import SCALER, PackageError, read_package
@@ -28,7 +28,7 @@ def package(model_package: Path, tmp_path: Path) -> Path:
 
 def checked(package: Path) -> ModelPackage:
     model = load_package(package, version="1")
-    try_whole_path(model, PIPELINE)
+    dry_run(model, PIPELINE)
     return model
 
 
@@ -217,7 +217,9 @@ def test_what_crashes_xgboost_is_a_refusal(package: Path, tmp_path: Path) -> Non
 
 def test_a_model_that_passed_is_not_tried_again(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
-    monkeypatch.setattr("worker.admission.admit.try_out", lambda contents, *_, **__: tried.append(contents.digest))
+    monkeypatch.setattr(
+        "worker.admission.admit.load_in_sandbox", lambda contents, *_, **__: tried.append(contents.digest)
+    )
     contents = read_package(package)
     for version in ("1", "1", "2"):
         admit(contents, version, Demands(PIPELINE), tmp_path)

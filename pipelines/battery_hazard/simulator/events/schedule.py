@@ -1,0 +1,77 @@
+"""Runs the physics of all events of a fleet: faults, their spread to neighbours, and soft shorts."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.battery_hazard.simulator.events.faults import Event, World, run_faults, spread
+from pipelines.battery_hazard.simulator.events.first_signs import truth
+from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
+from pipelines.battery_hazard.simulator.events.nuisances import Disturbance
+from pipelines.battery_hazard.simulator.events.soft_shorts import run_soft_shorts
+from pipelines.battery_hazard.simulator.plant.normal import Override
+
+MODULES_PER_RACK = 8
+
+
+class Ran(NamedTuple):
+    """The events of a fleet.
+
+    Attributes:
+        events: all of them, as they change readings.
+        faults: ground truth of those that run away, by onset.
+        nuisances: ground truth of those that do not.
+        overrides: how modules are driven apart from their rack.
+    """
+
+    events: list[Event]
+    faults: list[Fault]
+    nuisances: list[Nuisance]
+    overrides: list[Override]
+
+
+def run_events(
+    world: World,
+    rack: NDArray[np.int64],
+    faults: int,
+    mechanisms: list[str],
+    soft_shorts: list[Disturbance],
+    start_ms: int,
+    span_ms: int,
+    rng: np.random.Generator,
+    *,
+    spreads: bool,
+) -> Ran:
+    """Draw and run faults, then what they do to their neighbours, then the soft shorts.
+
+    Args:
+        world: what the events happen in.
+        rack: rack of each module, shape [modules].
+        faults: how many modules fail.
+        mechanisms: that can begin a fault.
+        soft_shorts: drawn nuisances of this kind.
+        start_ms: of the span over which the points of no return are spread, ms.
+        span_ms: its length, ms.
+        rng: source of randomness.
+        spreads: whether a fire may spread to the modules beside it.
+
+    Raises:
+        NeverRunsAwayError: a fault does not end in a runaway, whatever its strength.
+    """
+    order = rng.permutation(len(rack))
+    # Stratified: any number of faults is spread over the span, and mechanisms are as even as possible.
+    where = (np.arange(faults) + rng.random(faults)) / max(faults, 1)
+    target = (start_ms + (0.3 + 0.6 * where) * span_ms).astype(np.int64)
+    mechanism = [mechanisms[i % len(mechanisms)] for i in rng.permutation(faults).tolist()]
+    events, overrides = run_faults(world, order[:faults], mechanism, target, rng)
+    caught, warmed = spread(world, events, MODULES_PER_RACK, rng) if spreads and not world.build.bench else ([], [])
+    burning = {e.module for e in (*events, *caught, *warmed)}
+    shorted = run_soft_shorts(world, [one for one in soft_shorts if int(one.modules[0]) not in burning], rng)
+    return Ran(
+        [*events, *caught, *warmed, *shorted],
+        sorted((truth(e, world) for e in (*events, *caught)), key=lambda f: (f.onset_ts, f.module)),
+        [Nuisance(e.module, "neighbour_heat", e.onset_ms, e.end_ms) for e in warmed]
+        + [Nuisance(e.module, "soft_short", e.onset_ms, e.end_ms) for e in shorted],
+        overrides,
+    )

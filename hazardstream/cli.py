@@ -19,11 +19,15 @@ import training.monitoring.cli
 import training.promotion.cli
 import training.registry.cli
 import worker.cli.commands
+from common.environment import variable
 from common.errors import DependencyDownError, UserError
 from common.log_stream import open_standard_streams
 from common.logs import configure_logs
 from common.terminal import give_up, say, terminal
 from common.text import lines, shown
+
+DEFAULT_PIPELINE = "battery_hazard"
+_PIPELINE = "HAZARDSTREAM_PIPELINE"
 
 app = typer.Typer(
     name="hazardstream",
@@ -59,6 +63,9 @@ def options(
     ] = False,
 ) -> None:
     """Options of the program itself."""
+    # The engine knows no pipeline by name. Which one is meant where none is given is decided here.
+    if variable(_PIPELINE) is None:
+        os.environ[_PIPELINE] = DEFAULT_PIPELINE
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ def parse_columns(text: str) -> dict[str, Source]:
         UserError: the text has another form, or names a field twice.
     """
     columns: dict[str, Source] = {}
-    for name, column in _pairs("--columns", text, "ts=time_s,current_a=-amps"):
+    for name, column in _pairs("--columns", text, "ts=time_s,flow=-litres"):
         columns[name] = Source(column.removeprefix("-"), -1 if column.startswith("-") else 1)
     return columns
 

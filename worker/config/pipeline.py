@@ -193,8 +193,10 @@ def _file(path_or_name: str) -> Path:
         return path
     if found := [file for file in candidates if file.is_file()]:
         return found[0]
+    if not path_or_name:
+        raise UserError("no pipeline is given; set HAZARDSTREAM_PIPELINE, or give --pipeline")
     shipped = ", ".join(sorted(file.parent.name for file in SHIPPED_PIPELINES.glob(f"*/{FILE_NAME}")))
-    kind = f"the folder has no {FILE_NAME}" if path.is_dir() and path_or_name else "there is no such file or folder"
+    kind = f"the folder has no {FILE_NAME}" if path.is_dir() else "there is no such file or folder"
     raise UserError(
         f"pipeline {shown(path_or_name)}: {kind}; give a folder with a {FILE_NAME}, the path of such a "
         f"file, or one of: {shipped}"

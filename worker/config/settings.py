@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         """The command line goes before the environment; there are no other sources."""
         return init_settings, _Environment(settings_cls)
 
-    pipeline: str = "battery_hazard"
+    pipeline: str = ""  # the command line has a default; see hazardstream/cli.py
     bootstrap_servers: str = Field(
         "127.0.0.1:9092",
         validation_alias=AliasChoices("HAZARDSTREAM_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"),

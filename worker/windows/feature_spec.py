@@ -26,7 +26,7 @@ class FeatureSpec(BaseModel):
         rolling: sensors whose mean and sample standard deviation (ddof=1) over the last readings are features.
         windows: lengths of the rolling windows, in readings, ascending.
         max_span_ms: how far back a window reaches in event time.
-        per: sensor -> topology parameter that it is divided by (voltage per cell, current as C-rate).
+        per: sensor -> topology parameter that it is divided by (a total per part).
         period_ms: time between two readings in training, as windows count readings; None where it is not known.
     """
 

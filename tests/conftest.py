@@ -7,13 +7,13 @@ from uuid import uuid4
 
 import pytest
 import structlog
-from secured_broker import Secured, secured_broker
-from shared_server import join_run, leave_run, shared_server
 
 from local.kafka import broker
 from local.registry import schema_registry
+from tests.secured_broker import Secured, secured_broker
+from tests.shared_server import join_run, leave_run, shared_server
 
-pytest_plugins = ["models", "fixtures_worker", "fixtures_producers", "fixtures_training"]
+pytest_plugins = ["tests.models", "tests.fixtures_worker", "tests.fixtures_producers", "tests.fixtures_training"]
 
 # Marker (and fixture of the same name): how the summary calls it.
 REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry"}

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from harness import NORMAL, START_MS, avro, reading
+
+from tests.harness import NORMAL, START_MS, avro, reading
 
 PARTITIONS, KEYS, STEPS, PERIOD_MS = 4, 24, 140, 10_000
 LIVE_FROM = {0: 150, 1: 0, 2: 40, 3: 0}

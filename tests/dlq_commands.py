@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness import Stage
+from tests.harness import Stage
 
 HERE = Path(__file__).parents[1]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from common.times import DAY_MS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
 from pipelines.battery_hazard.training.datasets.features import FEATURES, TOPOLOGY
 from schemas.codec import decode
@@ -16,7 +17,7 @@ from schemas.wire import single_object_prefix
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from training.monitoring.drift.check import SiteState, Watched, check
 from training.monitoring.drift.events import DriftEvent, new_baseline, transitions
-from training.monitoring.drift.history import DAY_MS, Histories
+from training.monitoring.drift.history import Histories
 from training.monitoring.watch import Watch
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.encode.drift_sketch import HOUR_MS, Sketcher, sampled

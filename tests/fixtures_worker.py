@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
-from harness import Stage, make_stage
-from model_registry import Registry
-from topic_settings import set_topic
+
+from tests.harness import Stage, make_stage
+from tests.model_registry import Registry
+from tests.topic_settings import set_topic
 
 
 @pytest.fixture

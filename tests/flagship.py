@@ -49,8 +49,8 @@ def write_folder(
     folder.mkdir(exist_ok=True)
     for schema in PIPELINE.folder.glob("*.avsc"):
         shutil.copy(schema, folder)
-    for name, schema in (schemas or {}).items():
-        (folder / f"{name}.avsc").write_text(json.dumps(schema, indent=1))
+    for name, content in (schemas or {}).items():
+        (folder / f"{name}.avsc").write_text(json.dumps(content, indent=1))
     text = FILE.read_text(encoding="utf-8") if text is None else text
     path = folder / file
     path.write_bytes(text if isinstance(text, bytes) else text.encode())

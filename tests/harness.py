@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from local.audit import read, read_all
 from local.isolated_pipeline import isolated_pipeline
@@ -96,10 +96,15 @@ class Stage:
         # Idempotent: a request that is repeated on a loaded machine would otherwise come behind later ones.
         settings = {"message.max.bytes": 8_000_000, "linger.ms": 5, "enable.idempotence": True}
         producer = Producer(client_config(self.bootstrap) | settings)
-        failures: list[Any] = []
+        failures: list[KafkaError] = []
         topic = self.pipeline.input.topic
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error:
+                failures.append(error)
+
         for key, value in messages:
-            producer.produce(topic, value, key, on_delivery=lambda e, _: e and failures.append(e), **more)
+            producer.produce(topic, value, key, on_delivery=delivered, **more)
             producer.poll(0)
         assert producer.flush(30) == 0
         assert not failures
@@ -201,6 +206,12 @@ class Worker:
         except httpx.TransportError:
             assert self.process.poll() is None, f"the worker ended: {self.log.read_text()[-3000:]}"
             return None
+
+    def answer(self, path: str) -> httpx.Response:
+        """What the sidecar answers, whatever its status."""
+        answer = self.get(path)
+        assert answer is not None, f"no answer from {path}"
+        return answer
 
     def await_ready(self) -> None:
         try:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import START_MS, Stage, Worker, reading, uninterrupted_run, wait_until
-from models import register_unseen
-
+from tests.harness import START_MS, Stage, Worker, reading, uninterrupted_run, wait_until
+from tests.models import register_unseen
 from worker.model.mlflow_client import mlflow_client
 
 PERIOD_MS = 10_000

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import xgboost
 from filelock import FileLock
-from shared_server import shared_server
 from sklearn.preprocessing import StandardScaler
 
 from local.mlflow_server import mlflow_server
@@ -19,6 +18,7 @@ from pipelines.battery_hazard.training.fitting.models import Boosting
 from pipelines.battery_hazard.training.fitting.presets import Counts, Preset
 from pipelines.battery_hazard.training.fitting.train import prepare, silent
 from tests.flagship import SHIPPED_MODEL
+from tests.shared_server import shared_server
 from worker.config.settings import ARTIFACT_PATH
 from worker.model.mlflow_client import DIGEST_TAG, mlflow_client
 from worker.model.package_files import MANIFEST, PICKLED_SCALER, SCALER, digest, write_manifest

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models import TINIEST, renamed
-
 from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, Report, Workshop, write_report
+from tests.models import TINIEST, renamed
 from worker.config.settings import Settings
 
 

@@ -22,5 +22,5 @@ def _begin_and_stop(producer: ReportingProducer) -> None:
 
 
 if __name__ == "__main__":
-    ReportingProducer.begin_transaction = _begin_and_stop  # type: ignore[method-assign]  # what this is for
+    ReportingProducer.begin_transaction = _begin_and_stop
     main()

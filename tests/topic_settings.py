@@ -1,8 +1,8 @@
 """Change the settings of a stage's topics."""
 
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-from harness import Stage
 
+from tests.harness import Stage
 from worker.kafka.client_config import admin_client, client_config
 
 

@@ -1,12 +1,13 @@
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from running import benchmark
 
 from benchmarks import latency_source
 from benchmarks.latency import CONTENDERS, _percentiles
+from tests.benchmarks.running import benchmark
 
 
 @pytest.mark.kafka
@@ -31,7 +32,7 @@ class SlowSource:
 
     def send(self, messages: list[int]) -> None:
         if not self.sent:
-            latency_source.time.sleep(0.2)
+            time.sleep(0.2)
         self.sent += messages
 
     def flush(self) -> None:

@@ -1,5 +1,6 @@
 import pytest
-from running import benchmark
+
+from tests.benchmarks.running import benchmark
 
 
 @pytest.mark.kafka

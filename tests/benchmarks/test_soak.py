@@ -1,9 +1,9 @@
 """The soak's judgement, on looks made up; and a short run of the whole."""
 
 import pytest
-from running import benchmark
 
 from benchmarks.soak import Look, most_lines_a_minute, not_flat, too_talkative
+from tests.benchmarks.running import benchmark
 
 
 def looks(*, rss_mb: float = 0.0, files: float = 0.0, threads: float = 0.0, lines: float = 0.0) -> list[Look]:

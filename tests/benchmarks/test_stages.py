@@ -1,5 +1,6 @@
 import pytest
-from running import benchmark
+
+from tests.benchmarks.running import benchmark
 
 STAGES = {"decode", "validate", "features", "score", "alarms", "encode"}
 

@@ -3,10 +3,10 @@ import sys
 from dataclasses import replace
 
 import pytest
-from running import ROOT, benchmark
 
 from benchmarks.throughput import faults
 from local.audit import Audit
+from tests.benchmarks.running import ROOT, benchmark
 
 RUNS = {"pass_through", "at_least_once", "exactly_once"}
 

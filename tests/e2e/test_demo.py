@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 
-def demo(*options: str, **environment: str) -> dict:
+def demo(*options: str, **environment: str) -> dict[str, Any]:
     without_broker = {k: v for k, v in os.environ.items() if k != "KAFKA_BOOTSTRAP_SERVERS"}
     done = subprocess.run(
         [sys.executable, "-m", "hazardstream", "demo", "--json", *options],
@@ -21,10 +22,11 @@ def demo(*options: str, **environment: str) -> dict:
         env=without_broker | environment,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
-def assert_accounted(told: dict) -> None:
+def assert_accounted(told: dict[str, Any]) -> None:
     assert told["produced"] == told["scored"] + told["dead_lettered"] + told["deduplicated"]
     assert told["duplicates"] == told["missing"] == 0
     assert told["alarms"] >= 1

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drift_sites import recording, sketches
-from harness import START_MS, Stage, Worker, make_stage, wait_until
-from model_registry import MODULES, PERIOD_MS, Registry, await_version, readings, shown
-from models import TINIEST
 
 from pipelines.battery_hazard.simulator.plant.sensing import CO
 from pipelines.battery_hazard.training.fitting.train import silent, train
 from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, Workshop, read_report
 from pipelines.battery_hazard.training.retraining.triggers import Triggers
 from pipelines.battery_hazard.training.retraining.watch import watch
+from tests.drift_sites import recording, sketches
+from tests.harness import START_MS, Stage, Worker, make_stage, wait_until
+from tests.model_registry import MODULES, PERIOD_MS, Registry, await_version, readings, shown
+from tests.models import TINIEST
 from training.monitoring.performance.labels import EVENT, Label
 from training.monitoring.topics import MonitoringTopics
 from training.registry.register import register_package

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from random import Random
 
-import atheris
+import atheris  # type: ignore[import-untyped]  # it has no types
 
 with atheris.instrument_imports(
     include=["schemas", "worker.score.decode", "schemas.columnar_decoder", "worker.score.readings"]

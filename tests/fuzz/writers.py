@@ -75,7 +75,8 @@ class Writers:
         evolved = [evolve(rng) for _ in range(count)]
         self.good: list[tuple[bytes, Schema]] = []
         self.broken: list[bytes] = []
-        self._schemas: dict[SchemaKey, Schema] = dict(KNOWN_SCHEMAS)
+        self._schemas: dict[SchemaKey, Schema] = {}
+        self._schemas.update(KNOWN_SCHEMAS.items())
         for schema_id, schema in enumerate([READER, *KNOWN_SCHEMAS.values(), *evolved, *BROKEN], start=1):
             self._schemas[ConfluentId(schema_id)] = schema
             prefix = confluent_prefix(schema_id)

@@ -5,7 +5,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from commands import hazardstream
+
+from tests.commands import hazardstream
 
 ROOT = Path(__file__).parents[2]
 VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

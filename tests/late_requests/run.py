@@ -22,7 +22,7 @@ from tests.late_requests.schedules import Schedule
 MUST_BE_ZERO = (*FAULTS, "behind", "died", "not_injected")
 """What must be 0; the last ones: messages never scored, workers that ended by themselves, rules that caught nothing."""
 # Kafka's own default, for which the client's retry comes before the broker gives the transaction up.
-_BROKER = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": 10_000}
+_BROKER = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "10000"}
 _INJECTED_WITHIN_S = 90.0
 _DONE_WITHIN_S = 90.0
 _AT_A_TIME = 4

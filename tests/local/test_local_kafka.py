@@ -11,12 +11,12 @@ import psutil
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import wait_until
 
 import local.kafka
 from common.errors import UserError
 from local.kafka import Gate, broker, broker_pids, kafka_broker, kafka_cluster
 from local.process import free_ports
+from tests.harness import wait_until
 from tests.tcp_gate import Gate as TcpGate
 
 HOLDER = """

@@ -12,7 +12,7 @@ CONFTEST = """
 from contextlib import contextmanager
 from pathlib import Path
 import pytest
-from shared_server import join_run, leave_run, shared_server
+from tests.shared_server import join_run, leave_run, shared_server
 
 def record(what):
     with Path(__file__).with_name("record").open("a") as file:

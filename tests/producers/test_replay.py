@@ -21,6 +21,7 @@ from worker.config.pipeline import load_pipeline
 
 pytestmark = pytest.mark.kafka
 
+Series = dict[str, list[tuple[int, float, float, float]]]
 Drain = Callable[[str], list[list[tuple[str, bytes]]]]
 COLUMNS = "ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C"
 TOPOLOGY = "cells_in_series=1,capacity_ah=2.6"
@@ -37,10 +38,10 @@ def options(kafka: str, pipeline_file: Path, tmp_path: Path, recordings: Path) -
 
 
 @pytest.fixture
-def published(drain: Drain, pipeline_file: Path) -> Callable[[], dict[str, list[tuple[int, float, float, float]]]]:
+def published(drain: Drain, pipeline_file: Path) -> Callable[[], Series]:
     """What is on the topic: for each key its (seconds, volts, amperes, degrees) in the units of the cell."""
 
-    def read() -> dict[str, list[tuple[int, float, float, float]]]:
+    def read() -> Series:
         by_key = defaultdict(list)
         for partition in drain(load_pipeline(str(pipeline_file)).input.topic):
             for key, value in partition:
@@ -55,7 +56,7 @@ def published(drain: Drain, pipeline_file: Path) -> Callable[[], dict[str, list[
 
 
 @pytest.fixture
-def recorded(recordings: Path) -> dict[str, list[tuple[int, float, float, float]]]:
+def recorded(recordings: Path) -> Series:
     frame = pd.read_csv(recordings / "R1.csv")
     frame["ms"] = (frame["t_s"] * 1000).round().astype(int)
     return {
@@ -65,7 +66,7 @@ def recorded(recordings: Path) -> dict[str, list[tuple[int, float, float, float]
 
 
 def test_a_recording_arrives_whole_exact_and_in_order(
-    options: ReplayOptions, published: Callable, recorded: dict
+    options: ReplayOptions, published: Callable[[], Series], recorded: Series
 ) -> None:
     summary = replay(options)
     assert published() == recorded
@@ -75,7 +76,7 @@ def test_a_recording_arrives_whole_exact_and_in_order(
 
 
 def test_an_interrupted_replay_goes_on_where_it_was(
-    options: ReplayOptions, published: Callable, recorded: dict
+    options: ReplayOptions, published: Callable[[], Series], recorded: Series
 ) -> None:
     stop = threading.Event()
     first = replay(options, lambda done, total: stop.set() if done > total / 3 else None, stop)
@@ -91,7 +92,7 @@ def test_an_interrupted_replay_goes_on_where_it_was(
 
 
 def test_a_killed_replay_loses_nothing_and_keeps_its_times(
-    options: ReplayOptions, published: Callable, recorded: dict
+    options: ReplayOptions, published: Callable[[], Series], recorded: Series
 ) -> None:
     assert options.state is not None
     command = [sys.executable, "-m", "hazardstream", "replay", str(options.path), "--pipeline", options.pipeline]
@@ -122,7 +123,7 @@ def test_a_killed_replay_loses_nothing_and_keeps_its_times(
 
 
 def test_bad_rows_stop_it_before_anything_is_published(
-    options: ReplayOptions, published: Callable, tmp_path: Path
+    options: ReplayOptions, published: Callable[[], Series], tmp_path: Path
 ) -> None:
     lines = options.path.read_text().splitlines()
     lines[4999] = lines[4999].replace(",", ",x", 2)

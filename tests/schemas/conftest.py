@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from http_server import HttpServer
 from hypothesis import HealthCheck, settings
+
+from tests.http_server import HttpServer
 
 settings.register_profile("unhurried", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")

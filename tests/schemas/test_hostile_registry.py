@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from http_server import HttpServer
 
 from common.errors import DependencyDownError
 from schemas.access import Access
@@ -21,6 +20,7 @@ from schemas.http import Budget, NoAnswerError, request
 from schemas.registry import SchemaRegistry
 from schemas.wire import ApicurioId, ConfluentId, Guid
 from tests.flagship import flagship_schema
+from tests.http_server import HttpServer
 
 READING = flagship_schema("SensorReading")
 KNOWN = {"schema": json.dumps(READING)}

@@ -16,13 +16,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from http_server import HttpServer
 
 from common.errors import DependencyDownError, UserError
 from schemas.access import Access
 from schemas.errors import IncompatibleSchemaError
 from schemas.registry import SchemaRegistry, registry_from_environment
 from tests.flagship import flagship_schema
+from tests.http_server import HttpServer
 
 READING = flagship_schema("SensorReading")
 KNOWN = {"schema": json.dumps(READING)}

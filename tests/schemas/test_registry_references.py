@@ -5,13 +5,13 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from http_server import HttpServer
 
 from schemas.errors import IncompatibleSchemaError
 from schemas.load import parsed
 from schemas.references import MAX_REFERENCES
 from schemas.registry import SchemaRegistry
 from schemas.strict import compile_check
+from tests.http_server import HttpServer
 
 
 def test_references_that_never_end_are_given_up(server: HttpServer) -> None:

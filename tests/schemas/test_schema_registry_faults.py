@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_server import HttpServer
 
 from common.errors import DependencyDownError, UserError
 from schemas.access import Access
@@ -24,6 +23,7 @@ from schemas.registry import (
 from schemas.registry_client import RETRIES
 from schemas.wire import ConfluentId, fingerprint
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.http_server import HttpServer
 
 READING = flagship_schema("SensorReading")
 

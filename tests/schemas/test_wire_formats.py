@@ -103,5 +103,6 @@ def test_any_bytes_are_either_taken_apart_or_malformed(value: bytes) -> None:
         assert value[:1] != b"\x00" or len(value) < 5
         assert value[:2] != b"\xc3\x01" or len(value) < 10
     else:
+        assert isinstance(key, ConfluentId | Fingerprint)
         prefix = confluent_prefix(key.value) if isinstance(key, ConfluentId) else b"\xc3\x01" + key.value
         assert value[:start] == prefix

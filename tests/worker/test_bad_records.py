@@ -3,9 +3,9 @@
 import random
 import struct
 import time
+from typing import Any
 
 import pytest
-from harness import NORMAL, START_MS, Stage, avro, reading, wait_until
 
 from local.audit import audit
 from schemas.codec import decode, encode
@@ -14,6 +14,7 @@ from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
 from tests.comparison import dead_letter_source
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.harness import NORMAL, START_MS, Stage, avro, reading, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -135,8 +136,8 @@ def test_a_dead_letter_too_large_for_its_topic_leaves_out_what_it_must(stage: St
         wait_until(lambda: stage.outcomes() == 2, "both outcomes")
     (letter,) = stage.committed("dead_letters")
     kept = letter.key(), letter.value(), [h for h in letter.headers() if h in headers]
-    everything = {"key": key, "value": value, "headers": headers}
-    nothing = {"key": None, "value": None, "headers": []}
+    everything: dict[str, Any] = {"key": key, "value": value, "headers": headers}
+    nothing: dict[str, Any] = {"key": None, "value": None, "headers": []}
     assert kept == tuple((nothing if part in omitted else everything)[part] for part in ("key", "value", "headers"))
     said = dict(letter.headers())
     for part in omitted:

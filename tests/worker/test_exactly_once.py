@@ -3,8 +3,9 @@
 import signal
 
 import pytest
-from fleet_content import expected_outcomes, fleet_content
-from harness import STOPS_AT_WORK, Stage, assert_equals_uninterrupted_run, uninterrupted_run, wait_until
+
+from tests.fleet_content import expected_outcomes, fleet_content
+from tests.harness import STOPS_AT_WORK, Stage, assert_equals_uninterrupted_run, uninterrupted_run, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 

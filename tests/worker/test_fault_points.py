@@ -1,10 +1,10 @@
 """Kill -9 at any point of the code, again and again: the committed output is that of one uninterrupted run."""
 
 import pytest
-from fleet_content import expected_outcomes, fleet_content
-from harness import Stage, assert_equals_uninterrupted_run, wait_until
 
 from tests.fault_points import POINTS
+from tests.fleet_content import expected_outcomes, fleet_content
+from tests.harness import Stage, assert_equals_uninterrupted_run, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 

@@ -4,17 +4,18 @@ import json
 import time
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import pytest
-from dlq_commands import dlq
-from harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
-from raw_batches import Raw, batch, produce, records_section
-from topic_settings import set_topic
 
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.wire import single_object_prefix
+from tests.dlq_commands import dlq
 from tests.flagship import flagship_schema
+from tests.harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
+from tests.raw_batches import Raw, batch, produce, records_section
+from tests.topic_settings import set_topic
 from worker.cli.tail import follow
 from worker.config.settings import Settings
 from worker.encode.dead_letter import letter_of
@@ -107,7 +108,8 @@ def strange_states() -> Iterator[Raw]:
     base = {"module_id": "m", "rack_id": "r", "ts": -1, "state": "ACTIVE", "priority": "", "alarm_id": ""}
     base |= dict.fromkeys(("pending_since_ts", "clearing_since_ts", "onset_ts"))
     base |= {"hazard_probability": float("nan"), "peak_probability": float("nan"), "model_version": ""}
-    for number, change in enumerate([{}, {"priority": "NO SUCH"}, {"state": "NORMAL", "pending_since_ts": -(2**62)}]):
+    changes: list[dict[str, Any]] = [{}, {"priority": "NO SUCH"}, {"state": "NORMAL", "pending_since_ts": -(2**62)}]
+    for number, change in enumerate(changes):
         value = encode(base | change, parsed(schema), single_object_prefix(schema))
         yield Raw(b"m%d" % number, value)
         yield Raw(None, value)

@@ -11,8 +11,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from fleet_content import expected_outcomes, fleet_content
-from harness import (
+
+from local.kafka import broker_pids, kafka_broker
+from schemas.codec import encode
+from schemas.load import parsed
+from schemas.registry import SchemaRegistry
+from schemas.wire import confluent_prefix
+from tests.flagship import flagship_schema
+from tests.fleet_content import expected_outcomes, fleet_content
+from tests.harness import (
     START_MS,
     STOPS_AT_WORK,
     Stage,
@@ -22,15 +29,8 @@ from harness import (
     reading,
     wait_until,
 )
-from models import renamed, resealed
-from tcp_gate import tcp_gate
-
-from local.kafka import broker_pids, kafka_broker
-from schemas.codec import encode
-from schemas.load import parsed
-from schemas.registry import SchemaRegistry
-from schemas.wire import confluent_prefix
-from tests.flagship import flagship_schema
+from tests.models import renamed, resealed
+from tests.tcp_gate import tcp_gate
 from training.registry.register import register_package
 
 JUMPING_CLOCK = ("-m", "tests.jumping_clock")
@@ -49,8 +49,8 @@ def await_reason(worker: Worker, words: str) -> None:
     try:
         wait_until(told, f"{words!r} in /ready")
     except AssertionError as error:
-        raise AssertionError(f"{error}; {worker.get('/ready').text}\n{worker.log.read_text()[-3000:]}") from error
-    assert worker.get("/live").status_code == 200
+        raise AssertionError(f"{error}; {worker.answer('/ready').text}\n{worker.log.read_text()[-3000:]}") from error
+    assert worker.answer("/live").status_code == 200
 
 
 def await_outcomes(stage: Stage, worker: Worker) -> None:
@@ -176,7 +176,7 @@ def test_a_registry_that_is_down_while_readings_are_scored(stage: Stage, registr
             gate.shut()
             publish("a", range(5, 10), known)
             worker.await_scored(15)
-            assert worker.get("/ready").status_code == 200
+            assert worker.answer("/ready").status_code == 200
             publish("a", range(10, 15), known)
             publish("a", range(15, 20), unknown)
             publish("a", range(20, 25), known)
@@ -213,7 +213,7 @@ def test_mlflow_that_is_down_at_start(stage: Stage, mlflow_url: str, tmp_path: P
         stage.publish(fleet_content(stage, steps=40)[-240:])
         with stage.worker(**settings) as worker:
             worker.await_ready()
-            assert worker.get("/model").json()["version"] == "1"
+            assert worker.answer("/model").json()["version"] == "1"
             await_outcomes(stage, worker)
             assert worker.stop() == 0
         assert "last good model used" in worker.log.read_text()
@@ -273,18 +273,18 @@ def test_a_model_cache_without_room_for_a_new_version_keeps_the_last_good_one(
     with stage.worker(**settings) as worker:
         no_room(worker, tmp_path)
         worker.await_ready()
-        assert worker.get("/model").json()["version"] == "1"
+        assert worker.answer("/model").json()["version"] == "1"
         assert "File too large" in worker.log.read_text()
     with stage.worker(**settings) as worker:
         worker.await_ready()
-        assert worker.get("/model").json()["version"] == "2"
+        assert worker.answer("/model").json()["version"] == "2"
 
 
 def test_a_wall_clock_that_jumps_by_hours(stage: Stage) -> None:
     stage.publish(fleet_content(stage))
     with stage.worker(JUMPING_CLOCK, batch_max_messages="50") as worker:
         await_outcomes(stage, worker)
-        assert worker.get("/live").status_code == 200
+        assert worker.answer("/live").status_code == 200
         worker.await_ready()
         assert worker.stop() == 0
     assert_equals_uninterrupted_run(stage)

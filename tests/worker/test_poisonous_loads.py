@@ -3,12 +3,19 @@
 import random
 import tracemalloc
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from confluent_kafka import Producer
-from harness import (
+
+from schemas.registry import writer_schema_lookup
+from schemas.text_column import TextColumn
+from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.fuzz.payloads import payload, source
+from tests.fuzz.writers import Writers
+from tests.harness import (
     START_MS,
     Stage,
     Worker,
@@ -18,12 +25,6 @@ from harness import (
     uninterrupted_run,
     wait_until,
 )
-
-from schemas.registry import writer_schema_lookup
-from schemas.text_column import TextColumn
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
-from tests.fuzz.payloads import payload, source
-from tests.fuzz.writers import Writers
 from worker.config.pipeline import load_pipeline
 from worker.kafka.client_config import client_config
 from worker.score.decode import Decoder
@@ -34,7 +35,7 @@ SPAN_MS = 900_000
 HOT, COLD = 0, 1
 
 
-def interleaved(count: int, hot_share: float) -> Iterator[dict]:
+def interleaved(count: int, hot_share: float) -> Iterator[dict[str, Any]]:
     """Readings of which so many are of one module, the others of fifty."""
     rng = random.Random(1)
     for i in range(count):
@@ -86,7 +87,7 @@ def test_a_flood_of_bad_records_is_counted_and_the_good_ones_are_scored(stage: S
     writers = Writers(rng, 20)
     at_hand = source(rng, writers, 200)
     good = [(m, avro(reading(m, START_MS + i * 1000))) for i in range(200) for m in ("a", "b", "c", "d", "e")]
-    messages = []
+    messages: list[tuple[str | bytes | None, bytes | None]] = []
     for pair in good:
         messages += [(b"bad", payload(rng, at_hand)[1]) for _ in range(9)]
         messages.append(pair)
@@ -97,7 +98,7 @@ def test_a_flood_of_bad_records_is_counted_and_the_good_ones_are_scored(stage: S
         for reason in set(expected.rejected.values()):
             count = sum(r == reason for r in expected.rejected.values())
             assert worker.metric("hazardstream_dead_letters_total", reason=reason) == count, reason
-        assert worker.get("/ready").status_code == 200
+        assert worker.answer("/ready").status_code == 200
         assert worker.stop() == 0
     assert_equals_uninterrupted_run(stage)
     assert len(expected.probability) == len(good)
@@ -122,8 +123,8 @@ def test_modules_that_come_and_go_are_forgotten_and_their_memory_is_used_again(s
             wait_until(lambda: 0 < worker.metric("hazardstream_windows_held") <= each, "only the new ones held")
             taken.append(memory_bytes(worker))
         assert taken[2] < 1.15 * taken[1], f"{taken}: the third generation should find room"
-        assert worker.get("/keys/g0-1").status_code == 404
-        assert worker.get("/keys/g2-1").status_code == 200
+        assert worker.answer("/keys/g0-1").status_code == 404
+        assert worker.answer("/keys/g2-1").status_code == 200
         assert worker.metric("hazardstream_scored_total") == 3 * each
     assert_equals_uninterrupted_run(stage)
 

@@ -70,7 +70,8 @@ def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: Model
     origin = int(replayed.ts.min())
     recorded = read_files([recordings / "R1.csv"], PIPELINE, CELL, tmp_path)
     backtest = RecordingScorer(PIPELINE, package, policy, recorded.names, recorded.sensors)
-    found, made = {}, set()
+    found: dict[tuple[str, int], float] = {}
+    made = set()
     for piece in backtest.score(recorded.spool.pieces()):
         names = [recorded.names[k][0] for k in piece.key.tolist()]
         times = (piece.ts - RELATIVE_START_MS + origin).tolist()
@@ -212,8 +213,9 @@ def test_leaving_out_readings_that_tell_nothing_changes_no_alarm(
     trace = Trace(module, ts, np.array([p for m in modules for p in m], np.float64))
     tried, names = policies(own), [f"m{i}" for i in range(len(modules))]
     kept = [
-        start + np.flatnonzero(telling(*(column[start : start + cut] for column in vars(trace).values()), tried))
+        start + np.flatnonzero(telling(trace.key[part], trace.ts[part], trace.probability[part], tried))
         for start in range(0, len(module), cut)
+        for part in [slice(start, start + cut)]
     ]
     rows = np.concatenate(kept) if kept else np.empty(0, np.int64)
     thinned = Trace(*(column[rows] for column in vars(trace).values()))

@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drift_sites import Recording, Values, found, recording, sketches
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
 
+from common.times import DAY_MS
 from pipelines.battery_hazard.simulator.plant.sensing import AMBIENT, AVG, CO, CURRENT, H2, MAX, SOC, VOLTAGE
+from tests.drift_sites import Recording, Values, found, recording, sketches
 from training.monitoring.drift.check import OF_LAST, RAISED_BY, _Compared, corrected, hysteresis
 from training.monitoring.drift.distance import ks_distance, ks_p_value, psi
 from training.monitoring.drift.events import Published, transitions
-from training.monitoring.drift.history import DAY_MS
 from worker.config.pipeline import load_pipeline
 from worker.model.package import ModelPackage, load_package
 from worker.model.reference import Reference

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from drift_sites import MadeUpSite
 
+from tests.drift_sites import MadeUpSite
 from worker.model.package import load_package
 from worker.model.reference import Reference
 

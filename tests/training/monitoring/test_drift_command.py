@@ -13,14 +13,14 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from drift_sites import START_MS, recording, sketches
-from harness import Stage, make_stage, wait_until
 
 from common.cli_options import moment_ms
+from common.times import DAY_MS
 from local.process import free_ports
 from pipelines.battery_hazard.simulator.plant.sensing import CO
 from schemas.codec import decode
-from training.monitoring.drift.history import DAY_MS
+from tests.drift_sites import START_MS, recording, sketches
+from tests.harness import Stage, make_stage, wait_until
 from training.monitoring.performance.labels import EVENT, Label
 from training.monitoring.topics import MonitoringTopics
 from worker.config.settings import Settings

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drift_sites import START_MS
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
+from tests.drift_sites import START_MS
 from training.monitoring.drift.check import Watched
 from training.monitoring.drift.events import DriftEvent, told_apart
 from training.monitoring.performance.labels import EVENT, Label

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drift_sites import MadeUpSite
 
 from common.errors import DependencyDownError, UserError
+from tests.drift_sites import MadeUpSite
 from training.monitoring.watch import Look, watch
 from worker.model.package import load_package
 from worker.observe.metrics import DriftMetrics

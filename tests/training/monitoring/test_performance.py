@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from drift_sites import START_MS
-
+from tests.drift_sites import START_MS
 from training.monitoring.performance.labels import EVENT, Label, labels_from
 from training.monitoring.performance.rolling import figures
 from worker.config.pipeline import load_pipeline

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from models import changed, register_unseen
 
 from common.errors import UserError
+from tests.models import changed, register_unseen
 from training.promotion.aliases import Aliases
 from worker.model.mlflow_client import NotInMlflowError, mlflow_client
 

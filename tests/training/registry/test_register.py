@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from models import TINIEST, renamed, resealed
 
 import training.registry.register
 from common.errors import DependencyDownError, UserError
 from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS
 from pipelines.battery_hazard.training.registration import train_and_register
+from tests.models import TINIEST, renamed, resealed
 from training.registry.register import register_package
 from worker.model.mlflow_client import DIGEST_TAG, local_store, mlflow_client
 from worker.model.package import PackageError

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
-from models import resealed, with_booster
 
+from tests.models import resealed, with_booster
 from worker.admission.admit import Demands, admit
 from worker.admission.dry_run import dry_run
 from worker.config.pipeline import load_pipeline

@@ -14,11 +14,11 @@ from uuid import uuid4
 
 import pytest
 import requests
-from harness import wait_until
-from models import resealed
 
 from common import bounded_http
 from common.errors import DependencyDownError
+from tests.harness import wait_until
+from tests.models import resealed
 from training.registry.register import register_package
 from worker.admission.source import resolve, resolve_or_last_good
 from worker.model.mlflow_download import download, require_no_page

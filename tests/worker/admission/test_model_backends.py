@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import boto3
+import boto3  # type: ignore[import-untyped]  # its stubs are another package
 import pytest
-from model_registry import Registry
-from models import register_unseen, renamed
 from moto.server import ThreadedMotoServer
 
 from common.errors import UserError
 from local.process import free_ports
+from tests.model_registry import Registry
+from tests.models import register_unseen, renamed
 from training.registry.register import register_package
 from worker.admission.source import resolve
 from worker.config.settings import ARTIFACT_PATH, load_settings

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Stage, wait_until
-from model_registry import Registry, await_version, readings, shown
-from models import changed
 
+from tests.harness import Stage, wait_until
+from tests.model_registry import Registry, await_version, readings, shown
+from tests.models import changed
 from worker.model.mlflow_client import local_store
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]

@@ -5,17 +5,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pytest
-from harness import Stage, wait_until
-from model_registry import Registry, readings, shown
-from models import changed, fitted_scaler, resealed, with_booster, with_pickled_scaler
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from structlog.testing import capture_logs
 
+from tests.harness import Stage, Worker, wait_until
+from tests.model_registry import Registry, readings, shown
+from tests.models import changed, fitted_scaler, resealed, with_booster, with_pickled_scaler
 from worker.admission.admit import Demands, admit
 from worker.admission.failures import ModelFailures
 from worker.admission.mlflow_source import RefusedModelError
@@ -26,6 +26,11 @@ from worker.model.package import load_package
 from worker.model.package_files import FAULTS, MANIFEST, SCALER, PackageError, digest, read_package
 
 Damage = Callable[[Path], Any]
+
+
+class Where(TypedDict):
+    cache_directory: Path
+    tracking_uri: str
 
 
 class OfAMissingModule:
@@ -172,6 +177,17 @@ def test_a_package_that_proves_nothing_or_says_nonsense_of_itself_is_refused(
     assert caught.value.fault == fault
 
 
+def await_refused(worker: Worker, fault: str) -> dict[str, Any]:
+    """Wait until the watcher has refused a model for this fault; what it shows then."""
+
+    def refused() -> dict[str, Any] | None:
+        found: dict[str, Any] | None = shown(worker)["watch"]["refused"]
+        return found if found and found["fault"] == fault else None
+
+    found: dict[str, Any] = wait_until(refused, fault)
+    return found
+
+
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
 def test_whatever_the_alias_comes_to_stand_for_scoring_goes_on(
@@ -191,9 +207,7 @@ def test_whatever_the_alias_comes_to_stand_for_scoring_goes_on(
             else:
                 models.point(versions[fault])
             stage.publish_readings(readings(published, 2))
-            refused = wait_until(
-                lambda fault=fault: (r := shown(worker)["watch"]["refused"]) and r["fault"] == fault and r, fault
-            )
+            refused = await_refused(worker, fault)
             stage.publish_readings(readings(published + 2, 2))
             published += 4
             worker.await_scored(5 * published)
@@ -215,7 +229,7 @@ def test_whatever_the_alias_comes_to_stand_for_scoring_goes_on(
 def test_a_worker_that_starts_while_the_alias_stands_for_a_broken_one_uses_the_last_good(
     models: Registry, model_package: Path, tmp_path: Path
 ) -> None:
-    where = {"cache_directory": tmp_path / "cache", "tracking_uri": models.url}
+    where: Where = {"cache_directory": tmp_path / "cache", "tracking_uri": models.url}
     models.point(models.add(broken(model_package, tmp_path / "first", "digest_mismatch"), sound=False))
     with pytest.raises(RefusedModelError):
         resolve_or_last_good(models.uri, **where)
@@ -232,7 +246,7 @@ def test_a_worker_that_starts_while_the_alias_stands_for_a_broken_one_uses_the_l
 def test_what_this_pipeline_cannot_use_does_not_become_the_last_good(
     models: Registry, model_package: Path, tmp_path: Path
 ) -> None:
-    where = {"cache_directory": tmp_path / "cache", "tracking_uri": models.url}
+    where: Where = {"cache_directory": tmp_path / "cache", "tracking_uri": models.url}
 
     demands = Demands(load_pipeline("battery_hazard"))
     resolve(models.uri, **where, demands=demands)

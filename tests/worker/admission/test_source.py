@@ -10,12 +10,12 @@ from threading import Thread
 from urllib.parse import quote
 
 import pytest
-from models import renamed, resealed, with_pickled_scaler
 from structlog.testing import capture_logs
 
 from common.errors import DependencyDownError, UserError
 from local.mlflow_server import mlflow_server
 from local.process import free_ports
+from tests.models import renamed, resealed, with_pickled_scaler
 from training.registry.register import register_package
 from worker.admission.source import resolve
 from worker.model.mlflow_client import NotAllowedError, local_store, mlflow_client, shown

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,6 +151,6 @@ def test_a_timer_that_began_in_the_future_begins_again() -> None:
         ({"setpoint": 1.5}, "less than 1"),
     ],
 )
-def test_a_policy_that_contradicts_itself_is_refused(change: dict, words: str) -> None:
+def test_a_policy_that_contradicts_itself_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         AlarmPolicy.model_validate(POLICY.model_dump() | change)

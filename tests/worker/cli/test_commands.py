@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import hazardstream
-from harness import Stage
 
 from schemas.registry import SchemaRegistry
+from tests.commands import hazardstream
 from tests.flagship import write_folder
+from tests.harness import Stage
 
 COMMANDS = [
     "worker",

@@ -8,10 +8,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from commands import hazardstream
-from harness import START_MS, Stage, make_stage, reading, wait_until
 
 from common.errors import UserError
+from tests.commands import hazardstream
+from tests.harness import START_MS, Stage, make_stage, reading, wait_until
 from worker.cli.explain import Explained, explain
 from worker.config.settings import Settings
 

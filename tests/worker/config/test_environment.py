@@ -4,8 +4,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -49,7 +51,9 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def run(*arguments: str, homeless: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, homeless: bool = False, variables: Mapping[str, str] | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """A command in an environment that holds nothing but what is given (and the path)."""
     program = "from hazardstream.cli import main; main()"
     if homeless:
@@ -59,7 +63,7 @@ def run(*arguments: str, homeless: bool = False, **environment: str) -> subproce
         )
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        env={"PATH": os.environ["PATH"], **environment},
+        env={"PATH": os.environ["PATH"], **(variables or {}), **environment},
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -169,7 +173,7 @@ def test_without_a_home_nothing_but_the_cache_is_missed(tmp_path: Path, monkeypa
     assert re.search(r"ok +model", found.stdout), found.stdout + found.stderr
     monkeypatch.delenv("HOME")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr("pwd.getpwuid", lambda _: {}[0])
+    monkeypatch.setattr("pwd.getpwuid", Mock(side_effect=KeyError("uid not found")))
     with pytest.raises(UserError, match="no home directory"):
         cache_directory()
 
@@ -177,7 +181,7 @@ def test_without_a_home_nothing_but_the_cache_is_missed(tmp_path: Path, monkeypa
 def test_terminals_and_locales_as_they_come() -> None:
     odd = {"COLUMNS": "abc", "TERMINAL_WIDTH": "wide", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for arguments in (["--help"], ["worker", "--pipeline", "ä\x1b[31m …"], ["dlq", "list", "--reason", "ü"]):
-        told = run(*arguments, **odd, PYTHONIOENCODING="ascii")
+        told = run(*arguments, variables=odd, PYTHONIOENCODING="ascii")
         assert "Traceback" not in told.stderr, told.stderr
         assert "\x1b" not in told.stdout + told.stderr
         assert told.returncode == (0 if arguments == ["--help"] else 2)
@@ -188,7 +192,7 @@ def test_a_cache_that_cannot_be_used_is_no_traceback(tmp_path: Path) -> None:
 
     def doctor(directory: str) -> subprocess.CompletedProcess[str]:
         environment = {"HAZARDSTREAM_CACHE_DIRECTORY": directory, "HOME": str(tmp_path)}
-        return run("doctor", "--model", package, "--bootstrap", "127.0.0.1:1", **environment)
+        return run("doctor", "--model", package, "--bootstrap", "127.0.0.1:1", variables=environment)
 
     with ThreadPoolExecutor() as at_once:  # each waits for a broker that is not there
         for done in at_once.map(doctor, ["/dev/null/x", f"/var/{'x' * 300}", "/proc/none"]):

@@ -13,7 +13,7 @@ from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
 from tests.flagship import FILE, PIPELINE, changeable_schema, write_folder
 from training.monitoring.performance.rolling import alarms_from
-from worker.cli.explain import _Archive
+from worker.cli.explain import _Published
 from worker.config.output_fields import MAPPED, SAMPLES
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.observe.metrics import Metrics
@@ -79,7 +79,7 @@ def test_explain_finds_prediction_and_alarm(renamed: Pipeline) -> None:
             return [[message(role) for role, name in renamed.topics.items() if name == topic]]
 
     sample = SAMPLES["predictions"]
-    archive = _Archive(Log(), renamed, writer_schema_lookup(None, renamed.known_schemas))  # type: ignore[arg-type]
+    archive = _Published(Log(), renamed, writer_schema_lookup(None, renamed.known_schemas))  # type: ignore[arg-type]
     prediction = archive.prediction("K1", sample["time"][0])
     assert prediction["probability"] == sample["probability"][0]
     alarm = archive.alarm("K1", prediction["ts"], prediction)
@@ -94,5 +94,5 @@ def test_performance_and_the_demo_read_alarms(renamed: Pipeline) -> None:
     watch._pipeline, watch._writer_schema_of = renamed, writer_schema_lookup(None, renamed.known_schemas)
     watch.active, watch.alarm_lines = {}, []  # type: ignore[assignment]
     value = written(renamed, "alarms")
-    watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.schema_of("alarms")))  # type: ignore[arg-type]
+    watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.schema_of("alarms")))
     assert watch.active == {"K1": "high"}

@@ -1,13 +1,13 @@
 """Local times are read with the pipeline's offset from UTC."""
 
 import pytest
-from harness import START_MS, reading
 
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.resolution import without
 from schemas.wire import confluent_prefix
 from tests.flagship import flagship_schema
+from tests.harness import START_MS, reading
 from worker.config.inputs_outputs import Input
 from worker.config.pipeline import load_pipeline
 from worker.score.decode import Decoder

@@ -31,6 +31,11 @@ def typed(name: str, avro_type: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def replaced_by_a_string(schema: dict[str, Any]) -> None:
+    schema.clear()
+    schema.update(type="string")
+
+
 def added(**declared: Any) -> Callable[[dict[str, Any]], None]:
     return lambda schema: schema["fields"].append(declared)
 
@@ -67,7 +72,7 @@ SCHEMAS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "event": ("DriftEvent", typed("psi", "double"), '"null"'),
     "label": ("HazardLabel", without("labelled_at"), "no field 'labelled_at'"),
     "shadow": ("ShadowScore", added(name="more", type="long"), "field 'more': nothing is written to it"),
-    "no record": ("HazardAlarm", lambda s: (s.clear(), s.update(type="string")), "not an Avro record; make it one"),
+    "no record": ("HazardAlarm", replaced_by_a_string, "not an Avro record; make it one"),
     "no Avro": (
         "HazardAlarm",
         lambda s: s.update(fields=[{"name": "x", "type": "nonsense"}]),

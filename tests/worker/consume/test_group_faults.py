@@ -7,10 +7,10 @@ from threading import Event, Thread
 
 import pytest
 from confluent_kafka import Consumer
-from fleet_content import expected_outcomes, fleet_content
-from harness import Stage, Worker, assert_equals_uninterrupted_run, make_stage, wait_until
-from secured_broker import Secured
 
+from tests.fleet_content import expected_outcomes, fleet_content
+from tests.harness import Stage, Worker, assert_equals_uninterrupted_run, make_stage, wait_until
+from tests.secured_broker import Secured
 from worker.kafka.client_config import client_config
 
 UNHURRIED = {"model_max_ms": "10000"}  # other tests share the cores
@@ -62,7 +62,7 @@ def await_told(worker: Worker, *words: str) -> None:
         wait_until(told, f"/ready says {words}", 120)
     except AssertionError as error:
         raise AssertionError(f"{error}: {seen}") from error
-    assert words[0] in worker.get("/health").text
+    assert words[0] in worker.answer("/health").text
 
 
 def test_another_assignor(own: Stage) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import NewTopic
-from harness import wait_until
 
 from common.errors import DependencyDownError
+from tests.harness import wait_until
 from worker.consume.group_health import Succession
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.group_description import describe_group

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
-from harness import START_MS, Stage, Worker, avro, reading, wait_until
 
+from tests.harness import START_MS, Stage, Worker, avro, reading, wait_until
 from worker.kafka.client_config import admin_client, client_config
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]

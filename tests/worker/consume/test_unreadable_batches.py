@@ -5,11 +5,11 @@ from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
-from dlq_commands import dlq
-from harness import START_MS, Stage, Worker, avro, reading, wait_until
-from raw_batches import ZSTD, Raw, batch, produce, records_section
 
 from common.errors import DependencyDownError, UserError
+from tests.dlq_commands import dlq
+from tests.harness import START_MS, Stage, Worker, avro, reading, wait_until
+from tests.raw_batches import ZSTD, Raw, batch, produce, records_section
 from worker.consume.unreadable import Unreadable, parse_places
 from worker.encode.dead_letter import letter_of
 from worker.kafka.client_config import client_config

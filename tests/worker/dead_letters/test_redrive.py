@@ -5,8 +5,6 @@ from collections import Counter
 
 import pytest
 from confluent_kafka import TopicPartition
-from dlq_commands import dlq, start
-from harness import START_MS, Stage, assert_equals_uninterrupted_run, reading, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +12,9 @@ from schemas.codec import encode
 from schemas.load import parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
+from tests.dlq_commands import dlq, start
 from tests.flagship import flagship_schema
+from tests.harness import START_MS, Stage, assert_equals_uninterrupted_run, reading, wait_until
 from worker.dead_letters.redrive import CHUNK_LETTERS, CannotReturnError, Originals, input_topic
 from worker.dead_letters.survey import read_offsets, write_offsets
 from worker.encode.dead_letter import ATTEMPT, ERRORS, OMITTED, ORIGIN, REASON, TOPIC_ID, Letter
@@ -135,22 +135,27 @@ def test_a_rebuild_leaves_out_what_was_refused_though_it_would_pass_today(stage:
     assert scored == [(0, 1), (20_000, 2), (19_999, 3), (25_000, 4), (10_000, 5), (30_000, 6)]
 
 
+def await_letters(stage: Stage, count: int) -> None:
+    wait_until(lambda: dlq(stage, "list")["letters"] == count, f"{count} letters")
+
+
 def test_a_letter_that_fails_again_counts_its_attempts(stage: Stage) -> None:
     with stage.worker() as worker:
         stage.publish([("m", b"noise")], headers=[("hazardstream.reason", b"theirs"), *HEADERS])
         for attempt in (1, 2):
-            wait_until(lambda n=attempt: dlq(stage, "list")["letters"] == n, "the letter")
+            await_letters(stage, attempt)
             assert dlq(stage, "redrive", "--yes", "--max-attempts", "2")["redriven"] == 1
         wait_until(lambda: dlq(stage, "list")["letters"] == 3, "the letter for the third time")
         told = dlq(stage, "redrive", "--yes", "--max-attempts", "2")
         assert (told["redriven"], told["attempts_exhausted"]) == (0, {"malformed": 1})
         assert worker.stop() == 0
     assert [letter["attempts"] for letter in dlq(stage, "show")["letters"]] == [0, 1, 2]
-    for message, attempt in zip(stage.committed("input"), (None, b"1", b"2"), strict=True):
+    attempts: list[bytes | None] = [None, b"1", b"2"]
+    for message, count in zip(stage.committed("input"), attempts, strict=True):
         assert message.value() == b"noise"
         assert message.headers()[:4] == [("hazardstream.reason", b"theirs"), *HEADERS]
-        assert dict(message.headers()).get(ATTEMPT) == attempt
-        assert len(message.headers()) == 4 + 2 * bool(attempt)
+        assert dict(message.headers()).get(ATTEMPT) == count
+        assert len(message.headers()) == 4 + 2 * bool(count)
 
 
 def test_a_dry_run_changes_nothing(stage: Stage) -> None:

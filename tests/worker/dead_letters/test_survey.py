@@ -1,14 +1,14 @@
 """What `dlq list` and `dlq show` say of dead letters."""
 
 import pytest
-from dlq_commands import dlq, start
-from harness import START_MS, Stage, avro, reading, wait_until
 
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
+from tests.dlq_commands import dlq, start
 from tests.flagship import flagship_schema
+from tests.harness import START_MS, Stage, avro, reading, wait_until
 from worker.encode.dead_letter import letter_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]

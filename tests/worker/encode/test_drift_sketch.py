@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from confluent_kafka import Message
-from harness import START_MS, Stage, reading, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -17,6 +16,7 @@ from local.audit import read
 from schemas.codec import decode
 from schemas.text_column import TextColumn
 from tests.flagship import flagship_schema
+from tests.harness import START_MS, Stage, reading, wait_until
 from worker.config.pipeline import Monitor, load_pipeline
 from worker.encode.drift_sketch import HOUR_MS, OTHER_SITES, WHOLE_FLEET, Sites, sampled
 from worker.model.package import load_package

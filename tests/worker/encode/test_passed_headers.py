@@ -1,7 +1,8 @@
 """Headers of a trace go from a reading to its prediction and its alarm, and change nothing else."""
 
 import pytest
-from harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
+
+from tests.harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 HOT = {"avg_surface_temp_c": 95.0, "max_surface_temp_c": 110.0, "voltage_v": 30.0, "offgas_co_ppm": 900.0}

@@ -4,21 +4,22 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from confluent_kafka import Message
-from harness import START_MS, avro, reading
-from models import changed, without_scaler
 from prometheus_client import generate_latest
 
 from common.arrays import Float
 from schemas.codec import decode
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.harness import START_MS, avro, reading
 from tests.metric_text import metric_in
+from tests.models import changed, without_scaler
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
@@ -237,13 +238,19 @@ def test_a_challenger_that_is_too_slow_rests_and_is_tried_again(
 def test_a_challenger_that_hangs_is_waited_for_once_and_not_begun_again(
     champion: ModelPackage, release: threading.Event
 ) -> None:
-    scene, begun = Scene(champion, max_ms=1), []
-    scene.challenge(lambda _features: begun.append(1) or release.wait(60))
+    scene, begun = Scene(champion, max_ms=1), count()
+
+    def hang(features: np.ndarray) -> np.ndarray:
+        next(begun)
+        release.wait(60)
+        return np.zeros(len(features))
+
+    scene.challenge(hang)
     for minute in range(5):
         scene.now_s = minute * 61.0
         for _ in range(12):
             scene.batch()
-    assert len(begun) == 1
+    assert next(begun) == 1
     assert scene.metric("challenger_dropped_total", reason="too_slow") == 5
     patient = Scene(champion)
     patient.challenge(lambda features: np.zeros(len(features)))

@@ -9,12 +9,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from confluent_kafka import Message
-from harness import START_MS, avro, reading
-from models import changed
 
 from common.arrays import Float
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.harness import START_MS, avro, reading
+from tests.models import changed
 from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of

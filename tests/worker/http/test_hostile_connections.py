@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 
 import pytest
-from harness import wait_until
 
 import worker.http.server
 from common.errors import UserError
+from tests.harness import wait_until
 from worker.http.server import connection_limit
 from worker.http.sidecar import sidecar
 from worker.observe.loop_questions import LoopQuestions

@@ -1,9 +1,11 @@
 """The sidecar of a real worker."""
 
 import json
+from typing import Any
 
 import pytest
-from harness import START_MS, Stage, reading, wait_until
+
+from tests.harness import START_MS, Stage, reading, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -14,10 +16,11 @@ def test_the_sidecar_shows_health_metrics_model_schemas_and_windows(stage: Stage
         worker.await_ready()
         worker.await_consumed(16)
 
-        def get(path: str) -> dict:
-            answer = worker.get(path)
+        def get(path: str) -> dict[str, Any]:
+            answer = worker.answer(path)
             assert answer.status_code == 200, answer.text
-            return answer.json()
+            content: dict[str, Any] = answer.json()
+            return content
 
         assert get("/live")["live"] is True
         assert get("/ready") == {"ready": True, "reasons": [], "warnings": []}
@@ -34,9 +37,9 @@ def test_the_sidecar_shows_health_metrics_model_schemas_and_windows(stage: Stage
         window = get("/keys/a")["window"]
         assert window["ts"] == [START_MS + i * 10_000 for i in range(8)]
         assert window["voltage_v"] == pytest.approx([51.0 / 14] * 8)
-        assert worker.get("/keys/nobody").status_code == 404
+        assert worker.answer("/keys/nobody").status_code == 404
         assert "/keys/{key}" in json.dumps(get("/openapi.json"))
-        assert worker.get("/docs").status_code == 200
+        assert worker.answer("/docs").status_code == 200
         assert worker.metric("hazardstream_scored_total") == 16
         wait_until(lambda: worker.metric("hazardstream_windows_held") == 2, "windows of both modules shown")
         assert worker.metric("hazardstream_latency_from_broker_seconds_count") == 16
@@ -61,7 +64,7 @@ def test_not_ready_says_why_when_topics_are_missing(stage: Stage) -> None:
         answer = wait_until(lambda: (r := worker.get("/ready")) and "missing topics" in r.text and r, "the reason")
         assert answer.status_code == 503
         assert "hazardstream topics create" in answer.text
-        assert worker.get("/live").status_code == 200
+        assert worker.answer("/live").status_code == 200
         assert worker.stop() == 0
 
 

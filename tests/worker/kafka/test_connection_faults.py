@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from harness import Stage, wait_until
-from secured_broker import PASSWORD, Secured
 
 import producers.kafka_publisher
 import worker.kafka.topic_reader
 from common.errors import DependencyDownError, UserError
 from local.isolated_pipeline import isolated_pipeline
 from producers.kafka_publisher import ReadingPublisher
+from tests.harness import Stage, wait_until
+from tests.secured_broker import PASSWORD, Secured
 from worker.kafka.client_config import admin_client, client_config, error_text, topic_partitions
 from worker.kafka.topic_reader import TopicReader
 
@@ -124,8 +124,8 @@ def test_a_worker_tells_it_in_ready_and_in_few_lines_of_its_log(
         wait_until(
             lambda: (r := running.get("/ready")) is not None and "Invalid username or password" in r.text, "the cause"
         )
-        assert "waiting for broker" in running.get("/ready").text
-        assert "Invalid username or password" in running.get("/health").text
+        assert "waiting for broker" in running.answer("/ready").text
+        assert "Invalid username or password" in running.answer("/health").text
         wait_until(lambda: running.metric("hazardstream_dependency_waits_total") >= 2, "tried again")
     lines = running.log.read_text().splitlines()
     assert sum("Invalid username or password" in line for line in lines) <= 4

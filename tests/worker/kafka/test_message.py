@@ -5,8 +5,8 @@ import uuid
 import pytest
 from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import NewTopic
-from raw_batches import Raw, batch, produce, records_section
 
+from tests.raw_batches import Raw, batch, produce, records_section
 from worker.kafka.client_config import admin_client, client_config, consumer
 from worker.kafka.message import UNREADABLE_HEADER, all_headers_of, headers_of, keys_of, timestamps_of, values_of
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import NewTopic
-from harness import wait_until
 from typer.testing import CliRunner
 
 from common.errors import DependencyDownError, UserError
 from hazardstream.cli import app
 from local.isolated_pipeline import isolated_pipeline
 from local.kafka import kafka_broker
+from tests.harness import wait_until
 from worker.config.pipeline import load_pipeline
 from worker.kafka.client_config import admin_client, client_config, topic_partitions
 

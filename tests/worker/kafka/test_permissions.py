@@ -11,11 +11,11 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
-from harness import Stage, Worker, avro, make_stage, reading, wait_until
-from secured_broker import Secured
 
 from common.errors import UserError
 from local.isolated_pipeline import isolated_pipeline
+from tests.harness import Stage, Worker, avro, make_stage, reading, wait_until
+from tests.secured_broker import Secured
 from worker.cli.doctor import _findings
 from worker.config.pipeline import load_pipeline
 from worker.config.settings import load_settings

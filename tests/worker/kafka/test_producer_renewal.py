@@ -53,7 +53,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaProxy]:
     with closing(KafkaProxy(inner)) as proxy:
         directory = tmp_path_factory.mktemp("renewal")
         gates = [Gate(inner, proxy.ports)]
-        late = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": 10_000}
+        late = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "10000"}
         with kafka_cluster(directory, nodes=1, gates=gates, settings=late) as cluster:
             admin = admin_client(client_config(cluster.bootstrap))
             for created in admin.create_topics([NewTopic("in", 1, 1), NewTopic("out", 1, 1)]).values():

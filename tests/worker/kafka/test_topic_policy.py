@@ -1,9 +1,9 @@
 """Topic settings that break a guarantee are refused, those that weaken one are warned of."""
 
 import pytest
-from harness import Stage
-from topic_settings import set_topic
 
+from tests.harness import Stage
+from tests.topic_settings import set_topic
 from worker.kafka import topics
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import check_topics, warnings
@@ -14,7 +14,8 @@ def looked_at(stage: Stage) -> tuple[list[str], list[str]]:
     return check_topics(admin, stage.pipeline), warnings(admin, stage.pipeline)
 
 
-BREAKING = [
+Change = tuple[str, dict[str, object], str]
+BREAKING: list[Change] = [
     ("alarm_state", {"cleanup_policy": "compact,delete"}, "raised a second time"),
     ("alarm_state", {"cleanup_policy": "delete"}, "raised a second time"),
     ("dead_letters", {"cleanup_policy": "compact"}, "rejects records without a key"),
@@ -27,7 +28,7 @@ BREAKING = [
     ("predictions", {"unclean_leader_election_enable": "true"}, "confirmed records are lost"),
     ("predictions", {"min_insync_replicas": 3}, "nothing can be written"),
 ]
-WEAKENING = [
+WEAKENING: list[Change] = [
     ("input", {"retention_bytes": 1_000_000}, "depends on the amount"),
     ("input", {"retention_ms": 7_200_000}, "deleted unread"),
     ("input", {"message_timestamp_type": "CreateTime"}, "whose clock is ahead"),

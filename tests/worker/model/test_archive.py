@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import hazardstream
-from harness import Stage, assert_equals_uninterrupted_run
-from model_registry import Registry, readings
 
+from tests.commands import hazardstream
+from tests.harness import Stage, assert_equals_uninterrupted_run
+from tests.model_registry import Registry, readings
 from worker.admission.source import resolve
 from worker.model.archive import pack, read_archive
 from worker.model.package import MANIFEST, PackageError, digest, load_package

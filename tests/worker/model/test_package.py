@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models import resealed, with_pickled_scaler
 
+from tests.models import resealed, with_pickled_scaler
 from worker.model.package import MANIFEST, PackageError, digest, load_package
 
 FILES = [

@@ -8,12 +8,13 @@ import pickle
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from models import fitted_scaler, resealed, with_pickled_scaler
 
 from common.errors import UserError
+from tests.models import fitted_scaler, resealed, with_pickled_scaler
 from worker.admission.admit import Demands, admit
 from worker.config.trust import Trust, parse_trust
 from worker.model.package import load_package, open_package
@@ -114,7 +115,11 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(package: Path, monkeypat
         def read(self, _size: int | None = -1, /) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("builtins.open", lambda descriptor, *_: os.close(descriptor) or Failing())
+    def failing(descriptor: int, *_: Any) -> Failing:
+        os.close(descriptor)
+        return Failing()
+
+    monkeypatch.setattr("builtins.open", failing)
     with pytest.raises(PackageError, match=rf"{MANIFEST} cannot be read \(Input/output error\)"):
         read_package(package)
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from models import without_scaler
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 from common.arrays import Float
+from tests.models import without_scaler
 from worker.model.package_files import SCALER
 from worker.model.pickled_scaler import UntrustedScalerError, read_pickled_scaler
 from worker.model.scaler import read_scaler

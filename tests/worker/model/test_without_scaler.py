@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
-from models import resealed, without_scaler
 
+from tests.models import resealed, without_scaler
 from worker.admission.admit import Demands
 from worker.admission.source import resolve
 from worker.config.pipeline import load_pipeline

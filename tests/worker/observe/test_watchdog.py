@@ -3,9 +3,9 @@
 import threading
 
 from fastapi.testclient import TestClient
-from harness import wait_until
 from structlog.testing import capture_logs
 
+from tests.harness import wait_until
 from worker.http.sidecar import build_app
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics

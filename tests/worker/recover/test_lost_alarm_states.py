@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
-from harness import START_MS, Stage, reading, wait_until
-from topic_settings import set_topic
 
 from common.errors import DependencyDownError
 from schemas.errors import MalformedError, UnknownSchemaError
+from tests.harness import START_MS, Stage, reading, wait_until
+from tests.topic_settings import set_topic
 from worker.kafka.client_config import admin_client, client_config
 from worker.recover.standing_alarms import raise_if_ours
 from worker.windows.partition import Checkpoint

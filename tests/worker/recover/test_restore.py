@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
-from fleet_content import expected_outcomes, fleet_content
-from harness import (
+
+from tests.fleet_content import expected_outcomes, fleet_content
+from tests.harness import (
     START_MS,
     STOPS_AT_WORK,
     Stage,
@@ -20,7 +21,6 @@ from harness import (
     uninterrupted_run,
     wait_until,
 )
-
 from worker.kafka.client_config import admin_client, client_config
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
@@ -94,6 +94,11 @@ def crawl(worker: Worker) -> None:
     time.sleep(0.2)
 
 
+def gives_up_a_partition(worker: Worker) -> bool:
+    crawl(worker)
+    return "partition given up" in worker.log.read_text()
+
+
 def test_a_partition_that_moves_on_while_it_is_being_rebuilt(stage: Stage) -> None:
     content = fleet_content(stage)
     stage.publish(content[: len(content) // 2])
@@ -109,10 +114,12 @@ def test_a_partition_that_moves_on_while_it_is_being_rebuilt(stage: Stage) -> No
         first.process.send_signal(signal.SIGSTOP)
         with stage.worker(instance_id="w2") as second:
             wait_until(lambda: "joining the group" in second.log.read_text(), "the second one to join")
-            wait_until(lambda: crawl(first) or "partition given up" in first.log.read_text(), "a partition to move")
+            wait_until(lambda: gives_up_a_partition(first), "a partition to move")
             first.process.send_signal(signal.SIGCONT)
             given = re.search(r'"partition": (\d).*"next_offset": (\d+).*given up', first.log.read_text())
+            assert given
             taken = re.search(rf'"partition": {given[1]}, .*"live_from": (\d+)', first.log.read_text())
+            assert taken
             assert int(given[2]) < int(taken[1]), "it moved when its rebuild had already ended"
             expected = expected_outcomes(stage)
             wait_until(lambda: stage.outcomes() >= expected, "all outcomes")

@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from fleet_content import expected_outcomes, fleet_content
-from harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
 
+from tests.fleet_content import expected_outcomes, fleet_content
+from tests.harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
 from worker.kafka.client_config import admin_client, client_config
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]

@@ -1,36 +1,47 @@
 """The columnar decoder against fastavro: the same values, and the same set of bytes accepted."""
 
+from collections.abc import Sequence
+from typing import Any
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
-from harness import NORMAL, PREFIX, START_MS, avro, reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import codec
 from schemas.codec import decode, encode
 from schemas.columnar_decoder import decoding_plan
-from schemas.columnar_encoder import Flags, encode_columns
+from schemas.columnar_encoder import Column, Flags, encode_columns
 from schemas.errors import UnreadableValueError
 from schemas.load import parsed
 from schemas.registry import writer_schema_lookup
 from schemas.resolution import field_conversions
 from schemas.text_column import TextColumn
-from schemas.wire import ConfluentId, confluent_prefix
+from schemas.wire import ConfluentId, SchemaKey, confluent_prefix
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.harness import NORMAL, PREFIX, START_MS, avro, reading
 from worker.config.pipeline import load_pipeline
-from worker.score.decode import Decoder
+from worker.score.decode import Decoder, WriterSchemaOf
 
 SOURCE = load_pipeline("battery_hazard").input
 READER = flagship_schema("SensorReading")
 LOOKUP = writer_schema_lookup(None, KNOWN_SCHEMAS)
 SENSORS = SOURCE.sensors()
+Record = dict[str, Any]
 
 
-def decoder(lookup=LOOKUP) -> Decoder:  # noqa: ANN001
+def lookup_of(writer: Record) -> WriterSchemaOf:
+    """A registry that holds this schema under the id 5."""
+    by_id: dict[SchemaKey, Record] = {ConfluentId(5): writer}
+    return by_id.__getitem__
+
+
+def decoder(lookup: WriterSchemaOf = LOOKUP) -> Decoder:
     return Decoder(SOURCE, READER, lookup)
 
 
-def as_records(values: list[bytes | None], lookup=LOOKUP) -> dict[int, dict]:  # noqa: ANN001
+def as_records(values: Sequence[bytes | None], lookup: WriterSchemaOf = LOOKUP) -> dict[int, Record]:
     """What the columns say, row by row, as records."""
     readings, rejections = decoder(lookup)(values)
     records = {}
@@ -45,17 +56,17 @@ def as_records(values: list[bytes | None], lookup=LOOKUP) -> dict[int, dict]:  #
     return records
 
 
-def one_by_one(values: list[bytes | None], lookup=LOOKUP) -> dict[int, dict]:  # noqa: ANN001
+def one_by_one(values: Sequence[bytes | None], lookup: WriterSchemaOf = LOOKUP) -> dict[int, Record]:
     records = {}
     for row, value in enumerate(values):
         try:
-            records[row] = decode(value, lookup, READER)
+            records[row] = decode(value, lookup, READER)  # type: ignore[arg-type]  # null raises TypeError
         except (UnreadableValueError, TypeError):
             continue
     return records
 
 
-def same(ours: dict[int, dict], theirs: dict[int, dict]) -> None:
+def same(ours: dict[int, Record], theirs: dict[int, Record]) -> None:
     assert ours.keys() == theirs.keys()
     for row, record in ours.items():
         assert {k: repr(v) if v is not None else v for k, v in normal(record).items()} == {
@@ -63,7 +74,7 @@ def same(ours: dict[int, dict], theirs: dict[int, dict]) -> None:
         }
 
 
-def normal(record: dict) -> dict:
+def normal(record: Record) -> Record:
     return {k: float(v) if k in SENSORS and v is not None else v for k, v in record.items()}
 
 
@@ -80,14 +91,14 @@ records = st.fixed_dictionaries(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(records, max_size=8))
-def test_columns_equal_records(batch: list[dict]) -> None:
+def test_columns_equal_records(batch: list[Record]) -> None:
     values = [avro(r) for r in batch]
     same(as_records(values), one_by_one(values))
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(records, st.integers(0, 400), st.integers(0, 7), st.integers(-3, 5)), min_size=1, max_size=8))
-def test_corrupted_values_are_accepted_by_both_or_by_neither(batch: list[tuple]) -> None:
+def test_corrupted_values_are_accepted_by_both_or_by_neither(batch: list[tuple[Record, int, int, int]]) -> None:
     values = []
     for record, place, bit, change in batch:
         value = bytearray(avro(record))
@@ -102,7 +113,7 @@ def test_random_bytes_are_accepted_by_both_or_by_neither(values: list[bytes]) ->
     same(as_records(values), one_by_one(values))
 
 
-OTHER_WRITERS = {
+OTHER_WRITERS: dict[str, list[dict[str, Any]]] = {
     "other order and widths, more fields": [
         {"name": "extra", "type": ["string", "null"]},
         {"name": "voltage_v", "type": "float"},
@@ -133,9 +144,9 @@ def test_other_writers_are_resolved_alike(name: str) -> None:
         "extra": "x", "voltage_v": 51.5, "current_a": None, "soc_percent": -7, "ok": True, "ts": START_MS,
         "rack_id": "R", "more": 3, "module_id": "m", "tags": {"a": 1},
     }  # fmt: skip
-    own = {f["name"]: record[f["name"]] for f in writer["fields"]}
+    own = {f["name"]: record[f["name"]] for f in OTHER_WRITERS[name]}
     value = encode(own, parsed(writer), confluent_prefix(5))
-    lookup = {ConfluentId(5): writer}.__getitem__
+    lookup = lookup_of(writer)
     values = [value, value[:-1], value + b"\0", avro(reading("m", START_MS))[:0] + value]
     ours = as_records(values, lookup)
     same(ours, one_by_one(values, lookup))
@@ -147,7 +158,7 @@ def test_text_that_nobody_reads_must_be_utf_8_too() -> None:
     fields = [*READER["fields"], {"name": "note", "type": "string"}]
     writer = {"type": "record", "name": "SensorReading", "fields": fields}
     value = encode(reading("m", START_MS) | {"note": "ok"}, parsed(writer), confluent_prefix(5))
-    readings, rejections = decoder({ConfluentId(5): writer}.__getitem__)([value, value[:-2] + b"\xff\xfe"])
+    readings, rejections = decoder(lookup_of(writer))([value, value[:-2] + b"\xff\xfe"])
     assert readings.row.tolist() == [0]
     assert [(r.row, r.reason) for r in rejections] == [(1, "malformed")]
 
@@ -156,25 +167,23 @@ def test_text_that_nobody_reads_must_be_utf_8_too() -> None:
 def test_a_schema_that_is_none_is_incompatible_and_is_looked_into_once(
     fields: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = []
-    monkeypatch.setattr(
-        codec, "compile_decoder", lambda *schemas, real=codec.compile_decoder: looked.append(1) or real(*schemas)
-    )
+    compiled = Mock(wraps=codec.compile_decoder)
+    monkeypatch.setattr(codec, "compile_decoder", compiled)
     writer = {"type": "record", "name": "SensorReading", "fields": fields}
-    decode_batch = decoder({ConfluentId(5): writer}.__getitem__)
+    decode_batch = decoder(lookup_of(writer))
     value = confluent_prefix(5) + bytes(60)
     for _ in range(2):
         readings, rejections = decode_batch([value] * 10)
         assert len(readings.row) == 0
         assert {r.reason for r in rejections} == {"incompatible_schema"}
-    assert len(looked) == 1
+    assert compiled.call_count == 1
 
 
 def test_a_batch_may_mix_both_wire_formats_and_nulls() -> None:
-    lookup = {ConfluentId(5): READER}.get
+    by_id: dict[SchemaKey, Record] = {ConfluentId(5): READER}
 
-    def either(key: object) -> dict:
-        return lookup(key) or LOOKUP(key)
+    def either(key: SchemaKey) -> Record:
+        return by_id.get(key) or LOOKUP(key)
 
     record = reading("m", START_MS)
     values = [avro(record), None, encode(record, parsed(READER), confluent_prefix(5)), b"", avro(record)]
@@ -197,7 +206,7 @@ prediction = st.fixed_dictionaries(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(prediction, max_size=6))
-def test_columns_are_encoded_as_fastavro_would(rows: list[dict]) -> None:
+def test_columns_are_encoded_as_fastavro_would(rows: list[Record]) -> None:
     names = ("a", "bb", "ü")
     schema = {
         "type": "record",
@@ -213,7 +222,7 @@ def test_columns_are_encoded_as_fastavro_would(rows: list[dict]) -> None:
             {"name": "masked", "type": {"type": "array", "items": "string"}},
         ],
     }
-    columns = {
+    columns: dict[str, Column] = {
         "module_id": TextColumn.of([r["module_id"].encode() for r in rows]),
         **{n: np.array([r[n] for r in rows]) for n in ("ts", "hazard_probability", "hazardous", "readings_in_window")},
         "model_name": "möd",

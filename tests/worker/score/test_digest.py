@@ -47,12 +47,12 @@ def test_predictions_alarms_and_dead_letters_are_the_same_bits(
             scorer.process(batch, partitions)
         outcome = scorer.process(batch, partitions)
         outgoing = encoder.records(outcome, "topic-id")
-        for (topic, partition), bulk in sorted(outgoing.bulk.items()):
+        for (topic, number), bulk in sorted(outgoing.bulk.items()):
             for record in bulk:
-                digest.update(repr((topic, partition, record["key"], record["value"], record.get("headers"))).encode())
-        for topic, partition, key, value, headers, timestamp in outgoing.records:
+                digest.update(repr((topic, number, record["key"], record["value"], record.get("headers"))).encode())
+        for topic, number, key, value, headers, timestamp in outgoing.records:
             named = [(name, text) for name, text in headers or [] if name != ERRORS + "message"]
-            digest.update(repr((topic, partition, key, value, named, timestamp)).encode())
+            digest.update(repr((topic, number, key, value, named, timestamp)).encode())
         digest.update(repr((sorted(outcome.clocks.items()), outcome.deduplicated, outcome.replayed)).encode())
         scorer.merge(outcome, partitions)
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import NORMAL, START_MS
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.avro_record import AvroRecord
 from schemas.text_column import TextColumn
 from tests.flagship import changeable_schema
+from tests.harness import NORMAL, START_MS
 from worker.config.inputs_outputs import Input
 from worker.config.pipeline import load_pipeline
 from worker.score.readings import Readings, Rejection

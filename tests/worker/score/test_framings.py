@@ -13,8 +13,6 @@ from confluent_kafka.schema_registry import Schema as RegistrySchema
 from confluent_kafka.schema_registry import SchemaRegistryClient, header_schema_id_serializer
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
-from harness import START_MS, Stage, avro, reading, wait_until
-from http_server import HttpServer
 
 from schemas.codec import encode
 from schemas.errors import MalformedError, UnknownSchemaError, UnreadableValueError
@@ -35,6 +33,8 @@ from schemas.wire import (
 )
 from tests.flagship import flagship_schema
 from tests.framings import avro_key
+from tests.harness import START_MS, Stage, avro, reading, wait_until
+from tests.http_server import HttpServer
 from worker.cli.dlq_view import describe
 from worker.config.pipeline import load_pipeline
 from worker.dead_letters.recheck import Recheck

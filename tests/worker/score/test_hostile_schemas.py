@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Message
-from harness import START_MS, reading
 
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.wire import confluent_prefix
 from tests.flagship import flagship_schema
+from tests.harness import START_MS, reading
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
 from worker.encode.encoder import Encoder

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import START_MS, avro, reading
 
 import worker.score
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS
+from tests.harness import START_MS, avro, reading
 from worker.config.pipeline import load_pipeline
 from worker.model.package import load_package
 from worker.score.batch import Batch

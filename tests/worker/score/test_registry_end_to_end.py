@@ -1,21 +1,23 @@
 """Devices with schemas of their own in a real registry, old and new side by side; outputs in Confluent's format."""
 
+from typing import Any
+
 import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
-from harness import NORMAL, START_MS, Stage, avro, reading, wait_until
 
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
 from tests.flagship import flagship_schema
+from tests.harness import NORMAL, START_MS, Stage, avro, reading, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.registry]
 
 
-def older_schema() -> dict:
+def older_schema() -> dict[str, Any]:
     """What a device of the older system writes: its column names, its order, a field of its own, plain doubles."""
     sensors = [f for f in flagship_schema("SensorReading")["fields"] if f["name"] in NORMAL]
     return {
@@ -40,7 +42,7 @@ def test_old_and_new_devices_side_by_side(stage: Stage, registry: str) -> None:
     current_prefix = confluent_prefix(client.register(subject, current))
     old_prefix = confluent_prefix(client.register(f"{subject}-old", old))
     names = {f["name"]: f.get("aliases", [f["name"]])[0] for f in current["fields"]}
-    old_record = {names[k]: v for k, v in NORMAL.items()}
+    old_record: dict[str, Any] = {names[k]: v for k, v in NORMAL.items()}
     old_record |= {"firmware": "1.2", "Timestamp": START_MS + 20_000, "Rack_ID": "Rack1", "Module_ID": "m"}
     with stage.worker():
         stage.publish(
@@ -70,7 +72,7 @@ def test_a_registry_that_is_down_is_waited_for_and_nothing_is_dead_lettered(stag
     with stage.worker() as worker:
         answer = wait_until(lambda: (r := worker.get("/ready")) and "schema registry" in r.text and r, "the reason")
         assert answer.status_code == 503
-        assert worker.get("/live").status_code == 200
+        assert worker.answer("/live").status_code == 200
         assert worker.stop() == 0
     assert stage.outcomes() == 0
     stage.registry_url = registry

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from confluent_kafka import Message
-from harness import Stage, assert_equals_uninterrupted_run, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from pipelines.battery_hazard.simulator.fleet import Fleet
 from producers.kafka_publisher import encoder
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.harness import Stage, assert_equals_uninterrupted_run, wait_until
 from worker.alarms.state_machine import ACTIVE, AlarmPolicy, Alarms
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
@@ -234,6 +234,10 @@ def test_one_reading_of_another_clock_moves_no_alarm_by_more_than_a_reading(
     assert all(abs(a - b) <= PERIOD_MS for (_, a), (_, b) in zip(expected, found, strict=True))
 
 
+def await_outcomes(stage: Stage, count: int) -> None:
+    wait_until(lambda: stage.outcomes() >= count, f"{count} outcomes")
+
+
 def test_the_example_of_the_issue_end_to_end(stage: Stage) -> None:
     """600 honest readings, and one stamped 299 s ahead each 290 s."""
     sent = ATTACKS["+299 s each 290 s"](developing_fault())
@@ -242,7 +246,7 @@ def test_the_example_of_the_issue_end_to_end(stage: Stage) -> None:
     for half, until in ((sent[:middle], middle), (sent[middle:], len(sent))):
         with stage.worker() as worker:
             stage.publish((s.key, encode(s.key, GROUP, s.ts, list(s.sensors))) for s in half)
-            wait_until(lambda n=until: stage.outcomes() >= n, "all outcomes")
+            await_outcomes(stage, until)
             worker.kill()
     expected = assert_equals_uninterrupted_run(stage)
     assert not expected.rejected

@@ -1,6 +1,7 @@
 """The kernel against plain pandas, on any stream, however it is cut into batches."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ SPEC = FeatureSpec(
 
 def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
     """Features of accepted readings of one stream by groupby and rolling: no code shared with the kernel."""
-    out = {}
+    out: dict[Any, Any] = {}
     for _, rows in frame.groupby("key"):
         start = window_starts(rows)
         sensors = rows[list(SPEC.sensors)]
@@ -45,7 +46,8 @@ def window_starts(rows: pd.DataFrame) -> np.ndarray:
     ts, clock = rows["ts"].to_numpy(), rows["clock"].to_numpy()
     recent = (ts[None, :] > ts[:, None] - SPAN_MS) & (clock[None, :] > clock[:, None] - SPAN_MS)
     first = recent.argmax(axis=1)
-    return np.maximum(first, np.arange(len(rows)) - SPEC.max_readings + 1)
+    bound: np.ndarray = np.maximum(first, np.arange(len(rows)) - SPEC.max_readings + 1)
+    return bound
 
 
 def sample_deviation(window: np.ndarray) -> float:
@@ -58,7 +60,14 @@ class FixedStarts(pd.api.indexers.BaseIndexer):
         self.start = start
 
     # pandas checks for these very parameters.
-    def get_window_bounds(self, num_values=0, min_periods=None, center=None, closed=None, step=None):  # noqa: ANN001, ANN201, ARG002
+    def get_window_bounds(
+        self,
+        num_values: int = 0,
+        min_periods: int | None = None,  # noqa: ARG002
+        center: bool | None = None,  # noqa: ARG002
+        closed: str | None = None,  # noqa: ARG002
+        step: int | None = None,  # noqa: ARG002
+    ) -> tuple[np.ndarray, np.ndarray]:
         return self.start.astype(np.int64), np.arange(1, num_values + 1, dtype=np.int64)
 
 
@@ -71,14 +80,14 @@ reading = st.tuples(
 stream = st.lists(reading, min_size=1, max_size=60)
 
 
-def columns(readings: list) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def columns(readings: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     keys = np.array([r[0] for r in readings])
     times = np.maximum(1_700_000_000_000 + np.cumsum([r[1] for r in readings]), 1)
     values = np.array([r[2] for r in readings], np.float64)
     return keys, times, np.maximum.accumulate(times), values
 
 
-def run(readings: list, cuts: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def run(readings: list[Any], cuts: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     keys, ts, clock, values = columns(readings)
     state = KeyedState(SPEC)
     slots = state.allocate(3)[keys]
@@ -96,7 +105,7 @@ def run(readings: list, cuts: list[int]) -> tuple[np.ndarray, np.ndarray, np.nda
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stream, st.lists(st.integers(0, 60), max_size=6))
-def test_features_equal_pandas_under_gaps_duplicates_and_missing_values(readings: list, cuts: list[int]) -> None:
+def test_features_equal_pandas_under_gaps_duplicates_and_missing_values(readings: list[Any], cuts: list[int]) -> None:
     features, verdict, in_window, clock = run(readings, cuts)
     keys, ts, _, values = columns(readings)
     frame = pd.DataFrame(values, columns=list(SPEC.sensors)).assign(key=keys, ts=ts, clock=clock)
@@ -112,7 +121,7 @@ def test_features_equal_pandas_under_gaps_duplicates_and_missing_values(readings
 
 @settings(max_examples=200, deadline=None)
 @given(stream, st.lists(st.integers(0, 60), max_size=10))
-def test_any_batch_split_gives_the_same_bits_and_verdicts(readings: list, cuts: list[int]) -> None:
+def test_any_batch_split_gives_the_same_bits_and_verdicts(readings: list[Any], cuts: list[int]) -> None:
     whole, verdict, _, _ = run(readings, [])
     parts, verdict_of_parts, _, _ = run(readings, cuts)
     assert whole.tobytes() == parts.tobytes()
@@ -121,7 +130,7 @@ def test_any_batch_split_gives_the_same_bits_and_verdicts(readings: list, cuts: 
 
 @settings(max_examples=300, deadline=None)
 @given(stream, stream)
-def test_a_rebuild_from_two_spans_before_gives_the_same_bits(before: list, after: list) -> None:
+def test_a_rebuild_from_two_spans_before_gives_the_same_bits(before: list[Any], after: list[Any]) -> None:
     readings = before + after
     whole, verdict, _, clock = run(readings, [])
     due = clock[len(before)] - 2 * SPAN_MS
@@ -144,7 +153,7 @@ def test_a_rebuild_from_two_spans_before_gives_the_same_bits(before: list, after
 
 @settings(max_examples=200, deadline=None)
 @given(stream, stream)
-def test_freeing_expired_keys_changes_nothing(before: list, after: list) -> None:
+def test_freeing_expired_keys_changes_nothing(before: list[Any], after: list[Any]) -> None:
     readings = before + after
     whole, verdict, _, clock = run(readings, [])
     keys, ts, _, values = columns(readings)

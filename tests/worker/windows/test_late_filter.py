@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ class Stream:
     values: np.ndarray
 
     @classmethod
-    def of(cls, actions: list, *, stamped: bool = False) -> "Stream":
+    def of(cls, actions: list[Any], *, stamped: bool = False) -> "Stream":
         """`stamped`: no time counts as stream time before it has come."""
         sent: dict[int, list[tuple[int, int]]] = {0: [], 1: []}
         rows, now = [], START_MS
@@ -56,13 +57,13 @@ class Stream:
                 some = sent[key][-by:]
             else:
                 now += by if what == "on time" else 0
-                ts = {"ahead": now + by, "behind": now - by, "same time": sent[key][-1][0] if sent[key] else now}
-                some = [(ts.get(what, now), n)]
+                times = {"ahead": now + by, "behind": now - by, "same time": sent[key][-1][0] if sent[key] else now}
+                some = [(times.get(what, now), n)]
                 sent[key] += some
             rows += [(key, *reading, now) for reading in some]
-        key, ts, content, come = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+        keys, ts, content, come = (np.array(column, np.int64) for column in zip(*rows, strict=True))
         values = np.stack([content % 7 + 20.0, np.where(content % 5 == 0, np.nan, content)], axis=1)
-        return cls(key, ts, np.maximum.accumulate(np.minimum(ts, come) if stamped else ts), values)
+        return cls(keys, ts, np.maximum.accumulate(np.minimum(ts, come) if stamped else ts), values)
 
     def part(self, rows: slice) -> tuple[np.ndarray, ...]:
         return self.key[rows], self.ts[rows], self.clock[rows], self.values[rows]
@@ -91,11 +92,11 @@ def by_the_rules(stream: Stream) -> list[str]:
     return verdicts
 
 
-def run(stream: Stream, bounds: list[int], since: int = 0) -> dict[int, tuple]:
+def run(stream: Stream, bounds: list[int], since: int = 0) -> dict[int, tuple[Any, ...]]:
     """By row, its verdict, and where it is accepted its features, its window and how far timers move."""
     state = KeyedState(SPEC)
     slots = state.allocate(2)
-    outcome: dict[int, tuple] = {}
+    outcome: dict[int, tuple[Any, ...]] = {}
     for a, b in itertools.pairwise(sorted({since, len(stream.key), *(b for b in bounds if b > since)})):
         key, ts, clock, values = stream.part(slice(a, b))
         staged = state.stage(slots[key], ts, clock, values)
@@ -111,7 +112,7 @@ def run(stream: Stream, bounds: list[int], since: int = 0) -> dict[int, tuple]:
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stream, st.lists(st.integers(1, 200), max_size=8), st.booleans())
 def test_verdicts_are_those_of_the_rules_however_the_stream_is_cut(
-    actions: list, cuts: list[int], stamped: bool
+    actions: list[Any], cuts: list[int], stamped: bool
 ) -> None:
     made = Stream.of(actions, stamped=stamped)
     outcome = run(made, [c for c in cuts if c < len(made.key)])
@@ -121,7 +122,9 @@ def test_verdicts_are_those_of_the_rules_however_the_stream_is_cut(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stream, stream, st.integers(0, 200), st.booleans())
-def test_a_rebuild_gives_the_same_verdicts_bits_and_timers(before: list, after: list, at: int, stamped: bool) -> None:
+def test_a_rebuild_gives_the_same_verdicts_bits_and_timers(
+    before: list[Any], after: list[Any], at: int, stamped: bool
+) -> None:
     made = Stream.of(before + after, stamped=stamped)
     live_from = min(at, len(made.key) - 1)
     reached = made.clock[live_from - 1] if live_from else NEVER

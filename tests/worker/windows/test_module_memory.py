@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from confluent_kafka import Message
-from harness import START_MS, avro, reading
 
 from benchmarks.modules import measure
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.harness import START_MS, avro, reading
 from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import Topology, load_pipeline
 from worker.consume.message_columns import batch_of

@@ -141,7 +141,9 @@ def test_a_fire_spreads_to_neighbours_and_they_to_theirs() -> None:
     assert len(alone.faults) == 8
 
 
-def window(of: Fleet, fault: Fault, seen: NDArray[np.float64], minutes_from: float, minutes_to: float) -> NDArray:
+def window(
+    of: Fleet, fault: Fault, seen: NDArray[np.float64], minutes_from: float, minutes_to: float
+) -> NDArray[np.float64]:
     """Readings of a fault's module, minutes relative to its point of no return."""
     at = (fault.no_return_ts - START_MS) / 10_000
     return seen[max(0, round(at + minutes_from * 6)) : round(at + minutes_to * 6), fault.module]

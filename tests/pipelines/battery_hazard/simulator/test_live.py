@@ -25,6 +25,7 @@ from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from worker.config.pipeline import load_pipeline
 
+Drain = Callable[[str], list[list[tuple[str, bytes | None]]]]
 START_MS = 1_750_000_000_000
 NOW_MS = START_MS + 3_600_000
 SCHEMA = flagship_schema("SensorReading")
@@ -60,7 +61,7 @@ def test_a_module_whose_sensors_all_died_is_silent() -> None:
     silent = np.isnan(last.values).all(axis=1)
     assert silent.any()
     heard = {key for key, _, _ in made.of(last, NOW_MS)}
-    assert heard == {name for name, dead in zip(fleet.module_ids, silent, strict=True) if not dead}
+    assert heard == {name for name, dead in zip(fleet.module_ids, np.atleast_1d(silent), strict=True) if not dead}
 
 
 def test_bad_records_are_the_same_each_time_and_of_every_kind() -> None:
@@ -147,9 +148,7 @@ def test_a_topic_that_is_not_there_is_told(kafka: str, pipeline_file: Path) -> N
 
 
 @pytest.mark.kafka
-def test_what_the_summary_counts_is_on_the_topic(
-    kafka: str, pipeline_file: Path, drain: Callable[[str], list[list[tuple[str, bytes]]]]
-) -> None:
+def test_what_the_summary_counts_is_on_the_topic(kafka: str, pipeline_file: Path, drain: Drain) -> None:
     seen: list[int] = []
 
     def note(summary: SimulationSummary) -> None:
@@ -176,14 +175,13 @@ def test_what_the_summary_counts_is_on_the_topic(
 
 
 @pytest.mark.kafka
-def test_readings_of_a_module_are_in_order(
-    kafka: str, pipeline_file: Path, drain: Callable[[str], list[list[tuple[str, bytes]]]]
-) -> None:
+def test_readings_of_a_module_are_in_order(kafka: str, pipeline_file: Path, drain: Drain) -> None:
     options = SimulateOptions(pipeline=str(pipeline_file), modules=16, speed=500, duration_s=2, bootstrap=kafka)
     simulate(options)
     for partition in drain(load_pipeline(str(pipeline_file)).input.topic):
         last: dict[str, int] = {}
         for key, value in partition:
+            assert value is not None
             ts = read(value)["ts"]
             assert abs(ts - last.get(key, ts - 10_000) - 10_000) <= 200  # clocks are not exact
             last[key] = ts
@@ -202,7 +200,7 @@ def test_stopping_delivers_what_was_handed_over(kafka: str, pipeline_file: Path)
 def test_a_signal_ends_an_endless_run_with_its_summary(
     kafka: str,
     pipeline_file: Path,
-    drain: Callable[[str], list[list[tuple[str, bytes]]]],
+    drain: Drain,
     number: signal.Signals,
 ) -> None:
     arguments = ["simulate", "--pipeline", str(pipeline_file), "--modules", "8", "--period-s", "0.1", "--json"]

@@ -12,19 +12,19 @@ ABOUT = About(1, 0, "complete", bench=False, period_ms=10_000, fault=None, nuisa
 
 
 @pytest.fixture(scope="module")
-def rows() -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def rows() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(4000, 3))
     return features, (features[:, 0] + rng.normal(size=4000) > 1).astype(np.float64)
 
 
 @pytest.fixture(scope="module")
-def booster(rows: tuple[np.ndarray, np.ndarray]) -> xgboost.Booster:  # type: ignore[type-arg]
+def booster(rows: tuple[np.ndarray, np.ndarray]) -> xgboost.Booster:
     parameters = {"objective": "binary:logistic", "max_depth": 4, "scale_pos_weight": 5.0, "base_score": 0.3, "seed": 1}
     return xgboost.train(parameters, xgboost.DMatrix(*rows), 30)
 
 
-def test_the_trees_give_the_scaled_log_odds(booster: xgboost.Booster, rows: tuple[np.ndarray, ...]) -> None:  # type: ignore[type-arg]
+def test_the_trees_give_the_scaled_log_odds(booster: xgboost.Booster, rows: tuple[np.ndarray, ...]) -> None:
     scaled = calibrated(booster, 0.7, -1.5)
     before, after = (np.asarray(b.inplace_predict(rows[0]), np.float64) for b in (booster, scaled))
     np.testing.assert_allclose(log_odds(after), 0.7 * log_odds(before) - 1.5, atol=1e-4)
@@ -33,7 +33,7 @@ def test_the_trees_give_the_scaled_log_odds(booster: xgboost.Booster, rows: tupl
 
 def test_contributions_add_up_to_the_calibrated_log_odds(
     booster: xgboost.Booster, rows: tuple[np.ndarray, ...]
-) -> None:  # type: ignore[type-arg]
+) -> None:
     scaled = calibrated(booster, 0.7, -1.5)
     matrix = xgboost.DMatrix(rows[0])
     parts = np.asarray(scaled.predict(matrix, pred_contribs=True), np.float64)
@@ -42,7 +42,7 @@ def test_contributions_add_up_to_the_calibrated_log_odds(
 
 def test_after_calibration_the_mean_probability_is_the_share_of_hazards(
     booster: xgboost.Booster,
-    rows: tuple[np.ndarray, ...],  # type: ignore[type-arg]
+    rows: tuple[np.ndarray, ...],
 ) -> None:
     features, target = rows
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import TINIEST
 
 from common.errors import UserError
 from pipelines.battery_hazard.simulator.fleet import SENSORS
@@ -15,6 +14,7 @@ from pipelines.battery_hazard.training.datasets.labels import HAZARD, LEFT_OUT, 
 from pipelines.battery_hazard.training.datasets.series import Series, SimulatedSite, series_of
 from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS, sites
 from pipelines.battery_hazard.training.fitting.train import silent
+from tests.models import TINIEST
 
 SITE = SimulatedSite(seed=4, modules=8, faults=2, hours=1.5, nuisances=1.0, mechanisms=("overcharge",), healthy=4)
 BENCH = replace(SITE, mechanisms=("internal_short",), bench=True, varied=True)
@@ -36,7 +36,7 @@ def test_a_faulty_module_is_seen_with_every_set_of_sensors_and_a_healthy_one_wit
 def test_a_sensor_that_a_site_lacks_is_missing_throughout(series: list[Series]) -> None:
     for one in series:
         missing = np.isnan(one.features[:, : len(SENSORS)]).all(axis=0)
-        lacking = {s for s, gone in zip(SENSORS, missing, strict=True) if gone}
+        lacking = {s for s, gone in zip(SENSORS, np.atleast_1d(missing), strict=True) if gone}
         assert lacking == set(SITES[one.about.sensors][1])
 
 

@@ -11,11 +11,11 @@ MINUTE = 60_000
 
 
 def fault(onset_min: float, sign_min: float, sign_tv_min: float, no_return_min: float) -> Fault:
-    times = [round(minute * MINUTE) for minute in (onset_min, sign_min, sign_tv_min, no_return_min)]
-    return Fault(1, "internal_short", *times, vents_early=True)
+    onset, sign, sign_tv, no_return = (round(m * MINUTE) for m in (onset_min, sign_min, sign_tv_min, no_return_min))
+    return Fault(1, "internal_short", onset, sign, sign_tv, no_return, vents_early=True)
 
 
-def at(*minutes: float) -> np.ndarray:  # type: ignore[type-arg]
+def at(*minutes: float) -> np.ndarray:
     return (np.array(minutes) * MINUTE).astype(np.int64)
 
 

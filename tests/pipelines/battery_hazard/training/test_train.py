@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import TINIEST
 
 from common.errors import UserError
 from pipelines.battery_hazard.training.datasets.features import HELD_OUT, MONOTONE
 from pipelines.battery_hazard.training.fitting.presets import SMALL
 from pipelines.battery_hazard.training.fitting.train import train
+from tests.models import TINIEST
 from worker.model.package import MANIFEST, load_package
 
 REPEATABLE = [

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import typer
-from models import TINIEST
 from typer.testing import CliRunner
 
 import pipelines.battery_hazard.training.fitting.presets
 from common.errors import UserError
 from pipelines.battery_hazard.training.cli import register
 from pipelines.battery_hazard.training.fitting.train import train as train_to
+from tests.models import TINIEST
 from worker.model.mlflow_client import local_store, mlflow_client
 from worker.model.package import load_package
 

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from harness import make_stage
-from retrainings import pending, workshop
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
@@ -21,6 +19,8 @@ from pipelines.battery_hazard.training.fitting.train import silent
 from pipelines.battery_hazard.training.retraining.attempt import REPORT, Workshop, read_report, write_report
 from pipelines.battery_hazard.training.retraining.triggers import Triggers
 from pipelines.battery_hazard.training.retraining.watch import watch
+from tests.harness import make_stage
+from tests.retrainings import pending, workshop
 from training.monitoring.topics import MonitoringTopics
 from worker.config.settings import Settings
 

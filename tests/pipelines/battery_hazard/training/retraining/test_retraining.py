@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import START_MS, Stage, make_stage, reading
-from retrainings import workshop
 
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault
 from pipelines.battery_hazard.training.datasets.features import FEATURES
@@ -20,6 +18,8 @@ from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, read_r
 from pipelines.battery_hazard.training.retraining.compare import compare, worse
 from pipelines.battery_hazard.training.retraining.recorded import recorded_rows
 from pipelines.battery_hazard.training.retraining.triggers import Triggers
+from tests.harness import START_MS, Stage, make_stage, reading
+from tests.retrainings import workshop
 from training.monitoring.drift.events import DriftEvent
 from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
 from training.monitoring.topics import MonitoringTopics

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models import renamed, resealed
-from retrainings import pending, workshop
 
 import pipelines.battery_hazard.training.retraining.compare
 import pipelines.battery_hazard.training.retraining.synchronise
@@ -16,6 +14,8 @@ from local.process import free_ports
 from pipelines.battery_hazard.training.fitting.train import silent
 from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, Report, Workshop, read_report
 from pipelines.battery_hazard.training.retraining.synchronise import synchronise
+from tests.models import renamed, resealed
+from tests.retrainings import pending, workshop
 from training.registry.register import register_package, version_behind
 from worker.model.mlflow_client import mlflow_client
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from common.times import DAY_MS
+from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
 from pipelines.battery_hazard.training.datasets.features import FEATURES, TOPOLOGY
 from schemas.codec import decode
@@ -20,7 +20,7 @@ from training.monitoring.drift.events import DriftEvent, new_baseline, transitio
 from training.monitoring.drift.history import Histories
 from training.monitoring.watch import Watch
 from worker.config.pipeline import Pipeline, load_pipeline
-from worker.encode.drift_sketch import HOUR_MS, Sketcher, sampled
+from worker.encode.drift_sketch import Sketcher, sampled
 from worker.model.package import ModelPackage
 from worker.model.reference import Reference
 from worker.score.batch import Batch

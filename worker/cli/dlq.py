@@ -9,6 +9,7 @@ import typer
 from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, address, iso_ms
 from common.dead_letter_reasons import DeadLetterReason
 from common.errors import UserError
+from common.json_text import strict_json
 from common.terminal import say, terminal
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def show(
         ]
     matching = sum(surveyed.counts(lambda of: of.reason > 0).values())
     if as_json:
-        say(json.dumps({"topic": topic, "matching": matching, "letters": shown}))
+        say(strict_json({"topic": topic, "matching": matching, "letters": shown}))
         return
     console = terminal()
     for letter in shown:

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from common.dead_letter_reasons import DeadLetterReason
 from common.errors import DependencyDownError
-from common.json_values import json_value
 from common.progress import progress_bar
 from common.text import lines, shown, text_or_hex
 from common.times import iso_utc
@@ -120,7 +119,7 @@ def print_table(console: Console, title: str, rows: list[dict[str, Any]]) -> Non
 def describe(
     letter: Letter, recheck: Recheck, writer_schema_of: WriterSchemaOf, reader: Schema, *, redriven: bool
 ) -> dict[str, Any]:
-    """Everything known about a letter, ready for JSON.
+    """Everything known about a letter, for `print_letter` or `strict_json`.
 
     Args:
         letter: as it is in its topic.
@@ -161,7 +160,7 @@ def _decoded(letter: Letter, writer_schema_of: WriterSchemaOf, reader: Schema) -
     decoded = decode_fields(value, writer_schema_of, reader, letter.headers)
     facts: dict[str, Any] = {
         "schema": str(decoded.schema) if decoded.schema else None,
-        "fields": json_value(decoded.record),
+        "fields": decoded.record,
     }
     if decoded.fault is not None:
         facts |= {"unread": decoded.unread, "fault": decoded.fault, "value_hex": value.hex()}
@@ -203,7 +202,7 @@ def print_letter(facts: dict[str, Any], console: Console) -> None:
             grid.add_row(name, Text(lines(text)))
     fields = Table.grid(padding=(0, 2))
     for name, value in facts.get("fields", {}).items():
-        fields.add_row(Text(f"  {shown(name)}"), Text(shown(value)))
+        fields.add_row(Text(f"  {shown(name)}"), Text(shown(text_or_hex(value) if isinstance(value, bytes) else value)))
     title = Text(shown(f"{facts['at']}  {facts['reason']}"))
     console.print(Panel(Group(grid, fields), title=title, title_align="left"))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import UserError
+from common.times import HOUR_MS
 from schemas.codec import decode
 from schemas.registry import registry_at, writer_schema_lookup
 from worker.admission.admit import demands_of
@@ -27,7 +28,7 @@ from worker.windows.keyed_state import REBUILD_SPANS, lateness_ms, rebuild_span_
 from worker.windows.partition import Partition
 
 # How far a key's reading may lie before the requested time, and how far clocks may differ.
-_SHORTLY_MS = 3_600_000
+_SHORTLY_MS = HOUR_MS
 
 
 @dataclass(frozen=True)

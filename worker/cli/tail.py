@@ -1,12 +1,11 @@
 """Follows a topic and prints its records as JSON."""
 
-import json
 from typing import Any
 
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from common.errors import DependencyDownError
-from common.json_values import json_value
+from common.json_text import strict_json
 from common.terminal import say
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
@@ -39,7 +38,7 @@ def follow(settings: Settings, topic_or_role: str, *, from_beginning: bool, limi
             while limit is None or shown < limit:
                 message = reader.consumer.poll(0.2)
                 if message is not None and message.error() is None:
-                    say(json.dumps(_record(message, pipeline, writer_schema_of)))
+                    say(strict_json(_record(message, pipeline, writer_schema_of)))
                     shown += 1
         except KeyboardInterrupt:
             return
@@ -64,7 +63,7 @@ def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchema
         shown["value_hex"] = value.hex()
     else:
         try:
-            shown["value"] = json_value(decode(value, writer_schema_of, schema, headers, pipeline.input.utc_offset_ms))
+            shown["value"] = decode(value, writer_schema_of, schema, headers, pipeline.input.utc_offset_ms)
         except UnreadableValueError as error:
             shown |= {"error": str(error), "value_hex": value.hex()}
     return shown

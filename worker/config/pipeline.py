@@ -13,6 +13,7 @@ from pydantic import (
 
 from common.errors import UserError
 from common.text import shown
+from common.times import HOUR_MS
 from schemas.avro_record import AvroRecord
 from schemas.folder import SchemaFolder
 from schemas.load import Schema
@@ -79,7 +80,7 @@ class Performance(Strict):
     labels: Annotated[Number, Field(ge=1)] = 10
     precision: float = Field(0.5, ge=0, le=1)
     recall: float = Field(0.9, ge=0, le=1)
-    horizon_ms: Annotated[Number, Field(ge=1)] = 6 * 3_600_000
+    horizon_ms: Annotated[Number, Field(ge=1)] = 6 * HOUR_MS
 
 
 class Monitor(Strict):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.arrays import NEVER, Int
+from common.times import HOUR_MS
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.wire import parse_prefix, prefix_of, single_object_prefix
@@ -24,7 +25,6 @@ from worker.score.batch import Batch
 from worker.score.outcome import Outcome
 from worker.score.readings import Readings
 
-HOUR_MS = 3_600_000
 SAMPLED = 16
 """One reading in this many is counted. Readings of a key hardly change within minutes, so more would add nothing."""
 WHOLE_FLEET = "all"

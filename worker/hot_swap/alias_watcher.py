@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from common.errors import DependencyDownError, UserError
+from common.times import iso_now
 from worker.admission.mlflow_source import MlflowSource, RefusedModelError, ResolvedVersion
 from worker.model.package import ModelPackage
 from worker.observe.dependency_wait import StoppedError
@@ -93,7 +93,7 @@ class ModelWatch:
             self._note_down(down)
             return
         self._metrics.source_down.set(0)
-        self._tell(looked_at=_now(), down=None)
+        self._tell(looked_at=iso_now(), down=None)
 
     def _is_new(self, found: ResolvedVersion) -> bool:
         return self._refused is None or self._refused[0] != found or self._refused[1] == _FORGIVABLE
@@ -108,7 +108,7 @@ class ModelWatch:
         self._version, self._refused = package.version, None
         self._show(package)
         self._metrics.swaps.inc()
-        self._tell(refused=None, swaps=self._told["swaps"] + 1, swapped_at=_now())
+        self._tell(refused=None, swaps=self._told["swaps"] + 1, swapped_at=iso_now())
 
     def _note_refused(self, found: ResolvedVersion | None, refused: RefusedModelError) -> None:
         if self._refused == (found, refused.fault):
@@ -129,7 +129,7 @@ class ModelWatch:
         )
         self._metrics.refused.labels(refused.fault).inc()
         self._tell(
-            refused={"fault": refused.fault, "version": refused.version, "reason": str(refused), "since": _now()}
+            refused={"fault": refused.fault, "version": refused.version, "reason": str(refused), "since": iso_now()}
         )
 
     def _note_down(self, down: DependencyDownError | UserError) -> None:
@@ -143,7 +143,3 @@ class ModelWatch:
         self._told = self._told | news
         self._tell_status(self._told)
         self._metrics.stale.set(self._told["refused"] is not None)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

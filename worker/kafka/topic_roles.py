@@ -6,7 +6,8 @@ docs/operations.md shows the required settings and the ACLs.
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-MINUTE_MS, DAY_MS = 60_000, 86_400_000
+from common.times import DAY_MS, MINUTE_MS
+
 # Twice the windows' longest span (15 minutes), plus how far a reading may be ahead of its Kafka timestamp.
 REBUILD_MS = 35 * MINUTE_MS
 BROKER_DEFAULT_MAX_BYTES = 1_048_588

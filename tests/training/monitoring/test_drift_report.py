@@ -30,8 +30,8 @@ def test_performance_is_told_in_words_and_times(tmp_path: Path) -> None:
     labels = [Label("A", START_MS, EVENT), Label("B", START_MS - 60_000, EVENT)]
     text = page_of(figures([], labels, {}, Performance(), ("m", "3")), tmp_path)
     for words in (
-        "A at 2026-01-01T00:00:00+00:00, B at 2025-12-31T23:59:00+00:00",
-        "<td>data until</td><td>2026-01-01T00:00:00+00:00</td>",
+        "A at 2026-01-01T00:00:00Z, B at 2025-12-31T23:59:00Z",
+        "<td>data until</td><td>2026-01-01T00:00:00Z</td>",
         "<td>2: 0 warned of in time, 0 alarmed only afterwards</td>",
         "<td>0.00 (95 % confidence: 0.00 to 0.84)</td>",
         "<td>not known: no alarm is confirmed or marked as false</td>",

@@ -8,6 +8,7 @@ import pytest
 
 from common.errors import UserError
 from common.json_text import strict_json
+from common.times import HOUR_MS, MINUTE_MS
 from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
 from training.promotion.cli import _print
 from training.promotion.decide import Requirements, decide
@@ -18,7 +19,7 @@ from worker.config.pipeline import load_pipeline
 
 PIPELINE = load_pipeline("battery_hazard")
 SOURCE = PIPELINE.input
-HOUR_MS, MINUTE_MS, START_MS = 3_600_000, 60_000, 1_780_000_000_000 // 3_600_000 * 3_600_000
+START_MS = 1_780_000_000_000 // HOUR_MS * HOUR_MS
 ASKED = Requirements(key_days=1.0, events=1)
 
 

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from common.arrays import Float
+from common.times import HOUR_MS
 from local.audit import read
 from schemas.codec import decode
 from schemas.text_column import TextColumn
 from tests.flagship import flagship_schema
 from tests.harness import START_MS, Stage, reading, wait_until
 from worker.config.pipeline import Monitor, load_pipeline
-from worker.encode.drift_sketch import HOUR_MS, OTHER_SITES, WHOLE_FLEET, Sites, sampled
+from worker.encode.drift_sketch import OTHER_SITES, WHOLE_FLEET, Sites, sampled
 from worker.model.package import load_package
 from worker.model.reference import Reference, build_reference
 from worker.score.readings import Readings

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.arrays import Float, Int
-from common.times import DAY_MS
+from common.times import DAY_MS, HOUR_MS, MINUTE_MS
 from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, first_sign
 from pipelines.battery_hazard.training.datasets.series import About, normal_days
 from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, poisson_interval, share_interval
@@ -19,9 +19,8 @@ NUISANCES_PER_MODULE_DAY = 0.05
 """How often a module is taken to meet something that looks like a hazard: once in 20 days."""
 FALSE_ALARM_BUDGET = 1 / 1000
 """False alarms a module-day that a site is taken to put up with."""
-_LINGERS_MS = 3_600_000
+_LINGERS_MS = HOUR_MS
 """A nuisance is blamed for alarms that begin so long after it."""
-_MINUTE_MS = 60_000
 _JITTER_MS = 1000
 
 
@@ -119,7 +118,7 @@ def evaluate_series(policy: AlarmPolicy, scored: Scored) -> SeriesResult:
     fault = scored.about.fault
     event = None
     # A fire that spreads may come after the recording's end.
-    if fault is not None and len(scored.ts) and scored.ts[-1] >= fault.no_return_ts - _MINUTE_MS:
+    if fault is not None and len(scored.ts) and scored.ts[-1] >= fault.no_return_ts - MINUTE_MS:
         sign = first_sign(fault, gas=scored.about.gas)
         mine = [
             a

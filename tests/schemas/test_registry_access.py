@@ -192,7 +192,7 @@ def test_an_issuer_that_gives_no_token_is_named_and_no_secret_is_shown(
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"BASIC_AUTH_USER_INFO": "secret"}, "BASIC_AUTH_USER_INFO is not of the form user:password"),
+        ({"BASIC_AUTH_USER_INFO": "secret"}, "BASIC_AUTH_USER_INFO must have the form user:password"),
         ({"SSL_CA_LOCATION": "/no/such/file.pem"}, "SSL_CA_LOCATION=/no/such/file.pem"),
         ({"SSL_KEY_LOCATION": "/key.pem"}, "SSL_CERTIFICATE_LOCATION"),
         ({"SSL_CERTIFICATE_LOCATION": "/no/such.pem"}, "SSL_CERTIFICATE_LOCATION=/no/such.pem"),

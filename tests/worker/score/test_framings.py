@@ -78,7 +78,7 @@ def test_a_schema_is_named_in_headers(headers: list[tuple[str, bytes | None]], k
         ([("__value_schema_id", None)], MalformedError, "neither 00"),
         ([("apicurio.value.globalId", b"\7")], MalformedError, "1 bytes, not 8"),
         ([apicurio("globalId", 7), apicurio("contentId", 7)], MalformedError, "different schemas"),
-        ([apicurio("globalId", 7), ("apicurio.value.encoding", b"JSON")], MalformedError, "only BINARY is read"),
+        ([apicurio("globalId", 7), ("apicurio.value.encoding", b"JSON")], MalformedError, "only BINARY is supported"),
         ([("apicurio.value.artifactId", b"x")], UnknownSchemaError, "apicurio.registry.use-id"),
     ],
 )

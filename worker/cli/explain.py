@@ -115,11 +115,11 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
 
 def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str, Any]) -> None:
     """Refuse a prediction for a reading of a former topic: the new topic has other readings at the same offsets."""
-    now, told = topic_id_of(admin_client(config), topic), prediction.get("source_topic_id") or ""
-    if told and now not in {"", told}:
+    now, published = topic_id_of(admin_client(config), topic), prediction.get("source_topic_id") or ""
+    if published and now not in {"", published}:
         raise UserError(
             f"the reading of this prediction is gone: {topic} was deleted and created again since (its topic id was "
-            f"{told} and is now {now}); choose a time after that"
+            f"{published} and is now {now}); choose a time after that"
         )
 
 

@@ -113,16 +113,16 @@ def _certificate(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
     """What is wrong with the broker's certificate. librdkafka does not say, so connect once more and verify it."""
     host, _, port = fault.address.rpartition(":")
     ca = config.get("ssl.ca.location") or "this machine's CAs"
-    said = _verify(host.strip("[]"), int(port), config)
-    if said is None:
+    problem = _verify(host.strip("[]"), int(port), config)
+    if problem is None:
         return "the broker's certificate cannot be verified", f"set KAFKA_SSL_CA_LOCATION to its CA's file (now {ca})"
-    if "expired" in said or "not yet valid" in said:
-        return f"the broker's certificate: {said}", "renew it, or correct this machine's clock"
-    if "match" in said.lower():
+    if "expired" in problem or "not yet valid" in problem:
+        return f"the broker's certificate: {problem}", "renew it, or correct this machine's clock"
+    if "match" in problem.lower():
         cure = "use an address that the certificate names, or add this one to it"
-        return f"the broker's certificate: {said}", cure
+        return f"the broker's certificate: {problem}", cure
     return (
-        f"the broker's certificate: {said}",
+        f"the broker's certificate: {problem}",
         f"set KAFKA_SSL_CA_LOCATION to the file of the CA that signed it (now {ca})",
     )
 

@@ -83,7 +83,8 @@ class WindowRebuild:
         if {n: self._offset(n) for n in self._partitions} != {n: p.next_offset for n, p in partitions.items()}:
             raise OutrunError
         live.adopt(self._scorer.package, policy, windows_of=self._scorer)
-        partitions.update(self._partitions)
+        for number, rebuilt in self._partitions.items():
+            partitions[number].adopt_windows(rebuilt)
         return True
 
     def leave(self, live: Scorer, _partitions: dict[int, Partition]) -> None:

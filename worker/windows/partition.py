@@ -61,6 +61,7 @@ class Partition:
         slots: window slot of each key.
         states_id: of the alarm-state topic that holds the state of all its alarms; empty where it is not known.
         exclusions: offsets before `live_from` that were dead letters when they were live: a replay leaves them out.
+        marks: where a later rebuild may start: the latest one that is old enough, and all after it.
     """
 
     number: int
@@ -70,19 +71,26 @@ class Partition:
     slots: dict[bytes, int] = field(default_factory=dict)
     states_id: str = ""
     exclusions: Int = field(default_factory=lambda: np.empty(0, np.int64))
-    _marks: list[Checkpoint] = field(default_factory=list)
+    marks: list[Checkpoint] = field(default_factory=list)
 
     def advance(self, next_offset: int, clock: int, span_ms: int) -> None:
         """Move on behind a merged batch."""
         # A mark every so often: few to keep, and a rebuild replays hardly more than it must.
-        if not self._marks or self.clock >= self._marks[-1].clock + span_ms // 16:
-            self._marks.append(Checkpoint(self.next_offset, self.clock, span_ms))
+        if not self.marks or self.clock >= self.marks[-1].clock + span_ms // 16:
+            self.marks.append(Checkpoint(self.next_offset, self.clock, span_ms))
         self.next_offset, self.clock = next_offset, clock
-        while len(self._marks) > 1 and self._marks[1].clock <= clock - REBUILD_SPANS * span_ms:
-            self._marks.pop(0)
+        while len(self.marks) > 1 and self.marks[1].clock <= clock - REBUILD_SPANS * span_ms:
+            self.marks.pop(0)
+
+    def adopt_windows(self, rebuilt: "Partition") -> None:
+        """Use the windows that were rebuilt beside the loop up to the same offset, with their clock and marks.
+
+        Everything else stays, because a window rebuild does not know it (`states_id`, for example).
+        """
+        self.clock, self.slots, self.marks = rebuilt.clock, rebuilt.slots, rebuilt.marks
 
     def checkpoint(self, clock: int, span_ms: int) -> Checkpoint:
         """What to commit with an offset at which the stream time is `clock`."""
-        marks = [*self._marks, Checkpoint(self.next_offset, self.clock, span_ms)]
+        marks = [*self.marks, Checkpoint(self.next_offset, self.clock, span_ms)]
         old_enough = [m for m in marks if m.clock <= clock - REBUILD_SPANS * span_ms]
         return old_enough[-1] if old_enough else marks[0]

@@ -129,6 +129,20 @@ def test_the_windows_are_those_of_a_run_that_always_had_this_model(short: ModelP
     np.testing.assert_array_equal(outcome.scored.probability, after(longer, so_far + 3))
 
 
+def test_the_checkpoint_still_names_the_alarm_state_topic(short: ModelPackage, longer: ModelPackage) -> None:
+    live = Partition(0, 0, 0, states_id="alarm-states")
+    loop = Loop(scorer_of(short), partitions={0: live})
+    loop.turn(5)
+    rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
+    loop.rebuild_until_following(rebuild, between=lambda: None)
+    assert rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
+    assert loop.partitions[0] is live
+    assert live.states_id == "alarm-states"
+    checkpoint = live.checkpoint(live.clock, loop.scorer.state.rebuild_span_ms)
+    assert checkpoint.span_ms == longer.spec.max_span_ms
+    assert checkpoint.dump("input", live.states_id).split()[-1] == "alarm-states"
+
+
 def test_a_partition_that_goes_meanwhile_leaves_the_old_model_at_work(
     short: ModelPackage, longer: ModelPackage
 ) -> None:

@@ -4,13 +4,13 @@ Example:
     python -m pipelines.battery_hazard.simulator.validation --output docs
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from common.json_text import strict_json
 from common.terminal import say
 from common.times import HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, Fault
@@ -126,7 +126,7 @@ def main(
     output.mkdir(parents=True, exist_ok=True)
     _cells(output / "physics-cells.png", ovens, shorts)
     _modules(output / "physics-faults.png", fleet, seen)
-    say(json.dumps(facts(fleet, ovens, shorts)))
+    say(strict_json(facts(fleet, ovens, shorts)))
 
 
 if __name__ == "__main__":

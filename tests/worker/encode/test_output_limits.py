@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from tests.harness import START_MS, Stage, Worker, assert_equals_uninterrupted_run, reading, wait_until
+from tests.harness import START_MS, Stage, Worker, reading, wait_until
 from tests.topic_settings import set_topic
+from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.consume.progress import STALLED_AFTER_S, Progress
 from worker.windows.partition import Partition
 

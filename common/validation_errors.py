@@ -19,15 +19,19 @@ _SHOWN = (str, int, float, bool, type(None))
 
 
 class Fault(NamedTuple):
-    """One fault. at: names and places from the outermost in; kind: Pydantic's own code for it."""
+    """One fault. `str` of it names the field and the problem.
+
+    Attributes:
+        at: path to the value: field names and list indices.
+        kind: Pydantic's code, such as `missing`.
+        text: the problem.
+    """
 
     at: tuple[str | int, ...]
     kind: str
     text: str
 
-    @property
-    def words(self) -> str:
-        """Where, and what."""
+    def __str__(self) -> str:
         return f"{'.'.join(map(str, self.at))}: {self.text}" if self.at else self.text
 
 
@@ -50,4 +54,4 @@ def faults(error: ValidationError, *, with_values: bool = True) -> list[Fault]:
 
 def fault_texts(error: ValidationError, *, with_values: bool = True) -> str:
     """All of `faults` in one line."""
-    return "; ".join(fault.words for fault in faults(error, with_values=with_values))
+    return "; ".join(str(fault) for fault in faults(error, with_values=with_values))

@@ -1,6 +1,5 @@
 """The command that publishes a recording."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 
 from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
+from common.json_text import strict_json
 from common.logs import configure_logs
 from common.progress import INTERRUPTED, progress_bar, stop_on_signals
 from common.terminal import say
@@ -90,7 +90,7 @@ def replay(
     with stop_on_signals() as stop, progress_bar(as_json) as bar:
         task = bar.add_task("", total=None, label="readings")
         summary = recorded.replay(options, lambda done, total: bar.update(task, completed=done, total=total), stop)
-    say(json.dumps(asdict(summary)) if as_json else _summary_text(summary))
+    say(strict_json(asdict(summary)) if as_json else _summary_text(summary))
     if not summary.completed:
         say("interrupted; continue with the same command and --resume", err=True)
         raise typer.Exit(INTERRUPTED)

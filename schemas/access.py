@@ -1,7 +1,7 @@
-"""Who this process is to the schema registry: TLS, basic and bearer authentication.
+"""Credentials for the schema registry: TLS, basic and bearer authentication.
 
-A value that stands in a file (`_FILE` at the end of the name) is read at each use: a token that is renewed there is
-renewed here.
+A value that is in a file (a variable whose name ends in `_FILE`) is read at each use, so that a renewed token takes
+effect without a restart.
 """
 
 import base64
@@ -27,13 +27,13 @@ _DEFAULT_LIFETIME_S = 300.0
 
 @dataclass
 class Access:
-    """Credentials, and whom to trust.
+    """Credentials and trusted CAs.
 
     Args:
-        values: see `schemas.registry_environment.registry_variables`; names that it has no use for are passed over.
+        values: see `schemas.registry_environment.registry_variables`. Other names are ignored.
 
     Raises:
-        UserError: they cannot be used.
+        UserError: a value is invalid, or values contradict each other.
     """
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -41,29 +41,29 @@ class Access:
     def __post_init__(self) -> None:
         self._token, self._renew_at = "", 0.0
         self.tls = self._tls()
-        self._issuer_tls = self._trusting(_usual_trust())  # the issuer's certificate may be a public one
+        self._issuer_tls = self._trusting(_default_trust())  # the issuer may have a certificate of a public CA
         user_info = self._secret("BASIC_AUTH_USER_INFO")
         if user_info and ":" not in user_info:
-            raise UserError(f"{PREFIX}BASIC_AUTH_USER_INFO is not of the form user:password")
+            raise UserError(f"{PREFIX}BASIC_AUTH_USER_INFO must have the form user:password")
         issued = [n for n in CLIENT_CREDENTIALS if self._secret(n)]
         if issued and len(issued) < len(CLIENT_CREDENTIALS):
             missing = ", ".join(PREFIX + n for n in CLIENT_CREDENTIALS if n not in issued)
             raise UserError(f"{PREFIX}{issued[0]} is set without {missing}")
         kinds = [n for n in ("BASIC_AUTH_USER_INFO", "BEARER_AUTH_TOKEN", "BEARER_AUTH_CLIENT_ID") if self._secret(n)]
         if len(kinds) > 1:
-            raise UserError(f"{' and '.join(PREFIX + n for n in kinds)} are set: give one of them")
+            raise UserError(f"{' and '.join(PREFIX + n for n in kinds)} are set; set only one of them")
         self.kind = kinds[0] if kinds else None
 
     @property
     def setting(self) -> str:
-        """The variable to look at when the registry refuses these credentials."""
+        """The variable to check if the registry rejects the credentials."""
         return PREFIX + (self.kind or "BASIC_AUTH_USER_INFO (or BEARER_AUTH_TOKEN)")
 
     def headers(self, budget: Budget) -> dict[str, str]:
-        """Headers that carry the credentials.
+        """HTTP headers with the credentials.
 
         Raises:
-            DependencyDownError: a token cannot be had.
+            DependencyDownError: the issuer gives no token.
         """
         if self.kind is None:
             return {}
@@ -77,7 +77,7 @@ class Access:
         return {"Authorization": f"Bearer {token}"} | {name: value for name, value in confluent_cloud.items() if value}
 
     def refused(self) -> None:
-        """The registry refused the credentials: forget a token that was issued."""
+        """Discard the issued token, after the registry rejected it."""
         self._token = ""
 
     def _secret(self, name: str) -> str:
@@ -91,7 +91,7 @@ class Access:
             raise UserError(f"{PREFIX}{name}_FILE={path}: cannot be read ({reason}); correct the path") from error
 
     def _issued_token(self, budget: Budget) -> str:
-        """A token by the OAuth 2.0 client credentials grant, kept for most of its lifetime."""
+        """A token of the OAuth 2.0 client credentials grant, cached for most of its lifetime."""
         if self._token and time.monotonic() < self._renew_at:
             return self._token
         url = self._secret("BEARER_AUTH_ISSUER_ENDPOINT_URL")
@@ -110,8 +110,8 @@ class Access:
         except (NoAnswerError, TooLargeError) as error:
             raise DependencyDownError(DEPENDENCY, f"no token from {origin(url)}: {error}") from error
         try:
-            told = json.loads(answer.body)
-            token, lifetime_s = "" + told["access_token"], float(told.get("expires_in", _DEFAULT_LIFETIME_S))
+            issued = json.loads(answer.body)
+            token, lifetime_s = "" + issued["access_token"], float(issued.get("expires_in", _DEFAULT_LIFETIME_S))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DependencyDownError(
                 DEPENDENCY,
@@ -125,14 +125,14 @@ class Access:
         if self.values.get("SSL_CA_LOCATION"):
             context = self._trusting(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         else:
-            context = _usual_trust()
+            context = _default_trust()
         certificate, key = self.values.get("SSL_CERTIFICATE_LOCATION"), self.values.get("SSL_KEY_LOCATION")
         if key and not certificate:
             raise UserError(f"{PREFIX}SSL_KEY_LOCATION is set without {PREFIX}SSL_CERTIFICATE_LOCATION")
         if certificate:
             password = self._secret("SSL_KEY_PASSWORD")
             try:
-                # Always with a password: OpenSSL would ask for one at the terminal.
+                # Always pass a password. Otherwise OpenSSL asks for one at the terminal.
                 context.load_cert_chain(certificate, key or None, password)
             except (OSError, ValueError) as error:
                 raise UserError(
@@ -154,7 +154,7 @@ class Access:
         return context
 
 
-def _usual_trust() -> ssl.SSLContext:
+def _default_trust() -> ssl.SSLContext:
     try:
         return httpx.create_ssl_context()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A record as its .avsc file declares it: the schema, the rules of its fields, and a Pydantic model made from them."""
+"""A record as its .avsc file declares it: its schema, the rules of its fields, and a Pydantic model of them."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,18 +19,18 @@ class AvroRecord:
     """One declared record.
 
     Attributes:
-        name: of the file, without `.avsc`.
-        file: where it is declared.
-        schema: as written there.
-        superseded: earlier versions of it, with which values on a topic may have been written.
-        rules: what each field may hold, by name, in the order of the schema.
+        name: name of the file without `.avsc`.
+        file: the file.
+        schema: its content.
+        superseded: earlier versions, with which older values may have been written.
+        rules: rules of the fields, by name, in the order of the schema.
     """
 
     def __init__(self, name: str, file: Path, schema: Schema, superseded: Sequence[Schema] = ()) -> None:
         """Read the rules.
 
         Raises:
-            UserError: a rule cannot be used; the text names file and line.
+            UserError: a rule is invalid; the text names file and line.
         """
         self.name, self.file, self.schema, self.superseded = name, file, schema, tuple(superseded)
         self.rules: dict[str, FieldRules] = field_rules(schema, file)
@@ -39,7 +39,7 @@ class AvroRecord:
         return f"AvroRecord({self.name!r}, {str(self.file)!r})"
 
     def __reduce__(self) -> tuple[type["AvroRecord"], tuple[Any, ...]]:
-        """Pickled as what it was made from: a model that is made at run time cannot be pickled."""
+        """Pickle the arguments only, because a model that is created at run time cannot be pickled."""
         return AvroRecord, (self.name, self.file, self.schema, self.superseded)
 
     def place(self, field: str) -> str:
@@ -54,12 +54,12 @@ class AvroRecord:
 
     @cached_property
     def model(self) -> type[BaseModel]:
-        """A Pydantic model with the same rules, for the texts that say which rule a value breaks.
+        """A Pydantic model with the same rules, for texts that say which rule a value breaks.
 
-        A field that may be null is optional. A nullable integer is a float, as it is in columns, where NaN stands for a
-        missing value. Other fields, and values that are not finite, are refused.
+        Nullable fields are optional. A nullable integer is a float, as in columns, where NaN is a missing value.
+        Unknown fields and values that are not finite are errors.
         """
-        # Avro's names are aliases, because Pydantic has rules of its own for the names of attributes.
+        # The Avro names are aliases, because Pydantic does not allow every name for an attribute.
         fields: dict[str, Any] = {
             f"f{at}": _declared(name, rules) for at, (name, rules) in enumerate(self.rules.items())
         }

@@ -1,4 +1,4 @@
-"""Records to values and back, one at a time: fastavro does the work, `schemas.strict` keeps it honest."""
+"""Encodes and decodes single records. fastavro does the work, after `schemas.strict` has checked the bytes."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,14 +17,14 @@ from schemas.strict import compile_check, compile_fields, read_long
 from schemas.wire import Headers, SchemaKey, schema_of_message
 
 DECODERS_KEPT = 1000
-MAX_WORDS = 300  # characters of another library's error text, as it goes into a header of the dead letter
+MAX_TEXT = 300  # characters of another library's error text, which becomes a header of the dead letter
 
 BodyDecoder: TypeAlias = Callable[[bytes, int], dict[str, Any]]
-"""Takes (value, start of the body) and gives the record, or raises an `UnreadableValueError`."""
+"""A function of (value, start of the body). It returns the record or raises an `UnreadableValueError`."""
 
 
 def encode(record: dict[str, Any], schema: Schema, prefix: bytes) -> bytes:
-    """Write one record in either wire format.
+    """Encode one record in either wire format.
 
     Args:
         record: a value for each field that has no default, and no other keys. Timestamps as int milliseconds.
@@ -53,37 +53,37 @@ def decode(
     headers: Headers = (),
     utc_offset_ms: int | None = None,
 ) -> dict[str, Any]:
-    """Read one message value as a record of the reader's schema.
+    """Decode one message value as a record of the reader's schema.
 
     Args:
         value: the whole message value.
         writer_schema_of: finds the schema a value was written with; see `schemas.registry.writer_schema_lookup`.
-            It should give the same object for the same key, which lets the preparation be kept.
-        reader_schema: what the record is to look like, such as `Pipeline.input.avro_schema`.
+            For the same key it should return the same object, so that the decoder is compiled only once.
+        reader_schema: schema of the result, such as `Pipeline.input.avro_schema`.
         headers: of the message, which may name the schema.
-        utc_offset_ms: local time less UTC, for times that do not say it; None: such times are not read.
+        utc_offset_ms: local time minus UTC, for times without an offset; None: such times are errors.
 
     Returns:
         Field name to value, in no particular order. Timestamps are int milliseconds.
 
     Raises:
         MalformedError: the value is not exactly one record in any wire format.
-        NullValueError: it is a null of a top-level union.
-        InvalidValueError: a time is none.
-        UnknownSchemaError: nobody knows the schema it names.
+        NullValueError: the value is the null of a top-level union.
+        InvalidValueError: a time is not valid.
+        UnknownSchemaError: the schema that the value names is unknown.
         IncompatibleSchemaError: that schema cannot be resolved to the reader's.
-        common.errors.DependencyDownError: the registry has to be asked and does not answer.
+        common.errors.DependencyDownError: the registry is needed and does not answer.
     """
     key, start = schema_of_message(value, headers)
     return decoder_for(writer_schema_of(key), reader_schema, utc_offset_ms)(value, start)
 
 
-# By identity, as schemas are not hashable; the entry holds both schemas, so their ids stay theirs.
+# Keyed by identity, because schemas are not hashable. An entry holds both schemas, so that their ids are not reused.
 _decoders: LRUCache[tuple[int, int, int | None], tuple[Schema, Schema, BodyDecoder | str]] = LRUCache(DECODERS_KEPT)
 
 
 def decoder_for(writer_schema: Schema, reader_schema: Schema, utc_offset_ms: int | None = None) -> BodyDecoder:
-    """Give what `compile_decoder` makes, or raise what it raises; both are kept, for a flood pays for neither."""
+    """`compile_decoder`, cached. Errors are cached too, so that many bad records cost no compilation each."""
     identities = (id(writer_schema), id(reader_schema), utc_offset_ms)
     entry = _decoders.get(identities)
     if entry is None:
@@ -99,7 +99,7 @@ def decoder_for(writer_schema: Schema, reader_schema: Schema, utc_offset_ms: int
 
 
 def compile_decoder(writer_schema: Schema, reader_schema: Schema, utc_offset_ms: int | None = None) -> BodyDecoder:
-    """Prepare the reading of bodies written with one schema as records of another.
+    """Compile a decoder of bodies written with one schema into records of another.
 
     Args:
         writer_schema: a record, or a union as `{"type": [...]}`.
@@ -108,11 +108,11 @@ def compile_decoder(writer_schema: Schema, reader_schema: Schema, utc_offset_ms:
 
     Returns:
         A function of (value, start of the body). It raises `MalformedError` unless the body is exactly one
-        record of the writer's schema, and `IncompatibleSchemaError` where only the data shows that the
-        schemas do not meet (a null for a field that is not nullable here).
+        record of the writer's schema, and `IncompatibleSchemaError` if only the data shows that the schemas
+        do not match (a null for a field that is not nullable in the reader's schema).
 
     Raises:
-        IncompatibleSchemaError: no record of the writer's can be read.
+        IncompatibleSchemaError: no record of the writer's schema can be read.
     """
     if (branches := union_branches(writer_schema)) is None:
         check = _writer_check(writer_schema)
@@ -141,22 +141,22 @@ def _checked(check: Callable[[bytes, int], None], read: BodyDecoder) -> BodyDeco
 
 def _writer_check(writer_schema: Any) -> Callable[[bytes, int], None]:
     try:
-        # A writer's defaults say nothing about its bytes; one of the wrong type must not cost its records.
+        # Defaults do not matter for the writer's bytes, so a default of the wrong type must not reject its records.
         return compile_check(parsed(without(writer_schema, "logicalType", "default")))
     except IncompatibleSchemaError:
         raise
-    except Exception as error:  # a registry may hold any JSON, and fastavro trips over it in many ways
+    except Exception as error:  # a registry may hold any JSON, and fastavro fails on it in many ways
         raise _invalid(error) from error
 
 
 def _invalid(error: Exception) -> IncompatibleSchemaError:
-    return IncompatibleSchemaError(f"the writer's schema is not valid Avro: {shorten(repr(error), MAX_WORDS)}")
+    return IncompatibleSchemaError(f"the writer's schema is not valid Avro: {shorten(repr(error), MAX_TEXT)}")
 
 
 def _branch_readers(
     branches: list[Any], reader_schema: Schema, utc_offset_ms: int | None
 ) -> list[BodyDecoder | UnreadableValueError]:
-    """What reads each branch of a top-level union, or what its values are refused with."""
+    """For each branch of a top-level union: its decoder, or the error for its values."""
     readers: list[BodyDecoder | UnreadableValueError] = []
     named: dict[str, Any] = {}
     for branch in branches:
@@ -169,18 +169,18 @@ def _branch_readers(
             except IncompatibleSchemaError as error:
                 reader = error
         readers.append(reader)
-        with suppress(Exception):  # proven by _writer_check; a name that ours takes is no loss here
+        with suppress(Exception):  # _writer_check has checked it; a name that is already taken does no harm here
             parse_schema(without(branch, "logicalType", "default"), named_schemas=named)
     if not any(callable(reader) for reader in readers):
-        told = "; ".join(str(r) for r in readers if isinstance(r, IncompatibleSchemaError))
-        raise IncompatibleSchemaError(f"no branch of the writer's union can be read: {told}")
+        reasons = "; ".join(str(r) for r in readers if isinstance(r, IncompatibleSchemaError))
+        raise IncompatibleSchemaError(f"no branch of the writer's union can be read: {reasons}")
     return readers
 
 
 def _record_reader(
     writer_schema: Any, reader_schema: Schema, utc_offset_ms: int | None, named: dict[str, Any]
 ) -> BodyDecoder:
-    """What reads a body that is proven to be a record of the writer's."""
+    """A decoder of bodies that are known to be a record of the writer's schema."""
     try:
         ours = aligned(writer_schema, reader_schema)
         conversions = field_conversions(ours, reader_schema, utc_offset_ms)
@@ -198,9 +198,9 @@ def _record_reader(
             record: dict[str, Any] = schemaless_reader(body, writer, reader)
         except UnicodeDecodeError as error:
             raise MalformedError(f"bytes that should become a string are not UTF-8: {error.reason}") from error
-        except Exception as error:  # the body is proven, so what fails here is the pair of schemas
-            words = shorten(str(error), MAX_WORDS)  # fastavro quotes both schemas in full
-            raise IncompatibleSchemaError(f"no way from the writer's schema to ours: {words}") from error
+        except Exception as error:  # the body is valid, so the cause is the pair of schemas
+            text = shorten(str(error), MAX_TEXT)  # fastavro quotes both schemas in full
+            raise IncompatibleSchemaError(f"the writer's schema cannot be resolved to the reader's: {text}") from error
         for name, convert in conversions.items():
             record[name] = convert(record[name])
         return record
@@ -209,13 +209,13 @@ def _record_reader(
 
 
 class Fields(NamedTuple):
-    """What of a value can be read with the schema it was written with.
+    """The fields of a value that can be decoded.
 
     Attributes:
-        schema: what names the writer's schema; None where the value has the prefix of neither wire format.
-        record: field name (ours, where the schemas meet) to value.
-        unread: fields that could not be read.
-        fault: why; None where the whole body is one record of the writer's.
+        schema: key of the writer's schema; None if the value names none.
+        record: field name to value. Names are the reader's if the schemas match, else the writer's.
+        unread: fields that could not be decoded.
+        fault: the reason; None if the whole body is one record of the writer's schema.
     """
 
     schema: SchemaKey | None
@@ -227,16 +227,16 @@ class Fields(NamedTuple):
 def decode_fields(
     value: bytes, writer_schema_of: Callable[[SchemaKey], Schema], reader_schema: Schema, headers: Headers = ()
 ) -> Fields:
-    """Read the fields of a value up to where it breaks: for a person who looks at a bad record.
+    """Decode the fields of a value up to the first fault, to show a bad record to a person.
 
     Args:
         value: the whole message value.
         writer_schema_of: see `decode`.
-        reader_schema: lends its names.
+        reader_schema: its field names are used if possible.
         headers: of the message.
 
     Raises:
-        common.errors.DependencyDownError: the registry has to be asked and does not answer.
+        common.errors.DependencyDownError: the registry is needed and does not answer.
     """
     key = None
     try:
@@ -245,7 +245,7 @@ def decode_fields(
         if (branches := union_branches(writer)) is not None:
             index, start = read_long(value, start)
             writer = branches[index]
-        plain = without(_with_our_names(writer, reader_schema), "logicalType", "default")
+        plain = without(_with_reader_names(writer, reader_schema), "logicalType", "default")
         checks = compile_fields(parsed(plain))
     except UnreadableValueError as error:
         return Fields(key, {}, [], str(error))
@@ -265,7 +265,7 @@ def decode_fields(
     return Fields(key, record, [name for name, _ in checks[read:]], fault)
 
 
-def _with_our_names(writer_schema: Schema, reader_schema: Schema) -> Schema:
+def _with_reader_names(writer_schema: Schema, reader_schema: Schema) -> Schema:
     try:
         return aligned(writer_schema, reader_schema)
     except IncompatibleSchemaError:

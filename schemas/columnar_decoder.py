@@ -1,7 +1,7 @@
-"""Avro binary to columns: all rows of a batch at once, field after field.
+"""Decodes Avro binary to columns: all rows of a batch at once, field by field.
 
-The decoder walks all rows in step with one cursor a row. What it does not understand at once it does not
-judge: such rows are left to the record-by-record decoder, which has the last word. So both accept the same set.
+The decoder has one cursor per row and moves all of them together. It rejects nothing: rows that it does not understand
+go to the record-by-record decoder, which decides. So both accept the same rows.
 """
 
 from collections.abc import Mapping
@@ -16,20 +16,25 @@ from schemas.errors import InvalidValueError
 from schemas.resolution import FieldConversion
 from schemas.text_column import Bytes, TextColumn
 
-# Bytes after the last row that a cursor running past its row may still read: a varint of 10 or a double.
+# Bytes after the last row that a cursor beyond its row may still read: a varint of 10 bytes, or a double.
 PADDING = 16
 LONGEST_VARINT = 10
 LONGEST_INT = 5
-INT_MAX = 2**31 - 1  # -2**31 is an int too: rare enough for the record-by-record decoder
-_EXACT = 2**53  # integers up to here are doubles
-_EXACT_POWER = 22  # 10**22 is the last power of ten that is a double, so that one division rounds once
-_FAR = 2**62  # times beyond are left to the record-by-record decoder, which does not overflow
+INT_MAX = 2**31 - 1  # -2**31 is rare, so it is left to the record-by-record decoder
+_EXACT = 2**53  # integers up to this are exact as doubles
+_EXACT_POWER = 22  # 10**22 is the largest power of ten that is exact as a double, so that a division rounds once
+_FAR = 2**62  # larger times are left to the record-by-record decoder, which does not overflow
 
 
 class Field(NamedTuple):
-    """A field of the writer's schema: its Avro type, which union branch is null (None: no union), where it goes.
+    """A field of the writer's schema.
 
-    size: of a fixed type; conversion: what is done to its values.
+    Attributes:
+        kind: Avro type.
+        null_branch: index of null in its union; None if the type is not a union.
+        target: column to fill; None to skip the field.
+        size: size of a fixed type, bytes.
+        conversion: conversion of the values, if any.
     """
 
     kind: str
@@ -45,15 +50,18 @@ Plan = tuple[Field, ...]
 def decoding_plan(
     writer: Mapping[str, Any], reader: Mapping[str, Any], conversions: Mapping[str, FieldConversion]
 ) -> Plan | None:
-    """How to decode the writer's records into columns named as in the reader's schema; None: record by record.
+    """Plan how to decode the writer's records into columns with the reader's names.
 
-    Covers records of text, bytes, numbers and booleans, each possibly nullable. Fields the reader does not have are
-    passed over.
+    Supports records of strings, bytes, numbers and booleans, each possibly nullable. Fields that the reader does not
+    have are skipped.
 
     Args:
-        writer: a record whose fields have the reader's names already (`schemas.resolution.aligned`).
+        writer: a record whose fields already have the reader's names (`schemas.resolution.aligned`).
         reader: a record.
         conversions: from `schemas.resolution.field_conversions`.
+
+    Returns:
+        The plan; None if the records must be decoded one by one.
     """
     if writer.get("type") != "record":
         return None
@@ -80,7 +88,7 @@ def decoding_plan(
 
 
 def primitive(avro_type: Any) -> tuple[str | None, int | None]:
-    """The primitive type or `fixed`, and which branch is null if it is a union with null; None where it is neither."""
+    """The primitive type (or `fixed`) and the index of null in a union with it; both None for any other type."""
     if isinstance(avro_type, list):
         branches = [primitive(t)[0] for t in avro_type]
         if len(branches) != 2 or branches.count("null") != 1:
@@ -105,7 +113,7 @@ def _promotes(kind: str, null_branch: int | None, wanted: tuple[str | None, int 
 
 
 class Decoded(NamedTuple):
-    """Columns by name (text, integers or floats), which values were not null, and which rows were understood."""
+    """Columns by name (text, integers or floats), which values are not null, and which rows were understood."""
 
     text: dict[str, TextColumn]
     integer: dict[str, Int]
@@ -115,13 +123,13 @@ class Decoded(NamedTuple):
 
 
 def decode_columns(plan: Plan, buffer: Bytes, start: Int, end: Int) -> Decoded:
-    """Decode rows that lie in one buffer.
+    """Decode the rows in one buffer.
 
     Args:
-        plan: of the writer's schema.
+        plan: plan for the writer's schema.
         buffer: the rows, followed by `PADDING` bytes.
-        start: where each row's Avro body begins, shape [n].
-        end: where it ends, shape [n].
+        start: start of each row's Avro body, shape [n].
+        end: its end, shape [n].
     """
     out = Decoded({}, {}, {}, {}, np.ones(len(start), np.bool_))
     understood, at = out.understood, start.copy()
@@ -145,7 +153,7 @@ def decode_columns(plan: Plan, buffer: Bytes, start: Int, end: Int) -> Decoded:
 
 
 def _decode_field(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool) -> tuple[Int, Bool]:
-    """Decode one field of all rows into `out`; gives the bytes it takes and whether it is understood."""
+    """Decode one field of all rows into `out`. Returns its bytes and whether it was understood, per row."""
     kind, target, conversion = field.kind, field.target, field.conversion
     if kind in ("bytes", "fixed"):
         return _decode_bytes(field, out, buffer, at, left, present)
@@ -165,7 +173,7 @@ def _decode_field(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int,
         return np.ones(len(at), np.int64), buffer[at] <= 1
     width = 8 if kind == "double" else 4
     if target is not None:
-        # Every place of the buffer seen as a number, whatever its alignment.
+        # A view of the buffer with a number at every position, aligned or not.
         numbers = np.ndarray(len(buffer) - width + 1, f"<f{width}", buffer, strides=(1,))
         with np.errstate(invalid="ignore"):  # a float32 signalling NaN
             out.floating[target] = numbers[at].astype(np.float64)
@@ -174,11 +182,11 @@ def _decode_field(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int,
 
 def _decode_text(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool) -> tuple[Int, Bool]:
     size, prefix, sane = _varint(buffer, at)
-    # A length that leads out of the row is no text: looked at before it is used as an address.
+    # Check the length before it is used as an address: a text must end inside its row.
     sane &= (size >= 0) & (size <= left)
     size = np.where(sane & present, size, 0)
     text = TextColumn(buffer, at + prefix, size)
-    sane &= text.ascii()  # whether the rest is UTF-8 the record-by-record decoder knows
+    sane &= text.ascii()  # the record-by-record decoder checks the UTF-8 of other texts
     if field.target is None:
         return prefix + size, sane
     if field.conversion is None:
@@ -189,7 +197,7 @@ def _decode_text(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, 
 
 
 def _decode_bytes(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool) -> tuple[Int, Bool]:
-    """Pass bytes over, or decode them as decimals: of up to 8 bytes, where one division gives the nearest double."""
+    """Skip bytes, or decode decimals of up to 8 bytes, for which one division gives the nearest double."""
     size, prefix, sane = np.full(len(at), field.size), np.zeros(len(at), np.int64), np.ones(len(at), np.bool_)
     if field.kind == "bytes":
         size, prefix, sane = _varint(buffer, at)
@@ -197,7 +205,7 @@ def _decode_bytes(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int,
     size = np.where(sane & present, size, 0)
     if field.target is not None and field.conversion is not None and field.conversion.scale is not None:
         digits = buffer[(at + prefix)[:, None] + np.minimum(np.arange(8), np.maximum(size - 1, 0)[:, None])]
-        # The first `size` bytes, shifted down with their sign.
+        # The first `size` bytes as a signed number: an arithmetic shift removes the others.
         unscaled = np.ascontiguousarray(digits).view(">i8")[:, 0].astype(np.int64) >> (64 - 8 * np.clip(size, 1, 8))
         sane = sane & (size >= 1) & (size <= 8) & (unscaled <= _EXACT) & (unscaled >= -_EXACT)
         sane &= field.conversion.scale <= _EXACT_POWER
@@ -206,7 +214,7 @@ def _decode_bytes(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int,
 
 
 def _times(text: TextColumn, conversion: Conversion, rows: Bool) -> tuple[Int, Bool]:
-    """ISO 8601 texts as ms, for these rows, and which of them are such texts."""
+    """ISO 8601 texts of these rows in ms, and which rows have a valid text."""
     ms, understood = np.zeros(len(text), np.int64), np.zeros(len(text), np.bool_)
     for row in np.flatnonzero(rows).tolist():
         with suppress(InvalidValueError):
@@ -216,7 +224,7 @@ def _times(text: TextColumn, conversion: Conversion, rows: Bool) -> tuple[Int, B
 
 
 def _varint(buffer: Bytes, at: Int) -> tuple[Int, Int, Bool]:
-    """Zigzag varints at these places: value, bytes taken, and whether it is one of at most 64 bits."""
+    """Decode zigzag varints at these positions: values, lengths in bytes, and whether each fits in 64 bits."""
     group = buffer[at]
     if not (group >= 0x80).any():
         value = group.astype(np.int64)

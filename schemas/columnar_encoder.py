@@ -1,4 +1,4 @@
-"""Columns to Avro binary: all rows of a batch at once, field after field."""
+"""Encodes columns as Avro binary: all rows of a batch at once, field by field."""
 
 import itertools
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from schemas.text_column import Bytes, TextColumn
 
 
 class Flags(NamedTuple):
-    """A column of arrays of names: in each row those names whose flag is set. flags: [n, names]."""
+    """A column of arrays of strings: in each row the names whose flag is set. flags: [n, names]."""
 
     flags: Bool
     names: tuple[str, ...]
@@ -20,17 +20,17 @@ class Flags(NamedTuple):
 
 Column = TextColumn | Flags | Int | Float | Bool | str | float
 Segment = tuple[Bytes, Int | None]
-"""Bytes [n, width] and how many of them count [n], None: all; n is 1 where all rows have the same."""
+"""Bytes [n, width] and how many of each row are used [n]; None: all. n is 1 if all rows are equal."""
 
 
 def encode_columns(schema: Mapping[str, Any], columns: Mapping[str, Column], rows: int, prefix: bytes) -> list[bytes]:
-    """Encode n rows as Avro, each behind a wire-format prefix.
+    """Encode n rows as Avro, each after a wire-format prefix.
 
     Args:
-        schema: a record of text, integers, doubles, booleans and arrays of text, none of them nullable.
-        columns: a column for each field; a plain string or number is the same in all rows.
+        schema: a record of strings, integers, doubles, booleans and arrays of strings, none of them nullable.
+        columns: a column for each field. A plain string or number applies to all rows.
         rows: n.
-        prefix: of the wire format.
+        prefix: prefix of the wire format.
     """
     segments = [_constant(prefix)]
     for field in schema["fields"]:
@@ -88,7 +88,7 @@ def zigzag(value: int) -> bytes:
 
 
 def _names(column: Flags) -> Segment:
-    # Few combinations ever occur: encode each once. Packed into bytes they compare as one value a row.
+    # Few combinations occur, so encode each once. Packed into bytes, the flags of a row compare as one value.
     packed = np.packbits(column.flags, axis=1)
     row_value = (
         np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0]

@@ -1,6 +1,6 @@
-"""Conversions that Avro's resolution rules do not have: times of other units and forms, and decimals.
+"""Conversions that Avro's resolution rules do not include: times in other units and forms, and decimals.
 
-They are exact but for two roundings: a time is rounded down to the millisecond, and a decimal to the nearest double.
+They are exact except that times are rounded down to the millisecond, and decimals to the nearest double.
 """
 
 import math
@@ -13,18 +13,18 @@ from schemas.errors import IncompatibleSchemaError, InvalidValueError, Malformed
 TIMESTAMP = "timestamp-millis"
 _PER_MS = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9}))?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
-MAX_PRECISION = 400  # digits; a double has 309 before the point at most
+MAX_PRECISION = 400  # digits; a double has at most 309 before the decimal point
 _INT64 = range(-(2**63), 2**63)
 
 
 class Conversion(NamedTuple):
-    """What is done to the raw value of one Avro type.
+    """How to convert the raw values of one Avro type.
 
     Attributes:
-        to: `time` (ms since the epoch), `number` (a double).
-        per_ms: units in a millisecond, where the raw value is a number; None: it is ISO 8601 text.
-        offset_ms: local time less UTC, where the writer's type does not say; None: it must.
-        scale: of a decimal.
+        to: result: `time` (ms since the epoch) or `number` (a double).
+        per_ms: units per millisecond of a number; None: the value is ISO 8601 text.
+        offset_ms: local time minus UTC, for values without an offset; None: they must have one.
+        scale: scale of a decimal.
     """
 
     to: str
@@ -36,7 +36,7 @@ class Conversion(NamedTuple):
         """Convert a value.
 
         Raises:
-            InvalidValueError, MalformedError: it has no such meaning.
+            InvalidValueError, MalformedError: the value cannot be converted.
         """
         if self.scale is not None:
             return _double(raw, self.scale)
@@ -44,7 +44,7 @@ class Conversion(NamedTuple):
             return iso_to_ms(raw, self.offset_ms)
         ms = raw // self.per_ms - (self.offset_ms or 0)
         if ms not in _INT64:
-            raise InvalidValueError(f"the local time {raw} has no UTC in 64 bits")
+            raise InvalidValueError(f"the local time {raw} as UTC does not fit in 64 bits")
         return ms
 
 
@@ -53,10 +53,10 @@ def iso_to_ms(text: str, offset_ms: int | None) -> int:
 
     Args:
         text: ISO 8601 date and time, with or without an offset from UTC.
-        offset_ms: local time less UTC where the text gives no offset; None: it must give one.
+        offset_ms: local time minus UTC, for text without an offset; None: the text must have one.
 
     Raises:
-        InvalidValueError: it is no such text, or has no offset.
+        InvalidValueError: the text has another form, or no offset.
     """
     match = _ISO.fullmatch(text)
     if match is None:
@@ -89,16 +89,16 @@ def _double(raw: bytes, scale: int) -> float:
 
 
 def conversion(writer_type: Any, reader_type: Any, name: str, utc_offset_ms: int | None) -> Conversion | None:
-    """What has to be done to values of a writer's type; None where Avro's rules of resolution are enough.
+    """The conversion of a writer's type to a reader's; None if Avro's resolution rules are enough.
 
     Args:
-        writer_type: a type that is no union.
-        reader_type: what is read, not a union either.
-        name: the field, for an error.
-        utc_offset_ms: see `Conversion`.
+        writer_type: a type that is not a union.
+        reader_type: a type that is not a union.
+        name: name of the field, for errors.
+        utc_offset_ms: see `Conversion.offset_ms`.
 
     Raises:
-        IncompatibleSchemaError: both give the value a meaning, and there is no way from one to the other.
+        IncompatibleSchemaError: the logical types differ, and no conversion between them is supported.
     """
     theirs, ours = logical_type(writer_type), logical_type(reader_type)
     plain = writer_type["type"] if isinstance(writer_type, dict) else writer_type
@@ -107,9 +107,9 @@ def conversion(writer_type: Any, reader_type: Any, name: str, utc_offset_ms: int
     if theirs == "decimal" and plain in ("bytes", "fixed"):
         if reader_type == "double":
             return Conversion("number", scale=_scale(writer_type, name))
-        raise IncompatibleSchemaError(f"the writer's {name!r} is a decimal, and {reader_type} is read")
+        raise IncompatibleSchemaError(f"the writer's {name!r} is a decimal, but the reader expects {reader_type}")
     if theirs and ours and theirs != ours:
-        raise IncompatibleSchemaError(f"the writer's {name!r} is {theirs}, and {ours} is read")
+        raise IncompatibleSchemaError(f"the writer's {name!r} is {theirs}, but the reader expects {ours}")
     return None
 
 
@@ -121,11 +121,11 @@ def _time(theirs: str | None, plain: Any, name: str, utc_offset_ms: int | None) 
     local = theirs.startswith("local-")
     kind, _, unit = theirs.removeprefix("local-").rpartition("-")
     if kind != "timestamp" or unit not in _PER_MS or plain != "long":
-        raise IncompatibleSchemaError(f"the writer's {name!r} is {theirs}, and {TIMESTAMP} is read")
+        raise IncompatibleSchemaError(f"the writer's {name!r} is {theirs}, but the reader expects {TIMESTAMP}")
     if local and utc_offset_ms is None:
         raise IncompatibleSchemaError(
-            f"the writer's {name!r} is {theirs}, a time without a zone; "
-            "say by the pipeline's input.utc_offset which offset from UTC its clocks have"
+            f"the writer's {name!r} is {theirs}, a time without an offset; "
+            "set the pipeline's input.utc_offset to the offset of its clocks from UTC"
         )
     return Conversion("time", _PER_MS[unit], utc_offset_ms if local else None)
 
@@ -134,12 +134,12 @@ def _scale(writer_type: Any, name: str) -> int:
     precision, scale = writer_type.get("precision"), writer_type.get("scale", 0)
     if not (isinstance(precision, int) and isinstance(scale, int) and 0 <= scale <= precision <= MAX_PRECISION):
         raise IncompatibleSchemaError(
-            f"the writer's {name!r} is a decimal of precision {precision!r} and scale {scale!r}, which is not read"
+            f"the writer's {name!r} is a decimal of precision {precision!r} and scale {scale!r}, which is not supported"
         )
     return scale
 
 
 def logical_type(avro_type: Any) -> str | None:
-    """The logical type of a type that is no union, if it has one."""
+    """The logical type of a type that is not a union; None if it has none."""
     found = avro_type.get("logicalType") if isinstance(avro_type, dict) else None
     return found if isinstance(found, str) else None

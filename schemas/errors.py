@@ -1,4 +1,4 @@
-"""Why a message value could not be read. Each kind has the stable reason code of its dead letter."""
+"""Errors of message values that cannot be decoded. Each class has the reason of its dead letters."""
 
 from typing import ClassVar
 
@@ -6,10 +6,10 @@ from common.dead_letter_reasons import DeadLetterReason
 
 
 class UnreadableValueError(Exception):
-    """A message value that does not become a record. Catch this one; raise one of its kinds.
+    """The base class of these errors. Catch it, but raise a subclass.
 
     Attributes:
-        reason: reason code in the dead letter's headers.
+        reason: reason of the dead letter.
     """
 
     reason: ClassVar[DeadLetterReason]
@@ -22,24 +22,24 @@ class MalformedError(UnreadableValueError):
 
 
 class UnknownSchemaError(UnreadableValueError):
-    """The value names a schema that neither the registry nor this package knows."""
+    """The value names a schema that is neither in the registry nor in the pipeline's folder."""
 
     reason = DeadLetterReason.UNKNOWN_SCHEMA
 
 
 class IncompatibleSchemaError(UnreadableValueError):
-    """Avro's resolution rules give no way from the writer's schema to the reader's."""
+    """The writer's schema cannot be resolved to the reader's by Avro's rules."""
 
     reason = DeadLetterReason.INCOMPATIBLE_SCHEMA
 
 
 class NullValueError(UnreadableValueError):
-    """The value is a null: a branch of the writer's top-level union."""
+    """The value is null: the null branch of the writer's top-level union."""
 
     reason = DeadLetterReason.NULL_VALUE
 
 
 class InvalidValueError(UnreadableValueError):
-    """A field's value does not have the meaning that its place gives it."""
+    """A field has a value that its type does not allow, such as a text that is not a time."""
 
     reason = DeadLetterReason.INVALID

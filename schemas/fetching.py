@@ -1,4 +1,4 @@
-"""Gets a schema from a registry with all that it refers to, by whatever names it there."""
+"""Fetches a schema and its references from a registry, by id or GUID."""
 
 import json
 import threading
@@ -17,19 +17,19 @@ from schemas.references import Reference, Registered, inlined, registered
 from schemas.registry_client import NoSuchPathError, RegistryClient
 from schemas.wire import ApicurioId, ConfluentId, Guid, RegistryKey
 
-MAX_ID = 2**31 - 1  # ids are Java ints in the registry's interface
+MAX_ID = 2**31 - 1  # ids are Java ints in the registry's API
 MAX_ANSWER_BYTES = 2_000_000
-MAX_LOOKUP_BYTES = 8_000_000  # a schema with all that it refers to
+MAX_LOOKUP_BYTES = 8_000_000  # a schema with all its references
 _VERSIONS_KEPT = 1000
 
 
 class Fetcher:
-    """Asks for schemas; knows nothing of what was asked before but for referenced versions, which never change.
+    """Fetches schemas. Caches only referenced versions, which never change.
 
     Args:
-        client: of the registry.
-        use_id: what Apicurio's 8-byte ids stand for, `globalId` or `contentId`.
-        timeout_s: for everything that one schema takes.
+        client: client of the registry.
+        use_id: kind of Apicurio's 8-byte ids, `globalId` or `contentId`.
+        timeout_s: for all requests of one schema together.
     """
 
     def __init__(self, client: RegistryClient, use_id: str | None, timeout_s: float) -> None:
@@ -38,7 +38,7 @@ class Fetcher:
         self._lock = threading.Lock()
 
     def fetch(self, key: RegistryKey) -> Schema:
-        """Get a schema.
+        """Fetch a schema.
 
         Raises:
             UnknownSchemaError, IncompatibleSchemaError, DependencyDownError: as `SchemaRegistry.schema_of` does.
@@ -49,14 +49,14 @@ class Fetcher:
             return inlined(found, _the(key), lambda reference: self._version(reference, budget))
         except (UnreadableValueError, DependencyDownError):
             raise
-        except Exception as error:  # whatever JSON stands where a registry's answer should
+        except Exception as error:  # the answer may be any JSON
             raise DependencyDownError(
                 DEPENDENCY,
-                f"its answer for {_the(key)} cannot be read, is that a registry? {shorten(repr(error), 100)}",
+                f"its answer for {_the(key)} cannot be read; is that a registry? {shorten(repr(error), 100)}",
             ) from error
 
     def budget(self) -> Budget:
-        """What one question may cost from now on."""
+        """A budget for one look-up that starts now."""
         return Budget(self._timeout_s, MAX_ANSWER_BYTES, MAX_LOOKUP_BYTES)
 
     def _registered(self, key: ConfluentId | Guid, budget: Budget) -> Registered:
@@ -66,20 +66,20 @@ class Fetcher:
         try:
             return registered(self._client.ask(f"schemas/guids/{key.uuid}", budget, to=to), _the(key))
         except NoSuchPathError:
-            self._client.ask("schemas/types", budget, to=to)  # the path is right, then
-            raise UnknownSchemaError(f"this registry has no look-up by GUID: {key} cannot be found") from None
+            self._client.ask("schemas/types", budget, to=to)  # raises if the base address is wrong
+            raise UnknownSchemaError(f"this registry cannot look up GUIDs, so {key} cannot be found") from None
 
     def _in_core(self, key: ApicurioId, budget: Budget) -> Registered:
-        """Look up an id of Apicurio's that its Confluent-compatible interface does not know."""
+        """Look up an Apicurio id, which the Confluent-compatible API does not support."""
         kind = key.kind or self._use_id
         if kind is None:
             raise UnknownSchemaError(
                 f"{key} may be a global id or a content id; set SCHEMA_REGISTRY_USE_ID to globalId or contentId, "
-                "as the producer's apicurio.registry.use-id"
+                "like the producer's apicurio.registry.use-id"
             )
         if not self._client.has_core_api:
             raise UnknownSchemaError(
-                f"{key} can be looked up in an Apicurio Registry only; "
+                f"{key} can only be looked up in an Apicurio Registry; "
                 "SCHEMA_REGISTRY_URL does not end in /apis/ccompat/v7"
             )
         path, to = f"ids/{kind}s/{key.value}", f"look up {key}"
@@ -100,30 +100,30 @@ class Fetcher:
         return known
 
     def latest(self, subject: str) -> tuple[int, Schema] | None:
-        """Look up the newest schema under a subject: its id and the schema; None where there is none.
+        """Look up the newest schema of a subject: its id and the schema; None if there is none.
 
         Raises:
             IncompatibleSchemaError, DependencyDownError: as `SchemaRegistry.latest` does.
         """
-        budget, to = self.budget(), f"look up the newest schema under subject {subject!r}"
+        budget, to = self.budget(), f"look up the newest schema of subject {subject!r}"
         try:
-            told = self._client.ask(f"subjects/{quote(subject, safe='')}/versions/latest", budget, to=to)
+            answer = self._client.ask(f"subjects/{quote(subject, safe='')}/versions/latest", budget, to=to)
         except UnknownSchemaError:
             return None
-        schema_id = id_in(told)
+        schema_id = id_in(answer)
         what = _the(ConfluentId(schema_id))
-        return schema_id, inlined(registered(told, what), what, lambda reference: self._version(reference, budget))
+        return schema_id, inlined(registered(answer, what), what, lambda reference: self._version(reference, budget))
 
 
-def id_in(told: Any) -> int:
-    """The schema's id in an answer.
+def id_in(answer: Any) -> int:
+    """The schema id in an answer.
 
     Raises:
-        DependencyDownError: there is none.
+        DependencyDownError: the answer has none.
     """
-    schema_id = told.get("id") if isinstance(told, dict) else None
+    schema_id = answer.get("id") if isinstance(answer, dict) else None
     if not isinstance(schema_id, int) or not 0 <= schema_id <= MAX_ID:
-        raise DependencyDownError(DEPENDENCY, "answers without a schema's id")
+        raise DependencyDownError(DEPENDENCY, "its answer has no schema id")
     return schema_id
 
 

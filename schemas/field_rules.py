@@ -1,12 +1,12 @@
-"""What the fields of an Avro record may hold, from the properties that its .avsc file declares beside their types.
+"""The rules of an Avro record's fields, from properties that its .avsc file declares.
 
-Avro lets a field have properties of its own (specification, "Schema Declaration"). These are read here:
+Avro allows additional properties on a field (specification, "Schema Declaration"). These are read here:
 
-- `minimum`, `maximum`: smallest and largest value of a number, both allowed (as in JSON Schema).
-- `minLength`, `maxLength`: fewest and most characters of a string.
-- `unit`: of a number, for people.
+- `minimum`, `maximum`: the smallest and largest allowed value of a number (as in JSON Schema).
+- `minLength`, `maxLength`: the smallest and largest allowed number of characters of a string.
+- `unit`: the unit of a number, for people.
 
-They are not part of a schema's Parsing Canonical Form, so they change neither fingerprints nor the bytes of a value.
+They are not part of a schema's Parsing Canonical Form, so they do not change fingerprints or encoded values.
 """
 
 import math
@@ -21,7 +21,7 @@ from common.text import shown
 from schemas.load import Schema, line_of
 
 Kind: TypeAlias = Literal["text", "whole", "number", "other"]
-"""What a field holds besides null: string; int or long; float or double; anything else."""
+"""Type of a field, apart from null: string; int or long; float or double; anything else."""
 
 _KINDS: Mapping[str, Kind] = {
     "string": "text",
@@ -33,23 +33,23 @@ _KINDS: Mapping[str, Kind] = {
 _RANGE, _LENGTH, _UNIT = ("minimum", "maximum"), ("minLength", "maxLength"), "unit"
 _NOT_READ = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _AVRO = {"name", "type", "doc", "default", "order", "aliases"}
-# How alike, from 0 to 1, the name of a property must be to one of ours to be that one misspelt.
+# Similarity, from 0 to 1, from which the name of a property counts as a misspelling of one of these.
 _ALIKE = 0.84
 
 
 class FieldRules(NamedTuple):
-    """What one field may hold.
+    """The rules of one field.
 
     Attributes:
-        kind: of value.
-        avro: type as written, such as long; empty where it is no plain name.
+        kind: type of its values.
+        avro: Avro type as written, such as long; empty if the type is not a plain name.
         logical: logical type, such as timestamp-millis.
         nullable: whether null is allowed.
-        low: smallest number allowed; minus infinity without a rule.
-        high: largest number allowed; infinity without a rule.
-        shortest: fewest characters of a text.
-        longest: most characters of a text; None without a rule.
-        unit: of a number; empty where none is declared.
+        low: smallest allowed number; minus infinity without a rule.
+        high: largest allowed number; infinity without a rule.
+        shortest: smallest allowed number of characters.
+        longest: largest allowed number of characters; None without a rule.
+        unit: unit of a number; empty if none is declared.
     """
 
     kind: Kind
@@ -68,10 +68,10 @@ def field_rules(schema: Schema, file: Path) -> dict[str, FieldRules]:
 
     Args:
         schema: valid Avro record.
-        file: that it was read from, for messages.
+        file: the file of the schema, for messages.
 
     Raises:
-        UserError: a property has a value that it cannot have; the text names file, line and fix of each fault.
+        UserError: a property has an invalid value. The text names file, line and remedy of each fault.
     """
     faults = [
         f"{shown(file)}:{line_of(file, 'fields', at, name)}: field {shown(field['name'])!r}: {text}"
@@ -99,7 +99,7 @@ def _rules(field: Mapping[str, Any]) -> FieldRules:
 
 
 def _plain(avro_type: Any) -> tuple[str, str | None, bool]:
-    """Type and logical type of a field, or of the one type that a union has besides null; and whether it has null."""
+    """Type and logical type of a field (of the other branch if it is a union with null), and whether it is nullable."""
     if isinstance(avro_type, list):
         others = [branch for branch in avro_type if branch != "null"]
         avro, logical, _ = _plain(others[0]) if len(others) == 1 else ("", None, False)
@@ -111,7 +111,7 @@ def _plain(avro_type: Any) -> tuple[str, str | None, bool]:
 
 
 def _faults(field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Each property that is wrong, and what is wrong with it."""
+    """Each invalid property, and the problem."""
     kind = _KINDS.get(_plain(field["type"])[0], "other")
     yield from _misspelt(field)
     if _UNIT in field and not isinstance(field[_UNIT], str):
@@ -122,14 +122,14 @@ def _faults(field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         wrong = [name for name in given if not _is_limit(field[name], whole=low in _LENGTH)]
         for name in given:
             if not allowed:
-                yield name, f"{name} is only for {of}, and this field is none; take it out"
+                yield name, f"{name} is only for {of}, which this field is not; remove it"
             elif name in wrong:
                 what = "a whole number of characters" if low in _LENGTH else "a finite number"
                 yield name, f"{name} must be {what}, not {shown(repr(field[name]), 60)}; correct it"
         if allowed and len(given) == 2 and not wrong and field[low] > field[high]:
             yield (
                 low,
-                f"{low} {field[low]} is above {high} {field[high]}; no value would be allowed; correct one of them",
+                f"{low} {field[low]} is above {high} {field[high]}, so no value is allowed; correct one of them",
             )
 
 

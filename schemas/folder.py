@@ -1,4 +1,4 @@
-"""The folder of .avsc files that a pipeline takes its records from."""
+"""The folder of .avsc files that declare the records of a pipeline."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from schemas.avro_record import AvroRecord
 from schemas.load import read_record
 
 ENGINE_SCHEMAS = Path(__file__).parent / "avro"
-"""Records that are the same for every pipeline."""
+"""Folder of the records that are the same for every pipeline."""
 
 _SUFFIX = ".avsc"
 _ALIKE = 0.6
 
 
 class SchemaFolder:
-    """Finds records by name: in a folder, or else among those that come with the engine.
+    """Finds records by name: in a folder, otherwise in `ENGINE_SCHEMAS`.
 
-    `NAME.avsc` declares the record NAME. `NAME.v1.avsc`, or any other word between the two dots, is a superseded
-    version of it, kept so that values written with it can still be read.
+    `NAME.avsc` declares the record NAME. `NAME.v1.avsc`, or any other text between the two dots, is a superseded
+    version of it, so that values written with it can still be decoded.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,13 +27,13 @@ class SchemaFolder:
         self._records: dict[str, AvroRecord] = {}
 
     def record(self, name: str) -> AvroRecord:
-        """Look up the current version of a record, with the superseded ones.
+        """Look up a record with its superseded versions.
 
         Args:
-            name: of the file without `.avsc`, such as `Reading`.
+            name: name of the file without `.avsc`, such as `Reading`.
 
         Raises:
-            UserError: there is no such file, or it does not declare a record; the text names file, line and fix.
+            UserError: the file does not exist or does not declare a record; the text names file, line and remedy.
         """
         if name not in self._records:
             self._records[name] = self._read(name)
@@ -52,5 +52,5 @@ class SchemaFolder:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The schema files of a folder by their names without the suffix."""
+    """The schema files of a folder, by name without the suffix."""
     return {file.name.removesuffix(_SUFFIX): file for file in folder.glob(f"*{_SUFFIX}")}

@@ -1,4 +1,4 @@
-"""HTTP requests whose answer costs no more time and memory than was granted, whatever the server does."""
+"""HTTP requests whose time and memory are bounded, whatever the server does."""
 
 import socket
 import ssl
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class NoAnswerError(Exception):
-    """There is no usable answer. The text says why."""
+    """There is no usable answer; the text gives the reason."""
 
 
 class TooLargeError(Exception):
     """The answer is larger than the budget allows.
 
     Attributes:
-        begins: the first bytes of it.
+        begins: its first bytes.
     """
 
     def __init__(self, limit: int, begins: bytes) -> None:
@@ -35,12 +35,12 @@ class TooLargeError(Exception):
 
 
 class Budget:
-    """What one question may cost in all, however many requests it takes.
+    """Limits for all requests of one look-up together.
 
     Args:
-        seconds: from now.
-        answer_bytes: largest body of one answer.
-        total_bytes: largest sum of all bodies.
+        seconds: time from now.
+        answer_bytes: limit for the body of one answer.
+        total_bytes: limit for all bodies together.
     """
 
     def __init__(self, seconds: float, answer_bytes: int, total_bytes: int) -> None:
@@ -48,11 +48,11 @@ class Budget:
         self.seconds, self._answer_bytes, self._bytes_left = seconds, answer_bytes, total_bytes
 
     def seconds_left(self) -> float:
-        """Seconds until the deadline; not positive when it has passed."""
+        """Seconds until the deadline; zero or negative after it."""
         return self._deadline - time.monotonic()
 
     def largest_answer(self) -> int:
-        """How many bytes the next answer may have."""
+        """Limit for the body of the next answer, bytes."""
         return min(self._answer_bytes, self._bytes_left)
 
     def spend(self, size: int) -> None:
@@ -61,7 +61,7 @@ class Budget:
 
 
 class Answer(NamedTuple):
-    """What a server answered."""
+    """A server's answer."""
 
     status: int
     headers: httpx.Headers
@@ -69,7 +69,7 @@ class Answer(NamedTuple):
 
 
 class _Watch:
-    """Cuts a request's connection at its deadline. A timeout of each read alone lets a server drip for ever."""
+    """Closes a request's connection at its deadline. Timeouts of single reads do not stop a slow server."""
 
     def __init__(self, seconds: float) -> None:
         self.over = False
@@ -78,11 +78,11 @@ class _Watch:
         self._timer.daemon = True
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take note of a new connection (httpx's trace extension)."""
+        """Record a new connection (httpx's trace extension)."""
         if event == "connection.connect_tcp.complete":
-            # A duplicate stays valid when TLS takes the original over.
+            # A duplicate stays valid after TLS has wrapped the original.
             self._sockets.append(info["return_value"].get_extra_info("socket").dup())
-            # Each address of a name may take as long as all of it should: the timer may have been and gone.
+            # The timer may have fired already, because the timeout applies to each address of a host separately.
             if self.over:
                 self._cut()
 
@@ -112,26 +112,26 @@ def request(
     budget: Budget,
     within_s: float | None = None,
 ) -> Answer:
-    """Make one request. Redirects are not followed: credentials go nowhere else.
+    """Make one request. Redirects are not followed, so that credentials are not sent elsewhere.
 
     Args:
         method: such as `GET`.
-        url: where to.
-        headers: of the request.
-        content: the body, if any.
-        tls: whom to trust.
-        budget: what the answer may cost.
-        within_s: deadline of this request where it is to come before the budget's.
+        url: address.
+        headers: request headers.
+        content: request body, if any.
+        tls: TLS context with the trusted CAs.
+        budget: limits for the answer.
+        within_s: time limit of this request, if it is shorter than the budget's.
 
     Raises:
-        NoAnswerError: no connection, no complete HTTP answer in time, or a compressed one.
-        TooLargeError: the body is too large; the rest of it is not read.
+        NoAnswerError: there is no connection, no complete HTTP answer in time, or the answer is compressed.
+        TooLargeError: the body is too large. The rest of it is not read.
     """
     seconds = budget.seconds_left() if within_s is None else min(within_s, budget.seconds_left())
     late = NoAnswerError(f"no complete answer within {seconds:.3g} s (timeout)")
     if seconds <= 0:
         raise late
-    # No compression: what is read is then all that it can become.
+    # No compression, so that the bytes read are a limit for memory too.
     headers = {"Accept-Encoding": "identity", **headers}
     with _Watch(seconds) as watch:
         try:
@@ -146,11 +146,11 @@ def request(
             raise
         except httpx.TimeoutException as error:
             raise late from error
-        except Exception as error:  # httpx, its parser and TLS have no common class
+        except Exception as error:  # errors of httpx, its parser and TLS have no common class
             if watch.over:
                 raise late from error
             raise NoAnswerError((str(error) or repr(error)) + _through(url)) from error
-        if watch.over:  # a cut connection may look like the end of the body
+        if watch.over:  # a closed connection may look like the end of the body
             raise late
     budget.spend(len(body))
     return Answer(response.status_code, response.headers, body)
@@ -170,7 +170,7 @@ def _body(response: httpx.Response, budget: Budget) -> bytes:
 
 
 def _through(url: str) -> str:
-    """Which proxy a request went through, as its faults look like the server's; empty: none."""
+    """Text that names the proxy of a request, because a proxy's faults look like the server's; empty without one."""
     parts, proxies = urlsplit(url), getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if not proxy or proxy_bypass(parts.hostname or ""):
@@ -184,18 +184,18 @@ def origin(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "an address that is no URL"
+        return "an address that is not a URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def in_background(question: Callable[[], T]) -> Future[T]:
-    """Call a function on a thread of its own, which does not keep the process alive."""
+    """Call a function in a new daemon thread."""
     future: Future[T] = Future()
 
     def run() -> None:
         try:
             future.set_result(question())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+        except BaseException as error:  # noqa: BLE001 - raised again by `Future.result`
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="schema-registry").start()

@@ -1,4 +1,4 @@
-"""Read Avro schemas from .avsc files."""
+"""Reads Avro schemas from .avsc files."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.text import shown
 
 Schema: TypeAlias = dict[str, Any]
-"""An Avro schema as the JSON object it is written as. Treat as read-only: the loaded ones are shared."""
+"""An Avro schema as a JSON object. Do not change it: loaded schemas are shared."""
 
 
 def read_record(file: Path) -> Schema:
@@ -37,19 +37,19 @@ def read_record(file: Path) -> Schema:
         raise UserError(f"{shown(file)}:1: not an Avro record; make it one")
     try:
         parsed(schema)
-    except Exception as error:  # a file may hold any JSON, and fastavro trips over it in many ways
+    except Exception as error:  # a file may hold any JSON, and fastavro fails on it in many ways
         raise UserError(f"{shown(file)}:1: not a valid Avro schema ({shown(error, 200)}); correct it") from error
     return schema
 
 
 def parsed(schema: Schema) -> Schema:
-    """Check a schema and put it in fastavro's parsed form, which `encode` takes fastest.
+    """Check a schema and convert it to fastavro's parsed form, with which `encode` is fastest.
 
     Args:
         schema: any Avro schema, parsed or not.
 
     Returns:
-        A new object with fully qualified names; the input is left alone.
+        A new object with fully qualified names; the input is not changed.
 
     Raises:
         fastavro.schema.SchemaParseException: the schema breaks Avro's rules.
@@ -63,13 +63,13 @@ def line_of(file: Path, *place: str | int) -> int:
 
     Args:
         file: valid JSON.
-        place: names and positions that lead to the value, from the outermost in, such as `"fields", 3, "minimum"`.
+        place: path to the value: names and positions, such as `"fields", 3, "minimum"`.
 
     Returns:
-        The value's line, or that of the innermost value around it that there is; 1 if the file has changed.
+        The line of the value, or of the innermost existing value on the path; 1 if the file is not readable any more.
     """
     try:
-        # JSON is YAML, whose parser knows lines, but for tabs: JSON has them between values only.
+        # The YAML parser reads JSON and knows lines, but rejects tabs, which JSON allows between values.
         node = yaml.compose(file.read_text(encoding="utf-8-sig").replace("\t", " "), yaml.SafeLoader)
     except (OSError, ValueError, yaml.YAMLError):
         return 1

@@ -1,4 +1,4 @@
-"""Schemas as a registry keeps them, apart, put together: what one refers to is put in its place."""
+"""Inlines the references of a schema, which a registry stores as separate schemas."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,11 +11,11 @@ from schemas.errors import IncompatibleSchemaError
 from schemas.load import Schema
 
 MAX_REFERENCES = 200
-_MAX_WORDS = 300
+_MAX_TEXT = 300
 
 
 class Reference(NamedTuple):
-    """Where a schema that another one refers to by name is registered."""
+    """A reference to another schema: its name, and the subject and version where it is registered."""
 
     name: str
     subject: str
@@ -23,43 +23,43 @@ class Reference(NamedTuple):
 
 
 class Registered(NamedTuple):
-    """A schema as a registry keeps it: its JSON, and what that refers to."""
+    """A schema as a registry stores it: its JSON and its references."""
 
     schema: Any
     references: tuple[Reference, ...]
 
 
-def registered(told: Any, what: str) -> Registered:
-    """Read a registry's answer.
+def registered(answer: Any, what: str) -> Registered:
+    """Parse a registry's answer.
 
     Args:
-        told: its JSON.
-        what: the schema's name for an error.
+        answer: JSON of the answer.
+        what: name of the schema, for errors.
 
     Raises:
-        IncompatibleSchemaError: it is not Avro.
-        DependencyDownError: this is no registry's answer.
+        IncompatibleSchemaError: the schema is not Avro.
+        DependencyDownError: the answer is not in the registry's format.
     """
-    text = told.get("schema") if isinstance(told, dict) else None
+    text = answer.get("schema") if isinstance(answer, dict) else None
     if not isinstance(text, str):
-        raise DependencyDownError(DEPENDENCY, f"answers without a schema when asked for {what}")
-    if told.get("schemaType") not in (None, "AVRO"):
-        kind = shorten(str(told["schemaType"]), 40)
+        raise DependencyDownError(DEPENDENCY, f"its answer has no schema for {what}")
+    if answer.get("schemaType") not in (None, "AVRO"):
+        kind = shorten(str(answer["schemaType"]), 40)
         raise IncompatibleSchemaError(f"{what} is {kind}, not Avro")
     try:
         references = tuple(
-            Reference(str(r["name"]), str(r["subject"]), int(r["version"])) for r in told.get("references") or ()
+            Reference(str(r["name"]), str(r["subject"]), int(r["version"])) for r in answer.get("references") or ()
         )
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise DependencyDownError(DEPENDENCY, f"answers with references of no known form for {what}") from error
+        raise DependencyDownError(DEPENDENCY, f"its answer has references of an unknown form for {what}") from error
     return Registered(schema_json(text, what), references)
 
 
 def schema_json(text: str | bytes, what: str) -> Any:
-    """Read a schema's text.
+    """Parse the text of a schema.
 
     Raises:
-        IncompatibleSchemaError: it is not JSON.
+        IncompatibleSchemaError: the text is not JSON.
     """
     try:
         return json.loads(text)
@@ -68,18 +68,18 @@ def schema_json(text: str | bytes, what: str) -> Any:
 
 
 def inlined(top: Registered, what: str, fetch: Callable[[Reference], Registered]) -> Schema:
-    """Put a schema together with all that it refers to.
+    """Inline all references of a schema, and those of the schemas that it refers to.
 
     Args:
         top: the schema.
-        what: its name for an error.
-        fetch: gets what a reference stands for.
+        what: name of the schema, for errors.
+        fetch: returns the schema of a reference.
 
     Returns:
         A record, or a union as `{"type": [...]}`.
 
     Raises:
-        IncompatibleSchemaError: it is neither, or cannot be put together.
+        IncompatibleSchemaError: the result is neither, or a reference cannot be inlined.
     """
     schemas: dict[str, Any] = {what: top.schema}
     wanted = list(top.references)
@@ -96,10 +96,10 @@ def inlined(top: Registered, what: str, fetch: Callable[[Reference], Registered]
     if len(schemas) > 1:
         del schemas[what]
         try:
-            schema = _put_in_place(schema, "", schemas, set())
-        except Exception as error:  # whatever JSON a registry holds
+            schema = _inline(schema, "", schemas, set())
+        except Exception as error:  # a registry may hold any JSON
             raise IncompatibleSchemaError(
-                f"{what} cannot be put together: {shorten(repr(error), _MAX_WORDS)}"
+                f"the references of {what} cannot be inlined: {shorten(repr(error), _MAX_TEXT)}"
             ) from error
     if isinstance(schema, list):
         schema = {"type": schema}
@@ -108,10 +108,10 @@ def inlined(top: Registered, what: str, fetch: Callable[[Reference], Registered]
     return schema
 
 
-def _put_in_place(schema: Any, namespace: str, parts: Mapping[str, Any], defined: set[str]) -> Any:
-    """Write each schema of `parts` out where its name is used first, as Avro wants it: once, and before other uses.
+def _inline(schema: Any, namespace: str, parts: Mapping[str, Any], defined: set[str]) -> Any:
+    """Replace the first use of each name in `parts` by its definition. Avro requires one definition, before other uses.
 
-    So the result is no larger than its parts, and schemas that refer to each other become a recursive one.
+    So the result is no larger than its parts, and schemas that refer to each other become a recursive schema.
     """
     if isinstance(schema, str):
         full = schema if "." in schema or not namespace else f"{namespace}.{schema}"
@@ -119,10 +119,10 @@ def _put_in_place(schema: Any, namespace: str, parts: Mapping[str, Any], defined
             return schema
         part = parts[full]
         if isinstance(part, dict) and "." not in part.get("name", "."):
-            part = {"namespace": "", **part}  # not that of the place where it is written out
-        return _put_in_place(part, "", parts, defined)
+            part = {"namespace": "", **part}  # not the namespace of the enclosing schema
+        return _inline(part, "", parts, defined)
     if isinstance(schema, list):
-        return [_put_in_place(branch, namespace, parts, defined) for branch in schema]
+        return [_inline(branch, namespace, parts, defined) for branch in schema]
     if not isinstance(schema, dict):
         return schema
     placed = dict(schema)
@@ -132,9 +132,9 @@ def _put_in_place(schema: Any, namespace: str, parts: Mapping[str, Any], defined
         defined.add(f"{namespace}.{name}" if namespace else name)
     for inner in ("type", "items", "values"):
         if inner in schema:
-            placed[inner] = _put_in_place(schema[inner], namespace, parts, defined)
+            placed[inner] = _inline(schema[inner], namespace, parts, defined)
     if "fields" in schema:
         placed["fields"] = [
-            {**field, "type": _put_in_place(field["type"], namespace, parts, defined)} for field in schema["fields"]
+            {**field, "type": _inline(field["type"], namespace, parts, defined)} for field in schema["fields"]
         ]
     return placed

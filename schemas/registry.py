@@ -1,4 +1,4 @@
-"""Schemas from a Confluent-compatible registry, by id, GUID or Apicurio's ids."""
+"""Looks up and registers schemas in a Confluent-compatible registry, by id, GUID or Apicurio's ids."""
 
 import json
 import time
@@ -36,27 +36,27 @@ UNKNOWN_IDS_KEPT = 1000
 
 
 class SchemaRegistry:
-    """Looks writer schemas up and registers ours, with what was learnt kept in memory.
+    """Looks up writer schemas, registers ours, and caches the results.
 
-    A schema behind an id never changes and is asked for once. An id the registry does not know is asked
-    for again after `unknown_ttl_s`, so that a flood of records with that id costs one question, and a schema
-    registered late is found. In a flood of ids (noise taken for a prefix), when `UNKNOWN_IDS_KEPT` of them are
-    remembered as unknown, no more are asked for but those that a registry, which counts up, could give out next.
+    The schema of an id never changes, so it is requested once. An unknown id is requested again after
+    `unknown_ttl_s`: many records with that id cost one request, and a schema that is registered late is found.
+    Noise may look like very many ids. So once `UNKNOWN_IDS_KEPT` unknown ids are cached, only those ids are requested
+    that the registry, which counts up, could assign next.
 
     Args:
         url: base address, such as `http://registry:8081` or `http://apicurio:8080/apis/ccompat/v7`;
             several separated by commas are tried in turn.
         access: credentials.
         auto_register: whether our schemas may be registered; if not, they are only looked up.
-        use_id: what Apicurio's 8-byte ids stand for, `globalId` or `contentId`.
-        timeout_s: for everything that one question takes: connections, retries, references.
-        patience_s: longest that `schema_of` waits for an answer; it goes on being waited for in the background, and the
-            next call finds it.
-        unknown_ttl_s: how long "no such id" is believed.
+        use_id: kind of Apicurio's 8-byte ids, `globalId` or `contentId`.
+        timeout_s: limit for one look-up with all its connections, retries and references.
+        patience_s: how long `schema_of` waits. The request then continues in the background, and a later call returns
+            its result.
+        unknown_ttl_s: how long an unknown id stays cached.
         clock: monotonic seconds.
 
     Raises:
-        UserError: an argument cannot be used.
+        UserError: an argument is invalid.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class SchemaRegistry:
         self._client = RegistryClient(url, access or Access())
         self._fetcher = Fetcher(self._client, use_id, timeout_s)
         self._url, self._auto_register = url, auto_register
-        # A little more than all may take: where no deadline helps, as in a resolver that does not answer.
+        # A little longer than the timeout, for calls that ignore it, such as a DNS look-up without an answer.
         self._patience_s = timeout_s + 0.5 if patience_s is None else patience_s
-        self._known: dict[RegistryKey, Schema | str] = {}  # a text says why it cannot be used
+        self._known: dict[RegistryKey, Schema | str] = {}  # a text is the reason why the schema cannot be used
         self._highest_known = 0
         self._unknown: TTLCache[RegistryKey, str] = TTLCache(UNKNOWN_IDS_KEPT, unknown_ttl_s, timer=clock)
         self._asking: dict[RegistryKey, Future[Schema]] = {}
@@ -85,20 +85,20 @@ class SchemaRegistry:
         return f"SchemaRegistry({self._url!r})"
 
     def writer_schema(self, schema_id: int) -> Schema:
-        """`schema_of` an id in Confluent's prefix, 0 to 2**32 - 1."""
+        """`schema_of` for an id in Confluent's prefix, 0 to 2**32 - 1."""
         return self.schema_of(ConfluentId(schema_id))
 
     def schema_of(self, key: RegistryKey) -> Schema:
         """Look up the schema that a message names.
 
         Returns:
-            The schema with references to other subjects put in place; a top-level union as `{"type": [...]}`.
-            The same object each time, while remembered.
+            The schema with its references inlined; a top-level union as `{"type": [...]}`. It is the same object for
+            each call while it is cached.
 
         Raises:
-            UnknownSchemaError: the registry has no such schema.
-            IncompatibleSchemaError: it is no Avro schema, or refers to what cannot be found.
-            DependencyDownError: the registry does not answer, or not as a registry does.
+            UnknownSchemaError: the registry does not have the schema.
+            IncompatibleSchemaError: it is not an Avro schema, or a reference cannot be resolved.
+            DependencyDownError: the registry does not answer, or not in its format.
         """
         if key not in self._known:
             self._learn(key)
@@ -109,14 +109,14 @@ class SchemaRegistry:
 
     def _learn(self, key: RegistryKey) -> None:
         if isinstance(key, ConfluentId) and key.value > MAX_ID:
-            raise UnknownSchemaError(f"{key.value} cannot be a registry id: they end at {MAX_ID}")
-        if (told := self._unknown.get(key)) is not None:
-            raise UnknownSchemaError(told)
+            raise UnknownSchemaError(f"{key.value} cannot be a registry id: the largest is {MAX_ID}")
+        if (reason := self._unknown.get(key)) is not None:
+            raise UnknownSchemaError(reason)
         next_ids = isinstance(key, ConfluentId) and key.value <= self._highest_known + UNKNOWN_IDS_KEPT
         if len(self._unknown) >= UNKNOWN_IDS_KEPT and not next_ids:
             raise UnknownSchemaError(
-                f"the registry was not asked for {key}: it has just denied {UNKNOWN_IDS_KEPT} others, and "
-                f"this one is not just above the highest id known to exist ({self._highest_known})"
+                f"the registry was not asked for {key}: {UNKNOWN_IDS_KEPT} other ids were unknown to it recently, and "
+                f"this one is not among those after the highest known id ({self._highest_known})"
             )
         known: Schema | str
         try:
@@ -126,14 +126,14 @@ class SchemaRegistry:
             raise
         except IncompatibleSchemaError as error:
             known = str(error)
-        if len(self._known) >= SCHEMAS_KEPT:  # somebody registers a schema a message
+        if len(self._known) >= SCHEMAS_KEPT:  # a producer registers a schema per message
             self._known.clear()
         self._known[key] = known
         if isinstance(key, ConfluentId):
             self._highest_known = max(self._highest_known, key.value)
 
     def _answer(self, key: RegistryKey) -> Schema:
-        """Wait for the registry's answer; when patience ends, a thread goes on waiting for it."""
+        """Wait for the registry's answer. After `patience_s` the request continues in its thread."""
         question = self._asking.pop(key, None)
         if question is None or (question.done() and isinstance(question.exception(), DependencyDownError)):
             question = in_background(partial(self._fetcher.fetch, key))
@@ -146,7 +146,7 @@ class SchemaRegistry:
             ) from None
 
     def prefix(self, topic: str, schema: Schema) -> bytes:
-        """Register the schema of a topic's values, or find it, and give what Confluent's wire format begins with.
+        """Look up the schema of a topic's values, or register it, and build the prefix of Confluent's wire format.
 
         Raises:
             IncompatibleSchemaError, DependencyDownError: as `register` does.
@@ -154,19 +154,19 @@ class SchemaRegistry:
         return confluent_prefix(self.register(f"{topic}-value", schema))
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Find a schema under a subject, or register it there if it is missing and this may be done.
+        """Look up a schema under a subject; register it there if it is missing and `auto_register` is set.
 
         Args:
-            subject: by convention the topic and `-value`.
-            schema: with docs, aliases and properties, as its file declares it.
+            subject: by convention, the topic and `-value`.
+            schema: the schema with docs, aliases and properties, as in its file.
 
         Returns:
             Its id, for `schemas.wire.confluent_prefix`.
 
         Raises:
-            IncompatibleSchemaError: the subject's compatibility rule, or the registry's parser, refuses it.
-            DependencyDownError: the registry does not answer, or not as a registry does; or the schema is missing and
-                may not be registered.
+            IncompatibleSchemaError: the subject's compatibility rule or the registry's parser rejects it.
+            DependencyDownError: the registry does not answer, or not in its format; or the schema is missing and may
+                not be registered.
         """
         budget, body = self._fetcher.budget(), {"schema": json.dumps(schema), "schemaType": "AVRO"}
         name, path = schema["name"], f"subjects/{quote(subject, safe='')}"
@@ -186,27 +186,27 @@ class SchemaRegistry:
             return found
         raise DependencyDownError(
             DEPENDENCY,
-            f"subject {subject!r} does not have {name}, and SCHEMA_REGISTRY_AUTO_REGISTER=false forbids to register "
-            f"it: {_BY_HAND.format(name)}",
+            f"subject {subject!r} does not have {name}, and SCHEMA_REGISTRY_AUTO_REGISTER=false does not "
+            f"allow to register it: {_BY_HAND.format(name)}",
         )
 
     def _same_bytes(self, subject: str, schema: Schema) -> int | None:
-        """The newest schema's id, if it has other docs or defaults than ours, but stands for the same bytes."""
+        """The id of the newest schema, if it differs from ours only in docs or defaults; otherwise None."""
         newest = self.latest(subject)
         if newest is None:
             return None
         try:
             same = fingerprint(newest[1]) == fingerprint(schema)
-        except Exception:  # noqa: BLE001 - a union, or whatever JSON a registry holds: none of our records
+        except Exception:  # noqa: BLE001 - any JSON is possible here; what cannot be parsed is not our record
             return None
         return newest[0] if same else None
 
     def latest(self, subject: str) -> tuple[int, Schema] | None:
-        """Look up the newest schema under a subject: its id and the schema; None where there is none.
+        """Look up the newest schema of a subject: its id and the schema; None if there is none.
 
         Raises:
-            IncompatibleSchemaError: it is no Avro schema.
-            DependencyDownError: the registry does not answer, or not as a registry does.
+            IncompatibleSchemaError: it is not an Avro schema.
+            DependencyDownError: the registry does not answer, or not in its format.
         """
         return self._fetcher.latest(subject)
 
@@ -217,15 +217,15 @@ _BY_HAND = "register {}.avsc of the pipeline's folder there by hand"
 def writer_schema_lookup(
     registry: SchemaRegistry | None, known: Mapping[Fingerprint, Schema]
 ) -> Callable[[SchemaKey], Schema]:
-    """Build the look-up that `schemas.codec.decode` wants: ids from the registry, fingerprints among known schemas.
+    """Build the look-up for `schemas.codec.decode`: ids in the registry, fingerprints among the known schemas.
 
     Args:
-        registry: without one, values that name a schema by an id are of an unknown schema.
+        registry: None if there is no registry; then every id is unknown.
         known: the schemas of a pipeline by fingerprint, such as `Pipeline.known_schemas`.
 
     Returns:
-        A function that raises `UnknownSchemaError` for what cannot be found, and what
-        `SchemaRegistry.schema_of` raises.
+        A function that raises `UnknownSchemaError` if the schema is not found, and the errors of
+        `SchemaRegistry.schema_of`.
     """
 
     def writer_schema_of(key: SchemaKey) -> Schema:
@@ -235,26 +235,26 @@ def writer_schema_lookup(
                 raise UnknownSchemaError(f"no schema of the pipeline has the {key}")
             return schema
         if registry is None:
-            raise UnknownSchemaError(f"no registry to ask for {key}; set SCHEMA_REGISTRY_URL")
+            raise UnknownSchemaError(f"{key} cannot be looked up without a registry; set SCHEMA_REGISTRY_URL")
         return registry.schema_of(key)
 
     return writer_schema_of
 
 
 def registry_at(url: str | None, *, patience_s: float | None = None) -> SchemaRegistry | None:
-    """`registry_from_environment`, or None where there is none.
+    """`registry_from_environment`; None without an address.
 
     Raises:
-        UserError: a setting cannot be used.
+        UserError: a setting is invalid.
     """
     return registry_from_environment(url, patience_s=patience_s) if url else None
 
 
 def registry_from_environment(url: str, *, patience_s: float | None = None) -> SchemaRegistry:
-    """The registry at this address, with credentials (schemas/access.py) and rules from `SCHEMA_REGISTRY_…`.
+    """The registry at this address, with credentials and settings from the variables `SCHEMA_REGISTRY_…`.
 
     Raises:
-        UserError: a setting cannot be used.
+        UserError: a setting is invalid.
     """
     given = registry_variables()
     return SchemaRegistry(

@@ -1,7 +1,7 @@
-"""Questions to a schema registry over HTTP, and which of its answers are believed.
+"""Sends requests to a schema registry, and decides which answers come from it.
 
-Only what is in the registry's own format counts as its word. All else (an ingress's page, a proxy's 404, an empty
-answer) is an outage: a record must not become a dead letter for it.
+Only an answer in the registry's format counts. Anything else (an ingress's page, a proxy's 404, an empty answer) is an
+outage, because such an answer must not make a record a dead letter.
 """
 
 import json
@@ -20,30 +20,30 @@ from schemas.http import Answer, Budget, NoAnswerError, TooLargeError, origin, r
 
 RETRIES = 2
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 1.0
-_WORTH_REPEATING = frozenset({408, 429, 500, 502, 503, 504})
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _NOT_FOUND = frozenset({40401, 40402, 40403})  # no such subject, version, schema
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/vnd.schemaregistry+json, application/json"
-_MAX_WORDS = 300
+_MAX_TEXT = 300
 _CCOMPAT = "/apis/ccompat/"
 
 
 class NoSuchPathError(DependencyDownError):
-    """A 404 that is not the registry's own: a wrong path, a proxy, or an interface that this registry lacks."""
+    """A 404 that is not in the registry's format: a wrong path, a proxy, or an API that this registry does not have."""
 
 
 class RefusedError(DependencyDownError):
-    """The account may not do this."""
+    """The registry does not allow this account to do this."""
 
 
 class RegistryClient:
-    """Asks a registry that may be reached under several addresses.
+    """A client of a registry, which may have several addresses.
 
     Args:
         url: base address, or several separated by commas, which are tried in turn.
         access: credentials.
 
     Raises:
-        UserError: the address cannot be used.
+        UserError: an address is not valid.
     """
 
     def __init__(self, url: str, access: Access) -> None:
@@ -53,7 +53,7 @@ class RegistryClient:
         for each in self._urls:
             self._check(each)
         self._access = access
-        self._lock = threading.Lock()  # questions come from several threads
+        self._lock = threading.Lock()  # several threads send requests
 
     @staticmethod
     def _check(url: str) -> None:
@@ -72,28 +72,28 @@ class RegistryClient:
 
     @property
     def has_core_api(self) -> bool:
-        """Whether the address is that of an Apicurio Registry, which knows ids that Confluent's interface does not."""
+        """Whether the addresses are of an Apicurio Registry, whose own API supports more kinds of ids."""
         return all(_CCOMPAT in url for url in self._urls)
 
     def ask(
         self, path: str, budget: Budget, body: Mapping[str, Any] | None = None, *, to: str, core: bool = False
     ) -> Any:
-        """Ask one question, again where that may help, for as long as the budget allows.
+        """Send a request, and repeat it after a transient error as long as the budget allows.
 
         Args:
-            path: below the base address.
-            budget: what all answers may cost.
+            path: path below the base address.
+            budget: limits for all answers.
             body: sent as JSON by POST; None: GET.
-            to: what the question is for, in words for an error.
-            core: ask Apicurio's own interface instead of Confluent's.
+            to: purpose of the request, for errors: "could not {to}".
+            core: use Apicurio's own API instead of Confluent's.
 
         Returns:
             The JSON of the answer.
 
         Raises:
-            UnknownSchemaError: the registry says that there is no such thing.
-            IncompatibleSchemaError: it refuses a schema, or sends one that is too large.
-            DependencyDownError: it does not answer, or not as a registry does.
+            UnknownSchemaError: the registry does not have the requested object.
+            IncompatibleSchemaError: the registry rejects a schema, or sends one that is too large.
+            DependencyDownError: the registry does not answer, or not in its format.
         """
         failure = DependencyDownError(DEPENDENCY, f"could not {to}: it does not answer")
         for attempt in range(RETRIES + 1):
@@ -105,10 +105,10 @@ class RegistryClient:
                     continue
                 except TooLargeError as error:
                     raise self._too_large(error, to) from error
-                if answer.status not in _WORTH_REPEATING:
+                if answer.status not in _TRANSIENT:
                     self._prefer(url)
-                    return self._believed(answer, to)
-                failure = DependencyDownError(DEPENDENCY, f"could not {to}: {origin(url)} answers {_said(answer)}")
+                    return self._checked(answer, to)
+                failure = DependencyDownError(DEPENDENCY, f"could not {to}: {origin(url)} answers {_text(answer)}")
             wait_s = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S) * random.uniform(0.5, 1)
             if attempt == RETRIES or wait_s >= budget.seconds_left():
                 break
@@ -118,7 +118,7 @@ class RegistryClient:
     def _request(self, url: str, path: str, budget: Budget, body: Mapping[str, Any] | None) -> Answer:
         try:
             headers = {"Accept": _ACCEPT, **self._access.headers(budget)}
-        except UserError as error:  # a file of credentials that could be read at start
+        except UserError as error:  # a file of credentials that was readable at start
             raise DependencyDownError(DEPENDENCY, str(error)) from error
         content = None
         if body is not None:
@@ -131,39 +131,39 @@ class RegistryClient:
             content=content,
             tls=self._access.tls,
             budget=budget,
-            # A request that nobody answers must leave time for the next address and the next attempt.
+            # A request without an answer must leave time for the other addresses and attempts.
             within_s=budget.seconds / len(self._urls) / (RETRIES + 1),
         )
 
     def _prefer(self, url: str) -> None:
-        """Ask the address that answered first the next time."""
+        """Use the address that answered first from now on."""
         with self._lock:
             self._urls.sort(key=lambda each: each != url)
 
-    def _believed(self, answer: Answer, to: str) -> Any:
-        told = _json(answer)
-        if answer.status == 200 and told is not None:
-            return told
-        code = told.get("error_code") if isinstance(told, dict) else None
-        said = _said(answer)
+    def _checked(self, answer: Answer, to: str) -> Any:
+        content = _json(answer)
+        if answer.status == 200 and content is not None:
+            return content
+        code = content.get("error_code") if isinstance(content, dict) else None
+        text = _text(answer)
         if answer.status == 404:
-            name = str(told.get("name", "")) if isinstance(told, dict) else ""
+            name = str(content.get("name", "")) if isinstance(content, dict) else ""
             if (isinstance(code, int) and code in _NOT_FOUND) or name.endswith("NotFoundException"):
-                raise UnknownSchemaError(f"the registry says: {_message(told)}")
+                raise UnknownSchemaError(f"the registry says: {_message(content)}")
             raise NoSuchPathError(
-                DEPENDENCY, f"could not {to}: it answers {said}; check the path in SCHEMA_REGISTRY_URL"
+                DEPENDENCY, f"could not {to}: it answers {text}; check the path in SCHEMA_REGISTRY_URL"
             )
         if answer.status in (409, 422) and isinstance(code, int):
-            raise IncompatibleSchemaError(f"could not {to}: the registry refuses: {_message(told)}")
+            raise IncompatibleSchemaError(f"could not {to}: the registry rejects it: {_message(content)}")
         kind = RefusedError if answer.status == 403 else DependencyDownError
-        raise kind(DEPENDENCY, f"could not {to}: it answers {said}{self._advice(answer)}")
+        raise kind(DEPENDENCY, f"could not {to}: it answers {text}{self._advice(answer)}")
 
     def _advice(self, answer: Answer) -> str:
         if answer.status == 401:
             self._access.refused()
             return f"; check {self._access.setting}"
         if answer.status == 403:
-            return f"; grant the account that right, or check {self._access.setting}"
+            return f"; grant the account this permission, or check {self._access.setting}"
         if 300 <= answer.status < 400:
             place = answer.headers.get("location", "")
             there = f" to {shorten(repr(origin(place)), 100)}" if "://" in place else ""
@@ -178,7 +178,7 @@ class RegistryClient:
 
 
 def _core(url: str) -> str:
-    """Apicurio's own interface beside its Confluent-compatible one; version 2 of it exists in 2.x and in 3.x."""
+    """Base address of Apicurio's own API. Version 2 of it exists in Apicurio 2.x and 3.x."""
     return url.partition(_CCOMPAT)[0] + "/apis/registry/v2"
 
 
@@ -189,18 +189,18 @@ def _json(answer: Answer) -> Any:
         return None
 
 
-def _message(told: Any) -> str:
-    message = told.get("message") or told.get("title") or told.get("detail")
-    return shorten(repr(message)[1:-1], _MAX_WORDS)
+def _message(content: Any) -> str:
+    message = content.get("message") or content.get("title") or content.get("detail")
+    return shorten(repr(message)[1:-1], _MAX_TEXT)
 
 
-def _said(answer: Answer) -> str:
-    told = _json(answer)
-    if isinstance(told, dict) and ("message" in told or "title" in told):
-        return f"{answer.status} {_message(told)}"
+def _text(answer: Answer) -> str:
+    content = _json(answer)
+    if isinstance(content, dict) and ("message" in content or "title" in content):
+        return f"{answer.status} {_message(content)}"
     begins = shorten(repr(answer.body[:100].decode(errors="replace"))[1:-1], 60)
     return (
-        f"{answer.status} with {begins!r}, which is not a registry's answer"
+        f"{answer.status} with {begins!r}, which is not an answer of a registry"
         if begins
-        else f"{answer.status} and nothing else"
+        else f"{answer.status} without a body"
     )

@@ -1,4 +1,4 @@
-"""Names of the registry's variables: Confluent's client properties in capitals, after `SCHEMA_REGISTRY_`."""
+"""Names of the registry's variables: `SCHEMA_REGISTRY_` and a property of Confluent's client in capitals."""
 
 from common.environment import variable
 
@@ -15,9 +15,9 @@ _OR_IN_A_FILE = (
     "BEARER_AUTH_IDENTITY_POOL_ID",
 )
 NAMES = (*_PLAIN, *_OR_IN_A_FILE, *(f"{name}_FILE" for name in _OR_IN_A_FILE))
-"""All that are read, without the prefix."""
+"""All variables that are read, without the prefix."""
 
 
 def registry_variables() -> dict[str, str]:
-    """Those that are set, by the name without the prefix. An empty one is as good as none."""
+    """The variables that are set, by name without the prefix. Empty ones count as unset."""
     return {name: value for name in NAMES if (value := variable(PREFIX + name)) is not None}

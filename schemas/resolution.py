@@ -1,4 +1,4 @@
-"""How a writer's schema meets the reader's: names, unions, and what has to be converted beyond Avro's rules."""
+"""Resolves a writer's schema to the reader's: names, unions, and conversions beyond Avro's rules."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -22,16 +22,16 @@ _PYTHON_TYPES = {
 
 
 def union_branches(writer_schema: Schema) -> list[Any] | None:
-    """The branches of a top-level union; None where the schema is none."""
+    """The branches of a top-level union; None if the schema is not one."""
     kind = writer_schema.get("type") if isinstance(writer_schema, dict) else None
     return kind if isinstance(kind, list) else None
 
 
 def aligned(writer_schema: Schema, reader_schema: Schema) -> Schema:
-    """Give the writer's record and fields the names the reader knows them by, following the reader's aliases.
+    """Rename the writer's record and fields to the reader's names, by the reader's aliases.
 
-    A field of the reader's own name wins over an alias, and an earlier alias over a later one. (fastavro
-    follows aliases too, but breaks where a writer has a field under two of its names.)
+    The reader's name has priority over its aliases, and an earlier alias over a later one. (fastavro supports
+    aliases too, but fails if a writer has fields with two of these names.)
     https://avro.apache.org/docs/1.12.0/specification/#aliases
 
     Args:
@@ -39,12 +39,12 @@ def aligned(writer_schema: Schema, reader_schema: Schema) -> Schema:
         reader_schema: a record schema with `aliases` on its fields.
 
     Returns:
-        The writer's schema under our names. The order and types of fields are unchanged: it still describes
-        the writer's bytes.
+        The writer's schema with the reader's names. The order and types of its fields are unchanged, so it still
+        describes the writer's bytes.
 
     Raises:
-        IncompatibleSchemaError: the writer's is not a record, or one of another name; or it lacks a field that has
-            no default here.
+        IncompatibleSchemaError: the writer's schema is not a record or has another name, or it lacks a field that
+            has no default in the reader's schema.
     """
     if not isinstance(writer_schema, dict) or writer_schema.get("type") != "record":
         raise IncompatibleSchemaError("the writer's schema is not a record")
@@ -52,7 +52,7 @@ def aligned(writer_schema: Schema, reader_schema: Schema) -> Schema:
     our_name = reader_schema["name"].rpartition(".")[2]
     our_names = (our_name, *(alias.rpartition(".")[2] for alias in reader_schema.get("aliases", ())))
     if their_name not in our_names:
-        raise IncompatibleSchemaError(f"the writer's record is a {their_name}, and {our_name} is read")
+        raise IncompatibleSchemaError(f"the writer's record is {their_name}, but the reader expects {our_name}")
     writer_fields = {field["name"]: field for field in writer_schema["fields"]}
     new_names: dict[str, str] = {}
     for field in reader_schema["fields"]:
@@ -62,17 +62,17 @@ def aligned(writer_schema: Schema, reader_schema: Schema) -> Schema:
         elif "default" not in field:
             raise IncompatibleSchemaError(
                 f"the writer's schema has no field {field['name']!r} (nor {field.get('aliases', [])}), "
-                "and there is no default for it"
+                "which has no default"
             )
     fields = [{**field, "name": new_names.get(field["name"], field["name"])} for field in writer_schema["fields"]]
     return {**writer_schema, "name": f"{namespace}{dot}{our_name}", "fields": fields}
 
 
 class FieldConversion(NamedTuple):
-    """What is done to the raw values of a field.
+    """How to convert the raw values of a field.
 
     Attributes:
-        by_type: what to do with a value of this Python type; None: it is left as it is.
+        by_type: conversion of values of each Python type; None leaves them unchanged.
     """
 
     by_type: Mapping[type, Conversion | None]
@@ -81,25 +81,25 @@ class FieldConversion(NamedTuple):
         """Convert a value.
 
         Raises:
-            IncompatibleSchemaError: a value of this branch has no meaning for the reader.
-            InvalidValueError, MalformedError: it is none.
+            IncompatibleSchemaError: the reader cannot use values of this branch of the writer's union.
+            InvalidValueError, MalformedError: the value is not valid.
         """
         if type(raw) not in self.by_type:
-            raise IncompatibleSchemaError(f"no way from a {type(raw).__name__} of the writer's union to what is read")
+            raise IncompatibleSchemaError(f"the reader cannot use a {type(raw).__name__} of the writer's union")
         convert = self.by_type[type(raw)]
         return raw if convert is None else convert(raw)
 
 
 def field_conversions(writer: Schema, reader: Schema, utc_offset_ms: int | None) -> dict[str, FieldConversion]:
-    """What has to be done to fields beyond Avro's rules of resolution, by name.
+    """The conversions of fields beyond Avro's resolution rules, by name.
 
     Args:
-        writer: a record under our names; see `aligned`.
+        writer: a record with the reader's names; see `aligned`.
         reader: a record.
-        utc_offset_ms: local time less UTC, for times that do not say it; None: such times are not read.
+        utc_offset_ms: local time minus UTC, for times without an offset; None: such times are errors.
 
     Raises:
-        IncompatibleSchemaError: a field means something else to the writer than to the reader.
+        IncompatibleSchemaError: a field has different meanings for writer and reader.
     """
     types, named = {f["name"]: f["type"] for f in writer["fields"]}, named_types(writer)
     found = {}
@@ -135,7 +135,7 @@ def _by_type(branches: list[Any], ours: Any, name: str, utc_offset_ms: int | Non
 
 
 def raw_reader(writer: Schema, reader: Schema, converted: Mapping[str, Any]) -> Schema:
-    """The reader's schema, but for fields that are converted afterwards: these are read as they were written."""
+    """The reader's schema, in which fields that are converted afterwards have the writer's type."""
     types, named, used = {f["name"]: f["type"] for f in writer["fields"]}, named_types(writer), set[str]()
     fields = []
     for field in reader["fields"]:
@@ -154,7 +154,7 @@ def raw_reader(writer: Schema, reader: Schema, converted: Mapping[str, Any]) -> 
 
 
 def named_types(schema: Any) -> dict[str, Any]:
-    """Definitions of fixed types and enums within a schema, by their names as written and in full."""
+    """Definitions of fixed types and enums in a schema, by name as written and by full name."""
     found: dict[str, Any] = {}
 
     def look(part: Any, namespace: str) -> None:
@@ -177,7 +177,7 @@ def _defined(branch: Any, named: Mapping[str, Any]) -> Any:
 
 
 def _written_out(branch: Any, named: Mapping[str, Any], used: set[str]) -> Any:
-    """A type with its definition where it is used first, and its name from then on."""
+    """A type as its definition at first use, and as its name afterwards."""
     defined = _defined(branch, named)
     if not isinstance(defined, dict) or "name" not in defined:
         return branch
@@ -188,7 +188,7 @@ def _written_out(branch: Any, named: Mapping[str, Any], used: set[str]) -> Any:
 
 
 def without(schema: Any, *attributes: str) -> Any:
-    """Copy without these attributes, at any depth. Without logical types a timestamp stays a number."""
+    """A copy without these attributes, at any depth. Without logical types, fastavro decodes times as numbers."""
     if isinstance(schema, dict):
         return {key: without(part, *attributes) for key, part in schema.items() if key not in attributes}
     if isinstance(schema, list):

@@ -1,7 +1,7 @@
-"""A strict reading of Avro's binary encoding: do these bytes hold exactly one value of this schema?
+"""Checks strictly that bytes are exactly one value of a schema in Avro's binary encoding.
 
-fastavro is lenient (it takes negative lengths, out-of-range union branches and any byte for a boolean, and
-lets a corrupted array count allocate without bound), so a body is proven here before fastavro reads it.
+fastavro is lenient: it accepts negative lengths, union branches that do not exist and any byte for a boolean, and a
+corrupt array count can make it allocate without limit. So bodies are checked here before fastavro decodes them.
 https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 """
 
@@ -11,24 +11,24 @@ from typing import Any, TypeAlias
 from schemas.errors import IncompatibleSchemaError, MalformedError
 
 _LONGEST = 2**31 - 1  # bytes of a value, as in Avro's own libraries
-MAX_STEPS = 2000  # far more than any sensor's record has, and few enough for a batch of them
+MAX_STEPS = 2000  # far more than a sensor's record needs, and few enough for a whole batch
 Check: TypeAlias = Callable[[bytes, int], int]
-"""Proves one value at a position of a body, and gives the position after it."""
+"""A function of (body, position) that checks one value and returns the position after it."""
 
 
 def compile_check(schema: Any) -> Callable[[bytes, int], None]:
-    """Build the check of whole bodies written with a schema.
+    """Compile a check of whole bodies written with a schema.
 
     Args:
         schema: the writer's schema as `schemas.load.parsed` gives it.
 
     Returns:
-        A function of (value, start of the body) that returns when the body is exactly one value, and raises
-        `MalformedError` otherwise. It allocates nothing that the value's own length does not bound.
+        A function of (value, start of the body) that returns if the body is exactly one value, and raises
+        `MalformedError` otherwise. The value's length limits the memory that it needs.
 
     Raises:
-        IncompatibleSchemaError: the schema is recursive, or has arrays of values that take no bytes (a few
-            bytes of either can stand for unbounded work), or a fixed type without a proper size.
+        IncompatibleSchemaError: the schema is recursive or has arrays of values without bytes (in both cases a few
+            bytes can cause unlimited work), is too large, or has a fixed type with an invalid size.
     """
     _require_bounded(schema)
     check = _compile(schema, {})
@@ -42,13 +42,13 @@ def compile_check(schema: Any) -> Callable[[bytes, int], None]:
 
 
 def compile_fields(schema: Any) -> list[tuple[str, Check]]:
-    """Build the checks of a record's fields one by one, to find how far a broken body can be read.
+    """Compile one check per field of a record, to find how far a malformed body can be decoded.
 
     Args:
         schema: a record schema as `schemas.load.parsed` gives it.
 
     Returns:
-        Field name and its check, in the writer's order.
+        Name and check of each field, in the writer's order.
 
     Raises:
         IncompatibleSchemaError: see `compile_check`.
@@ -62,14 +62,14 @@ def _require_bounded(schema: Any) -> None:
     if steps > MAX_STEPS:
         raise IncompatibleSchemaError(
             f"the writer's schema is too large: one value of it takes {min(steps, 10**9)} steps to read, "
-            f"and {MAX_STEPS} are allowed"
+            f"but only {MAX_STEPS} are allowed"
         )
 
 
 def _steps(schema: Any, named: dict[str, int]) -> int:
-    """Values of which one value of the schema consists at most, those in arrays and maps counted once.
+    """The largest number of nested values in one value of the schema. Items of arrays and maps count once.
 
-    A few records that each hold the next one twice stand for more of them than could ever be read, in no bytes at all.
+    The number can be huge: each of a few nested records may contain the next one twice, in a value without bytes.
     """
     if isinstance(schema, list):
         return 1 + max((_steps(branch, named) for branch in schema), default=0)
@@ -143,10 +143,10 @@ def _read_varint(value: bytes, at: int, max_bytes: int, bits: int) -> tuple[int,
 
 
 def read_long(value: bytes, at: int) -> tuple[int, int]:
-    """Read a long, or the index of a union's branch: its value, and the position after it.
+    """Decode a long, or the index of a union's branch: its value, and the position after it.
 
     Raises:
-        MalformedError: there is none.
+        MalformedError: there is no long at this position.
     """
     return _read_varint(value, at, 10, 64)
 
@@ -247,7 +247,7 @@ def _takes_no_bytes(item: Check) -> bool:
 
 
 def _blocks(item: Check) -> Check:
-    """Arrays and maps: blocks of a count and that many items, up to an empty block."""
+    """Check arrays and maps: blocks of a count and that many items, up to an empty block."""
     if _takes_no_bytes(item):
         raise IncompatibleSchemaError("the writer's schema has an array of values that take no bytes")
 

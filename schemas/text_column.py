@@ -15,9 +15,9 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class TextColumn:
-    """UTF-8 texts of n rows as slices of one buffer, so that no Python object is made for a text nobody looks at.
+    """UTF-8 texts of n rows as slices of one buffer, so that texts become Python objects only when needed.
 
-    The buffer ends with at least one byte that belongs to no text.
+    The buffer has at least one byte after the last text.
     """
 
     buffer: Bytes
@@ -26,7 +26,7 @@ class TextColumn:
 
     @classmethod
     def of(cls, texts: list[bytes]) -> Self:
-        """A column with these texts."""
+        """A column of these texts."""
         length = np.fromiter(map(len, texts), np.int64, len(texts))
         return cls(np.frombuffer(b"".join((*texts, b"\0")), np.uint8), np.cumsum(length) - length, length)
 
@@ -42,27 +42,27 @@ class TextColumn:
         return self.buffer[start : start + self.length[row]].tobytes()
 
     def take(self, rows: Int | Bool) -> Self:
-        """The column of some of the rows."""
+        """A column of some of the rows."""
         return type(self)(self.buffer, self.start[rows], self.length[rows])
 
     def matrix(self) -> Bytes:
-        """The texts and what follows them in the buffer, up to the longest text's length, shape [n, longest].
+        """The texts, padded with the bytes that follow them in the buffer, shape [n, longest].
 
-        For texts whose length was checked: one giant makes all rows as long.
+        Only for texts of limited length, because one long text makes all rows as long.
         """
         longest = int(self.length.max(initial=0))
         buffer = np.concatenate((self.buffer, np.zeros(longest, np.uint8)))
-        # Through a view of windows each row is copied as a piece.
+        # A view of windows copies each row in one piece.
         return sliding_window_view(buffer, longest)[self.start] if longest else np.empty((len(self), 0), np.uint8)
 
     def flat(self) -> tuple[Bytes, Int]:
-        """The bytes of all rows, one after the other, and the row of each: no more than the texts, one giant or not."""
+        """The bytes of all rows, one row after the other, and the row of each byte. Needs no padding."""
         row = np.repeat(np.arange(len(self)), self.length)
         shift = self.start - (np.cumsum(self.length) - self.length)
         return self.buffer[np.arange(len(row)) + shift[row]], row
 
     def equals(self, other: "TextColumn") -> Bool:
-        """Which rows hold the same text as the other column, shape [n]."""
+        """Which rows have the same text in both columns, shape [n]."""
         same = np.asarray(self.length == other.length)
         rows = np.flatnonzero(same)
         mine, row = self.take(rows).flat()
@@ -71,16 +71,16 @@ class TextColumn:
         return same
 
     def ascii(self) -> Bool:
-        """Which rows hold ASCII only, shape [n]."""
+        """Which rows have only ASCII characters, shape [n]."""
         text, row = self.flat()
         only = np.ones(len(self), np.bool_)
         only[row[text >= 0x80]] = False
         return only
 
     def characters(self) -> Int:
-        """How many characters each row has, shape [n]."""
+        """Number of characters of each row, shape [n]."""
         text, row = self.flat()
-        return np.bincount(row[(text & 0xC0) != 0x80], minlength=len(self))  # bytes that begin one
+        return np.bincount(row[(text & 0xC0) != 0x80], minlength=len(self))  # counts first bytes of characters
 
     @classmethod
     def concatenate(cls, columns: Sequence["TextColumn"]) -> Self:

@@ -1,4 +1,4 @@
-"""How a message says which schema it was written with, on the level of bytes. All of these are read, none is guessed.
+"""The byte formats in which a message names its writer's schema. All of them are supported, and none is guessed.
 
 In front of the Avro binary:
 - Confluent: a zero byte, the schema's registry id in 4 bytes big-endian.
@@ -38,7 +38,7 @@ Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 
 @dataclass(frozen=True, slots=True)
 class ConfluentId:
-    """A schema's id in the registry, 0 to 2**32 - 1 as it stands in the value."""
+    """A schema's id in the registry, 0 to 2**32 - 1 as in the value."""
 
     value: int
 
@@ -58,13 +58,13 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Guid:
-    """A schema's GUID in a Confluent registry, as its 16 bytes."""
+    """A schema's GUID in a Confluent registry, 16 bytes."""
 
     value: bytes
 
     @property
     def uuid(self) -> UUID:
-        """As it is written in text."""
+        """The GUID in its text form."""
         return UUID(bytes=self.value)
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class ApicurioId:
     """A schema's id in an Apicurio Registry.
 
     Attributes:
-        kind: which of its two numberings; None where the value does not say.
+        kind: kind of the id; None if the value does not say.
     """
 
     kind: Literal["globalId", "contentId"] | None
@@ -91,19 +91,19 @@ SchemaKey: TypeAlias = RegistryKey | Fingerprint
 
 
 def fingerprint(schema: Any) -> Fingerprint:
-    """Fingerprint a schema (parsed or not) by CRC-64-AVRO of its Parsing Canonical Form.
+    """CRC-64-AVRO fingerprint of a schema's Parsing Canonical Form. The schema may be parsed or not.
 
-    Docs, defaults, aliases, logical types and other properties (`minimum`, `unit`) do not enter it.
+    Docs, defaults, aliases, logical types and other properties (`minimum`, `unit`) do not change it.
     """
-    # fastavro prints the digest in the byte order of the wire, not as the number it stands for.
+    # fastavro returns the digest in the byte order of the wire, not as a number.
     return Fingerprint(bytes.fromhex(fastavro_fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")))
 
 
 def confluent_prefix(schema_id: int) -> bytes:
-    """Build the 5 bytes before a body in Confluent's format.
+    """The 5 bytes before a body in Confluent's format.
 
     Args:
-        schema_id: the writer schema's id in the registry.
+        schema_id: id of the writer's schema in the registry.
 
     Raises:
         struct.error: the id does not fit in 4 bytes.
@@ -112,21 +112,21 @@ def confluent_prefix(schema_id: int) -> bytes:
 
 
 def single_object_prefix(schema: Any) -> bytes:
-    """Build the 10 bytes before a body in the single-object encoding of this writer schema."""
+    """The 10 bytes before a body in the single-object encoding of this schema."""
     return SINGLE_OBJECT_MARKER + fingerprint(schema).value
 
 
 def parse_prefix(value: bytes) -> tuple[SchemaKey, int]:
-    """Take the schema's key off the front of a value.
+    """Parse the prefix of a value.
 
     Args:
         value: a whole message value, or at least its first 10 bytes.
 
     Returns:
-        What names the writer's schema, and where the body starts (5, 9 or 10).
+        Key of the writer's schema, and the start of the body (5, 9 or 10).
 
     Raises:
-        MalformedError: no format begins like this.
+        MalformedError: the value has none of the prefixes.
     """
     if value[:1] == CONFLUENT_MAGIC:
         if len(value) < CONFLUENT_PREFIX_LENGTH:
@@ -155,18 +155,18 @@ def parse_prefix(value: bytes) -> tuple[SchemaKey, int]:
 
 
 def prefix_of(value: bytes) -> bytes:
-    """The bytes of a value that `parse_prefix` looks at, where it has any of the formats."""
+    """The prefix of a value that has one of the formats: the bytes that `parse_prefix` reads."""
     if value[:1] != CONFLUENT_MAGIC:
         return value[:SINGLE_OBJECT_PREFIX_LENGTH]
     return value[: CONFLUENT_PREFIX_LENGTH if any(value[1:5]) else LONG_ID_PREFIX_LENGTH]
 
 
 def schema_in_headers(headers: Headers) -> SchemaKey | None:
-    """Find what names the value's schema in a message's headers; None where nothing does.
+    """Find the key of the value's schema in a message's headers; None if no header has one.
 
     Raises:
-        MalformedError: a header is not as its serializer writes it, or several name different schemas.
-        UnknownSchemaError: the schema is named in a way that is not read.
+        MalformedError: a header has an invalid form, or headers name different schemas.
+        UnknownSchemaError: a header names the schema in a form that is not supported.
     """
     found = set[SchemaKey]()
     artifact = None
@@ -178,24 +178,24 @@ def schema_in_headers(headers: Headers) -> SchemaKey | None:
             if what in ("globalId", "contentId"):
                 found.add(_apicurio_header(what, value or b""))
             elif what == "encoding" and value not in (b"BINARY", None):
-                raise MalformedError(f"the header {name} says {value[:40]!r}, and only BINARY is read")
+                raise MalformedError(f"the header {name} says {value[:40]!r}, but only BINARY is supported")
             elif what in ("artifactId", "contentHash"):
                 artifact = name
     if len(found) > 1:
         raise MalformedError(f"headers name different schemas: {', '.join(sorted(map(str, found)))}")
     if not found and artifact is not None:
         raise UnknownSchemaError(
-            f"the header {artifact} names the schema by its artifact, which is not read; "
+            f"the header {artifact} names the schema by its artifact, which is not supported; "
             "set the producer's apicurio.registry.use-id to globalId or contentId"
         )
     return next(iter(found), None)
 
 
 def schema_of_message(value: bytes, headers: Headers) -> tuple[SchemaKey, int]:
-    """Find what names a value's schema, in its headers or in front of it, and where the body starts.
+    """Find the key of a value's schema in its headers or its prefix, and the start of the body.
 
     Raises:
-        MalformedError, UnknownSchemaError: as `schema_in_headers` and `parse_prefix` do.
+        MalformedError, UnknownSchemaError: see `schema_in_headers` and `parse_prefix`.
     """
     key = schema_in_headers(headers)
     return parse_prefix(value) if key is None else (key, 0)

@@ -1,6 +1,5 @@
 """The `simulate` command: publishes a simulated fleet."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
+from common.json_text import strict_json
 from common.logs import configure_logs
 from common.progress import progress_bar, stop_on_signals
 from common.terminal import say
@@ -106,7 +106,7 @@ def simulate(
 
         summary = live.simulate(options, show, stop)
     if as_json:
-        say(json.dumps(asdict(summary)))
+        say(strict_json(asdict(summary)))
     else:
         _print_simulation(summary)
 

@@ -127,7 +127,7 @@ def _identities(
     for code, (key, group) in enumerate(names):
         for fault in _broken_rules(pipeline, {pipeline.input.key: key, pipeline.input.group: group}):
             column = sources.group if fault.at == (pipeline.input.group,) else sources.key[0]
-            faults.add(identity == code, column or "", fault.words)
+            faults.add(identity == code, column or "", str(fault))
     return identity.astype(np.int64), names
 
 

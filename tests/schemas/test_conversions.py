@@ -180,7 +180,7 @@ def test_a_null_of_a_top_level_union_is_a_null_value() -> None:
 
 def test_another_record_of_a_top_level_union_is_incompatible() -> None:
     other = record_schema(("x", "int"), name="Other")
-    with pytest.raises(IncompatibleSchemaError, match="is a Other"):
+    with pytest.raises(IncompatibleSchemaError, match="record is Other"):
         written_by({"type": [other, PLAIN]}, {"x": 5})
     with pytest.raises(IncompatibleSchemaError, match="no branch of the writer's union can be read"):
         compile_decoder({"type": ["null", other]}, READING)

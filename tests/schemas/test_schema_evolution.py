@@ -139,10 +139,10 @@ M_R_5 = b"\x02M\x02R\x0a"
         (
             record_schema(*IDENTITY[:2], ("ts", {"type": "long", "logicalType": "time-micros"})),
             M_R_5,
-            "'ts' is time-micros, and timestamp-millis is read",
+            "'ts' is time-micros, but the reader expects timestamp-millis",
         ),
         (record_schema(*IDENTITY, ("voltage_v", "string")), M_R_5 + b"\x02x", "string"),
-        (record_schema(*IDENTITY, name="ShipPosition"), M_R_5, "is a ShipPosition, and SensorReading is read"),
+        (record_schema(*IDENTITY, name="ShipPosition"), M_R_5, "is ShipPosition, but the reader expects SensorReading"),
         (record_schema(*IDENTITY, ("more", ["null", "SensorReading"])), M_R_5 + b"\x00", "recursive"),
         (record_schema(*IDENTITY, ("more", "no.such.Type")), M_R_5, "not valid Avro"),
         ({"type": "record", "name": "SensorReading"}, M_R_5, "not valid Avro"),

@@ -1,6 +1,5 @@
 """The commands `drift` (monitoring of data and model) and `label` (confirmed events and false alarms)."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -213,4 +212,4 @@ def label(
     with MonitoringTopics(settings) as topics:
         record = Label(key, ts, kind, by, note).record(topics.pipeline)
         topics.publish("labels", [(key, record)])
-    say(json.dumps(record) if as_json else f"labelled {key} at {at}: {kind}")
+    say(strict_json(record) if as_json else f"labelled {key} at {at}: {kind}")

@@ -1,11 +1,11 @@
 """The `model register` command: puts a model into the registry."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from common.cli_options import JsonOption, PipelineOption, TrackingUriOption, training_packages
+from common.json_text import strict_json
 from common.terminal import say
 from worker.cli.model import app as model_app
 
@@ -49,6 +49,6 @@ def register_model(
     known = version_behind(package.name, alias, tracking_uri=store) if if_none else None
     version = known or register_package(package.directory, alias=alias, tracking_uri=store).version
     if as_json:
-        say(json.dumps({"name": package.name, "version": version, "alias": alias, "registered": not known}))
+        say(strict_json({"name": package.name, "version": version, "alias": alias, "registered": not known}))
     else:
         say(f"{package.name}@{alias} {'already points to' if known else 'points to'} version {version}")

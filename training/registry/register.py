@@ -17,9 +17,9 @@ from worker.model.mlflow_client import (
     NotInMlflowError,
     mlflow_client,
     prepare_mlflow,
-    shown,
     store_file,
     tracking_uri_or_default,
+    without_credentials,
 )
 from worker.model.package import open_package
 from worker.model.package_files import Contents, read_package
@@ -88,7 +88,7 @@ def register_package(
                 client.set_terminated(run_id, "FAILED")
             raise
         client.set_terminated(run_id, "FINISHED")
-    return Registered(model.name, version, alias, run_id, shown(store), manifest_sha256, model.metrics)
+    return Registered(model.name, version, alias, run_id, without_credentials(store), manifest_sha256, model.metrics)
 
 
 def refuse_bad_alias(alias: str) -> None:
@@ -133,7 +133,9 @@ def _experiment(client: "MlflowClient", store: str) -> str:
     """Id of the experiment. Its artifacts are beside a local store, never in the current directory."""
     if (known := client.get_experiment_by_name(EXPERIMENT)) is not None:
         if known.lifecycle_stage != "active":
-            raise UserError(f"MLflow at {shown(store)}: experiment {EXPERIMENT!r} was deleted; restore it there")
+            raise UserError(
+                f"MLflow at {without_credentials(store)}: experiment {EXPERIMENT!r} was deleted; restore it there"
+            )
         return str(known.experiment_id)
     file = store_file(store)
     location = (file.parent / "artifacts").as_uri() if file is not None else None

@@ -68,8 +68,10 @@ def load_in_sandbox(contents: Contents, version: str, pipeline: Pipeline | None,
     if done.returncode == _REFUSED and fault in FAULTS:
         raise PackageError(fault, text)
     how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
-    said = done.stderr.decode(errors="replace")[-300:].strip()
-    raise PackageError("crashes", f"model package {contents.origin}: the process that checks it crashes ({how}) {said}")
+    output = done.stderr.decode(errors="replace")[-300:].strip()
+    raise PackageError(
+        "crashes", f"model package {contents.origin}: the process that checks it crashes ({how}) {output}"
+    )
 
 
 def _main() -> int:

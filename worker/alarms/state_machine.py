@@ -61,7 +61,7 @@ class AlarmPolicy(BaseModel):
         setpoint, the lowest priority begins there, and the deadband is at most half of it.
 
         Raises:
-            ValidationError: the result is no valid policy.
+            ValidationError: the result is not a valid policy.
         """
         own = self.model_dump()
         if {"setpoint", "on_delay_ms"} & changes.keys():

@@ -6,6 +6,7 @@ import typer
 
 from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms
 from common.errors import UserError
+from common.json_text import strict_json
 from common.logs import configure_logs
 from common.terminal import say, terminal
 from worker.cli.dlq import app as dlq_app
@@ -150,8 +151,6 @@ def explain(
 
     Example: hazardstream explain --key pump-17 --at 2026-01-31T12:00:00Z
     """
-    import json
-
     from worker.cli.explain import explain as compute_again
     from worker.cli.explain_view import as_json as facts
     from worker.cli.explain_view import as_tables
@@ -163,7 +162,7 @@ def explain(
     loaded = load_pipeline(settings.pipeline)
     explained = compute_again(settings, key, int(at) if at.isdecimal() else moment_ms("--at", at))
     if as_json:
-        say(json.dumps(facts(explained)))
+        say(strict_json(facts(explained)))
     else:
         terminal().print(as_tables(explained, loaded))
     if not explained.same_bits:

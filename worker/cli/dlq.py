@@ -1,6 +1,5 @@
 """The `hazardstream dlq` commands for dead letters: list, show, redrive."""
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,7 +79,7 @@ def list_letters(
         surveyed = survey_topic(reader, topic, selection, as_json=as_json, count_keys=top_keys > 0)
     counts = counts_by_reason(topic, surveyed, top_keys)
     if as_json:
-        say(json.dumps(counts))
+        say(strict_json(counts))
     else:
         print_counts(terminal(), counts)
 

@@ -1,12 +1,12 @@
 """`hazardstream dlq redrive` at work: survey the letters, show the plan, ask, send, report."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import typer
 from rich.console import Console
 
+from common.json_text import strict_json
 from common.terminal import say, terminal
 from schemas.registry import registry_at, writer_schema_lookup
 from worker.cli.dlq_view import advice, counter, print_table, survey_topic
@@ -62,7 +62,7 @@ def run(settings: Settings, request: Request) -> None:
     skipped = dict(foreseen.skipped if request.dry_run else result.skipped)
     if as_json:
         done = {"topic": topic, "to": source.name, "dry_run": request.dry_run, "redriven": result.redriven}
-        say(json.dumps(done | {"skipped": skipped} | plan))
+        say(strict_json(done | {"skipped": skipped} | plan))
         return
     for why, number in skipped.items():
         console.print(f"not sent: {number} letters {why}")

@@ -57,7 +57,7 @@ def survey_topic(
 
 @contextmanager
 def counter(label: str, total: int, *, as_json: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar; call what it gives with the number of items that were just done."""
+    """A progress bar. Yields a function to call with the number of items that were just completed."""
     with progress_bar(as_json) as bar:
         task = bar.add_task("", label=label, total=total)
         yield lambda more: bar.advance(task, more)

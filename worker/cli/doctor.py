@@ -1,10 +1,10 @@
 """Checks of everything that a worker needs; each problem is reported with its remedy."""
 
-import json
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from common.errors import DependencyDownError, UserError
+from common.json_text import strict_json
 from common.redaction import redacted
 from common.terminal import say, styled, terminal
 from common.text import markup, shown
@@ -37,7 +37,7 @@ def examine(settings: Settings, *, as_json: bool) -> bool:
     findings = list(_findings(settings))
     ok = all(f.verdict != "wrong" for f in findings)
     if as_json:
-        say(json.dumps({"ok": ok, "findings": [f._asdict() for f in findings]}))
+        say(strict_json({"ok": ok, "findings": [f._asdict() for f in findings]}))
         return ok
     console = terminal(soft_wrap=True)
     marks = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "wrong": "[red]wrong[/]  "}

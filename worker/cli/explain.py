@@ -37,10 +37,10 @@ class Explained:
 
     Attributes:
         prediction: the published record.
-        alarm: the published alarm transition that the reading caused; None where it caused none.
+        alarm: the published alarm transition that the reading caused; None if it caused none.
         probability: recomputed.
         same_bits: whether it equals the published one bit for bit.
-        same_contributions: whether the contributions published with the alarm are equal; None where there is no alarm.
+        same_contributions: whether the contributions published with the alarm are equal; None without an alarm.
         readings_in_window: recomputed.
         window: event times, ms, and rolled sensors, scaled, oldest first.
         features: by name, as the model gets them; None where missing.
@@ -114,12 +114,12 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
 
 
 def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str, Any]) -> None:
-    """Refuse a prediction for a reading of a former topic: the new topic has other readings at the same offsets."""
-    now, told = topic_id_of(admin_client(config), topic), prediction.get("source_topic_id") or ""
-    if told and now not in {"", told}:
+    """Check that the input topic was not recreated since: a new topic has other readings at the same offsets."""
+    now, published = topic_id_of(admin_client(config), topic), prediction.get("source_topic_id") or ""
+    if published and now not in {"", published}:
         raise UserError(
             f"the reading of this prediction is gone: {topic} was deleted and created again since (its topic id was "
-            f"{told} and is now {now}); choose a time after that"
+            f"{published} and is now {now}); choose a time after that"
         )
 
 
@@ -158,7 +158,7 @@ class _Published:
         return latest
 
     def alarm(self, key: str, ts: int, prediction: dict[str, Any]) -> dict[str, Any] | None:
-        """The alarm transition that the reading of this prediction caused; None where it caused none."""
+        """The alarm transition that the reading of this prediction caused; None if it caused none."""
         place = _place(prediction)
         for record in self._records(self._pipeline.outputs.alarms, key, ts, prediction["source_partition"]):
             if _place(record) == place:
@@ -207,7 +207,7 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
 def _rebuilds(
     log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, number: int, offset: int
 ) -> Iterator[tuple[int, Outcome, dict[str, Any]]]:
-    """Rebuild the windows from further and further back.
+    """Rebuild the windows, each time from an earlier start.
 
     Yields:
         Offset of the first replayed message, outcome of the message at `offset`, and its window.

@@ -8,6 +8,7 @@ import typer
 
 from common.cli_options import JsonOption, PipelineOption
 from common.errors import UserError
+from common.json_text import strict_json
 from common.terminal import say
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _show(file: Path, archive: "Archive", *, as_json: bool, **more: Any) -> None
     }
     if as_json:
         all_facts = {"libraries": contents.manifest.libraries, "features": features, "metrics": metrics}
-        say(json.dumps(facts | all_facts))
+        say(strict_json(facts | all_facts))
         return
     facts["libraries"] = ", ".join(f"{name} {version}" for name, version in contents.manifest.libraries.items())
     facts["features"] = f"{len(features)}: {', '.join(features)}"

@@ -159,7 +159,7 @@ def load_settings(**given: object) -> Settings:
         return Settings(**{n: value for n, value in given.items() if value not in (None, "")})  # type: ignore[arg-type]
     except ValidationError as error:
         found = [f._replace(at=(_variable(f.at), *f.at[1:])) for f in faults(error, with_values=False)]
-        raise UserError(f"settings: {'; '.join(f.words for f in found)}") from error
+        raise UserError(f"settings: {'; '.join(str(f) for f in found)}") from error
 
 
 def _variable(at: tuple[str | int, ...]) -> str:

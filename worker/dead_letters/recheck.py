@@ -56,7 +56,7 @@ class Recheck:
                 decode(letter.value or b"", self._writer_schema_of, self._reader, letter.headers, self._utc_offset_ms)
             )
         except ValidationError as error:
-            return [fault.words for fault in faults(error)]
+            return [str(fault) for fault in faults(error)]
         except UnreadableValueError:
             pass
         return []

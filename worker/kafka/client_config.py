@@ -23,7 +23,7 @@ T = TypeVar("T")
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 _LOGGER = logging.getLogger("librdkafka")
 _NONE: Mapping[str, Any] = MappingProxyType({})
-# Errors that do not tell the cause, which the client's reports do.
+# Errors without a cause. The client's reports have it.
 _VAGUE = {
     KafkaError._TRANSPORT,  # noqa: SLF001 - librdkafka's names, here and below
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
@@ -169,7 +169,7 @@ def error_text(error: BaseException, client: object = None) -> str:
 
     Args:
         error: that was raised.
-        client: that raised it; its reports tell the cause where the error does not.
+        client: the client that raised it. Its reports give the cause if the error does not.
     """
     cause = error.args[0] if error.args else error
     text = str(cause.str()) if hasattr(cause, "str") else str(cause)

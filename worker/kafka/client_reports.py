@@ -1,7 +1,7 @@
-"""Collects a Kafka client's log lines and error callbacks, which tell causes that its exceptions do not.
+"""Collects a Kafka client's log lines and error callbacks, because its exceptions do not name causes.
 
 An exception of librdkafka reads "Broker transport failure" whether the port is closed, the certificate has expired or
-the password is wrong. The cause goes to its log and its `error_cb`, which are only called while the client is polled.
+the password is wrong. The cause goes to its log and to `error_cb`, which are only called while the client is polled.
 """
 
 import logging
@@ -20,11 +20,11 @@ LogListener: TypeAlias = Callable[[str, str], None]
 ErrorListener: TypeAlias = Callable[[KafkaError], None]
 
 _LOGGER = logging.getLogger("librdkafka")
-_LOGGER.addHandler(logging.NullHandler())  # for commands without logging, whose errors tell the cause
-_BELIEVED_S = 30.0  # a client that cannot connect reports it every 2 s
+_LOGGER.addHandler(logging.NullHandler())  # for commands without logging: their error messages name the cause
+_RECENT_S = 30.0  # a client that cannot connect reports it every 2 s
 _REASONS = 3
 # Facilities that report causes; others report the client's reaction.
-_TELLING = frozenset({"FAIL", "ERROR", "BROKER", "SASL", "SSL", "OAUTHBEARER", "REQTMOUT", "CLUSTERID", "PROTOERR"})
+_CAUSES = frozenset({"FAIL", "ERROR", "BROKER", "SASL", "SSL", "OAUTHBEARER", "REQTMOUT", "CLUSTERID", "PROTOERR"})
 
 
 class _Report(NamedTuple):
@@ -51,8 +51,8 @@ class ClientReports:
         """Client properties that send the reports here.
 
         Args:
-            errors: whether to set `error_cb` too. A producer with it raises a fatal error in whatever polls it next,
-                delivery callbacks included; its log tells the same.
+            errors: whether to set `error_cb` too. A producer with `error_cb` raises a fatal error in the next call that
+                polls it, even in delivery callbacks. Its log has the same information.
         """
         return {"logger": self} | ({"error_cb": self.note_error} if errors else {})
 
@@ -71,7 +71,7 @@ class ClientReports:
         # Debugging output (several lines per transaction) is for the listeners only.
         if level < logging.INFO and not _LOGGER.isEnabledFor(level):
             return
-        if level >= logging.INFO and facility in _TELLING:
+        if level >= logging.INFO and facility in _CAUSES:
             self._note(text)
         held_back = LINES.admit(f"{facility} {text}") if level >= logging.INFO else 0
         if held_back is not None:
@@ -95,23 +95,23 @@ class ClientReports:
             del self._latest[min(self._latest, key=lambda name: self._latest[name].at_s)]
 
     def reason(self) -> str | None:
-        """Why the client fails, where, and the remedy; None if it reported nothing lately."""
+        """Why the client fails, where, and the remedy; None without a recent report."""
         now = time.monotonic()
-        recent = [report for report in list(self._latest.values()) if now - report.at_s < _BELIEVED_S]
-        telling = [report for report in recent if report.fault is None or not is_disconnect(report.fault)]
-        told = dict.fromkeys(
-            self._explain(report) for report in sorted(telling or recent, reverse=True, key=lambda r: r.at_s)
+        recent = [report for report in list(self._latest.values()) if now - report.at_s < _RECENT_S]
+        causes = [report for report in recent if report.fault is None or not is_disconnect(report.fault)]
+        explanations = dict.fromkeys(
+            self._explain(report) for report in sorted(causes or recent, reverse=True, key=lambda r: r.at_s)
         )
-        return "; ".join(list(told)[:_REASONS]) or None
+        return "; ".join(list(explanations)[:_REASONS]) or None
 
     def _explain(self, report: _Report) -> str:
-        """The explanation of a report, cached: explaining a certificate fault takes a connection."""
+        """The explanation of a report, cached, because explaining a certificate fault opens a connection."""
         if report.fault is None:
             return redacted(report.text)
-        key = report.fault.address, report.fault.words, report.fault.node
-        said_s, words = self._explained.get(key, (0.0, ""))
-        if not words or time.monotonic() - said_s > _BELIEVED_S:
-            words = redacted(explain(report.fault, self._config))
-            self._explained = {key: (time.monotonic(), words)} | dict(list(self._explained.items())[:_REASONS])
-            self._explained[key] = time.monotonic(), words
-        return words
+        key = report.fault.address, report.fault.text, report.fault.node
+        explained_s, text = self._explained.get(key, (0.0, ""))
+        if not text or time.monotonic() - explained_s > _RECENT_S:
+            text = redacted(explain(report.fault, self._config))
+            self._explained = {key: (time.monotonic(), text)} | dict(list(self._explained.items())[:_REASONS])
+            self._explained[key] = time.monotonic(), text
+        return text

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 _PROBE_S = 3.0
 _FAULT = re.compile(
     r"^(?:\[thrd:[^\]]*\]: )?(?:\w+Coordinator: )?(?:\w+://)?(?P<address>\S+?)(?:/(?P<node>bootstrap|-?\d+))?: "
-    r"(?P<words>.*?)(?: \(after (?P<ms>\d+)ms in state (?P<state>\w+)[^)]*(?:\(s\)[^)]*)?\))?$",
+    r"(?P<text>.*?)(?: \(after (?P<ms>\d+)ms in state (?P<state>\w+)[^)]*(?:\(s\)[^)]*)?\))?$",
     re.DOTALL,
 )
 _CLOSED_AT_ONCE_MS = 1000
@@ -21,15 +21,15 @@ class Fault(NamedTuple):
 
     Attributes:
         address: host:port of the broker.
-        node: its id if the cluster advertised the address; None for one of `bootstrap.servers`.
-        words: librdkafka's text.
+        node: broker id if the cluster advertised the address; None for an address of `bootstrap.servers`.
+        text: librdkafka's description.
         state: of the connection, such as SSL_HANDSHAKE.
         after_ms: how long it had been in that state.
     """
 
     address: str
     node: str | None
-    words: str
+    text: str
     state: str
     after_ms: int
 
@@ -40,16 +40,16 @@ def fault_of(text: str) -> Fault | None:
     if found is None or not re.search(r":\d+$", found["address"]):
         return None
     node = found["node"] if found["node"] not in {None, "bootstrap"} else None
-    return Fault(found["address"], node, found["words"], found["state"] or "", int(found["ms"] or 0))
+    return Fault(found["address"], node, found["text"], found["state"] or "", int(found["ms"] or 0))
 
 
 def is_disconnect(fault: Fault) -> bool:
-    """Whether the fault only says that a connection has ended, which happens to idle ones too."""
-    return fault.words.startswith("Disconnected") or "Connection reset" in fault.words
+    """Whether the fault only says that a connection ended. Idle connections end too."""
+    return fault.text.startswith("Disconnected") or "Connection reset" in fault.text
 
 
 def explain(fault: Fault, config: Mapping[str, Any]) -> str:
-    """Where the fault is, what it is, and the remedy.
+    """Say where the fault is, what it is, and the remedy.
 
     Args:
         fault: of a connection.
@@ -58,27 +58,28 @@ def explain(fault: Fault, config: Mapping[str, Any]) -> str:
     where = (
         fault.address if fault.node is None else f"{fault.address}, which the cluster advertises as broker {fault.node}"
     )
-    words, cure = _told(fault, config)
-    return f"{where}: {words.rstrip('. :')}" + (f"; {cure}" if cure else "")
+    text, cure = _explained(fault, config)
+    return f"{where}: {text.rstrip('. :')}" + (f"; {cure}" if cure else "")
 
 
-def _told(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
-    words = re.sub(r"^(Connect to \S+ failed: |Receive failed: )", "", fault.words)
-    if "certificate verify failed" in words:
+def _explained(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
+    """Text and remedy. The remedy is empty if none is known."""
+    text = re.sub(r"^(Connect to \S+ failed: |Receive failed: )", "", fault.text)
+    if "certificate verify failed" in text:
         return _certificate(fault, config)
     protocol = str(config.get("security.protocol", "PLAINTEXT")).upper()
     for pattern, cure in _CURES:
-        if re.search(pattern, words, re.IGNORECASE):
-            return words, _ADVERTISED if fault.node is not None and cure in _UNREACHABLE else cure
+        if re.search(pattern, text, re.IGNORECASE):
+            return text, _ADVERTISED if fault.node is not None and cure in _UNREACHABLE else cure
     if is_disconnect(fault):
         if fault.state == "APIVERSION_QUERY" and protocol not in _TLS:
-            return words, "the listener probably speaks TLS: set KAFKA_SECURITY_PROTOCOL=SSL (or SASL_SSL)"
+            return text, "the listener probably speaks TLS: set KAFKA_SECURITY_PROTOCOL=SSL (or SASL_SSL)"
         if fault.state in {"UP", "APIVERSION_QUERY"} and protocol not in _SASL and fault.after_ms < _CLOSED_AT_ONCE_MS:
             wanted = "SASL_SSL" if protocol in _TLS else "SASL_PLAINTEXT"
-            return words, f"the listener may want SASL: set KAFKA_SECURITY_PROTOCOL={wanted} and KAFKA_SASL_*"
+            return text, f"the listener may want SASL: set KAFKA_SECURITY_PROTOCOL={wanted} and KAFKA_SASL_*"
         if fault.state.startswith("AUTH"):
-            return words, "the broker rejected the log-in: check KAFKA_SASL_MECHANISM and the listener's port"
-    return words, ""
+            return text, "the broker rejected the log-in: check KAFKA_SASL_MECHANISM and the listener's port"
+    return text, ""
 
 
 _NAME = "correct the host name in KAFKA_BOOTSTRAP_SERVERS, or the DNS of this machine"
@@ -112,16 +113,16 @@ def _certificate(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
     """What is wrong with the broker's certificate. librdkafka does not say, so connect once more and verify it."""
     host, _, port = fault.address.rpartition(":")
     ca = config.get("ssl.ca.location") or "this machine's CAs"
-    said = _verify(host.strip("[]"), int(port), config)
-    if said is None:
+    problem = _verify(host.strip("[]"), int(port), config)
+    if problem is None:
         return "the broker's certificate cannot be verified", f"set KAFKA_SSL_CA_LOCATION to its CA's file (now {ca})"
-    if "expired" in said or "not yet valid" in said:
-        return f"the broker's certificate: {said}", "renew it, or correct this machine's clock"
-    if "match" in said.lower():
+    if "expired" in problem or "not yet valid" in problem:
+        return f"the broker's certificate: {problem}", "renew it, or correct this machine's clock"
+    if "match" in problem.lower():
         cure = "use an address that the certificate names, or add this one to it"
-        return f"the broker's certificate: {said}", cure
+        return f"the broker's certificate: {problem}", cure
     return (
-        f"the broker's certificate: {said}",
+        f"the broker's certificate: {problem}",
         f"set KAFKA_SSL_CA_LOCATION to the file of the CA that signed it (now {ca})",
     )
 

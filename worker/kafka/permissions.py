@@ -40,7 +40,7 @@ class Denied(NamedTuple):
         kind: topic, group, transactional id or cluster.
         name: of the resource.
         operations: as Kafka's documentation spells them.
-        hidden: whether the resource may not exist; the broker does not tell.
+        hidden: whether the broker does not say if the resource exists.
     """
 
     kind: str

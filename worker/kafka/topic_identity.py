@@ -103,7 +103,7 @@ class TopicWatch:
         """As `confirm`, but without waiting: check the answer if it is there, and ask again.
 
         Raises:
-            RecreatedError, DependencyDownError: as of `confirm`.
+            RecreatedError, DependencyDownError: see `confirm`.
         """
         if self._asked is not None and self._asked.done():
             self.confirm()

@@ -136,7 +136,7 @@ class TopicReader:
         """As `spans`, from the first record with this Kafka timestamp (or a later one) on.
 
         Raises:
-            UserError, DependencyDownError: as of `spans`.
+            UserError, DependencyDownError: see `spans`.
         """
         spans = self.spans(topic, only).items()
         return {number: Span(self.since(topic, number, time_ms, high), high) for number, (_, high) in spans}
@@ -175,14 +175,14 @@ class TopicReader:
         at = {number: span.low for number, span in spans.items() if span.low < span.high}
         places = [TopicPartition(topic, number, low) for number, low in at.items()]
         self.consumer.assign(places)
-        quiet_until, said = time.monotonic() + self._patience_s, "is a transaction left open?"
+        quiet_until, cause = time.monotonic() + self._patience_s, "is a transaction left open?"
         while any(offset < spans[number].high for number, offset in at.items()):
             gulp = self.consumer.consume(self._gulp, timeout=0.2)
-            said = next((m.error().str() for m in gulp if m.error() is not None), said)
+            cause = next((m.error().str() for m in gulp if m.error() is not None), cause)
             if bad := next((m for m in gulp if is_unreadable(m)), None):
                 raise UnreadableBatchError(
                     "broker",
-                    f"the batch at offset {bad.offset()} of {topic}/{bad.partition()} cannot be read: {said}. If it "
+                    f"the batch at offset {bad.offset()} of {topic}/{bad.partition()} cannot be read: {cause}. If it "
                     "inflates to more than receive.message.max.bytes, raise that in KAFKA_CONFIG_FILE",
                 )
             yield [m for m in gulp if m.error() is None and m.offset() < spans[m.partition()].high]
@@ -194,6 +194,6 @@ class TopicReader:
             if moved:
                 quiet_until = time.monotonic() + self._patience_s
             elif time.monotonic() > quiet_until:
-                why = self.consumer.reports.reason() or said
+                why = self.consumer.reports.reason() or cause
                 raise DependencyDownError("broker", f"{topic} could not be read beyond {at}: {why}")
         self.consumer.unassign()

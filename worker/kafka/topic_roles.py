@@ -1,4 +1,4 @@
-"""The topics of a pipeline by role, in one table: settings when they are created, ACLs, and required settings.
+"""One table of topics by role: settings at creation, ACLs that a worker needs, and required settings.
 
 docs/operations.md shows the required settings and the ACLs.
 """
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from common.times import DAY_MS, MINUTE_MS
 
-# Twice the windows' longest span (15 minutes), plus how far a reading may be ahead of its Kafka timestamp.
+# Twice the longest window (15 minutes), plus the time that a reading may be ahead of its Kafka timestamp.
 REBUILD_MS = 35 * MINUTE_MS
 BROKER_DEFAULT_MAX_BYTES = 1_048_588
 _WEEK_MS = 7 * DAY_MS
@@ -21,7 +21,7 @@ class Rule(NamedTuple):
         fits: whether a value is allowed.
         value: an allowed value, for the command that sets it.
         breaks: whether any other value breaks a guarantee (an error) or only weakens one (a warning).
-        why: what happens otherwise.
+        why: what happens with another value.
     """
 
     setting: str
@@ -75,11 +75,13 @@ _CLEAN = Rule(
     _is("false"),
     "false",
     breaks=True,
-    why="a broker that is behind may become leader, and confirmed records are lost",
+    why="a replica that is behind may become leader, and acknowledged records are lost",
 )
-_UNBOUNDED = Rule("retention.bytes", _is("-1"), "-1", breaks=False, why="retention then depends on the amount of data")
-_STAMPED = _stamped("the broker may reject everything from a worker whose clock is more than an hour ahead")
-_COMPACTED_OUTPUT = "compaction keeps only the newest record of a key, and rejects records without a key"
+_UNBOUNDED = Rule(
+    "retention.bytes", _is("-1"), "-1", breaks=False, why="a size limit may delete records before retention.ms"
+)
+_STAMPED = _stamped("the broker may reject all records of a worker whose clock is more than an hour ahead")
+_COMPACTED_OUTPUT = "compaction keeps only the newest record of each key, and rejects records without a key"
 
 SETTINGS_OF_ALL = {"message.timestamp.type": "LogAppendTime"}
 """Settings at creation of every topic: docs/decisions/log-append-time.md."""
@@ -88,11 +90,11 @@ ROLES: Mapping[str, Role] = {
     "input": Role(
         ("Read",),
         (
-            _deleted("compaction removes readings that windows are rebuilt from"),
+            _deleted("compaction removes readings that are needed to rebuild windows"),
             _kept(REBUILD_MS, "windows cannot be rebuilt after a restart", breaks=True),
-            _kept(DAY_MS, "if workers are down for longer, readings are deleted unread"),
+            _kept(DAY_MS, "readings are lost if the workers are down for longer"),
             _UNBOUNDED,
-            _stamped("it keeps the producers' timestamps, so a device whose clock is ahead is not detected"),
+            _stamped("with the producers' timestamps, a device whose clock is ahead is not detected"),
             _CLEAN,
         ),
     ),
@@ -100,7 +102,7 @@ ROLES: Mapping[str, Role] = {
         ("Read", "Write"),
         (
             _deleted(_COMPACTED_OUTPUT),
-            _kept(_WEEK_MS, "they say where to continue after the group's offsets expired (7 days by default)"),
+            _kept(_WEEK_MS, "a worker cannot find its position after the group's offsets expire (7 days by default)"),
             _UNBOUNDED,
             _STAMPED,
             _CLEAN,
@@ -110,7 +112,7 @@ ROLES: Mapping[str, Role] = {
         ("Read", "Write"),
         (
             _deleted(_COMPACTED_OUTPUT),
-            _kept(_WEEK_MS, "alarms are deleted before anybody has explained or labelled them"),
+            _kept(_WEEK_MS, "alarms are deleted before anybody explains or labels them"),
             _UNBOUNDED,
             _STAMPED,
             _CLEAN,
@@ -125,14 +127,14 @@ ROLES: Mapping[str, Role] = {
                 _is("compact"),
                 "compact",
                 breaks=True,
-                why="if the state of an active alarm is deleted, the alarm is raised a second time",
+                why="if the state of an active alarm is deleted, the alarm is raised again",
             ),
             Rule(
                 "delete.retention.ms",
                 _at_least(10 * MINUTE_MS),
                 str(DAY_MS),
                 breaks=False,
-                why="a worker that reads alarm states for longer may miss that an alarm has returned to normal",
+                why="a worker that takes longer to read the alarm states may miss that an alarm returned to normal",
             ),
             _STAMPED,
             _CLEAN,
@@ -143,8 +145,8 @@ ROLES: Mapping[str, Role] = {
         ("Read", "Write"),
         (
             _deleted(_COMPACTED_OUTPUT),
-            _kept(REBUILD_MS, "a rebuild reads from them which records to exclude", breaks=True),
-            _kept(_WEEK_MS, "letters are deleted before anybody has redriven them"),
+            _kept(REBUILD_MS, "window rebuilds no longer know which records to exclude", breaks=True),
+            _kept(_WEEK_MS, "letters are deleted before anybody redrives them"),
             _UNBOUNDED,
             _STAMPED,
             _CLEAN,
@@ -156,7 +158,7 @@ ROLES: Mapping[str, Role] = {
         ("Write",),
         (
             _deleted(_COMPACTED_OUTPUT),
-            _kept(30 * DAY_MS, "the baseline of a site is read from its first sketches"),
+            _kept(30 * DAY_MS, "the first sketches of a site, its baseline, are deleted"),
             _CLEAN,
         ),
         _days(400),
@@ -165,7 +167,7 @@ ROLES: Mapping[str, Role] = {
         ("Describe",),
         (
             _deleted("compaction removes the history of drift", breaks=False),
-            _kept(30 * DAY_MS, "active drift is read from the history"),
+            _kept(30 * DAY_MS, "drift that is still active may be forgotten"),
         ),
         _days(400),
     ),
@@ -173,7 +175,7 @@ ROLES: Mapping[str, Role] = {
         ("Describe",),
         (
             _deleted("compaction removes labels", breaks=False),
-            _kept(30 * DAY_MS, "performance counts the labels of 30 days"),
+            _kept(30 * DAY_MS, "model performance counts the labels of 30 days, and some are deleted"),
         ),
         _days(400),
     ),
@@ -181,7 +183,7 @@ ROLES: Mapping[str, Role] = {
         ("Write",),
         (
             _deleted(_COMPACTED_OUTPUT),
-            _kept(_WEEK_MS, "the evaluation of a challenger takes weeks"),
+            _kept(_WEEK_MS, "shadow scores are deleted before the evaluation of a challenger ends"),
             _CLEAN,
         ),
         _days(30),

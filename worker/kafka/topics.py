@@ -97,8 +97,8 @@ def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
 
 def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, str]]:
     for role, topic in pipeline.topics.items():
-        told = topic_settings(admin, topic)
-        if not told:
+        settings = topic_settings(admin, topic)
+        if not settings:
             unknown = (
                 "the broker does not report its settings (with ACLs, allow DescribeConfigs), so they are not checked"
             )
@@ -110,7 +110,7 @@ def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, 
         except KafkaException as error:
             raise DependencyDownError("broker", f"{topic}: {error_text(error, admin)}") from error
         replicas = min((len(partition.replicas) for partition in partitions), default=1)
-        yield from violations(role, topic, told, replicas)
+        yield from violations(role, topic, settings, replicas)
 
 
 def dead_letter_limit(admin: AdminClient, pipeline: Pipeline) -> int:

@@ -96,7 +96,7 @@ def read_archive(archive: Path) -> Archive:
     """Read an exported file once, and verify the digests of the bytes that were read. Nothing is unpacked to disk.
 
     Raises:
-        PackageError: it is no exported model, or incomplete, or altered.
+        PackageError: it is not an exported model, or incomplete, or altered.
     """
     try:
         with archive.open("rb") as opened:
@@ -104,7 +104,7 @@ def read_archive(archive: Path) -> Archive:
     except OSError as error:
         raise PackageError("unreadable_manifest", f"{archive} cannot be read: {error}") from error
     if len(content) > _MOST_BYTES:
-        raise PackageError("too_large", f"{archive} has more than {_MOST_BYTES} bytes: it is no exported model")
+        raise PackageError("too_large", f"{archive} has more than {_MOST_BYTES} bytes: it is not an exported model")
     with _opened(content, archive) as file:
         metadata = _metadata(file, archive)
         sealed = _content(file, _FOLDER + MANIFEST, archive, MANIFEST_MAX_BYTES)
@@ -134,7 +134,7 @@ def _opened(content: bytes, archive: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(io.BytesIO(content))
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise PackageError("unreadable_manifest", f"{archive} is no exported model: {error}") from error
+        raise PackageError("unreadable_manifest", f"{archive} is not an exported model: {error}") from error
 
 
 def _metadata(file: zipfile.ZipFile, archive: Path) -> Metadata:

@@ -1,6 +1,7 @@
-"""XGBoost without scikit-learn, which it would import for its own estimators: the worker uses none of them.
+"""Loads XGBoost models, with an XGBoost that does not import scikit-learn.
 
-The import takes a third of what a worker needs to start.
+XGBoost imports scikit-learn for its own estimators, which the worker does not use. That import takes a third of a
+worker's start-up time.
 """
 
 import json
@@ -8,10 +9,10 @@ import re
 import sys
 from collections.abc import Sequence
 
-# What stands for a module that is not there. XGBoost does without, as where scikit-learn is not installed.
+# None makes Python treat a module as not installed, which XGBoost handles.
 _KEPT_OUT = {"sklearn": None} if "sklearn" not in sys.modules else {}
 
-sys.modules |= _KEPT_OUT  # type: ignore[arg-type]  # None is Python's own sign
+sys.modules |= _KEPT_OUT  # type: ignore[arg-type]  # documented use of None
 try:
     import xgboost
 finally:
@@ -22,26 +23,26 @@ __all__ = ["UnfitBoosterError", "load_booster", "xgboost"]
 
 OBJECTIVE = "binary:logistic"
 _KINDS = {"gbtree", "dart"}
-# A split that sends some categories to one side lists them: in UBJSON, or as text.
+# A split on categories lists them, in UBJSON or as JSON text.
 _CATEGORIES = re.compile(rb'categories_nodes(?:\[\$l#L(?!\0{8})|":\s*\[\s*\d)')
-# In UBJSON the last entry of a booster's outermost object: three numbers of one or two bytes.
+# The version is the last entry of a booster in UBJSON: three numbers of one or two bytes each.
 _VERSION = re.compile(rb"version\[#L\0{7}\x03(?:[iU](.)|I(..))(?:[iU](.)|I(..))", re.DOTALL)
 
 
 class UnfitBoosterError(Exception):
-    """XGBoost reads the booster, but it gives no probability of these features."""
+    """XGBoost can read the booster, but it cannot compute a probability from these features."""
 
 
 def load_booster(content: bytes, names: Sequence[str]) -> xgboost.Booster:
-    """The booster in these bytes.
+    """Load a booster and check that it fits the features.
 
     Args:
-        content: of booster.ubj.
-        names: of its features, in the order of its columns.
+        content: the content of booster.ubj.
+        names: the features, in the order of its columns.
 
     Raises:
-        UnfitBoosterError: it is of another task or of other features.
-        Exception: XGBoost cannot read it.
+        UnfitBoosterError: it has another objective or other features.
+        ValueError: XGBoost cannot read it.
     """
     try:
         booster = xgboost.Booster()
@@ -54,25 +55,25 @@ def load_booster(content: bytes, names: Sequence[str]) -> xgboost.Booster:
     objective = learner["objective"]["name"]
     if objective != OBJECTIVE:
         raise UnfitBoosterError(
-            f"its objective is {objective}, and a probability needs {OBJECTIVE}; train it with that objective"
+            f"its objective is {objective}, but a probability needs {OBJECTIVE}; train it with that objective"
         )
     if (kind := learner["gradient_booster"]["name"]) not in _KINDS:
-        raise UnfitBoosterError(f"it is a {kind}, which cannot score with missing values; train a gbtree or dart")
+        raise UnfitBoosterError(f"it is a {kind}, which cannot handle missing values; train a gbtree or dart")
     if (columns := booster.num_features()) != len(names):
-        raise UnfitBoosterError(f"it was trained on {columns} features, and features.json has {len(names)}")
+        raise UnfitBoosterError(f"it was trained on {columns} features, but features.json has {len(names)}")
     if booster.feature_names is not None and booster.feature_names != list(names):
         at = next(i for i, pair in enumerate(zip(booster.feature_names, names, strict=True)) if pair[0] != pair[1])
         raise UnfitBoosterError(
-            f"its column {at} is {booster.feature_names[at]!r}, and in features.json it is {names[at]!r}; "
+            f"its column {at} is {booster.feature_names[at]!r}, but in features.json it is {names[at]!r}; "
             "train it on these features in this order"
         )
     if "c" in (booster.feature_types or []) or _CATEGORIES.search(content):
-        raise UnfitBoosterError("it takes features for categories, and all features are numbers; train it on numbers")
+        raise UnfitBoosterError("it treats features as categories, but all features are numbers; train it on numbers")
     return booster
 
 
 def _newer(content: bytes) -> str:
-    """What to do where a newer XGBoost has written it; else nothing."""
+    """The remedy if a newer XGBoost wrote the booster; empty otherwise."""
     found = list(_VERSION.finditer(content, max(len(content) - 100, 0)))
     if not found:
         return ""

@@ -1,4 +1,4 @@
-"""MLflow as this project uses it: which store, calls that end in bounded time, failures in our own terms."""
+"""Access to MLflow: finds the store, bounds the time of calls, and translates errors into those of common/errors.py."""
 
 import os
 import re
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
 
 DIGEST_TAG = "hazardstream.manifest_sha256"
-"""Tag of a model version: digest of its package's manifest."""
+"""Tag of a model version: the digest of its package's manifest."""
 
 _ENVIRONMENT = {
-    # MLflow's own defaults make a call to a dead server last for minutes. Whoever waits does so outside of MLflow.
+    # With MLflow's defaults a call to a dead server takes minutes. Callers that wait retry the call themselves.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # Whoever names a store in files means it.
+    # MLflow warns about a store in files, which is a supported choice here.
     "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -34,25 +34,25 @@ _ENVIRONMENT = {
 _NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 _NOT_ALLOWED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 _LONGEST_REASON = 300
-# What MLflow's client says of an answer that is not in its own form.
+# The error text of MLflow's client for an answer that is not in MLflow's format.
 _STATUS = re.compile(r"failed with error code (\d+) != \d+\. Response body: '(.*)", re.DOTALL)
 
 
 class NotInMlflowError(UserError):
-    """MLflow answered, and does not have what was asked for."""
+    """MLflow answered that it does not have the requested object."""
 
 
 class NotAllowedError(UserError):
-    """MLflow answered, and lets these credentials do no such thing."""
+    """MLflow answered that these credentials do not allow the request."""
 
 
 def local_store(directory: Path) -> str:
-    """Tracking URI of an MLflow store in files of this directory."""
+    """Tracking URI of an MLflow store in this directory."""
     return f"sqlite:///{directory.absolute() / 'mlflow.db'}"
 
 
 def store_file(tracking_uri: str) -> Path | None:
-    """The file of a store on this machine, None for a server."""
+    """The file of a local SQLite store; None for a server."""
     scheme, _, path = tracking_uri.partition(":///")
     return Path(path).absolute() if scheme == "sqlite" else None
 
@@ -62,25 +62,25 @@ def tracking_uri_or_default(given: str | None) -> str:
     return given or variable("MLFLOW_TRACKING_URI") or local_store(data_directory())
 
 
-def shown(tracking_uri: str) -> str:
-    """A tracking URI fit for logs: without user, password and query."""
+def without_credentials(tracking_uri: str) -> str:
+    """A tracking URI without user, password and query, for messages and logs."""
     if tracking_uri.startswith(("http:", "https:")):
         tracking_uri = tracking_uri.partition("?")[0].partition("#")[0]
     return re.sub(r"//[^/]*@", "//", tracking_uri)
 
 
 def prepare_mlflow() -> None:
-    """Bound MLflow's retries and quieten it, where the environment says nothing. To be called before its import."""
+    """Set MLflow's variables that the environment does not set: few retries, little output. Call before the import."""
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-        if variable(name) is None:  # MLflow takes an empty one, or what Kubernetes adds, for a value
+        if variable(name) is None:  # MLflow would read empty variables and those that Kubernetes adds
             del os.environ[name]
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
 def _check_environment() -> None:
-    """See that MLflow can read its variables: it does so in mid-call, and fails there."""
-    from mlflow import environment_variables  # noqa: PLC0415 - it takes seconds
+    """Check that MLflow can read its variables. Otherwise it would fail during a call."""
+    from mlflow import environment_variables  # noqa: PLC0415 - the import takes seconds
 
     for known in vars(environment_variables).values():
         name = getattr(known, "name", None)
@@ -92,17 +92,17 @@ def _check_environment() -> None:
 
 
 def _check_store(tracking_uri: str) -> None:
-    """See that a text without a scheme names a store in files that is there: MLflow would make one of any name."""
+    """Check that a URI without a scheme names an existing directory. MLflow would create any other."""
     path = Path(tracking_uri)
     if not (urlsplit(tracking_uri).scheme or path.is_absolute() or path.is_dir()):
         raise UserError(
-            f"MLFLOW_TRACKING_URI={tracking_uri} is neither an address nor a directory that is there; write "
+            f"MLFLOW_TRACKING_URI={tracking_uri} is neither an address nor a directory that exists; write "
             "http://HOST:PORT, sqlite:///PATH, or the path of a store"
         )
 
 
 def _check_address(tracking_uri: str) -> None:
-    """See that the address of a server is one, without showing what may be a part of a password."""
+    """Check that a server's address is a URL. The error does not show it, because it may contain a password."""
     try:
         parts = urlsplit(tracking_uri)
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -117,22 +117,22 @@ def _check_address(tracking_uri: str) -> None:
 
 @contextmanager
 def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
-    """A client of an MLflow store or server; what goes wrong within the block is raised in our own terms.
+    """A client of an MLflow store or server. Errors inside the block become those below.
 
     Raises:
         NotInMlflowError: there is no such model, version, alias, run or file.
-        NotAllowedError: it is refused.
-        UserError: a local store is to be read where only the small MLflow client is installed.
-        DependencyDownError: MLflow does not answer, or something else does in its place.
+        NotAllowedError: the credentials do not allow it.
+        UserError: the address is wrong, or a package is missing, such as the full MLflow for a local store.
+        DependencyDownError: MLflow does not answer, or something else answers in its place.
     """
     prepare_mlflow()
-    # It takes seconds.
+    # The imports take seconds.
     from mlflow import MlflowClient  # noqa: PLC0415
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
     from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException  # noqa: PLC0415
 
     bound_mlflow()
-    at, remote = shown(tracking_uri), tracking_uri.startswith(("http:", "https:"))
+    at, remote = without_credentials(tracking_uri), tracking_uri.startswith(("http:", "https:"))
     _check_address(tracking_uri) if remote else _check_store(tracking_uri)
     _check_environment()
     try:
@@ -140,8 +140,8 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
     except (UnsupportedModelRegistryStoreURIException, ModuleNotFoundError) as error:
         if getattr(error, "name", None) in {"boto3", "botocore"}:
             raise UserError(
-                f"MLflow at {at} keeps the model in S3: pip install 'hazardstream[s3]', or have "
-                "the MLflow server hand out files itself (--serve-artifacts)"
+                f"MLflow at {at} keeps the model in S3: pip install 'hazardstream[s3]', or start "
+                "the MLflow server with --serve-artifacts"
             ) from error
         if isinstance(error, UnsupportedModelRegistryStoreURIException) and not _is_database(tracking_uri):
             raise UserError(
@@ -149,16 +149,16 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
                 "path of a store"
             ) from error
         raise UserError(
-            f"MLflow at {at} cannot be read with what is installed: a store in a database needs the whole of MLflow "
+            f"MLflow at {at} cannot be read: a store in a database needs the full MLflow package "
             "(pip install 'hazardstream[training]'); or set MLFLOW_TRACKING_URI to an MLflow server"
         ) from error
     except (UserError, DependencyDownError):
         raise
     except MlflowException as error:
-        raise _in_our_terms(error, at) from error
-    except OSError as error:  # those of the HTTP client are, too
+        raise _translated(error, at) from error
+    except OSError as error:  # includes the errors of the HTTP client
         raise DependencyDownError("mlflow", f"{at}: {_root(error)}") from error
-    except Exception as error:  # what its client makes of an answer that no MLflow gives
+    except Exception as error:  # MLflow's client fails in many ways on an answer that is not MLflow's
         if not remote:
             raise
         reason = f"its answer cannot be read, is that MLflow? {type(error).__name__}: {_root(error)}"
@@ -169,54 +169,59 @@ def _is_database(tracking_uri: str) -> bool:
     return urlsplit(tracking_uri).scheme.partition("+")[0] in {"sqlite", "postgresql", "mysql", "mssql"}
 
 
-def _in_our_terms(error: "MlflowException", at: str) -> Exception:
+def _translated(error: "MlflowException", at: str) -> Exception:
     reason = str(error).partition("\n")[0][:_LONGEST_REASON]
-    if _by_a_front(error):
-        return DependencyDownError("mlflow", f"{at}: {_front(error)}")
+    if _from_another_service(error):
+        return DependencyDownError("mlflow", f"{at}: {_foreign_answer(error)}")
     if error.error_code in _NOT_THERE:
         return NotInMlflowError(f"MLflow at {at}: {reason}")
     if error.error_code in _NOT_ALLOWED:
         return NotAllowedError(
-            f"MLflow at {at} refuses: {reason}; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
+            f"MLflow at {at} denies access: {reason}; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
             "or MLFLOW_TRACKING_TOKEN"
         )
     return DependencyDownError("mlflow", f"{at}: {_root(error)}")
 
 
-def _by_a_front(error: "MlflowException") -> bool:
-    """Whether an answer was not of MLflow's own form: its client makes an error up from the mere status code."""
-    told = getattr(error, "json", None)
-    if told is None:
+def _from_another_service(error: "MlflowException") -> bool:
+    """Whether the answer was not in MLflow's format. MLflow's client then derives an error from the status code."""
+    answer = getattr(error, "json", None)
+    if answer is None:
         return str(error).startswith("API request to")
-    return not isinstance(told, dict) or told.get("error_code") != error.error_code
+    return not isinstance(answer, dict) or answer.get("error_code") != error.error_code
 
 
-def _front(error: "MlflowException") -> str:
-    """What a proxy or another service said in MLflow's place, or what kept us from hearing anything."""
+def _foreign_answer(error: "MlflowException") -> str:
+    """The answer of a proxy or another service, or why there was no answer."""
     found = _STATUS.search(str(error))
     if found is None:
         return _root(error)
     status, body = found.groups()
     hint = ""
     if status in {"401", "403", "407"}:
-        hint = "; if it asks for them, set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-    words = f"HTTP status {status} without an error message of MLflow's: is that MLflow, or a proxy?"
-    return f"{words} {body[:80]!r}{hint}"
+        hint = "; if it needs credentials, set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    text = f"HTTP status {status} without an error message of MLflow: is that MLflow, or a proxy?"
+    return f"{text} {body[:80]!r}{hint}"
 
 
-def require_answer(tracking_uri: str, plausible: bool, words: str) -> None:
-    """See that what MLflow said answers the question: a front may say anything in valid JSON.
+def require_answer(tracking_uri: str, plausible: bool, answer: str) -> None:
+    """Check that an answer fits the question, because a proxy may answer with any valid JSON.
+
+    Args:
+        tracking_uri: of the store that answered.
+        plausible: whether the answer fits.
+        answer: description of it, for the error.
 
     Raises:
-        DependencyDownError: it does not.
+        DependencyDownError: the answer does not fit.
     """
     if not plausible:
-        at = shown(tracking_uri)
-        raise DependencyDownError("mlflow", f"{at}: it answers with {words}, which was not asked for: is that MLflow?")
+        at = without_credentials(tracking_uri)
+        raise DependencyDownError("mlflow", f"{at}: it answers with {answer}, which was not requested: is that MLflow?")
 
 
 def _root(error: BaseException) -> str:
-    """What lies beneath: layers of HTTP clients wrap `connection refused` in a page of text."""
-    while (beneath := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
-        error = beneath
+    """The text of the root cause. HTTP clients wrap `connection refused` in a page of text."""
+    while (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        error = cause
     return str(error)[:_LONGEST_REASON] or type(error).__name__

@@ -1,4 +1,4 @@
-"""Files of a model from wherever MLflow keeps them: a server, S3, a directory."""
+"""Downloads the files of a model from where MLflow stores them: a server, S3 or a directory."""
 
 import errno
 import re
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from common.bounded_http import bounded_download
 from common.errors import DependencyDownError
-from worker.model.mlflow_client import NotInMlflowError, mlflow_client, shown
+from worker.model.mlflow_client import NotInMlflowError, mlflow_client, without_credentials
 from worker.model.package_files import MANIFEST, NEEDED
 from worker.model.uri import PATTERNS
 
-_BEGINNING = 512  # of a file, in which it shows what it is
-# MLflow keeps no more of what went wrong with a file than the text.
+_BEGINNING = 512  # bytes of a file that are enough to recognise a web page
+# MLflow keeps only the text of an error about a file.
 _STORAGE_FAULT = re.compile(
     "|".join(
         rf"\[Errno {number}\][^:\n]*"
@@ -21,7 +21,7 @@ _STORAGE_FAULT = re.compile(
 
 
 def storage_fault(down: DependencyDownError) -> str | None:
-    """What kept a download from being written, if that is what failed."""
+    """The error of the local disk that made a download fail; None if the cause is another."""
     fault = _STORAGE_FAULT.search(str(down.__cause__))
     return fault and fault[0]
 
@@ -30,34 +30,36 @@ def download(artifacts: str, directory: str, store: str) -> Path:
     """Fetch a model's files.
 
     Args:
-        artifacts: where they are: `runs:/ID/PATH`, or an address that MLflow's client understands.
-        directory: where they go.
-        store: tracking URI of the MLflow that said so.
+        artifacts: location of the files: `runs:/ID/PATH`, or another URI that MLflow's client supports.
+        directory: local directory to write them to.
+        store: tracking URI of the MLflow store that gave the location.
 
     Returns:
-        Their directory, in the one given.
+        Directory of the files, inside `directory`.
 
     Raises:
-        NotInMlflowError: there are none.
-        DependencyDownError: they cannot be had for now.
+        NotInMlflowError: there are no files.
+        DependencyDownError: the files are not available now.
     """
     with mlflow_client(store) as client:
         from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - see mlflow_client
 
         if run := PATTERNS["run"].fullmatch(artifacts):
-            # Asked for by run, MLflow says of any failure that there is nothing at that path.
+            # Not by the run's URI, because MLflow then reports every failure as an empty path.
             if not client.list_artifacts(run["name"], run["which"]):
-                raise NotInMlflowError(f"MLflow at {shown(store)}: run {run['name']} has no files at {run['which']}")
+                raise NotInMlflowError(
+                    f"MLflow at {without_credentials(store)}: run {run['name']} has no files at {run['which']}"
+                )
             artifacts = f"{client.get_run(run['name']).info.artifact_uri}/{run['which']}"
         with bounded_download():
             return Path(download_artifacts(artifact_uri=artifacts, dst_path=directory, tracking_uri=store))
 
 
 def require_no_page(fetched: Path, artifacts: str) -> None:
-    """See that a front has not answered for the store of the files.
+    """Check that the files are not the answers of a proxy.
 
     Raises:
-        DependencyDownError: what came is a web page, an error message or nothing.
+        DependencyDownError: a file is a web page, an error message or empty.
     """
     for path in sorted(fetched.rglob("*")) if fetched.is_dir() else [fetched]:
         if path.is_file():

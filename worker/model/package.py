@@ -227,7 +227,7 @@ def _reading(contents: Contents, name: str, fault: Fault) -> Iterator[bytes]:
         yield contents.files[name]
     except (PackageError, UnfitBoosterError):
         raise
-    except Exception as error:  # a trusted scaler raises whatever its code does
+    except Exception as error:  # the code of a trusted scaler may raise anything
         raise PackageError(
             fault, f"model package {contents.origin}: {name}: {type(error).__name__}: {error}"
         ) from error

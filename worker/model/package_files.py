@@ -41,8 +41,8 @@ Fault = Literal[
     "unknown_format",  # written by a newer or much older release
     "too_large",  # more bytes or files than a package may have
     "untrusted",  # no registered digest, or a scaler that is code
-    "bad_features",  # features.json is no FeatureSpec
-    "bad_thresholds",  # alarm.json, or the pipeline's overrides of it, is no valid alarm policy
+    "bad_features",  # features.json is not a FeatureSpec
+    "bad_thresholds",  # alarm.json, or the pipeline's overrides of it, is not a valid alarm policy
     "bad_metadata",  # metrics.json or reference.json cannot be read
     "bad_scaler",  # it cannot be read, or gives values that are not finite
     "bad_booster",  # it cannot be read
@@ -154,7 +154,7 @@ def read_package(directory: Path, expected_digest: str | None = None) -> Content
         expected_digest: SHA-256 of manifest.json according to the registry; None: the registry has none.
 
     Raises:
-        PackageError: a file is missing, altered, too large, no regular file or outside the directory.
+        PackageError: a file is missing, altered, too large, not a regular file or outside the directory.
     """
     origin = str(directory)
     if not (directory / MANIFEST).is_file():
@@ -240,7 +240,7 @@ def _read(directory: Path, name: str, at_most: int, origin: str) -> bytes:
         raise PackageError("missing_file", f"model package {origin}: {name} is missing ({error.strerror})") from error
     if not stat.S_ISREG(os.fstat(opened).st_mode):  # before `open`, which fails otherwise for a directory
         os.close(opened)
-        raise PackageError("missing_file", f"model package {origin}: {name} is no regular file")
+        raise PackageError("missing_file", f"model package {origin}: {name} is not a regular file")
     try:
         with open(opened, "rb") as file:  # noqa: PTH123 - it is a descriptor
             content = file.read(at_most + 1)

@@ -41,7 +41,7 @@ def trusted_scaler(content: bytes) -> Scale:
     """The scaler in a joblib file. Loading runs code of the pickle: call this only if the settings trust the package.
 
     Raises:
-        Exception: whatever that code raises.
+        Exception: that code failed.
     """
     return joblib.load(io.BytesIO(content)).transform  # type: ignore[no-any-return]  # a scaler's own type
 

@@ -1,7 +1,7 @@
-"""What of a model's input and output is watched for drift, and in which bins: the package's training reference.
+"""The training reference of a model package: the columns that are watched for drift, and their bins.
 
-`reference.json` of a model package holds a histogram of each feature over training readings in normal operation, of
-`combinations` of features (weighted sums, in which what moves features together cancels), and of the model's `output`.
+`reference.json` holds histograms over training readings in normal operation: of each feature, of `combinations` of
+features, and of the model's `output`. A combination is a weighted sum in which changes common to its features cancel.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from common.arrays import Float, Int
 Single = NDArray[np.float32]
 
 OUTPUT = "probability"
-"""Name of the model's output among the columns."""
+"""Name of the column of the model's output."""
 BINS = 50
 TAIL = 0.001
-"""Beyond the bins that hold all but this share of the training readings on either side, next to none has been."""
+"""Quantiles at this share and at 1 minus it are edges too, so that the outermost bins hold rare values only."""
 
 
 class Column(NamedTuple):
@@ -28,8 +28,8 @@ class Column(NamedTuple):
 
     Attributes:
         name: a feature, a combination of features, or `OUTPUT`.
-        edges: of the bins, ascending, [e].
-        counts: training readings below the first edge, in each bin and from the last edge on [e + 1].
+        edges: edges of the bins, ascending, [e].
+        counts: training readings below the first edge, in each bin, and from the last edge on, [e + 1].
         missing: training readings without a value.
     """
 
@@ -40,19 +40,22 @@ class Column(NamedTuple):
 
 
 class Reference:
-    """The columns of a model package, and how readings are counted into their bins.
+    """The watched columns of a model package. Assigns readings to their bins.
 
     Attributes:
-        columns: what is watched.
-        digest: identity of columns and bins: counts of the same digest can be added up and compared.
-        width: counts a column: those of the longest, and in the last place the readings without a value.
+        columns: the watched columns.
+        digest: identifies columns and bins. Counts with the same digest can be added and compared.
+        width: number of counts per column: those of the longest column, and last the readings without a value.
     """
 
     def __init__(self, reference: Mapping[str, Any]) -> None:
-        """Take what a package's `reference.json` holds.
+        """Read a reference.
+
+        Args:
+            reference: the content of `reference.json`.
 
         Raises:
-            KeyError, TypeError, ValueError, OverflowError: it holds something else.
+            KeyError, TypeError, ValueError, OverflowError: the content is not valid.
         """
         columns = [_column(name, histogram) for name, histogram in reference["features"].items()]
         combinations = reference.get("combinations", {})
@@ -61,7 +64,7 @@ class Reference:
             columns.append(_column(OUTPUT, output))
         self.columns = tuple(columns)
         if len(set(self.names)) < len(columns):
-            raise ValueError("a combination has a feature's name")
+            raise ValueError("a combination has the name of a feature")
         self.width = max(len(c.edges) for c in columns) + 2
         self._place = {name: i for i, name in enumerate(reference["features"])}
         self._weights = [
@@ -69,7 +72,7 @@ class Reference:
             for histogram in combinations.values()
         ]
         if unknown := {name for weights in self._weights for name in weights} - self._place.keys():
-            raise ValueError(f"combinations of {', '.join(sorted(unknown))}, which are no features")
+            raise ValueError(f"combinations of {', '.join(sorted(unknown))}, which are not features")
         identity = [self._weights, [(c.name, c.edges.tolist()) for c in columns]]
         self.digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
@@ -79,7 +82,7 @@ class Reference:
         return [c.name for c in self.columns]
 
     def combined(self, column: str) -> bool:
-        """Whether a column is a feature in a combination, or the mean of one."""
+        """Whether a column is part of a combination: a feature of it, or the mean of such a feature over a window."""
         parts = {name for weights in self._weights for name in weights}
         return any(column == name or column.startswith(f"{name}_mean_") for name in parts)
 
@@ -109,33 +112,33 @@ class Reference:
 
 
 def _single(values: Float) -> Single:
-    # Training keeps features in single precision: a value must fall to the same side of an edge here as there.
+    # As in training, which stores features in single precision, so that a value falls into the same bin.
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
 
 
 def combined(features: Float, place: Mapping[str, int], weights: Mapping[str, float]) -> Float:
-    """A weighted sum of features [n, f], shape [n]; NaN where one of those it takes is."""
+    """A weighted sum of features [n, f], shape [n]; NaN where one of the weighted features is NaN."""
     return sum((features[:, place[name]] * weight for name, weight in weights.items()), np.zeros(len(features)))
 
 
 def _column(name: str, histogram: Mapping[str, Any]) -> Column:
-    """A column from its histogram, whose bins take their lower edge in, and the last one its upper edge too."""
+    """A column from its histogram. A bin includes its lower edge; the last bin also includes its upper edge."""
     edges = _single(np.array(histogram["edges"], np.float64))
     counts = np.array(histogram["counts"], np.int64)
     missing = np.int64(histogram["missing"])
     if len(counts) != max(len(edges) - 1, 1) or not (np.diff(edges) > 0).all() or min(counts.min(), missing) < 0:
-        raise ValueError(f"the bins of {name} do not ascend, or have no count each")
-    if len(edges) == 1:  # a constant, or nothing known
+        raise ValueError(f"the bins of {name} are not ascending, or do not have one count each")
+    if len(edges) == 1:  # a constant column, or one without values
         edges = np.repeat(edges, 2)
     edges[-1] = np.nextafter(edges[-1], np.float32(np.inf))
     return Column(name, edges, np.concatenate(([0], counts, [0])), int(missing))
 
 
 def histogram(values: Float) -> dict[str, Any]:
-    """Histogram of a column [n] as `reference.json` holds it: edges at its quantiles, missing values apart."""
+    """Histogram of a column [n] in the form of `reference.json`: edges at quantiles, missing values counted apart."""
     known = _single(values[~np.isnan(values)])
-    # Quantiles that are values: between two of them, single precision might round one to the other side.
+    # Quantiles are values of the column. An edge between two values could be rounded to the other side of one.
     shares = np.sort([*np.linspace(0, 1, BINS + 1), TAIL, 1 - TAIL])
     edges = np.unique(np.quantile(known, shares, method="inverted_cdf")) if len(known) else np.zeros(1, np.float32)
     counts = np.histogram(known, edges)[0] if len(edges) > 1 else np.array([len(known)])
@@ -148,10 +151,10 @@ def build_reference(
     """The content of `reference.json`.
 
     Args:
-        names: of the features.
-        features: of training readings in normal operation, shape [n, features].
-        probability: what the model makes of them, shape [n].
-        combinations: weighted sums of features to watch besides, name -> feature -> weight.
+        names: names of the features.
+        features: features of training readings in normal operation, shape [n, features].
+        probability: the model's output for them, shape [n].
+        combinations: weighted sums of features to watch too, name -> feature -> weight.
     """
     place = {name: i for i, name in enumerate(names)}
     return {

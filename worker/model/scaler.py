@@ -72,6 +72,6 @@ def read_scaler(content: bytes, features: int) -> Scale:
         features: number of columns that it has to scale.
 
     Raises:
-        ValueError: it is no scaler for that many columns.
+        ValueError: it is not a scaler for that many columns.
     """
     return Scaler.model_validate_json(content).scale(features)

@@ -1,4 +1,4 @@
-"""URIs of models in MLflow: in the registry by alias, version or stage; and of a run."""
+"""Parses the URIs of models in MLflow: by alias, version or stage in the registry, or by run."""
 
 import re
 from typing import Literal, NamedTuple, get_args
@@ -7,15 +7,15 @@ _Kind = Literal["alias", "version", "stage", "run"]
 PATTERNS = {
     "alias": re.compile(r"models:/(?P<name>[^/@]+)@(?P<which>[^/@]+)"),
     "version": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>\d+)"),
-    # Registries before MLflow 2.9 know these and nothing else in place of aliases.
+    # Before MLflow 2.9, registries had these stages and no aliases.
     "stage": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>production|staging|archived)", re.IGNORECASE),
     "run": re.compile(r"runs:/(?P<name>[^/]+)/(?P<which>.+)"),
 }
-"""By kind."""
+"""The form of each kind of URI."""
 
 
 class ParsedUri(NamedTuple):
-    """`name` and `which` are model and alias, model and version, model and stage, or run and path."""
+    """A model URI. `name` and `which` are model and alias, model and version, model and stage, or run and path."""
 
     uri: str
     kind: _Kind
@@ -24,7 +24,7 @@ class ParsedUri(NamedTuple):
 
 
 def parse(uri: str) -> ParsedUri | None:
-    """Take a URI apart; None where it is of no known form."""
+    """Parse a URI; None if it has none of the forms."""
     for kind in get_args(_Kind):
         if match := PATTERNS[kind].fullmatch(uri):
             return ParsedUri(uri, kind, match["name"], match["which"])

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.times import HOUR_MS, MINUTE_MS
 from pipelines.battery_hazard.simulator.events.effects import lay
 from pipelines.battery_hazard.simulator.events.faults import LEAD_MS, Event, NeverRunsAwayError, World, allowed
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING, Fault, Nuisance
@@ -43,7 +44,7 @@ from pipelines.battery_hazard.simulator.plant.sensing import (
     Sensing,
     death_ms,
 )
-from pipelines.battery_hazard.simulator.plant.site import MINUTE_MS, Forced, Site, rack_name
+from pipelines.battery_hazard.simulator.plant.site import Forced, Site, rack_name
 
 __all__ = ["CAPACITY_AH", "CELLS_IN_SERIES", "MODULES_PER_RACK", "SENSORS", "Fleet", "Step"]
 
@@ -54,9 +55,9 @@ _TWO_PARALLEL_FROM_AH = 20.0
 _BLOCK_READINGS = 200_000
 _BLOCK_STEPS = 360
 _JITTER_MS = 200
-_AFTERMATH_MS = 2 * 3_600_000
+_AFTERMATH_MS = 2 * HOUR_MS
 _TRIP_MS = 60_000
-_WARM_UP_MS = 3 * 3_600_000
+_WARM_UP_MS = 3 * HOUR_MS
 _END_OF_TIME_MS = 2**42
 _ATTEMPTS, _OTHER_SEED = 5, 100_000_000
 
@@ -93,7 +94,7 @@ class Fleet:
         *,
         faults: int = 0,
         start_ms: int,
-        span_ms: int = 6 * 3_600_000,
+        span_ms: int = 6 * HOUR_MS,
         period_ms: int = 10_000,
         mechanisms: tuple[str, ...] = MECHANISMS,
         nuisances: float = 0.0,

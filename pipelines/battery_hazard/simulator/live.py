@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from common.errors import UserError
+from common.times import HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet, Step
 from pipelines.battery_hazard.simulator.messages import DEAD_LETTER_KINDS, DUPLICATE, MASKED_KINDS, READING, Messages
@@ -18,7 +19,7 @@ from worker.score.event_time import EARLIEST_MS
 
 log = structlog.get_logger("producers")
 
-_ENDLESS_FAULT_SPAN_MS = 6 * 3_600_000
+_ENDLESS_FAULT_SPAN_MS = 6 * HOUR_MS
 
 
 @dataclass(frozen=True)

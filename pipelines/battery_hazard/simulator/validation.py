@@ -4,14 +4,15 @@ Example:
     python -m pipelines.battery_hazard.simulator.validation --output docs
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from common.json_text import strict_json
 from common.terminal import say
+from common.times import HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, Fault
 from pipelines.battery_hazard.simulator.fleet import Fleet
 from pipelines.battery_hazard.simulator.physics.abuse import ANODE, CATHODE, SEI, START
@@ -122,12 +123,12 @@ def main(
     """
     ovens = heat_cells(np.array(OVENS_C))
     shorts = heat_cells(np.full(len(POWERS_W), 25.0), power_w=np.array(POWERS_W))
-    fleet = Fleet(4 * faults, seed=1, faults=faults, start_ms=_START_MS, span_ms=12 * 3_600_000)
+    fleet = Fleet(4 * faults, seed=1, faults=faults, start_ms=_START_MS, span_ms=12 * HOUR_MS)
     _, seen = fleet.block(4680)
     output.mkdir(parents=True, exist_ok=True)
     _cells(output / "physics-cells.png", ovens, shorts)
     _modules(output / "physics-faults.png", fleet, seen)
-    say(json.dumps(facts(fleet, ovens, shorts)))
+    say(strict_json(facts(fleet, ovens, shorts)))
 
 
 if __name__ == "__main__":

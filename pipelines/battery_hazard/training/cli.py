@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from common.cli_options import JsonOption, TrackingUriOption, training_packages
+from common.json_text import strict_json
 from common.terminal import say, terminal
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def train(
             train_to(output, preset=preset, seed=seed, name=name, data=data, progress=show)
             result = {"name": name, "output": str(output), "metrics": json.loads((output / "metrics.json").read_text())}
     result["seconds"] = round(time.monotonic() - started, 1)
-    say(json.dumps(result) if as_json else _summary_text(result))
+    say(strict_json(result) if as_json else _summary_text(result))
 
 
 def _summary_text(result: dict[str, Any]) -> str:
@@ -142,7 +143,7 @@ def tune(
     result = {"trials": len(study.trials), "pruned": pruned, "value": study.best_value, "boosting": asdict(best)}
     result["met"] = study.best_trial.user_attrs["met"]
     say(
-        json.dumps(result)
+        strict_json(result)
         if as_json
         else f"best of {result['trials']} trials ({pruned} pruned): {result['met']:.1%} of validation events meet the "
         f"bar; parameters in {output}"
@@ -171,7 +172,7 @@ def compare(
         result = dict(contest(data, preset, seed, show))
     log_comparison(result, tracking_uri=tracking_uri)
     if as_json:
-        say(json.dumps(result))
+        say(strict_json(result))
         return
     table = Table("", "in time", "prompt", "lead p10, min", "false alarms", "average precision", title="Test sites")
     for name, of in result.items():
@@ -230,7 +231,7 @@ def evaluate(
     report.write_text(page(f"Evaluation of {which}", found, results))
     found |= {"model": which, "report": str(report), "seconds": round(time.monotonic() - started, 1)}
     if as_json:
-        say(json.dumps(found))
+        say(strict_json(found))
         return
     for bar in found["bars"]:
         say(

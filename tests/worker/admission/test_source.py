@@ -18,7 +18,7 @@ from local.process import free_ports
 from tests.models import renamed, resealed, with_pickled_scaler
 from training.registry.register import register_package
 from worker.admission.source import resolve
-from worker.model.mlflow_client import NotAllowedError, local_store, mlflow_client, shown
+from worker.model.mlflow_client import NotAllowedError, local_store, mlflow_client, without_credentials
 from worker.model.package import MANIFEST, digest
 
 
@@ -229,5 +229,5 @@ def test_what_is_remembered_names_the_version_and_its_digest(package: Path, cach
 
 
 def test_passwords_in_a_tracking_uri_are_not_shown() -> None:
-    assert shown("https://user:secret@mlflow.example:5000/base") == "https://mlflow.example:5000/base"
-    assert shown("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
+    assert without_credentials("https://user:secret@mlflow.example:5000/base") == "https://mlflow.example:5000/base"
+    assert without_credentials("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"

@@ -16,8 +16,8 @@ def looked_at(stage: Stage) -> tuple[list[str], list[str]]:
 
 Change = tuple[str, dict[str, object], str]
 BREAKING: list[Change] = [
-    ("alarm_state", {"cleanup_policy": "compact,delete"}, "raised a second time"),
-    ("alarm_state", {"cleanup_policy": "delete"}, "raised a second time"),
+    ("alarm_state", {"cleanup_policy": "compact,delete"}, "raised again"),
+    ("alarm_state", {"cleanup_policy": "delete"}, "raised again"),
     ("dead_letters", {"cleanup_policy": "compact"}, "rejects records without a key"),
     ("predictions", {"cleanup_policy": "compact,delete"}, "only the newest"),
     ("alarms", {"cleanup_policy": "compact"}, "only the newest"),
@@ -25,14 +25,14 @@ BREAKING: list[Change] = [
     ("input", {"cleanup_policy": "compact"}, "removes readings"),
     ("input", {"retention_ms": 600_000}, "cannot be rebuilt"),
     ("dead_letters", {"retention_ms": 600_000}, "which records to exclude"),
-    ("predictions", {"unclean_leader_election_enable": "true"}, "confirmed records are lost"),
+    ("predictions", {"unclean_leader_election_enable": "true"}, "acknowledged records are lost"),
     ("predictions", {"min_insync_replicas": 3}, "nothing can be written"),
 ]
 WEAKENING: list[Change] = [
-    ("input", {"retention_bytes": 1_000_000}, "depends on the amount"),
-    ("input", {"retention_ms": 7_200_000}, "deleted unread"),
+    ("input", {"retention_bytes": 1_000_000}, "before retention.ms"),
+    ("input", {"retention_ms": 7_200_000}, "readings are lost"),
     ("input", {"message_timestamp_type": "CreateTime"}, "whose clock is ahead"),
-    ("predictions", {"retention_ms": 86_400_000}, "offsets expired"),
+    ("predictions", {"retention_ms": 86_400_000}, "offsets expire"),
     ("predictions", {"message_timestamp_type": "CreateTime"}, "more than an hour ahead"),
     ("alarm_state", {"delete_retention_ms": 1000}, "returned to normal"),
     ("labels", {"cleanup_policy": "compact"}, "removes labels"),

@@ -137,7 +137,7 @@ def test_a_file_of_format_1_is_read_and_only_the_package_says_what_it_is(archive
 
 def test_any_other_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"not a zip")
-    with pytest.raises(PackageError, match="no exported model"):
+    with pytest.raises(PackageError, match="not an exported model"):
         resolve(str(tmp_path / "file"), cache_directory=tmp_path / "cache")
 
 

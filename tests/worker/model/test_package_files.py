@@ -89,7 +89,7 @@ def test_links_within_it_are_followed_as_kubernetes_makes_them(package: Path) ->
 def test_a_pipe_does_not_hold_the_reader(package: Path) -> None:
     (package / "metrics.json").unlink()
     os.mkfifo(package / "metrics.json")
-    with pytest.raises(PackageError, match="no regular file"):
+    with pytest.raises(PackageError, match="not a regular file"):
         read_package(package)
 
 
@@ -97,7 +97,7 @@ def test_a_pipe_does_not_hold_the_reader(package: Path) -> None:
 def test_a_directory_in_place_of_a_file_is_refused(package: Path, name: str) -> None:
     (package / name).unlink()
     (package / name).mkdir()
-    with pytest.raises(PackageError, match=f"{name} is (no regular file|missing)"):
+    with pytest.raises(PackageError, match=f"{name} is (not a regular file|missing)"):
         read_package(package)
 
 

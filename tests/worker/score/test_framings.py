@@ -78,7 +78,7 @@ def test_a_schema_is_named_in_headers(headers: list[tuple[str, bytes | None]], k
         ([("__value_schema_id", None)], MalformedError, "neither 00"),
         ([("apicurio.value.globalId", b"\7")], MalformedError, "1 bytes, not 8"),
         ([apicurio("globalId", 7), apicurio("contentId", 7)], MalformedError, "different schemas"),
-        ([apicurio("globalId", 7), ("apicurio.value.encoding", b"JSON")], MalformedError, "only BINARY is read"),
+        ([apicurio("globalId", 7), ("apicurio.value.encoding", b"JSON")], MalformedError, "only BINARY is supported"),
         ([("apicurio.value.artifactId", b"x")], UnknownSchemaError, "apicurio.registry.use-id"),
     ],
 )
@@ -215,7 +215,7 @@ def test_an_8_byte_id_without_a_setting_says_what_to_set() -> None:
     with pytest.raises(UnreadableValueError, match="SCHEMA_REGISTRY_USE_ID") as caught:
         SchemaRegistry("http://127.0.0.1:9/apis/ccompat/v7").schema_of(ApicurioId(None, 7))
     assert caught.value.reason == "unknown_schema"
-    with pytest.raises(UnknownSchemaError, match="Apicurio Registry only"):
+    with pytest.raises(UnknownSchemaError, match="only be looked up in an Apicurio Registry"):
         SchemaRegistry("http://127.0.0.1:9").schema_of(ApicurioId("globalId", 7))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from common.times import HOUR_MS, MINUTE_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING
 from pipelines.battery_hazard.simulator.events.mechanisms import (
     Background,
@@ -20,9 +21,9 @@ from pipelines.battery_hazard.simulator.physics.course import GRID_S, Courses
 from pipelines.battery_hazard.simulator.physics.module_model import solve
 from pipelines.battery_hazard.simulator.plant.gas import sensed_ppm
 from pipelines.battery_hazard.simulator.plant.normal import Override, Traits
-from pipelines.battery_hazard.simulator.plant.site import MINUTE_MS, Site
+from pipelines.battery_hazard.simulator.plant.site import Site
 
-LEAD_MS = 8 * 3_600_000
+LEAD_MS = 8 * HOUR_MS
 """The simulation starts this long before the first reading, because a fault may take that long to develop."""
 _SLOWEST_H = 4.5
 _AFTER_S = 2400.0
@@ -126,7 +127,7 @@ def run_faults(
     held[1], held[2] = _worked(causes, world, traits, held[0], held[1], held[2])
     seconds = _time_to_no_return(causes, world, traits, held)
     onset = target_ms - (np.minimum(seconds, _SLOWEST_H * 3600) * 1000).astype(np.int64)
-    onset = np.maximum(onset // MINUTE_MS * MINUTE_MS, world.first_ms + 2 * 3_600_000)
+    onset = np.maximum(onset // MINUTE_MS * MINUTE_MS, world.first_ms + 2 * HOUR_MS)
     return _course(causes, world, onset, usual, held[3][:, 0], emptied, seconds)
 
 
@@ -203,7 +204,7 @@ def _override(
         start = onset
         for _ in range(4):
             start = onset - round((100 - at(start)) / 100 / rate * 60) * MINUTE_MS
-        return Override(0, start, end, rate, swing=False, soc_percent=100 - rate * 100 * (onset - start) / 3_600_000)
+        return Override(0, start, end, rate, swing=False, soc_percent=100 - rate * 100 * (onset - start) / HOUR_MS)
     if causes.cycled[row]:
         start = onset - 1_800_000
         return Override(0, start, end, rate, swing=True, soc_percent=at(start))
@@ -266,7 +267,7 @@ def spread(
             break
         for made in _beside(world, pairs, rng):
             (caught if made.no_return_ms is not None else warmed).append(made)
-            if made.no_return_ms is not None and made.no_return_ms < world.until_ms - 2 * 3_600_000:
+            if made.no_return_ms is not None and made.no_return_ms < world.until_ms - 2 * HOUR_MS:
                 front.append(made)
     return caught, warmed
 

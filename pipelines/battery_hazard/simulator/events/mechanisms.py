@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.times import MINUTE_MS
 from pipelines.battery_hazard.simulator.physics.cell import CYLINDRICAL_18650, Cell, Float
 from pipelines.battery_hazard.simulator.physics.course import GRID_S, Trials
 from pipelines.battery_hazard.simulator.plant.normal import Modules, Operation, Override, Traits
-from pipelines.battery_hazard.simulator.plant.site import MINUTE_MS, Site
+from pipelines.battery_hazard.simulator.plant.site import Site
 
 Int = NDArray[np.int64]
 

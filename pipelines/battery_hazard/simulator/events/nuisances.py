@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.times import DAY_MS
+from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import NUISANCES, Nuisance
 from pipelines.battery_hazard.simulator.physics.cell import Float
 from pipelines.battery_hazard.simulator.plant.site import Forced
@@ -133,7 +133,7 @@ def disturb(values: Float, ts_ms: NDArray[np.int64], drawn: list[Disturbance]) -
             values[:, one.modules, column] += (one.size * rise * np.exp(-after / 600))[:, None] * one.share
         elif one.kind == "soc_recalibration":
             values[settled[:, None], one.modules, column] += one.size * np.exp(
-                -(ts_ms[settled, None] - one.end_ms) / (6 * 3_600_000)
+                -(ts_ms[settled, None] - one.end_ms) / (6 * HOUR_MS)
             )
         elif inside.size and one.kind == "maintenance":
             values[inside[:, None], one.modules] = np.nan

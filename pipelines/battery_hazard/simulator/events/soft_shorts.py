@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from common.times import MINUTE_MS
 from pipelines.battery_hazard.simulator.events.faults import Event, World, event
 from pipelines.battery_hazard.simulator.events.mechanisms import draw_causes, make_trials
 from pipelines.battery_hazard.simulator.events.nuisances import Disturbance
 from pipelines.battery_hazard.simulator.physics.module_model import solve
-from pipelines.battery_hazard.simulator.plant.site import MINUTE_MS
 
 _HOURS = 6.0
 _TRIES = 6

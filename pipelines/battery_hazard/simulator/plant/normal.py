@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from common.times import HOUR_MS, MINUTE_MS
 from pipelines.battery_hazard.simulator.physics.cell import (
     Cell,
     Float,
@@ -13,7 +14,7 @@ from pipelines.battery_hazard.simulator.physics.cell import (
     resistance_factor,
     reversible_heat_w,
 )
-from pipelines.battery_hazard.simulator.plant.site import MINUTE_MS, Minutes
+from pipelines.battery_hazard.simulator.plant.site import Minutes
 
 _RIPPLE_TAU_S = 40.0
 _SQUARE_LIMITS = 20.0, 85.0
@@ -38,7 +39,7 @@ class Override:
 
     def course(self, ts_ms: NDArray[np.int64]) -> tuple[Float, Float]:
         """Charging rate and state of charge at each `ts_ms`."""
-        spent = np.clip(ts_ms - self.start_ms, 0, self.end_ms - self.start_ms) / 3_600_000
+        spent = np.clip(ts_ms - self.start_ms, 0, self.end_ms - self.start_ms) / HOUR_MS
         active = (ts_ms >= self.start_ms) & (ts_ms < self.end_ms)
         if not self.swing:
             return np.where(active, self.c_rate, 0.0), np.clip(self.soc_percent + 100 * self.c_rate * spent, 0, 100)

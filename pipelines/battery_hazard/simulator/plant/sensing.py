@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.times import HOUR_MS
+from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.physics.cell import Float
 from pipelines.battery_hazard.simulator.plant.gas import SENSOR_RANGE_PPM
 
@@ -65,7 +65,7 @@ class Sensing:
 
     def gas_ppm(self, ts_ms: NDArray[np.int64]) -> Float:
         """Readings of gas sensors in clean air, [t, modules, 3]. The baseline drifts over days."""
-        turn = 2 * np.pi * (ts_ms[:, None, None] / 86_400_000 / 2.6)
+        turn = 2 * np.pi * (ts_ms[:, None, None] / DAY_MS / 2.6)
         return np.asarray(self.baseline_ppm + self._wander_ppm * np.sin(turn + self._phase))
 
     def blur(self, values: Float, rng: np.random.Generator) -> None:

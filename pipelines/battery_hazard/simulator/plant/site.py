@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.times import DAY_MS
+from common.times import DAY_MS, HOUR_MS, MINUTE_MS
 from pipelines.battery_hazard.simulator.physics.cell import Float
 
-MINUTE_MS = 60_000
 _YEAR_MS = 365.25 * DAY_MS
 _CHUNK = 360
 """Minutes computed at once."""
@@ -106,7 +105,7 @@ class Site:
         self._air = self._setpoint_c.copy() if self._chamber_c is None else self._chamber_c.copy()
         self._on = np.zeros(racks, np.bool_)
         self._direction = rng.choice([-1.0, 1.0], racks)
-        self._rest_until_ms = np.full(racks, first_ms) + rng.integers(0, 3_600_000, racks)
+        self._rest_until_ms = np.full(racks, first_ms) + rng.integers(0, HOUR_MS, racks)
         self._chunks: list[Minutes] = []
 
     def minutes(self, from_ms: int, to_ms: int) -> Minutes:
@@ -164,7 +163,7 @@ class Site:
         return Minutes(first_ms, c_rate, soc, air)
 
     def _drive(self, ts_ms: int, windows: Float, imposed: Float) -> Float:
-        hour = ts_ms % DAY_MS / 3_600_000
+        hour = ts_ms % DAY_MS / HOUR_MS
         roaming = np.where(ts_ms < self._rest_until_ms, 0.0, self._direction * self._rate)
         if self._fitful.any():
             # Pulses and random loads: at random times, another share of the rate, or rest.

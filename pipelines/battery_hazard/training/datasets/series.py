@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.arrays import Float, Int
+from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, Fault, Nuisance
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, MODULES_PER_RACK, SENSORS, Fleet
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES
@@ -20,7 +21,7 @@ from worker.windows.offline import offline_features
 PERIOD_MS = 10_000
 NEIGHBOUR_HEAT = "neighbour_heat"
 _EPOCH_MS = 1_735_689_600_000
-_YEAR_MS = 365 * 86_400_000
+_YEAR_MS = 365 * DAY_MS
 _BLOCK_STEPS = 2160
 _READINGS_A_RUN = 150
 
@@ -96,7 +97,7 @@ def series_of(site: SimulatedSite) -> Iterator[Series]:
     """Simulate a site and yield the series of its modules (more than one of a module: see `SimulatedSite.sensors`)."""
     rng = np.random.default_rng([site.seed, 20])
     topology = _topology(site, rng)
-    span_ms = round(site.hours * 3_600_000)
+    span_ms = round(site.hours * HOUR_MS)
     fleet = _fleet(site, topology, _EPOCH_MS + int(rng.integers(0, _YEAR_MS)) // PERIOD_MS * PERIOD_MS, span_ms)
     fault_of = {fault.module: fault for fault in fleet.faults}
     healthy = rng.permutation([m for m in range(site.modules) if m not in fault_of])[: site.healthy]
@@ -186,4 +187,4 @@ def _series(
 
 def normal_days(about: About, label: Label) -> float:
     """Module-days of normal operation."""
-    return float((label == NORMAL).sum()) * about.period_ms / 86_400_000
+    return float((label == NORMAL).sum()) * about.period_ms / DAY_MS

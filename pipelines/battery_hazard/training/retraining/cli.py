@@ -1,12 +1,12 @@
 """The `retrain` command."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
+from common.json_text import strict_json
 from common.terminal import say
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ def retrain(
         return
     report, directory = _retrain_once(workshop, alias, quiet=as_json)
     say(
-        json.dumps(report.model_dump(mode="json") | {"directory": str(directory)}) if as_json else _outcome_text(report)
+        strict_json(report.model_dump(mode="json") | {"directory": str(directory)})
+        if as_json
+        else _outcome_text(report)
     )
     if report.status != "registered":
         raise typer.Exit(1)

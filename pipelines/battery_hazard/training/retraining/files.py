@@ -38,4 +38,4 @@ def read_json(path: Path, form: TypeAdapter[T], remedy: str) -> T:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
     except ValidationError as error:
-        raise UserError(f"{path} is damaged ({faults(error)[0].words}): {remedy}") from error
+        raise UserError(f"{path} is damaged ({faults(error)[0]}): {remedy}") from error

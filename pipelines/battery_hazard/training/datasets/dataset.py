@@ -1,10 +1,10 @@
-"""Event-based datasets on disk: one Parquet file a site, in directories of training, validation and test.
+"""Event-based datasets on disk: one Parquet file per site, in directories for training, validation and test.
 
-    training/site-000123.parquet     all hazardous readings, each n-th normal one
-    validation/…, test/…             every reading, in order of time, module by module
+    training/site-000123.parquet     all hazardous readings, and every n-th normal one
+    validation/…, test/…             every reading, module by module, in order of time
 
-Columns: `series` (number within the file), `ts`, `label`, and the features as float32. The file's metadata says whose
-each series is (`About`). A site's seed gives the same file, byte for byte, and a site is in one directory only.
+Columns: `series` (number within the file), `ts`, `label`, and the features as float32. The file's metadata describes
+each series (`About`). The same seed of a site gives the same file, byte for byte. A site is in one directory only.
 """
 
 import json
@@ -35,14 +35,14 @@ _PROCESSES = 2
 def write_sites(
     directory: Path, sites: Sequence[SimulatedSite], *, thin: int | None = None, stage: str, progress: Progress
 ) -> None:
-    """Simulate sites and write a file of each; what is there already is kept.
+    """Simulate sites and write a file for each. Files that exist are kept.
 
     Args:
-        directory: where; created.
-        sites: with seeds of their own.
-        thin: keep each so-many-th normal reading, and none that is left out of the labels; None keeps everything.
+        directory: where to write; it is created.
+        sites: each with its own seed.
+        thin: keep every `thin`-th normal reading, and none with the label LEFT_OUT; None keeps all readings.
         stage: name of this work for `progress`.
-        progress: told of each site done.
+        progress: called after each site.
     """
     directory.mkdir(parents=True, exist_ok=True)
     pending = [site for site in sites if not site_file(directory, site).exists()]
@@ -60,10 +60,10 @@ def write_sites(
 
 
 def claim(directory: Path, sites: list[dict[str, Any]]) -> None:
-    """Say in a directory which sites it is for.
+    """Write into a directory which sites it is for.
 
     Raises:
-        UserError: it is for others.
+        UserError: the directory is for other sites.
     """
     directory.mkdir(parents=True, exist_ok=True)
     says, text = directory / "sites.json", json.dumps(sites, indent=1) + "\n"
@@ -73,7 +73,7 @@ def claim(directory: Path, sites: list[dict[str, Any]]) -> None:
 
 
 def site_file(directory: Path, site: SimulatedSite) -> Path:
-    """Where the site's series are."""
+    """Path of the file with the site's series."""
     return directory / f"site-{site.seed:09d}.parquet"
 
 
@@ -92,7 +92,7 @@ def _write(directory: Path, site: SimulatedSite, thin: int | None) -> None:
             rows = _thinned(one.label, thin)
             columns = [np.full(len(rows), number, np.int32), one.ts[rows], one.label[rows]]
             features = one.features[rows].astype(np.float32)
-            # One row group a series: read back one by one.
+            # One row group per series, so that series can be read one by one.
             writer.write_table(pa.table([*columns, *features.T], schema=_schema()))
         writer.add_key_value_metadata({_ABOUT: "\n".join(about)})
     unfinished.rename(path)
@@ -128,11 +128,11 @@ _SUDDEN_MS, _FIRST_MS, _FIRST_COUNT = 600_000, 120_000, 5.0
 
 
 def _weights(one: Series) -> NDArray[np.float32]:
-    """What rows count.
+    """Weights of the rows.
 
-    Where physics gives little warning, the first minutes are what matters, and they are few. And a faulty module is
-    shown with every set of sensors, a healthy one with the set it has: hazards count by how many sites are equipped
-    like that, or a model would learn that modules with rare sets fail more often.
+    Where physics gives little warning, the first minutes decide, and they are few: they weigh more. A faulty module is
+    shown with every set of sensors, a healthy one only with its own. Hazards are therefore weighted by the share of
+    sites with that set; otherwise a model would learn that modules with rare sets fail more often.
     """
     weight = np.ones(len(one.ts), np.float32)
     if (fault := one.about.fault) is not None:
@@ -145,7 +145,7 @@ def _weights(one: Series) -> NDArray[np.float32]:
 
 
 def read_rows(paths: Sequence[Path]) -> Rows:
-    """All rows to train on, as float32."""
+    """All training rows of these files, as float32."""
     features, target, weight = [], [], []
     for path in sorted(paths):
         for one in read_series(path):

@@ -1,4 +1,4 @@
-"""The battery hazard model as data: its features, and what the simulated fleet is built of."""
+"""Constants of the battery hazard model: its features, and how simulated sites are equipped."""
 
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS
 from worker.windows.feature_spec import FeatureSpec
@@ -15,20 +15,20 @@ FEATURES = FeatureSpec(
 """30 features: 9 sensors, 3 differences, mean and deviation of 3 sensors over 1, 5 and 10 minutes."""
 
 RECORD = "SensorReading"
-"""Avro schema of the readings; its fingerprint is kept in the model package."""
+"""Avro schema of the readings. The model package stores its fingerprint."""
 
 COMBINATIONS: dict[str, dict[str, float]] = {
     "max_less_avg_temp_c": {"max_surface_temp_c": 1.0, "avg_surface_temp_c": -1.0},
     "avg_less_ambient_temp_c": {"avg_surface_temp_c": 1.0, "ambient_temp_c": -1.0},
     "voltage_less_soc_v": {"voltage_v": 1.0, "soc_percent": -0.0075},
 }
-"""Watched for drift besides the features: what weather or the day's trading moves together cancels in them.
+"""Watched for drift besides the features. Common changes, by weather or by the day's trading, cancel in them.
 
-From empty to full, the open-circuit voltage of a cell rises by some 0.75 V.
+From empty to full, the open-circuit voltage of a cell rises by about 0.75 V.
 """
 
 TOPOLOGY = {"cells_in_series": float(CELLS_IN_SERIES), "capacity_ah": CAPACITY_AH}
-"""Of the simulated modules, where nothing else is said."""
+"""Default topology of the simulated modules."""
 
 _GAS = ("offgas_co_ppm", "offgas_h2_ppm", "offgas_voc_ppm")
 
@@ -48,7 +48,7 @@ SITES: dict[str, tuple[float, tuple[str, ...]]] = {
 }
 """How sites are equipped: share of sites, and the sensors they lack.
 
-A model that never saw a sensor missing would guess where it is.
+A model that never sees a missing sensor in training scores such readings at random.
 """
 
 BENCH_SITES: dict[str, tuple[float, tuple[str, ...]]] = {
@@ -59,7 +59,7 @@ BENCH_SITES: dict[str, tuple[float, tuple[str, ...]]] = {
         ("temperature", 0.2),
     )
 }
-"""The same for single cells on a test bench, which have no more than a thermometer, voltage and current."""
+"""The same for single cells on a test bench, which have at most temperature, voltage and current."""
 
 MONOTONE: dict[str, int] = {
     "avg_surface_temp_c": 1,
@@ -67,11 +67,11 @@ MONOTONE: dict[str, int] = {
     **dict.fromkeys(_GAS, 1),
     "ambient_temp_c": -1,
 }
-"""What physics dictates, all else equal: a hotter module or more gas is never less hazardous, and the same temperature
-is never less hazardous where the air around is colder, for then the heat comes from inside.
+"""Monotone constraints from physics, all else equal: a hotter module or more gas is never less hazardous. The same
+temperature is never less hazardous in colder air, because then the heat comes from inside.
 
-Means and differences of the temperature stay free: at a given temperature now, a lower mean before is a steeper rise.
+Means and differences of the temperature are not constrained: at a given temperature, a lower mean is a steeper rise.
 """
 
 HELD_OUT = "cooling_failure"
-"""The mechanism that neither training nor validation ever sees: how the model does on what nobody thought of."""
+"""Mechanism that is absent from training and validation, to test the model on a fault that nobody foresaw."""

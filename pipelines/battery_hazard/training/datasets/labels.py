@@ -1,4 +1,4 @@
-"""Labels by the point of no return."""
+"""Labels of readings, relative to the point of no return."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ HAZARD, NORMAL, LEFT_OUT = 1, 0, -1
 Label = NDArray[np.int8]
 
 WARNING_MS = 20 * 60_000
-"""A reading counts as hazardous from 20 minutes before the point of no return, where there is a sign by then."""
+"""A reading is hazardous from 20 minutes before the point of no return, if the fault shows by then."""
 AFTERMATH_MS = 10 * 60_000
-"""A burning module is still a hazard: positive for so long after the point of no return."""
+"""A burning module is still a hazard: readings are positive for this long after the point of no return."""
 SMOKE_MS = 2 * HOUR_MS
-"""For so long after a fire its rack is full of smoke, and nothing is said of the modules in it either way."""
+"""For this long after a fire its rack is full of smoke, and readings of the other modules have no label."""
 
 
 def first_sign(fault: Fault, *, gas: bool) -> int:
-    """When the fault first shows at the sensors there are, ms."""
+    """When the fault first shows at the sensors that the module has, ms."""
     return fault.first_sign_ts if gas else fault.first_sign_tv_ts
 
 
@@ -30,17 +30,17 @@ def labels(
 ) -> Label:
     """Label the readings of one module, shape [n].
 
-    HAZARD from 20 minutes before the point of no return, or from the first sign of the fault if that comes later, until
-    10 minutes after it: no model can know more than its sensors show, and one that is told to learns noise. LEFT_OUT is
-    what nobody could blame a model for either way: a fault before that, the wreck afterwards, and neighbours in the
-    heat and smoke of a fire. All else is NORMAL, what looks like a hazard and is none included.
+    HAZARD: from 20 minutes before the point of no return, or from the first sign of the fault if that is later, until
+    10 minutes after the point of no return. Before the first sign, a model could only learn noise. LEFT_OUT: readings
+    for which either prediction is acceptable, that is, the fault before that time, the wreck afterwards, and neighbours
+    in the heat and smoke of a fire. NORMAL: all else, including events that look like a hazard but are none.
 
     Args:
         ts: event time, ms, shape [n].
-        fault: of this module, if it has one.
-        gas: whether it has gas sensors, which may show the fault first.
+        fault: fault of this module; None: it has none.
+        gas: whether the module has gas sensors, which may show the fault first.
         beside: faults of the other modules in its rack.
-        warmed: `neighbour_heat` of this module.
+        warmed: nuisances of the kind `neighbour_heat` at this module.
     """
     label = np.full(len(ts), NORMAL, np.int8)
     for other in beside:

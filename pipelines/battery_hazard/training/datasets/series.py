@@ -1,7 +1,7 @@
-"""Simulated sites, and the labelled series of each of their modules with the features that the worker computes.
+"""Simulates sites and yields a labelled series per module, with the features that the worker computes.
 
-A site is a fleet drawn from a seed. It belongs as a whole to training, validation or test, so that no event, no
-module and no weather is seen on both sides.
+A site is a fleet drawn from a seed. All of it belongs to either training, validation or test, so that these share no
+event, no module and no weather.
 """
 
 from collections.abc import Iterator
@@ -28,16 +28,16 @@ _READINGS_A_RUN = 150
 
 @dataclass(frozen=True)
 class SimulatedSite:
-    """What is simulated as one fleet.
+    """Parameters of a site, which is simulated as one fleet.
 
     Attributes:
-        seed: same seed, same site.
+        seed: the same seed gives the same site.
         modules, faults, hours, nuisances, mechanisms, period_ms: see `pipelines.battery_hazard.simulator.fleet.Fleet`.
-        bench: single cells on test benches instead of modules in racks.
-        healthy: how many modules without fault are used, at most.
-        sensors: how all its modules are equipped (a name in `battery.SITES`); None: faulty ones in every way, one
-            after the other, others drawn by the shares there.
-        varied: instruments and modules differ from the simulator's own (training).
+        bench: whether it has single cells on test benches instead of modules in racks.
+        healthy: largest number of modules without a fault that are used.
+        sensors: how all its modules are equipped (a name in `features.SITES`). None: each faulty module gives a series
+            for every way to be equipped, and the others are equipped at random, by the shares in `features.SITES`.
+        varied: whether instruments and modules differ from the simulator's own, as in training.
     """
 
     seed: int
@@ -55,17 +55,17 @@ class SimulatedSite:
 
 @dataclass(frozen=True)
 class About:
-    """Whose a series is.
+    """The module that a series belongs to.
 
     Attributes:
         site: the site's seed.
         module: its row in the fleet.
-        sensors: how it is equipped, a name in `battery.SITES`.
+        sensors: how it is equipped, a name in `features.SITES`.
         bench: whether it is a single cell on a test bench.
-        period_ms: between readings.
-        fault: how it fails, if it does.
-        nuisances: what happens to it that is no hazard.
-        nuisance_rate: how often such things were simulated, a module-day.
+        period_ms: time between readings.
+        fault: its fault; None: it has none.
+        nuisances: its events that look like a hazard but are none.
+        nuisance_rate: simulated number of nuisances per module-day.
     """
 
     site: int
@@ -79,7 +79,7 @@ class About:
 
     @property
     def gas(self) -> bool:
-        """Whether it has gas sensors."""
+        """Whether the module has gas sensors."""
         return not self.bench and "offgas_h2_ppm" not in SITES[self.sensors][1]
 
 
@@ -94,7 +94,7 @@ class Series:
 
 
 def series_of(site: SimulatedSite) -> Iterator[Series]:
-    """Simulate a site, and yield the series of its modules: one of each module, or one for each way to equip it."""
+    """Simulate a site and yield the series of its modules (more than one of a module: see `SimulatedSite.sensors`)."""
     rng = np.random.default_rng([site.seed, 20])
     topology = _topology(site, rng)
     span_ms = round(site.hours * HOUR_MS)
@@ -177,7 +177,7 @@ def _series(
     # Voltage and current are scaled already.
     runs = np.zeros(len(ts), np.int64)
     if instruments is not None and about.bench:
-        # Recordings of tests are short: windows that have only just begun are seen often.
+        # Recordings of tests are short, so training must often show windows that have just begun.
         runs = np.cumsum(instruments.random(len(ts)) < 1 / _READINGS_A_RUN)
     features, rows = offline_features(FEATURES, runs, ts, values, np.ones((1 + runs.max(initial=0), len(SENSORS))))
     warmed = [n for n in about.nuisances if n.kind == NEIGHBOUR_HEAT]

@@ -1,4 +1,4 @@
-"""What alarms are worth to an operator: warning before each event, false alarms a module-day, time in alarm."""
+"""Metrics for operators: warning time before each event, false alarms per module-day, time in alarm."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,11 +16,11 @@ from training.evaluation.policy_sweep import Trace, alarms_under
 from worker.alarms.state_machine import AlarmPolicy
 
 NUISANCES_PER_MODULE_DAY = 0.05
-"""How often a module is taken to meet something that looks like a hazard: once in 20 days."""
+"""Assumed rate of events that look like a hazard but are none: one per module in 20 days."""
 FALSE_ALARM_BUDGET = 1 / 1000
-"""False alarms a module-day that a site is taken to put up with."""
+"""Assumed number of false alarms per module-day that a site accepts."""
 _LINGERS_MS = HOUR_MS
-"""A nuisance is blamed for alarms that begin so long after it."""
+"""A nuisance also explains alarms that begin up to this long after it."""
 _JITTER_MS = 1000
 
 
@@ -36,13 +36,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class EventOutcome:
-    """What became of an event.
+    """Whether and when an event was alarmed.
 
     Attributes:
-        about: whose it was.
-        warning_s: from the first sign at the sensors there are to the point of no return.
-        lead_s: from the alarm to the point of no return; negative if it came later, None if there was none.
-        delay_s: from the first reading after the first sign to the alarm; None if there was none, negative before.
+        about: the module.
+        warning_s: time from the first sign at the module's sensors to the point of no return.
+        lead_s: time from the alarm to the point of no return; negative if the alarm came later, None if there was none.
+        delay_s: time from the first reading after the first sign to the alarm; negative if the alarm came earlier,
+            None if there was none.
     """
 
     about: About
@@ -66,14 +67,14 @@ class EventOutcome:
         return self.warning_s >= REQUIRED_WARNING_S
 
     def within(self, readings: int) -> bool:
-        """Whether the alarm came within so many readings after the first that could tell."""
+        """Whether the alarm came at most `readings` readings after the first one that shows the fault."""
         return self.delay_s is not None and self.delay_s * 1000 <= readings * self.about.period_ms + _JITTER_MS
 
     @property
     def met(self) -> bool:
-        """Whether it was alarmed five minutes ahead, or where physics gives less, by the second telling reading.
+        """Whether the alarm came five minutes ahead or, for a fast event, by the second reading that shows the fault.
 
-        Whatever the on-delay: it is part of what makes an alarm late.
+        The on-delay is not subtracted: it delays an alarm like anything else.
         """
         if self.slow:
             return self.lead_s is not None and self.lead_s >= REQUIRED_WARNING_S
@@ -90,7 +91,7 @@ class FalseAlarm:
 
     @property
     def weight(self) -> float:
-        """What it counts: less where a nuisance caused it that was simulated more often than it is taken to occur."""
+        """Weight in rates. Below 1 if nuisances were simulated more often than they are assumed to occur."""
         if self.kind == "none" or not self.about.nuisance_rate:
             return 1.0
         return min(1.0, NUISANCES_PER_MODULE_DAY / self.about.nuisance_rate)
@@ -98,7 +99,7 @@ class FalseAlarm:
 
 @dataclass(frozen=True)
 class SeriesResult:
-    """What a policy makes of one series."""
+    """Outcome of an alarm policy on one series."""
 
     about: About
     event: EventOutcome | None
@@ -108,16 +109,16 @@ class SeriesResult:
 
 
 def evaluate_series(policy: AlarmPolicy, scored: Scored) -> SeriesResult:
-    """Judge the alarms on a series by the truth.
+    """Compare the alarms on a series with the ground truth.
 
-    An alarm whose onset lies in normal operation is false. One between a fault's onset and its point of no return is a
-    warning; so is one that stands already, in the smoke of another fire in the rack, but it counts from the onset only.
-    Others beside a fire, in its heat and smoke, count neither way.
+    An alarm whose onset is in normal operation is false. One between a fault's onset and its point of no return is a
+    warning. So is one that is already active because of the smoke of another fire, but it counts only from the fault's
+    onset. Other alarms in the heat and smoke of a fire count as neither.
     """
     alarms = raised(policy, scored)
     fault = scored.about.fault
     event = None
-    # A fire that spreads may come after the recording's end.
+    # A fire that spreads may reach a module only after the end of the series.
     if fault is not None and len(scored.ts) and scored.ts[-1] >= fault.no_return_ts - MINUTE_MS:
         sign = first_sign(fault, gas=scored.about.gas)
         mine = [
@@ -162,9 +163,9 @@ def raised(policy: AlarmPolicy, scored: Scored) -> list[Alarm]:
 def decisive(policy: AlarmPolicy, ts: Int, probability: Float) -> Int:
     """Readings of one module that can begin or end an alarm, ascending.
 
-    The state machine knows four levels: so far over the setpoint that the on-delay is not waited for, over it, under it
-    less the deadband, and between. Within a run of readings on one level (the first two taken together) it acts on the
-    first, on the first by which the level's delay has passed, and on those for which it is not waited.
+    The state machine has four levels: far enough over the setpoint to skip the on-delay, over the setpoint, below
+    setpoint less deadband, and between. In a run of readings on one level (the first two count as one), it acts on the
+    first reading, on the first one after the level's delay, and on those that skip the delay.
     """
     over, under = probability >= policy.setpoint, probability < policy.setpoint - policy.deadband
     level = over.astype(np.int8) - under
@@ -180,31 +181,31 @@ def decisive(policy: AlarmPolicy, ts: Int, probability: Float) -> Int:
 
 
 def blamed(about: About, ts: int) -> str:
-    """The nuisance that an alarm at `ts` is put down to, or `none`."""
+    """The nuisance that explains an alarm at `ts`, or `none`."""
     return next((n.kind for n in about.nuisances if n.start_ts <= ts < n.end_ts + _LINGERS_MS), "none")
 
 
-def summary(verdicts: Iterable[SeriesResult]) -> dict[str, Any]:
-    """What verdicts add up to, with exact 95 % confidence intervals (those of false alarms by count, not by weight)."""
-    verdicts = list(verdicts)
-    false = [alarm for v in verdicts for alarm in v.false_alarms]
-    days = sum(v.normal_days for v in verdicts)
+def summary(results: Iterable[SeriesResult]) -> dict[str, Any]:
+    """Sum up results, with exact 95 % confidence intervals (those of false alarms by count, not by weight)."""
+    results = list(results)
+    false = [alarm for v in results for alarm in v.false_alarms]
+    days = sum(v.normal_days for v in results)
     weighted = sum(alarm.weight for alarm in false)
     low, high = poisson_interval(len(false), days)
     return {
-        **events_summary([v.event for v in verdicts if v.event is not None]),
+        **events_summary([v.event for v in results if v.event is not None]),
         "module_days": round(days, 3),
         "false_alarms": len(false),
         "false_alarms_by_cause": dict(sorted(Counter(alarm.kind for alarm in false).items())),
         "false_alarms_per_module_day": weighted / days if days else 0.0,
         "false_alarms_per_module_day_ci": [low, high if days else 0.0],
         "false_alarms_per_module_year": 365.25 * weighted / days if days else 0.0,
-        "time_in_alarm_share": sum(v.alarm_days for v in verdicts) / days if days else 0.0,
+        "time_in_alarm_share": sum(v.alarm_days for v in results) / days if days else 0.0,
     }
 
 
 def events_summary(events: Sequence[EventOutcome]) -> dict[str, Any]:
-    """Recall, lead time and the bars, over events; one that was missed leads by nothing."""
+    """Recall, lead time and the figures for the bars, over events. A missed event has lead time 0."""
     lead = np.array([max(e.lead_s or 0.0, 0.0) for e in events])
     slow = [e for e in events if e.slow]
     fast = [e for e in events if not e.slow]
@@ -242,7 +243,7 @@ def events_summary(events: Sequence[EventOutcome]) -> dict[str, Any]:
 
 
 def _median_leads(events: Sequence[EventOutcome]) -> dict[str, float]:
-    """Median lead by mechanism and sensors, s; without commas, which MLflow takes in no metric's name."""
+    """Median lead time by mechanism and sensors, s. Names have no commas, which MLflow rejects in metric names."""
     leads = defaultdict(list)
     for event in events:
         leads[f"{event.mechanism}/{event.about.sensors.replace(',', '')}"].append(max(event.lead_s or 0.0, 0.0))

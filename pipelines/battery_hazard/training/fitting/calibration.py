@@ -1,7 +1,7 @@
-"""Calibrated probabilities: Platt's scaling, folded into the trees so that a package needs nothing beside its booster.
+"""Calibrates probabilities by Platt scaling, written into the trees so that a package needs only its booster.
 
-The log-odds of boosted trees are a sum, bias + leaves. Platt (1999) fits a line to them: a * log-odds + b. With every
-leaf multiplied by a and the bias by a and then moved by b, the same trees give the calibrated log-odds, and their SHAP
+The log-odds of boosted trees are a sum, bias + leaves. Platt (1999) fits a line to them: a * log-odds + b. If every
+leaf and the bias are multiplied by a, and b is added to the bias, the trees give the calibrated log-odds, and the SHAP
 contributions still add up to them.
 """
 
@@ -27,7 +27,7 @@ def labelled(scored: Sequence[Scored]) -> tuple[Float, Float]:
 
 
 def log_odds(probability: Float) -> Float:
-    """Of a probability, kept finite."""
+    """Log-odds of a probability, limited so that they are finite."""
     inside = np.clip(probability, _LIMIT, 1 - _LIMIT)
     return np.asarray(np.log(inside / (1 - inside)))
 
@@ -58,7 +58,7 @@ def calibrated(booster: xgboost.Booster, slope: float, intercept: float) -> xgbo
 
 
 def recalibrated(probability: Float, slope: float, intercept: float) -> Float:
-    """The same for a model that is no booster."""
+    """Probability with log-odds slope * log-odds + intercept."""
     return np.asarray(1 / (1 + np.exp(-(slope * log_odds(probability) + intercept))))
 
 

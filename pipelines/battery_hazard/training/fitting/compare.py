@@ -1,4 +1,4 @@
-"""Models under one protocol: same sites, same calibration, same choice of policy for the same false-alarm budget."""
+"""Compares models by one protocol: same sites, same calibration, same choice of policy for one false-alarm budget."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -29,7 +29,7 @@ _LINEAR_ROWS = 300_000
 
 
 def contenders(preset: Preset, seed: int) -> dict[str, Callable[[Rows], Score]]:
-    """What is compared, by name: how to fit each."""
+    """The models to compare: by name, the function that fits each."""
 
     def boosting(balance: str) -> Callable[[Rows], Score]:
         changed = replace(preset.boosting, balance=balance)  # type: ignore[arg-type]  # one of Balance
@@ -53,7 +53,7 @@ def _some(rows: Rows, seed: int) -> Rows:
 
 
 def compare(data: Path | None, preset: Preset, seed: int, progress: Progress) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and test metrics of each contender, and of the threshold baseline first."""
+    """Name and test metrics: of the threshold baseline, then of each model."""
     known = prepare(data, preset, seed, progress)
     fits = contenders(preset, seed)
     progress("comparing models", 0, len(fits) + 1)
@@ -61,16 +61,16 @@ def compare(data: Path | None, preset: Preset, seed: int, progress: Progress) ->
     yield "thresholds", measured(baseline.policy, score_all(baseline.score, known.test))
     for done, (name, fit) in enumerate(fits.items(), 1):
         progress("comparing models", done, len(fits) + 1)
-        yield name, _judged(fit(known.training), known, preset)
+        yield name, _test_metrics(fit(known.training), known, preset)
     progress("comparing models", len(fits) + 1, len(fits) + 1)
 
 
-def _judged(score: Score, known: Data, preset: Preset) -> dict[str, Any]:
+def _test_metrics(score: Score, known: Data, preset: Preset) -> dict[str, Any]:
     raw = score_all(score, known.validation)
     line = platt(raw)
-    validation = [_again(one, line) for one in raw]
+    validation = [_recalibrated(one, line) for one in raw]
     policy = choose_policy(validation, budget=preset.false_alarm_budget)
-    test = [_again(one, line) for one in score_all(score, known.test)]
+    test = [_recalibrated(one, line) for one in score_all(score, known.test)]
     probability, target = labelled(test)
     return {
         "setpoint": policy.setpoint,
@@ -81,5 +81,5 @@ def _judged(score: Score, known: Data, preset: Preset) -> dict[str, Any]:
     }
 
 
-def _again(one: Scored, line: tuple[float, float]) -> Scored:
+def _recalibrated(one: Scored, line: tuple[float, float]) -> Scored:
     return replace(one, probability=recalibrated(one.probability, *line))

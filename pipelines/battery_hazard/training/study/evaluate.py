@@ -1,7 +1,7 @@
-"""Evaluate a model package on simulated sites that nobody has seen, as operators count; see docs/model.md.
+"""Evaluates a model package on new simulated sites, with the metrics for operators; see docs/model.md.
 
-Everything is streamed: a process simulates a site, computes its features with the worker's kernel, scores them with the
-package, and hands back the verdicts on its alarms alone.
+Each process simulates a site, computes its features with the worker's kernel, scores them with the package, and returns
+only the results for its alarms.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ from worker.alarms.state_machine import AlarmPolicy
 from worker.model.package import ModelPackage
 
 _FIRST_SEED = 50_000_000
-"""Far from every seed of the datasets (`pipelines.battery_hazard.training.fitting.presets.sites`)."""
+"""Differs from every seed of the datasets (`pipelines.battery_hazard.training.fitting.presets.sites`)."""
 _SEEDS = 1_000_000
 _MODULES, _DAYS = 16, 5
 _FAULTS, _HEALTHY, _EVENT_HOURS = 36, 20, 6.0
@@ -36,7 +36,7 @@ _FAULTS, _HEALTHY, _EVENT_HOURS = 36, 20, 6.0
 
 @dataclass(frozen=True)
 class SiteResult:
-    """The verdicts of two judges on the same series: the model's alarms and those of the threshold baseline."""
+    """Results on the same series: of the model's alarms, and of the threshold baseline's."""
 
     site: SimulatedSite
     model: list[SeriesResult]
@@ -47,10 +47,10 @@ class SiteResult:
 def evaluation_sites(
     *, events: int, bench_events: int, module_days: int, bench_days: int, seed: int
 ) -> list[SimulatedSite]:
-    """Sites with about so many faults, and without faults so many module-days.
+    """Sites with about `events` faults, and sites without faults with `module_days`; the same for cells on benches.
 
-    Sites without faults meet nuisances as often as `NUISANCES_PER_MODULE_DAY` says, and are equipped by the shares in
-    `battery.SITES`; faulty modules are tried with every set of sensors.
+    Nuisances occur at the rate `NUISANCES_PER_MODULE_DAY`. Sites without faults are equipped by the shares in
+    `features.SITES`; faulty modules give a series for every set of sensors.
     """
     first = _FIRST_SEED + seed * _SEEDS
     made: list[SimulatedSite] = []
@@ -76,31 +76,31 @@ def evaluation_sites(
 def evaluate(
     package: ModelPackage, sites: Sequence[SimulatedSite], *, processes: int, progress: Progress
 ) -> Iterator[SiteResult]:
-    """Judge a package and its threshold baseline on sites, in the order in which they are done.
+    """Evaluate a package and its threshold baseline on sites. Yields results in the order in which they finish.
 
     Raises:
-        UserError: the package holds no threshold baseline, as an old one does.
+        UserError: the package has no threshold baseline, as old packages do.
     """
     limits = package.metrics.get("thresholds")
     if not isinstance(limits, dict):
         raise UserError(f"{package.name} {package.version} has no threshold baseline in its metrics; train it again")
     baseline = Thresholds(limits["limits"], AlarmPolicy.model_validate(limits["policy"]))
     progress("evaluating sites", 0, len(sites))
-    # Those with faults take longest: first, so that no process is left alone at the end.
+    # Sites with faults take longest. They come first, so that the processes finish at about the same time.
     order = sorted(sites, key=lambda site: -site.faults)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=(package, baseline)) as pool:
-        for done, judged in enumerate(as_completed([pool.submit(_evaluate_site, site) for site in order]), 1):
-            yield judged.result()
+        for done, evaluated in enumerate(as_completed([pool.submit(_evaluate_site, site) for site in order]), 1):
+            yield evaluated.result()
             progress("evaluating sites", done, len(sites))
 
 
 _compared: tuple[ModelPackage, Thresholds] | None = None
-"""Of this process, where it is one of a pool."""
+"""Package and baseline of this process of the pool."""
 
 
 def _prepare(package: ModelPackage, baseline: Thresholds) -> None:
-    global _compared  # noqa: PLW0603 - how a pool's process is given what it needs
+    global _compared  # noqa: PLW0603 - an initializer of a pool can pass objects only by a global
     _compared = package, baseline
 
 

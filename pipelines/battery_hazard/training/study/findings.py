@@ -1,4 +1,4 @@
-"""What an evaluation found: figures by mechanism, by sensors and by site, and whether the bars are met."""
+"""Figures of an evaluation by mechanism, by sensors and by site, and whether the bars are met."""
 
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -20,11 +20,11 @@ _PROMPT_BAR = 0.95
 _KINDS = {"modules": False, "bench": True}
 
 
-def findings(judged: Sequence[SiteResult]) -> dict[str, Any]:
-    """All figures, model and threshold baseline side by side; JSON throughout."""
-    model = [v for one in judged for v in one.model]
-    baseline = [v for one in judged for v in one.baseline]
-    sites = {one.site.seed: one.site for one in judged}
+def findings(evaluated: Sequence[SiteResult]) -> dict[str, Any]:
+    """All figures of the model and the threshold baseline, as JSON values."""
+    model = [v for one in evaluated for v in one.model]
+    baseline = [v for one in evaluated for v in one.baseline]
+    sites = {one.site.seed: one.site for one in evaluated}
 
     def both(chosen: Callable[[SeriesResult], bool]) -> dict[str, Any]:
         return {
@@ -46,7 +46,7 @@ def findings(judged: Sequence[SiteResult]) -> dict[str, Any]:
 
     ways = {(v.about.bench, v.about.sensors) for v in model}
     found: dict[str, Any] = {
-        # Beside faults there is little normal operation, and it is no sample of it: it is left out here.
+        # Sites with faults have little normal operation, and no representative sample of it: they are left out here.
         "normal": {kind: both(chosen_by(bench, faults=False)) for kind, bench in _KINDS.items()},
         "events": {kind: both(chosen_by(bench, faults=True)) for kind, bench in _KINDS.items()},
         "by_mechanism": {},
@@ -80,7 +80,7 @@ def _events(verdicts: Sequence[SeriesResult], bench: bool, sensors: str, mechani
 
 
 def bars(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was asked for, what was found, and whether it suffices."""
+    """Each bar: required value, measured value, and whether the bar is met."""
     made = []
     for key, of in found["by_mechanism"].items():
         kind, sensors, mechanism = key.split(" | ")

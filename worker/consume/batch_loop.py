@@ -179,9 +179,9 @@ class Loop:
             if not len(batch):
                 return
             outcome = self._scorer.process(batch, partitions)
-        span_ms = self._scorer.state.rebuild_span_ms
+        span_ms, clocks = self._scorer.state.rebuild_span_ms, outcome.clocks
         offsets = [
-            self._assignment.place(number, offset, outcome.clocks.get(number, partitions[number].clock), span_ms)
+            self._assignment.place(partitions[number], offset, clocks.get(number, partitions[number].clock), span_ms)
             for number, offset in outcome.next_offsets.items()
             if offset > partitions[number].live_from
         ]
@@ -280,16 +280,15 @@ class Loop:
             "ready": sorted(assignment.partitions),
             "waiting": assignment.waiting,
             "restoring": assignment.restoring,
-            "held": {number: reason for number, (_, reason) in assignment.held.items()},
+            "held": assignment.held,
         }
         if time.monotonic() < self._lag_due:
             return
         self._lag_due = time.monotonic() + _LAG_EVERY_S
         show(self._metrics.partitions, {state: len(numbers) for state, numbers in status.partitions.items()})
         status.lag = lag(self._consumer, self._topic, assignment)
-        going = {n: p for n, p in assignment.partitions.items() if n not in assignment.held}
         unreadable = self._unreadable.reasons()
-        status.stalled = self._progress.stalled(going, status.lag) | unreadable
+        status.stalled = self._progress.stalled(assignment.ready(), status.lag) | unreadable
         self._metrics.unreadable.set(len(unreadable))
         self._metrics.windows_held.set(self._scorer.state.held)
         active = self._scorer.alarms.active()

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from common.dead_letter_reasons import DeadLetterReason
 from common.errors import DependencyDownError, RecreatedError, UserError
 from worker.config.pipeline import Pipeline
+from worker.consume.assigned_partition import UnreadableBatch
 from worker.consume.assignment import Assignment
 from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, letter_of
 from worker.kafka.client_config import consumer, error_text
@@ -110,13 +111,16 @@ class Unreadable:
         self._config, self._pipeline, self._skip = config, pipeline, skip
         self._topic = pipeline.input.topic
         self._letters = pipeline.outputs.dead_letters.topic
-        self._met: dict[int, tuple[int, str]] = {}
 
     def reasons(self) -> dict[int, str]:
-        """In words, by number, why partitions cannot go on; those that have gone past it are forgotten."""
-        partitions = self._assignment.partitions
-        self._met = {n: m for n, m in self._met.items() if n in partitions and partitions[n].next_offset <= m[0]}
-        return {number: reason for number, (_, reason) in self._met.items()}
+        """By partition, why it cannot go on. A batch that a partition is past is forgotten."""
+        reasons = {}
+        for each, partition in self._assignment.ready():
+            if each.unreadable and partition.next_offset > each.unreadable.offset:
+                each.unreadable = None
+            if each.unreadable:
+                reasons[each.number] = each.unreadable.reason
+        return reasons
 
     def met(self, message: Message, partition: Partition, span_ms: int) -> None:
         """Go on behind a batch that has just been met where that is allowed; else hold its partition.
@@ -132,7 +136,7 @@ class Unreadable:
             self._assignment.hold(number, "a batch that can be read", _HELD_S if first_of_all else 0.0)
             return
         if way.letter is not None:
-            place = self._assignment.place(number, way.next_offset, partition.clock, span_ms)
+            place = self._assignment.place(partition, way.next_offset, partition.clock, span_ms)
             try:
                 self._assignment.topic.ask()
                 self._assignment.topic.confirm()
@@ -149,7 +153,8 @@ class Unreadable:
         """The way past a batch that has just been met; None where there is none (yet)."""
         number, said = partition.number, message.error().str()
         offset = max(message.offset() or 0, partition.next_offset)
-        self._met[number] = offset, self._reason(number, offset, partition, said)
+        reason = self._reason(number, offset, partition, said)
+        self._assignment.assigned[number].unreadable = UnreadableBatch(offset, reason)
         if offset > partition.next_offset:
             return None  # what lies before it comes first
         if offset < partition.live_from:

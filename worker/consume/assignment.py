@@ -1,4 +1,4 @@
-"""Partitions come and go: rebalance events are recorded in callbacks and acted upon between batches."""
+"""Assigned partitions. Callbacks only record rebalance events; the loop handles these between two batches."""
 
 import time
 from collections import deque
@@ -58,7 +58,7 @@ class Assignment:
         self._subscribed = False
 
     def subscribe(self) -> None:
-        """Join the group, if that was not done before."""
+        """Join the group, unless that was done before."""
         if self._subscribed:
             return
         self._subscribed = True
@@ -66,10 +66,10 @@ class Assignment:
             [self._pipeline.input.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
 
-    # The callbacks run inside consume(), where an exception would lose the batch: they only record. So a revoke
-    # waits for the batch in hand, which ends, committed or aborted, within the transaction's timeout.
+    # The callbacks run inside consume(), where an exception would lose the batch, so they only record events. A
+    # revoke therefore waits for the current batch, which commits or aborts within the transaction timeout.
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # From the beginning only in name: nothing is taken before it is known from where.
+        # The offset does not matter: the partition stays paused until its start offset is known.
         places = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
         consumer.incremental_assign(places)
         consumer.pause(places)
@@ -103,10 +103,10 @@ class Assignment:
         return {n: each.hold.reason for n, each in self.assigned.items() if each.hold}
 
     def settle(self) -> set[int]:
-        """Drop what was revoked, go on with taking over what was assigned, and let go on what was held long enough.
+        """Drop revoked partitions, continue to take over assigned ones, and release those held for long enough.
 
         Returns:
-            Partitions that became ready: what was fetched for them before is from the wrong place.
+            Partitions that became ready. Messages fetched for them before are from the wrong offset.
         """
         self._note_events()
         now = time.monotonic()
@@ -120,7 +120,7 @@ class Assignment:
                 each.hold = None
                 self._seek(partition)
                 if self.assigned[each.number] is each:  # not reassigned by a seek that failed
-                    self._each(self._consumer.resume, [each.number])
+                    self._steer(self._consumer.resume, [each.number])
         return ready
 
     def _due(self, now: float) -> list[AssignedPartition]:
@@ -179,7 +179,7 @@ class Assignment:
         return TopicPartition(self._pipeline.input.topic, partition.number, offset, metadata)
 
     def start_over(self) -> None:
-        """Take every partition over again, of the topic that the input is now."""
+        """Take over every partition again, because the input topic was created again."""
         _LOG.error("the input topic was deleted and created again", topic=self._pipeline.input.topic)
         self._metrics.recreated.labels("input").inc()
         self.topic.begin("")
@@ -205,7 +205,7 @@ class Assignment:
             return False
         assigned.make_ready(partition)
         self._scorer.alarms.assign(number, states)
-        self._tell_gaps(number, start)
+        self._report_gaps(number, start)
         _LOG.info(
             "partition assigned",
             partition=number,
@@ -216,7 +216,7 @@ class Assignment:
         self.progressed()
         return True
 
-    def _tell_gaps(self, number: int, start: Start) -> None:
+    def _report_gaps(self, number: int, start: Start) -> None:
         live_from = start.partition.live_from
         if start.lost:
             self._metrics.lost.inc(start.lost)
@@ -239,10 +239,10 @@ class Assignment:
             _LOG.info("windows rebuilt", partition=each.number, seconds=round(seconds, 3), keys=len(partition.slots))
 
     def hold(self, number: int, reason: str, for_s: float) -> None:
-        """Take no more messages of a partition for so many seconds; then go on where it stands."""
+        """Take no messages of a partition for `for_s` seconds; then continue at the same offset."""
         _LOG.warning("partition held", partition=number, reason=reason, seconds=round(for_s, 1))
         self.assigned[number].hold = Hold(time.monotonic() + for_s, reason)
-        self._each(self._consumer.pause, [number])
+        self._steer(self._consumer.pause, [number])
 
     def rewind(self) -> None:
         """Consume again from the first message not merged."""
@@ -251,35 +251,35 @@ class Assignment:
             self._seek(partition)
 
     def pause(self) -> None:
-        """Take no messages, while still polling, so that the group does not give us up."""
-        self._each(self._consumer.pause, list(self.partitions))
+        """Take no messages. The caller keeps polling, so that the worker stays in the group."""
+        self._steer(self._consumer.pause, list(self.partitions))
 
     def resume(self) -> None:
         """End a pause."""
         self._note_events()
-        self._each(self._consumer.resume, [each.number for each, _ in self.ready() if not each.hold])
+        self._steer(self._consumer.resume, [each.number for each, _ in self.ready() if not each.hold])
 
     def _seek(self, partition: Partition) -> None:
-        self._each(lambda places: self._consumer.seek(places[0]), [partition.number], partition.next_offset)
+        self._steer(lambda places: self._consumer.seek(places[0]), [partition.number], partition.next_offset)
 
-    def _each(self, act: Callable[[list[TopicPartition]], None], numbers: list[int], offset: int = 0) -> None:
+    def _steer(self, act: Callable[[list[TopicPartition]], None], numbers: list[int], offset: int = 0) -> None:
         for number in numbers:
             try:
                 act([TopicPartition(self._pipeline.input.topic, number, offset)])
             except KafkaException as error:
-                # Revoked meanwhile, and the event that says so is on its way; or else to be put right by a new start.
+                # Either it was revoked and the event has not arrived yet, or taking it over again corrects it.
                 _LOG.warning("partition cannot be steered", partition=number, reason=error_text(error))
                 self.reassign(number)
 
     def reassign(self, number: int) -> None:
-        """Begin a partition again from what is committed, as if it had just been assigned."""
+        """Restart a partition at its committed offset, as if it had just been assigned."""
         before = self.assigned.get(number)
         since = before.since if before and before.phase is Phase.WAITING else time.monotonic()
         self._drop(number)
         self.assigned[number] = AssignedPartition(number, since)
         places = [TopicPartition(self._pipeline.input.topic, number, OFFSET_BEGINNING)]
         try:
-            # Where an offset was not there, librdkafka has given the partition up, and only this brings it back.
+            # After an offset out of range, librdkafka no longer fetches the partition until it is assigned again.
             if any(p.partition == number for p in self._consumer.assignment()):
                 self._consumer.incremental_unassign(places)
                 self._consumer.incremental_assign(places)

@@ -1,9 +1,8 @@
-"""What is left of a partition that has no messages: to move past what is no message, and to commit that.
+"""Commits past transaction markers and aborted records in partitions that have no more messages.
 
-A transaction leaves a marker in the log, and an aborted one its records. Behind the last message these count as lag
-for everybody who looks from outside, so the committed offset has to move past them. It does so in a transaction of
-the worker's own, as any other offset: a plain commit that is held up in the network could be applied after a later
-one, and move the group back.
+After the last message, these offsets would count as lag for other tools, so the committed offset has to move past
+them. It does so in a transaction, as any other offset: a plain commit that is delayed in the network could be applied
+after a later one, and move the group back.
 """
 
 import time
@@ -19,7 +18,7 @@ _EVERY_S = 2.0
 
 
 class Idle:
-    """Called after each turn of the loop, when nothing that was fetched is left unprocessed."""
+    """Called after each turn of the loop, when all fetched messages are processed."""
 
     def __init__(
         self, topic: str, consumer: Consumer, assignment: Assignment, scorer: Scorer, publisher: Publisher
@@ -29,11 +28,11 @@ class Idle:
         self._due = 0.0
 
     def turn(self) -> None:
-        """Move on where there is nothing but markers.
+        """Commit past markers where nothing else is left.
 
         Raises:
-            RecreatedError: the input topic is another one.
-            DependencyDownError, AbortedError, UncertainError: as of the publisher.
+            RecreatedError: the input topic was deleted and created again.
+            DependencyDownError, AbortedError, UncertainError: see `Publisher.commit`.
         """
         if self._assignment.restoring:
             self._end_rebuilds()
@@ -45,7 +44,7 @@ class Idle:
         passed = self._passed()
         for each, partition in self._assignment.ready():
             offset = passed.get(each.number) if partition.next_offset >= partition.live_from else None
-            # Only where nothing has come for a while: the next message would take the offset along.
+            # Only if no message came since the last check: otherwise a batch commits the offset.
             if offset is not None and offset == each.idle_offset:
                 still[each.number] = offset
             each.idle_offset = offset
@@ -61,7 +60,7 @@ class Idle:
             try:
                 (place,) = self._consumer.position([TopicPartition(self._topic, each.number)])
             except KafkaException:
-                continue  # revoked, and the event that says so is on its way
+                continue  # revoked; the event has not arrived yet
             if place.offset > partition.next_offset:
                 found[each.number] = place.offset
         return found
@@ -88,7 +87,7 @@ class Idle:
 
 
 def lag(consumer: Consumer, topic: str, assignment: Assignment) -> dict[int, int]:
-    """Messages behind, by partition. What transactions leave in the log besides messages is not counted."""
+    """By partition, how many messages wait. Transaction markers and aborted records do not count."""
     behind = {}
     for each, partition in assignment.ready():
         place = TopicPartition(topic, each.number)
@@ -96,7 +95,7 @@ def lag(consumer: Consumer, topic: str, assignment: Assignment) -> dict[int, int
             _, high = consumer.get_watermark_offsets(place, cached=True)
         except KafkaException:
             continue  # revoked meanwhile, or the broker is away
-        # A position moves on over what is no message; nothing is ahead of it but where a partition is held.
+        # The position moves past markers. While a partition is held, it may also be past messages that wait.
         passed = -1 if each.hold else consumer.position([place])[0].offset
         behind[each.number] = max(high - max(partition.next_offset, passed), 0)
     return behind

@@ -5,7 +5,8 @@ import itertools
 from pipelines.battery_hazard.simulator.fleet import Fleet
 from pipelines.battery_hazard.simulator.messages import Messages
 from producers.kafka_publisher import encoder
-from tests.harness import START_MS, Stage, uninterrupted_run
+from tests.harness import START_MS, Stage
+from tests.uninterrupted import uninterrupted_run
 from worker.config.pipeline import Pipeline
 
 Content = list[tuple[str | None, bytes | None]]

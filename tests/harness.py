@@ -1,6 +1,5 @@
-"""Run workers as processes on the suite's Kafka, feed them, and compare what comes out with one uninterrupted run."""
+"""Run workers as processes on the suite's Kafka, feed them, and read what they commit."""
 
-import itertools
 import signal
 import subprocess
 import sys
@@ -21,20 +20,15 @@ from schemas.codec import decode, encode
 from schemas.load import parsed
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from schemas.wire import single_object_prefix
-from tests.comparison import Comparison, Expected, compare, dead_letter_source, with_wrong_time
 from tests.flagship import SHIPPED_MODEL, flagship_schema
 from tests.metric_text import metric_in
 from tests.spared_trial import spare_the_trial
-from worker.alarms.state_machine import IDLE, AlarmState
+from worker.alarms.state_machine import AlarmState
 from worker.config.pipeline import Pipeline, load_pipeline
-from worker.consume.message_columns import batch_of
 from worker.encode.encoder import state_from
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
-from worker.model.package import load_package
 from worker.score.decode import WriterSchemaOf
-from worker.score.scorer import scorer_of
-from worker.windows.partition import Partition
 
 READING = parsed(flagship_schema("SensorReading"))
 PREFIX = single_object_prefix(flagship_schema("SensorReading"))
@@ -245,57 +239,6 @@ class Worker:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-
-
-def uninterrupted_run(stage: Stage, *, at_a_time: int = 20_000) -> Expected:
-    """Score the whole input topic in this process, without Kafka's help and without a stop."""
-    pipeline, package = stage.pipeline, load_package(stage.model, version="offline")
-    scorer = scorer_of(pipeline, package, package.policy, stage.writer_schema_of)
-    partitions: dict[int, Partition] = {}
-    expected = Expected()
-    messages = read(pipeline.input.topic, stage.bootstrap)
-    while some := list(itertools.islice(messages, at_a_time)):
-        batch = batch_of(some)
-        for number in set(batch.partition.tolist()) - partitions.keys():
-            partitions[number] = Partition(number, 0, 0)
-            scorer.alarms.assign(number, {})
-        outcome = scorer.process(batch, partitions)
-        scorer.merge(outcome, partitions)
-        scored = outcome.scored
-        addresses = [(some[row].partition(), some[row].offset()) for row in scored.readings.row.tolist()]
-        expected.probability |= zip(addresses, scored.probability.tolist(), strict=True)
-        expected.in_window |= zip(addresses, scored.in_window.tolist(), strict=True)
-        for rejection in outcome.rejections:
-            message = some[rejection.row]
-            expected.rejected[message.partition(), message.offset()] = rejection.reason
-            expected.rejected_ms[message.partition(), message.offset()] = max(message.timestamp()[1], 0)
-        expected.deduplicated += outcome.deduplicated
-        expected.transitions += [
-            (scored.readings.key[t.row], t.kind, int(scored.readings.ts[t.row])) for t in outcome.alarms.transitions
-        ]
-        expected.alarm_states |= {place: state for place, (_, state) in outcome.alarms.changed.items()}
-    expected.transitions.sort()
-    expected.alarm_states = {place: state for place, state in expected.alarm_states.items() if state != IDLE}
-    return expected
-
-
-def compare_with_uninterrupted_run(stage: Stage) -> tuple[Expected, Comparison]:
-    """What should be there, and how the committed output differs from it."""
-    expected = uninterrupted_run(stage)
-    return expected, compare(
-        expected,
-        predictions=stage.stream("predictions"),
-        dead_letters=(with_wrong_time(m, expected) or dead_letter_source(m) for m in stage.dead_letters()),
-        transitions=((r["module_id"], r["state"], r["ts"]) for r in stage.stream("alarms")),
-        alarm_states=stage.alarm_states(),
-    )
-
-
-def assert_equals_uninterrupted_run(stage: Stage) -> Expected:
-    """The committed output is that of one uninterrupted run: the property of the whole project."""
-    expected, found = compare_with_uninterrupted_run(stage)
-    assert not any(found.faults.values()), "\n".join([str(found.faults), *found.examples])
-    return expected
 
 
 def make_stage(

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.harness import START_MS, Stage, Worker, reading, uninterrupted_run, wait_until
+from tests.harness import START_MS, Stage, Worker, reading, wait_until
 from tests.models import register_unseen
+from tests.uninterrupted import uninterrupted_run
 from worker.model.mlflow_client import mlflow_client
 
 PERIOD_MS = 10_000

@@ -1,15 +1,30 @@
-"""Rules of the house on sizes: no function over 60 lines, no module over 300."""
+"""Rules of the house: sizes of functions and modules, no import cycles, no domain words in the engine."""
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from statistics import median
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("worker", "schemas", "producers", "training", "local", "benchmarks", "tests")
+PRODUCT = (
+    "hazardstream",
+    "benchmarks",
+    "local",
+    "pipelines",
+    "training",
+    "producers",
+    "worker",
+    "schemas",
+    "common",
+)
+PACKAGES = (*PRODUCT, "tests")
 LINES_OF_A_FUNCTION, LINES_OF_A_MODULE = 60, 300
+MEDIAN_LINES_OF_A_MODULE = 120
 
 
 def too_long(path: Path, source: str) -> Iterator[tuple[str, int]]:
@@ -49,6 +64,55 @@ def test_a_function_may_have_60_lines(head: str, lines: int, counts: int) -> Non
 @pytest.mark.parametrize(("lines", "counts"), [(300, 0), (301, 1)])
 def test_a_module_may_have_300_lines(lines: int, counts: int) -> None:
     assert list(too_long(Path("m.py"), "x = 1\n" * lines)) == [("m.py", 301)] * counts
+
+
+def test_the_median_module_has_fewer_than_120_lines() -> None:
+    lengths = [
+        lines
+        for package in PRODUCT
+        for path in (ROOT / package).rglob("*.py")
+        if (lines := len(path.read_text().splitlines()))
+    ]
+
+    assert median(lengths) < MEDIAN_LINES_OF_A_MODULE
+
+
+def cycle(imports: Mapping[str, Iterable[str]]) -> list[str]:
+    """The names on one cycle of imports, or nothing when there is none."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    """What each module of the product imports, but for imports that only a type checker follows."""
+    graph = grimp.build_graph(*PRODUCT, exclude_type_checking_imports=True, cache_dir=None)
+    return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+
+
+def test_no_modules_import_each_other_in_a_cycle(imports: dict[str, set[str]]) -> None:
+    assert {module.partition(".")[0] for module in imports} == set(PRODUCT)
+    assert cycle(imports) == []
+
+
+@pytest.mark.parametrize("package", PRODUCT)
+def test_no_sub_packages_import_each_other_in_a_cycle(imports: dict[str, set[str]], package: str) -> None:
+    children: dict[str, set[str]] = {}
+    for module, imported in imports.items():
+        if module.startswith(f"{package}."):
+            child = module.split(".")[1]
+            others = {name.split(".")[1] for name in imported if name.startswith(f"{package}.")}
+            children.setdefault(child, set()).update(others - {child})
+
+    assert children
+    assert cycle(children) == []
+
+
+def test_a_cycle_is_found() -> None:
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
 ENGINE = ("worker", "schemas", "producers", "training", "common")

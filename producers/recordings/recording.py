@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from common.errors import UserError
+from common.validation_errors import Fault
+from common.validation_errors import faults as faults_of
 from producers.recordings.convert import time_form, to_numbers, to_text, to_times_ms
 from producers.recordings.mapping import Mapping, Sources, find_sources
 from producers.recordings.tables import BadRow, Table, column_names, read_columns
@@ -125,8 +126,8 @@ def _identities(
     names: list[tuple[str, str]] = [(str(key), str(group)) for key, group in unique]
     for code, (key, group) in enumerate(names):
         for fault in _broken_rules(pipeline, {pipeline.input.key: key, pipeline.input.group: group}):
-            column = sources.group if fault["loc"] == (pipeline.input.group,) else sources.key[0]
-            faults.add(identity == code, column or "", f"{fault['loc'][0]}: {fault['msg']}")
+            column = sources.group if fault.at == (pipeline.input.group,) else sources.key[0]
+            faults.add(identity == code, column or "", fault.words)
     return identity.astype(np.int64), names
 
 
@@ -204,18 +205,19 @@ def _values(
         limits = pipeline.input.rules(sensor)
         inside = (column >= max(limits.low, -largest)) & (column <= min(limits.high, largest))
         for row in np.flatnonzero(~inside & ~np.isnan(column) & ~faults.rows):
-            rules = [f["msg"] for f in _broken_rules(pipeline, {sensor: float(column[row])}) if f["loc"] == (sensor,)]
+            rules = [f.text for f in _broken_rules(pipeline, {sensor: float(column[row])}) if f.at == (sensor,)]
             became = "" if column[row] == numbers[row] else f" (as {sensor} it is {column[row]:g})"
             faults.add_row(int(row), source.column, f"{sensor}: {'; '.join(rules)}{became}")
     faults.add(np.isnan(values).all(axis=1), "", "no sensor has a value")
     return values
 
 
-def _broken_rules(pipeline: Pipeline, fields: dict[str, object]) -> list[Any]:
+def _broken_rules(pipeline: Pipeline, fields: dict[str, object]) -> list[Fault]:
+    # Without values: every bad row is shown with its own.
     source = pipeline.input
     whole = {source.key: "any", source.group: "any", source.time: 1, **fields}
     try:
         source.record_model.model_validate(whole)
     except ValidationError as error:
-        return list(error.errors())
+        return faults_of(error, with_values=False)
     return []

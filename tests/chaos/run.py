@@ -18,7 +18,8 @@ from tests.chaos.plan import plan
 from tests.chaos.progress import Progress
 from tests.chaos.site import NAMES, Site, site
 from tests.comparison import FAULTS, Comparison
-from tests.harness import compare_with_uninterrupted_run, wait_until
+from tests.harness import wait_until
+from tests.uninterrupted import compare_with_uninterrupted_run
 
 Tell = Callable[[str], None]
 _CALM_S = 3.0

@@ -15,9 +15,10 @@ from tests.chaos.progress import Progress
 from tests.comparison import FAULTS
 from tests.flagship import SHIPPED_MODEL
 from tests.fleet_content import fleet_content
-from tests.harness import Stage, Worker, compare_with_uninterrupted_run, make_stage
+from tests.harness import Stage, Worker, make_stage
 from tests.kafka_proxy import Caught, KafkaProxy
 from tests.late_requests.schedules import Schedule
+from tests.uninterrupted import compare_with_uninterrupted_run
 
 MUST_BE_ZERO = (*FAULTS, "behind", "died", "not_injected")
 """What must be 0; the last ones: messages never scored, workers that ended by themselves, rules that caught nothing."""

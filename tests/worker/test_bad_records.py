@@ -92,7 +92,7 @@ def test_the_words_of_a_dead_letter_name_field_rule_and_value(stage: Stage) -> N
         wait_until(lambda: stage.outcomes() == 2, "both dead letters")
     words = sorted(dict(m.headers())["__streams.errors.message"].decode() for m in stage.committed("dead_letters"))
     assert words[0] == f"module_id: String should have at most 200 characters, not '{'n' * 300}'"
-    assert words[1] == "ts: Input should be greater than 0, not -5"
+    assert words[1] == "ts: Input should be greater than or equal to 1, not -5"
 
 
 def test_impossible_values_are_masked_and_the_reading_is_scored_on_the_rest(stage: Stage) -> None:

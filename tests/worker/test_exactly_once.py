@@ -5,7 +5,8 @@ import signal
 import pytest
 
 from tests.fleet_content import expected_outcomes, fleet_content
-from tests.harness import STOPS_AT_WORK, Stage, assert_equals_uninterrupted_run, uninterrupted_run, wait_until
+from tests.harness import STOPS_AT_WORK, Stage, wait_until
+from tests.uninterrupted import assert_equals_uninterrupted_run, uninterrupted_run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 

@@ -4,7 +4,8 @@ import pytest
 
 from tests.fault_points import POINTS
 from tests.fleet_content import expected_outcomes, fleet_content
-from tests.harness import Stage, assert_equals_uninterrupted_run, wait_until
+from tests.harness import Stage, wait_until
+from tests.uninterrupted import assert_equals_uninterrupted_run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 

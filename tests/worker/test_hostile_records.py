@@ -13,9 +13,10 @@ from schemas.load import parsed
 from schemas.wire import single_object_prefix
 from tests.dlq_commands import dlq
 from tests.flagship import flagship_schema
-from tests.harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
+from tests.harness import START_MS, Stage, avro, reading, wait_until
 from tests.raw_batches import Raw, batch, produce, records_section
 from tests.topic_settings import set_topic
+from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.cli.tail import follow
 from worker.config.settings import Settings
 from worker.encode.dead_letter import letter_of

@@ -19,18 +19,10 @@ from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
 from tests.flagship import flagship_schema
 from tests.fleet_content import expected_outcomes, fleet_content
-from tests.harness import (
-    START_MS,
-    STOPS_AT_WORK,
-    Stage,
-    Worker,
-    assert_equals_uninterrupted_run,
-    make_stage,
-    reading,
-    wait_until,
-)
+from tests.harness import START_MS, STOPS_AT_WORK, Stage, Worker, make_stage, reading, wait_until
 from tests.models import renamed, resealed
 from tests.tcp_gate import tcp_gate
+from tests.uninterrupted import assert_equals_uninterrupted_run
 from training.registry.register import register_package
 
 JUMPING_CLOCK = ("-m", "tests.jumping_clock")

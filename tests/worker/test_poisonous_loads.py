@@ -15,16 +15,8 @@ from schemas.text_column import TextColumn
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 from tests.fuzz.payloads import payload, source
 from tests.fuzz.writers import Writers
-from tests.harness import (
-    START_MS,
-    Stage,
-    Worker,
-    assert_equals_uninterrupted_run,
-    avro,
-    reading,
-    uninterrupted_run,
-    wait_until,
-)
+from tests.harness import START_MS, Stage, Worker, avro, reading, wait_until
+from tests.uninterrupted import assert_equals_uninterrupted_run, uninterrupted_run
 from worker.config.pipeline import load_pipeline
 from worker.kafka.client_config import client_config
 from worker.score.decode import Decoder

@@ -1,41 +1,21 @@
-"""Events of a recording, from a label column or as given, and which readings are normal operation."""
+"""Events of a recording, from a label column or as given."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from common.arrays import Bool, Int
 from common.errors import UserError
-from common.times import DAY_MS
 from producers.recordings.convert import TimeForm, time_form, to_text, to_times_ms
 from producers.recordings.tables import column_names, is_table, read_columns
 from training.backtest.read import RELATIVE_START_MS, Recorded
 from training.backtest.spool import Piece
+from training.evaluation.labelled_event import LabelledEvent
 from worker.config.inputs_outputs import Input
 
-
-@dataclass(frozen=True)
-class LabelledEvent:
-    """An event that people confirmed or labelled.
-
-    Attributes:
-        key: number of the key.
-        ts: the point of no return, ms. Alarms up to this time are in time.
-        end_ts: end of the event, ms. Between `ts` and this time nothing counts as normal operation.
-    """
-
-    key: int
-    ts: int
-    end_ts: int
-
-
 _SAME_EVENT_MS = 600_000
-OUT_OF_SERVICE_MS = DAY_MS
-"""A key is taken to be out of service for a day after a confirmed event."""
 
 
 def labelled_events(pieces: Iterable[Piece], last_ts: dict[int, int]) -> list[LabelledEvent]:
@@ -123,25 +103,3 @@ def _from_text(text: str, recorded: Recorded) -> list[tuple[str, str]]:
             raise UserError(f"--events: {part!r} names no key; write KEY=TIME,… or name a file with both columns")
         pairs.append((key if equals else recorded.names[0][0], time))
     return pairs
-
-
-def by_key(events: Iterable[LabelledEvent]) -> dict[int, list[LabelledEvent]]:
-    """Events by key, in the given order."""
-    found: dict[int, list[LabelledEvent]] = defaultdict(list)
-    for event in events:
-        found[event.key].append(event)
-    return found
-
-
-def normal_operation(ts: Int, events: Sequence[LabelledEvent], horizon_ms: int) -> Bool:
-    """Which readings of a key are normal operation: outside the horizon before each event, and outside the event.
-
-    Args:
-        ts: times of the readings, ms, shape [n].
-        events: events of this key.
-        horizon_ms: how long before an event an alarm counts as its warning.
-    """
-    normal = np.ones(len(ts), np.bool_)
-    for event in events:
-        normal &= (ts < event.ts - horizon_ms) | (ts >= event.end_ts)
-    return normal

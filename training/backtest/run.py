@@ -14,11 +14,12 @@ from common.errors import UserError
 from common.times import DAY_MS
 from producers.recordings.mapping import Mapping
 from training.backtest.envelope import Envelopes
-from training.backtest.labels import LabelledEvent, by_key, given_events, labelled_events, normal_operation
+from training.backtest.labels import given_events, labelled_events
 from training.backtest.read import Recorded, read_files
 from training.backtest.score import RecordingScorer, ScoredPiece
 from training.backtest.thin import thinned
 from training.evaluation.alarm_outcomes import Alarm, AlarmOutcomes, apply, match_alarms
+from training.evaluation.labelled_event import LabelledEvent, by_key, normal_operation
 from training.evaluation.policy_sweep import Trace, policies, sweep, telling
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline

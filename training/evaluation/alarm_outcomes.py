@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from common.arrays import Int
-from training.backtest.labels import LabelledEvent, by_key
+from training.evaluation.labelled_event import LabelledEvent, by_key
 from worker.alarms.state_machine import ACTIVE, RTN, Transition
 from worker.model.shap import Contribution
 

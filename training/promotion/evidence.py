@@ -14,8 +14,8 @@ import numpy as np
 
 from common.arrays import Int
 from common.times import HOUR_MS
-from training.backtest.labels import OUT_OF_SERVICE_MS, LabelledEvent
 from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, match_alarms, poisson_interval, share_interval
+from training.evaluation.labelled_event import OUT_OF_SERVICE_MS, LabelledEvent
 from training.monitoring.performance.labels import EVENT, Label
 from training.monitoring.performance.rolling import alarms_from, marked
 from worker.alarms.state_machine import ACTIVE, RTN

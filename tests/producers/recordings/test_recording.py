@@ -140,7 +140,7 @@ GOOD = "a,R,1750000000000,50,1"
 BAD_LINES = [
     ("a,R,1750000000000,fifty,1", "voltage_v", "'fifty': is not a number"),
     ("a,R,1750000000000,50,99999", "current_a", "'99999': current_a: Input should be less than or equal to 10000"),
-    ("a,R,1750000000000,inf,1", "voltage_v", "'inf': voltage_v: Input should be"),
+    ("a,R,1750000000000,inf,1", "voltage_v", "'inf': voltage_v: it must be a finite number"),
     ("a,R,,50,1", "ts", "'': no ts"),
     ("a,R,yesterday,50,1", "ts", "'yesterday': is not a time"),
     ("a,R,-5,50,1", "ts", "'-5': is outside the range of event times"),

@@ -19,11 +19,11 @@ from producers.recordings.recording import read_recording
 from schemas.registry import writer_schema_lookup
 from tests.backtests import PIPELINE, recording, run, saved
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
-from training.backtest.labels import LabelledEvent
 from training.backtest.read import RELATIVE_START_MS, files_in, read_files
 from training.backtest.score import RecordingScorer
 from training.backtest.spool import Spool
 from training.evaluation.alarm_outcomes import Alarm, match_alarms
+from training.evaluation.labelled_event import LabelledEvent
 from training.evaluation.policy_sweep import Trace, alarms_under, policies, telling
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.consume.message_columns import batch_of

@@ -99,6 +99,24 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         "Prediction",
     ),
     "unknown parameter": ("groups: {}", "groups: {R: {capacity: 3}}", "did you mean 'capacity_ah'", "groups:"),
+    "scaled field that is no sensor": (
+        "per: {voltage_v:",
+        "per: {voltage:",
+        r"topology\.per\.voltage: the input has no sensor of this name; did you mean 'voltage_v'\?",
+        "per:",
+    ),
+    "scaled field like no sensor": (
+        "per: {voltage_v:",
+        "per: {module_id:",
+        r"topology\.per\.module_id: the input has no sensor of this name; correct it",
+        "per:",
+    ),
+    "scaled by an unknown parameter": (
+        "voltage_v: cells_in_series",
+        "voltage_v: cells_in_serie",
+        r"topology\.per\.voltage_v: topology\.default has no parameter 'cells_in_serie'; add it there, or correct",
+        "per:",
+    ),
     "parameter below zero": ("capacity_ah: 100}", "capacity_ah: -1}", "greater than 0, not -1", "default:"),
     "parameter without end": ("capacity_ah: 100}", "capacity_ah: .inf}", "must be a finite number", "default:"),
     "parameter that is text": ("capacity_ah: 100}", "capacity_ah: big}", "valid number, not 'big'", "default:"),
@@ -224,6 +242,12 @@ def test_a_pipeline_is_given_by_folder_file_or_name(tmp_path: Path, monkeypatch:
     assert load_pipeline("battery_hazard").folder == FILE.parent
     (tmp_path / "own").rename(tmp_path / "battery_hazard")
     assert load_pipeline("battery_hazard").name == "own"
+
+
+def test_a_sensor_may_be_scaled_by_any_declared_parameter(tmp_path: Path) -> None:
+    text = GOOD.replace("per: {voltage_v: cells_in_series,", "per: {soc_percent: capacity_ah,")
+    topology = load_pipeline(str(write(tmp_path, text))).topology
+    assert topology.per == {"soc_percent": "capacity_ah", "current_a": "capacity_ah"}
 
 
 def test_all_faults_are_told_at_once_in_order_of_lines(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from confluent_kafka import Consumer
 
 from tests.fleet_content import expected_outcomes, fleet_content
-from tests.harness import Stage, Worker, assert_equals_uninterrupted_run, make_stage, wait_until
+from tests.harness import Stage, Worker, make_stage, wait_until
 from tests.secured_broker import Secured
+from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.kafka.client_config import client_config
 
 UNHURRIED = {"model_max_ms": "10000"}  # other tests share the cores

@@ -6,8 +6,9 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.dlq_commands import dlq
-from tests.harness import START_MS, Stage, assert_equals_uninterrupted_run, wait_until
+from tests.harness import START_MS, Stage, wait_until
 from tests.topic_settings import set_topic
+from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.encode.dead_letter import ERRORS, REASON, TIME, TIME_TYPE, letter_of
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topic_identity import topic_id_of

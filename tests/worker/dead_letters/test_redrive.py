@@ -14,7 +14,8 @@ from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
 from tests.dlq_commands import dlq, start
 from tests.flagship import flagship_schema
-from tests.harness import START_MS, Stage, assert_equals_uninterrupted_run, reading, wait_until
+from tests.harness import START_MS, Stage, reading, wait_until
+from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.dead_letters.redrive import CHUNK_LETTERS, CannotReturnError, Originals, input_topic
 from worker.dead_letters.survey import read_offsets, write_offsets
 from worker.encode.dead_letter import ATTEMPT, ERRORS, OMITTED, ORIGIN, REASON, TOPIC_ID, Letter

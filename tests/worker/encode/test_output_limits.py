@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from tests.harness import START_MS, Stage, Worker, assert_equals_uninterrupted_run, reading, wait_until
+from tests.harness import START_MS, Stage, Worker, reading, wait_until
 from tests.topic_settings import set_topic
+from tests.uninterrupted import assert_equals_uninterrupted_run
 
 LIMITS_UNTOLD = (
     "import worker.encode.output_limits as o; o.topic_settings = lambda *_: {};"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
+from tests.harness import START_MS, Stage, avro, reading, wait_until
+from tests.uninterrupted import assert_equals_uninterrupted_run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 HOT = {"avg_surface_temp_c": 95.0, "max_surface_temp_c": 110.0, "voltage_v": 30.0, "offgas_co_ppm": 900.0}

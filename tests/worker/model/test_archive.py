@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from tests.commands import hazardstream
-from tests.harness import Stage, assert_equals_uninterrupted_run
+from tests.harness import Stage
 from tests.model_registry import Registry, readings
+from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.admission.source import resolve
 from worker.model.archive import pack, read_archive
 from worker.model.package import MANIFEST, PackageError, digest, load_package

@@ -7,7 +7,8 @@ from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, Producer, 
 from confluent_kafka.admin import AdminClient
 
 from tests.fleet_content import Content, expected_outcomes, fleet_content
-from tests.harness import START_MS, STOPS_AT_WORK, Stage, Worker, assert_equals_uninterrupted_run, reading, wait_until
+from tests.harness import START_MS, STOPS_AT_WORK, Stage, Worker, reading, wait_until
+from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON
 from worker.kafka.client_config import admin_client, client_config
 

@@ -11,16 +11,8 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from tests.fleet_content import expected_outcomes, fleet_content
-from tests.harness import (
-    START_MS,
-    STOPS_AT_WORK,
-    Stage,
-    Worker,
-    assert_equals_uninterrupted_run,
-    reading,
-    uninterrupted_run,
-    wait_until,
-)
+from tests.harness import START_MS, STOPS_AT_WORK, Stage, Worker, reading, wait_until
+from tests.uninterrupted import assert_equals_uninterrupted_run, uninterrupted_run
 from worker.kafka.client_config import admin_client, client_config
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]

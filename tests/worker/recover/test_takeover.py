@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from tests.fleet_content import expected_outcomes, fleet_content
-from tests.harness import START_MS, Stage, assert_equals_uninterrupted_run, avro, reading, wait_until
+from tests.harness import START_MS, Stage, avro, reading, wait_until
+from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.kafka.client_config import admin_client, client_config
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]

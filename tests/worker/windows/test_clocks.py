@@ -15,7 +15,8 @@ from pipelines.battery_hazard.simulator.fleet import Fleet
 from producers.kafka_publisher import encoder
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
-from tests.harness import Stage, assert_equals_uninterrupted_run, wait_until
+from tests.harness import Stage, wait_until
+from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.alarms.state_machine import ACTIVE, AlarmPolicy, Alarms
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from common.times import DAY_MS
-from training.backtest.labels import OUT_OF_SERVICE_MS, LabelledEvent
 from training.evaluation.alarm_outcomes import Alarm, match_alarms, share_interval
+from training.evaluation.labelled_event import OUT_OF_SERVICE_MS, LabelledEvent
 from training.monitoring.drift.events import PERFORMANCE, DriftEvent
 from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
 from worker.alarms.state_machine import ACTIVE, RTN

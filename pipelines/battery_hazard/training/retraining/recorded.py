@@ -14,8 +14,8 @@ from common.times import DAY_MS
 from pipelines.battery_hazard.training.datasets.features import FEATURES
 from pipelines.battery_hazard.training.fitting.models import Rows
 from schemas.registry import registry_at, writer_schema_lookup
-from training.backtest.labels import OUT_OF_SERVICE_MS, LabelledEvent, by_key, normal_operation
 from training.evaluation.alarm_outcomes import Alarm
+from training.evaluation.labelled_event import OUT_OF_SERVICE_MS, LabelledEvent, by_key, normal_operation
 from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label, labels_from
 from training.monitoring.performance.rolling import alarms_from
 from training.monitoring.topics import MonitoringTopics

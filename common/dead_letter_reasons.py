@@ -5,7 +5,7 @@ from typing import Self
 
 
 class DeadLetterReason(StrEnum):
-    """A reason code. To add one, add a member here and raise it where the fault is found.
+    """A reason code. To add one, add a member here and reject records with it where the fault is found.
 
     Attributes:
         meaning: what is wrong with the record.

@@ -1,7 +1,7 @@
-"""A fleet of battery modules, simulated on physics in blocks of time x modules, with known faults and nuisances.
+"""A fleet of battery modules, simulated by physics in blocks of time x modules, with known faults and nuisances.
 
-Modules of lithium cobalt oxide/graphite cells stand in racks of eight, or single cells on test benches. The physics is
-described in docs/physics.md.
+A fleet is either modules of lithium cobalt oxide/graphite cells in racks of eight, or single cells on test benches.
+docs/physics.md describes the physics.
 
 Example:
     >>> fleet = Fleet(modules=64, seed=7, faults=3, start_ms=1_750_000_000_000, span_ms=6 * 3_600_000)
@@ -66,9 +66,9 @@ class Step:
     """Readings of all modules at one moment.
 
     Attributes:
-        ts: [modules] int64, event time, milliseconds since the Unix epoch; each device's clock is off a little.
-        values: [modules, 9] float64 in the order of `SENSORS`, NaN where a value is missing. A module whose
-            sensors all died has NaN throughout: it has gone silent, nothing is to be published for it.
+        ts: [modules] int64, event time, milliseconds since the Unix epoch; each device's clock is slightly off.
+        values: [modules, 9] float64 in the order of `SENSORS`, NaN where a value is missing. All are NaN
+            for a module whose sensors all failed: it is silent, so publish nothing for it.
     """
 
     ts: NDArray[np.int64]
@@ -76,13 +76,13 @@ class Step:
 
 
 class Fleet:
-    """Modules in racks of eight (or cells on benches) with load, weather, sensors as they are, faults and nuisances.
+    """Modules in racks of eight (or cells on benches) with load, weather, imperfect sensors, faults and nuisances.
 
     Attributes:
         module_ids: names, such as `RackA1_Module01`, in the order of the rows of a step.
         rack_ids: name of each module's rack, same order.
-        faults: ground truth, known from the start, by time of onset.
-        nuisances: what looks like a hazard and is none, by time.
+        faults: ground truth, known from the start, ordered by onset.
+        nuisances: events that look like a hazard but are none, ordered by start.
         next_ms: event time of the next step.
     """
 
@@ -100,27 +100,28 @@ class Fleet:
         cells_in_series: int = CELLS_IN_SERIES,
         capacity_ah: float = CAPACITY_AH,
     ) -> None:
-        """Draw a fleet, and run the physics of its faults.
+        """Draw a fleet and compute the physics of its faults.
 
         Args:
             modules: number of modules.
-            seed: same seed and arguments, same readings.
-            faults: how many modules fail by themselves; with `propagation` among the mechanisms their neighbours may
-                follow, and are faults of their own in `faults`.
+            seed: the same seed and arguments give the same readings.
+            faults: number of modules that fail by themselves. With `propagation` among the mechanisms, neighbours may
+                catch fire too; they are further entries of the attribute `faults`.
             start_ms: event time of the first step, ms since the Unix epoch.
-            span_ms: event time over which the faults' points of no return are spread (from 0.3 to 0.9 of it; the time a
-                fault takes is physics, so it may come some minutes off); those of a short span began before
-                `start_ms`. Nuisances fall into it, too.
+            span_ms: event time over which the faults' points of no return are spread, from 0.3 to 0.9 of it. Physics
+                decides how long a fault takes, so they may be some minutes off. In a short span, faults began before
+                `start_ms`. Nuisances fall into the span, too.
             period_ms: event time from one step to the next.
-            mechanisms: of faults, to draw from.
-            nuisances: expected number a module-day, of all kinds together.
-            cells_in_series: of a module; 1 makes single cells on test benches, each in a climatic chamber, cycled with
-                0.5 to 3 C, whose faults are destructive tests. They have voltage, current and one thermometer.
-            capacity_ah: of a module; from 20 Ah on it is two cells in parallel.
+            mechanisms: mechanisms of faults to draw from.
+            nuisances: expected number per module-day, all kinds together.
+            cells_in_series: cells in series in a module. 1 makes single cells on test benches: each is in a climatic
+                chamber, is cycled at 0.5 to 3 C, and its faults are destructive tests. Such a cell has sensors for
+                voltage, current and one temperature.
+            capacity_ah: capacity of a module; from 20 Ah on, it has two cells in parallel.
 
         Raises:
-            ValueError: modules, span or period below 1, more faults than modules, an unknown mechanism, or faults that
-                never run away.
+            ValueError: modules, span or period are below 1, there are more faults than modules, a mechanism is unknown,
+                or faults never run away.
         """
         if modules < 1 or span_ms < 1 or period_ms < 1 or not 0 <= faults <= modules or nuisances < 0:
             raise ValueError(f"modules={modules}, faults={faults}, span_ms={span_ms}, period_ms={period_ms}")
@@ -201,7 +202,7 @@ class Fleet:
             yield Forced(int(self._rack[fault.module]), at_ms, _END_OF_TIME_MS, 0.0)
 
     def _warmed_up(self, first_ms: int, start_ms: int, overrides: list[Override]) -> Modules:
-        """Modules as some hours of load have left them at the start."""
+        """Modules in their state at the start, after some hours of load."""
         warm = Modules(self._build.cell, self._traits, MINUTE_MS, overrides)
         begin = start_ms - _WARM_UP_MS
         warm.run(np.arange(begin, start_ms, MINUTE_MS), self._live.minutes(first_ms, start_ms), None)
@@ -212,7 +213,7 @@ class Fleet:
         return Site(racks, first_ms, np.random.default_rng([self.seed, 7]), bench=self._build.bench, forced=forced)
 
     def steps(self, n: int | None = None) -> Iterator[Step]:
-        """The next `n` steps (endless without): `steps(2)` twice gives what `steps(4)` gives."""
+        """The next `n` steps (endless if None). `steps(2)` twice gives the same as `steps(4)`."""
         done = 0
         while n is None or done < n:
             ts, values = self._take(1)
@@ -228,7 +229,7 @@ class Fleet:
         return np.concatenate([ts for ts, _ in taken]), np.concatenate([values for _, values in taken])
 
     def _take(self, steps: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The next few steps, at most `steps`, of the block in hand."""
+        """At most `steps` steps: what is left of the current block, or the beginning of a new one."""
         if not self._ready:
             self._ready, self._given = [self._make()], 0
         ts, values = self._ready[0]
@@ -256,7 +257,7 @@ class Fleet:
         for one, dies in zip(self._events, self._dies, strict=True):
             if dies is not None and ts[-1] >= dies.min():
                 values[:, one.module][ts[:, None] >= dies] = np.nan
-        # Never ahead of the nominal time, and less than a period, so that a module's time always advances.
+        # Never after the nominal time, and less than a period before it, so that a module's time always advances.
         late = rng.integers(0, min(_JITTER_MS, self.period_ms // 4) + 1, values.shape[:2])
         return ts[:, None] - late, values
 

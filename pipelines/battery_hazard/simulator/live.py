@@ -1,4 +1,4 @@
-"""A live fleet: simulated readings published at the pace of their event time, with bad records on request."""
+"""Publishes simulated readings at the pace of their event time, with bad records on request."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ import structlog
 from common.errors import UserError
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet, Step
-from pipelines.battery_hazard.simulator.messages import DUPLICATE, MASKED_KINDS, READING, REFUSED_KINDS, Messages
+from pipelines.battery_hazard.simulator.messages import DEAD_LETTER_KINDS, DUPLICATE, MASKED_KINDS, READING, Messages
 from producers.kafka_publisher import ReadingPublisher, encoder
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.score.event_time import EARLIEST_MS
@@ -26,13 +26,14 @@ class SimulateOptions:
     """What to simulate, how fast, and where to.
 
     Attributes:
-        pipeline: name or path of the pipeline file; must take battery readings.
-        speed: event time over wall time.
+        pipeline: name or path of the pipeline file; its input must be battery readings.
+        speed: ratio of event time to wall time.
         duration_s: wall time; None runs until stopped.
-        start_ms: event time of the first reading; by default such that the run ends now.
-        bad_rate: part of the readings that a bad record of a random kind goes with.
-        mechanisms: what may begin a fault (see `pipelines.battery_hazard.simulator.events.ground_truth`).
-        nuisances: expected number a module-day of what looks like a hazard and is none.
+        start_ms: event time of the first reading. By default it is chosen so that the run ends now.
+        bad_rate: share of the readings that a bad record of a random kind is published with.
+        mechanisms: mechanisms of faults to draw from (see
+            `pipelines.battery_hazard.simulator.events.ground_truth`).
+        nuisances: expected number per module-day of events that look like a hazard but are none.
     """
 
     pipeline: str = "battery_hazard"
@@ -56,17 +57,17 @@ class SimulationSummary:
 
     Attributes:
         produced: all messages; readings + duplicates + all of `bad`.
-        readings: to be scored, one a module and moment, including those of `masked`.
+        readings: messages that the worker scores, one per module and moment, including those of `masked`.
         masked: readings with one impossible value, by kind.
-        bad: to be dead letters, by kind.
-        duplicates: a reading's exact copy, to be dropped.
-        failed: messages the broker never confirmed.
-        faults: modules that run away, those included that a neighbour set on fire.
-        fault_truth: module, mechanism, onset, first sign and point of no return (ms) of each.
-        nuisance_truth: module, kind, begin and end (ms) of what only looks like one.
-        event_ms: event time of the last readings handed over.
+        bad: messages that become dead letters, by kind.
+        duplicates: exact copies of readings, which the worker drops.
+        failed: messages that the broker never confirmed.
+        faults: modules that run away, including those that a neighbour set on fire.
+        fault_truth: module, mechanism, onset, first sign and point of no return (ms) of each fault.
+        nuisance_truth: module, kind, start and end (ms) of each nuisance.
+        event_ms: event time of the last readings handed to the client.
         seconds: wall time.
-        rate: produced messages a second of wall time.
+        rate: produced messages per second of wall time.
     """
 
     modules: int
@@ -84,11 +85,11 @@ class SimulationSummary:
     rate: float = 0.0
 
     def update(self, publisher: ReadingPublisher, seconds: float) -> None:
-        """Take over a publisher's counts."""
+        """Copy the publisher's counts."""
         delivered = publisher.delivered
         self.produced = delivered.total()
         self.masked = {kind: delivered[kind] for kind in MASKED_KINDS}
-        self.bad = {kind: delivered[kind] for kind in REFUSED_KINDS}
+        self.bad = {kind: delivered[kind] for kind in DEAD_LETTER_KINDS}
         self.duplicates = delivered[DUPLICATE]
         self.readings = delivered[READING] + sum(self.masked.values())
         self.failed = publisher.failed
@@ -97,10 +98,10 @@ class SimulationSummary:
 
 
 def first_event_ms(options: SimulateOptions, now_ms: int) -> int:
-    """Event time of the first reading, ms: the given one, or the latest from which the run never passes the clock.
+    """Event time of the first reading, ms: the given one, or the latest with which event time never passes the clock.
 
     Raises:
-        UserError: an endless run faster than the clock has no such time.
+        UserError: the run is endless and faster than the clock, so there is no such time.
     """
     if options.start_ms is not None:
         return options.start_ms
@@ -165,7 +166,7 @@ def _event_s(options: SimulateOptions) -> float | None:
 def _due_steps(
     fleet: Fleet, options: SimulateOptions, start_ms: int, publisher: ReadingPublisher, stop: threading.Event
 ) -> Iterator[Step]:
-    """Steps of the fleet, each at its moment, until the duration is over or `stop` is set."""
+    """Steps of the fleet, each when it is due, until the duration is over or `stop` is set."""
     event_s = _event_s(options)
     steps = None if event_s is None else max(1, int(event_s * 1000 / options.period_ms))
     began = time.monotonic()
@@ -191,19 +192,19 @@ def simulate(
 ) -> SimulationSummary:
     """Publish a simulated fleet until its duration is over or `stop` is set.
 
-    Event time keeps pace with `options.speed` and never passes the wall clock, as readings far ahead of it would be
-    refused by the worker.
+    Event time advances at `options.speed` and never passes the wall clock, because the worker rejects readings from
+    the future.
 
     Args:
         options: what to simulate.
         progress: called after each step with the counts so far.
-        stop: set it to end early; what was handed over is still delivered.
+        stop: set it to end early; messages already sent are still delivered.
 
     Returns:
         The counts, all confirmed by the broker.
 
     Raises:
-        UserError: an option is out of range, the broker or registry is not there, or messages stayed undelivered.
+        UserError: an option is out of range, the broker or registry does not answer, or messages were not delivered.
     """
     pipeline, topic = _checked(options)
     start_ms = first_event_ms(options, time.time_ns() // 1_000_000)

@@ -12,11 +12,11 @@ from producers.kafka_publisher import Encoder
 
 READING = "reading"
 MASKED_KINDS = ("not_finite", "out_of_range")
-"""One impossible value in an otherwise good reading: to be scored with that value masked."""
-REFUSED_KINDS = ("random_bytes", "truncated", "wrong_key", "null_value", "future", "late")
-"""Messages beside the good ones: to be dead letters."""
+"""One impossible value in an otherwise good reading: the worker scores it with that value masked."""
+DEAD_LETTER_KINDS = ("random_bytes", "truncated", "wrong_key", "null_value", "future", "late")
+"""Messages published beside the good ones, which become dead letters."""
 DUPLICATE = "duplicate"
-KINDS = (*MASKED_KINDS, *REFUSED_KINDS, DUPLICATE)
+KINDS = (*MASKED_KINDS, *DEAD_LETTER_KINDS, DUPLICATE)
 _IMPOSSIBLE = {"not_finite": (float("nan"), float("inf"), -float("inf")), "out_of_range": (1e9, -1e9)}
 
 Message: TypeAlias = tuple[str | None, bytes | None, str]
@@ -24,7 +24,7 @@ Message: TypeAlias = tuple[str | None, bytes | None, str]
 
 
 class Messages:
-    """Turns steps into messages, good and bad, the same ones for the same seed."""
+    """Turns steps into messages, good and bad. The same seed gives the same messages."""
 
     def __init__(self, fleet: Fleet, encode: Encoder, bad_rate: float, max_future_ms: int) -> None:
         self._fleet = fleet
@@ -33,7 +33,7 @@ class Messages:
         self._max_future_ms = max_future_ms
 
     def of(self, step: Step, now_ms: int) -> Iterator[Message]:
-        """Messages of one step; `now_ms` (wall clock) only dates the readings from the future."""
+        """Messages of one step. `now_ms` (wall clock) is used only to date readings from the future."""
         alive = np.flatnonzero(~np.isnan(step.values).all(axis=1))
         ts = step.ts.tolist()
         values: list[list[float | None]] = _nulls(step.values)
@@ -44,7 +44,7 @@ class Messages:
             kind = KINDS[kinds[i]] if spoilt[i] else READING
             key, group = self._fleet.module_ids[i], self._fleet.rack_ids[i]
             measured = values[i]
-            # Masking the only value there is would leave nothing to score.
+            # If the only value were masked, nothing would be left to score.
             if kind in MASKED_KINDS and sum(v is not None for v in measured) > 1:
                 at = next(j for j, v in enumerate(measured) if v is not None)
                 measured[at] = float(rng.choice(_IMPOSSIBLE[kind]))
@@ -63,7 +63,7 @@ class Messages:
 
 def _spoilt(kind: str, value: bytes, rng: np.random.Generator) -> bytes | None:
     if kind == "random_bytes":
-        # Neither wire format begins with this byte, so that the kind has one outcome.
+        # Neither wire format begins with this byte, so all such messages have the same dead-letter reason.
         return b"\x7f" + rng.bytes(int(rng.integers(1, 200)))
     if kind == "truncated":
         return value[: int(rng.integers(1, len(value)))]

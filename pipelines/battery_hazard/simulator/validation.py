@@ -1,4 +1,4 @@
-"""Holds the simulator against published facts, and draws what its faults look like.
+"""Compares the simulator with published facts, and plots its faults.
 
 Example:
     python -m pipelines.battery_hazard.simulator.validation --output docs
@@ -32,7 +32,7 @@ def first_s(course: Course, above_c: float) -> list[float | None]:
 
 
 def facts(fleet: Fleet, ovens: Course, shorts: Course) -> dict[str, Any]:
-    """Figures of the validation: ovens, shorts, order of reactions, and warning that the physics gives by mechanism."""
+    """Figures of the validation: ovens, shorts, order of reactions, and warning time by mechanism."""
     left = ovens.contents[:, :, OVENS_C.index(155.0)]
     used = {
         "sei": 1 - left[:, SEI] / START[SEI],
@@ -49,7 +49,7 @@ def facts(fleet: Fleet, ovens: Course, shorts: Course) -> dict[str, Any]:
 
 
 def warning(faults: list[Fault]) -> dict[str, float | int]:
-    """Minutes from the first sign to the point of no return: median and tenth percentile; share that vents early."""
+    """Minutes from first sign to point of no return (median, tenth percentile), and the share that vents early."""
     if not faults:
         return {"events": 0}
     full = np.array([f.no_return_ts - f.first_sign_ts for f in faults]) / 60_000
@@ -112,7 +112,9 @@ def main(
     output: Annotated[Path, typer.Option(help="Directory for physics-cells.png and physics-faults.png.")] = Path(
         "docs"
     ),
-    faults: Annotated[int, typer.Option(min=5, help="Faults to draw for the table of warnings.")] = 60,
+    faults: Annotated[
+        int, typer.Option(min=5, help="Number of faults to simulate for the table of warning times.")
+    ] = 60,
 ) -> None:
     """Draw the plots of docs/physics.md and print its figures as one JSON object.
 

@@ -1,4 +1,4 @@
-"""What an event does to the readings: its course laid over what the modules would have shown without it."""
+"""Adds the course of an event to the readings that the modules would have without it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,9 @@ def lay(
     Args:
         one: the event.
         values: readings, changed in place, [steps, modules, 9].
-        ts: of the steps, ms, [steps].
-        beside: the modules that share its air, [n]; a cell on a bench has none, and no gas sensors.
-        share: of the gas that reaches each of them, [n].
+        ts: event times of the steps, ms, [steps].
+        beside: the other modules of the rack, which share its air, [n]; none for a cell on a bench.
+        share: share of the gas that reaches each of them, [n].
     """
     since = np.flatnonzero(ts >= one.onset_ms)
     if not since.size:

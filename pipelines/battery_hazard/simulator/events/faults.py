@@ -1,4 +1,4 @@
-"""Events of a fleet: what goes wrong where and when, run through the physics, and what sensors will show of it."""
+"""Faults of a fleet: draws when and where they happen, runs the physics, and computes what the sensors show."""
 
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ from pipelines.battery_hazard.simulator.plant.normal import Override, Traits
 from pipelines.battery_hazard.simulator.plant.site import MINUTE_MS, Site
 
 LEAD_MS = 8 * 3_600_000
-"""So long before its first reading a fleet begins to live: a fault may take that long to develop."""
+"""The simulation starts this long before the first reading, because a fault may take that long to develop."""
 _SLOWEST_H = 4.5
 _AFTER_S = 2400.0
 _TRIES = 10
@@ -33,19 +33,21 @@ _BENCH_MECHANISMS = ("internal_short", "hard_short", "overcharge", "external_hea
 
 
 class NeverRunsAwayError(Exception):
-    """A fault that was drawn does not end in a fire: the module is too cool or too empty."""
+    """A drawn fault does not end in a fire: the module is too cool or its charge too low."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a fault or a soft short does to the readings; arrays on a grid of 5 s from the onset, less what is normal.
+    """How a fault or a soft short changes the readings.
+
+    Arrays have one value each 5 s from the onset. They are differences from normal operation unless said otherwise.
 
     Attributes:
-        no_return_ms: None if it never runs away.
-        vent_ms: None if no cell opens.
+        no_return_ms: point of no return; None if the module never runs away.
+        vent_ms: when the first cell vents; None if none does.
         mean_c, hot_c, volt_v: added to the module's readings, [k].
-        own_ppm, rack_ppm: CO, H2, VOC added to the module's sensors and to those of the others in the rack, [k, 3].
-        side_c: temperature of the side that the next module sees, absolute, [k].
+        own_ppm, rack_ppm: CO, H2, VOC added to the sensors of the module, and of the others in its rack, [k, 3].
+        side_c: absolute temperature of the side that faces the next module, [k].
     """
 
     module: int
@@ -68,11 +70,13 @@ class Event:
 
 @dataclass(frozen=True)
 class World:
-    """What events happen in.
+    """The site and modules in which events happen.
 
     Attributes:
-        site: racks from `LEAD_MS` before the first reading on.
-        first_ms, until_ms: of the time that events may fill.
+        site: racks, from `LEAD_MS` before the first reading on.
+        traits: of the modules.
+        build: of the modules.
+        first_ms, until_ms: time range of events.
         noise: standard deviation of the sensors' noise: temperature, voltage, gas.
     """
 
@@ -89,7 +93,7 @@ class World:
 
 
 def allowed(mechanisms: tuple[str, ...], *, bench: bool) -> list[str]:
-    """Mechanisms that can begin a fire here; a neighbour's fire needs one to spread from: then shorts."""
+    """Mechanisms that can start a fire here. If only `propagation` is given, internal shorts start the fires."""
     unknown = set(mechanisms) - set(MECHANISMS)
     begins = [m for m in mechanisms if m != SPREADING and (not bench or m in _BENCH_MECHANISMS)]
     if unknown or not (begins or mechanisms == (SPREADING,)):
@@ -102,11 +106,11 @@ def run_faults(
 ) -> tuple[list[Event], list[Override]]:
     """Let each of `modules` run away by its mechanism at about `target_ms`.
 
-    The time a mechanism takes is found first with the module's state at that time held; then the onset is put so much
-    before it, and the course computed with what the module really goes through.
+    A first run holds the module's state at `target_ms` constant and gives the time that the mechanism takes. The onset
+    is that much earlier. A second run computes the course with the module's actual load and surroundings.
 
     Raises:
-        NeverRunsAwayError: one does not, however hard it is tried.
+        NeverRunsAwayError: a module does not run away at the highest strength that is tried.
     """
     if not len(modules):
         return [], []
@@ -115,7 +119,7 @@ def run_faults(
     minute = ((target_ms - world.first_ms) // MINUTE_MS).astype(np.int64)
     held = [values[:, :1] for values in usual.rows(minute, 1)]
     soc = held[3][:, 0]
-    # A cell for a destructive test is charged first; so is a module too empty to burn.
+    # A cell is charged before a destructive test, and so is a module whose charge is too low to burn.
     emptied = (soc < 30) | world.build.bench
     held[3] = np.where(emptied, rng.uniform(60, 98, len(modules)), soc)[:, None]
     traits = world.traits.of(modules)
@@ -127,7 +131,7 @@ def run_faults(
 
 
 def _worked(causes: Causes, world: World, traits: Traits, air: Float, usual: Float, load: Float) -> tuple[Float, Float]:
-    """Temperature and heat of modules that are worked hard, others as they are."""
+    """Temperature and heat: computed for modules under hard load, unchanged for the others."""
     hard = (causes.cycled | np.array([m == "overcharge" for m in causes.mechanism]))[:, None]
     current = (causes.c_rate * causes.strength)[:, None] * world.build.cell.capacity_ah
     heat = world.build.cell.resistance_ohm * (traits.resistance[:, None] * current**2)
@@ -136,7 +140,7 @@ def _worked(causes: Causes, world: World, traits: Traits, air: Float, usual: Flo
 
 
 def _time_to_no_return(causes: Causes, world: World, traits: Traits, held: list[Float]) -> Float:
-    """Seconds from onset, raising each fault's strength until it runs away."""
+    """Seconds from onset to the point of no return. Raises each fault's strength until it runs away."""
     seconds = np.full(len(causes.module), np.inf)
     for _ in range(_TRIES):
         rows = np.flatnonzero(np.isinf(seconds))
@@ -187,7 +191,7 @@ def _course(
 def _override(
     causes: Causes, row: int, onset: int, usual: Background, soc: float, emptied: bool, seconds: float
 ) -> Override | None:
-    """How the module is driven apart from its rack before and during its fault, if it is."""
+    """How the module is charged apart from its rack before and during its fault; None if it follows the rack."""
 
     def at(ts_ms: int) -> float:
         return float(usual.soc_percent[row, max(0, (ts_ms - usual.first_ms) // MINUTE_MS)])
@@ -195,7 +199,7 @@ def _override(
     mechanism, rate = causes.mechanism[row], float(causes.c_rate[row] * causes.strength[row])
     end = int(onset + 1.5 * min(seconds, _SLOWEST_H * 3600) * 1000)
     if mechanism == "overcharge":
-        # Charging that should have stopped at 100 %: there the fault begins.
+        # The charger should have stopped at 100 %; the fault begins there.
         start = onset
         for _ in range(4):
             start = onset - round((100 - at(start)) / 100 / rate * 60) * MINUTE_MS
@@ -212,7 +216,7 @@ def _override(
 
 
 def event(courses: Courses, i: int, causes: Causes, row: int, onset: int, usual_c: Float) -> Event:
-    """Take row `i` of the module model's courses as an event of `causes` at `row`."""
+    """Make an event from row `i` of the module model's courses and row `row` of `causes`."""
     k = courses.mean_c.shape[1]
     if np.isfinite(courses.no_return_s[i]):
         k = min(k, int((courses.no_return_s[i] + _AFTER_S) / GRID_S))
@@ -240,10 +244,10 @@ def event(courses: Courses, i: int, causes: Causes, row: int, onset: int, usual_
 def spread(
     world: World, events: list[Event], rack_size: int, rng: np.random.Generator
 ) -> tuple[list[Event], list[Event]]:
-    """Fires that spread to the modules beside, one after the other.
+    """Spread fires to the modules beside them, one after the other.
 
     Returns:
-        Neighbours that run away too, and those that were only heated.
+        Events of the neighbours that run away too, and of those that are only heated.
     """
     caught: list[Event] = []
     warmed: list[Event] = []
@@ -278,7 +282,7 @@ def _beside(world: World, pairs: list[tuple[Event, int]], rng: np.random.Generat
     wall = np.empty((len(pairs), longest))
     for i, (fire, _) in enumerate(pairs):
         seen = fire.side_c[(int(onset[i]) - fire.onset_ms) // GRID_MS :]
-        # Burnt out, the neighbour cools within the hour.
+        # A burnt-out neighbour cools within the hour.
         cooling = 25 + (seen[-1] - 25) * np.exp(-np.arange(longest) * GRID_S / 2400)
         wall[i] = np.concatenate((seen, cooling))[:longest]
     courses = solve(

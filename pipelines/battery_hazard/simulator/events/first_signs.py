@@ -1,4 +1,4 @@
-"""When a fault first shows at a module's sensors: what makes an event's course a `Fault`."""
+"""Finds when a fault first shows at a module's sensors, and makes the ground truth (`Fault`) of an event."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,11 +7,11 @@ from pipelines.battery_hazard.simulator.events.faults import GRID_MS, Event, Wor
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault
 
 _TOLERANCE = np.array([1.0, 1.5, 0.01, 10.0])
-"""What modules differ by anyway: mean and hottest temperature (C), voltage of a cell (V), gas (ppm)."""
+"""Normal difference between modules: mean and hottest temperature (C), voltage of a cell (V), gas (ppm)."""
 
 
 def truth(one: Event, world: World) -> Fault:
-    """What happened, in words and times (see `Fault`).
+    """Ground truth of an event that runs away.
 
     Raises:
         ValueError: the event never runs away.

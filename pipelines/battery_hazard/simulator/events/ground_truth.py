@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 MECHANISMS = ("internal_short", "hard_short", "overcharge", "external_heating", "cooling_failure", "propagation")
-"""What can begin a runaway. `propagation` is a neighbour's fire; it needs another one to begin with."""
+"""Causes of a runaway. `propagation` is heat from a burning neighbour, so it needs another cause first."""
 SPREADING = "propagation"
 NUISANCES = (
     "hvac_failure",
@@ -21,7 +21,10 @@ NUISANCES = (
     "maintenance",
     "soc_recalibration",
 )
-"""What looks like a hazard and is none. `neighbour_heat`, which is not drawn, is that of a fire that did not catch."""
+"""Events that look like a hazard but are none, to draw from.
+
+One more kind, `neighbour_heat`, is never drawn: a burning neighbour heats a module, which does not catch fire.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,13 @@ class Fault:
         module: row of the module in a step.
         mechanism: one of `MECHANISMS`.
         onset_ts: when the cause began.
-        first_sign_ts: when physics first shows at the module's sensors: from then until the point of no return the
-            noise-free course of at least one sensor is off the same module's course without the fault by more than
-            three times that sensor's noise plus what modules differ by anyway (see `.faults`). The point of no return
-            itself, if not before.
-        first_sign_tv_ts: the same with the thermometers and the voltage only.
-        no_return_ts: the hottest cell passes 150 degrees C, or rises by at least 1 degree C a second for 3 s.
-        vents_early: gas escapes at least a minute before the point of no return.
+        first_sign_ts: when the fault first shows at the module's sensors. From then until the point of no return, the
+            noise-free value of at least one sensor differs from its value without the fault by more than three times
+            the sensor's noise plus the normal difference between modules (see `.first_signs`). It is the point of no
+            return if nothing shows before.
+        first_sign_tv_ts: the same for temperature and voltage sensors only.
+        no_return_ts: when the hottest cell passes 150 degrees C, or has risen by at least 1 degree C a second for 3 s.
+        vents_early: whether gas escapes at least a minute before the point of no return.
     """
 
     module: int
@@ -52,7 +55,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Nuisance:
-    """Something that looks like a hazard at a module, and is none; from `start_ts` to `end_ts` (ms)."""
+    """An event at a module that looks like a hazard but is none, from `start_ts` to `end_ts` (ms)."""
 
     module: int
     kind: str

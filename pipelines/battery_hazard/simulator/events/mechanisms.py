@@ -1,4 +1,4 @@
-"""What each mechanism does to a module: drawn parameters, and the module model's input made of them."""
+"""Draws the parameters of each mechanism, and makes the module model's input from them."""
 
 from dataclasses import dataclass
 
@@ -15,13 +15,14 @@ Int = NDArray[np.int64]
 _NEVER_OHM = np.inf
 _WALL_LIMIT_C = 400.0
 _NAIL_OHM, _INDENTED_S, _FLAME_C_MIN = 0.003, 5.0, 30.0
-"""Destructive tests of cells are harsher: a nail shorts nearly all, a ram within seconds, a hot plate heats quickly."""
+"""Destructive tests of cells are harsher: a nail is a near-perfect short, an indenter shorts within seconds, and a hot
+plate heats quickly."""
 _WHOLE_SHARE, _WORKING_SHARE, _BENCH_CYCLED_SHARE = 0.5, 0.75, 0.25
 
 
 @dataclass(frozen=True)
 class Build:
-    """How modules are built: cells in series and parallel, and the cell. A single cell is one on a test bench."""
+    """How modules are built: cells in series and parallel, and the cell. One cell in series: a cell on a test bench."""
 
     series: int
     parallel: int
@@ -38,10 +39,10 @@ class Causes:
     """Drawn causes of abuse, one row each; arrays [rows].
 
     Attributes:
-        mechanism: one of `truth.MECHANISMS`, or `soft_short`.
-        wall_w_k: how well each cell is connected to a hot thing, [rows, cells].
-        cycled: charged and discharged hard meanwhile.
-        strength: factor that is raised until a fault really runs away (and lowered until a nuisance doesn't).
+        mechanism: one of `ground_truth.MECHANISMS`, or `soft_short`.
+        wall_w_k: thermal conductance from each cell to a hot object, W/K, [rows, cells].
+        cycled: whether the module is charged and discharged hard meanwhile.
+        strength: factor that is raised until a fault runs away (and lowered until a nuisance does not).
     """
 
     module: Int
@@ -58,21 +59,21 @@ class Causes:
     strength: Float
 
     def only(self, rows: NDArray[np.int64]) -> "Causes":
-        """Some rows."""
+        """The causes of some rows."""
         picked = {n: getattr(self, n)[rows] for n in self.__dataclass_fields__ if n != "mechanism"}
         return Causes(mechanism=[self.mechanism[i] for i in rows.tolist()], **picked)
 
 
 def _between(low: float, high: float, rng: np.random.Generator, size: int) -> Float:
-    """Spread evenly over orders of magnitude."""
+    """Draw from a log-uniform distribution."""
     return np.asarray(np.exp(rng.uniform(np.log(low), np.log(high), size)))
 
 
 def draw_causes(module: Int, mechanism: list[str], build: Build, rng: np.random.Generator) -> Causes:
-    """Draw how each module of `module` is hurt by its mechanism.
+    """Draw how its mechanism acts on each module of `module`.
 
-    Short resistances are given for an 18650 and scaled by capacity, so that heat a volume is comparable; the knee of
-    an 18650 in still air lies at about 1.7 ohm (8 to 10 W).
+    Short resistances are given for an 18650 cell and scaled by capacity, so that the heat per volume is comparable. An
+    18650 in still air runs away below about 1.7 ohm (8 to 10 W).
     """
     n, bench = len(module), build.bench
     scale = CYLINDRICAL_18650.capacity_ah / build.cell.capacity_ah * (1 if bench else 2)
@@ -86,7 +87,7 @@ def draw_causes(module: Int, mechanism: list[str], build: Build, rng: np.random.
     short = is_a["hard_short"] | is_a["soft_short"] | is_a["internal_short"]
     tau = np.where(is_a["hard_short"], 1.0, _between(_INDENTED_S if bench else 60, 5400, rng, n))
     cells = build.series * build.parallel
-    # Sealed cells without a weak spot open in runaway; the others give off gas well before (about half, as tests vary).
+    # About half of the cells vent well before runaway; the others have no weak spot and open only in runaway.
     burst = np.where(rng.random(n) < 0.5, _between(2.2e5, 5e5, rng, n), _between(3e6, 8e6, rng, n))
     wall_w_k, cycled = _heaters(is_a["external_heating"], build, rng)
     return Causes(
@@ -108,10 +109,10 @@ def draw_causes(module: Int, mechanism: list[str], build: Build, rng: np.random.
 
 
 def _heaters(heated: NDArray[np.bool_], build: Build, rng: np.random.Generator) -> tuple[Float, NDArray[np.bool_]]:
-    """How well each cell is connected to what heats it, [rows, cells], and which modules are cycled meanwhile, [rows].
+    """Conductance from the heat source to each cell, [rows, cells], and which modules are cycled meanwhile, [rows].
 
-    A cell on a test bench stands in an oven. A module has something hot beside its first cell, or is heated as a whole:
-    by its own heater that does not switch off, or hot air from a fire elsewhere. Such a module goes on working, mostly.
+    A cell on a test bench is in an oven. A module has something hot beside its first cell, or is heated as a whole, by
+    a heater that does not switch off or by hot air from a fire elsewhere. Most modules heated as a whole keep working.
     """
     n, cells = len(heated), build.series * build.parallel
     wall_w_k = np.zeros((n, cells))
@@ -126,7 +127,7 @@ def _heaters(heated: NDArray[np.bool_], build: Build, rng: np.random.Generator) 
 
 @dataclass(frozen=True)
 class Background:
-    """Normal operation of some modules each minute from `first_ms` on; arrays [modules, minutes]."""
+    """Normal operation of some modules, each minute from `first_ms` on; arrays [modules, minutes]."""
 
     first_ms: int
     air_c: Float
@@ -144,7 +145,7 @@ class Background:
 def background(
     site: Site, traits: Traits, cell: Cell, overrides: list[Override], from_ms: int, to_ms: int
 ) -> Background:
-    """Operate modules (rows of `traits`) each minute, without the random ripple of grid services."""
+    """Run the normal operation of modules (rows of `traits`) by the minute, without the ripple of grid services."""
     ts = np.arange(from_ms, to_ms, MINUTE_MS, dtype=np.int64)
     done: Operation = Modules(cell, traits, MINUTE_MS, overrides).run(ts, site.minutes(from_ms, to_ms), None)
     return Background(from_ms, done.air_c.T, done.temp_c.T, done.heat_w.T, done.soc_percent.T)
@@ -153,14 +154,14 @@ def background(
 def make_trials(
     causes: Causes, build: Build, traits: Traits, tables: list[Float], wall_c: Float | None = None
 ) -> Trials:
-    """Input of the module model.
+    """Make the input of the module model.
 
     Args:
-        causes: what happens.
-        build: of the modules.
-        traits: of the modules, row by row those of `causes`.
+        causes: what happens to the modules.
+        build: how the modules are built.
+        traits: of the modules, in the order of the rows of `causes`.
         tables: air, usual temperature, load and state of charge each minute from the onset, [modules, minutes].
-        wall_c: temperature of a burning neighbour on the model's grid, [modules, k], instead of a heater's.
+        wall_c: temperature of a burning neighbour on the model's grid, [modules, k]; None: a heater's.
     """
     air, usual, load, soc = tables
     mechanism = np.array(causes.mechanism)

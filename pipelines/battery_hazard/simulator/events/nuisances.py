@@ -1,4 +1,4 @@
-"""What looks like a hazard and is none: drawn for a fleet, and laid over its readings."""
+"""Nuisances, which look like a hazard but are none: draws them for a fleet, and adds them to its readings."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from pipelines.battery_hazard.simulator.plant.site import Forced
 
 OF_RACKS = {"hvac_failure", "hot_day", "fast_charge", "truck_co", "solvent_voc", "lead_acid_h2"}
 OF_CELLS = {"soft_short", "sensor_step", "sensor_drift", "sensor_stuck", "sensor_spikes", "sensor_noise"}
-"""Kinds that a single cell on a test bench knows."""
+"""Kinds that can happen to a single cell on a test bench."""
 _GASES = {"truck_co": (5, 60, 500), "solvent_voc": (7, 150, 4000), "lead_acid_h2": (6, 80, 1500)}
-"""Column, and strength from and to (ppm)."""
+"""Column, lowest and highest strength (ppm)."""
 _SCALE = np.array([8.0, 8.0, 1.5, 20.0, 15.0, 120.0, 250.0, 400.0, 8.0])
-"""How far off a broken sensor is, the order of magnitude."""
+"""Order of magnitude of a broken sensor's error, in the unit of each sensor."""
 _VOLTAGE = 2
 _HOURS = {
     "hvac_failure": (1, 6),
@@ -38,13 +38,13 @@ _HOURS = {
 
 @dataclass(frozen=True)
 class Disturbance:
-    """A nuisance as it is laid over readings.
+    """A nuisance as it is added to readings.
 
     Attributes:
-        modules: rows.
-        column: sensor, where one is concerned.
-        size: strength in the sensor's unit, sign included.
-        share: how much of it each module sees, [modules].
+        modules: rows of the modules.
+        column: the sensor, for kinds that change only one.
+        size: strength in the sensor's unit, with sign.
+        share: share of it that each module sees, [modules].
     """
 
     kind: str
@@ -60,9 +60,9 @@ class Disturbance:
 def draw_nuisances(
     rate: float, rack: NDArray[np.int64], start_ms: int, span_ms: int, rng: np.random.Generator, *, bench: bool
 ) -> list[Disturbance]:
-    """Draw nuisances over a span: each kind as often, `rate` of all kinds together a module-day.
+    """Draw nuisances over a span, each kind equally often; `rate` is their number per module-day, all kinds together.
 
-    Those of a rack touch all its modules, so they are drawn as many times more rarely.
+    A nuisance of a rack touches all its modules, so it is drawn less often by the number of modules in the rack.
     """
     kinds = [kind for kind in NUISANCES if not bench or kind in OF_CELLS]
     drawn = []
@@ -98,7 +98,7 @@ def _draw(
 
 
 def forced_by(drawn: list[Disturbance], rack: NDArray[np.int64]) -> list[Forced]:
-    """What nuisances do to racks as a whole."""
+    """Changes of a rack as a whole that nuisances cause."""
     made = []
     for one in drawn:
         where = int(rack[one.modules[0]])
@@ -107,21 +107,21 @@ def forced_by(drawn: list[Disturbance], rack: NDArray[np.int64]) -> list[Forced]
         elif one.kind == "hot_day":
             made.append(Forced(where, one.start_ms, one.end_ms, warmer_c=one.size))
         elif one.kind == "fast_charge":
-            # From low to high, as fast as it goes: discharged first.
+            # The rack is discharged first, so that the fast charge begins low.
             made.append(Forced(where, one.start_ms - 5_400_000, one.start_ms, c_rate=-0.6))
             made.append(Forced(where, one.start_ms, one.end_ms, c_rate=one.size))
     return made
 
 
 def listed(drawn: list[Disturbance]) -> list[Nuisance]:
-    """One entry a module."""
+    """Ground truth of disturbances, one entry per module."""
     return [Nuisance(int(m), one.kind, one.start_ms, one.end_ms) for one in drawn for m in one.modules]
 
 
 def disturb(values: Float, ts_ms: NDArray[np.int64], drawn: list[Disturbance]) -> None:
-    """Lay gas from elsewhere, broken sensors and maintenance over readings [t, modules, 9] in place, before noise.
+    """Add gas from elsewhere, broken sensors and maintenance to readings [t, modules, 9] in place, before noise.
 
-    A moment's values depend on that moment alone, so it does not matter how time is cut.
+    The values of a moment depend on that moment alone, so the division of time into blocks does not matter.
     """
     for one in drawn:
         inside = np.flatnonzero((ts_ms >= one.start_ms) & (ts_ms < one.end_ms))
@@ -144,7 +144,7 @@ def disturb(values: Float, ts_ms: NDArray[np.int64], drawn: list[Disturbance]) -
 def _break_sensor(values: Float, ts_ms: NDArray[np.int64], inside: NDArray[np.int64], one: Disturbance) -> None:
     at = np.ix_(inside, one.modules, np.array([one.column]))
     part = (ts_ms[inside] - one.start_ms) / (one.end_ms - one.start_ms)
-    # Noise by moment, not by position: the same however time is cut.
+    # Noise depends on the moment, not on the position in a block.
     moment = (ts_ms[inside] // 1000 * 2_654_435_761 + one.seed) % 2**31
     even = (moment * 1_103_515_245 + 12_345) % 2**31 / 2**31
     shift = np.zeros(len(inside))
@@ -160,7 +160,7 @@ def _break_sensor(values: Float, ts_ms: NDArray[np.int64], inside: NDArray[np.in
 
 
 def stuck(values: Float, ts_ms: NDArray[np.int64], drawn: list[Disturbance], levels: dict[int, Float]) -> None:
-    """Hold what stuck sensors showed first, after noise; `levels` remembers it by the disturbance's seed."""
+    """Hold the first value of stuck sensors, after noise. `levels` keeps it for later blocks, by seed."""
     for one in drawn:
         inside = np.flatnonzero((ts_ms >= one.start_ms) & (ts_ms < one.end_ms))
         if one.kind == "sensor_stuck" and inside.size:

@@ -19,10 +19,10 @@ class Ran(NamedTuple):
     """The events of a fleet.
 
     Attributes:
-        events: all of them, as they change readings.
-        faults: ground truth of those that run away, by onset.
-        nuisances: ground truth of those that do not.
-        overrides: how modules are driven apart from their rack.
+        events: all events, with their changes of the readings.
+        faults: ground truth of the events that run away, ordered by onset.
+        nuisances: ground truth of the other events.
+        overrides: how modules are charged apart from their rack.
     """
 
     events: list[Event]
@@ -43,24 +43,24 @@ def run_events(
     *,
     spreads: bool,
 ) -> Ran:
-    """Draw and run faults, then what they do to their neighbours, then the soft shorts.
+    """Draw and run the faults, then their spread to neighbours, then the soft shorts.
 
     Args:
-        world: what the events happen in.
+        world: the site and modules.
         rack: rack of each module, shape [modules].
-        faults: how many modules fail.
-        mechanisms: that can begin a fault.
+        faults: number of modules that fail.
+        mechanisms: mechanisms that can start a fault.
         soft_shorts: drawn nuisances of this kind.
-        start_ms: of the span over which the points of no return are spread, ms.
-        span_ms: its length, ms.
+        start_ms: start of the span over which the points of no return are spread, ms.
+        span_ms: length of the span, ms.
         rng: source of randomness.
         spreads: whether a fire may spread to the modules beside it.
 
     Raises:
-        NeverRunsAwayError: a fault does not end in a runaway, whatever its strength.
+        NeverRunsAwayError: a fault does not run away at the highest strength that is tried.
     """
     order = rng.permutation(len(rack))
-    # Stratified: any number of faults is spread over the span, and mechanisms are as even as possible.
+    # Stratified, so that few faults are spread over the whole span, too, and mechanisms are as even as possible.
     where = (np.arange(faults) + rng.random(faults)) / max(faults, 1)
     target = (start_ms + (0.3 + 0.6 * where) * span_ms).astype(np.int64)
     mechanism = [mechanisms[i % len(mechanisms)] for i in rng.permutation(faults).tolist()]

@@ -1,4 +1,4 @@
-"""Internal shorts below the knee: they warm a module for hours and never run away. The hardest nuisances."""
+"""Internal shorts too weak for a runaway, which warm a module for hours. They are the hardest nuisances."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ _TRIES = 6
 
 
 def run_soft_shorts(world: World, drawn: list[Disturbance], rng: np.random.Generator) -> list[Event]:
-    """Let each short run its course; one that would run away is made softer until it doesn't, else left out."""
+    """Run each short. One that would run away is weakened until it does not; if that fails, it is left out."""
     done: list[Event] = []
     once = {int(one.modules[0]): one for one in drawn}
     if not once:

@@ -16,19 +16,19 @@ ACTIVATION_J_MOL = np.array([1.3508e5, 1.3508e5, 1.396e5, 2.74e5])
 HEAT_J_G = np.array([257.0, 1714.0, 314.0, 155.0])
 CONTENT_G_M3 = np.array([6.104e5, 6.104e5, 1.221e6, 4.069e5])
 START = np.array([0.15, 0.75, 0.04, 1.0])
-"""Left to react (SEI, anode, electrolyte), and degree of conversion (cathode)."""
+"""Initial values: content left to react (SEI, anode, electrolyte), and degree of conversion (cathode)."""
 SEI_THICKNESS_START = 0.033
 HEAT_J_M3 = HEAT_J_G * CONTENT_G_M3
-"""Heat a unit of each reactant, a volume of cell."""
+"""Heat of each reactant when all of it reacts, per volume of cell."""
 
 
 class Contents(NamedTuple):
-    """What is left to react, arrays of one shape.
+    """State of the reactions, arrays of one shape.
 
     Attributes:
-        sei, anode, electrolyte: dimensionless contents, falling to 0.
+        sei, anode, electrolyte: dimensionless content left to react, falling to 0.
         cathode: degree of conversion, rising to 1.
-        thickness: of the SEI, dimensionless: it grows with the anode's reaction and slows it.
+        thickness: dimensionless thickness of the SEI. It grows with the anode's reaction, and slows it.
     """
 
     sei: Float
@@ -42,9 +42,10 @@ def fresh(shape: tuple[int, ...], soc_percent: Float | float = 100.0) -> Content
     """Contents of unused cells.
 
     Args:
-        shape: of the arrays.
-        soc_percent: the published contents are those of full cells. How much lithium the anode holds follows the state
-            of charge; half of its published content is scaled with it: an emptier cell burns more mildly (our choice).
+        shape: shape of the arrays.
+        soc_percent: state of charge. The published contents are those of full cells, and the lithium in the anode
+            follows the state of charge. We scale half of the anode's content with it, so an emptier cell burns more
+            mildly; the half is our choice.
     """
     charged = np.broadcast_to(0.5 + 0.5 * np.clip(np.asarray(soc_percent, np.float64), 0, 100) / 100, shape)
     sei, anode, cathode, electrolyte = (np.full(shape, start) for start in START)
@@ -54,11 +55,11 @@ def fresh(shape: tuple[int, ...], soc_percent: Float | float = 100.0) -> Content
 def react(contents: Contents, temp_c: Float, dt_s: Float | float) -> tuple[Contents, Float]:
     """Let the reactions run for `dt_s` at `temp_c`.
 
-    Semi-implicit: contents can't fall below nothing at whatever temperature or step, and the heat is exactly that of
-    what was consumed.
+    The scheme is semi-implicit: contents cannot fall below zero at any temperature or step, and the heat is exactly
+    that of the consumed content.
 
     Returns:
-        The new contents, and heat of each reaction in J/m3 of cell, [4, ...].
+        The new contents, and the heat of each reaction in J/m3 of cell, [4, ...].
     """
     inverse = -1 / (GAS_CONSTANT * (temp_c + KELVIN))
     step = np.exp(ACTIVATION_J_MOL[SEI] * inverse) * dt_s  # SEI and anode share their activation energy

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 
 RHO_CP_J_M3K = 2.14e6
-"""Heat capacity of a wound cell a volume (Hatchard 2001; Kim 2007)."""
+"""Heat capacity of a wound cell per volume (Hatchard 2001; Kim 2007)."""
 GAS_CONSTANT = 8.314
 KELVIN = 273.15
 _EA_RESISTANCE_K = 25_000.0 / GAS_CONSTANT
 _OHMIC_SHARE = 0.4
-"""Resistance nearly doubles from 25 to 3 degrees C, as measured on 18650 cells; the part of the metals stays."""
+"""Share of the resistance that does not depend on temperature (the metals). With it, the resistance nearly doubles from
+25 to 3 degrees C, as measured on 18650 cells."""
 
 # Rest values of an LCO/graphite cell over state of charge, as usually tabulated, and the temperature coefficient of the
 # rest voltage (order and sign after Viswanathan et al. 2010).
@@ -35,10 +36,10 @@ class Cell:
 
     Attributes:
         capacity_ah: charge at 100 % state of charge, new.
-        volume_m3: of the wound electrodes with case.
+        volume_m3: volume of the wound electrodes with their case.
         area_m2: outer surface.
-        resistance_ohm: at 25 degrees C, half charged, new; direct current over minutes.
-        surface_tau_s: how far the surface (and the thermistor on it) lags behind the core.
+        resistance_ohm: resistance to direct current over minutes, of a new cell at 25 degrees C, half charged.
+        surface_tau_s: time constant by which the surface (and the thermistor on it) lags behind the core.
     """
 
     capacity_ah: float
@@ -58,7 +59,7 @@ CYLINDRICAL_18650 = Cell(2.6, 1.654e-5, 4.185e-3, 0.045, 15.0)
 
 
 def cell_of(capacity_ah: float) -> Cell:
-    """A cell of this capacity: an 18650 scaled up, and prismatic (better connected, slower to show heat) from 10 Ah."""
+    """A cell of this capacity: a scaled 18650. From 10 Ah it is prismatic: lower resistance, longer surface lag."""
     scale = capacity_ah / CYLINDRICAL_18650.capacity_ah
     prismatic = capacity_ah >= 10
     return Cell(
@@ -81,17 +82,17 @@ def open_circuit_voltage_v(soc_percent: Float) -> Float:
 
 
 def resistance_factor(soc_percent: Float, temp_c: Float) -> Float:
-    """Resistance over that at 25 degrees C and half charge: higher when empty, full or cold."""
+    """Ratio of the resistance to that at 25 degrees C and half charge. It is higher when empty, full or cold."""
     return np.asarray(_RESISTANCE_FINE[_at(soc_percent)] * warmth_factor(temp_c))
 
 
 def warmth_factor(temp_c: Float) -> Float:
-    """Resistance over that at 25 degrees C."""
+    """Ratio of the resistance to that at 25 degrees C."""
     return np.asarray(
         _OHMIC_SHARE + (1 - _OHMIC_SHARE) * np.exp(_EA_RESISTANCE_K * (1 / (temp_c + KELVIN) - 1 / 298.15))
     )
 
 
 def reversible_heat_w(current_a: Float, soc_percent: Float, temp_c: Float) -> Float:
-    """Entropic heat of one cell, watts: I T dU/dT with the current positive while charging."""
+    """Entropic heat of one cell, watts: I T dU/dT, with the current positive while charging."""
     return np.asarray(current_a * (temp_c + KELVIN) * _ENTROPY_FINE[_at(soc_percent)])

@@ -1,7 +1,7 @@
 """Thermal abuse of whole modules: rows of cells that conduct heat to each other, each with its reactions.
 
-Many modules are solved at once, each with a step that suits how hot it is. Temperatures are absolute: a module is
-given the air around it and the heat of its normal load, and what it does beyond that is the abuse.
+Many modules are solved at once, each with a time step that depends on its temperature. Temperatures are absolute: the
+input gives the air around a module and the heat of its normal load, to which the model adds the abuse.
 """
 
 import numpy as np
@@ -23,12 +23,12 @@ Flags = NDArray[np.bool_]
 NO_RETURN_C = 150.0
 NO_RETURN_RATE_C_S = 1.0
 SUSTAINED_S = 3.0
-"""GB 38031-2020: a rise of at least 1 degree C a second for more than 3 s."""
+"""GB 38031-2020: a rise of at least 1 degree C per second for more than 3 s."""
 _SEPARATOR_C = 160.0
-"""Hotter than that, a cell's separator has collapsed, and its group has no voltage."""
+"""Above this temperature a cell's separator collapses, and its group has no voltage."""
 
-# Gas (Golubkov et al. 2014, 18650 cells: 0.1 mol/Ah in runaway, CO and H2 28 and 30 % of it for layered oxides). What
-# the SEI gives off before is two orders less; solvent: 2.5 g/Ah of electrolyte, 40 % light carbonates of 90 g/mol.
+# Gas in runaway: 0.1 mol/Ah, 28 % CO and 30 % H2 for layered oxides (Golubkov et al. 2014, 18650 cells). The SEI
+# releases two orders of magnitude less before. Solvent: 2.5 g/Ah of electrolyte, 40 % light carbonates of 90 g/mol.
 GAS_MOL_AH = 0.1
 SEI_GAS_MOL_AH = 0.0004
 SOLVENT_MOL_AH = 0.011
@@ -38,11 +38,11 @@ _SEI_MIX = np.array([0.05, 0.05, 0.4])
 """CO, H2, organic gases."""
 _EVAPORATION_TAU_S = 300.0
 _REACTING_C = 70.0
-"""Below, reactions take years."""
+"""Below this temperature, reactions take years."""
 
 
 class State:
-    """All that changes, one row a module."""
+    """The state that the model integrates, one row per module."""
 
     def __init__(self, trials: Trials) -> None:
         modules, cells = len(trials.start_c), trials.series * trials.parallel
@@ -112,13 +112,13 @@ def _step(trials: Trials, state: State, rows: Rows, time_s: Float, dt_s: Float) 
     groups = collapsed.reshape(len(rows), trials.series, trials.parallel).max(axis=2).sum(axis=1)
     held = open_circuit_voltage_v(trials.soc_percent[rows])
     state.drop_v[rows] = np.where(groups > 0, np.minimum(volt_drop, 0), volt_drop) + groups * held
-    _judge(state, rows, state.temp[rows].max(axis=1), t.max(axis=1), time_s, dt_s)
+    _note_no_return(state, rows, state.temp[rows].max(axis=1), t.max(axis=1), time_s, dt_s)
 
 
 def _electrical(
     trials: Trials, state: State, rows: Rows, time_s: Float, dt_s: Float, failed: Flags
 ) -> tuple[Float, Float]:
-    """Internal shorts and overcharging: voltage that the module loses, [rows], and heat in each cell, [rows, cells]."""
+    """Internal shorts and overcharging: voltage drop of the module, [rows], and heat in each cell, [rows, cells]."""
     cell = trials.cell
     watts = np.zeros_like(state.temp[rows])
     grown = np.minimum(time_s / trials.short_tau_s[rows], 1.0)
@@ -141,7 +141,7 @@ def _electrical(
     return sag - over_v * trials.series, watts
 
 
-def _judge(state: State, rows: Rows, now_c: Float, before_c: Float, time_s: Float, dt_s: Float) -> None:
+def _note_no_return(state: State, rows: Rows, now_c: Float, before_c: Float, time_s: Float, dt_s: Float) -> None:
     rate = (now_c - before_c) / dt_s
     state.rate[rows] = rate
     state.fast_s[rows] = np.where(rate >= NO_RETURN_RATE_C_S, state.fast_s[rows] + dt_s, 0.0)
@@ -152,14 +152,14 @@ def _judge(state: State, rows: Rows, now_c: Float, before_c: Float, time_s: Floa
 
 
 def _gas(trials: Trials, state: State, rows: Rows, time_s: Float, passed_s: Float) -> None:
-    """Gas of the reactions in the last `passed_s` builds pressure in a closed cell and leaves an open one."""
+    """Gas of the last `passed_s`: it builds up pressure in a closed cell, and leaves an open one."""
     ah, t = trials.cell.capacity_ah, state.temp[rows]
     shares = state.burnt_j_m3[:, rows] / (abuse.HEAT_J_M3 * np.array([0.15, 0.75, 0.96, 1.0])).reshape(4, 1, 1)
     burnt = (shares[abuse.ANODE] + shares[abuse.CATHODE] + shares[abuse.ELECTROLYTE]) / 3
     made = shares[abuse.SEI][..., None] * (SEI_GAS_MOL_AH * _SEI_MIX) + burnt[..., None] * (GAS_MOL_AH * _RUNAWAY_MIX)
     pent = state.pent[rows] + made * ah
     void_m3 = _VOID_SHARE * trials.cell.volume_m3
-    # Half of what is made (CO2 above all) is none of the three gases.
+    # Half of the gas, mostly CO2, is none of the three.
     pressure = vapour_pressure_pa(t) + 2 * pent.sum(axis=2) * GAS_CONSTANT * (t + KELVIN) / void_m3
     vented = state.vented[rows] | (pressure > trials.burst_pa[rows, None])
     opened = vented.any(axis=1)
@@ -176,7 +176,7 @@ def _gas(trials: Trials, state: State, rows: Rows, time_s: Float, passed_s: Floa
 
 
 def _cuts(state: State, rows: Rows) -> Rows:
-    """Into how many steps the next `GRID_S` is cut: most around the point of no return. 0: calm enough to leap."""
+    """Number of steps for the next `GRID_S`, most near the point of no return. 0: one step of `LEAP` grid points."""
     hottest, rate = state.temp[rows].max(axis=1), np.abs(state.rate[rows])
     burning = (state.contents.anode[rows] * (state.temp[rows] > 100)).max(axis=1) > 0.02
     past = state.time_s[rows] > state.no_return_s[rows] + 120
@@ -189,12 +189,12 @@ def _cuts(state: State, rows: Rows) -> Rows:
 def solve(trials: Trials, *, hours: float, after_s: float = 2400.0) -> Courses:
     """Integrate each module until `after_s` past its point of no return, or for `hours`.
 
-    Each module has its own clock and step, so that the slow ones do not wait for the quick.
+    Each module has its own time and step, so that fast modules do not force small steps on slow ones.
 
     Args:
-        trials: what is done.
-        hours: longest time covered.
-        after_s: 0 to know the point of no return only.
+        trials: conditions of the modules.
+        hours: longest time to integrate.
+        after_s: time to continue past the point of no return; 0 if only that point is wanted.
     """
     state = State(trials)
     modules = len(trials.start_c)

@@ -1,4 +1,4 @@
-"""One cell by itself: the oven test and the internal short in still air, as published models and tests have them."""
+"""A single cell in the oven test and with an internal short in still air, as in published models and tests."""
 
 from dataclasses import dataclass
 
@@ -11,19 +11,19 @@ STEFAN_BOLTZMANN = 5.670e-8
 CONVECTION_W_M2K = 7.17
 EMISSIVITY = 0.8
 RUNAWAY_C = 250.0
-"""Hotter than that, an oven test has gone off: others stay within a few tens of degrees of the oven."""
+"""Above this temperature, a cell in an oven has run away: others stay within a few tens of degrees of the oven."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """What happened to cells, one column each.
+    """Course of cells, one column per cell.
 
     Attributes:
-        time_s: [k].
-        temp_c: [k, cells].
-        contents: [k, 5, cells], in the order of `Contents`.
-        runaway_s: [cells], when `RUNAWAY_C` was passed, infinite if never.
-        heat_j: [4, cells], released by each reaction.
+        time_s: times, [k].
+        temp_c: temperatures, [k, cells].
+        contents: contents in the order of `Contents`, [k, 5, cells].
+        runaway_s: when `RUNAWAY_C` was passed, infinite if never, [cells].
+        heat_j: heat released by each reaction, [4, cells].
     """
 
     time_s: Float
@@ -49,15 +49,15 @@ def heat_cells(
     dt_s: float = 0.5,
     cell: Cell = CYLINDRICAL_18650,
 ) -> Course:
-    """Put full cells into surroundings, with a constant heat inside (an internal short) or none (an oven).
+    """Simulate full cells in constant surroundings, with a constant internal heat (a short) or without (an oven test).
 
     Args:
-        surroundings_c: [cells], constant.
-        start_c: of the cells.
-        power_w: [cells] or a scalar. Ends when the cell's stored energy (capacity x 3.8 V) is spent.
-        hours: how long.
-        dt_s: step.
-        cell: design.
+        surroundings_c: temperature of the surroundings, [cells].
+        start_c: initial temperature of the cells.
+        power_w: internal heat, [cells] or a scalar. It ends when the stored energy (capacity x 3.8 V) is spent.
+        hours: duration.
+        dt_s: time step.
+        cell: design of the cells.
     """
     cells = len(surroundings_c)
     temp = np.full(cells, start_c)

@@ -1,4 +1,4 @@
-"""From gas that leaves a module to what gas sensors show, in that module and in the others of its rack."""
+"""Computes what gas sensors show of gas that leaves a module, in that module and in the others of its rack."""
 
 import numpy as np
 from scipy.signal import lfilter
@@ -23,18 +23,18 @@ def _lagged(values: Float, tau_s: float) -> Float:
 
 
 def sensed_ppm(freed_mol: Float) -> tuple[Float, Float]:
-    """What sensors show of gas, above their baseline and before they saturate.
+    """Readings of gas sensors, above their baseline and before they saturate.
 
     Args:
-        freed_mol: CO, H2 and organic gases set free so far, each `GRID_S`, [k, 3].
+        freed_mol: CO, H2 and organic gases released so far, each `GRID_S`, [k, 3].
 
     Returns:
-        At the module's own sensors and at those of the others in the rack, both [k, 3], ppm.
+        Readings of the module's own sensors and of those in the rack's other modules, both [k, 3], ppm.
     """
     flow = np.diff(freed_mol, axis=0, prepend=freed_mol[:1]) / GRID_S
     module_mol = _lagged(flow, _MODULE_EXCHANGE_S) * _MODULE_EXCHANGE_S
     rack_mol = _lagged(module_mol / _MODULE_EXCHANGE_S, _RACK_EXCHANGE_S) * _RACK_EXCHANGE_S
-    # No sensor sees more than pure gas, and one far beyond its range takes no longer to recover.
+    # The limit keeps a sensor far beyond its range from taking ever longer to recover.
     own = np.minimum(module_mol / (MODULE_AIR_M3 * _MOL_M3) * 1e6, 1e5)
     shared = np.minimum(rack_mol / (RACK_AIR_M3 * _MOL_M3) * 1e6, 1e5)
     lagged = [

@@ -1,4 +1,4 @@
-"""Normal operation of modules: voltage, temperature and state of charge that follow from what their rack does."""
+"""Normal operation of modules: voltage, temperature and state of charge under the load of their rack."""
 
 from dataclasses import dataclass
 
@@ -21,12 +21,12 @@ _SQUARE_LIMITS = 20.0, 85.0
 
 @dataclass(frozen=True)
 class Override:
-    """A module driven apart from its rack: a charger that does not stop, a test bench's program.
+    """A module charged apart from its rack: a charger that does not stop, or a test bench's program.
 
     Attributes:
-        c_rate: held from `start_ms` to `end_ms` (1/h); 0 afterwards.
-        swing: turn round at 20 and 85 % instead of holding one direction.
-        soc_percent: at `start_ms`.
+        c_rate: charging rate from `start_ms` to `end_ms` (1/h); 0 afterwards.
+        swing: whether the direction reverses at 20 and 85 %.
+        soc_percent: state of charge at `start_ms`.
     """
 
     module: int
@@ -43,7 +43,7 @@ class Override:
         if not self.swing:
             return np.where(active, self.c_rate, 0.0), np.clip(self.soc_percent + 100 * self.c_rate * spent, 0, 100)
         low, high = _SQUARE_LIMITS
-        # A triangle between the limits, unfolded: up one way, down the other.
+        # The state of charge is a triangle wave between the limits.
         way = (np.clip(self.soc_percent, low, high) - low + 100 * abs(self.c_rate) * spent) % (2 * (high - low))
         up = way < high - low
         c_rate = np.where(active, np.where(up, 1.0, -1.0) * abs(self.c_rate), 0.0)
@@ -55,14 +55,14 @@ class Traits:
     """How modules differ, arrays [modules].
 
     Attributes:
-        rack: which rack.
-        health: part of the nominal capacity left by age, and so of the current at a C-rate.
-        capacity: over the mean of the rack.
-        resistance: factor on the new cell's.
-        thermal_tau_s: heat capacity over loss to the air.
-        offset_c: of the mean temperature sensor (calibration, place in the rack).
-        spread_c: hottest over mean thermistor at rest.
-        soc_bias: error of the management system, percent.
+        rack: index of the rack.
+        health: share of the nominal capacity that ageing has left; scales the current at a C-rate, too.
+        capacity: ratio to the rack's mean capacity.
+        resistance: ratio to a new cell's resistance.
+        thermal_tau_s: heat capacity divided by the conductance to the air.
+        offset_c: offset of the mean temperature sensor (calibration, place in the rack).
+        spread_c: how much the hottest thermistor is above the mean at rest.
+        soc_bias: error of the battery management system's state of charge, percent.
         ripple: strength of frequency regulation (1/h).
     """
 
@@ -77,15 +77,15 @@ class Traits:
     ripple: Float
 
     def of(self, modules: NDArray[np.int64]) -> "Traits":
-        """Those of some modules."""
+        """The traits of some modules."""
         return Traits(*(getattr(self, name)[modules] for name in self.__dataclass_fields__))
 
 
 def draw_traits(rack: NDArray[np.int64], cell: Cell, rng: np.random.Generator, *, bench: bool) -> Traits:
-    """Draw modules: racks age alike, modules of a rack spread around."""
+    """Draw the traits of modules. The modules of a rack have the same age, and differ a little in the rest."""
     modules, racks = len(rack), int(rack.max()) + 1
     age = rng.uniform(0, 1, racks)[rack]
-    # A free cell loses heat by convection and radiation, 13 W/m2K together; a module's cells to their cooling.
+    # A free cell loses heat by convection and radiation, 13 W/m2K together; the cells of a module lose it by cooling.
     tau = cell.heat_capacity_j_k / (13.0 * cell.area_m2) if bench else 1800.0
     on = rng.random(racks) < (0.0 if bench else 0.6)
     return Traits(
@@ -114,22 +114,22 @@ class Operation:
 
 
 class Modules:
-    """Electro-thermal model of modules, stepped through blocks of time; carries its state from one to the next."""
+    """Electro-thermal model of modules. It runs through blocks of time and keeps its state between them."""
 
     def __init__(self, cell: Cell, traits: Traits, period_ms: int, overrides: list[Override]) -> None:
-        """Ready at the first block; `overrides` name modules by row in `traits`."""
+        """Prepare the first block. `overrides` name modules by their row in `traits`."""
         self._cell, self._traits, self._period_ms, self._overrides = cell, traits, period_ms, overrides
         self._temp: Float | None = None
         self._ripple = np.zeros((2, len(traits.rack)))
 
     def at_period(self, period_ms: int) -> "Modules":
-        """The same modules as warm as they are now, to be stepped by another period."""
+        """The same modules at their current temperature, for steps of another period."""
         again = Modules(self._cell, self._traits, period_ms, self._overrides)
         again._temp = self._temp
         return again
 
     def run(self, ts_ms: NDArray[np.int64], minutes: Minutes, rng: np.random.Generator | None) -> Operation:
-        """Operate at the times `ts_ms` [t] (a period apart, following the last call's). `rng` draws grid services."""
+        """Operate at the times `ts_ms` [t], a period apart and following the last call's. `rng`: of grid services."""
         traits = self._traits
         at = (ts_ms - minutes.first_ms) / MINUTE_MS
         low = at.astype(np.int64)
@@ -153,7 +153,7 @@ class Modules:
         if self._temp is None:
             self._temp = air[0] + gain * ohm * current[0] ** 2
         temp = air
-        for _ in range(2):  # resistance depends on the temperature that it makes
+        for _ in range(2):  # resistance and temperature depend on each other
             factor = resistance_factor(soc, temp)
             heat = ohm * factor * current**2 + reversible_heat_w(current, soc, temp)
             temp = _relax(self._temp, air + gain * heat, decay)
@@ -162,7 +162,7 @@ class Modules:
         return Operation(c_rate, soc, air, volt, temp, heat)
 
     def _grid_services(self, times: int, rng: np.random.Generator) -> Float:
-        """Ripple of the current [times, modules] that sums to nothing: the difference of a smooth random signal."""
+        """Ripple of the current, [times, modules]. The difference of a smooth random signal, so it sums to zero."""
         traits = self._traits
         racks = np.unique(traits.rack)
         step_s = self._period_ms / 1000
@@ -178,7 +178,7 @@ class Modules:
 
 
 def _relax(start: Float, target: Float, decay: Float) -> Float:
-    """First-order approach [t, m] to a moving target, from `start` [m]; `decay` [m] is what remains after a step."""
+    """First-order approach [t, m] to a moving target from `start` [m]; `decay` [m] is the part left after a step."""
     out = np.empty_like(target)
     level = start
     gained = target * (1 - decay)

@@ -1,4 +1,4 @@
-"""What sensors make of the truth: noise, calibration, range, digits, outliers, gaps and death in the fire."""
+"""Imperfections of sensors: noise, calibration, range, resolution, outliers, gaps and failure in a fire."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ SENSORS = (
     "offgas_voc_ppm",
     "ambient_temp_c",
 )
-"""Order of the columns of readings: that of the record's fields."""
+"""Columns of readings, in the order of the record's fields."""
 AVG, MAX, VOLTAGE, CURRENT, SOC, CO, H2, VOC, AMBIENT = range(9)
 GAS = slice(CO, VOC + 1)
 _MISSING_RATE = 0.0005
@@ -34,7 +34,7 @@ _BENCH_HAS = [AVG, VOLTAGE, CURRENT]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Standard deviation of noise, and the last digit, of each sensor, [9]."""
+    """Standard deviation of the noise, and resolution (value of the last digit), of each sensor, [9]."""
 
     noise: Float
     digit: Float
@@ -54,7 +54,7 @@ class Sensing:
     """The sensors of a fleet."""
 
     def __init__(self, modules: int, seed: int, *, bench: bool) -> None:
-        """Draw calibrations. A bench has voltage, current and one thermometer a cell, and its data no gaps."""
+        """Draw calibrations. A test bench has voltage, current and one temperature per cell, and no gaps."""
         rng = np.random.default_rng([seed, 10])
         self.accuracy = ON_BENCH if bench else IN_RACKS
         self._bench, self._seed = bench, seed
@@ -64,12 +64,12 @@ class Sensing:
         self._calibration = rng.normal(0, 1, (modules, 9)) * np.array([0, 0, 0.0, 0.2, 0, 0, 0, 0, 0.3])
 
     def gas_ppm(self, ts_ms: NDArray[np.int64]) -> Float:
-        """What gas sensors show of clean air, [t, modules, 3]: the baseline wanders over days."""
+        """Readings of gas sensors in clean air, [t, modules, 3]. The baseline drifts over days."""
         turn = 2 * np.pi * (ts_ms[:, None, None] / 86_400_000 / 2.6)
         return np.asarray(self.baseline_ppm + self._wander_ppm * np.sin(turn + self._phase))
 
     def blur(self, values: Float, rng: np.random.Generator) -> None:
-        """Noise, outliers, range and digits, in place on [t, modules, 9]."""
+        """Add noise and outliers, clip to the range and round to the resolution; in place, [t, modules, 9]."""
         noise, digit = self.accuracy.noise.astype(np.float32), self.accuracy.digit
         values += self._calibration
         values += rng.standard_normal(values.shape, np.float32) * noise
@@ -87,7 +87,7 @@ class Sensing:
         values *= digit
 
     def lose(self, values: Float, ts_ms: NDArray[np.int64], rng: np.random.Generator) -> None:
-        """Gaps: single values, and sensors that go missing for minutes; in place."""
+        """Add gaps in place: single values, and outages of a sensor for minutes."""
         if self._bench:
             lacking = [i for i in range(9) if i not in _BENCH_HAS]
             values[..., lacking] = np.nan
@@ -98,7 +98,7 @@ class Sensing:
             self._outages(values, ts_ms, hour)
 
     def _outages(self, values: Float, ts_ms: NDArray[np.int64], hour: int) -> None:
-        """Drawn for each hour by itself; an outage ends with its hour."""
+        """Add the outages of one hour. Each hour has its own draw, and an outage ends with its hour."""
         rng = np.random.default_rng([self._seed, 3, hour])
         sensors = values.shape[1] * 9
         struck = np.flatnonzero(rng.random(sensors) < _OUTAGES_PER_SENSOR_HOUR)
@@ -110,9 +110,9 @@ class Sensing:
 
 
 def death_ms(no_return_ms: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """When each sensor of a burning module dies, [9]: most within minutes; the rack's thermometer often lives on.
+    """When each sensor of a burning module fails, ms, [9]: most within minutes; the ambient sensor often survives.
 
-    In a third of fires the wires burn first, and all fall silent at once.
+    In a third of fires the wires burn first, and all sensors fail at once.
     """
     dies = no_return_ms + rng.uniform(20_000, 300_000, 9).astype(np.int64)
     survives = rng.random(9) < np.array([0.15] * 8 + [0.6])

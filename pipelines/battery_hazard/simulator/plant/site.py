@@ -1,6 +1,6 @@
-"""What racks live through, minute by minute: weather, air conditioning, and how they are charged and discharged.
+"""Operation of racks by the minute: weather, air conditioning, charging and discharging.
 
-Everything here is drawn from the seed and follows from the beginning on: the same minutes come out however asked for.
+Everything is drawn from the seed in order of time, so the result does not depend on how the minutes are requested.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,19 @@ _LEAK_1_S = 20 / 150e3
 _LOAD_K_S = 670 / 150e3
 _ARBITRAGE, _CYCLING, _STANDBY, _BENCH, _FITFUL = range(5)
 _HOTTEST_CELL_C, _RISE_C = 80.0, 8.0
-"""Nobody cycles a cell that gets hotter; at 1 C an old one warms by so much, at twice the rate by four times that."""
+"""Hottest cell temperature at which cells are cycled, and warming of an old cell at 1 C.
+
+Warming grows with the square of the rate."""
 
 
 @dataclass(frozen=True)
 class Forced:
-    """Something that overrides a rack's usual course from `start_ms` until `end_ms`.
+    """A change of a rack's normal operation from `start_ms` until `end_ms`.
 
     Attributes:
-        c_rate: charging rate (1/h) to hold while the state of charge allows it; NaN leaves it alone.
-        hvac_off: the air conditioning stands still.
-        warmer_c: added to the weather.
+        c_rate: charging rate (1/h) to hold while the state of charge allows it; NaN leaves the rate unchanged.
+        hvac_off: whether the air conditioning is off.
+        warmer_c: added to the outside temperature.
     """
 
     rack: int
@@ -44,13 +46,13 @@ class Forced:
 
 @dataclass(frozen=True)
 class Minutes:
-    """A stretch of all racks, arrays [minutes, racks].
+    """Consecutive minutes of all racks, arrays [minutes, racks].
 
     Attributes:
         first_ms: time of the first row.
-        c_rate: current over capacity, 1/h, positive while charging.
+        c_rate: current divided by capacity, 1/h, positive while charging.
         soc_percent: state of charge at the beginning of each minute.
-        air_c: air in the rack.
+        air_c: temperature of the air in the rack.
     """
 
     first_ms: int
@@ -60,19 +62,19 @@ class Minutes:
 
 
 class Site:
-    """Racks from `first_ms` on. Minutes must be asked for in order of time; the last chunks are kept."""
+    """Racks from `first_ms` on. Request minutes in order of time; only the last chunks are kept."""
 
     def __init__(
         self, racks: int, first_ms: int, rng: np.random.Generator, *, bench: bool, forced: list[Forced] | None = None
     ) -> None:
-        """Draw how the racks live.
+        """Draw how the racks are operated.
 
         Args:
-            racks: how many.
+            racks: number of racks.
             first_ms: time of the first minute.
-            rng: source of everything random.
-            bench: each rack is a single cell in a climatic chamber, cycled between empty and full.
-            forced: what overrides the usual course.
+            rng: source of randomness.
+            bench: whether each rack is a single cell in a climatic chamber, cycled between empty and full.
+            forced: changes of normal operation.
         """
         self.first_ms = first_ms
         self._racks = racks
@@ -108,7 +110,7 @@ class Site:
         self._chunks: list[Minutes] = []
 
     def minutes(self, from_ms: int, to_ms: int) -> Minutes:
-        """The minutes that cover `from_ms` to `to_ms` (both within)."""
+        """The minutes that cover `from_ms` to `to_ms`, both included."""
         while self._next_ms <= to_ms + MINUTE_MS:
             self._chunks.append(self._chunk())
         while self._chunks and self._chunks[0].first_ms + _CHUNK * MINUTE_MS < from_ms - DAY_MS:
@@ -120,7 +122,7 @@ class Site:
         return Minutes(chosen[0].first_ms, *columns)
 
     def _outside_c(self, ts_ms: int) -> float:
-        """Weather: the season, the day, and slower waves that are in step with neither."""
+        """Weather: season, time of day, and waves of several days that are in step with neither."""
         day = 2 * np.pi * ts_ms / DAY_MS
         season = -np.cos(2 * np.pi * ts_ms / _YEAR_MS - 0.3)
         weather = np.sin(day / 3.3 + self._phase[0]) + np.sin(day / 7.7 + self._phase[1])
@@ -128,7 +130,7 @@ class Site:
         return float(self._mean_c + self._season_c * season + swing)
 
     def _windows(self, day: int) -> NDArray[np.float64]:
-        """Arbitrage of one day: begin of charging and discharging (hours), and how strong today, [3, racks]."""
+        """Arbitrage of one day: start of charging and discharging (hours), and strength, [3, racks]."""
         rng = np.random.default_rng([self._seed, max(day, 0)])
         solar = rng.random(self._racks) < 0.5
         begin = np.where(solar, rng.uniform(9, 11, self._racks), rng.uniform(0, 3, self._racks))
@@ -165,7 +167,7 @@ class Site:
         hour = ts_ms % DAY_MS / 3_600_000
         roaming = np.where(ts_ms < self._rest_until_ms, 0.0, self._direction * self._rate)
         if self._fitful.any():
-            # Pulses and random loads: now and then another part of the rate, or rest.
+            # Pulses and random loads: at random times, another share of the rate, or rest.
             other = self._turns.random((3, self._racks))
             drawn = np.where(other[1] < 0.5, 0.0, np.where(other[1] < 0.9, 1.0, -1.0) * other[2] ** 2)
             self._pulse = np.where(other[0] * self._minutes_a_pulse < 1, drawn, self._pulse)
@@ -175,7 +177,7 @@ class Site:
         wanted = np.where(self._roams, roaming, np.where(self._idle, 0.0, usual))
         forced = ~np.isnan(imposed)
         wanted = np.where(forced, imposed, wanted)
-        # Near its limits a rack is charged and discharged ever more gently (constant voltage).
+        # Near the limits of the state of charge, the current falls (constant voltage).
         gentle = np.maximum(np.where(wanted > 0, self._high - self._soc, self._soc - self._low), 0) * 0.3
         c_rate = np.sign(wanted) * np.minimum(np.abs(wanted), gentle)
         turned = self._roams & ~forced & (wanted != 0) & (np.abs(c_rate) < 0.05)

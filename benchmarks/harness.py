@@ -114,7 +114,7 @@ class Bench:
         """
         port = free_ports(1)[0]
         chosen = {
-            "pipeline": str(self.directory / f"{pipeline.name}.yaml"),
+            "pipeline": str(self.directory / pipeline.name),
             "bootstrap_servers": self.bootstrap,
             "model": str(self.directory / "model"),
             "guarantee": guarantee,

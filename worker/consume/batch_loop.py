@@ -1,4 +1,4 @@
-"""The loop: gather a micro-batch, score it, publish and commit it, merge it; and again."""
+"""The loop: gather a batch, score it, publish and commit it, merge it; repeat."""
 
 import sys
 import threading
@@ -41,15 +41,15 @@ from worker.score.outcome import Outcome
 from worker.score.scorer import Scorer
 
 _LOG = structlog.get_logger(__name__)
-_GULP = 1000  # messages at a time, between two looks at how many bytes have come together
-_IDLE_S = 0.02  # without messages, until the next look at all else
+_MESSAGES_PER_CALL = 1000  # messages per call, between two checks of the size of the batch
+_IDLE_S = 0.02  # how long to wait for a message before other work is done
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
-_ASKING_SHARE = 0.2  # of the time at most is spent on asking a registry that does not answer
+_ASKING_SHARE = 0.2  # largest share of the time that is spent on a registry that does not answer
 _LAG_EVERY_S = 1.0
 
 
 class Loop:
-    """Ties the stages together. All state is in assignment and scorer; a turn either commits or leaves no trace."""
+    """Connects the stages. All state is in assignment and scorer; a turn either commits or changes nothing."""
 
     def __init__(
         self,
@@ -85,12 +85,12 @@ class Loop:
         self._aborted = False  # the last transaction
 
     def run(self, stop: threading.Event) -> None:
-        """Turn until stopped. The batch in hand is always finished.
+        """Process batches until stopped. The current batch is always finished.
 
         Raises:
             UncertainError: restart.
             FencedError: restart, unless another worker has taken this one's place.
-            UserError: the broker refuses for good.
+            UserError: the broker refuses permanently.
         """
         self._assignment.subscribe()
         self._status.phase = "running"
@@ -100,10 +100,10 @@ class Loop:
             except FencedError:
                 raise
             except UncertainError:
-                # A successor of this name fences the producer first; the group tells of it with a next heartbeat.
+                # A successor of the same name fences the producer first. The next heartbeats show it in the group.
                 self._rest(2.5 * self._settings.heartbeat_interval_ms / 1000)
                 raise
-            self._tell()
+            self._update_status()
         self._status.phase = "stopping"
 
     def _turn(self) -> None:
@@ -111,21 +111,21 @@ class Loop:
         messages = self._gather()
         try:
             self._broker_watch.check(self._consumer, self._topic)
-            batch = self._ours(messages, self._assignment.settle())
+            batch = self._wanted(messages, self._assignment.settle())
             if len(batch):
                 self._process(batch)
             self._idle.turn()
         except RecreatedError:
             self._assignment.start_over()
         except DependencyDownError as down:
-            self._sit_out(down)
+            self._wait_for_dependency(down)
         except AbortedError as aborted:
             self._metrics.aborts.inc()
             self._progress.failed(str(aborted))
             self._aborted = True
-            self._sit_out(DependencyDownError("broker", f"a transaction was aborted: {aborted}"))
+            self._wait_for_dependency(DependencyDownError("broker", f"a transaction was aborted: {aborted}"))
         else:
-            # While the aborted batch is being fetched again, a turn without messages says nothing.
+            # While the aborted batch is being fetched again, a turn without messages is no success.
             self._aborted = self._aborted and not len(batch) and bool(self._assignment.partitions)
             if not self._aborted:
                 self._pause_s = _FIRST_PAUSE_S
@@ -133,33 +133,33 @@ class Loop:
                 self._status.down.clear()
 
     def _gather(self) -> list[Message]:
-        """What has come: a lone message soon, of a backlog as much as makes a batch."""
+        """The messages of a batch: a single message without delay, of a backlog as many as fit."""
         settings = self._settings
         messages: list[Message] = self._consumer.consume(1, timeout=_IDLE_S)
         size = sum(map(len, messages))
         deadline = time.monotonic() + settings.linger_ms / 1000
         while messages and len(messages) < self._at_most and size < settings.batch_max_bytes:
-            wanted = min(_GULP, self._at_most - len(messages))
-            gulp = self._consumer.consume(wanted, timeout=max(deadline - time.monotonic(), 0.0))
-            messages += gulp
-            size += sum(map(len, gulp))
-            if len(gulp) < wanted:
+            wanted = min(_MESSAGES_PER_CALL, self._at_most - len(messages))
+            more_messages = self._consumer.consume(wanted, timeout=max(deadline - time.monotonic(), 0.0))
+            messages += more_messages
+            size += sum(map(len, more_messages))
+            if len(more_messages) < wanted:
                 break
         return messages
 
-    def _ours(self, messages: list[Message], settled: set[int]) -> Batch:
-        """The messages of partitions that are ready, from where each partition stands."""
-        # An error comes as a message too, with the offset of a record that is still to come and words for a value.
+    def _wanted(self, messages: list[Message], settled: set[int]) -> Batch:
+        """The messages of ready partitions, from the next offset of each."""
+        # An error arrives as a message, too. Its value is a text, and its offset may be that of a later record.
         failed = [m for m in messages if m.error() is not None]
         for message in failed:
-            self._heed(message)
+            self._handle_error(message)
             partition = self._assignment.partitions.get(message.partition())
             if partition is not None and is_unreadable(message):
-                self._unreadable.met(message, partition, self._scorer.state.rebuild_span_ms)
+                self._unreadable.handle(message, partition, self._scorer.state.rebuild_span_ms)
         batch = batch_of([m for m in messages if m.error() is None] if failed else messages)
-        # What comes behind a batch that could not be read must not be taken for what comes next.
+        # Messages after an unreadable batch must wait until it is known how to continue.
         ends = {m.partition(): m.offset() or 0 for m in reversed(failed) if is_unreadable(m)}
-        # What was fetched for a partition before it was (re)assigned is from the wrong place.
+        # Messages fetched for a partition before it was (re)assigned are from the wrong offset.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
         nowhere = np.iinfo(np.int64).max
         due = np.array([known.get(n, nowhere) for n in batch.partition.tolist()], np.int64)
@@ -179,9 +179,9 @@ class Loop:
             if not len(batch):
                 return
             outcome = self._scorer.process(batch, partitions)
-        span_ms = self._scorer.state.rebuild_span_ms
+        span_ms, clocks = self._scorer.state.rebuild_span_ms, outcome.clocks
         offsets = [
-            self._assignment.place(number, offset, outcome.clocks.get(number, partitions[number].clock), span_ms)
+            self._assignment.place(partitions[number], offset, clocks.get(number, partitions[number].clock), span_ms)
             for number, offset in outcome.next_offsets.items()
             if offset > partitions[number].live_from
         ]
@@ -228,11 +228,11 @@ class Loop:
                     self._at_most = max(len(batch) // 2, 1)
                     _LOG.warning("batches were too large for a topic: taking fewer messages", at_most=self._at_most)
             raise
-        # Whatever it was that made a batch too large may be long past.
+        # The records that made a batch too large may be past.
         self._at_most = min(self._at_most + self._at_most // 8 + 1, self._settings.batch_max_messages)
 
     def _hold_pending(self, batch: Batch, pending: PendingSchemaError, for_s: float) -> Batch:
-        """Hold partitions at their first undecodable message; what comes before it, and other partitions, go on."""
+        """Hold partitions at their first undecodable message. Earlier messages and other partitions continue."""
         first: dict[int, int] = {}
         for row in pending.rows:
             number, offset = int(batch.partition[row]), int(batch.offset[row])
@@ -243,8 +243,8 @@ class Loop:
         ends = [first.get(n, sys.maxsize) if n in partitions else 0 for n in batch.partition.tolist()]
         return batch.take(np.flatnonzero(batch.offset < np.array(ends, np.int64)))
 
-    def _sit_out(self, down: DependencyDownError) -> None:
-        """Wait a while, longer each time, then take what is not merged again."""
+    def _wait_for_dependency(self, down: DependencyDownError) -> None:
+        """Wait, longer each time, then fetch again from the first message that is not merged."""
         note_down(self._status, down)
         self._assignment.rewind()
         self._rest(self._pause_s)
@@ -252,17 +252,17 @@ class Loop:
         self._assignment.rewind()
 
     def _rest(self, for_s: float) -> None:
-        """Take no messages for a while, still polling, so that the group keeps us."""
+        """Take no messages for a while, but poll, so that the worker stays in the group."""
         self._assignment.pause()
         deadline = time.monotonic() + for_s
         while (left := deadline - time.monotonic()) > 0:
             message = self._consumer.poll(min(left, 0.2))
             if message is not None and message.error() is not None:
-                self._heed(message)
+                self._handle_error(message)
         self._assignment.resume()
 
-    def _heed(self, message: Message) -> None:
-        """Take note of an error that came as a message; those that end the consumer for good are raised."""
+    def _handle_error(self, message: Message) -> None:
+        """Handle an error that arrived as a message. One that ends the consumer is raised."""
         error = message.error()
         self._group_watch.note(error, message.topic())
         _LOG.warning("consumer error", reason=error.str(), partition=message.partition())
@@ -270,7 +270,7 @@ class Loop:
         if partition is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's name
             self._assignment.reassign(partition.number)
 
-    def _tell(self) -> None:
+    def _update_status(self) -> None:
         """Keep status and the slow metrics up to date."""
         status, assignment = self._status, self._assignment
         status.turn()
@@ -280,20 +280,19 @@ class Loop:
             "ready": sorted(assignment.partitions),
             "waiting": assignment.waiting,
             "restoring": assignment.restoring,
-            "held": {number: reason for number, (_, reason) in assignment.held.items()},
+            "held": assignment.held,
         }
         if time.monotonic() < self._lag_due:
             return
         self._lag_due = time.monotonic() + _LAG_EVERY_S
         show(self._metrics.partitions, {state: len(numbers) for state, numbers in status.partitions.items()})
         status.lag = lag(self._consumer, self._topic, assignment)
-        going = {n: p for n, p in assignment.partitions.items() if n not in assignment.held}
         unreadable = self._unreadable.reasons()
-        status.stalled = self._progress.stalled(going, status.lag) | unreadable
+        status.stalled = self._progress.stalled(assignment.ready(), status.lag) | unreadable
         self._metrics.unreadable.set(len(unreadable))
         self._metrics.windows_held.set(self._scorer.state.held)
         active = self._scorer.alarms.active()
-        # An alarm may stand since before a change of model, with a priority that is no more.
+        # An alarm may be active since before a model swap, with a priority that the new policy does not have.
         priorities = {*self._scorer.alarms.policy.priorities, *active}
         show(self._metrics.alarms_active, {priority: active[priority] for priority in priorities})
         show(self._metrics.lag, status.lag)

@@ -1,4 +1,4 @@
-"""Notices that no broker can be reached, which a loop without anything to do would not."""
+"""Notices that no broker can be reached, even while the loop has nothing to do."""
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
@@ -15,11 +15,11 @@ class BrokerWatch:
         self._lost = False
 
     def note(self, error: KafkaError) -> None:
-        """Take a report: the consumer's `error_cb`, called inside consume(), where an exception loses the batch."""
+        """Record an error. Called as `error_cb` inside consume(), where an exception would lose the batch."""
         self._lost = self._lost or error.code() == KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - librdkafka's name
 
     def check(self, consumer: Consumer, topic: str) -> None:
-        """Ask for the topic where the last report was bad.
+        """After a report that all brokers are down, ask for the topic.
 
         Raises:
             DependencyDownError: no broker answers; call again.

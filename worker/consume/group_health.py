@@ -10,12 +10,12 @@ from common.errors import DependencyDownError
 from worker.kafka.client_config import error_text
 from worker.kafka.group_description import describe_group
 
-# Looks are up to 6 s apart: a rebalance that is over sooner may be missed, and sessions begin again after it.
+# Checks are up to 6 s apart. A shorter rebalance may be missed, and it restarts the sessions.
 _GRACE_S = 10.0
 
 
 class Succession:
-    """Finds out whether a live process holds a static member's place, after this process has let go of it.
+    """Finds out whether another live process holds the place of a static member that this process has left.
 
     The client calls a member fenced that was only cut off while it rejoined, just as if a successor had come. The
     difference: nobody keeps that member's session alive, so the group drops it after the session timeout. That time
@@ -31,7 +31,7 @@ class Succession:
         session_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin to watch.
+        """Start watching.
 
         Args:
             config: see `worker.kafka.client_config.client_config`.

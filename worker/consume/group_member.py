@@ -12,9 +12,9 @@ from worker.kafka.client_config import ReportingConsumer, consumer
 
 _JOIN_S = 5.0
 _DEFAULTS = {
-    # Bounds what is fetched ahead: memory, and what a rewind has to fetch again.
+    # Limits what is fetched ahead: memory, and what a rewind has to fetch again.
     "queued.max.messages.kbytes": 65_536,
-    # What is fetched of one partition waits in line with the others': a backlog of one must not be a wall.
+    # All partitions share one queue. A backlog of one must not block the others.
     "queued.min.messages": 20_000,
     "fetch.queue.backoff.ms": 20,
     "fetch.wait.max.ms": 100,
@@ -32,11 +32,11 @@ def group_consumer(config: Mapping[str, Any], settings: Settings, group_id: str)
         "group.id": group_id,
         "enable.auto.commit": False,
         "isolation.level": "read_committed",
-        # Every partition is read from an offset of our own; one that is not there is looked into, not jumped over.
+        # The worker sets every offset itself. It handles an offset out of range instead of skipping messages.
         "auto.offset.reset": "error",
     }
     if settings.group_protocol == "consumer":
-        # The rest is the brokers' to say: session, heartbeats, who gets what.
+        # The brokers decide the rest: session timeout, heartbeats, assignment.
         return consumer(config, fixed | {"group.protocol": "consumer"}, _DEFAULTS)
     classic = {
         "partition.assignment.strategy": "cooperative-sticky",
@@ -53,9 +53,9 @@ def join_first(
     group_watch: GroupWatch,
     stop: threading.Event,
 ) -> None:
-    """Where a second member of a name is refused, find that out before its transactional id is taken from the first.
+    """Fail if the group refuses a second member of this name, before this worker fences the producer of the first.
 
-    By the classic protocol the newcomer is the one that counts, and this does nothing.
+    With the classic protocol, the new member replaces the first one, and this does nothing.
 
     Raises:
         NameTakenError: there is such a member.
@@ -65,7 +65,7 @@ def join_first(
     assignment.subscribe()
     deadline = time.monotonic() + _JOIN_S
     while not member.assignment() and time.monotonic() < deadline and not stop.is_set():
-        # Nothing but errors comes: partitions are paused until it is known where they start.
+        # Only errors arrive: partitions are paused until their start offsets are known.
         message = member.poll(0.2)
         if message is not None and message.error() is not None:
             group_watch.note(message.error(), message.topic())

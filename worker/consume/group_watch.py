@@ -1,4 +1,4 @@
-"""Why the group gives this worker no partition: what it refuses, or in which state it is."""
+"""Why the group assigns no partition to this worker: what the coordinator refused, or the state of the group."""
 
 import sys
 import threading
@@ -14,8 +14,8 @@ from worker.kafka.client_config import ReportingConsumer, error_text
 from worker.kafka.group_description import GroupDescription, describe_group
 from worker.kafka.permissions import DENIED
 
-_IDLE_S = 5.0  # a worker that has just started, or stands in a rebalance, is given partitions sooner
-_EVERY_S = 10.0  # each look is a process
+_IDLE_S = 5.0  # after a start or a rebalance, partitions are usually assigned sooner
+_EVERY_S = 10.0  # each description starts a process
 _LOOK_S = 1.0
 _BELIEVED_S = 15.0  # librdkafka joins again, and is refused again, every few seconds
 _CURES = {
@@ -39,13 +39,13 @@ _REBALANCING = {"PREPARING_REBALANCING", "COMPLETING_REBALANCING"}
 
 
 class GroupWatch:
-    """Remembers what the group's coordinator refused, and asks for the group's state while there is nothing to do.
+    """Remembers what the coordinator refused, and describes the group while no partition is assigned.
 
     Args:
         consumer: the group's member.
         config: see `worker.kafka.client_config.client_config`.
         group_id: the group.
-        topic: that the group reads.
+        topic: the topic that the group reads.
     """
 
     def __init__(self, consumer: ReportingConsumer, config: Mapping[str, Any], group_id: str, topic: str) -> None:
@@ -63,23 +63,23 @@ class GroupWatch:
             FencedError: another member has taken this one's name.
             NameTakenError: another member has this one's name.
             DeniedError: an ACL is missing.
-            UserError: the consumer will never go on.
+            UserError: the consumer cannot continue.
         """
-        words = error.str()
+        text = error.str()
         if error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's name
-            if "fenced" in words:
-                raise FencedError(words)
-            if KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str() in words:
-                raise NameTakenError(f"{words}; {_CURES[KafkaError.UNRELEASED_INSTANCE_ID]}")
-            cure = next((c for code, c in _CURES.items() if KafkaError(code).str() in words), "put that right")
-            raise UserError(f"the broker refuses this consumer for good: {words}; {cure}, and start again")
+            if "fenced" in text:
+                raise FencedError(text)
+            if KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str() in text:
+                raise NameTakenError(f"{text}; {_CURES[KafkaError.UNRELEASED_INSTANCE_ID]}")
+            cure = next((c for code, c in _CURES.items() if KafkaError(code).str() in text), "put that right")
+            raise UserError(f"the broker refuses this consumer for good: {text}; {cure}, and start again")
         if error.code() in DENIED:
-            raise DeniedError(f"{words} ({topic or self._group_id})")
+            raise DeniedError(f"{text} ({topic or self._group_id})")
         if known := _CURES.get(error.code()):
-            self._refused = time.monotonic(), f"{words}; {known}"
+            self._refused = time.monotonic(), f"{text}; {known}"
 
     def reason(self, *, idle: bool) -> str | None:
-        """Why there is no partition, in words; None where there is one, or nothing is known yet.
+        """Why there is no partition, as a text for the user; None if there is one or the reason is not known yet.
 
         Args:
             idle: whether no partition is assigned.
@@ -100,7 +100,7 @@ class GroupWatch:
             self._asked = Future()
             threading.Thread(target=self._ask, args=(self._asked,), name="group-description", daemon=True).start()
         if self._asked is not None and self._asked.done():
-            self._state, self._asked = self._told(self._asked), None
+            self._state, self._asked = self._state_text(self._asked), None
         connection = self._consumer.reports.reason()
         return "; ".join(filter(None, (self._state, connection))) or None
 
@@ -114,9 +114,9 @@ class GroupWatch:
         try:
             return len(self._consumer.list_topics(self._topic, _LOOK_S).topics[self._topic].partitions)
         except KafkaException:
-            return sys.maxsize  # not known: nobody is called spare
+            return sys.maxsize  # not known, so no member is called spare
 
-    def _told(self, answer: "Future[GroupDescription]") -> str:
+    def _state_text(self, answer: "Future[GroupDescription]") -> str:
         try:
             group = answer.result()
         except KafkaException as error:

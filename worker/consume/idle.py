@@ -1,9 +1,8 @@
-"""What is left of a partition that has no messages: to move past what is no message, and to commit that.
+"""Commits past transaction markers and aborted records in partitions that have no more messages.
 
-A transaction leaves a marker in the log, and an aborted one its records. Behind the last message these count as lag
-for everybody who looks from outside, so the committed offset has to move past them. It does so in a transaction of
-the worker's own, as any other offset: a plain commit that is held up in the network could be applied after a later
-one, and move the group back.
+After the last message, these offsets would count as lag for other tools, so the committed offset has to move past
+them. It does so in a transaction, as any other offset: a plain commit that is delayed in the network could be applied
+after a later one, and move the group back.
 """
 
 import time
@@ -14,13 +13,12 @@ from worker.consume.assignment import Assignment
 from worker.kafka.publisher import Publisher
 from worker.kafka.records import Outgoing
 from worker.score.scorer import Scorer
-from worker.windows.partition import Partition
 
 _EVERY_S = 2.0
 
 
 class Idle:
-    """Called after each turn of the loop, when nothing that was fetched is left unprocessed."""
+    """Called after each turn of the loop, when all fetched messages are processed."""
 
     def __init__(
         self, topic: str, consumer: Consumer, assignment: Assignment, scorer: Scorer, publisher: Publisher
@@ -28,14 +26,13 @@ class Idle:
         self._topic, self._consumer, self._assignment = topic, consumer, assignment
         self._scorer, self._publisher = scorer, publisher
         self._due = 0.0
-        self._seen: dict[int, int] = {}
 
     def turn(self) -> None:
-        """Move on where there is nothing but markers.
+        """Commit past markers where nothing else is left.
 
         Raises:
-            RecreatedError: the input topic is another one.
-            DependencyDownError, AbortedError, UncertainError: as of the publisher.
+            RecreatedError: the input topic was deleted and created again.
+            DependencyDownError, AbortedError, UncertainError: see `Publisher.commit`.
         """
         if self._assignment.restoring:
             self._end_rebuilds()
@@ -43,30 +40,36 @@ class Idle:
             return
         self._due = time.monotonic() + _EVERY_S
         self._assignment.topic.glance()
-        passed = {n: offset for n, (p, offset) in self._passed().items() if p.next_offset >= p.live_from}
-        # Only where nothing has come for a while: the next message would take the offset along.
-        still = {n: offset for n, offset in passed.items() if self._seen.get(n) == offset}
-        self._seen = passed
+        still: dict[int, int] = {}
+        passed = self._passed()
+        for each, partition in self._assignment.ready():
+            offset = passed.get(each.number) if partition.next_offset >= partition.live_from else None
+            # Only if no message came since the last check: otherwise a batch commits the offset.
+            if offset is not None and offset == each.idle_offset:
+                still[each.number] = offset
+            each.idle_offset = offset
         if still:
             self._commit(still)
 
-    def _passed(self) -> dict[int, tuple[Partition, int]]:
-        """Partitions whose next message, if there is one, comes later than where they stand, and from where on."""
+    def _passed(self) -> dict[int, int]:
+        """By partition, the consumer's position if it is past all merged messages, although none is left to merge."""
         found = {}
-        for number, partition in self._assignment.partitions.items():
-            if number in self._assignment.held:
+        for each, partition in self._assignment.ready():
+            if each.hold:
                 continue
             try:
-                (place,) = self._consumer.position([TopicPartition(self._topic, number)])
+                (place,) = self._consumer.position([TopicPartition(self._topic, each.number)])
             except KafkaException:
-                continue  # revoked, and the event that says so is on its way
+                continue  # revoked; the event has not arrived yet
             if place.offset > partition.next_offset:
-                found[number] = partition, place.offset
+                found[each.number] = place.offset
         return found
 
     def _end_rebuilds(self) -> None:
-        """A rebuild that ends with markers has no message left to come."""
-        for partition, offset in self._passed().values():
+        """End rebuilds whose remaining offsets are transaction markers: no message will come."""
+        partitions = self._assignment.partitions
+        for number, offset in self._passed().items():
+            partition = partitions[number]
             if partition.next_offset < partition.live_from <= offset:
                 partition.next_offset = offset
         self._assignment.progressed()
@@ -74,7 +77,9 @@ class Idle:
     def _commit(self, still: dict[int, int]) -> None:
         self._assignment.topic.ask()
         partitions, span_ms = self._assignment.partitions, self._scorer.state.rebuild_span_ms
-        offsets = [self._assignment.place(n, offset, partitions[n].clock, span_ms) for n, offset in still.items()]
+        offsets = [
+            self._assignment.place(partitions[n], offset, partitions[n].clock, span_ms) for n, offset in still.items()
+        ]
         self._assignment.topic.confirm()
         self._publisher.commit(Outgoing({}, []), offsets)
         for number, offset in still.items():
@@ -82,15 +87,15 @@ class Idle:
 
 
 def lag(consumer: Consumer, topic: str, assignment: Assignment) -> dict[int, int]:
-    """Messages behind, by partition. What transactions leave in the log besides messages is not counted."""
+    """By partition, how many messages wait. Transaction markers and aborted records do not count."""
     behind = {}
-    for number, partition in assignment.partitions.items():
-        place = TopicPartition(topic, number)
+    for each, partition in assignment.ready():
+        place = TopicPartition(topic, each.number)
         try:
             _, high = consumer.get_watermark_offsets(place, cached=True)
         except KafkaException:
             continue  # revoked meanwhile, or the broker is away
-        # A position moves on over what is no message; nothing is ahead of it but where a partition is held.
-        passed = -1 if number in assignment.held else consumer.position([place])[0].offset
-        behind[number] = max(high - max(partition.next_offset, passed), 0)
+        # The position moves past markers. While a partition is held, it may also be past messages that wait.
+        passed = -1 if each.hold else consumer.position([place])[0].offset
+        behind[each.number] = max(high - max(partition.next_offset, passed), 0)
     return behind

@@ -1,7 +1,7 @@
-"""Batches of the input that the client cannot read: what is told of them, and the way past them.
+"""Batches of the input that the client cannot read: how they are reported and skipped.
 
-The broker stores a batch as its producer made it. One that inflates to more than the client allows, that was corrupted
-on disk, or that has a compression the client does not know stops its partition: nobody can say what is in it.
+The broker stores a batch as its producer made it. A batch stops its partition if it decompresses to more than the
+client allows, was corrupted on disk, or has an unknown compression, because its contents are not known.
 """
 
 import re
@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from common.dead_letter_reasons import DeadLetterReason
 from common.errors import DependencyDownError, RecreatedError, UserError
 from worker.config.pipeline import Pipeline
+from worker.consume.assigned_partition import UnreadableBatch
 from worker.consume.assignment import Assignment
 from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, letter_of
 from worker.kafka.client_config import consumer, error_text
@@ -30,12 +31,12 @@ _PATIENCE_S = 10.0
 _HELD_S = 60.0
 
 
-class WayPast(NamedTuple):
-    """How to go on behind a batch that cannot be read.
+class Continuation(NamedTuple):
+    """How to continue after a batch that cannot be read.
 
     Attributes:
-        next_offset: the first offset behind it.
-        letter: to be committed with that offset; None where that was done before, and this is a rebuild.
+        next_offset: the first offset after it.
+        letter: the dead letter to commit with that offset; None in a rebuild, because it was committed before.
     """
 
     next_offset: int
@@ -57,14 +58,14 @@ def parse_places(text: str) -> frozenset[tuple[int, int]]:
 def skipped_batches(
     reader: TopicReader, pipeline: Pipeline, topic_id: str, number: int, beat: Callable[[], None] = lambda: None
 ) -> list[range]:
-    """Offsets of the batches of an input partition that were given up, as dead letters tell.
+    """Offsets of the batches of an input partition that were skipped, read from the dead letters.
 
     Args:
         reader: of any topic.
         pipeline: names the topics.
         topic_id: of the input; empty where it is not known.
         number: of the partition.
-        beat: called now and then: many dead letters take a while.
+        beat: called regularly, because reading many dead letters takes time.
 
     Raises:
         DependencyDownError: the dead-letter topic cannot be read now.
@@ -83,16 +84,16 @@ def skipped_batches(
 
 
 class Unreadable:
-    """Knows which batches cannot be read, and which of them are to be skipped.
+    """Reports batches that cannot be read, and skips those that the user wants to skip.
 
     Args:
         config: see `worker.kafka.client_config.client_config`.
         pipeline: names the topics.
-        skip: partition and offset of each batch that is to be skipped.
+        skip: partition and offset of each batch to skip.
         assignment: the partitions.
         publisher: commits the dead letters.
         metrics: counts them.
-        beat: called now and then while a long dead-letter topic is read: that is no standstill.
+        beat: called regularly while a long dead-letter topic is read.
     """
 
     def __init__(
@@ -110,58 +111,62 @@ class Unreadable:
         self._config, self._pipeline, self._skip = config, pipeline, skip
         self._topic = pipeline.input.topic
         self._letters = pipeline.outputs.dead_letters.topic
-        self._met: dict[int, tuple[int, str]] = {}
 
     def reasons(self) -> dict[int, str]:
-        """In words, by number, why partitions cannot go on; those that have gone past it are forgotten."""
-        partitions = self._assignment.partitions
-        self._met = {n: m for n, m in self._met.items() if n in partitions and partitions[n].next_offset <= m[0]}
-        return {number: reason for number, (_, reason) in self._met.items()}
+        """By partition, why it cannot go on. A batch that a partition is past is forgotten."""
+        reasons = {}
+        for each, partition in self._assignment.ready():
+            if each.unreadable and partition.next_offset > each.unreadable.offset:
+                each.unreadable = None
+            if each.unreadable:
+                reasons[each.number] = each.unreadable.reason
+        return reasons
 
-    def met(self, message: Message, partition: Partition, span_ms: int) -> None:
-        """Go on behind a batch that has just been met where that is allowed; else hold its partition.
+    def handle(self, message: Message, partition: Partition, span_ms: int) -> None:
+        """Skip a batch that could not be read if that is allowed, else hold its partition.
 
         Raises:
-            AbortedError, UncertainError: as of `Publisher.commit`.
+            AbortedError, UncertainError: see `Publisher.commit`.
             DependencyDownError: the broker does not answer.
         """
         number = partition.number
-        way = self._way_past(message, partition)
-        if way is None:
+        continuation = self._continuation(message, partition)
+        if continuation is None:
             first_of_all = (message.offset() or 0) <= partition.next_offset
             self._assignment.hold(number, "a batch that can be read", _HELD_S if first_of_all else 0.0)
             return
-        if way.letter is not None:
-            place = self._assignment.place(number, way.next_offset, partition.clock, span_ms)
+        if continuation.letter is not None:
+            place = self._assignment.place(partition, continuation.next_offset, partition.clock, span_ms)
             try:
                 self._assignment.topic.ask()
                 self._assignment.topic.confirm()
             except RecreatedError:
                 self._assignment.start_over()
                 return
-            self._publisher.commit(Outgoing({}, [way.letter]), [place])
+            self._publisher.commit(Outgoing({}, [continuation.letter]), [place])
             self._metrics.dead_letters.labels(DeadLetterReason.UNREADABLE).inc()
-        partition.advance(way.next_offset, partition.clock, span_ms)
+        partition.advance(continuation.next_offset, partition.clock, span_ms)
         self._assignment.progressed()
         self._assignment.rewind()
 
-    def _way_past(self, message: Message, partition: Partition) -> WayPast | None:
-        """The way past a batch that has just been met; None where there is none (yet)."""
-        number, said = partition.number, message.error().str()
+    def _continuation(self, message: Message, partition: Partition) -> Continuation | None:
+        """How to continue after this batch; None if that is not possible (yet)."""
+        number, fault = partition.number, message.error().str()
         offset = max(message.offset() or 0, partition.next_offset)
-        self._met[number] = offset, self._reason(number, offset, partition, said)
+        reason = self._reason(number, offset, partition, fault)
+        self._assignment.assigned[number].unreadable = UnreadableBatch(offset, reason)
         if offset > partition.next_offset:
-            return None  # what lies before it comes first
+            return None  # earlier messages are processed first
         if offset < partition.live_from:
             end = self._skipped_before(number, offset)
-            return None if end is None else WayPast(end, None)
+            return None if end is None else Continuation(end, None)
         if (number, offset) not in self._skip:
             return None
         end = self._end(number, message.offset() or 0, offset)
-        _LOG.error("skipping a batch that cannot be read", partition=number, first=offset, last=end - 1, reason=said)
-        return WayPast(end, self._letter(number, offset, end, said))
+        _LOG.error("skipping a batch that cannot be read", partition=number, first=offset, last=end - 1, reason=fault)
+        return Continuation(end, self._letter(number, offset, end, fault))
 
-    def _reason(self, number: int, offset: int, partition: Partition, said: str) -> str:
+    def _reason(self, number: int, offset: int, partition: Partition, fault: str) -> str:
         if offset < partition.live_from:
             cure = "It could be read when it was scored: raise receive.message.max.bytes to what it was then"
         else:
@@ -170,13 +175,13 @@ class Unreadable:
                 f"To give it up, start the worker with HAZARDSTREAM_SKIP_UNREADABLE={number}/{offset}: "
                 "a dead letter will name it"
             )
-        return f"the batch at offset {offset} cannot be read: {said}. {cure}"
+        return f"the batch at offset {offset} cannot be read: {fault}. {cure}"
 
-    def _letter(self, number: int, offset: int, end: int, said: str) -> Record:
-        told = {
+    def _letter(self, number: int, offset: int, end: int, fault: str) -> Record:
+        headers = {
             REASON: DeadLetterReason.UNREADABLE,
             ERRORS + "exception": f"hazardstream.{DeadLetterReason.UNREADABLE}",
-            ERRORS + "message": f"offsets {offset} to {end - 1} were skipped: {said}",
+            ERRORS + "message": f"offsets {offset} to {end - 1} were skipped: {fault}",
             ERRORS + "topic": self._topic,
             ERRORS + "partition": str(number),
             ERRORS + "offset": str(offset),
@@ -184,16 +189,16 @@ class Unreadable:
             LAST_OFFSET: str(end - 1),
             TOPIC_ID: self._assignment.topic.topic_id,
         }
-        return Record(self._letters, number, None, None, [(name, text.encode()) for name, text in told.items()])
+        return Record(self._letters, number, None, None, [(name, text.encode()) for name, text in headers.items()])
 
     def _skipped_before(self, number: int, offset: int) -> int | None:
-        """Where to go on if a dead letter says that the batch was skipped when it was live."""
+        """The offset after the batch, if a dead letter shows that it was skipped when it was live."""
         with TopicReader(self._config, _PATIENCE_S) as reader:
             skipped = skipped_batches(reader, self._pipeline, self._assignment.topic.topic_id, number, self._beat)
         return next((batch.stop for batch in skipped if offset in batch), None)
 
     def _end(self, number: int, base: int, offset: int) -> int:
-        """The first offset behind the batch that begins at `base`: the client only says whether one is in it."""
+        """The first offset after the batch that starts at `base`. The client only shows whether an offset is in it."""
         probe = consumer(
             self._config
             | {"group.id": "hazardstream-lookup", "enable.auto.commit": False, "enable.partition.eof": True}

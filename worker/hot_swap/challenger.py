@@ -1,4 +1,4 @@
-"""Which model scores in the shadow: what the challenger's alias stands for, watched as the champion's is."""
+"""Brings the challenger into the shadow, and watches its alias as that of the champion."""
 
 import threading
 from collections.abc import Callable
@@ -19,16 +19,16 @@ _LOOK_ONCE_A_DAY_S = 86_400.0
 
 
 def shadow_for(settings: Settings, pipeline: Pipeline, prefix: bytes | None, status: Status) -> Shadow | None:
-    """The shadow of a worker; None where no challenger is set.
+    """The shadow of a worker; None if no challenger is set.
 
     Args:
         settings: of the worker.
-        pipeline: says where records of the shadow go.
-        prefix: their wire-format prefix; None: single-object encoding.
+        pipeline: names the topic of shadow records.
+        prefix: wire-format prefix of these records; None: single-object encoding.
         status: of the worker.
 
     Raises:
-        UserError: the pipeline does not say.
+        UserError: the pipeline names no such topic.
     """
     if settings.challenger is None:
         return None
@@ -49,13 +49,13 @@ def watch_challenger(
     status: Status,
     stop: threading.Event,
 ) -> None:
-    """Bring what the challenger's alias stands for into the shadow, now and whenever it moves.
+    """Bring the version behind the challenger's alias into the shadow, now and whenever the alias moves.
 
     Args:
         shadow: of the worker.
         settings: name the challenger.
-        pipeline: whose overrides its alarm policy gets.
-        find: gives the part of MLflow that a URI names.
+        pipeline: its alarm overrides apply to the policy of the challenger.
+        find: gives the MLflow source of a model URI.
         status: of the worker.
         stop: ends the watch.
 

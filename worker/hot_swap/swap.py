@@ -1,4 +1,4 @@
-"""Another model takes over between two batches."""
+"""Replaces the model between two batches."""
 
 import threading
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from worker.admission.compatibility import alarm_policy
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
-from worker.hot_swap.window_rebuild import OutrunError, WindowRebuild
+from worker.hot_swap.window_rebuild import PartitionsChangedError, WindowRebuild
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, TopicReader
 from worker.model.package import ModelPackage
@@ -27,13 +27,14 @@ _LOOK_AGAIN_S = 0.5
 
 
 class Swap:
-    """Brings proven models into a running loop. Called beside it: whatever takes time does not keep it waiting.
+    """Brings a checked model into a running loop. It runs in another thread, so slow steps do not block the loop.
 
     Args:
-        pipeline: whose overrides the alarm policy gets.
-        questions: through which the loop is asked.
-        new_scorer: makes a scorer of a model, without partitions.
+        pipeline: its alarm overrides apply to the model's policy.
+        questions: runs functions in the loop's thread.
+        new_scorer: makes a scorer for a model, without partitions.
         config: client properties (worker/kafka/client_config.py).
+        admin: looks up the id of the input topic.
         stop: ends all waiting.
     """
 
@@ -53,7 +54,7 @@ class Swap:
         """Have the loop score with this model from its next batch on.
 
         Raises:
-            DependencyDownError: windows have to be rebuilt, and the broker does not answer; the old model goes on.
+            DependencyDownError: windows have to be rebuilt, and the broker does not answer. The old model stays.
             StoppedError: the worker stops.
         """
         policy = alarm_policy(package, self._pipeline)
@@ -84,7 +85,7 @@ class Swap:
                     rebuild.catch_up()
                     if self._in_loop(partial(rebuild.take_over, policy=policy)):
                         return True
-            except OutrunError:
+            except PartitionsChangedError:
                 _LOG.info("partitions came or went: the window rebuild for the next model starts again")
                 return False
             finally:

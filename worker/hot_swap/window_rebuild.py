@@ -1,4 +1,4 @@
-"""Windows for a model with other features: rebuilt from the log beside the loop, kept level with it, and swapped in."""
+"""Rebuilds windows from the log for a model with other features, while the loop continues with the old model."""
 
 import threading
 from collections import deque
@@ -21,83 +21,89 @@ from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
-# So near to the loop it is no longer chased through the log: its batches are kept, and gone through when they are due.
-_NEAR = 20_000
-# Batches that may be left for the loop itself to go through when it changes over.
-_LEVEL = 1
+# A rebuild that is no more than this many messages behind the loop stops reading the log. It gets the loop's batches.
+_FOLLOW_WITHIN = 20_000
+# How many of these batches may be left for the loop to process at the swap.
+_PENDING_AT_SWAP = 1
 
 
-class OutrunError(Exception):
-    """Partitions came or went meanwhile: rebuild anew."""
+class PartitionsChangedError(Exception):
+    """Partitions came or went during the rebuild, so it has to start again."""
 
 
 class WindowRebuild:
-    """One rebuild. Its scorer scores nothing: it holds windows.
+    """One rebuild. Its scorer holds the windows of the next model and scores nothing.
 
     Args:
-        scorer: of the model to come, with no partitions yet.
+        scorer: a scorer with the next model and no partitions.
         pipeline: names the topic.
-        reader: of the input topic.
-        topic_id: of the input topic; empty where the broker has none.
+        reader: reads the input topic.
+        topic_id: id of the input topic; empty if the broker has none.
+
+    Attributes:
+        following: whether the loop passes each merged batch to this rebuild.
     """
 
     def __init__(self, scorer: Scorer, pipeline: Pipeline, reader: TopicReader, topic_id: str) -> None:
         self._scorer, self._pipeline, self._reader, self._topic_id = scorer, pipeline, reader, topic_id
         self._partitions: dict[int, Partition] = {}
-        self._behind: deque[tuple[Batch, dict[int, int]]] = deque()
+        self._pending: deque[tuple[Batch, dict[int, int]]] = deque()
         self._lock = threading.Lock()
-        self.following = False  # told of each batch of the loop
+        self.following = False
 
     # In the loop, between two batches ---------------------------------------------------------------------------
 
     def places(self, live: Scorer, partitions: dict[int, Partition]) -> dict[int, tuple[int, int]] | None:
-        """Where the loop stands: offset and stream time by partition; and be told of its batches once that is near.
+        """The loop's position in each partition. Once this rebuild is close to it, follow the loop's batches.
 
         Returns:
-            None while a partition's own rebuild is not through.
+            By partition, next offset and stream time (ms); None while the loop itself rebuilds a partition.
 
         Raises:
-            OutrunError: partitions came or went.
+            PartitionsChangedError: partitions came or went.
         """
         if any(p.next_offset < p.live_from for p in partitions.values()):
             return None
         if self._partitions and self._partitions.keys() != partitions.keys():
-            raise OutrunError
+            raise PartitionsChangedError
         if any(p.next_offset < self._offset(n) for n, p in partitions.items()):
-            raise OutrunError
+            raise PartitionsChangedError
         behind = sum(p.next_offset - self._offset(n) for n, p in partitions.items())
-        if not partitions or (self._partitions and behind <= _NEAR):
+        if not partitions or (self._partitions and behind <= _FOLLOW_WITHIN):
             live.follow, self.following = self._follow, True
         return {n: (p.next_offset, p.clock) for n, p in partitions.items()}
 
     def take_over(self, live: Scorer, partitions: dict[int, Partition], policy: AlarmPolicy) -> bool:
-        """Have the loop go on with this model and its windows; False where they are too far behind as yet.
+        """Have the loop continue with the next model and these windows.
+
+        Returns:
+            False if too many batches are left; call again.
 
         Raises:
-            OutrunError: partitions came or went.
+            PartitionsChangedError: partitions came or went.
         """
         with self._lock:
-            if len(self._behind) > _LEVEL:
+            if len(self._pending) > _PENDING_AT_SWAP:
                 return False
-            self._go_through()
+            self._process_pending()
         if {n: self._offset(n) for n in self._partitions} != {n: p.next_offset for n, p in partitions.items()}:
-            raise OutrunError
+            raise PartitionsChangedError
         live.adopt(self._scorer.package, policy, windows_of=self._scorer)
         for number, rebuilt in self._partitions.items():
             partitions[number].adopt_windows(rebuilt)
         return True
 
     def leave(self, live: Scorer, _partitions: dict[int, Partition]) -> None:
-        """Be told of no more batches, whether it took over or not."""
+        """Follow no more batches."""
         live.follow = None
 
     def _follow(self, outcome: Outcome) -> None:
-        # What is a dead letter now might pass at a second look, and yet no window has it.
+        # A record that is a dead letter now could pass a second check. It must stay out of the windows all the same.
         excluded = [r.row for r in outcome.rejections if r.reason != DeadLetterReason.LATE]
         batch = outcome.batch
         if excluded:
             batch = batch.take(np.delete(np.arange(len(batch)), excluded))
-        self._behind.append((batch, outcome.next_offsets))
+        self._pending.append((batch, outcome.next_offsets))
 
     # Beside the loop --------------------------------------------------------------------------------------------
 
@@ -117,10 +123,10 @@ class WindowRebuild:
             partition.next_offset, partition.exclusions = offset, np.empty(0, np.int64)
 
     def catch_up(self) -> None:
-        """Go through the batches that the loop has been through meanwhile, all but what comes in at the same time."""
-        while len(self._behind) > _LEVEL:
+        """Process the batches that the loop has merged meanwhile, until at most `_PENDING_AT_SWAP` is left."""
+        while len(self._pending) > _PENDING_AT_SWAP:
             with self._lock:
-                self._go_through(1)
+                self._process_pending(1)
 
     def _begin(self, number: int, offset: int, clock: int) -> Partition:
         topic, span_ms = self._pipeline.input.topic, self._scorer.state.rebuild_span_ms
@@ -132,33 +138,33 @@ class WindowRebuild:
 
     def _read(self, partition: Partition) -> None:
         skipped = skipped_batches(self._reader, self._pipeline, self._topic_id, partition.number)
-        for span in _around(Span(partition.next_offset, partition.live_from), skipped):
+        for span in _outside(Span(partition.next_offset, partition.live_from), skipped):
             for messages in self._reader.read(self._pipeline.input.topic, {partition.number: span}):
                 if messages:
-                    self._absorb(batch_of(messages))
+                    self._merge(batch_of(messages))
 
     def _offset(self, number: int) -> int:
         return self._partitions[number].next_offset if number in self._partitions else 0
 
-    def _go_through(self, at_most: int = _LEVEL) -> None:
-        for _ in range(min(at_most, len(self._behind))):
-            batch, next_offsets = self._behind[0]
+    def _process_pending(self, at_most: int = _PENDING_AT_SWAP) -> None:
+        for _ in range(min(at_most, len(self._pending))):
+            batch, next_offsets = self._pending[0]
             if next_offsets.keys() - self._partitions.keys():
-                raise OutrunError
+                raise PartitionsChangedError
             for number, offset in next_offsets.items():
                 self._partitions[number].live_from = offset
             if len(batch):
-                self._absorb(batch)
+                self._merge(batch)
             for number, offset in next_offsets.items():
                 self._partitions[number].next_offset = offset
-            self._behind.popleft()
+            self._pending.popleft()
 
-    def _absorb(self, batch: Batch) -> None:
+    def _merge(self, batch: Batch) -> None:
         self._scorer.merge(self._scorer.process(batch, self._partitions), self._partitions)
 
 
-def _around(span: Span, skipped: Iterable[range]) -> Iterator[Span]:
-    """The parts of a span that lie outside of batches that were given up."""
+def _outside(span: Span, skipped: Iterable[range]) -> Iterator[Span]:
+    """The parts of a span outside the batches that were skipped."""
     low = span.low
     for batch in sorted(skipped, key=lambda batch: batch.start):
         if low < batch.stop and batch.start < span.high:

@@ -1,4 +1,4 @@
-"""Alarm state of newly assigned partitions, read back from the compacted topic while other partitions go on."""
+"""Reads the alarm states of newly assigned partitions from the compacted topic, while other partitions continue."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +20,11 @@ from worker.score.decode import WriterSchemaOf
 from worker.windows.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
-_GULP = 10_000
+_MESSAGES_PER_CALL = 10_000
 
 
 class AlarmRestore:
-    """Reads several partitions at once, a little at each call. Holds a consumer only while there is more to read."""
+    """Reads several partitions at once, a part at each call. Has a consumer only while there is more to read."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class AlarmRestore:
         metrics: Metrics,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """Beat: called now and then while published alarms are read."""
+        """Beat: called regularly while published alarms are read."""
         self._config, self._pipeline, self._metrics, self._beat = config, pipeline, metrics, beat
         outputs = pipeline.outputs
         self._fixed = {
@@ -52,27 +52,27 @@ class AlarmRestore:
         self._standing: dict[int, dict[bytes, AlarmState]] = {}
 
     def begin(self, partition: Partition, offsets: range, states_id: str) -> None:
-        """Read these offsets of a partition; where the topic does not hold all states, the standing alarms before.
+        """Start to read a partition. If the topic has lost states, first find active alarms in published transitions.
 
         Args:
-            partition: names the topic that held the states of all of its alarms.
-            offsets: of the topic.
-            states_id: of the topic as it is now.
+            partition: its `states_id` is the id of the topic that held all of its states.
+            offsets: the offsets of the alarm-state topic to read.
+            states_id: id of that topic now.
 
         Raises:
-            DependencyDownError: standing alarms are to be looked up, and broker or registry does not answer.
+            DependencyDownError: active alarms have to be found, and broker or registry does not answer.
         """
         number = partition.number
         self.drop(number)
         replaced = partition.states_id not in {"", states_id}
-        # An empty topic may be a new one, where the checkpoint does not say.
+        # If the checkpoint has no id, an empty topic may be a new one.
         if partition.live_from > 0 and (replaced or offsets.start > 0 or not (offsets or partition.states_id)):
             self._standing[number] = standing_alarms(
                 self._config, self._pipeline, self._writer_schema_of, number, self._beat
             )
             if replaced or offsets.start > 0 or self._standing[number]:
-                self._tell_lost(number, len(self._standing[number]))
-        # Once states were lost, a topic never holds all of them again: its id is not put in the place of the first.
+                self._report_lost(number, len(self._standing[number]))
+        # Once states were lost, the new topic never holds all of them. So the first id stays.
         partition.states_id = partition.states_id or states_id
         self._latest[number] = {}
         if offsets:
@@ -81,7 +81,7 @@ class AlarmRestore:
             self._reader.incremental_assign([TopicPartition(self._topic, number, offsets.start)])
 
     def drop(self, number: int) -> None:
-        """Read no more of a partition, and forget what was read."""
+        """Stop reading a partition, and forget what was read."""
         self._latest.pop(number, None)
         self._standing.pop(number, None)
         if self._left.pop(number, None) is not None and self._reader is not None:
@@ -91,10 +91,10 @@ class AlarmRestore:
             self._reader = None
 
     def advance(self, timeout_s: float) -> None:
-        """Read what has come in, waiting up to `timeout_s` seconds for it."""
+        """Read the next messages, waiting up to `timeout_s` seconds for them."""
         if self._reader is None:
             return
-        for message in self._reader.consume(_GULP, timeout_s):
+        for message in self._reader.consume(_MESSAGES_PER_CALL, timeout_s):
             latest = self._latest.get(message.partition())
             if message.error() is not None or latest is None:
                 continue
@@ -103,14 +103,14 @@ class AlarmRestore:
                 latest.pop(key, None)
             else:
                 latest[key] = value
-        # A position moves on over what aborted transactions left, too, and messages do not.
+        # Unlike the offsets of messages, the position also moves past aborted records and markers.
         for place in self._reader.position([TopicPartition(self._topic, number) for number in self._left]):
             self._left[place.partition] = range(
                 max(self._left[place.partition].start, place.offset), self._left[place.partition].stop
             )
 
     def missing(self, number: int) -> str | None:
-        """In words, what is still to be read of a partition; None when it has been read to the end."""
+        """A text about what is still to be read of a partition; None if it has been read to the end."""
         left = self._left.get(number)
         if not left:
             return None
@@ -135,14 +135,14 @@ class AlarmRestore:
             else:
                 fault = "an active alarm without onset" if state.active and state.onset_ts is None else ""
             if fault:
-                # Somebody else wrote it. The key starts from normal, and its next change overwrites it.
+                # Another program wrote it. The key starts at normal, and its next change overwrites the record.
                 _LOG.error("unreadable alarm state", partition=number, key=str(key), reason=fault)
             else:
                 states[key] = state
         self.drop(number)
         return states
 
-    def _tell_lost(self, number: int, standing: int) -> None:
+    def _report_lost(self, number: int, standing: int) -> None:
         self._metrics.recreated.labels("alarm_state").inc()
         _LOG.error(
             "alarm states were deleted: the alarms that stand were taken from the alarms that were published",

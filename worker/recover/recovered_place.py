@@ -5,8 +5,8 @@ Starting at the beginning would score every reading again. But each outcome name
 same number, and is committed together with the next offset. So a partition continues behind its newest outcome.
 Duplicates between that and the lost offset have no outcome; they are found to be duplicates again.
 
-Anybody may write into the outputs: records that no release of ours writes are skipped. If a record behind our newest
-outcome may be ours and cannot be read (its schema is gone from the registry), the place is uncertain.
+Other programs may write to the outputs: their records are skipped. If a record after the newest outcome of a worker
+may be of a worker, too, and cannot be read (its schema is gone from the registry), the place is uncertain.
 """
 
 from collections import deque
@@ -39,14 +39,14 @@ class _Outcome(NamedTuple):
 
 
 class _UncertainRecordError(Exception):
-    """A record that may be an outcome of ours, and does not show of which reading."""
+    """A record that may be an outcome of a worker, and does not show of which reading."""
 
 
 _OutcomeOf: TypeAlias = Callable[[Message], _Outcome | None]
-"""The outcome that a record is; None: somebody else wrote it.
+"""The outcome in a record; None: another program wrote it.
 
 Raises:
-    _UncertainRecordError: it may be one of ours.
+    _UncertainRecordError: a worker may have written it.
 """
 
 
@@ -62,8 +62,8 @@ class _Evidence(NamedTuple):
 
     Attributes:
         outcomes: the newest ones, of every input topic that had this name.
-        written: output topics that hold, or once held, records of ours.
-        predictions_kept: whether no prediction was deleted behind the newest one that is left.
+        written: output topics that hold, or once held, records of workers.
+        predictions_kept: whether no prediction after the newest one that is left was deleted.
     """
 
     outcomes: list[_Outcome]
@@ -76,7 +76,7 @@ class Place(NamedTuple):
 
     Attributes:
         offset: of the input partition; None: nothing was ever published about it, or only about a former topic.
-        clock: a stream time, ms, that the partition had reached there at least; None: the outputs do not show it.
+        clock: a stream time, ms, that the partition had reached at that offset; None: the outputs do not show it.
         former_topic: whether all outcomes are about a deleted topic of the same name.
     """
 
@@ -102,7 +102,7 @@ def recovered_places(
         writer_schema_of: of the outputs.
         topic_id: of the input topic as it is now.
         ends: first offset and end of each input partition.
-        margin: number of offsets to stay behind the newest outcome.
+        margin: how many offsets before the newest outcome to start.
         beat: called regularly, because reading long topics takes time.
 
     Returns:

@@ -1,8 +1,8 @@
 """Replay exclusions: records that were dead letters when they were live, which a window rebuild leaves out.
 
-A rebuild decodes and checks the log again, and a record that was a dead letter may pass today: its schema has been
-registered, or the pipeline has become lenient. In the windows it would change them, and its redriven copy would be
-dropped as a duplicate of a reading that was never scored. So the dead letters themselves say what to leave out.
+A rebuild decodes and checks the log again, and a record that was a dead letter may pass today: its schema was
+registered, or the pipeline became lenient. It would change the windows, and its redriven copy would be dropped as a
+duplicate of a reading that was never scored. So the rebuild leaves out what the dead letters name.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from worker.kafka.message import stamped_by_broker, time_of
 from worker.kafka.topic_reader import Span, TopicReader, UnreadableBatchError
 from worker.windows.partition import Partition
 
-_CLOCKS_APART_MS = 600_000  # of brokers, where the dead-letter topic has `LogAppendTime`
+_CLOCKS_APART_MS = 600_000  # largest difference of broker clocks, if the dead-letter topic has `LogAppendTime`
 
 
 def replay_exclusions(
@@ -33,10 +33,10 @@ def replay_exclusions(
     Args:
         reader: of any topic.
         pipeline: names the topics.
-        topic_id: of the input topic; empty where it is not known. Letters of a former topic of its name have the same
-            offsets.
-        partition: as it is taken over.
-        beat: called now and then: a long topic takes a while (about 40,000 letters a second).
+        topic_id: id of the input topic; empty if it is not known. It tells letters of a deleted topic of the same name
+            apart, which have the same offsets.
+        partition: with the offsets to replay.
+        beat: called regularly, because a long topic takes time (about 40,000 letters a second).
 
     Raises:
         DependencyDownError: the broker does not answer or holds a transaction open, or the dead-letter topic cannot be
@@ -46,7 +46,7 @@ def replay_exclusions(
     if replayed.low >= replayed.high:
         return np.empty(0, np.int64)
     topic, number = pipeline.outputs.dead_letters.topic, partition.number
-    # The end whether committed or not: a transaction whose offsets are committed may still be ending here.
+    # To the uncommitted end: a transaction whose offsets are committed may still be ending in this topic.
     span = reader.span_while_running(topic, number)
     if span.low >= span.high:
         return np.empty(0, np.int64)
@@ -57,9 +57,9 @@ def replay_exclusions(
     for messages in reader.read(topic, {number: span}):
         beat()
         letters = (letter for message in messages if (letter := letter_of(message)) is not None)
-        # A late reading has arrived, in the sense of worker/windows/late_filter.py.
+        # A late reading counts as an arrival (worker/windows/late_filter.py).
         excluding = (letter for letter in letters if letter.reason != DeadLetterReason.LATE)
-        # A broker or a version of ours that knows no ids leaves them out.
+        # Letters of older workers, and those on brokers without topic ids, have no id.
         sources = (letter.source for letter in excluding if not topic_id or letter.topic_id in {"", topic_id})
         excluded += [
             offset
@@ -70,12 +70,12 @@ def replay_exclusions(
 
 
 def _earliest_letter_ms(reader: TopicReader, topic: str, number: int, replayed: Span) -> int | None:
-    """Kafka timestamp before which there is no letter of the replayed records, ms; None where that is not known."""
+    """Kafka timestamp before which there is no letter of the replayed records, ms; None if that is not known."""
     try:
         first = _first(reader, topic, number, replayed)
     except UnreadableBatchError:
         return None
-    # Such timestamps ascend with the offsets, and no letter has an earlier one than its original.
+    # Timestamps of the broker ascend with the offsets, and no letter is older than its record.
     return time_of(first) - _CLOCKS_APART_MS if first is not None and stamped_by_broker(first) else None
 
 

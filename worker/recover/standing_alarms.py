@@ -26,7 +26,7 @@ def standing_alarms(
     config: dict[str, Any],
     pipeline: Pipeline,
     writer_schema_of: WriterSchemaOf,
-    number: int,
+    partition: int,
     beat: Callable[[], None],
 ) -> dict[bytes, AlarmState]:
     """The alarms of a partition that are active after the last transition of each key.
@@ -35,7 +35,7 @@ def standing_alarms(
         config: see `worker.kafka.client_config.client_config`.
         pipeline: names the topics.
         writer_schema_of: of the outputs.
-        number: of the partition.
+        partition: of the topics.
         beat: called regularly, because reading a long topic takes time.
 
     Raises:
@@ -45,14 +45,14 @@ def standing_alarms(
     topic, schema = pipeline.outputs.alarms.topic, pipeline.outputs.alarms.avro_schema
     found: dict[bytes, AlarmState] = {}
     with TopicReader(config, LOOP_PATIENCE_S) as reader:
-        for messages in reader.read(topic, {number: reader.span_while_running(topic, number)}):
+        for messages in reader.read(topic, {partition: reader.span_while_running(topic, partition)}):
             beat()
             for message in messages:
                 value, key = value_of(message) or b"", key_of(message) or b""
                 try:
                     record = pipeline.outputs.by_word(decode(value, writer_schema_of, schema))
                 except UnreadableValueError as error:
-                    raise_if_ours(value, error, f"{topic}/{number}, offset {message.offset()}")
+                    raise_if_ours(value, error, f"{topic}/{partition}, offset {message.offset()}")
                     continue
                 found.pop(key, None)
                 if (state := state_from(_NO_TIMERS | record)).active:

@@ -1,4 +1,4 @@
-"""Where newly assigned partitions start: committed offsets and checkpoints, against what the log still has."""
+"""Where newly assigned partitions start: from committed offsets, checkpoints, and what the log still holds."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -24,12 +24,12 @@ _TIMEOUT_S = 5.0
 
 
 class Start(NamedTuple):
-    """A partition as it is taken over.
+    """Where a partition starts.
 
     Attributes:
-        partition: where it starts.
-        alarm_states: offsets of the alarm-state topic to be read back for it.
-        lost: how many offsets retention deleted before anybody of the group came to them.
+        partition: with its start offsets and no windows.
+        alarm_states: offsets of the alarm-state topic to read for it.
+        lost: how many offsets were deleted by retention before the group read them.
         incomplete: whether the log no longer reaches back far enough for a full rebuild.
     """
 
@@ -48,14 +48,14 @@ class _Ends(NamedTuple):
     states_high: int
 
 
-class _Standing(NamedTuple):
+class _Processed(NamedTuple):
     """How far a partition has been processed.
 
     Attributes:
-        offset: the next one.
-        checkpoint: committed with it; None: there is none that says how far back the windows reach.
-        clock: stream time there, ms, where the rebuild has to begin further back than at the checkpoint.
-        windows: whether anything before it belongs to the windows.
+        offset: the next offset.
+        checkpoint: committed with the offset; None: it is not known how far back the windows reach.
+        clock: stream time at that offset, ms, if the rebuild cannot start at the checkpoint.
+        windows: whether messages before the offset belong in windows.
     """
 
     offset: int
@@ -69,13 +69,13 @@ class StartOffsets:
 
     Args:
         consumer: of the group.
-        admin: asks for the ends of topics.
+        admin: looks up the ends of topics.
         config: see `worker.kafka.client_config.client_config`.
         pipeline: names the topics.
         writer_schema_of: of the outputs.
-        metrics: count what was found again, and topics that were created again.
-        margin: offsets by which to stay behind the newest outcome where the committed offset is gone.
-        beat: called now and then while outputs are read.
+        metrics: counts recovered positions and recreated topics.
+        margin: how many offsets before the newest outcome to start if the committed offset is gone.
+        beat: called regularly while outputs are read.
     """
 
     def __init__(
@@ -93,37 +93,37 @@ class StartOffsets:
         self._writer_schema_of, self._metrics, self._margin = writer_schema_of, metrics, margin
         self._topic, self._beat = pipeline.input.topic, beat
 
-    def of(self, numbers: list[int], topics: Mapping[str, Identity], span_ms: int) -> dict[int, Start | str]:
+    def of(self, partitions: list[int], topics: Mapping[str, Identity], span_ms: int) -> dict[int, Start | str]:
         """Look up where partitions start.
 
         Args:
-            numbers: of the partitions.
-            topics: the pipeline's topics as they were found before this call, the input among them.
+            partitions: the partitions.
+            topics: the pipeline's topics that exist, among them the input.
             span_ms: how far back the model's windows reach.
 
         Returns:
-            By partition number, its start, or in words why it cannot be taken over now.
+            By partition, its start, or a text why it cannot be taken over now.
         """
-        found: dict[int, Start | str] = {n: lack for n in numbers if (lack := self._lack(n, topics))}
-        numbers = [n for n in numbers if n not in found]
-        if not numbers:
+        found: dict[int, Start | str] = {n: lack for n in partitions if (lack := self._lack(n, topics))}
+        partitions = [n for n in partitions if n not in found]
+        if not partitions:
             return found
         try:
-            return found | self._starts(numbers, topics[self._topic].topic_id, span_ms)
+            return found | self._starts(partitions, topics[self._topic].topic_id, span_ms)
         except KafkaException as error:
             hangs = error.args[0].code() == KafkaError._TIMED_OUT  # noqa: SLF001 - librdkafka's name
             hint = (
                 "; if that lasts while the broker is up, a transaction hangs: see docs/operations.md" if hangs else ""
             )
-            return found | dict.fromkeys(numbers, f"broker: {error_text(error, self._admin)}{hint}")
+            return found | dict.fromkeys(partitions, f"broker: {error_text(error, self._admin)}{hint}")
         except (DependencyDownError, UserError) as down:
-            # Of an output that was deleted meanwhile: others of its partitions may still go on.
-            return found | dict.fromkeys(numbers, str(down))
+            # For example, an output was deleted meanwhile. Partitions with a reason above keep it.
+            return found | dict.fromkeys(partitions, str(down))
 
-    def _lack(self, number: int, topics: Mapping[str, Identity]) -> str | None:
-        """What the outputs lack for a partition, and the commands that cure it."""
+    def _lack(self, partition: int, topics: Mapping[str, Identity]) -> str | None:
+        """Which outputs lack this partition, and the commands that add it."""
         count = topics[self._topic].partitions
-        lacking = {t: i.partitions for t, i in topics.items() if i.partitions <= number}
+        lacking = {t: i.partitions for t, i in topics.items() if i.partitions <= partition}
         if not lacking:
             return None
         return (
@@ -133,136 +133,138 @@ class StartOffsets:
             + "; ".join(f"`{add_partitions(topic, count)}`" for topic in lacking)
         )
 
-    def _starts(self, numbers: list[int], topic_id: str, span_ms: int) -> dict[int, Start | str]:
-        # The ends as they stand whether committed or not: a predecessor's transaction may still be ending.
-        # They are asked for after the offsets, so that whatever was committed with these lies before them.
-        places = [TopicPartition(self._topic, n) for n in numbers]
+    def _starts(self, partitions: list[int], topic_id: str, span_ms: int) -> dict[int, Start | str]:
+        # Uncommitted ends, because a predecessor's transaction may still be ending. They are looked up after the
+        # offsets, so that all records that were committed with the offsets are before the ends.
+        places = [TopicPartition(self._topic, n) for n in partitions]
         committed = self._consumer.committed(places, timeout=_TIMEOUT_S)
-        ends, found = self._ends(numbers)
-        standing: dict[int, _Standing | str] = {}
+        ends, found = self._ends(partitions)
+        processed_to: dict[int, _Processed | str] = {}
         gone: dict[int, Span] = {}
         for place in committed:
-            number = place.partition
-            if number not in ends:
+            partition = place.partition
+            if partition not in ends:
                 continue
-            stands = self._committed(place, ends[number], topic_id, span_ms)
-            if stands is None:
-                gone[number] = Span(ends[number].low, ends[number].high)
+            processed = self._committed(place, ends[partition], topic_id, span_ms)
+            if processed is None:
+                gone[partition] = Span(ends[partition].low, ends[partition].high)
             else:
-                standing[number] = stands
-        standing |= self._recovered(gone, topic_id)
-        since = self._since({n: s.clock for n, s in standing.items() if not isinstance(s, str)}, span_ms)
-        for number, stands in standing.items():
-            reach = since.get(number)
-            if isinstance(stands, str):
-                found[number] = stands
+                processed_to[partition] = processed
+        processed_to |= self._recovered(gone, topic_id)
+        since = self._since({n: s.clock for n, s in processed_to.items() if not isinstance(s, str)}, span_ms)
+        for partition, processed in processed_to.items():
+            reach = since.get(partition)
+            if isinstance(processed, str):
+                found[partition] = processed
             elif isinstance(reach, KafkaException):
-                found[number] = f"broker: {error_text(reach)}"
+                found[partition] = f"broker: {error_text(reach)}"
             else:
-                start = found[number] = _start(number, stands, ends[number], reach)
-                start.partition.states_id = stands.checkpoint.states_id if stands.checkpoint else ""
+                start = found[partition] = _start(partition, processed, ends[partition], reach)
+                start.partition.states_id = processed.checkpoint.states_id if processed.checkpoint else ""
         return found
 
-    def _ends(self, numbers: list[int]) -> tuple[dict[int, _Ends], dict[int, Start | str]]:
-        """The ends of each partition, or in words why they are not known."""
+    def _ends(self, partitions: list[int]) -> tuple[dict[int, _Ends], dict[int, Start | str]]:
+        """The ends of each partition, and texts why the ends of others are not known."""
         names = (self._topic, self._pipeline.outputs.alarm_state.topic)
         for name in names:
-            # The admin client would go on with the leader epochs it knows, which a restarted broker refuses.
+            # This refreshes the leader epochs: the admin client would use old ones, which a restarted broker refuses.
             self._admin.list_topics(name, timeout=_TIMEOUT_S)
-        places = [TopicPartition(name, n) for name in names for n in numbers]
+        places = [TopicPartition(name, n) for name in names for n in partitions]
         first = _offsets(self._admin, dict.fromkeys(places, OffsetSpec.earliest()))
         end = _offsets(self._admin, dict.fromkeys(places, OffsetSpec.latest()))
         ends: dict[int, _Ends] = {}
         unknown: dict[int, Start | str] = {}
-        for number in numbers:
-            bounds = [of[name, number] for name in names for of in (first, end)]
+        for partition in partitions:
+            bounds = [of[name, partition] for name in names for of in (first, end)]
             failed = next((bound for bound in bounds if isinstance(bound, KafkaException)), None)
             if failed is not None:
-                unknown[number] = f"broker: {error_text(failed)}"
+                unknown[partition] = f"broker: {error_text(failed)}"
             elif min(bounds) < 0:
-                unknown[number] = f"broker: the ends of {self._topic}/{number} are not known yet"
+                unknown[partition] = f"broker: the ends of {self._topic}/{partition} are not known yet"
             else:
-                ends[number] = _Ends(*bounds)
+                ends[partition] = _Ends(*bounds)
         return ends, unknown
 
-    def _committed(self, place: TopicPartition, ends: _Ends, topic_id: str, span_ms: int) -> _Standing | str | None:
-        """How far the group says that a partition has been processed; None where it does not say."""
-        number = place.partition
+    def _committed(self, place: TopicPartition, ends: _Ends, topic_id: str, span_ms: int) -> _Processed | str | None:
+        """How far a partition was processed by its committed offset; None if there is no such offset."""
+        partition = place.partition
         if place.error:
             return f"broker: {error_text(place.error)}"
         if place.offset < 0:
             return None
         checkpoint = Checkpoint.load(place.metadata)
         if checkpoint and checkpoint.topic_id and topic_id and checkpoint.topic_id != topic_id:
-            return self._beginning(number, "the committed offset is of a topic of this name that is no more")
+            return self._beginning(partition, "the committed offset is of a topic of this name that is no more")
         if place.offset > ends.high:
-            # Right after a failover the new leader's end may lag behind for a moment; then this passes by itself.
+            # Right after a failover, the end of the new leader may be too low for a moment. Then this resolves itself.
             return (
-                f"the group's offset {place.offset} lies beyond the end of {self._topic}/{number} ({ends.high}): "
-                f"records were lost. If so, {self._decide(number)}"
+                f"the group's offset {place.offset} lies beyond the end of {self._topic}/{partition} ({ends.high}): "
+                f"records were lost. If so, {self._decide(partition)}"
             )
         shorter = checkpoint is not None and checkpoint.span_ms < span_ms
-        return _Standing(place.offset, checkpoint, checkpoint.clock if checkpoint and shorter else None)
+        return _Processed(place.offset, checkpoint, checkpoint.clock if checkpoint and shorter else None)
 
-    def _recovered(self, gone: Mapping[int, Span], topic_id: str) -> dict[int, _Standing | str]:
-        """Where the partitions stood that have no committed offset."""
+    def _recovered(self, gone: Mapping[int, Span], topic_id: str) -> dict[int, _Processed | str]:
+        """How far partitions without a committed offset were processed."""
         if not gone:
             return {}
         places = recovered_places(
             self._config, self._pipeline, self._writer_schema_of, topic_id, gone, self._margin, self._beat
         )
-        return {number: self._recovered_standing(number, place) for number, place in places.items()}
+        return {partition: self._recovered_place(partition, place) for partition, place in places.items()}
 
-    def _recovered_standing(self, number: int, place: Place | str) -> _Standing | str:
+    def _recovered_place(self, partition: int, place: Place | str) -> _Processed | str:
         if isinstance(place, str):
             return (
-                f"the group has no offset of {self._topic}/{number}, and the outputs cannot tell how far it was "
-                f"processed: {place}. To decide, {self._decide(number)}"
+                f"the group has no offset of {self._topic}/{partition}, and the outputs cannot tell how far it was "
+                f"processed: {place}. To decide, {self._decide(partition)}"
             )
         if place.former_topic:
-            return self._beginning(number, "all outputs are of a topic of this name that is no more")
+            return self._beginning(partition, "all outputs are of a topic of this name that is no more")
         if place.offset is None:
-            return _Standing(0, windows=False)
+            return _Processed(0, windows=False)
         self._metrics.places_recovered.inc()
         _LOG.warning(
             "the committed offset is gone; the partition goes on behind its newest outcome in the outputs",
-            partition=number,
+            partition=partition,
             offset=place.offset,
         )
-        return _Standing(place.offset, clock=place.clock)
+        return _Processed(place.offset, clock=place.clock)
 
-    def _beginning(self, number: int, reason: str) -> _Standing:
+    def _beginning(self, partition: int, reason: str) -> _Processed:
         _LOG.error(
-            "the input topic was deleted and created again: starting at its beginning", partition=number, reason=reason
+            "the input topic was deleted and created again: starting at its beginning",
+            partition=partition,
+            reason=reason,
         )
-        return _Standing(0, windows=False)
+        return _Processed(0, windows=False)
 
-    def _decide(self, number: int) -> str:
+    def _decide(self, partition: int) -> str:
         return (
             "stop the workers, set the offset with `kafka-consumer-groups.sh --bootstrap-server BROKER --group GROUP "
-            f"--topic {self._topic}:{number} --reset-offsets --to-offset OFFSET --execute` and start them again"
+            f"--topic {self._topic}:{partition} --reset-offsets --to-offset OFFSET --execute` and start them again"
         )
 
     def _since(self, clocks: Mapping[int, int | None], span_ms: int) -> dict[int, Any]:
-        """First offset that a rebuild needs of each partition that has a clock; -1: none is so new."""
+        """By partition that has a clock, the first offset that its rebuild needs; -1: all records are older."""
         specs = {
-            TopicPartition(self._topic, number): OffsetSpec.for_timestamp(
+            TopicPartition(self._topic, partition): OffsetSpec.for_timestamp(
                 rebuild_since_ms(clock, span_ms, self._pipeline)
             )
-            for number, clock in clocks.items()
+            for partition, clock in clocks.items()
             if clock is not None
         }
-        return {number: offset for (_, number), offset in _offsets(self._admin, specs).items()}
+        return {partition: offset for (_, partition), offset in _offsets(self._admin, specs).items()}
 
 
 def rebuild_since_ms(clock: int, span_ms: int, pipeline: Pipeline) -> int:
     """Kafka timestamp of the first record that a rebuild of windows needs, ms.
 
-    What has an earlier one lies, by the rule against readings from the future, before the two spans of stream time that
-    matter; so stream time, which begins anew with the rebuild, is right where it counts.
+    No reading is further ahead of its Kafka timestamp than `max_future_ms`. So records with an earlier timestamp are
+    older than the two spans of stream time that matter, and stream time can restart with the rebuild.
 
     Args:
-        clock: stream time from which on the windows have to be right, ms.
+        clock: stream time from which on the windows must be exact, ms.
         span_ms: how far back windows reach.
         pipeline: says how far ahead of its Kafka timestamp a reading may be.
     """
@@ -270,7 +272,7 @@ def rebuild_since_ms(clock: int, span_ms: int, pipeline: Pipeline) -> int:
 
 
 def _offsets(admin: AdminClient, asked_for: dict[TopicPartition, OffsetSpec]) -> dict[tuple[str, int], Any]:
-    """Offset of each place, or the exception that the broker answered with."""
+    """The offset of each place, or the exception that the broker answered."""
     if not asked_for:
         return {}
     asked = admin.list_offsets(asked_for, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT_S)
@@ -279,18 +281,18 @@ def _offsets(admin: AdminClient, asked_for: dict[TopicPartition, OffsetSpec]) ->
     }
 
 
-def _start(number: int, stands: _Standing, ends: _Ends, reach: int | None) -> Start:
-    """reach: from where to rebuild, where `stands` has a clock; -1: nothing is so new."""
+def _start(number: int, processed: _Processed, ends: _Ends, reach: int | None) -> Start:
+    """reach: where the rebuild starts, if `processed` has a clock; -1: all records are older."""
     low, states = ends.low, range(ends.states_low, ends.states_high)
-    lost, live_from, checkpoint = max(low - stands.offset, 0), max(stands.offset, low), stands.checkpoint
-    if not stands.windows:
+    lost, live_from, checkpoint = max(low - processed.offset, 0), max(processed.offset, low), processed.checkpoint
+    if not processed.windows:
         return Start(Partition(number, live_from, live_from), states, 0, incomplete=False)
     if reach is not None:
         start = max(min(reach, live_from) if reach >= 0 else live_from, low)
-        # The oldest record there is may be the oldest there was.
+        # If offset 0 still exists, the rebuild is complete.
         return Start(Partition(number, start, live_from), states, lost, incomplete=start == low > 0)
     if checkpoint is None:
-        # Committed by another tool: no telling how far back the windows reach, so all that is left is read.
+        # Another tool committed the offset, so it is not known how far back the windows reach: replay the whole log.
         return Start(Partition(number, low, live_from), states, lost, incomplete=False)
     partition = Partition(number, max(checkpoint.rebuild_from, low), live_from, checkpoint.clock)
     return Start(partition, states, lost, incomplete=checkpoint.rebuild_from < low)

@@ -21,10 +21,10 @@ from worker.windows.staged import Staged
 
 REBUILD_SPANS = 2
 EMPTY = 0
-"""Row of the state that no key has: what a key without a slot reads."""
+"""Row of the state that belongs to no key. A key without a slot reads it."""
 _MARGIN_MS = 60_000
 MOST_FUTURE_MS = LONGEST_MS - _MARGIN_MS
-"""The largest `max_future_ms`: no reading is remembered for longer than `LONGEST_MS`, nor can be told to be late."""
+"""The largest `max_future_ms`. Ages are kept up to `LONGEST_MS`, and the lateness must not be longer."""
 
 
 def lateness_ms(spec: FeatureSpec, max_future_ms: int) -> int:
@@ -60,10 +60,10 @@ class KeyedState:
         self.differences = [spec.sensors.index(c) for c in spec.differences]
         self._free: list[int] = []
         self._used = 1  # slots from here on were never given out, and their memory never touched
-        # Arrivals of the keys that are disordered: those whose accepted readings do not tell all about them.
+        # Arrivals of disordered keys: those for which the accepted readings are not enough to check the next one.
         self._arrivals: dict[int, Arrivals] = {}
         size, sensors = spec.max_readings, len(spec.sensors)
-        # The first row of each array is `EMPTY`, which stands for any key without a slot.
+        # The first row of each array is `EMPTY`, for keys without a slot.
         self.disordered = np.zeros(1, np.bool_)
         self.last_ts = np.full(1, NEVER)  # of the reading accepted last
         self.last_clock = np.full(1, NEVER)

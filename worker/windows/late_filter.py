@@ -1,10 +1,10 @@
-"""Which readings are scored: in order of arrival, all that are neither sent twice nor too old to tell.
+"""Which readings are scored: all, in order of arrival, except duplicates and late ones.
 
 A key's clock may jump, run fast, or be forged. So the newest time seen does not decide on its own: readings that are
 older than it, but by less than the *lateness*, are scored as they arrive.
 
-Of each key its arrivals of the last lateness of stream time are remembered, whatever became of them: from the first
-one that was not newer than the one before it, and `size` more before that one; but no more than `MOST * size`. Then:
+For each key, the arrivals of the last lateness of stream time are remembered, accepted or not: from the first one that
+was not newer than the one before it, and `size` more before that one, but at most `MOST * size`. Then:
 
 - a reading is *late* if it is older, by the lateness or more, than the newest time that two different remembered
   readings confirm; or older than all `size` before the first one out of order, as those before are not remembered;
@@ -24,7 +24,7 @@ from common.arrays import NEVER, Bool, Float, Int
 
 Content = NDArray[np.uint32]
 MOST = 4
-"""Arrivals remembered of a key at most, as a multiple of the readings in a window."""
+"""The most arrivals that are remembered for a key, as a multiple of the readings in a window."""
 
 
 class Arrivals(NamedTuple):
@@ -96,14 +96,14 @@ def sort_arrivals(
     lateness_ms: int,
     size: int,
 ) -> Sorted:
-    """Tell accepted, duplicate and late readings apart. They come sorted by slot, each key's in the order of arrival.
+    """Find accepted, duplicate and late readings. Rows are sorted by slot, and within a key by arrival.
 
     Args:
         slot: slot of each reading's key, shape [n].
         arriving: event time (ms), stream time on arrival (ms) and content of each, shape [n].
         last_ts: event time of the reading of the same key that was accepted last, ms, shape [n].
         disordered: whether the check of the key needs more than that, shape [n].
-        recall: gives what is remembered of the key in a slot.
+        recall: gives the remembered arrivals of the key in a slot.
         lateness_ms: see above.
         size: readings in a window.
     """
@@ -169,7 +169,7 @@ def _confirmed(ts: Int, content: Content) -> int:
 
 
 def _kept(a: Arrivals, lateness_ms: int, size: int) -> Arrivals | None:
-    """What of these arrivals can matter to later ones."""
+    """The arrivals that can matter to later ones; None if the window holds them all."""
     end = np.array([len(a.ts)])
     start, ascending, _ = _remembered(a, end, a.clock[-1:], lateness_ms, size)
     kept = a.since(int(start[0]))

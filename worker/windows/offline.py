@@ -14,7 +14,7 @@ def offline_features(spec: FeatureSpec, key: Int, ts: Int, values: Float, scales
 
     Args:
         spec: the features.
-        key: number of each reading's key (module), 0 to k-1, shape [n].
+        key: index of each reading's key, 0 to k-1, shape [n].
         ts: event time in ms, shape [n].
         values: sensors in the order of `spec.sensors`, raw units, NaN where missing, shape [n, sensors].
         scales: divisor of each sensor by key (`FeatureSpec.scales`), shape [k, sensors].

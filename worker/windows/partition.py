@@ -18,9 +18,9 @@ class Checkpoint:
     Attributes:
         rebuild_from: offset of the first reading that can still matter.
         clock: stream time just before that reading, ms.
-        span_ms: how far back the windows reach that are meant.
-        topic_id: of the input topic; empty where it is not known.
-        states_id: of the alarm-state topic that holds the state of all alarms; empty where it is not known.
+        span_ms: how far back the windows reach.
+        topic_id: id of the input topic; empty if not known.
+        states_id: id of the alarm-state topic that holds the state of all alarms; empty if not known.
     """
 
     rebuild_from: int
@@ -30,15 +30,15 @@ class Checkpoint:
     states_id: str = ""
 
     def dump(self, topic_id: str, states_id: str) -> str:
-        """The text that goes into the metadata of an offset of this topic."""
+        """The metadata of a committed offset."""
         ids = f"{topic_id or _NONE} {states_id or _NONE}"
         return f"hazardstream/4 {self.rebuild_from} {self.clock} {self.span_ms} {ids}"
 
     @classmethod
     def load(cls, metadata: str | None) -> "Checkpoint | None":
-        """Read it back; None where the offset was committed by something else. Older versions had fewer ids."""
-        version, *words = (metadata or "").split() or [""]
-        numbers, ids = words[:3], words[3:]
+        """Parse metadata; None if another tool committed the offset. Older versions have fewer ids."""
+        version, *fields = (metadata or "").split() or [""]
+        numbers, ids = fields[:3], fields[3:]
         if version not in _IDS or len(numbers) < 3 or len(ids) > _IDS[version] or not all(map(_is_integer, numbers)):
             return None
         rebuild_from, clock, span_ms = map(int, numbers)
@@ -55,11 +55,12 @@ class Partition:
     """State of one assigned partition.
 
     Attributes:
-        next_offset: the first message not merged yet.
-        live_from: messages before this one were committed by somebody earlier: they rebuild windows, no more.
-        clock: stream time: latest event time seen.
+        number: of the partition in its topic.
+        next_offset: the first message that is not merged yet.
+        live_from: messages before this offset were processed and committed before. They only rebuild windows.
+        clock: stream time, ms: the latest event time seen.
         slots: window slot of each key.
-        states_id: of the alarm-state topic that holds the state of all its alarms; empty where it is not known.
+        states_id: id of the alarm-state topic that holds the state of all its alarms; empty if not known.
         exclusions: offsets before `live_from` that were dead letters when they were live: a replay leaves them out.
         marks: where a later rebuild may start: the latest one that is old enough, and all after it.
     """
@@ -74,8 +75,8 @@ class Partition:
     marks: list[Checkpoint] = field(default_factory=list)
 
     def advance(self, next_offset: int, clock: int, span_ms: int) -> None:
-        """Move on behind a merged batch."""
-        # A mark every so often: few to keep, and a rebuild replays hardly more than it must.
+        """Move past a merged batch."""
+        # Marks a sixteenth of a span apart are few, and a rebuild replays little more than it needs.
         if not self.marks or self.clock >= self.marks[-1].clock + span_ms // 16:
             self.marks.append(Checkpoint(self.next_offset, self.clock, span_ms))
         self.next_offset, self.clock = next_offset, clock

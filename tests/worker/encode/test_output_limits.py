@@ -7,8 +7,6 @@ import pytest
 from tests.harness import START_MS, Stage, Worker, reading, wait_until
 from tests.topic_settings import set_topic
 from tests.uninterrupted import assert_equals_uninterrupted_run
-from worker.consume.progress import STALLED_AFTER_S, Progress
-from worker.windows.partition import Partition
 
 LIMITS_UNTOLD = (
     "import worker.encode.output_limits as o; o.topic_settings = lambda *_: {};"
@@ -80,24 +78,3 @@ def test_a_record_that_fits_in_no_batch_is_told_with_topic_and_cure_and_goes_out
         worker.await_ready()
         assert worker.stop() == 0
     assert_equals_uninterrupted_run(stage)
-
-
-def test_a_partition_with_input_that_commits_nothing_for_long_is_told_with_the_last_reason(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 1000.0
-    monkeypatch.setattr("worker.consume.progress.time.monotonic", lambda: now)
-    progress, stuck, idle = Progress(), Partition(0, 5, 5), Partition(1, 7, 7)
-    partitions, lag = {0: stuck, 1: idle}, {0: 3, 1: 0}
-    assert progress.stalled(partitions, lag) == {}
-    progress.failed("the broker said no")
-    now += STALLED_AFTER_S + 1
-    told = progress.stalled(partitions, lag)
-    assert told.keys() == {0}
-    assert told[0] == "3 messages wait, and nothing was committed for 31 s: the broker said no"
-    stuck.next_offset = 6
-    assert progress.stalled(partitions, lag) == {}
-    # Input that comes after a long rest has not waited.
-    now += 1000
-    assert progress.stalled(partitions, {0: 0, 1: 0}) == {}
-    assert progress.stalled(partitions, lag) == {}

@@ -18,7 +18,7 @@ from tests.models import changed
 from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
-from worker.hot_swap.window_rebuild import OutrunError, WindowRebuild, _around
+from worker.hot_swap.window_rebuild import PartitionsChangedError, WindowRebuild, _outside
 from worker.kafka.topic_reader import Span, Spans
 from worker.model.package import ModelPackage, load_package
 from worker.score.decode import Decoder, Framed
@@ -151,7 +151,7 @@ def test_a_partition_that_goes_meanwhile_leaves_the_old_model_at_work(
     rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
     loop.rebuild_until_following(rebuild, between=lambda: None)
     gone = loop.partitions.pop(0)
-    with pytest.raises(OutrunError):
+    with pytest.raises(PartitionsChangedError):
         rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
     rebuild.leave(loop.scorer, loop.partitions)
     loop.partitions[0] = gone
@@ -166,7 +166,7 @@ def test_a_partition_that_comes_meanwhile_does_so_too(short: ModelPackage, longe
     loop.partitions[1] = Partition(1, 0, 0)
     assert loop.scorer.follow is not None
     loop.scorer.follow(cast("Outcome", SimpleNamespace(rejections=[], batch=batch_of([]), next_offsets={1: 5})))
-    with pytest.raises(OutrunError):
+    with pytest.raises(PartitionsChangedError):
         rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
 
 
@@ -217,5 +217,5 @@ def test_what_was_a_dead_letter_is_in_no_window_even_if_it_would_pass_now(
         ([range(9), range(50, 55)], [(10, 50)]),
     ],
 )
-def test_a_rebuild_reads_around_batches_that_were_given_up(skipped: list[range], read: list[tuple[int, int]]) -> None:
-    assert [tuple(span) for span in _around(Span(10, 50), skipped)] == read
+def test_a_rebuild_reads_around_skipped_batches(skipped: list[range], read: list[tuple[int, int]]) -> None:
+    assert [tuple(span) for span in _outside(Span(10, 50), skipped)] == read

@@ -19,7 +19,7 @@ REDRIVEN = "hazardstream.redriven"
 ATTEMPT = "hazardstream.redrive_attempt"
 ORIGIN = "hazardstream.redriven_from"
 _REASON = re.compile(r"[a-z0-9_]{1,64}")
-_NUMBER = re.compile(r"[0-9]{1,18}")  # an offset, that is, a number of 64 bits
+_NUMBER = re.compile(r"[0-9]{1,18}")  # an offset, which is a 64-bit integer
 
 
 class Letter(NamedTuple):

@@ -77,7 +77,7 @@ class Encoder:
 
     def _passed(self, headers: SentHeaders) -> Headers:
         passed = [(name, value) for name, value in headers if name in self._passed_on]
-        # What is larger is no trace, and a topic might not take it.
+        # Larger headers are no trace context, and a topic might reject them.
         return passed if headers_size(passed) <= PASSED_HEADERS_BYTES else []
 
     def _predictions(self, outcome: Outcome, topic_id: str, headers: Mapping[int, Headers]) -> Bulk:
@@ -167,7 +167,7 @@ class Encoder:
         added = {
             REASON: rejection.reason,
             ERRORS + "exception": f"hazardstream.{rejection.reason}",
-            # A schema is JSON, which may hold halves of characters that UTF-8 does not have.
+            # A schema is JSON, which may hold lone surrogates, and UTF-8 has none.
             ERRORS + "message": rejection.message.encode(errors="backslashreplace")[:2000].decode(errors="ignore"),
             ERRORS + "topic": self._pipeline.input.topic,
             ERRORS + "partition": str(partition),

@@ -1,4 +1,4 @@
-"""Streaming sketches of what is scored: counts of a sample of the readings, by site and hour of event time.
+"""Streaming sketches of scored readings: counts of a sample of the readings, by site and hour of event time.
 
 They are for monitoring. A sketch is published once its hour has passed in its partition's stream time, in the
 transaction of the current batch, so none is published twice. What a killed worker had counted of that hour is lost.
@@ -166,7 +166,7 @@ class Sketcher:
             return 0
         kept, origin = scored.readings.take(rows), scored.origin.take(rows)
         partition = origin.partition
-        # A device whose clock lags counts with the hour in hand: otherwise hours would stay open for ever.
+        # A device whose clock lags counts in the current hour; otherwise hours would stay open forever.
         earliest = np.array([clock_before.get(p, NEVER) for p in partition.tolist()]) // HOUR_MS * HOUR_MS
         hour = np.maximum(kept.ts // HOUR_MS * HOUR_MS, earliest)
         places = zip(partition.tolist(), self._sites.of(kept), hour.tolist(), strict=True)

@@ -37,10 +37,10 @@ class Challenger:
     """A model in the shadow.
 
     Attributes:
-        alarms: those that it would raise; they begin with none, and are kept nowhere.
+        alarms: those that it would raise. They start empty, and are not stored.
         misses: batches in a row that it was too slow for.
-        rests_until: when it is tried again, on the shadow's clock.
-        counted: ids of alarms that stand and are counted, the champion's and its own.
+        rests_until: when it is tried again, by the shadow's clock.
+        counted: ids of active alarms that are counted, the champion's and its own.
     """
 
     package: ModelPackage
@@ -52,7 +52,7 @@ class Challenger:
 
 
 class ShadowScored(NamedTuple):
-    """What a challenger makes of a batch.
+    """A challenger's result for a batch.
 
     Attributes:
         challenger: who scored.
@@ -97,7 +97,7 @@ class Shadow:
         share: of the keys, by a hash of the key: each is scored always or never.
         max_ms: longest that a batch waits.
         encode: makes records of what was scored.
-        status: told who scores in the shadow, and why nobody does.
+        status: shows which challenger scores, or why none does.
         clock: seconds, monotonic.
     """
 
@@ -131,7 +131,7 @@ class Shadow:
         self._status.challenger = _shown(package)
 
     def leave(self) -> None:
-        """Have none score any more."""
+        """Stop scoring with a challenger."""
         self._challenger, self._status.challenger = None, None
         self._metrics.info.clear()
 

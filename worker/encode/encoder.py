@@ -56,7 +56,7 @@ class Encoder:
 
         Args:
             outcome: of the batch.
-            topic_id: of the input topic. With partition and offset it identifies a reading, even if the topic is recreated.
+            topic_id: of the input topic. It tells readings of a recreated topic from those of the former one.
         """
         # In the order of the input, in which they may be redriven.
         rejections = sorted(outcome.rejections, key=lambda rejection: rejection.row)

@@ -1,4 +1,4 @@
-"""Run a worker until it is told to stop; restart it in place where that is the cure."""
+"""Run a worker until it is asked to stop. After an uncertain transaction, restart it within the same process."""
 
 import gc
 import os
@@ -54,7 +54,7 @@ def run_worker(settings: Settings) -> None:
     questions = LoopQuestions()
     server = sidecar(status, questions, settings.http_host, settings.http_port, settings.http_allowed_hosts)
     port = server.start()
-    # Port 0 became one of the system's choice, and the instance may be named after it.
+    # With port 0 the system has chosen one, and the instance may be named after the port.
     settings = settings.model_copy(update={"http_port": port})
     status.instance = settings.instance
     for reason in unread_settings():
@@ -62,7 +62,7 @@ def run_worker(settings: Settings) -> None:
     if links := ignored_service_links():
         _LOG.debug("variables of Kubernetes services are not settings", names=links)
     _LOG.info("sidecar listening", address=f"http://{settings.http_host}:{port}")
-    # One for as long as the process lives: librdkafka may crash where one is given up while it waits for an answer.
+    # One client for the whole process: librdkafka may crash if a client is closed while it waits for an answer.
     admin = admin_client(client_config(settings.bootstrap_servers))
     around = Surroundings(settings, pipeline, demands, admin, status, questions, stop)
     try:
@@ -85,7 +85,7 @@ def _run(around: Surroundings) -> None:
     worker.watch_models(left)
     group, topic = around.group_id, around.pipeline.input.topic
     _LOG.info("joining the group", group=group, topic=topic, guarantee=around.settings.guarantee)
-    gc.freeze()  # or each of the collector's rounds would look through all that was imported
+    gc.freeze()  # or each collection would traverse all that was imported
     try:
         worker.loop.run(around.stop)
     finally:
@@ -116,7 +116,7 @@ def _await_restart(uncertain: UncertainError, around: Surroundings) -> None:
 
 def _begin_stop(stop: threading.Event) -> None:
     stop.set()
-    # The transaction in hand is finished or aborted by then; what is not committed is processed by a successor.
+    # The current transaction is committed or aborted by then. A successor processes what is not committed.
     deadline = threading.Timer(SHUTDOWN_WITHIN_S, os._exit, (1,))
     deadline.daemon = True
     deadline.start()

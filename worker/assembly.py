@@ -1,4 +1,4 @@
-"""The parts of one run of a worker, put together."""
+"""Put together the parts of one run of a worker."""
 
 import threading
 import uuid
@@ -48,8 +48,10 @@ from worker.observe.worker_status import Status
 from worker.score.scorer import Scorer, scorer_of
 
 _LOG = structlog.get_logger(__name__)
-REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema: then its partition waits, and others go on
-_PROCESS = uuid.uuid4()  # the same after a restart in place, which has to end what the run before left open
+REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema; after it only the affected partition waits
+_PROCESS = (
+    uuid.uuid4()
+)  # the same after a restart in place, so that the new run ends the transaction of the previous one
 
 
 class _ModelSource(TypedDict):
@@ -235,7 +237,7 @@ def _publisher(around: Surroundings, config: dict[str, Any], consumer: Reporting
     transactional_id = f"{around.group_id}-{settings.instance_id or _PROCESS}"
 
     def waiting(reason: str) -> None:
-        status.turn()  # waiting for a broker that is away is not being stuck
+        status.turn()  # the loop is not stuck while it waits for a broker
         note_down(status, DependencyDownError("broker", reason))
 
     timeout_ms, renewed = settings.transaction_timeout_ms, status.metrics.producer_renewals.inc

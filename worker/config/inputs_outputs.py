@@ -13,7 +13,7 @@ from schemas.folder import SchemaFolder
 from schemas.load import Schema
 from worker.windows.keyed_state import MOST_FUTURE_MS
 
-# Not `true`, and not a number in quotes: YAML makes either of a slip. Small enough for 64 bits, whatever is added.
+# Not `true`, and not a number in quotes: YAML turns a typing error into either. Sums of such numbers fit 64 bits.
 Number = Annotated[int, Field(strict=True, le=2**42)]
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=249)]
 
@@ -107,22 +107,22 @@ class DeadLetters(Strict):
 
 
 class Outputs(Strict):
-    """The output topics, and the field names that differ from the worker's own words."""
+    """The output topics, and the fields whose names in the schemas differ from the engine's."""
 
     predictions: Output
     alarms: Output
     alarm_state: Output
     dead_letters: DeadLetters
     fields: dict[str, str] = {}
-    # Headers of a reading that its prediction and its alarm get, too: by default those of a W3C trace.
+    # Headers copied from a reading to its prediction and its alarm: by default those of a W3C trace.
     headers: tuple[str, ...] = ("traceparent", "tracestate")
 
     def field(self, word: str) -> str:
-        """Name of the field that carries a value of the worker's."""
+        """Name in the schema of one of the engine's fields."""
         return self.fields.get(word, word)
 
     def by_word(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record of predictions, alarms or alarm state as read, by the worker's own words."""
+        """A record of predictions, alarms or alarm state as read, under the engine's field names."""
         words = {field: word for word, field in self.fields.items()}
         return {words.get(field, field): value for field, value in record.items()}
 

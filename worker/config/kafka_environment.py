@@ -67,7 +67,7 @@ KNOWN = frozenset(
 """Every `KAFKA_*` variable that is read."""
 
 SECURITY = ("KAFKA_SECURITY_", "KAFKA_SASL_", "KAFKA_SSL_")
-"""How the variables begin that are never silently passed over."""
+"""Prefixes of variables that are never ignored in silence."""
 
 
 def security_properties() -> dict[str, str]:

@@ -1,13 +1,13 @@
-"""What is written to each output, by the worker's own words, as samples: a schema must hold them and give them back."""
+"""The engine's output fields, with sample values: a schema must encode each of them and decode the same value."""
 
 from typing import Any, Final
 
 _TIME_MS: Final = 1_700_000_000_000
-# No number here can be written as a float of 32 bits, and no offset as an Avro int.
+# No number here is exact as a 32-bit float, and no offset fits an Avro int.
 _OFFSET: Final = 2**40
 
 Samples = dict[str, list[Any]]
-"""Values that each word may stand for."""
+"""Values that each field may have."""
 
 IDENTITY: Final = ("key", "group", "time")
 """Stand for the input's own names of these."""
@@ -107,7 +107,7 @@ SAMPLES: Final[dict[str, Samples]] = {
     },
 }
 OPTIONAL: Final = frozenset({"group", "positive", "threshold", "readings_in_window", "imputed", "masked", "scored_at"})
-"""Words that a schema of columns may leave out, as no command reads them back."""
+"""Fields that a columnar schema may omit, as no command reads them back."""
 
 COLUMNAR: Final = frozenset({"predictions", "shadow"})
 """Roles that are encoded in columns: every field of their schemas must be one that is written."""

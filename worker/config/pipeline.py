@@ -66,14 +66,14 @@ class SiteRule(Strict):
 
 
 class Performance(Strict):
-    """When the model has got worse, by what operators confirmed.
+    """Limits of model performance, measured against labels. A model beyond one of them has degraded.
 
     Attributes:
-        days: back over which is counted.
-        labels: fewer events (or, for precision, alarms) tell nothing.
-        precision: part of the alarms that were no false ones, below which it has.
-        recall: part of the events that were alarmed before the point of no return, below which it has.
-        horizon_ms: so long before an event an alarm is a warning of it.
+        days: length of the period that is measured, up to now.
+        labels: smallest number of events (for precision: of alarms) that is evaluated.
+        precision: smallest share of alarms that were not false.
+        recall: smallest share of events with an alarm before the point of no return.
+        horizon_ms: how long before an event an alarm counts as its warning.
     """
 
     days: Annotated[Number, Field(ge=1, le=36_500)] = 30

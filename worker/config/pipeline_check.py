@@ -1,4 +1,4 @@
-"""What is wrong with a pipeline: found at start by every command, or the first record would find it."""
+"""Checks of a pipeline that every command makes at start, so that no fault waits for the first record."""
 
 import math
 from collections import Counter

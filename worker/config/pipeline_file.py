@@ -81,7 +81,7 @@ def _text(path: Path) -> str:
 
 
 class _Walk:
-    """Goes through a document, anchors followed, notes lines, and stops where there is no end to it."""
+    """Walks a document, follows anchors, notes lines, and stops at an anchor that contains itself."""
 
     def __init__(self, path: Path, lines: dict[Place, int]) -> None:
         self._path, self._lines, self._seen = path, lines, 0

@@ -1,4 +1,4 @@
-"""Whether the schema of an output holds what is written to it, and gives it back: tried out with the real encoders."""
+"""Checks that the schema of an output can hold what is written to it: samples are encoded and decoded."""
 
 import json
 from collections.abc import Iterator, Mapping

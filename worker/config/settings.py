@@ -69,10 +69,10 @@ class Settings(BaseSettings):
     best_run_id: str | None = Field(
         None, validation_alias=AliasChoices("HAZARDSTREAM_BEST_RUN_ID", "BEST_MLFLOW_RUN_ID")
     )
-    model_watch_ms: NonNegativeInt = 10_000  # between two looks at where an alias or stage points; 0: never
+    model_watch_ms: NonNegativeInt = 10_000  # between two checks of where an alias or stage points; 0: never
     model_max_ms: PositiveInt = 200  # longest that a model may take to score 1,000 readings
     model_trust: str = ""  # packages that are used without a registered digest: see worker/config/trust.py
-    # A model that scores in the shadow of the one that counts: what its alias stands for, models:/NAME@challenger say.
+    # A model that scores in the shadow of the champion, for example models:/NAME@challenger.
     challenger: str | None = None
     challenger_share: float = Field(1.0, gt=0, le=1)  # of the keys that it scores, by a hash of the key
     challenger_max_ms: PositiveInt = 20  # longest that a batch waits for it
@@ -109,7 +109,7 @@ class Settings(BaseSettings):
 
     @property
     def heartbeat_interval_ms(self) -> int:
-        """Five in a session: a rebalance, and having been superseded, is heard of soon."""
+        """A fifth of the session timeout, so that the worker soon learns of a rebalance or of its successor."""
         return self.session_timeout_ms // 5
 
     def model_uri(self, pipelines: str) -> str:
@@ -134,7 +134,7 @@ class Settings(BaseSettings):
 def unread_settings() -> list[str]:
     """What is wrong with variables that look like settings and are none, in words that name them."""
     own = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields} | _OTHERS
-    # The environment may hold settings of a broker or a registry, too: only security is too grave to guess about.
+    # The environment may hold settings of a broker or a registry, too: only an unknown security variable is reported.
     unread = mistyped((_PREFIX, *SECURITY), own | KAFKA_VARIABLES) | {
         name: meant for name, meant in mistyped(("KAFKA_", "SCHEMA_REGISTRY_"), _SERVICES).items() if meant
     }

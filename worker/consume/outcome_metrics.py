@@ -1,4 +1,4 @@
-"""Count what a committed batch came to."""
+"""Updates the metrics from a committed batch."""
 
 import time
 from collections import Counter

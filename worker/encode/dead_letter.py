@@ -1,4 +1,4 @@
-"""What a dead letter says, in headers beside those of the original record (Kafka's KIP-1034)."""
+"""The headers that a dead letter has besides those of the original record (Kafka's KIP-1034)."""
 
 import re
 from typing import NamedTuple
@@ -19,7 +19,7 @@ REDRIVEN = "hazardstream.redriven"
 ATTEMPT = "hazardstream.redrive_attempt"
 ORIGIN = "hazardstream.redriven_from"
 _REASON = re.compile(r"[a-z0-9_]{1,64}")
-_NUMBER = re.compile(r"[0-9]{1,18}")  # an offset, that is, a number of 64 bits
+_NUMBER = re.compile(r"[0-9]{1,18}")  # an offset, which is a 64-bit integer
 
 
 class Letter(NamedTuple):
@@ -52,7 +52,7 @@ class Letter(NamedTuple):
 
     @property
     def last_offset(self) -> int:
-        """The last offset that the letter speaks of: that of the original, but where a whole batch was skipped."""
+        """The last offset that the letter is about: the original's, or the last of a skipped batch."""
         told = self.said.get(LAST_OFFSET, "")
         return int(told) if _NUMBER.fullmatch(told) else self.source[2]
 

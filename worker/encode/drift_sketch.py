@@ -1,7 +1,7 @@
-"""Streaming sketches of what is scored: counts of a sample of the readings, by site and hour of event time.
+"""Streaming sketches of scored readings: counts of a sample of the readings, by site and hour of event time.
 
 They are for monitoring. A sketch is published once its hour has passed in its partition's stream time, in the
-transaction of the batch at hand, so none is published twice; what a killed worker had counted of that hour is lost.
+transaction of the current batch, so none is published twice. What a killed worker had counted of that hour is lost.
 """
 
 import re
@@ -59,7 +59,7 @@ class Sketch:
     schemas: Counter[str] = field(default_factory=Counter)
 
     def add(self, counts: Int, missing: Int, batch: Batch, rows: Int, keys: Iterable[bytes]) -> None:
-        """Count these rows of a batch, whose readings have these keys."""
+        """Add these rows of a batch to the sketch."""
         self.counts += counts
         self.missing += missing
         self.readings += len(rows)
@@ -74,7 +74,7 @@ class Sketch:
 
 
 def sampled(offset: Int) -> Int:
-    """Rows to count, by their offsets [n]: the same whenever a record is processed, in step with nothing."""
+    """Rows to count, chosen by a hash of their offsets [n]: independent of batches and of periodic readings."""
     hashed = offset.astype(np.uint64) * _GOLDEN
     return np.flatnonzero(hashed < _SAMPLED_BELOW)
 
@@ -128,7 +128,7 @@ class Sketcher:
         self._open: dict[Cell, Sketch] = {}
         self._package: ModelPackage | None = None
         self._clock: dict[int, int] = {}
-        self._published: list[Cell] = []  # in the transaction of the batch at hand
+        self._published: list[Cell] = []  # in the transaction of the current batch
 
     def begin(self, outcome: Outcome, assigned: Container[int]) -> None:
         """Nothing to start."""
@@ -166,7 +166,7 @@ class Sketcher:
             return 0
         kept, origin = scored.readings.take(rows), scored.origin.take(rows)
         partition = origin.partition
-        # A device whose clock lags counts with the hour in hand: otherwise hours would stay open for ever.
+        # A device whose clock lags counts in the current hour; otherwise hours would stay open forever.
         earliest = np.array([clock_before.get(p, NEVER) for p in partition.tolist()]) // HOUR_MS * HOUR_MS
         hour = np.maximum(kept.ts // HOUR_MS * HOUR_MS, earliest)
         places = zip(partition.tolist(), self._sites.of(kept), hour.tolist(), strict=True)

@@ -56,7 +56,7 @@ class Encoder:
 
         Args:
             outcome: of the batch.
-            topic_id: of the input topic: with partition and offset it identifies a reading for good.
+            topic_id: of the input topic. It tells readings of a recreated topic from those of the former one.
         """
         # In the order of the input, in which they may be redriven.
         rejections = sorted(outcome.rejections, key=lambda rejection: rejection.row)
@@ -77,7 +77,7 @@ class Encoder:
 
     def _passed(self, headers: SentHeaders) -> Headers:
         passed = [(name, value) for name, value in headers if name in self._passed_on]
-        # What is larger is no trace, and a topic might not take it.
+        # Larger headers are no trace context, and a topic might reject them.
         return passed if headers_size(passed) <= PASSED_HEADERS_BYTES else []
 
     def _predictions(self, outcome: Outcome, topic_id: str, headers: Mapping[int, Headers]) -> Bulk:
@@ -167,7 +167,7 @@ class Encoder:
         added = {
             REASON: rejection.reason,
             ERRORS + "exception": f"hazardstream.{rejection.reason}",
-            # A schema is JSON, which may hold halves of characters that UTF-8 does not have.
+            # A schema is JSON, which may hold lone surrogates, and UTF-8 has none.
             ERRORS + "message": rejection.message.encode(errors="backslashreplace")[:2000].decode(errors="ignore"),
             ERRORS + "topic": self._pipeline.input.topic,
             ERRORS + "partition": str(partition),
@@ -179,8 +179,8 @@ class Encoder:
             added[TOPIC_ID] = topic_id
         key, value, headers = batch.keys[row], batch.values[row], list(batch.headers.get(row, ()))
         sizes = {"value": len(value or b""), "headers": headers_size(headers), "key": len(key or b"")}
-        # The topic would refuse what is too large, and the whole batch with it, forever. The bytes are where the
-        # headers say.
+        # The topic would reject a record that is too large, and the whole batch with it, at every attempt. The
+        # original can still be read at the offset in the headers.
         for part, name in OMITTED.items():
             if sum(sizes.values()) + HEADER_ALLOWANCE > self._dead_letter_max_bytes and sizes[part]:
                 added[name] = f"{sizes[part]} bytes, and the dead-letter topic takes {self._dead_letter_max_bytes}"
@@ -188,7 +188,7 @@ class Encoder:
         value, key = None if OMITTED["value"] in added else value, None if OMITTED["key"] in added else key
         headers = [] if OMITTED["headers"] in added else headers
         headers += [(name, text.encode()) for name, text in added.items()]
-        # Retention counts from when the letter was written. However this machine's clock stands, that is not before the
+        # Retention counts from when the letter was written. Whatever this machine's clock says, that is not before the
         # broker had the original: worker/recover/replay_exclusions.py finds letters by it.
         timestamp = max(time.time_ns() // 1_000_000, time_ms if time_type == LOG_APPEND_TIME else 0)
         topic = self._pipeline.outputs.dead_letters.topic
@@ -214,7 +214,7 @@ def in_bulk(topic: str, origin: Origin, values: list[bytes], headers: Mapping[in
 
 
 def state_from(record: Mapping[str, Any]) -> AlarmState:
-    """The alarm that a record of alarm state, by the worker's own words, describes."""
+    """The alarm that a record of alarm state, under the engine's field names, describes."""
     return AlarmState(
         active=record["state"] == "ACTIVE",
         **{f: record[f] for f in ("priority", "alarm_id", "pending_since_ts", "clearing_since_ts", "onset_ts")},

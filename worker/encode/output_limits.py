@@ -29,10 +29,10 @@ class LimitsChangedError(UncertainError):
 
 
 class OutputLimits:
-    """The limits of all topics that a worker writes, as they were when it looked.
+    """The size limits of all topics that a worker writes, as they were at its start.
 
     Attributes:
-        of: bytes by topic; the broker's default where it does not tell.
+        of: bytes by topic; the broker's default where the broker does not report it.
 
     Raises:
         DependencyDownError: no broker answers.

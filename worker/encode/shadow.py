@@ -1,8 +1,8 @@
-"""A challenger scores in the champion's shadow: the same windows and readings, no say in predictions and alarms.
+"""A challenger scores in the champion's shadow: the same windows and readings, no influence on predictions and alarms.
 
-Nothing that a challenger does may hurt the champion. It scores on a thread of its own while the champion's records are
-encoded, the loop waits a few milliseconds for it, and then goes on without. One that is too slow time and again rests
-for a while, as one may be while a worker catches up; one that fails is dropped until its alias stands for another.
+Nothing that a challenger does may affect the champion. It scores on a thread of its own while the champion's records
+are encoded. The loop waits a few milliseconds for it, and then continues without it. A challenger that is too slow for
+several batches in a row pauses for a while; one that fails is dropped until its alias points to another version.
 """
 
 import math
@@ -27,9 +27,9 @@ from worker.score.outcome import Outcome
 
 _LOG = structlog.get_logger(__name__)
 _MISSES = 10
-"""So many batches in a row that it was too slow for are no accident."""
+"""After this many batches in a row that it was too slow for, the challenger pauses."""
 _REST_S = 60.0
-"""Waiting in vain for `_MISSES` batches once in this time costs the champion next to nothing."""
+"""How long it pauses. Waiting for `_MISSES` batches once in this time costs the champion next to nothing."""
 
 
 @dataclass
@@ -37,10 +37,10 @@ class Challenger:
     """A model in the shadow.
 
     Attributes:
-        alarms: those that it would raise; they begin with none, and are kept nowhere.
+        alarms: those that it would raise. They start empty, and are not stored.
         misses: batches in a row that it was too slow for.
-        rests_until: when it is tried again, on the shadow's clock.
-        counted: ids of alarms that stand and are counted, the champion's and its own.
+        rests_until: when it is tried again, by the shadow's clock.
+        counted: ids of active alarms that are counted, the champion's and its own.
     """
 
     package: ModelPackage
@@ -52,7 +52,7 @@ class Challenger:
 
 
 class ShadowScored(NamedTuple):
-    """What a challenger makes of a batch.
+    """A challenger's result for a batch.
 
     Attributes:
         challenger: who scored.
@@ -70,7 +70,7 @@ class ShadowScored(NamedTuple):
 
 
 class _Attempt(threading.Thread):
-    """One batch's scores, on the way. A thread that hangs does not keep the process from ending."""
+    """Scores one batch. A thread that hangs does not keep the process from ending."""
 
     def __init__(self, challenger: Challenger, rows: Int, features: Float) -> None:
         super().__init__(name="challenger", daemon=True)
@@ -79,7 +79,7 @@ class _Attempt(threading.Thread):
         self.fault = ""
 
     def run(self) -> None:
-        """Score."""
+        """Score the batch; the result, or the fault, is in the attributes."""
         try:
             probability = self.challenger.package.score(self._features)
             if probability.shape != self.rows.shape or not ((probability >= 0) & (probability <= 1)).all():
@@ -97,7 +97,7 @@ class Shadow:
         share: of the keys, by a hash of the key: each is scored always or never.
         max_ms: longest that a batch waits.
         encode: makes records of what was scored.
-        status: told who scores in the shadow, and why nobody does.
+        status: shows which challenger scores, or why none does.
         clock: seconds, monotonic.
     """
 
@@ -117,11 +117,11 @@ class Shadow:
         self._below, self._max_s = share * 2**32, max_ms / 1000
         self._status, self._metrics = status, status.metrics.shadow
         self._challenger: Challenger | None = None  # replaced as a whole, from another thread
-        self._running: _Attempt | None = None  # the last that was begun
-        self._due: _Attempt | None = None  # that of the batch at hand
+        self._running: _Attempt | None = None  # the last one started
+        self._due: _Attempt | None = None  # that of the current batch
         self._shadowed: ShadowScored | None = None
 
-    # Beside the loop --------------------------------------------------------------------------------------------
+    # Called from other threads than the loop's -------------------------------------------------------------------
 
     def adopt(self, package: ModelPackage, policy: AlarmPolicy) -> None:
         """Have another challenger score from the next batch on."""
@@ -131,11 +131,11 @@ class Shadow:
         self._status.challenger = _shown(package)
 
     def leave(self) -> None:
-        """Have none score any more."""
+        """Stop scoring with a challenger."""
         self._challenger, self._status.challenger = None, None
         self._metrics.info.clear()
 
-    # In the loop ------------------------------------------------------------------------------------------------
+    # Called by the loop -----------------------------------------------------------------------------------------
 
     def begin(self, outcome: Outcome, assigned: Container[int]) -> None:
         """Start to score a batch that the champion has scored, on a thread of its own."""

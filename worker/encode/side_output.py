@@ -1,4 +1,4 @@
-"""What the loop knows about everything that is published beside predictions and alarms."""
+"""The interface of side outputs: what is published besides predictions, alarms, alarm state and dead letters."""
 
 from collections.abc import Container
 from typing import Protocol

@@ -16,10 +16,10 @@ class Status:
 
     Attributes:
         phase: starting, running or stopping.
-        stuck_after_s: how long the loop may take to come round before it counts as stuck.
+        stuck_after_s: how long the loop may take for one iteration before it counts as stuck.
         committed: whether this process has committed a batch.
         down: dependency -> why it is waited for.
-        last_turn: monotonic time at which the loop last came round.
+        last_turn: monotonic time at which the loop last completed an iteration.
         partitions: by state: ready, restoring; waiting and held with their reasons.
         lag: messages behind, by partition.
         group: why the group gives this worker no partition, where that is known.
@@ -64,11 +64,11 @@ class Status:
             self.metrics.first_commit.set(_process_age_s())
 
     def stuck_for_s(self) -> float:
-        """How long the loop has not come round."""
+        """How long the loop has not completed an iteration."""
         return time.monotonic() - self.last_turn
 
     def stuck(self) -> bool:
-        """Whether the loop has not come round for too long."""
+        """Whether the loop has not completed an iteration for too long."""
         return self.stuck_for_s() >= self.stuck_after_s
 
     def reasons_not_ready(self) -> list[str]:
@@ -98,7 +98,7 @@ class Status:
         return list(reasons())
 
     def warnings(self) -> list[str]:
-        """What an operator should look at although readings are being scored."""
+        """Problems that an operator should fix although readings are being scored."""
         failure, model = self.model_failure, self.model
         if failure is None:
             return []

@@ -150,7 +150,7 @@ def _evidence(
 
 
 def _place(evidence: _Evidence, topic_id: str, source: Span, margin: int) -> Place | str:
-    """The place that the evidence shows, given the input topic's id and the span of its partition."""
+    """The position according to the outputs, given the input topic's id and the span of its partition."""
     of_this_topic = [outcome for outcome in evidence.outcomes if not topic_id or outcome.topic_id in {"", topic_id}]
     next_offset = max((outcome.offset + 1 for outcome in of_this_topic), default=0)
     former_topic = bool(evidence.outcomes) and not of_this_topic and evidence.predictions_kept

@@ -57,7 +57,7 @@ class Decoder:
             framed: what their headers say.
 
         Returns:
-            The readings in batch order, and a rejection for each value that is none.
+            The readings in batch order, and a rejection for each value that is no reading.
 
         Raises:
             PendingSchemaError: the schema of some rows is not known yet and the registry does not answer. Call again
@@ -76,7 +76,7 @@ class Decoder:
         down, pending = None, list[int]()
         for schema_key, body, rows in self._by_schema(texts, buffer, start, length, framed):
             if down is not None and schema_key not in self._plans:
-                pending += rows.tolist()  # one question unanswered is enough
+                pending += rows.tolist()  # one unanswered request is enough
                 continue
             try:
                 plan = self._plan(schema_key)

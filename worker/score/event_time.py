@@ -7,12 +7,12 @@ from common.arrays import Bool, Int
 EARLIEST_MS = 946_684_800_000
 """2000-01-01. In milliseconds since 1970, and read as such, seconds of today lie in January 1970."""
 _LATEST_MS = 4_102_444_800_000  # 2100-01-01
-_LARGEST = 2**53  # what is beyond leaves no room to reckon with
+_LARGEST = 2**53  # beyond it, sums of times could overflow
 _UNITS = {"seconds": 1000, "microseconds": 1 / 1000, "nanoseconds": 1 / 1_000_000}
 
 
 def other_unit(ts: Int) -> Bool:
-    """Which times are microseconds or nanoseconds of this century, shape [n]. No milliseconds of any use are."""
+    """Which times are microseconds or nanoseconds of this century, shape [n]: implausible as milliseconds."""
     return _within(ts, 1000) | _within(ts, 1_000_000)
 
 

@@ -1,4 +1,4 @@
-"""What the scorer makes of a batch."""
+"""The result of scoring a batch."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -168,7 +168,7 @@ class Scorer:
         return self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled), list(new)
 
     def _scales_of_default(self) -> dict[tuple[str, str], Float]:
-        # By what the topology declares, never by what arrives: a flood of new keys adds nothing.
+        # One entry for each declaration of the topology, so a flood of new keys adds none.
         return {("", ""): self.package.spec.scales(dict(self._topology.default))}
 
     def _scales(self, readings: Readings, keys: list[bytes]) -> Float:
@@ -192,7 +192,7 @@ class Scorer:
         )
 
     def _forget_expired(self, partition: Partition, clock_before: int) -> None:
-        # Four times a span is often enough to bound memory, and seldom enough not to be felt.
+        # Four times per span bounds memory at little cost.
         every = self.package.spec.max_span_ms // 4
         if partition.clock // every == clock_before // every:
             return
@@ -233,7 +233,7 @@ def _origin(batch: Batch, valid: Valid) -> Origin:
 def _clock(ts: Int, origin: Origin, partitions: Mapping[int, Partition]) -> tuple[Int, dict[int, int]]:
     """Stream time at each reading, and by partition after the batch."""
     clock, after = np.empty(len(ts), np.int64), {}
-    # A clock that is ahead does not take the stream time, and with it the windows of other keys, along.
+    # A device clock that is ahead must not advance the stream time, on which the windows of all keys depend.
     reached = np.minimum(ts, origin.broker_ts)
     for number in np.unique(origin.partition).tolist():
         rows = np.flatnonzero(origin.partition == number)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from common.arrays import Bool, Float, Int
 
-LONGEST_MS = 2**32 - 1  # ages of readings are kept in 32 bits; what is older is out of any window
+LONGEST_MS = 2**32 - 1  # ages of readings are kept in 32 bits; older readings are outside every window
 _CHUNK = 512  # rows at a time, whose windows fit into a processor's own cache
 
 
@@ -127,8 +127,8 @@ def _fill(out: Float, rows: Int, spec: FeatureSpec, timeline: Timeline, position
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
         if len(chunk) == 1:
-            # Over other axes than the last in memory NumPy adds in order, whatever the other lengths are; but an axis
-            # of one counts for none.
+            # NumPy adds in order over any axis but the last in memory. It drops axes of length one, which would
+            # change the order, and with it the last bits of the sum.
             chunk = chunk.repeat(2)
         values = windows[:, position[chunk] - size + 1].transpose(2, 0, 1).copy()  # [size, rolling, chunk]
         absent = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Windowed(NamedTuple):
-    """Features of readings of a batch, and what they were made of, in the order of the batch.
+    """Features of readings of a batch, and their inputs, in the order of the batch.
 
     Attributes:
         row: row in the batch given to `KeyedState.stage`, shape [n].
@@ -141,8 +141,8 @@ class Staged:
 
         A timer tells how much device time the key's readings have gone through since it began. For readings in order
         that is the difference of their times, and no timer moves. Where one of those that arrived within the lateness
-        is out of order, a reading adds the time since the newest of them that is not newer than itself. So one from
-        another clock neither stops a timer nor makes it jump once it is seen to be so. A reading ahead of stream time
+        is out of order, a reading adds the time since the newest of them that is not newer than itself. So a reading
+        from another clock neither stops a timer nor makes it jump. A reading ahead of stream time
         adds no more than stream time has moved on by, and others do not count from it.
         """
         shift = np.zeros(len(self.slot), np.int64)

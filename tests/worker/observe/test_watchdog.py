@@ -1,4 +1,4 @@
-"""A loop that does not come round is noticed, and the log says where it stands."""
+"""A loop that completes no iteration is noticed, and the log says where it is stuck."""
 
 import threading
 

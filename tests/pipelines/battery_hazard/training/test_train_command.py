@@ -25,6 +25,11 @@ def _few_fleets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipelines.battery_hazard.training.fitting.presets, "SMALL", TINIEST)
 
 
+@pytest.fixture(autouse=True)
+def _default_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAZARDSTREAM_PIPELINE", "battery_hazard")
+
+
 def test_json_tells_what_was_registered(mlflow_url: str, unique_name: str, tiniest_data: Path) -> None:
     options = ["--data", str(tiniest_data), "--name", unique_name, "--alias", "next", "--tracking-uri", mlflow_url]
     done = CliRunner().invoke(app, ["train", "--small", *options, "--json"])

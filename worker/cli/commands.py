@@ -134,7 +134,8 @@ def explain(
         str,
         typer.Option(
             metavar="TIME",
-            help="Event time of the reading, ISO 8601 or ms since 1970. If no reading has it, the last one in the hour before is taken.",
+            help="Event time of the reading, ISO 8601 or ms since 1970. If no reading has it, the last one in the hour "
+            "before is taken.",
         ),
     ],
     pipeline: PipelineOption = None,

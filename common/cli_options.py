@@ -11,7 +11,7 @@ from common.errors import UserError
 
 PipelineOption = Annotated[
     str | None,
-    typer.Option(help="Pipeline file, or name of one. Default: HAZARDSTREAM_PIPELINE, or the one that is shipped."),
+    typer.Option(help="A pipeline's folder, file or name. Default: HAZARDSTREAM_PIPELINE, or the shipped one."),
 ]
 BootstrapOption = Annotated[
     str | None, typer.Option("--bootstrap", help="Kafka brokers, host:port,… Default: KAFKA_BOOTSTRAP_SERVERS.")

@@ -54,7 +54,7 @@ def replay(
     registry: RegistryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish a recorded file in order of event time, at its own pace.
+    """Publish a recorded file in order of event time, at the recorded speed or another.
 
     A column is matched by the field's name or one of its Avro aliases; sensors without a column are missing. Times may
     be ISO 8601, seconds or milliseconds since 1970, or seconds from the start. In the last case the recording begins

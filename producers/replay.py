@@ -1,4 +1,4 @@
-"""Replay of a recorded file: at its own pace, faster, at a fixed rate, or as fast as possible."""
+"""Replays a recorded file: at the recorded speed, faster, at a fixed rate, or as fast as possible."""
 
 import hashlib
 import json

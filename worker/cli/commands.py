@@ -113,7 +113,7 @@ def tail(
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
     from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Start with the first record in the topic, not with the next one.")
+        bool, typer.Option("--from-beginning", help="Start with the first record of the topic, not with new records.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N records.")] = None,
 ) -> None:
@@ -134,7 +134,8 @@ def explain(
         str,
         typer.Option(
             metavar="TIME",
-            help="Event time of the reading, ISO 8601 or ms since 1970. If no reading has it, the one before is taken.",
+            help="Event time of the reading, ISO 8601 or ms since 1970. If no reading has it, the last one in the hour "
+            "before is taken.",
         ),
     ],
     pipeline: PipelineOption = None,

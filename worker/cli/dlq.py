@@ -97,9 +97,9 @@ def show(
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N letters.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Show single dead letters: the record as far as it can be decoded, the rules it breaks, and its result now.
+    """Show dead letters: the record as far as it can be decoded, the rules it breaks, and its result now.
 
-    The result now is what a worker with the current pipeline file and schema registry would make of the record.
+    "Its result now" is what a worker with today's pipeline file and schema registry would do with the record.
 
     Example: hazardstream dlq show --reason malformed --limit 3
     """

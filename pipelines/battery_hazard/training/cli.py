@@ -124,7 +124,7 @@ def tune(
     data: Data = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for better parameters of the trees with Optuna. An interrupted search continues where it stopped.
+    """Search for better hyperparameters with Optuna. An interrupted search continues where it stopped.
 
     Example: hazardstream tune --storage study.db --output boosting.json --data datasets
     """

@@ -127,10 +127,8 @@ def test_a_range_that_cannot_be_is_told_at_the_schema_that_has_it(tmp_path: Path
     field(changed, "voltage_v")["minimum"] = 3000
     (fault,) = told(write(tmp_path, GOOD, {"SensorReading": changed}))
     assert f":{line_of(GOOD, 'schema: SensorReading')}: input.schema: " in fault
-    assert re.search(
-        r"SensorReading\.avsc:\d+: field 'voltage_v': minimum 3000 is above maximum 2000, so no value is allowed; correct one",
-        fault,
-    )
+    said = "minimum 3000 is above maximum 2000, so no value is allowed; correct one of them"
+    assert re.search(rf"SensorReading\.avsc:\d+: field 'voltage_v': {said}", fault)
 
 
 def test_samples_are_what_the_schemas_that_come_with_the_package_hold() -> None:

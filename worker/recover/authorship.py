@@ -8,8 +8,8 @@ def may_be_ours(value: bytes, error: UnreadableValueError) -> bool:
     """Whether a worker may have written this value.
 
     Yes if it names its schema by a registry id: the registry may have lost the schemas, or may have others under their
-    ids. Yes, too, if its schema is known and does not fit: the output's schema may have been changed since. A value that
-    names its schema by an unknown fingerprint counts as foreign, because the pipeline's folder keeps superseded versions
+    ids. Yes, too, if its schema is known and does not fit, because the output's schema may have been changed. A value
+    that names its schema by an unknown fingerprint counts as foreign: the pipeline's folder keeps superseded versions
     (`NAME.v1.avsc`) of its schemas.
 
     Args:

@@ -23,6 +23,7 @@ from rich.progress import Progress
 from benchmarks.harness import PARTITIONS
 from benchmarks.model import write_model
 from benchmarks.offline import offline_scorer
+from common.cli_options import JsonOption
 from common.terminal import say, terminal
 from schemas.codec import encode
 from schemas.load import parsed
@@ -94,9 +95,7 @@ def _batches(modules: int, generation: int, start_ms: int, within_ms: int) -> It
 
 def main(
     modules: Annotated[int, typer.Option(min=BATCH, help="Modules in each of two generations.")] = 1_000_000,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Memory and time for very many modules, offline, through all stages of a worker except publishing.
 

@@ -22,6 +22,7 @@ from benchmarks.model import write_model
 from benchmarks.readings import Tell
 from common.errors import UserError
 from common.terminal import say, terminal
+from local.flagship import FLAGSHIP
 from local.isolated_pipeline import isolated_pipeline
 from local.kafka import kafka_broker
 from local.process import Server, free_ports, start
@@ -189,7 +190,7 @@ def _bench(console: Console, model: Path | None) -> Iterator[Bench]:
     ):
         bench = Bench(Path(name), bootstrap, progress)
         if model is None:
-            write_model(bench.directory / "model", load_pipeline("battery_hazard"))
+            write_model(bench.directory / "model", load_pipeline(FLAGSHIP))
         else:
             shutil.copytree(model, bench.directory / "model")
         yield bench

@@ -25,6 +25,7 @@ from benchmarks.model import write_model
 from benchmarks.offline import offline_scorer
 from common.cli_options import JsonOption
 from common.terminal import say, terminal
+from local.flagship import FLAGSHIP
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.wire import single_object_prefix
@@ -47,7 +48,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
     Returns:
         Figures: sizes in bytes, times in s.
     """
-    pipeline = load_pipeline("battery_hazard")
+    pipeline = load_pipeline(FLAGSHIP)
     write_model(directory / "model", pipeline)
     package = load_package(directory / "model", version="1")
     scorer, partitions = offline_scorer(pipeline, package)
@@ -77,7 +78,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
 
 def _batches(modules: int, generation: int, start_ms: int, within_ms: int) -> Iterator[list[Message]]:
     """One reading of each module, the event times spread evenly over `within_ms`."""
-    schema = load_pipeline("battery_hazard").input.avro_schema
+    schema = load_pipeline(FLAGSHIP).input.avro_schema
     writer, prefix, batch = parsed(schema), single_object_prefix(schema), list[Message]()
     for i in range(modules):
         module, ts = f"G{generation}_Module{i:07}", start_ms + i * within_ms // modules

@@ -24,7 +24,7 @@ from benchmarks.readings import Readings, Tell, publish
 from benchmarks.throughput import MODULES
 from common.errors import UserError
 from local.audit import read_all
-from local.isolated_pipeline import FLAGSHIP
+from local.flagship import FLAGSHIP
 from local.java import java
 from local.kafka import kafka_broker
 from local.process import Server, answers, free_ports, start, stop, wait_until_ready

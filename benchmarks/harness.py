@@ -27,6 +27,7 @@ from local.isolated_pipeline import isolated_pipeline
 from local.kafka import kafka_broker
 from local.process import Server, free_ports, start
 from worker.config.pipeline import Pipeline, load_pipeline
+from worker.config.settings import load_settings
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 from worker.model.package import ModelPackage, load_package
@@ -139,8 +140,8 @@ class Bench:
 
 
 def group_of(pipeline: Pipeline) -> str:
-    """A worker's consumer group."""
-    return f"hazardstream-{pipeline.name}"
+    """Consumer group of the pipeline's workers, which have the environment of this process."""
+    return load_settings().group_of(pipeline.name)
 
 
 def run(

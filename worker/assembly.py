@@ -80,7 +80,7 @@ class Surroundings:
     @property
     def group_id(self) -> str:
         """The consumer group."""
-        return self.settings.group_id or f"hazardstream-{self.pipeline.name}"
+        return self.settings.group_of(self.pipeline.name)
 
     @property
     def models(self) -> _ModelSource:

@@ -219,7 +219,7 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
         return {}
     written = ("predictions", "alarms", "alarm_state", *(["sketches", "shadow"] if pipeline.monitor else []))
     try:
-        return {role: registry.prefix(pipeline.topics[role], pipeline.schema_of(role)) for role in written}
+        return {role: registry.prefix(pipeline.topics[role], pipeline.records[role].schema) for role in written}
     except UnreadableValueError as error:
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 

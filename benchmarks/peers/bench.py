@@ -133,7 +133,7 @@ def _task(bench: Bench, name: str, peer: Peer) -> Task:
     scratch.mkdir()
     model = bench.directory / "model"
     scaler = Scaler.model_validate_json((model / SCALER).read_text())
-    reading, prediction = pipeline.schema_of("input"), pipeline.schema_of("predictions")
+    reading, prediction = pipeline.records["input"].schema, pipeline.records["predictions"].schema
     return Task(
         bootstrap=bench.bootstrap,
         source=source,

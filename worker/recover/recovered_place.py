@@ -215,7 +215,7 @@ def _search(
 def _outcome_reader(pipeline: Pipeline, role: str, writer_schema_of: WriterSchemaOf) -> _OutcomeOf:
     if role == "dead_letters":
         return partial(_outcome_of_letter, pipeline.input.topic)
-    schema, by_word, time = pipeline.schema_of(role), pipeline.outputs.by_word, pipeline.input.time
+    schema, by_word, time = pipeline.records[role].schema, pipeline.outputs.by_word, pipeline.input.time
 
     def outcome_of(message: Message) -> _Outcome | None:
         if (value := value_of(message)) is None:

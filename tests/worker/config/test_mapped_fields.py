@@ -43,7 +43,7 @@ def renamed(tmp_path: Path) -> Pipeline:
 
 def written(pipeline: Pipeline, role: str) -> bytes:
     """A record of a role as the worker writes it."""
-    schema = pipeline.schema_of(role)
+    schema = pipeline.records[role].schema
     words = {IDENTITY.get(word, word): values[0] for word, values in SAMPLES[role].items()}
     record = {pipeline.outputs.field(word): value for word, value in words.items()}
     assert set(record) == {field["name"] for field in schema["fields"]}
@@ -51,7 +51,9 @@ def written(pipeline: Pipeline, role: str) -> bytes:
 
 
 def read(pipeline: Pipeline, role: str) -> dict[str, Any]:
-    return decode(written(pipeline, role), writer_schema_lookup(None, pipeline.known_schemas), pipeline.schema_of(role))
+    return decode(
+        written(pipeline, role), writer_schema_lookup(None, pipeline.known_schemas), pipeline.records[role].schema
+    )
 
 
 def test_alarm_state_is_restored(renamed: Pipeline) -> None:
@@ -94,5 +96,5 @@ def test_performance_and_the_demo_read_alarms(renamed: Pipeline) -> None:
     watch._pipeline, watch._writer_schema_of = renamed, writer_schema_lookup(None, renamed.known_schemas)
     watch.active, watch.alarm_lines = {}, []  # type: ignore[assignment]
     value = written(renamed, "alarms")
-    watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.schema_of("alarms")))
+    watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.records["alarms"].schema))
     assert watch.active == {"K1": "high"}

@@ -62,6 +62,11 @@ class Input(Strict):
     utc_offset: str | None = Field(None, pattern=r"^(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
 
     @property
+    def identity(self) -> dict[str, str]:
+        """The record's own names of the key, the group and the time."""
+        return {"key": self.key, "group": self.group, "time": self.time}
+
+    @property
     def utc_offset_ms(self) -> int | None:
         """`utc_offset` in ms, positive in the east; None: times that do not say it are not read."""
         if self.utc_offset in (None, "Z"):

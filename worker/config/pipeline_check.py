@@ -88,17 +88,12 @@ def _place(pipeline: "Pipeline", role: str, setting: str) -> Place:
 
 def _input(pipeline: "Pipeline") -> Iterator[Found]:
     source = pipeline.input
-    roles = {"key": source.key, "group": source.group, "time": source.time}
-    yield from ((("input", setting), text) for setting, text in input_faults(source.record, roles))
+    yield from ((("input", setting), text) for setting, text in input_faults(source.record, source.identity))
 
 
 def _fields(pipeline: "Pipeline") -> Iterator[Found]:
     source, fields = pipeline.input, pipeline.outputs.fields
-    words = {word for role in MAPPED for word in SAMPLES[role]} - set(IDENTITY) | {
-        source.key,
-        source.group,
-        source.time,
-    }
+    words = {word for role in MAPPED for word in SAMPLES[role]} - set(IDENTITY) | set(source.identity.values())
     for word, field in fields.items():
         at = ("outputs", "fields", word)
         if word not in words:
@@ -110,8 +105,7 @@ def _fields(pipeline: "Pipeline") -> Iterator[Found]:
 
 
 def _schemas(pipeline: "Pipeline") -> Iterator[Found]:
-    source = pipeline.input
-    identity = {"key": source.key, "group": source.group, "time": source.time}
+    identity = pipeline.input.identity
     mapped = {**identity, **pipeline.outputs.fields}
     mapped |= {word: pipeline.outputs.field(name) for word, name in identity.items()}
     for role, record in pipeline.records.items():

@@ -99,8 +99,8 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         )
     explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
-        pipeline.outputs.by_field(prediction),
-        None if alarm is None else pipeline.outputs.by_field(alarm),
+        pipeline.outputs.with_schema_names(prediction),
+        None if alarm is None else pipeline.outputs.with_schema_names(alarm),
         again,
         again == probability,
         None if alarm is None else _published(alarm) == explanation.published(),
@@ -124,7 +124,7 @@ def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str
 
 
 def _published(alarm: dict[str, Any]) -> dict[str, Any]:
-    return {word: alarm[word] for word in ("contributions", "other_contributions", "bias")}
+    return {field: alarm[field] for field in ("contributions", "other_contributions", "bias")}
 
 
 def _place(record: dict[str, Any]) -> tuple[str, int, int]:
@@ -173,7 +173,7 @@ class _Published:
         for messages in self._log.read(output.topic, spans):
             for message in messages:
                 if key_of(message) == wanted and (value := value_of(message)) is not None:
-                    yield self._pipeline.outputs.by_word(decode(value, self._lookup, schema))
+                    yield self._pipeline.outputs.with_engine_names(decode(value, self._lookup, schema))
 
 
 def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> ModelPackage:

@@ -35,7 +35,7 @@ def as_json(found: Explained) -> dict[str, Any]:
 
 def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
     """Tables for a terminal."""
-    source, made = pipeline.input, pipeline.outputs.by_word(found.prediction)
+    source, made = pipeline.input, pipeline.outputs.with_engine_names(found.prediction)
     published = made["probability"]
     facts = Table(
         show_header=False, title=Text(shown(f"{made[source.key]} at {iso_utc(made[source.time], 'milliseconds')}"))
@@ -77,7 +77,7 @@ def _alarm(found: Explained, pipeline: Pipeline) -> str:
     if found.alarm is None:
         return "the reading caused no transition"
     same = "equal" if found.same_contributions else "[red]different[/]"
-    alarm = pipeline.outputs.by_word(found.alarm)
+    alarm = pipeline.outputs.with_engine_names(found.alarm)
     named = markup(f"{alarm['state']} {alarm['priority']}, {alarm['alarm_id']}")
     return f"{named}; its published contributions are {same}"
 

@@ -135,5 +135,5 @@ def test_samples_are_what_the_schemas_that_come_with_the_package_hold() -> None:
     names = PIPELINE.input.identity | PIPELINE.outputs.fields
     for role, record in PIPELINE.records.items():
         if role != "input":
-            written = {names.get(word, word) for word in SAMPLES[role]}
+            written = {names.get(field, field) for field in SAMPLES[role]}
             assert written == {f["name"] for f in record.schema["fields"]}, role

@@ -85,11 +85,7 @@ class Validator:
             for i in np.flatnonzero(wrong_key).tolist()
         ]
         rejections += [
-            Rejection(
-                int(r.row[i]),
-                DeadLetterReason.IMPLAUSIBLE_TIME,
-                f"{source.time} {r.ts[i]} {implausible_text(int(r.ts[i]))}",
-            )
+            Rejection(int(r.row[i]), DeadLetterReason.IMPLAUSIBLE_TIME, self._implausible_text(int(r.ts[i])))
             for i in np.flatnonzero(mistimed).tolist()
         ]
         rejections += [
@@ -109,6 +105,9 @@ class Validator:
         values: Float = np.where(usable[good], kept.values, np.nan)
         readings = Readings(kept.row, kept.key, kept.group, kept.ts, values, usable[good])
         return Valid(readings, masked[good], rekeyed[good]), rejections
+
+    def _implausible_text(self, ts: int) -> str:
+        return f"{self._source.time} {ts} {implausible_text(ts)}"
 
     def _ahead(self, ts: int, stamped: int) -> str:
         allowed = self._source.max_future_ms

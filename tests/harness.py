@@ -168,7 +168,7 @@ class Stage:
         return {place: state_from(decode(v, lookup, schema)) for place, v in latest.items() if v is not None}
 
     def _schema(self, role: str) -> dict[str, Any]:
-        return self.pipeline.schema_of(role)
+        return self.pipeline.records[role].schema
 
     @property
     def writer_schema_of(self) -> WriterSchemaOf:

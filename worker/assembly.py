@@ -80,7 +80,7 @@ class Surroundings:
     @property
     def group_id(self) -> str:
         """The consumer group."""
-        return self.settings.group_id or f"hazardstream-{self.pipeline.name}"
+        return self.settings.group_of(self.pipeline.name)
 
     @property
     def models(self) -> _ModelSource:
@@ -219,7 +219,7 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
         return {}
     written = ("predictions", "alarms", "alarm_state", *(["sketches", "shadow"] if pipeline.monitor else []))
     try:
-        return {role: registry.prefix(pipeline.topics[role], pipeline.schema_of(role)) for role in written}
+        return {role: registry.prefix(pipeline.topics[role], pipeline.records[role].schema) for role in written}
     except UnreadableValueError as error:
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 

@@ -55,7 +55,7 @@ class Judge:
 
     def __init__(self, writers: Writers) -> None:
         self._writers = writers
-        self._decoder = _CountingDecoder(SOURCE, READER, writers)
+        self._decoder = _CountingDecoder(SOURCE, writers)
         self._validator = Validator(SOURCE)
         self._reference: dict[SchemaKey, Schema | None] = {}
         self._schemas: dict[SchemaKey, Schema] = {}

@@ -66,8 +66,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("broker", "wrong", text if "; " in text else f"{servers}: {text}; {advice}")
     else:
         yield broker
-        group_id = settings.group_id or f"hazardstream-{pipeline.name}"
-        denied = worker_permissions(admin, config, pipeline, group_id)
+        denied = worker_permissions(admin, config, pipeline, settings.group_of(pipeline.name))
         yield from (Finding("acl", "wrong", text) for text in denied)
         # Without permission to describe them, existing topics would be reported as missing.
         faults = [] if denied else check_topics(admin, pipeline)

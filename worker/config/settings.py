@@ -116,6 +116,10 @@ class Settings(BaseSettings):
         """Where the model is: what is set, else a run that is set, else what the pipeline file says."""
         return self.model or (f"runs:/{self.best_run_id}/{ARTIFACT_PATH}" if self.best_run_id else pipelines)
 
+    def group_of(self, pipeline: str) -> str:
+        """The consumer group of a pipeline's workers: what is set, else `hazardstream-` and the pipeline's name."""
+        return self.group_id or f"hazardstream-{pipeline}"
+
     @property
     def trust(self) -> Trust:
         """Which packages the operator trusts.

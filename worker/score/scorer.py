@@ -249,7 +249,7 @@ def scorer_of(
 ) -> Scorer:
     """A scorer of a pipeline's messages."""
     return Scorer(
-        decode=Decoder(pipeline.input, pipeline.input.avro_schema, writer_schema_of),
+        decode=Decoder(pipeline.input, writer_schema_of),
         validate=Validator(pipeline.input),
         topology=pipeline.topology,
         package=package,

@@ -137,7 +137,7 @@ def test_a_dead_letter(text: str) -> None:
 @QUICK
 def test_an_explained_prediction(text: str) -> None:
     console, out = recorded()
-    made = {"module_id": text, "ts": 0, "hazard_probability": 0.5, "model_version": text}
+    made = {"module_id": text, "ts": 0, "probability": 0.5, "model_version": text}
     made |= {"source_partition": 0, "source_offset": 1}
     found: Any = SimpleNamespace(
         prediction=made,

@@ -24,7 +24,7 @@ def test_a_time_zone_comes_from_the_pipeline() -> None:
     )
     for offset, outcome in (("+02:00", START_MS), ("Z", START_MS + 7_200_000), (None, "incompatible_schema")):
         source = SOURCE.model_copy(update={"utc_offset": offset})
-        readings, rejections = Decoder(source, READER, lambda _: local)([value, value])
+        readings, rejections = Decoder(source, lambda _: local)([value, value])
         assert [*readings.ts.tolist(), *(r.reason for r in rejections)] == [outcome] * 2
 
 

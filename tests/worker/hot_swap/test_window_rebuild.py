@@ -12,7 +12,7 @@ from confluent_kafka import Message
 
 from common.arrays import Float
 from schemas.registry import writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS
 from tests.harness import START_MS, avro, reading
 from tests.models import changed
 from worker.alarms.state_machine import Alarms
@@ -62,7 +62,7 @@ class Log:
 
 
 def decoder() -> Decoder:
-    return Decoder(PIPELINE.input, flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS))
+    return Decoder(PIPELINE.input, writer_schema_lookup(None, KNOWN_SCHEMAS))
 
 
 def scorer_of(package: ModelPackage, decode: Callable[[Sequence[bytes | None], Framed], Any] | None = None) -> Scorer:

@@ -38,7 +38,7 @@ def lookup_of(writer: Record) -> WriterSchemaOf:
 
 
 def decoder(lookup: WriterSchemaOf = LOOKUP) -> Decoder:
-    return Decoder(SOURCE, READER, lookup)
+    return Decoder(SOURCE, lookup)
 
 
 def as_records(values: Sequence[bytes | None], lookup: WriterSchemaOf = LOOKUP) -> dict[int, Record]:

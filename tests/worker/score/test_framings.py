@@ -124,7 +124,7 @@ def decoded(values: list[bytes | None], headers: dict[int, Any], schemas: dict[S
             raise UnknownSchemaError(str(key))
         return schemas[key]
 
-    readings, rejections = Decoder(SOURCE, READER, lookup)(values, framed(headers))
+    readings, rejections = Decoder(SOURCE, lookup)(values, framed(headers))
     return dict(zip(readings.row.tolist(), readings.ts.tolist(), strict=True)) | {r.row: r.reason for r in rejections}
 
 

@@ -8,7 +8,7 @@ from confluent_kafka import Message
 
 from benchmarks.modules import measure
 from schemas.registry import writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS
 from tests.harness import START_MS, avro, reading
 from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import Topology, load_pipeline
@@ -30,7 +30,7 @@ def scorer(model_package: Path) -> Scorer:
         default=pipeline.topology.default, groups={"Rack1": {"cells_in_series": 7}}, keys={"k": {"cells_in_series": 1}}
     )
     scorer = Scorer(
-        decode=Decoder(pipeline.input, flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS)),
+        decode=Decoder(pipeline.input, writer_schema_lookup(None, KNOWN_SCHEMAS)),
         validate=Validator(pipeline.input),
         topology=topology,
         package=package,

@@ -101,16 +101,10 @@ def _past_ms(option: str, text: str) -> int:
 def _reference(settings: "Settings", uri: str) -> "Reference | None":
     """The training reference of the model; None: sites are compared with their baseline only."""
     from common.errors import DependencyDownError
-    from worker.admission.admit import demands_of
-    from worker.admission.source import resolve
+    from worker.admission.source import resolve_by_settings
 
     try:
-        package = resolve(
-            settings.model or uri,
-            cache_directory=settings.cache_directory,
-            tracking_uri=settings.tracking_uri,
-            demands=demands_of(settings),
-        )
+        package = resolve_by_settings(settings, settings.model or uri)
     except (UserError, DependencyDownError) as error:
         if settings.model is not None:
             raise

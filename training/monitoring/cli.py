@@ -104,9 +104,9 @@ def _reference(settings: "Settings", uri: str) -> "Reference | None":
     from worker.admission.source import resolve_by_settings
 
     try:
-        package = resolve_by_settings(settings, settings.model or uri)
+        package = resolve_by_settings(settings, settings.model_uri(uri))
     except (UserError, DependencyDownError) as error:
-        if settings.model is not None:
+        if settings.model or settings.best_run_id:
             raise
         say(f"no training reference, so sites are compared with their baseline only: {error}", err=True)
         return None

@@ -53,5 +53,5 @@ def model_or_default(settings: Settings, pipeline: Pipeline, say: Callable[[str]
         if not pipeline.shipped_model.is_dir():
             raise
         say(f"{error}; using the model in the pipeline's folder instead")
-        package = resolve(str(pipeline.shipped_model), cache_directory=settings.cache_directory)
+        package = resolve_by_settings(settings, str(pipeline.shipped_model))
         return package, f"{package.name} {package.version} (of the pipeline's folder, as there is no {pipeline.model})"

@@ -203,6 +203,8 @@ def test_only_the_first_few_bad_rows_are_told(tmp_path: Path) -> None:
         ("empty.csv", b"", "every column needs a unique name"),
         ("double.csv", b"ts,ts\n1,2\n", "every column needs a unique name"),
         ("header.csv", b"module_id,ts,voltage_v\n", "holds no usable row"),
+        ("blank.csv", b"module_id,ts,voltage_v\n,,\n", "holds no usable row"),
+        ("short.csv", b"module_id,ts,voltage_v\nM1,0\n", "line 2.*the row has 2 fields"),
         ("utf16.csv", "module_id,ts,voltage_v\n".encode("utf-16"), "UTF-8"),
         ("false.parquet", b"module_id,ts", "not a Parquet file"),
     ],

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from producers.recordings.mapping import Mapping, parse_columns, parse_topology
 from producers.recordings.recording import Recording, read_recording
-from worker.config.pipeline import load_pipeline
+from tests.flagship import PIPELINE
 
-PIPELINE = load_pipeline("battery_hazard")
 SENSORS = PIPELINE.input.sensors()
 CELL = Mapping(
     parse_columns("ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C"),

@@ -213,6 +213,11 @@ class Worker:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log.read_text()[-3000:]}") from error
 
+    def reasons_not_ready(self) -> list[str]:
+        """Why /ready says that the worker is not ready; nothing if it is, or if it does not answer."""
+        answer = self.get("/ready")
+        return [] if answer is None else answer.json().get("reasons", [])
+
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a metric's samples with these labels; 0 where the worker has the metric and no such sample yet."""
         answer = wait_until(lambda: self.get("/metrics"), "an answer from /metrics").raise_for_status()

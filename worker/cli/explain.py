@@ -8,9 +8,8 @@ from common.errors import UserError
 from common.times import HOUR_MS
 from schemas.codec import decode
 from schemas.registry import registry_at, writer_schema_lookup
-from worker.admission.admit import demands_of
 from worker.admission.compatibility import require_fit
-from worker.admission.source import resolve
+from worker.admission.source import resolve_by_settings
 from worker.config.inputs_outputs import Output
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
@@ -185,12 +184,7 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
     reasons = []
     for uri in candidates:
         try:
-            package = resolve(
-                uri,
-                cache_directory=settings.cache_directory,
-                tracking_uri=settings.tracking_uri,
-                demands=demands_of(settings),
-            )
+            package = resolve_by_settings(settings, uri)
             require_fit(package, pipeline)
         except UserError as error:
             reasons.append(str(error))

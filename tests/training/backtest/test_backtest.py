@@ -17,8 +17,8 @@ from producers.kafka_publisher import encoder
 from producers.recordings.mapping import parse_mapping
 from producers.recordings.recording import read_recording
 from schemas.registry import writer_schema_lookup
-from tests.backtests import PIPELINE, recording, run, saved
-from tests.flagship import KNOWN_SCHEMAS
+from tests.backtests import recording, run, saved
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from training.backtest.read import RELATIVE_START_MS, files_in, read_files
 from training.backtest.score import RecordingScorer
 from training.backtest.spool import Spool

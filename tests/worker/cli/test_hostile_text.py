@@ -25,11 +25,11 @@ from common.logs import configure_logs
 from common.text import in_label, in_plot, lines, markup, shown
 from hazardstream import cli
 from local.demo_view import picture
+from tests.flagship import PIPELINE
 from training.reports.render import render
 from worker.cli import doctor
 from worker.cli.dlq_view import print_letter, print_table
 from worker.cli.explain_view import as_tables
-from worker.config.pipeline import load_pipeline
 from worker.model.shap import Contribution, Explanation
 
 HERE = Path(__file__).parents[3]
@@ -153,9 +153,6 @@ def test_an_explained_prediction(text: str) -> None:
     )
     console.print(as_tables(found, PIPELINE))
     assert harmless(out.getvalue())
-
-
-PIPELINE = load_pipeline("battery_hazard")
 
 
 @given(TEXT)

@@ -6,13 +6,12 @@ from schemas.codec import encode
 from schemas.load import parsed
 from schemas.resolution import without
 from schemas.wire import confluent_prefix
-from tests.flagship import flagship_schema
+from tests.flagship import PIPELINE, flagship_schema
 from tests.harness import START_MS, reading
 from worker.config.inputs_outputs import Input
-from worker.config.pipeline import load_pipeline
 from worker.score.decode import Decoder
 
-SOURCE = load_pipeline("battery_hazard").input
+SOURCE = PIPELINE.input
 READER = flagship_schema("SensorReading")
 
 

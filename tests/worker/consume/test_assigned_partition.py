@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import TopicPartition
 
-from worker.config.pipeline import load_pipeline
+from tests.flagship import PIPELINE
 from worker.consume.assigned_partition import AssignedPartition, Hold, Standstill, UnreadableBatch
 from worker.consume.assignment import Assignment
 from worker.consume.progress import STALLED_AFTER_S, stalled
@@ -41,8 +41,8 @@ def assignment() -> Assignment:
     revoked: list[int] = []
     scorer = SimpleNamespace(revoke=lambda partition: revoked.append(partition.number), revoked=revoked)
     no_admin: Any = None
-    pipeline, metrics = load_pipeline("battery_hazard"), Metrics()
-    made = Assignment(cast("Any", Consumer()), no_admin, {}, pipeline, cast("Any", scorer), no_admin, metrics)
+    metrics = Metrics()
+    made = Assignment(cast("Any", Consumer()), no_admin, {}, PIPELINE, cast("Any", scorer), no_admin, metrics)
     full = made.assigned[0] = ready(0, 5)
     full.hold, full.unreadable = Hold(1e9, "held"), UnreadableBatch(5, "unreadable")
     full.idle_offset, full.standstill = 6, Standstill(5, 0.0)

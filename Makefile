@@ -48,7 +48,7 @@ peers: install  ## The worker beside Quix, Faust, Flink, Spark and others, each 
 
 PIN := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-lock:  ## Pin all dependencies anew; what the images need are subsets of the same versions
+lock:  ## Pin all dependencies again; the images' lock files hold subsets of the same versions
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
 	$(PIN) --all-extras --output-file requirements.lock pyproject.toml
 	$(PIN) --constraint requirements.lock --output-file requirements-worker.lock pyproject.toml

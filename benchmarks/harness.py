@@ -22,10 +22,12 @@ from benchmarks.model import write_model
 from benchmarks.readings import Tell
 from common.errors import UserError
 from common.terminal import say, terminal
+from local.flagship import FLAGSHIP
 from local.isolated_pipeline import isolated_pipeline
 from local.kafka import kafka_broker
 from local.process import Server, free_ports, start
 from worker.config.pipeline import Pipeline, load_pipeline
+from worker.config.settings import load_settings
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 from worker.model.package import ModelPackage, load_package
@@ -138,8 +140,8 @@ class Bench:
 
 
 def group_of(pipeline: Pipeline) -> str:
-    """A worker's consumer group."""
-    return f"hazardstream-{pipeline.name}"
+    """Consumer group of the pipeline's workers, which have the environment of this process."""
+    return load_settings().group_of(pipeline.name)
 
 
 def run(
@@ -189,7 +191,7 @@ def _bench(console: Console, model: Path | None) -> Iterator[Bench]:
     ):
         bench = Bench(Path(name), bootstrap, progress)
         if model is None:
-            write_model(bench.directory / "model", load_pipeline("battery_hazard"))
+            write_model(bench.directory / "model", load_pipeline(FLAGSHIP))
         else:
             shutil.copytree(model, bench.directory / "model")
         yield bench

@@ -24,6 +24,7 @@ from benchmarks.harness import GUARANTEES, Bench, run
 from benchmarks.peers.running import Output
 from benchmarks.readings import Readings, publish
 from common.arrays import Int
+from common.cli_options import JsonOption
 from common.errors import UserError
 from local.process import Server, start, stop, wait_until_ready
 from worker.config.pipeline import Pipeline
@@ -154,9 +155,7 @@ def main(
     rate: Annotated[list[int] | None, typer.Option(min=10, help="Readings per second; repeat for more rates.")] = None,
     seconds: Annotated[int, typer.Option(min=1, help="Seconds for each rate.")] = 10,
     modules: Annotated[int, typer.Option(min=1, help="Modules in the fleet.")] = 1000,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Latency of one worker at each guarantee, beside a pass-through, from when a reading is due to its prediction.
 

@@ -23,7 +23,9 @@ from rich.progress import Progress
 from benchmarks.harness import PARTITIONS
 from benchmarks.model import write_model
 from benchmarks.offline import offline_scorer
+from common.cli_options import JsonOption
 from common.terminal import say, terminal
+from local.flagship import FLAGSHIP
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.wire import single_object_prefix
@@ -46,7 +48,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
     Returns:
         Figures: sizes in bytes, times in s.
     """
-    pipeline = load_pipeline("battery_hazard")
+    pipeline = load_pipeline(FLAGSHIP)
     write_model(directory / "model", pipeline)
     package = load_package(directory / "model", version="1")
     scorer, partitions = offline_scorer(pipeline, package)
@@ -76,7 +78,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
 
 def _batches(modules: int, generation: int, start_ms: int, within_ms: int) -> Iterator[list[Message]]:
     """One reading of each module, the event times spread evenly over `within_ms`."""
-    schema = load_pipeline("battery_hazard").input.avro_schema
+    schema = load_pipeline(FLAGSHIP).input.avro_schema
     writer, prefix, batch = parsed(schema), single_object_prefix(schema), list[Message]()
     for i in range(modules):
         module, ts = f"G{generation}_Module{i:07}", start_ms + i * within_ms // modules
@@ -94,9 +96,7 @@ def _batches(modules: int, generation: int, start_ms: int, within_ms: int) -> It
 
 def main(
     modules: Annotated[int, typer.Option(min=BATCH, help="Modules in each of two generations.")] = 1_000_000,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Memory and time for very many modules, offline, through all stages of a worker except publishing.
 

@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 
 from common.arrays import Bool, Float, Int
 from common.errors import UserError
+from local.flagship import FLAGSHIP
 from pipelines.battery_hazard.simulator.fleet import Fleet
 from schemas.text_column import Bytes
 from schemas.wire import single_object_prefix
@@ -26,7 +27,7 @@ _SIMULATED_MODULES, _SIMULATED_STEPS = 1000, 200
 _DIGITS = 7
 _POWERS = 10 ** np.arange(_DIGITS - 1, -1, -1)
 _TS_BYTES = 6  # of the time of an event between the years 1987 and 2039, as a zigzag varint
-_SCHEMA = load_pipeline("battery_hazard").input.avro_schema
+_SCHEMA = load_pipeline(FLAGSHIP).input.avro_schema
 _PREFIX = single_object_prefix(_SCHEMA)
 _NULL_BRANCH = 2 * _SCHEMA["fields"][-1]["type"].index("null")  # zigzag
 _MODULE_AT = len(_PREFIX) + 2

@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.checking import output_faults
 from benchmarks.harness import Bench, Worker, run
 from benchmarks.readings import PERIOD_MS, Readings, Tell, publish
+from common.cli_options import JsonOption
 from common.errors import UserError
 from local.mlflow_server import mlflow_server
 from local.process import stop
@@ -129,9 +130,7 @@ def table(figures: dict[str, Any]) -> Table:
 
 def main(
     modules: Annotated[list[int] | None, typer.Option(min=1, help="Modules; repeat for more sizes.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Time from the start of a killed worker's successor to its first commit, with full windows to replay.
 

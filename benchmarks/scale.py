@@ -18,6 +18,7 @@ from benchmarks.checking import output_faults
 from benchmarks.draining import Pace, time_draining
 from benchmarks.harness import PARTITIONS, Bench, Worker, group_of, run
 from benchmarks.readings import Readings, publish
+from common.cli_options import JsonOption
 from local.process import stop, wait_until_ready
 from worker.config.pipeline import Pipeline
 
@@ -130,9 +131,7 @@ def table(figures: dict[str, Any]) -> Table:
 def main(
     modules: Annotated[list[int] | None, typer.Option(min=1, help="Modules; repeat for more sizes.")] = None,
     readings: Annotated[int, typer.Option(min=20_000, help="Readings, or four per module if that is more.")] = 300_000,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Rate, CPU time per reading and memory of one worker, exactly once, by modules; and rate by worker processes.
 

@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.model import write_model
 from common.arrays import Float
 from common.terminal import say
+from local.flagship import FLAGSHIP
 from worker.config.pipeline import load_pipeline
 from worker.model.package import ModelPackage, load_package
 
@@ -34,7 +35,7 @@ def main() -> None:
 
 def _model(directory: Path, *, scaled: bool) -> ModelPackage:
     package = directory / str(scaled)
-    write_model(package, load_pipeline("battery_hazard"), scaled=scaled)
+    write_model(package, load_pipeline(FLAGSHIP), scaled=scaled)
     return load_package(package, version="1")
 
 

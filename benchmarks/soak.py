@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks.checking import committed, faults
 from benchmarks.harness import Bench, Worker, run
 from benchmarks.readings import Readings, Source
+from common.cli_options import JsonOption
 from common.errors import UserError
 from local.audit import read
 from local.mlflow_server import mlflow_process
@@ -269,9 +270,7 @@ def table(figures: dict[str, Any]) -> Table:
 def main(
     minutes: Annotated[float, typer.Option(min=0.3, help="How long to send readings.")] = 15.0,
     rate: Annotated[int, typer.Option(min=100, help="Readings per second.")] = RATE,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """One worker for a long time, while schema registry and MLflow are killed and restarted in turn.
 

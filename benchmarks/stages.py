@@ -19,6 +19,7 @@ from benchmarks.draining import time_draining
 from benchmarks.harness import Bench, group_of, run
 from benchmarks.offline import messages, offline_scorer
 from benchmarks.readings import Readings, Tell, in_chunks, publish
+from common.cli_options import JsonOption
 from local.process import stop
 from worker.config.pipeline import Pipeline
 from worker.consume.message_columns import batch_of
@@ -148,7 +149,7 @@ def main(
     readings: Annotated[
         int, typer.Option(min=20_000, help="Readings for each batch size and for the worker.")
     ] = 200_000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Time a reading takes in each of a worker's stages.
 

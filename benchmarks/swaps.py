@@ -180,7 +180,7 @@ def account(site: Site, expected: dict[str, dict[int, Float]]) -> Account:
     output = site.pipeline.outputs
     schema = output.predictions.avro_schema
     whole, prefix = parsed(schema), len(single_object_prefix(schema))
-    probability = output.field("probability")
+    probability = output.schema_name("probability")
     seen = {n: np.zeros(len(p), np.int64) for n, p in expected[VERSIONS[0]].items()}
     different, scored_by = 0, dict.fromkeys(VERSIONS, 0)
     for message in read(output.predictions.topic, site.bootstrap):

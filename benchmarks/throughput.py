@@ -21,6 +21,7 @@ from rich.table import Table
 from benchmarks.draining import Pace, time_draining
 from benchmarks.harness import GUARANTEES, PARTITIONS, Bench, Worker, group_of, run
 from benchmarks.readings import Readings, publish
+from common.cli_options import JsonOption
 from local.audit import Audit, audit, read_all
 from local.process import Server, stop
 from worker.config.pipeline import Pipeline
@@ -175,9 +176,7 @@ def main(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Package to score with.  [default: 200 trees of depth 6]"),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Throughput of one worker at each guarantee, compared with a pass-through, on a local broker.
 

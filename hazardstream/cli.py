@@ -25,8 +25,8 @@ from common.log_stream import open_standard_streams
 from common.logs import configure_logs
 from common.terminal import give_up, say, terminal
 from common.text import lines, shown
+from local.flagship import FLAGSHIP
 
-DEFAULT_PIPELINE = "battery_hazard"
 _PIPELINE = "HAZARDSTREAM_PIPELINE"
 
 app = typer.Typer(
@@ -65,7 +65,7 @@ def options(
     """Options of the program itself."""
     # The engine knows no pipeline by name. Which one is meant where none is given is decided here.
     if variable(_PIPELINE) is None:
-        os.environ[_PIPELINE] = DEFAULT_PIPELINE
+        os.environ[_PIPELINE] = FLAGSHIP
 
 
 def main() -> None:

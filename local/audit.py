@@ -117,7 +117,7 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
 
     def records(topic: str, reader: Schema) -> list[tuple[Message, dict[str, Any]]]:
         return [
-            (m, outputs.by_word(decode(value_of(m) or b"", writer_schema_of, reader)))
+            (m, outputs.with_engine_names(decode(value_of(m) or b"", writer_schema_of, reader)))
             for m in read_all(topic, bootstrap)
         ]
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from common.cli_options import JsonOption
 from common.errors import UserError
 from common.terminal import say, terminal
 
@@ -19,9 +20,7 @@ def demo(
     modules: Annotated[int, typer.Option(min=1, help="Modules in the fleet.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the fleet and its faults.")] = 7,
     keep: Annotated[bool, typer.Option(help="Leave broker and worker running until Ctrl-C.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, on the last line.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run everything on this machine: a real Kafka broker, a model, a worker and a fleet with developing faults.
 

@@ -23,14 +23,15 @@ from common.terminal import styled
 from common.text import markup
 from local.audit import Audit, audit
 from local.demo_view import picture, summary
-from local.isolated_pipeline import FLAGSHIP, isolated_pipeline
+from local.flagship import FLAGSHIP
+from local.isolated_pipeline import isolated_pipeline
 from local.kafka import BOOTSTRAP_VARIABLE, broker
 from local.mock import mock_cluster
 from local.output_watcher import Watcher
 from local.process import Server, answers, free_ports, port_is_free, start, stop, wait_until_ready
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from training.registry.default_model import demo_store
-from worker.config.pipeline import FILE_NAME, load_pipeline
+from worker.config.pipeline import FILE_NAME, SHIPPED_PIPELINES, Pipeline, load_pipeline
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 
@@ -84,15 +85,16 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
     Raises:
         UserError: something cannot be started; the text says what.
     """
+    flagship = load_pipeline(str(SHIPPED_PIPELINES / FLAGSHIP))
     directory = Path(tempfile.mkdtemp(prefix="hazardstream-demo-"))
     with ExitStack() as stack:
         console.print("starting a broker …")
-        bootstrap, kind, pipeline_file = stack.enter_context(_broker(directory, console))
-        pipeline = load_pipeline(str(pipeline_file))
+        bootstrap, kind, pipeline = stack.enter_context(_broker(directory, flagship, console))
+        pipeline_file = pipeline.folder / FILE_NAME
         if kind != "mock":
             create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
         console.print("registering the model …")
-        tracking_uri = demo_store(load_pipeline(FLAGSHIP))
+        tracking_uri = demo_store(flagship)
         console.print("starting the worker …")
         worker, address = _start_worker(directory, bootstrap, pipeline_file, tracking_uri, transactions=kind != "mock")
         stack.callback(stop, [worker])
@@ -119,21 +121,20 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
 
 
 @contextmanager
-def _broker(directory: Path, console: Console) -> Iterator[tuple[str, str, Path]]:
-    """Bootstrap address, what kind of broker it is, and the pipeline file to use on it."""
+def _broker(directory: Path, flagship: Pipeline, console: Console) -> Iterator[tuple[str, str, Pipeline]]:
+    """Bootstrap address, what kind of broker it is, and the pipeline to use on it."""
     with ExitStack() as stack:
-        kind = "own"
+        kind, pipeline = "own", flagship
         try:
             bootstrap = stack.enter_context(broker(directory / "kafka"))
         except UserError as error:
             console.print(styled(f"[yellow]{MOCK_LIMITS}[/]\n(why: {markup(error)})"))
-            names = load_pipeline(FLAGSHIP).topics.values()
+            names = flagship.topics.values()
             bootstrap, kind = stack.enter_context(mock_cluster(dict.fromkeys(names, PARTITIONS))), "mock"
-        pipeline_file = load_pipeline(FLAGSHIP).folder / FILE_NAME
         if variable(BOOTSTRAP_VARIABLE):
             # A broker of the user: the demo uses its own topics, so that it changes no others and the counts are right.
-            kind, pipeline_file = "given", isolated_pipeline(directory.name, directory)
-        yield bootstrap, kind, pipeline_file
+            kind, pipeline = "given", load_pipeline(str(isolated_pipeline(directory.name, directory)))
+        yield bootstrap, kind, pipeline
 
 
 def _start_worker(

@@ -6,9 +6,8 @@ from typing import Any
 
 import yaml
 
-from worker.config.pipeline import FILE_NAME, load_pipeline
-
-FLAGSHIP = "battery_hazard"
+from local.flagship import FLAGSHIP
+from worker.config.pipeline import FILE_NAME, SHIPPED_PIPELINES
 
 
 def isolated_pipeline(name: str, directory: Path, *, same_input: bool = False) -> Path:
@@ -22,7 +21,7 @@ def isolated_pipeline(name: str, directory: Path, *, same_input: bool = False) -
     Returns:
         Path of the pipeline file.
     """
-    source, folder = load_pipeline(FLAGSHIP).folder, directory / name
+    source, folder = SHIPPED_PIPELINES / FLAGSHIP, directory / name
     folder.mkdir()
     for schema in source.glob("*.avsc"):
         shutil.copy(schema, folder)

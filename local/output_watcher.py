@@ -101,7 +101,7 @@ class Watcher:
 
     def _decoded(self, message: Message, schema: Schema) -> dict[str, Any]:
         record = decode(value_of(message) or b"", self._writer_schema_of, schema)
-        return self._pipeline.outputs.by_word(record)
+        return self._pipeline.outputs.with_engine_names(record)
 
     def _alarm(self, record: dict[str, Any]) -> None:
         key = record[self._pipeline.input.key]

@@ -11,7 +11,7 @@ They are not part of a schema's Parsing Canonical Form, so they do not change fi
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -35,6 +35,7 @@ _NOT_READ = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _AVRO = {"name", "type", "doc", "default", "order", "aliases"}
 # Similarity, from 0 to 1, from which the name of a property counts as a misspelling of one of these.
 _ALIKE = 0.84
+_BEYOND_LONG = 2**63
 
 
 class FieldRules(NamedTuple):
@@ -119,14 +120,15 @@ def _faults(field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     ranges = kind in {"whole", "number"}
     for low, high, allowed, of in ((*_RANGE, ranges, "a number"), (*_LENGTH, kind == "text", "a string")):
         given = [name for name in (low, high) if name in field]
-        wrong = [name for name in given if not _is_limit(field[name], whole=low in _LENGTH)]
+        if not allowed:
+            yield from ((name, f"{name} is only for {of}, which this field is not; remove it") for name in given)
+            continue
+        is_limit, what = _LIMITS[kind]
+        wrong = [name for name in given if not is_limit(field[name])]
         for name in given:
-            if not allowed:
-                yield name, f"{name} is only for {of}, which this field is not; remove it"
-            elif name in wrong:
-                what = "a whole number of characters" if low in _LENGTH else "a finite number"
+            if name in wrong:
                 yield name, f"{name} must be {what}, not {shown(repr(field[name]), 60)}; correct it"
-        if allowed and len(given) == 2 and not wrong and field[low] > field[high]:
+        if len(given) == 2 and not wrong and field[low] > field[high]:
             yield (
                 low,
                 f"{low} {field[low]} is above {high} {field[high]}, so no value is allowed; correct one of them",
@@ -140,7 +142,24 @@ def _misspelt(field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, f"property {shown(name)!r} is not read; did you mean {meant!r}?"
 
 
-def _is_limit(value: object, *, whole: bool) -> bool:
-    if whole:
-        return type(value) is int and value >= 0
+def _is_length(value: object) -> bool:
+    return type(value) is int and 0 <= value < _BEYOND_LONG
+
+
+def _is_finite(value: object) -> bool:
     return type(value) in {int, float} and abs(value) <= sys.float_info.max  # type: ignore[arg-type]  # a number by now
+
+
+def _is_whole(value: object) -> bool:
+    """Whether Pydantic takes the value as a limit of integers: of floats only those that are exact."""
+    if isinstance(value, float):
+        return value.is_integer() and abs(value) < _BEYOND_LONG
+    return _is_finite(value)
+
+
+_LIMITS: Mapping[Kind, tuple[Callable[[object], bool], str]] = {
+    "text": (_is_length, "a whole number of characters"),
+    "whole": (_is_whole, "a whole number"),
+    "number": (_is_finite, "a finite number"),
+}
+"""What the limits of a kind of field must be, and how messages say it."""

@@ -19,11 +19,12 @@ class SchemaFolder:
     """Finds records by name: in a folder, otherwise in `ENGINE_SCHEMAS`.
 
     `NAME.avsc` declares the record NAME. `NAME.v1.avsc`, or any other text between the two dots, is a superseded
-    version of it, so that values written with it can still be decoded.
+    version of it, so that values written with it can still be decoded. Files that are added later are not found.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._own, self._engine = _files(path), _files(ENGINE_SCHEMAS)
         self._records: dict[str, AvroRecord] = {}
 
     def record(self, name: str) -> AvroRecord:
@@ -40,10 +41,9 @@ class SchemaFolder:
         return self._records[name]
 
     def _read(self, name: str) -> AvroRecord:
-        own, engine = _files(self.path), _files(ENGINE_SCHEMAS)
-        files = own if name in own else engine
+        files = self._own if name in self._own else self._engine
         if name not in files:
-            known = sorted(n for n in own | engine if "." not in n)
+            known = sorted(n for n in self._own | self._engine if "." not in n)
             hint = closest(name, known, _ALIKE)
             advice = f"did you mean {hint!r}?" if hint else f"name one of {', '.join(known)}, or add the file"
             raise UserError(f"there is no {shown(name)}{_SUFFIX} in {shown(self.path)}; {advice}")

@@ -84,10 +84,6 @@ class SchemaRegistry:
     def __repr__(self) -> str:
         return f"SchemaRegistry({self._url!r})"
 
-    def writer_schema(self, schema_id: int) -> Schema:
-        """`schema_of` for an id in Confluent's prefix, 0 to 2**32 - 1."""
-        return self.schema_of(ConfluentId(schema_id))
-
     def schema_of(self, key: RegistryKey) -> Schema:
         """Look up the schema that a message names.
 

@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tests.flagship import PIPELINE
 from training.backtest.run import Backtest, BacktestOptions, run_backtest
 from worker.alarms.state_machine import AlarmPolicy
-from worker.config.pipeline import load_pipeline
 from worker.model.package import ModelPackage
-
-PIPELINE = load_pipeline("battery_hazard")
 
 
 def recording(module: str = "m1", hours: float = 2.0, period_s: float = 10.0, *, runaway_h: float | None = None) -> Any:

@@ -13,7 +13,7 @@ from local.registry import schema_registry
 from tests.secured_broker import Secured, secured_broker
 from tests.shared_server import join_run, leave_run, shared_server
 
-pytest_plugins = ["tests.models", "tests.fixtures_worker", "tests.fixtures_producers", "tests.fixtures_training"]
+pytest_plugins = ["tests.models", "tests.fixtures_worker", "tests.fixtures_producers"]
 
 # Marker (and fixture of the same name): how the summary calls it.
 REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry"}

@@ -14,12 +14,12 @@ from schemas.codec import decode
 from schemas.registry import writer_schema_lookup
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE, flagship_schema
 from training.monitoring.drift.check import SiteState, Watched, check
 from training.monitoring.drift.events import DriftEvent, new_baseline, transitions
 from training.monitoring.drift.history import Histories
 from training.monitoring.watch import Watch
-from worker.config.pipeline import Pipeline, load_pipeline
+from worker.config.pipeline import Pipeline
 from worker.encode.drift_sketch import Sketcher, sampled
 from worker.model.package import ModelPackage
 from worker.model.reference import Reference
@@ -161,7 +161,7 @@ class Memory:
     """Monitoring topics in memory."""
 
     def __init__(self) -> None:
-        self.pipeline = load_pipeline("battery_hazard")
+        self.pipeline = PIPELINE
         assert self.pipeline.monitor is not None
         self.monitor = self.pipeline.monitor
         self.unread: dict[str, list[dict[str, Any]]] = {role: [] for role in ("sketches", "events", "labels", "alarms")}

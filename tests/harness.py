@@ -168,7 +168,7 @@ class Stage:
         return {place: state_from(decode(v, lookup, schema)) for place, v in latest.items() if v is not None}
 
     def _schema(self, role: str) -> dict[str, Any]:
-        return self.pipeline.schema_of(role)
+        return self.pipeline.records[role].schema
 
     @property
     def writer_schema_of(self) -> WriterSchemaOf:
@@ -212,6 +212,11 @@ class Worker:
             wait_until(lambda: (r := self.get("/ready")) is not None and r.status_code == 200, "worker ready")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log.read_text()[-3000:]}") from error
+
+    def reasons_not_ready(self) -> list[str]:
+        """Why /ready says that the worker is not ready; nothing if it is, or if it does not answer."""
+        answer = self.get("/ready")
+        return [] if answer is None else answer.json().get("reasons", [])
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a metric's samples with these labels; 0 where the worker has the metric and no such sample yet."""

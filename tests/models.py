@@ -21,6 +21,7 @@ from tests.flagship import SHIPPED_MODEL
 from tests.shared_server import shared_server
 from worker.config.settings import ARTIFACT_PATH
 from worker.model.mlflow_client import DIGEST_TAG, mlflow_client
+from worker.model.package import ModelPackage, load_package
 from worker.model.package_files import MANIFEST, PICKLED_SCALER, SCALER, digest, write_manifest
 from worker.model.scaler import Scaler, read_scaler
 from worker.windows.feature_spec import FeatureSpec
@@ -58,6 +59,12 @@ def tiniest_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model_package() -> Path:
     """Directory of a complete model package. It is part of the project: copy it before changing anything."""
     return SHIPPED_MODEL
+
+
+@pytest.fixture(scope="session")
+def package(model_package: Path) -> ModelPackage:
+    """The complete model package, loaded as version 1. It is shared: only read it."""
+    return load_package(model_package, version="1")
 
 
 @pytest.fixture(scope="session")

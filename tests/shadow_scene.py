@@ -10,11 +10,10 @@ from prometheus_client import generate_latest
 from common.arrays import Float
 from schemas.codec import decode
 from schemas.registry import writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE, flagship_schema
 from tests.harness import START_MS, avro, reading
 from tests.metric_text import metric_in
 from worker.alarms.state_machine import AlarmPolicy
-from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
 from worker.encode.shadow import Shadow
 from worker.encode.shadow_records import ShadowRecords
@@ -24,7 +23,6 @@ from worker.observe.worker_status import Status
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
-PIPELINE = load_pipeline("battery_hazard")
 LOOKUP, SCORE = writer_schema_lookup(None, KNOWN_SCHEMAS), flagship_schema("ShadowScore")
 MODULES, PERIOD_MS = 40, 10_000
 POLICY = AlarmPolicy(setpoint=0.5, deadband=0.1, on_delay_ms=0, off_delay_ms=0, priorities={"high": 0.5})

@@ -109,7 +109,8 @@ def _await_restart(uncertain: UncertainError, around: Surroundings) -> None:
         stop.wait(_REFUSED_AGAIN_S)
     if isinstance(uncertain, FencedError) and settings.instance_id:
         session_s = settings.session_timeout_ms / 1000
-        succession = Succession(around.config, around.group_id, settings.instance_id, session_s)
+        config = client_config(settings.bootstrap_servers)
+        succession = Succession(config, around.group_id, settings.instance_id, session_s)
         if wait_for(succession.superseded, status, stop):
             raise SupersededError(str(uncertain)) from uncertain
 

@@ -49,9 +49,8 @@ from worker.score.scorer import Scorer, scorer_of
 
 _LOG = structlog.get_logger(__name__)
 REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema; after it only the affected partition waits
-_PROCESS = (
-    uuid.uuid4()
-)  # the same after a restart in place, so that the new run ends the transaction of the previous one
+# The same after a restart in place, so that the new run ends the transaction of the previous one.
+_PROCESS = uuid.uuid4()
 
 
 class _ModelSource(TypedDict):
@@ -81,12 +80,7 @@ class Surroundings:
     @property
     def group_id(self) -> str:
         """The consumer group."""
-        return self.settings.group_id or f"hazardstream-{self.pipeline.name}"
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Client properties that the user may set."""
-        return client_config(self.settings.bootstrap_servers)
+        return self.settings.group_of(self.pipeline.name)
 
     @property
     def models(self) -> _ModelSource:
@@ -104,6 +98,7 @@ class Worker:
     """The parts of one run: from a start, or a restart in place, to the end."""
 
     around: Surroundings
+    config: dict[str, Any]
     package: ModelPackage
     consumer: ReportingConsumer
     publisher: Publisher
@@ -118,7 +113,7 @@ class Worker:
         source = mlflow_source(uri, **around.models)
         if source is not None and source.moves and settings.model_watch_ms:
             new_scorer = partial(_next_scorer, settings, pipeline)
-            swap = Swap(pipeline, around.questions, new_scorer, around.config, around.admin, left)
+            swap = Swap(pipeline, around.questions, new_scorer, self.config, around.admin, left)
             self._watch(source, swap, uri, left)
         if self.shadow is not None:
             find = partial(mlflow_source, **around.models)
@@ -145,8 +140,8 @@ def assemble(around: Surroundings) -> Worker:
         StoppedError: the worker was asked to stop while it waited.
     """
     settings, pipeline, status, stop = around.settings, around.pipeline, around.status, around.stop
-    metrics, config = status.metrics, around.config
-    wait_for(lambda: _check_topics(around), status, stop)
+    metrics, config = status.metrics, client_config(settings.bootstrap_servers)
+    wait_for(lambda: _check_topics(around, config), status, stop)
     registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
@@ -190,11 +185,11 @@ def assemble(around: Surroundings) -> Worker:
         status=status,
         questions=around.questions,
     )
-    return Worker(around, package, consumer, publisher, loop, shadow)
+    return Worker(around, config, package, consumer, publisher, loop, shadow)
 
 
-def _check_topics(around: Surroundings) -> None:
-    if denied := worker_permissions(around.admin, around.config, around.pipeline, around.group_id):
+def _check_topics(around: Surroundings, config: dict[str, Any]) -> None:
+    if denied := worker_permissions(around.admin, config, around.pipeline, around.group_id):
         raise DependencyDownError(PERMISSIONS, "; ".join(denied))
     if faults := unfit_topics(around.admin, around.pipeline):
         raise DependencyDownError("topics", "; ".join(faults))
@@ -224,7 +219,7 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
         return {}
     written = ("predictions", "alarms", "alarm_state", *(["sketches", "shadow"] if pipeline.monitor else []))
     try:
-        return {role: registry.prefix(pipeline.topics[role], pipeline.schema_of(role)) for role in written}
+        return {role: registry.prefix(pipeline.topics[role], pipeline.records[role].schema) for role in written}
     except UnreadableValueError as error:
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 

@@ -22,6 +22,7 @@ from benchmarks.peers.bench import Result, bench, peer_result, worker_result
 from benchmarks.peers.catalogue import JVM, PEERS
 from benchmarks.peers.environments import version
 from benchmarks.throughput import MODULES
+from common.cli_options import JsonOption
 from common.errors import UserError
 from common.terminal import say, terminal
 
@@ -113,7 +114,7 @@ def as_dict(ours: Result, outcomes: dict[str, Outcome], readings: int) -> dict[s
 def main(
     readings: Annotated[int, typer.Option(min=20_000, help="Readings on the topic.")] = 400_000,
     only: Annotated[list[str] | None, typer.Option(help=f"Measure this peer only; of {', '.join(PEERS)}.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Predictions a second of the worker, exactly once, and of its peers, on a broker started here.
 

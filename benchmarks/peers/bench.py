@@ -24,7 +24,7 @@ from benchmarks.readings import Readings, Tell, publish
 from benchmarks.throughput import MODULES
 from common.errors import UserError
 from local.audit import read_all
-from local.isolated_pipeline import FLAGSHIP
+from local.flagship import FLAGSHIP
 from local.java import java
 from local.kafka import kafka_broker
 from local.process import Server, answers, free_ports, start, stop, wait_until_ready
@@ -133,7 +133,7 @@ def _task(bench: Bench, name: str, peer: Peer) -> Task:
     scratch.mkdir()
     model = bench.directory / "model"
     scaler = Scaler.model_validate_json((model / SCALER).read_text())
-    reading, prediction = pipeline.schema_of("input"), pipeline.schema_of("predictions")
+    reading, prediction = pipeline.records["input"].schema, pipeline.records["predictions"].schema
     return Task(
         bootstrap=bench.bootstrap,
         source=source,

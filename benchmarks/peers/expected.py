@@ -70,7 +70,8 @@ class Expected:
 
     def of_avro(self, messages: list[Message], pipeline: Pipeline) -> list[tuple[int, float]]:
         """Row and probability of a pipeline's predictions in Avro."""
-        writer_schema_of, reader = writer_schema_lookup(None, pipeline.known_schemas), pipeline.schema_of("predictions")
+        writer_schema_of = writer_schema_lookup(None, pipeline.known_schemas)
+        reader = pipeline.records["predictions"].schema
         records = [decode(message.value(), writer_schema_of, reader) for message in messages]
         return [(self.row[r["module_id"], r["ts"]], r["hazard_probability"]) for r in records]
 

@@ -96,7 +96,11 @@ def read_columns(path: Path, names: list[str]) -> Table:
     if not pieces:
         unit = "line" if _suffix(path) in TEXT else "row"
         return Table({n: pa.chunked_array([], pa.string()) for n in names}, np.empty(0, np.int64), unit)
-    columns = {n: pa.chunked_array([c for p in pieces for c in p.columns[n].chunks]) for n in names}
+    columns = {}
+    for name in names:
+        parts = [piece.columns[name] for piece in pieces]
+        # With its type, because there is no chunk if all rows are empty or broken.
+        columns[name] = pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
     place = np.concatenate([p.place for p in pieces])
     return Table(columns, place, pieces[0].unit, [row for p in pieces for row in p.broken])
 

@@ -17,14 +17,14 @@ from schemas.errors import UnreadableValueError
 from schemas.load import Schema, parsed
 from schemas.text_column import TextColumn
 from schemas.wire import SchemaKey, parse_prefix
+from tests.flagship import PIPELINE
 from tests.fuzz.writers import READER, Writers
-from worker.config.pipeline import load_pipeline
 from worker.score.decode import Decoder
 from worker.score.readings import Readings, Rejection
 from worker.score.validate import Validator
 
 getcontext().prec = 60
-SOURCE = load_pipeline("battery_hazard").input
+SOURCE = PIPELINE.input
 SENSORS = SOURCE.sensors()
 MODEL = SOURCE.record_model
 _YEAR_2000_MS, _YEAR_2100_MS = (round(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (2000, 2100))
@@ -55,7 +55,7 @@ class Judge:
 
     def __init__(self, writers: Writers) -> None:
         self._writers = writers
-        self._decoder = _CountingDecoder(SOURCE, READER, writers)
+        self._decoder = _CountingDecoder(SOURCE, writers)
         self._validator = Validator(SOURCE)
         self._reference: dict[SchemaKey, Schema | None] = {}
         self._schemas: dict[SchemaKey, Schema] = {}

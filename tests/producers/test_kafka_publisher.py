@@ -14,10 +14,9 @@ from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationS
 from producers.kafka_publisher import ReadingPublisher, encoder
 from schemas.codec import decode
 from schemas.registry import SchemaRegistry, writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE, flagship_schema
 from worker.config.pipeline import load_pipeline
 
-PIPELINE = load_pipeline("battery_hazard")
 SCHEMA = flagship_schema("SensorReading")
 MEASURED = [20.0, None, 50.5, -1.25, 80.0, 17.0, 0.0, 3.0, 19.0]
 

@@ -85,6 +85,14 @@ def test_the_model_applies_the_rules(changes: dict[str, Any], fits: bool) -> Non
     assert accepted(**changes) == fits
 
 
+@pytest.mark.parametrize("limit", [0, 5.0, 4.4e12, -(2**63), 10**19])
+def test_every_accepted_limit_of_an_integer_makes_a_model(tmp_path: Path, limit: float) -> None:
+    (tmp_path / "Thing.avsc").write_text(json.dumps(schema({"name": "f", "type": "long", "maximum": limit})))
+    model = SchemaFolder(tmp_path).record("Thing").model
+    with pytest.raises(ValidationError, match="less than or equal to"):
+        model.model_validate({"f": 10**19 + 1})
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_model_and_rules_agree(value: float) -> None:
     rules = THING.rules["heat"]
@@ -106,6 +114,7 @@ def test_properties_change_neither_fingerprint_nor_bytes() -> None:
 
 
 NUMBER, TEXT = {"name": "f", "type": ["null", "double"]}, {"name": "f", "type": "string"}
+WHOLE = {"name": "f", "type": "long"}
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "text for a number": (NUMBER | {"minimum": "0"}, "minimum must be a finite number, not '0'; correct it"),
     "yes for a number": (NUMBER | {"maximum": True}, "maximum must be a finite number, not True"),
@@ -117,6 +126,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "lengths the wrong way round": (TEXT | {"minLength": 3, "maxLength": 2}, "minLength 3 is above maxLength 2"),
     "negative length": (TEXT | {"minLength": -1}, "minLength must be a whole number of characters, not -1"),
     "part of a character": (TEXT | {"maxLength": 2.5}, "maxLength must be a whole number of characters, not 2.5"),
+    "too long": (TEXT | {"maxLength": 10**25}, "maxLength must be a whole number of characters, not 1000"),
+    "part of an integer": (WHOLE | {"maximum": 0.5}, "maximum must be a whole number, not 0.5; correct it"),
+    "float beyond integers": (WHOLE | {"minimum": -1e300}, "minimum must be a whole number, not -1e+300"),
+    "yes for an integer": (WHOLE | {"minimum": True}, "minimum must be a whole number, not True"),
     "range of a string": (TEXT | {"minimum": 0}, "minimum is only for a number, which this field is not; remove it"),
     "length of a number": (NUMBER | {"maxLength": 9}, "maxLength is only for a string, which this field is not"),
     "unit that is no text": (NUMBER | {"unit": 5}, "unit must be text, not 5"),

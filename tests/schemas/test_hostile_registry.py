@@ -65,7 +65,7 @@ def test_an_answer_that_drips_ends_at_the_deadline_of_the_whole_question(sent_fi
     with dripping(sent_first, drip, 0.05) as url:
         started = time.monotonic()
         with pytest.raises(DependencyDownError, match="timeout"):
-            SchemaRegistry(url, timeout_s=0.6).writer_schema(7)
+            SchemaRegistry(url, timeout_s=0.6).schema_of(ConfluentId(7))
         assert time.monotonic() - started < 5
 
 
@@ -73,7 +73,7 @@ def test_a_tls_handshake_that_drips_ends_at_the_deadline(server: HttpServer) -> 
     with dripping(b"\x16\x03\x03\x40\x00", b"\x00", 0.05) as url:
         started = time.monotonic()
         with pytest.raises(DependencyDownError, match=r"timeout|does not answer"):
-            SchemaRegistry(url.replace("http:", "https:"), timeout_s=0.5).writer_schema(7)
+            SchemaRegistry(url.replace("http:", "https:"), timeout_s=0.5).schema_of(ConfluentId(7))
         assert time.monotonic() - started < 5
 
 
@@ -82,7 +82,7 @@ def test_no_thread_and_no_connection_outlives_the_deadline_by_much() -> None:
         registry = SchemaRegistry(url, timeout_s=0.3, patience_s=0.05)
         for schema_id in range(5):
             with pytest.raises(DependencyDownError):
-                registry.writer_schema(schema_id)
+                registry.schema_of(ConfluentId(schema_id))
         deadline = time.monotonic() + 20
         while any(t.name == "schema-registry" for t in threading.enumerate()) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -100,13 +100,13 @@ def test_the_caller_waits_no_longer_than_its_patience_and_finds_the_answer_later
     registry = SchemaRegistry(server.url, timeout_s=60, patience_s=0.05)
     for _ in range(3):
         with pytest.raises(DependencyDownError, match=r"within 0\.05 s"):
-            registry.writer_schema(7)
+            registry.schema_of(ConfluentId(7))
     release.set()
     deadline = time.monotonic() + 20
     found = None
     while found is None and time.monotonic() < deadline:
         with suppress(DependencyDownError):
-            found = registry.writer_schema(7)
+            found = registry.schema_of(ConfluentId(7))
     assert found == READING
     assert len(server.requests) == 1
 
@@ -115,9 +115,9 @@ def test_one_address_that_swallows_packets_leaves_time_for_the_next(server: Http
     server.always(200, KNOWN)
     with dripping(b"", b"", 60) as silent:
         registry = SchemaRegistry(f"{silent},{server.url}", timeout_s=6)
-        assert registry.writer_schema(7) == READING
+        assert registry.schema_of(ConfluentId(7)) == READING
         started = time.monotonic()
-        assert registry.writer_schema(8) == READING  # the one that answered comes first now
+        assert registry.schema_of(ConfluentId(8)) == READING  # the one that answered comes first now
         assert time.monotonic() - started < 0.9
 
 
@@ -127,7 +127,7 @@ def test_an_answer_of_200_mb_costs_no_more_than_its_limit(declared: bool) -> Non
     with dripping(header + b'{"schema": "', b"x" * 1_000_000, 0.0) as url:
         tracemalloc.start()
         with pytest.raises(IncompatibleSchemaError, match="larger than 2000000 bytes"):
-            SchemaRegistry(url).writer_schema(7)
+            SchemaRegistry(url).schema_of(ConfluentId(7))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 30_000_000
@@ -136,7 +136,7 @@ def test_an_answer_of_200_mb_costs_no_more_than_its_limit(declared: bool) -> Non
 def test_a_huge_answer_that_is_no_json_is_an_outage() -> None:
     huge = dripping(b"HTTP/1.1 200 OK\r\n\r\n<html>", b"x" * 1_000_000, 0.0)
     with huge as url, pytest.raises(DependencyDownError, match="not JSON"):
-        SchemaRegistry(url).writer_schema(7)
+        SchemaRegistry(url).schema_of(ConfluentId(7))
 
 
 def test_a_gzip_bomb_is_not_inflated(server: HttpServer) -> None:
@@ -144,7 +144,7 @@ def test_a_gzip_bomb_is_not_inflated(server: HttpServer) -> None:
     server.always(200, gzip.compress(bytes(50_000_000)))
     tracemalloc.start()
     with pytest.raises(DependencyDownError, match="compressed"):
-        SchemaRegistry(server.url).writer_schema(7)
+        SchemaRegistry(server.url).schema_of(ConfluentId(7))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10_000_000
@@ -157,7 +157,7 @@ def test_a_redirect_is_not_followed_and_takes_no_credentials_along(server: HttpS
     server.headers = {"Location": f"{elsewhere.url}/schemas/ids/7"}
     server.always(302, b"")
     with pytest.raises(DependencyDownError, match=r"redirect to .*set SCHEMA_REGISTRY_URL to the final address"):
-        SchemaRegistry(server.url).writer_schema(7)
+        SchemaRegistry(server.url).schema_of(ConfluentId(7))
     assert elsewhere.requests == []
     elsewhere.close()
 
@@ -187,7 +187,7 @@ def test_a_redirect_is_not_followed_and_takes_no_credentials_along(server: HttpS
 def test_what_is_not_the_registrys_own_word_is_an_outage(server: HttpServer, status: int, body: Any) -> None:
     server.always(status, body)
     with pytest.raises(DependencyDownError):
-        SchemaRegistry(server.url).writer_schema(7)
+        SchemaRegistry(server.url).schema_of(ConfluentId(7))
 
 
 @pytest.mark.parametrize("listed", [["x"], [5], [None]])
@@ -203,7 +203,7 @@ def test_a_redirect_to_what_is_no_url_is_an_outage(server: HttpServer, place: st
     server.headers = {"Location": place}
     server.always(302, b"")
     with pytest.raises(DependencyDownError, match="a redirect"):
-        SchemaRegistry(server.url).writer_schema(7)
+        SchemaRegistry(server.url).schema_of(ConfluentId(7))
 
 
 def test_a_connection_that_comes_after_the_deadline_is_cut_too(monkeypatch: pytest.MonkeyPatch) -> None:

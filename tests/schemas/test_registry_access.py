@@ -21,6 +21,7 @@ from common.errors import DependencyDownError, UserError
 from schemas.access import Access
 from schemas.errors import IncompatibleSchemaError
 from schemas.registry import SchemaRegistry, registry_from_environment
+from schemas.wire import ConfluentId
 from tests.flagship import flagship_schema
 from tests.http_server import HttpServer
 
@@ -117,15 +118,15 @@ def test_a_token_in_a_file_is_read_anew_when_it_was_renewed(
     monkeypatch.setenv("SCHEMA_REGISTRY_BEARER_AUTH_IDENTITY_POOL_ID", "pool-1")
     token.write_text("first\n")
     registry = registry_from_environment(server.url)
-    registry.writer_schema(7)
+    registry.schema_of(ConfluentId(7))
     token.write_text("second\n")
-    registry.writer_schema(8)
+    registry.schema_of(ConfluentId(8))
     assert [r.headers["Authorization"] for r in server.requests] == ["Bearer first", "Bearer second"]
     assert server.requests[0].headers["target-sr-cluster"] == "lsrc-1"
     assert server.requests[0].headers["Confluent-Identity-Pool-Id"] == "pool-1"
     token.unlink()
     with pytest.raises(DependencyDownError, match="BEARER_AUTH_TOKEN_FILE"):  # not the end of a running worker
-        registry.writer_schema(9)
+        registry.schema_of(ConfluentId(9))
 
 
 def oauth(issuer: HttpServer) -> Access:
@@ -148,10 +149,10 @@ def test_a_token_is_got_by_client_credentials_kept_and_renewed(server: HttpServe
 
     server.answer = answer
     registry = SchemaRegistry(server.url, access=oauth(server))
-    registry.writer_schema(7)
-    registry.writer_schema(8)
+    registry.schema_of(ConfluentId(7))
+    registry.schema_of(ConfluentId(8))
     time.sleep(0.9)  # more than 80 % of the token's life
-    registry.writer_schema(9)
+    registry.schema_of(ConfluentId(9))
     asked = [r for r in server.requests if r.path == "/token"]
     assert len(asked) == 2
     assert asked[0].headers["Authorization"] == "Basic d29ya2VyOmh1c2gtaHVzaA=="
@@ -169,8 +170,8 @@ def test_a_token_that_the_registry_refuses_is_not_used_again(server: HttpServer)
     server.answer = answer
     registry = SchemaRegistry(server.url, access=oauth(server))
     with pytest.raises(DependencyDownError, match="BEARER_AUTH_CLIENT_ID"):
-        registry.writer_schema(7)
-    assert registry.writer_schema(7) == READING
+        registry.schema_of(ConfluentId(7))
+    assert registry.schema_of(ConfluentId(7)) == READING
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_an_issuer_that_gives_no_token_is_named_and_no_secret_is_shown(
     server.always(status, body)
     access = oauth(server)
     with pytest.raises(DependencyDownError, match=f"no token from {server.url}") as caught:
-        SchemaRegistry("http://127.0.0.1:9", access=access).writer_schema(7)
+        SchemaRegistry("http://127.0.0.1:9", access=access).schema_of(ConfluentId(7))
     for shown in (repr(access), str(caught.value), caplog.text):
         assert "hush" not in shown
         assert "d29ya2Vy" not in shown
@@ -250,10 +251,10 @@ def test_a_registry_behind_mutual_tls_is_reached_with_a_certificate_and_not_with
     url = server.url.replace("http:", "https:")
     server.always(200, KNOWN)
     with pytest.raises(DependencyDownError, match=r"(?i)certificate"):
-        registry_from_environment(url).writer_schema(7)  # nobody knows the authority
+        registry_from_environment(url).schema_of(ConfluentId(7))  # nobody knows the authority
     monkeypatch.setenv("SCHEMA_REGISTRY_SSL_CA_LOCATION", str(tmp_path / "authority.pem"))
     with pytest.raises(DependencyDownError):
-        registry_from_environment(url).writer_schema(7)  # who are you?
+        registry_from_environment(url).schema_of(ConfluentId(7))  # who are you?
     monkeypatch.setenv("SCHEMA_REGISTRY_SSL_CERTIFICATE_LOCATION", str(tmp_path / "client.pem"))
     monkeypatch.setenv("SCHEMA_REGISTRY_SSL_KEY_LOCATION", str(tmp_path / "client.key"))
     monkeypatch.setenv("SCHEMA_REGISTRY_SSL_KEY_PASSWORD", "wrong")
@@ -261,4 +262,4 @@ def test_a_registry_behind_mutual_tls_is_reached_with_a_certificate_and_not_with
         registry_from_environment(url)
     (tmp_path / "password").write_text("hush-hush\n")
     monkeypatch.setenv("SCHEMA_REGISTRY_SSL_KEY_PASSWORD_FILE", str(tmp_path / "password"))
-    assert registry_from_environment(url).writer_schema(7) == READING
+    assert registry_from_environment(url).schema_of(ConfluentId(7)) == READING

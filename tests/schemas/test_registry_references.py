@@ -11,6 +11,7 @@ from schemas.load import parsed
 from schemas.references import MAX_REFERENCES
 from schemas.registry import SchemaRegistry
 from schemas.strict import compile_check
+from schemas.wire import ConfluentId
 from tests.http_server import HttpServer
 
 
@@ -22,7 +23,7 @@ def test_references_that_never_end_are_given_up(server: HttpServer) -> None:
 
     server.answer = answer
     with pytest.raises(IncompatibleSchemaError, match="more than 200 other schemas"):
-        SchemaRegistry(server.url, timeout_s=60).writer_schema(7)
+        SchemaRegistry(server.url, timeout_s=60).schema_of(ConfluentId(7))
     assert len(server.requests) <= MAX_REFERENCES + 2
 
 
@@ -36,7 +37,7 @@ def test_references_that_loop_are_incompatible(server: HttpServer) -> None:
     answers = {"/schemas/ids/7": record("x.Top", "x.A"), "/subjects/x.A/versions/1": record("x.A", "x.B")}
     answers["/subjects/x.B/versions/1"] = record("x.B", "x.A")
     server.answer = lambda request: (200, answers[request.path])
-    looping = SchemaRegistry(server.url).writer_schema(7)
+    looping = SchemaRegistry(server.url).schema_of(ConfluentId(7))
     with pytest.raises(IncompatibleSchemaError, match="recursive"):
         compile_check(parsed(looping))
 
@@ -49,7 +50,7 @@ def test_a_schema_that_many_refer_to_is_put_in_place_once(server: HttpServer) ->
 
     answers = {f"/subjects/x.L{i}/versions/1": record(f"x.L{i}", f"x.L{i + 1}" if i < 60 else "int") for i in range(61)}
     server.answer = lambda request: (200, answers.get(request.path) or record("x.Top", "x.L0"))
-    doubling = SchemaRegistry(server.url, timeout_s=60).writer_schema(7)
+    doubling = SchemaRegistry(server.url, timeout_s=60).schema_of(ConfluentId(7))
     assert len(json.dumps(doubling)) < 10_000
 
 
@@ -61,4 +62,4 @@ def test_all_that_a_schema_refers_to_shares_one_limit(server: HttpServer) -> Non
         {"schema": filler, "references": references if request.path.startswith("/schemas") else []},
     )
     with pytest.raises(IncompatibleSchemaError, match="larger than"):
-        SchemaRegistry(server.url, timeout_s=60).writer_schema(7)
+        SchemaRegistry(server.url, timeout_s=60).schema_of(ConfluentId(7))

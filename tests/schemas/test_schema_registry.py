@@ -16,7 +16,7 @@ from common.errors import DependencyDownError
 from schemas.codec import decode, encode
 from schemas.errors import IncompatibleSchemaError, UnknownSchemaError
 from schemas.registry import SchemaRegistry, writer_schema_lookup
-from schemas.wire import confluent_prefix, fingerprint
+from schemas.wire import ConfluentId, confluent_prefix, fingerprint
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 
 READING = flagship_schema("SensorReading")
@@ -34,7 +34,7 @@ def subject() -> str:
 @pytest.mark.registry
 def test_a_registered_schema_is_found_by_its_id(registry: str, subject: str) -> None:
     schema_id = SchemaRegistry(registry).register(subject, READING)
-    found = SchemaRegistry(registry).writer_schema(schema_id)
+    found = SchemaRegistry(registry).schema_of(ConfluentId(schema_id))
     assert fingerprint(found) == fingerprint(READING)
     assert found["fields"][0]["aliases"] == READING["fields"][0]["aliases"]
 
@@ -66,7 +66,7 @@ def test_a_value_travels_by_way_of_the_registry(registry: str, subject: str) -> 
 @pytest.mark.registry
 def test_an_unknown_id_is_an_unknown_schema(registry: str) -> None:
     with pytest.raises(UnknownSchemaError, match="not found"):
-        SchemaRegistry(registry).writer_schema(NO_SUCH_ID)
+        SchemaRegistry(registry).schema_of(ConfluentId(NO_SUCH_ID))
 
 
 @pytest.mark.registry
@@ -79,7 +79,7 @@ def test_references_to_other_subjects_are_put_in_place(registry: str, subject: s
         json.dumps({**READING, "fields": fields}), "AVRO", [SchemaReference("x.Place", f"{subject}-place", 1)]
     )
     schema_id = client.register_schema(subject, outer)
-    writer = SchemaRegistry(registry).writer_schema(schema_id)
+    writer = SchemaRegistry(registry).schema_of(ConfluentId(schema_id))
     record = {"module_id": "M1", "rack_id": "R1", "ts": 5, "place": {"rack": "a"}, "before": {"rack": "b"}}
     value = encode(record, writer, confluent_prefix(schema_id))
     assert decode(value, lambda _: writer, READING)["module_id"] == "M1"
@@ -91,9 +91,9 @@ def test_what_is_no_avro_record_is_incompatible(registry: str, subject: str) -> 
     json_id = client.register_schema(f"{subject}-json", RegistrySchema(JSON_SCHEMA, "JSON"))
     text_id = client.register_schema(f"{subject}-text", RegistrySchema('"string"', "AVRO"))
     with pytest.raises(IncompatibleSchemaError, match="JSON, not Avro"):
-        SchemaRegistry(registry).writer_schema(json_id)
+        SchemaRegistry(registry).schema_of(ConfluentId(json_id))
     with pytest.raises(IncompatibleSchemaError, match="not a record"):
-        SchemaRegistry(registry).writer_schema(text_id)
+        SchemaRegistry(registry).schema_of(ConfluentId(text_id))
 
 
 @pytest.mark.registry
@@ -110,4 +110,4 @@ def test_a_subjects_compatibility_rule_can_refuse_a_schema(registry: str, subjec
 @pytest.mark.registry
 def test_a_wrong_path_on_the_registry_is_not_taken_for_an_unknown_schema(registry: str) -> None:
     with pytest.raises(DependencyDownError, match="path in SCHEMA_REGISTRY_URL"):
-        SchemaRegistry(registry + "/nothing/here").writer_schema(1)
+        SchemaRegistry(registry + "/nothing/here").schema_of(ConfluentId(1))

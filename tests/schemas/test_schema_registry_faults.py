@@ -34,7 +34,7 @@ UNKNOWN = {"error_code": 40403, "message": "Schema 7 not found"}
 def test_a_known_schema_is_asked_for_once(server: HttpServer) -> None:
     server.always(200, KNOWN)
     registry = SchemaRegistry(server.url)
-    assert registry.writer_schema(7) is registry.writer_schema(7)
+    assert registry.schema_of(ConfluentId(7)) is registry.schema_of(ConfluentId(7))
     assert [request.path for request in server.requests] == ["/schemas/ids/7"]
 
 
@@ -44,14 +44,14 @@ def test_an_unknown_id_is_asked_for_again_only_after_a_while(server: HttpServer)
     registry = SchemaRegistry(server.url, unknown_ttl_s=10, clock=lambda: now_s)
     for _ in range(1000):
         with pytest.raises(UnknownSchemaError, match="Schema 7 not found"):
-            registry.writer_schema(7)
+            registry.schema_of(ConfluentId(7))
     assert len(server.requests) == 1
     server.always(200, KNOWN)
     now_s = 109.9
     with pytest.raises(UnknownSchemaError):
-        registry.writer_schema(7)
+        registry.schema_of(ConfluentId(7))
     now_s = 110.1
-    assert registry.writer_schema(7) == READING
+    assert registry.schema_of(ConfluentId(7)) == READING
 
 
 def test_a_flood_of_unknown_ids_neither_hammers_the_registry_nor_hides_a_new_schema(server: HttpServer) -> None:
@@ -60,24 +60,24 @@ def test_a_flood_of_unknown_ids_neither_hammers_the_registry_nor_hides_a_new_sch
         (200, KNOWN) if request.path in ("/schemas/ids/7", "/schemas/ids/8") else (404, UNKNOWN)
     )
     registry = SchemaRegistry(server.url, unknown_ttl_s=10, clock=lambda: now_s)
-    assert registry.writer_schema(7) == READING
+    assert registry.schema_of(ConfluentId(7)) == READING
     for i in range(3 * UNKNOWN_IDS_KEPT):
         with pytest.raises(UnknownSchemaError):
-            registry.writer_schema(1_000_000 + i)
+            registry.schema_of(ConfluentId(1_000_000 + i))
     assert len(server.requests) == 1 + UNKNOWN_IDS_KEPT
-    assert registry.writer_schema(8) == READING  # registered meanwhile: ids count up
+    assert registry.schema_of(ConfluentId(8)) == READING  # registered meanwhile: ids count up
     with pytest.raises(UnknownSchemaError, match="was not asked for registry id 2000000"):
-        registry.writer_schema(2_000_000)
+        registry.schema_of(ConfluentId(2_000_000))
     now_s = 111.0
     with pytest.raises(UnknownSchemaError, match="Schema 7 not found"):
-        registry.writer_schema(2_000_000)
+        registry.schema_of(ConfluentId(2_000_000))
 
 
 def test_a_schema_registered_for_every_message_fills_no_memory(server: HttpServer) -> None:
     server.always(200, KNOWN)
     registry = SchemaRegistry(server.url)
     for i in range(SCHEMAS_KEPT + 10):
-        registry.writer_schema(i)
+        registry.schema_of(ConfluentId(i))
     assert len(registry._known) <= SCHEMAS_KEPT
 
 
@@ -86,13 +86,13 @@ def test_a_schema_nested_beyond_measure_is_incompatible_and_looked_at_once(serve
     registry = SchemaRegistry(server.url)
     for _ in range(3):
         with pytest.raises(IncompatibleSchemaError, match="is not JSON"):
-            registry.writer_schema(7)
+            registry.schema_of(ConfluentId(7))
     assert len(server.requests) == 1
 
 
 def test_an_id_no_registry_can_have_is_not_asked_for(server: HttpServer) -> None:
     with pytest.raises(UnknownSchemaError, match="cannot be a registry id"):
-        SchemaRegistry(server.url).writer_schema(2**32 - 1)
+        SchemaRegistry(server.url).schema_of(ConfluentId(2**32 - 1))
     assert server.requests == []
 
 
@@ -100,36 +100,36 @@ def test_an_id_no_registry_can_have_is_not_asked_for(server: HttpServer) -> None
 def test_a_registry_in_trouble_is_asked_a_few_times_and_then_down(server: HttpServer, status: int) -> None:
     server.always(status, {"error_code": status * 100 + 1, "message": "leader election"})
     with pytest.raises(DependencyDownError, match="leader election") as caught:
-        SchemaRegistry(server.url).writer_schema(7)
+        SchemaRegistry(server.url).schema_of(ConfluentId(7))
     assert caught.value.dependency == "schema registry"
     assert len(server.requests) == 1 + RETRIES
 
 
 def test_a_registry_that_recovers_between_two_tries_is_not_down(server: HttpServer) -> None:
     server.answer = lambda _: (200, KNOWN) if len(server.requests) > 1 else (503, {})
-    assert SchemaRegistry(server.url).writer_schema(7) == READING
+    assert SchemaRegistry(server.url).schema_of(ConfluentId(7)) == READING
 
 
 def test_trouble_is_not_remembered(server: HttpServer) -> None:
     registry = SchemaRegistry(server.url)
     with pytest.raises(DependencyDownError):
-        registry.writer_schema(7)
+        registry.schema_of(ConfluentId(7))
     server.always(200, KNOWN)
-    assert registry.writer_schema(7) == READING
+    assert registry.schema_of(ConfluentId(7)) == READING
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_lose_no_record_and_say_what_to_check(server: HttpServer, status: int) -> None:
     server.always(status, {"error_code": status, "message": "no entry"})
     with pytest.raises(DependencyDownError, match="SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO"):
-        SchemaRegistry(server.url).writer_schema(7)
+        SchemaRegistry(server.url).schema_of(ConfluentId(7))
 
 
 @pytest.mark.parametrize("body", [b"<html>Not Found</html>", b"", {"status": 404}])
 def test_a_404_that_is_not_the_registrys_own_is_not_believed(server: HttpServer, body: Any) -> None:
     server.always(404, body)
     with pytest.raises(DependencyDownError, match="SCHEMA_REGISTRY_URL"):
-        SchemaRegistry(server.url).writer_schema(7)
+        SchemaRegistry(server.url).schema_of(ConfluentId(7))
 
 
 @pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"", b"[]", {}, {"schema": None}, {"schema": 5}])
@@ -137,16 +137,16 @@ def test_a_200_that_holds_no_schema_is_not_believed(server: HttpServer, body: An
     server.always(200, body)
     registry = SchemaRegistry(server.url)
     with pytest.raises(DependencyDownError):
-        registry.writer_schema(7)
+        registry.schema_of(ConfluentId(7))
     server.always(200, KNOWN)
-    assert registry.writer_schema(7) == READING
+    assert registry.schema_of(ConfluentId(7)) == READING
 
 
 @pytest.mark.parametrize("text", ["{", '"string"', "7", "null"])
 def test_a_schema_that_is_no_record_is_incompatible(server: HttpServer, text: str) -> None:
     server.always(200, {"schema": text})
     with pytest.raises(IncompatibleSchemaError, match="the schema with registry id 7"):
-        SchemaRegistry(server.url).writer_schema(7)
+        SchemaRegistry(server.url).schema_of(ConfluentId(7))
 
 
 def test_a_reference_that_cannot_be_found_is_an_unknown_schema_and_is_remembered(server: HttpServer) -> None:
@@ -156,7 +156,7 @@ def test_a_reference_that_cannot_be_found_is_an_unknown_schema_and_is_remembered
     registry = SchemaRegistry(server.url)
     for _ in range(3):
         with pytest.raises(UnknownSchemaError, match="Version 3"):
-            registry.writer_schema(7)
+            registry.schema_of(ConfluentId(7))
     assert len(server.requests) == 2
 
 
@@ -164,7 +164,7 @@ def test_a_registry_that_is_not_there_is_down() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         with pytest.raises(DependencyDownError, match="does not answer"):
-            SchemaRegistry(f"http://127.0.0.1:{taken.getsockname()[1]}").writer_schema(7)
+            SchemaRegistry(f"http://127.0.0.1:{taken.getsockname()[1]}").schema_of(ConfluentId(7))
 
 
 def test_a_registry_that_does_not_answer_in_time_is_down(server: HttpServer) -> None:
@@ -177,7 +177,7 @@ def test_a_registry_that_does_not_answer_in_time_is_down(server: HttpServer) -> 
     server.answer = hang
     try:
         with pytest.raises(DependencyDownError, match=r"(?i)timeout"):
-            SchemaRegistry(server.url, timeout_s=0.1).writer_schema(7)
+            SchemaRegistry(server.url, timeout_s=0.1).schema_of(ConfluentId(7))
     finally:
         release.set()
 
@@ -187,7 +187,7 @@ def test_credentials_are_sent_and_shown_nowhere(server: HttpServer, caplog: pyte
     server.always(401, {"error_code": 40101, "message": "no entry"})
     registry = SchemaRegistry(server.url, access=Access({"BASIC_AUTH_USER_INFO": "worker:hush-hush"}))
     with pytest.raises(DependencyDownError) as caught:
-        registry.writer_schema(7)
+        registry.schema_of(ConfluentId(7))
     assert server.requests[0].headers["Authorization"] == "Basic d29ya2VyOmh1c2gtaHVzaA=="
     for shown in (repr(registry), str(caught.value), caplog.text):
         assert "hush" not in shown
@@ -215,11 +215,11 @@ def test_credentials_come_from_the_environment_or_from_a_file_it_names(
 ) -> None:
     server.always(200, KNOWN)
     monkeypatch.setenv("SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO", "worker:hush-hush")
-    registry_from_environment(server.url).writer_schema(7)
+    registry_from_environment(server.url).schema_of(ConfluentId(7))
     secret = tmp_path / "user-info"
     secret.write_text("worker:other\n")
     monkeypatch.setenv("SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO_FILE", str(secret))
-    registry_from_environment(server.url).writer_schema(7)
+    registry_from_environment(server.url).schema_of(ConfluentId(7))
     sent = [request.headers["Authorization"] for request in server.requests]
     assert sent == ["Basic d29ya2VyOmh1c2gtaHVzaA==", "Basic d29ya2VyOm90aGVy"]
 
@@ -228,7 +228,7 @@ def test_empty_settings_are_as_good_as_none(server: HttpServer, monkeypatch: pyt
     server.always(200, KNOWN)
     for name in ("BASIC_AUTH_USER_INFO", "BASIC_AUTH_USER_INFO_FILE", "SSL_CA_LOCATION"):
         monkeypatch.setenv(f"SCHEMA_REGISTRY_{name}", "")
-    registry_from_environment(server.url).writer_schema(7)
+    registry_from_environment(server.url).schema_of(ConfluentId(7))
     assert "Authorization" not in server.requests[0].headers
 
 

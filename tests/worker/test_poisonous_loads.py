@@ -12,12 +12,11 @@ from confluent_kafka import Producer
 
 from schemas.registry import writer_schema_lookup
 from schemas.text_column import TextColumn
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.fuzz.payloads import payload, source
 from tests.fuzz.writers import Writers
 from tests.harness import START_MS, Stage, Worker, avro, reading, wait_until
 from tests.uninterrupted import assert_equals_uninterrupted_run, uninterrupted_run
-from worker.config.pipeline import load_pipeline
 from worker.kafka.client_config import client_config
 from worker.score.decode import Decoder
 from worker.score.validate import Validator
@@ -122,9 +121,9 @@ def test_modules_that_come_and_go_are_forgotten_and_their_memory_is_used_again(s
 
 
 def test_one_giant_among_small_ids_costs_no_more_than_its_own_size() -> None:
-    source = load_pipeline("battery_hazard").input
+    source = PIPELINE.input
     decode, validate = (
-        Decoder(source, flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS)),
+        Decoder(source, writer_schema_lookup(None, KNOWN_SCHEMAS)),
         Validator(source),
     )
     names = [f"m{i}" for i in range(4000)]

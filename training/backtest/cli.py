@@ -39,13 +39,13 @@ EventsOption = Annotated[
 ]
 HorizonOption = Annotated[
     float,
-    typer.Option(min=0, help="An alarm so many seconds before an event, or later, is a warning and not a false alarm."),
+    typer.Option(min=0, help="An alarm at most this many seconds before an event, or after it, is no false alarm."),
 ]
 EveryOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Keep only the last reading in each period of so many seconds; 0 keeps all. Default: the model's "
+        help="Keep only the last reading in each period of this many seconds; 0 keeps all. Default: the model's "
         "period, for recordings with more readings than that.",
     ),
 ]

@@ -9,11 +9,14 @@ import typer
 from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms, training_packages
 from common.errors import UserError
 from common.json_text import strict_json
+from common.progress import stop_on_signals
 from common.terminal import say, terminal
 from common.text import shown
 from common.times import iso_now, iso_utc
 
 if TYPE_CHECKING:
+    import threading
+
     from training.monitoring.watch import Look, Watch
     from worker.config.settings import Settings
     from worker.model.reference import Reference
@@ -69,7 +72,8 @@ def drift(
             event = begin(new_baseline, _past_ms("--since", since))
             topics.publish("events", [(new_baseline, event.record())])
         if watch:
-            _watch(watching, every_s, metrics_host, metrics_port)
+            with stop_on_signals() as stop:
+                _watch(watching, every_s, metrics_host, metrics_port, stop)
             return
         look = watching.look(publish=publish)
     page = None
@@ -101,38 +105,26 @@ def _past_ms(option: str, text: str) -> int:
 def _reference(settings: "Settings", uri: str) -> "Reference | None":
     """The training reference of the model; None: sites are compared with their baseline only."""
     from common.errors import DependencyDownError
-    from worker.admission.admit import demands_of
-    from worker.admission.source import resolve
+    from worker.admission.source import resolve_by_settings
 
     try:
-        package = resolve(
-            settings.model or uri,
-            cache_directory=settings.cache_directory,
-            tracking_uri=settings.tracking_uri,
-            demands=demands_of(settings),
-        )
+        package = resolve_by_settings(settings, settings.model_uri(uri))
     except (UserError, DependencyDownError) as error:
-        if settings.model is not None:
+        if settings.model or settings.best_run_id:
             raise
         say(f"no training reference, so sites are compared with their baseline only: {error}", err=True)
         return None
     return package.reference
 
 
-def _watch(watching: "Watch", every_s: float, host: str, port: int) -> None:
-    import signal
-    import threading
-
+def _watch(watching: "Watch", every_s: float, host: str, port: int, stop: "threading.Event") -> None:
     import structlog
     from prometheus_client import start_http_server
 
     from training.monitoring.watch import watch
     from worker.observe.metrics import DriftMetrics
 
-    log = structlog.get_logger(__name__)
-    stop, metrics = threading.Event(), DriftMetrics()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    log, metrics = structlog.get_logger(__name__), DriftMetrics()
     try:
         server, _ = start_http_server(port, host, metrics.registry)
     except OSError as error:

@@ -61,7 +61,7 @@ class MonitoringTopics:
             UserError: there is no such topic.
             DependencyDownError: broker or registry does not answer; call again.
         """
-        topic, schema = self.pipeline.topics[role], self.pipeline.schema_of(role)
+        topic, schema = self.pipeline.topics[role], self.pipeline.records[role].schema
         read_to = self._read_to.setdefault(role, {})
         spans = {n: Span(max(s.low, read_to.get(n, 0)), s.high) for n, s in self._reader.spans(topic).items()}
         for messages in self._reader.read(topic, spans):
@@ -82,7 +82,7 @@ class MonitoringTopics:
             UserError: the broker or the registry refuses them.
             DependencyDownError: one of them does not answer.
         """
-        topic, schema = self.pipeline.topics[role], self.pipeline.schema_of(role)
+        topic, schema = self.pipeline.topics[role], self.pipeline.records[role].schema
         prefix, ready = self._prefix(topic, schema), parsed(schema)
         failed: list[str] = []
         writer = producer(self._config, PRODUCER_FIXED, PRODUCER_DEFAULTS)

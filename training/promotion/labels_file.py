@@ -7,7 +7,7 @@ import numpy as np
 from common.errors import UserError
 from producers.recordings.convert import time_form, to_text, to_times_ms
 from producers.recordings.dialect import dialect
-from producers.recordings.tables import Table, column_names, iter_columns, read_columns
+from producers.recordings.tables import Table, column_names, read_columns
 from training.monitoring.performance.labels import EVENT, KINDS, WITHDRAWN, Label
 from worker.config.inputs_outputs import Input
 
@@ -55,14 +55,13 @@ def read_labels(path: Path, source: Input) -> list[Label]:
 
 
 def _whole(path: Path, names: list[str]) -> Table:
-    pieces = list(iter_columns(path, names))
-    for piece in pieces:
-        for row in piece.broken:
-            raise UserError(f"{path}, {piece.unit} {row.place}: {row.rule}; correct the row")
-    if not any(len(piece.place) for piece in pieces):
-        begin = f"line {dialect(path).header_line + 1}" if pieces and pieces[0].unit == "line" else "the first row"
+    table = read_columns(path, names)
+    for row in table.broken:
+        raise UserError(f"{path}, {table.unit} {row.place}: {row.rule}; correct the row")
+    if not len(table.place):
+        begin = f"line {dialect(path).header_line + 1}" if table.unit == "line" else "the first row"
         raise UserError(f"{path} holds no labels: from {begin} on there is nothing in columns {', '.join(names)}")
-    return read_columns(path, names)
+    return table
 
 
 def _at(path: Path, table: Table, row: int) -> str:

@@ -30,8 +30,7 @@ def register_model(
 
     Example: hazardstream model register champion.hazardmodel --alias challenger
     """
-    from worker.admission.admit import demands_of
-    from worker.admission.source import resolve
+    from worker.admission.source import resolve_by_settings
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
@@ -40,12 +39,7 @@ def register_model(
 
     settings = load_settings(pipeline=pipeline, tracking_uri=tracking_uri)
     loaded, store = load_pipeline(settings.pipeline), settings.tracking_uri
-    package = resolve(
-        model or str(loaded.shipped_model),
-        cache_directory=settings.cache_directory,
-        tracking_uri=store,
-        demands=demands_of(settings, loaded),
-    )
+    package = resolve_by_settings(settings, model or str(loaded.shipped_model), loaded)
     known = version_behind(package.name, alias, tracking_uri=store) if if_none else None
     version = known or register_package(package.directory, alias=alias, tracking_uri=store).version
     if as_json:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from common.directories import cache_directory
 from common.errors import UserError
 from training.registry.register import register_package
-from worker.admission.admit import demands_of
-from worker.admission.source import resolve
+from worker.admission.source import resolve, resolve_by_settings
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.model.mlflow_client import local_store
@@ -43,12 +42,7 @@ def model_or_default(settings: Settings, pipeline: Pipeline, say: Callable[[str]
     """
 
     def found(uri: str) -> tuple[ModelPackage, str]:
-        package = resolve(
-            uri,
-            cache_directory=settings.cache_directory,
-            tracking_uri=settings.tracking_uri,
-            demands=demands_of(settings),
-        )
+        package = resolve_by_settings(settings, uri)
         return package, f"{package.name} {package.version} ({uri})"
 
     if (uri := settings.model_uri(pipeline.model)) != pipeline.model:
@@ -59,5 +53,5 @@ def model_or_default(settings: Settings, pipeline: Pipeline, say: Callable[[str]
         if not pipeline.shipped_model.is_dir():
             raise
         say(f"{error}; using the model in the pipeline's folder instead")
-        package = resolve(str(pipeline.shipped_model), cache_directory=settings.cache_directory)
+        package = resolve_by_settings(settings, str(pipeline.shipped_model))
         return package, f"{package.name} {package.version} (of the pipeline's folder, as there is no {pipeline.model})"

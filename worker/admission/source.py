@@ -4,8 +4,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.errors import DependencyDownError, UserError
-from worker.admission.admit import Demands, admit
+from worker.admission.admit import Demands, admit, demands_of
 from worker.admission.mlflow_source import MlflowSource, RefusedModelError
+from worker.config.pipeline import Pipeline
+from worker.config.settings import Settings
 from worker.model.archive import read_archive
 from worker.model.mlflow_client import NotAllowedError
 from worker.model.package import ModelPackage
@@ -52,6 +54,22 @@ def resolve(
         if package is None:
             raise
         return package
+
+
+def resolve_by_settings(settings: Settings, uri: str, pipeline: Pipeline | None = None) -> ModelPackage:
+    """As `resolve`, with the cache, the MLflow and the demands of these settings.
+
+    Args:
+        settings: of the process.
+        uri: as for `resolve`.
+        pipeline: whose records the model will score; None: it will not score here.
+    """
+    return resolve(
+        uri,
+        cache_directory=settings.cache_directory,
+        tracking_uri=settings.tracking_uri,
+        demands=demands_of(settings, pipeline),
+    )
 
 
 def resolve_or_last_good(

@@ -161,9 +161,9 @@ def explain(
     configure_logs("warning")
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
     loaded = load_pipeline(settings.pipeline)
-    explained = compute_again(settings, key, int(at) if at.isdecimal() else moment_ms("--at", at))
+    explained = compute_again(settings, loaded, key, int(at) if at.isdecimal() else moment_ms("--at", at))
     if as_json:
-        say(strict_json(facts(explained)))
+        say(strict_json(facts(explained, loaded)))
     else:
         terminal().print(as_tables(explained, loaded))
     if not explained.same_bits:

@@ -11,8 +11,7 @@ from common.text import markup, shown
 from schemas.codec import compile_decoder
 from schemas.errors import UnreadableValueError
 from schemas.registry import registry_from_environment
-from worker.admission.admit import demands_of
-from worker.admission.source import resolve
+from worker.admission.source import resolve_by_settings
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.settings import Settings, unread_settings
 from worker.kafka.client_config import admin_client, client_config, topic_partitions
@@ -66,8 +65,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("broker", "wrong", text if "; " in text else f"{servers}: {text}; {advice}")
     else:
         yield broker
-        group_id = settings.group_id or f"hazardstream-{pipeline.name}"
-        denied = worker_permissions(admin, config, pipeline, group_id)
+        denied = worker_permissions(admin, config, pipeline, settings.group_of(pipeline.name))
         yield from (Finding("acl", "wrong", text) for text in denied)
         # Without permission to describe them, existing topics would be reported as missing.
         faults = [] if denied else check_topics(admin, pipeline)
@@ -107,10 +105,5 @@ def _registry(settings: Settings, pipeline: Pipeline) -> str:
 
 def _model(settings: Settings, pipeline: Pipeline) -> str:
     uri = settings.model_uri(pipeline.model)
-    package = resolve(
-        uri,
-        cache_directory=settings.cache_directory,
-        tracking_uri=settings.tracking_uri,
-        demands=demands_of(settings, pipeline),
-    )
+    package = resolve_by_settings(settings, uri, pipeline)
     return f"{uri}: {package.name} version {package.version} passes the check"

@@ -8,11 +8,10 @@ from common.errors import UserError
 from common.times import HOUR_MS
 from schemas.codec import decode
 from schemas.registry import registry_at, writer_schema_lookup
-from worker.admission.admit import demands_of
 from worker.admission.compatibility import require_fit
-from worker.admission.source import resolve
+from worker.admission.source import resolve_by_settings
 from worker.config.inputs_outputs import Output
-from worker.config.pipeline import Pipeline, load_pipeline
+from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.consume.message_columns import batch_of
 from worker.kafka.client_config import admin_client, client_config
@@ -36,8 +35,8 @@ class Explained:
     """A past reading and its prediction.
 
     Attributes:
-        prediction: the published record.
-        alarm: the published alarm transition that the reading caused; None if it caused none.
+        prediction: the published record, under the engine's field names.
+        alarm: the published alarm transition that the reading caused, likewise; None if it caused none.
         probability: recomputed.
         same_bits: whether it equals the published one bit for bit.
         same_contributions: whether the contributions published with the alarm are equal; None without an alarm.
@@ -62,11 +61,12 @@ class Explained:
     rebuilt_from: int
 
 
-def explain(settings: Settings, key: str, at_ms: int) -> Explained:
+def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Explained:
     """Recompute the prediction for a key's reading at this event time, or for the last reading before it.
 
     Args:
-        settings: pipeline, broker and registry; a model in it is used instead of the one that the prediction names.
+        settings: broker and registry; a model in it is used instead of the one that the prediction names.
+        pipeline: that scored the reading.
         key: of the reading.
         at_ms: event time, ms.
 
@@ -74,7 +74,6 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         UserError: there is no such prediction, or its reading or its model no longer exists.
         DependencyDownError: broker, registry or MLflow do not answer.
     """
-    pipeline = load_pipeline(settings.pipeline)
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
     config = client_config(settings.bootstrap_servers)
     with TopicReader(config, gulp=MANY) as log:
@@ -99,8 +98,8 @@ def explain(settings: Settings, key: str, at_ms: int) -> Explained:
         )
     explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
-        pipeline.outputs.by_field(prediction),
-        None if alarm is None else pipeline.outputs.by_field(alarm),
+        prediction,
+        alarm,
         again,
         again == probability,
         None if alarm is None else _published(alarm) == explanation.published(),
@@ -124,7 +123,7 @@ def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str
 
 
 def _published(alarm: dict[str, Any]) -> dict[str, Any]:
-    return {word: alarm[word] for word in ("contributions", "other_contributions", "bias")}
+    return {field: alarm[field] for field in ("contributions", "other_contributions", "bias")}
 
 
 def _place(record: dict[str, Any]) -> tuple[str, int, int]:
@@ -173,7 +172,7 @@ class _Published:
         for messages in self._log.read(output.topic, spans):
             for message in messages:
                 if key_of(message) == wanted and (value := value_of(message)) is not None:
-                    yield self._pipeline.outputs.by_word(decode(value, self._lookup, schema))
+                    yield self._pipeline.outputs.with_engine_names(decode(value, self._lookup, schema))
 
 
 def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> ModelPackage:
@@ -185,12 +184,7 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
     reasons = []
     for uri in candidates:
         try:
-            package = resolve(
-                uri,
-                cache_directory=settings.cache_directory,
-                tracking_uri=settings.tracking_uri,
-                demands=demands_of(settings),
-            )
+            package = resolve_by_settings(settings, uri)
             require_fit(package, pipeline)
         except UserError as error:
             reasons.append(str(error))

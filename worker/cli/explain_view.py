@@ -15,11 +15,12 @@ from worker.cli.explain import Explained
 from worker.config.pipeline import Pipeline
 
 
-def as_json(found: Explained) -> dict[str, Any]:
-    """Everything, ready for JSON."""
+def as_json(found: Explained, pipeline: Pipeline) -> dict[str, Any]:
+    """Everything, ready for JSON; records have the field names of their schemas."""
+    with_schema_names = pipeline.outputs.with_schema_names
     return {
-        "prediction": found.prediction,
-        "alarm": found.alarm,
+        "prediction": with_schema_names(found.prediction),
+        "alarm": None if found.alarm is None else with_schema_names(found.alarm),
         "model": {"name": found.package.name, "version": found.package.version},
         "probability": found.probability,
         "same_bits": found.same_bits,
@@ -35,7 +36,7 @@ def as_json(found: Explained) -> dict[str, Any]:
 
 def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
     """Tables for a terminal."""
-    source, made = pipeline.input, pipeline.outputs.by_word(found.prediction)
+    source, made = pipeline.input, found.prediction
     published = made["probability"]
     facts = Table(
         show_header=False, title=Text(shown(f"{made[source.key]} at {iso_utc(made[source.time], 'milliseconds')}"))
@@ -47,7 +48,7 @@ def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
         ("reading", f"{place}; rebuilt from offset {found.rebuilt_from}"),
         ("model", f"{markup(model)}; published by {markup(made['model_version'])}{other}"),
         ("probability", f"[bold]{found.probability!r}[/], published {published!r}: {_comparison(found)}"),
-        ("alarm", _alarm(found, pipeline)),
+        ("alarm", _alarm(found)),
         ("window", _window(found)),
     ):
         facts.add_row(*map(styled, row))
@@ -73,12 +74,11 @@ def _comparison(found: Explained) -> str:
     )
 
 
-def _alarm(found: Explained, pipeline: Pipeline) -> str:
+def _alarm(found: Explained) -> str:
     if found.alarm is None:
         return "the reading caused no transition"
     same = "equal" if found.same_contributions else "[red]different[/]"
-    alarm = pipeline.outputs.by_word(found.alarm)
-    named = markup(f"{alarm['state']} {alarm['priority']}, {alarm['alarm_id']}")
+    named = markup(f"{found.alarm['state']} {found.alarm['priority']}, {found.alarm['alarm_id']}")
     return f"{named}; its published contributions are {same}"
 
 

@@ -37,20 +37,14 @@ def export(
 
     Example: hazardstream model export m.hazardmodel --model models:/NAME@champion
     """
-    from worker.admission.admit import demands_of
-    from worker.admission.source import resolve
+    from worker.admission.source import resolve_by_settings
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
     from worker.model.archive import pack, read_archive
 
     settings = load_settings(pipeline=pipeline, model=model)
     uri = settings.model_uri(load_pipeline(settings.pipeline).model)
-    package = resolve(
-        uri,
-        cache_directory=settings.cache_directory,
-        tracking_uri=settings.tracking_uri,
-        demands=demands_of(settings),
-    )
+    package = resolve_by_settings(settings, uri)
     try:
         pack(package, uri, output)
     except OSError as error:

@@ -62,6 +62,11 @@ class Input(Strict):
     utc_offset: str | None = Field(None, pattern=r"^(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
 
     @property
+    def identity(self) -> dict[str, str]:
+        """The record's own names of the key, the group and the time."""
+        return {"key": self.key, "group": self.group, "time": self.time}
+
+    @property
     def utc_offset_ms(self) -> int | None:
         """`utc_offset` in ms, positive in the east; None: times that do not say it are not read."""
         if self.utc_offset in (None, "Z"):
@@ -117,15 +122,15 @@ class Outputs(Strict):
     # Headers copied from a reading to its prediction and its alarm: by default those of a W3C trace.
     headers: tuple[str, ...] = ("traceparent", "tracestate")
 
-    def field(self, word: str) -> str:
-        """Name in the schema of one of the engine's fields."""
-        return self.fields.get(word, word)
+    def schema_name(self, field: str) -> str:
+        """Name in the schemas of one of the engine's fields."""
+        return self.fields.get(field, field)
 
-    def by_word(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    def with_engine_names(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A record of predictions, alarms or alarm state as read, under the engine's field names."""
-        words = {field: word for word, field in self.fields.items()}
-        return {words.get(field, field): value for field, value in record.items()}
+        engine_names = {in_schema: field for field, in_schema in self.fields.items()}
+        return {engine_names.get(name, name): value for name, value in record.items()}
 
-    def by_field(self, words: Mapping[str, Any]) -> dict[str, Any]:
-        """Values by the worker's own words, under the names of the fields that carry them."""
-        return {self.field(word): value for word, value in words.items()}
+    def with_schema_names(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values by the engine's field names, under the names that the fields have in the schemas."""
+        return {self.schema_name(field): value for field, value in values.items()}

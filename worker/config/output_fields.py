@@ -116,6 +116,6 @@ MAPPED: Final = frozenset({"predictions", "alarms", "alarm_state"})
 """Roles in which `outputs.fields` renames."""
 
 TIMES: Final = frozenset(
-    {"time", "ts", "onset_ts", "pending_since_ts", "clearing_since_ts", "hour_ts", "scored_at"}
-) | {"labelled_at"}
-"""Words that are times, in ms since 1970."""
+    {"time", "ts", "onset_ts", "pending_since_ts", "clearing_since_ts", "hour_ts", "scored_at", "labelled_at"}
+)
+"""Fields that are times, in ms since 1970."""

@@ -154,10 +154,6 @@ class Pipeline(Strict):
             written |= {"labels": monitor.labels, "shadow": monitor.shadow}
         return {"input": self.input.record} | {role: output.record for role, output in written.items()}
 
-    def schema_of(self, role: str) -> Schema:
-        """The schema of the records on the topic of a role."""
-        return self.records[role].schema
-
     @property
     def known_schemas(self) -> dict[Fingerprint, Schema]:
         """The schemas of all roles and their superseded versions, by fingerprint."""

@@ -88,36 +88,30 @@ def _place(pipeline: "Pipeline", role: str, setting: str) -> Place:
 
 def _input(pipeline: "Pipeline") -> Iterator[Found]:
     source = pipeline.input
-    roles = {"key": source.key, "group": source.group, "time": source.time}
-    yield from ((("input", setting), text) for setting, text in input_faults(source.record, roles))
+    yield from ((("input", setting), text) for setting, text in input_faults(source.record, source.identity))
 
 
 def _fields(pipeline: "Pipeline") -> Iterator[Found]:
     source, fields = pipeline.input, pipeline.outputs.fields
-    words = {word for role in MAPPED for word in SAMPLES[role]} - set(IDENTITY) | {
-        source.key,
-        source.group,
-        source.time,
-    }
-    for word, field in fields.items():
-        at = ("outputs", "fields", word)
-        if word not in words:
-            hint = closest(word, sorted(words), _ALIKE)
-            advice = f"did you mean {hint!r}?" if hint else f"there are {', '.join(sorted(words))}"
+    written = {field for role in MAPPED for field in SAMPLES[role]} - set(IDENTITY) | set(source.identity.values())
+    for field, in_schema in fields.items():
+        at = ("outputs", "fields", field)
+        if field not in written:
+            hint = closest(field, sorted(written), _ALIKE)
+            advice = f"did you mean {hint!r}?" if hint else f"there are {', '.join(sorted(written))}"
             yield at, f"the worker writes no value of this name; {advice}"
-        elif [*fields.values()].count(field) > 1 or (field in words and field not in fields):
-            yield at, f"field {shown(field)!r} carries another value already; give each value its own field"
+        elif [*fields.values()].count(in_schema) > 1 or (in_schema in written and in_schema not in fields):
+            yield at, f"field {shown(in_schema)!r} carries another value already; give each value its own field"
 
 
 def _schemas(pipeline: "Pipeline") -> Iterator[Found]:
-    source = pipeline.input
-    identity = {"key": source.key, "group": source.group, "time": source.time}
+    identity = pipeline.input.identity
     mapped = {**identity, **pipeline.outputs.fields}
-    mapped |= {word: pipeline.outputs.field(name) for word, name in identity.items()}
+    mapped |= {field: pipeline.outputs.schema_name(name) for field, name in identity.items()}
     for role, record in pipeline.records.items():
         if role != "input":
-            field_of = mapped if role in MAPPED else identity
-            yield from ((_place(pipeline, role, "schema"), text) for text in schema_faults(role, record, field_of))
+            names = mapped if role in MAPPED else identity
+            yield from ((_place(pipeline, role, "schema"), text) for text in schema_faults(role, record, names))
 
 
 def _topology(pipeline: "Pipeline") -> Iterator[Found]:

@@ -21,19 +21,19 @@ _AVRO_TYPES = {str: "string", bool: "boolean", int: "long", float: "double", dic
 _ALIKE = 0.6
 
 
-def schema_faults(role: str, record: AvroRecord, field_of: Mapping[str, str]) -> Iterator[str]:
+def schema_faults(role: str, record: AvroRecord, schema_names: Mapping[str, str]) -> Iterator[str]:
     """What keeps a record from being the one of a role.
 
     Args:
         role: of the output.
         record: that the pipeline names for it.
-        field_of: name of the field that carries each word, where it is another than the word.
+        schema_names: names of the engine's fields in the schema, where they differ.
     """
-    written = {field_of.get(word, word): word for word in SAMPLES[role]}
+    written = {schema_names.get(engine_name, engine_name): engine_name for engine_name in SAMPLES[role]}
     fields = {field["name"]: field for field in record.schema["fields"]}
-    for field, word in written.items():
-        if field not in fields and not (role in COLUMNAR and word in OPTIONAL):
-            advice = _add(role, field, word, fields)
+    for field, engine_name in written.items():
+        if field not in fields and not (role in COLUMNAR and engine_name in OPTIONAL):
+            advice = _add(role, field, engine_name, fields)
             yield f"{shown(record.file)}: no field {shown(field)!r}, which is written; {advice}"
     for field, declared in fields.items():
         if field in written:
@@ -51,16 +51,16 @@ def schema_faults(role: str, record: AvroRecord, field_of: Mapping[str, str]) ->
             )
 
 
-def _add(role: str, field: str, word: str, fields: Mapping[str, Any]) -> str:
+def _add(role: str, field: str, engine_name: str, fields: Mapping[str, Any]) -> str:
     hint = closest(field, fields, _ALIKE)
     if hint and hint not in SAMPLES[role]:
-        return f"did you mean {hint!r}? Then map it: outputs.fields: {{{word}: {hint}}}"
-    return f"add it as {json.dumps(_avro_type(role, word))}, or name the field that carries it in outputs.fields"
+        return f"did you mean {hint!r}? Then map it: outputs.fields: {{{engine_name}: {hint}}}"
+    return f"add it as {json.dumps(_avro_type(role, engine_name))}, or name the field that carries it in outputs.fields"
 
 
-def _holds(field: Schema, role: str, word: str) -> bool:
+def _holds(field: Schema, role: str, engine_name: str) -> bool:
     logical = _logical_types(field["type"])
-    if logical - ({_MILLISECONDS, f"local-{_MILLISECONDS}"} if word in TIMES else set()):
+    if logical - ({_MILLISECONDS, f"local-{_MILLISECONDS}"} if engine_name in TIMES else set()):
         return False
     trial: Schema = {
         "type": "record",
@@ -68,7 +68,9 @@ def _holds(field: Schema, role: str, word: str) -> bool:
         "fields": [{key: part for key, part in field.items() if key not in {"default", "aliases"}}],
     }
     try:
-        return all(_comes_back(trial, field["name"], value, columnar=role in COLUMNAR) for value in SAMPLES[role][word])
+        return all(
+            _comes_back(trial, field["name"], value, columnar=role in COLUMNAR) for value in SAMPLES[role][engine_name]
+        )
     except UnknownType:  # a type that another field defines
         return True
     except Exception:  # noqa: BLE001 - whatever an encoder trips over, it is no place for the value
@@ -98,10 +100,10 @@ def _logical_types(avro_type: Any) -> set[str]:
     return {str(b["logicalType"]) for b in branches if isinstance(b, dict) and "logicalType" in b}
 
 
-def _avro_type(role: str, word: str) -> Any:
-    samples = SAMPLES[role][word]
+def _avro_type(role: str, engine_name: str) -> Any:
+    samples = SAMPLES[role][engine_name]
     first = samples[0]
-    if word in TIMES:
+    if engine_name in TIMES:
         kind: Any = {"type": "long", "logicalType": _MILLISECONDS}
     elif isinstance(first, list):
         kind = {"type": "array", "items": "string" if isinstance(first[0], str) else "record"}
@@ -110,5 +112,5 @@ def _avro_type(role: str, word: str) -> Any:
     return ["null", kind] if None in samples else kind
 
 
-def _described(word: str) -> str:
-    return f"the worker's {word!r}" + (" (ms since 1970)" if word in TIMES else "")
+def _described(engine_name: str) -> str:
+    return f"the worker's {engine_name!r}" + (" (ms since 1970)" if engine_name in TIMES else "")

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     challenger_max_ms: PositiveInt = 20  # longest that a batch waits for it
     group_id: str | None = None
     # Stable over restarts, different for workers that run at the same time: it makes the transactional id. A worker
-    # that is given one is a static member of the group: whoever starts under its name takes its place at once.
+    # that is given one is a static member of the group: a worker that starts with the same id takes its place at once.
     instance_id: str | None = None
     group_protocol: Literal["classic", "consumer"] = "classic"  # consumer: KIP-848, for brokers of Kafka 4.0 and later
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
@@ -115,6 +115,10 @@ class Settings(BaseSettings):
     def model_uri(self, pipelines: str) -> str:
         """Where the model is: what is set, else a run that is set, else what the pipeline file says."""
         return self.model or (f"runs:/{self.best_run_id}/{ARTIFACT_PATH}" if self.best_run_id else pipelines)
+
+    def group_of(self, pipeline: str) -> str:
+        """The consumer group of a pipeline's workers: what is set, else `hazardstream-` and the pipeline's name."""
+        return self.group_id or f"hazardstream-{pipeline}"
 
     @property
     def trust(self) -> Trust:

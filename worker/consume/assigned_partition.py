@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import NamedTuple
 
 import structlog
@@ -12,20 +11,6 @@ from worker.windows.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
-
-
-class Phase(Enum):
-    """How far a worker has taken over a partition.
-
-    Attributes:
-        WAITING: its start offsets or alarm states are not known yet.
-        RESTORING: it replays the log to rebuild its windows.
-        LIVE: it publishes results.
-    """
-
-    WAITING = "waiting"
-    RESTORING = "restoring"
-    LIVE = "live"
 
 
 class Hold(NamedTuple):
@@ -63,9 +48,9 @@ class AssignedPartition:
     Attributes:
         number: of the partition.
         since: when it was assigned.
-        phase: how far it has been taken over.
         start: where it starts; None until that was looked up.
-        partition: its offsets and windows; None while it waits.
+        partition: its offsets and windows; None while it waits for its start offsets or alarm states.
+        rebuilt: whether its windows are rebuilt from the log, so that it publishes results.
         retry_at: while it waits: when to try again.
         pause_s: while it waits: how long to pause after the next failure.
         reason: while it waits: why.
@@ -77,9 +62,9 @@ class AssignedPartition:
 
     number: int
     since: float = field(default_factory=time.monotonic)
-    phase: Phase = Phase.WAITING
     start: Start | None = None
     partition: Partition | None = None
+    rebuilt: bool = False
     retry_at: float = 0.0
     pause_s: float = _FIRST_PAUSE_S
     reason: str = "it is being taken over"
@@ -95,18 +80,13 @@ class AssignedPartition:
         self.retry_at, self.reason = time.monotonic() + self.pause_s, reason
         self.pause_s = min(2 * self.pause_s, _LONGEST_PAUSE_S)
 
-    def make_ready(self, partition: Partition) -> None:
-        """Take messages from now on, first of all to rebuild the windows."""
-        self.partition, self.phase = partition, Phase.RESTORING
-
     def restored(self) -> float | None:
-        """Become live once the windows are rebuilt.
+        """Note that the windows are rebuilt, once they are.
 
         Returns:
             Seconds since the assignment if that happened just now, else None.
         """
-        partition = self.partition
-        if self.phase is not Phase.RESTORING or partition is None or partition.next_offset < partition.live_from:
+        if self.rebuilt or self.partition is None or self.partition.next_offset < self.partition.live_from:
             return None
-        self.phase = Phase.LIVE
+        self.rebuilt = True
         return time.monotonic() - self.since

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from common.errors import DependencyDownError
 from worker.config.pipeline import Pipeline
-from worker.consume.assigned_partition import AssignedPartition, Hold, Phase
+from worker.consume.assigned_partition import AssignedPartition, Hold
 from worker.kafka.client_config import error_text
 from worker.kafka.topic_identity import TopicWatch, identities
 from worker.kafka.topic_reader import LOOP_PATIENCE_S, TopicReader
@@ -79,7 +79,7 @@ class Assignment:
         self._events.extend((False, p.partition) for p in partitions)
 
     def ready(self) -> Iterator[tuple[AssignedPartition, Partition]]:
-        """The partitions whose messages are taken."""
+        """The partitions that have been taken over; messages are taken of those that are not held."""
         return ((each, each.partition) for each in self.assigned.values() if each.partition is not None)
 
     @property
@@ -90,12 +90,12 @@ class Assignment:
     @property
     def waiting(self) -> dict[int, str]:
         """By partition, why it is not ready yet."""
-        return {n: each.reason for n, each in sorted(self.assigned.items()) if each.phase is Phase.WAITING}
+        return {n: each.reason for n, each in sorted(self.assigned.items()) if each.partition is None}
 
     @property
     def restoring(self) -> list[int]:
         """Partitions whose windows are being rebuilt."""
-        return sorted(n for n, each in self.assigned.items() if each.phase is Phase.RESTORING)
+        return sorted(each.number for each, _ in self.ready() if not each.rebuilt)
 
     @property
     def held(self) -> dict[int, str]:
@@ -125,7 +125,7 @@ class Assignment:
 
     def _due(self, now: float) -> list[AssignedPartition]:
         """Waiting partitions for which it is time to try again."""
-        return [each for each in self.assigned.values() if each.phase is Phase.WAITING and each.retry_at <= now]
+        return [each for each in self.assigned.values() if each.partition is None and each.retry_at <= now]
 
     def _note_events(self) -> None:
         while self._events:
@@ -158,20 +158,24 @@ class Assignment:
         self.topic.begin(topics[topic].topic_id)
         states_id = topics[states].topic_id if (states := self._pipeline.outputs.alarm_state.topic) in topics else ""
         found = self._starts.of([each.number for each in due], topics, self._scorer.state.rebuild_span_ms)
-        with TopicReader(self._config, LOOP_PATIENCE_S) as reader:
-            for number, start in found.items():
-                each = self.assigned[number]
-                if isinstance(start, str):
-                    each.put_off(start)
-                    continue
-                partition, topic = start.partition, self.topic.topic_id
-                try:
-                    partition.exclusions = replay_exclusions(reader, self._pipeline, topic, partition, self._beat)
-                    self._alarm_restore.begin(partition, start.alarm_states, states_id)
-                except DependencyDownError as down:
-                    each.put_off(str(down))
-                else:
-                    each.start = start
+        for number, start in found.items():
+            each = self.assigned[number]
+            if isinstance(start, str):
+                each.put_off(start)
+                continue
+            try:
+                self._exclude_dead_letters(start.partition)
+                self._alarm_restore.begin(start.partition, start.alarm_states, states_id)
+            except DependencyDownError as down:
+                each.put_off(str(down))
+            else:
+                each.start = start
+
+    def _exclude_dead_letters(self, partition: Partition) -> None:
+        if partition.next_offset < partition.live_from:
+            with TopicReader(self._config, LOOP_PATIENCE_S) as reader:
+                topic_id = self.topic.topic_id
+                partition.exclusions = replay_exclusions(reader, self._pipeline, topic_id, partition, self._beat)
 
     def place(self, partition: Partition, offset: int, clock: int, span_ms: int) -> TopicPartition:
         """An offset to commit, at which the stream time is `clock`, with its checkpoint."""
@@ -203,7 +207,7 @@ class Assignment:
             assigned.start = None
             assigned.put_off(f"broker: {error_text(error)}")
             return False
-        assigned.make_ready(partition)
+        assigned.partition = partition
         self._scorer.alarms.assign(number, states)
         self._report_gaps(number, start)
         _LOG.info(
@@ -240,8 +244,10 @@ class Assignment:
 
     def hold(self, number: int, reason: str, for_s: float) -> None:
         """Take no messages of a partition for `for_s` seconds; then continue at the same offset."""
+        if (each := self.assigned.get(number)) is None:
+            return  # revoked; a side output may still have had a record of it
         _LOG.warning("partition held", partition=number, reason=reason, seconds=round(for_s, 1))
-        self.assigned[number].hold = Hold(time.monotonic() + for_s, reason)
+        each.hold = Hold(time.monotonic() + for_s, reason)
         self._steer(self._consumer.pause, [number])
 
     def rewind(self) -> None:
@@ -274,7 +280,7 @@ class Assignment:
     def reassign(self, number: int) -> None:
         """Restart a partition at its committed offset, as if it had just been assigned."""
         before = self.assigned.get(number)
-        since = before.since if before and before.phase is Phase.WAITING else time.monotonic()
+        since = before.since if before and before.partition is None else time.monotonic()
         self._drop(number)
         self.assigned[number] = AssignedPartition(number, since)
         places = [TopicPartition(self._pipeline.input.topic, number, OFFSET_BEGINNING)]

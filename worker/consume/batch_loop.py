@@ -1,6 +1,5 @@
 """The loop: gather a batch, score it, publish and commit it, merge it; repeat."""
 
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from worker.consume.group_watch import GroupWatch
 from worker.consume.idle import Idle, lag
 from worker.consume.message_columns import batch_of
 from worker.consume.outcome_metrics import count_outcome
-from worker.consume.progress import Progress
+from worker.consume.progress import stalled
 from worker.consume.unreadable import Unreadable
 from worker.encode.encoder import Encoder
 from worker.encode.output_limits import OutputLimits
@@ -80,7 +79,7 @@ class Loop:
         self._pause_s = _FIRST_PAUSE_S
         self._limits, self._unreadable, self._questions = limits, unreadable, questions
         self._at_most = settings.batch_max_messages
-        self._progress = Progress()
+        self._failure = ""  # why the last batch was not committed
         self._timed = stage_timer(metrics)
         self._aborted = False  # the last transaction
 
@@ -121,7 +120,7 @@ class Loop:
             self._wait_for_dependency(down)
         except AbortedError as aborted:
             self._metrics.aborts.inc()
-            self._progress.failed(str(aborted))
+            self._failure = str(aborted)
             self._aborted = True
             self._wait_for_dependency(DependencyDownError("broker", f"a transaction was aborted: {aborted}"))
         else:
@@ -129,7 +128,7 @@ class Loop:
             self._aborted = self._aborted and not len(batch) and bool(self._assignment.partitions)
             if not self._aborted:
                 self._pause_s = _FIRST_PAUSE_S
-                self._progress.failed("")
+                self._failure = ""
                 self._status.down.clear()
 
     def _gather(self) -> list[Message]:
@@ -161,9 +160,7 @@ class Loop:
         ends = {m.partition(): m.offset() or 0 for m in reversed(failed) if is_unreadable(m)}
         # Messages fetched for a partition before it was (re)assigned are from the wrong offset.
         known = {n: p.next_offset for n, p in self._assignment.partitions.items() if n not in settled}
-        nowhere = np.iinfo(np.int64).max
-        due = np.array([known.get(n, nowhere) for n in batch.partition.tolist()], np.int64)
-        wanted = batch.offset >= due
+        wanted = batch.offset >= batch.by_partition(known, otherwise=np.iinfo(np.int64).max)
         for number, end in ends.items():
             wanted &= (batch.partition != number) | (batch.offset < end)
         return batch if wanted.all() else batch.take(np.flatnonzero(wanted))
@@ -239,9 +236,9 @@ class Loop:
             first[number] = min(offset, first.get(number, offset))
         for number in first:
             self._assignment.hold(number, str(pending), min(max(for_s, _FIRST_PAUSE_S), 10 * _LONGEST_PAUSE_S))
-        partitions = self._assignment.partitions
-        ends = [first.get(n, sys.maxsize) if n in partitions else 0 for n in batch.partition.tolist()]
-        return batch.take(np.flatnonzero(batch.offset < np.array(ends, np.int64)))
+        # A hold may have reassigned a partition.
+        ends = {number: first.get(number, np.iinfo(np.int64).max) for number in self._assignment.partitions}
+        return batch.take(np.flatnonzero(batch.offset < batch.by_partition(ends, otherwise=0)))
 
     def _wait_for_dependency(self, down: DependencyDownError) -> None:
         """Wait, longer each time, then fetch again from the first message that is not merged."""
@@ -274,11 +271,12 @@ class Loop:
         """Keep status and the slow metrics up to date."""
         status, assignment = self._status, self._assignment
         status.turn()
-        self._questions.answer(self._scorer, assignment.partitions)
-        status.group = self._group_watch.reason(idle=not (assignment.partitions or assignment.waiting))
+        partitions, waiting = assignment.partitions, assignment.waiting
+        self._questions.answer(self._scorer, partitions)
+        status.group = self._group_watch.reason(idle=not (partitions or waiting))
         status.partitions = {
-            "ready": sorted(assignment.partitions),
-            "waiting": assignment.waiting,
+            "ready": sorted(partitions),
+            "waiting": waiting,
             "restoring": assignment.restoring,
             "held": assignment.held,
         }
@@ -288,7 +286,7 @@ class Loop:
         show(self._metrics.partitions, {state: len(numbers) for state, numbers in status.partitions.items()})
         status.lag = lag(self._consumer, self._topic, assignment)
         unreadable = self._unreadable.reasons()
-        status.stalled = self._progress.stalled(assignment.ready(), status.lag) | unreadable
+        status.stalled = stalled(assignment.ready(), status.lag, self._failure) | unreadable
         self._metrics.unreadable.set(len(unreadable))
         self._metrics.windows_held.set(self._scorer.state.held)
         active = self._scorer.alarms.active()

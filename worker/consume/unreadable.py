@@ -17,13 +17,14 @@ from common.errors import DependencyDownError, RecreatedError, UserError
 from worker.config.pipeline import Pipeline
 from worker.consume.assigned_partition import UnreadableBatch
 from worker.consume.assignment import Assignment
-from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID, letter_of
+from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID
 from worker.kafka.client_config import consumer, error_text
 from worker.kafka.message import is_unreadable
 from worker.kafka.publisher import Publisher
 from worker.kafka.records import Outgoing, Record
 from worker.kafka.topic_reader import TopicReader
 from worker.observe.metrics import Metrics
+from worker.recover.partition_letters import letters_about
 from worker.windows.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
@@ -70,17 +71,13 @@ def skipped_batches(
     Raises:
         DependencyDownError: the dead-letter topic cannot be read now.
     """
-    topic, skipped = pipeline.outputs.dead_letters.topic, []
-    for messages in reader.read(topic, {number: reader.span_while_running(topic, number)}):
-        beat()
-        for letter in filter(None, map(letter_of, messages)):
-            of_ours = letter.reason == DeadLetterReason.UNREADABLE and letter.source[:2] == (
-                pipeline.input.topic,
-                number,
-            )
-            if of_ours and (not topic_id or letter.topic_id in {"", topic_id}):
-                skipped.append(range(letter.source[2], letter.last_offset + 1))
-    return skipped
+    span = reader.span_while_running(pipeline.outputs.dead_letters.topic, number)
+    letters = letters_about(reader, pipeline, topic_id, number, span, beat)
+    return [
+        range(letter.source[2], letter.last_offset + 1)
+        for letter in letters
+        if letter.reason == DeadLetterReason.UNREADABLE
+    ]
 
 
 class Unreadable:

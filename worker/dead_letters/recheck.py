@@ -29,7 +29,7 @@ class Recheck:
 
     def __init__(self, source: Input, writer_schema_of: WriterSchemaOf, *, log_append_time: bool) -> None:
         self._reader = source.avro_schema
-        self._decode = Decoder(source, self._reader, writer_schema_of)
+        self._decode = Decoder(source, writer_schema_of)
         self._validate = Validator(source)
         self._model, self._utc_offset_ms = source.record_model, source.utc_offset_ms
         self._writer_schema_of, self._log_append_time = writer_schema_of, log_append_time

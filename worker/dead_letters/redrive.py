@@ -59,7 +59,7 @@ def input_topic(config: dict[str, Any], reader: TopicReader, name: str) -> Input
         DependencyDownError: no broker answers.
     """
     admin = admin_client(config)
-    settings = topic_settings(admin, name)
+    settings = topic_settings(admin, [name])[name]
     return InputTopic(
         name,
         int(settings.get("max.message.bytes", BROKER_DEFAULT_MAX_BYTES)),

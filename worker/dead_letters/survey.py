@@ -139,7 +139,7 @@ def survey(
             if letter is None:
                 _fold_marker(message, result)
             elif letter.reason not in indexes and len(indexes) > _REASONS_COUNTED:
-                result.foreign += 1  # no release of ours has so many reasons
+                result.foreign += 1  # no release of hazardstream has that many reasons
             elif selection.takes(letter):
                 if letter.reason not in indexes:
                     indexes[letter.reason] = len(indexes)

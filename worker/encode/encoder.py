@@ -100,7 +100,7 @@ class Encoder:
             "source_offset": origin.offset,
             "scored_at": np.array(time.time_ns() // 1_000_000),
         }
-        named = self._pipeline.outputs.by_field(columns)
+        named = self._pipeline.outputs.with_schema_names(columns)
         values = encode_columns(self._schemas["predictions"], named, len(readings.ts), self._prefixes["predictions"])
         return in_bulk(self._pipeline.outputs.predictions.topic, origin, values, headers)
 
@@ -155,7 +155,7 @@ class Encoder:
         }
 
     def _record(self, role: str, topic: str, origin: Origin, row: int, fields: Mapping[str, Any]) -> Record:
-        named = self._pipeline.outputs.by_field(fields)
+        named = self._pipeline.outputs.with_schema_names(fields)
         value = encode(named, self._parsed[role], self._prefixes[role])
         return Record(topic, int(origin.partition[row]), origin.keys[row], value)
 

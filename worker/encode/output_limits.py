@@ -44,8 +44,8 @@ class OutputLimits:
         self.of: Limits = self._ask()
 
     def _ask(self) -> dict[str, int]:
-        told = {topic: topic_settings(self._admin, topic).get("max.message.bytes") for topic in self._topics}
-        return {topic: int(limit or BROKER_DEFAULT_MAX_BYTES) for topic, limit in told.items()}
+        told = topic_settings(self._admin, self._topics)
+        return {topic: int(told[topic].get("max.message.bytes") or BROKER_DEFAULT_MAX_BYTES) for topic in self._topics}
 
     def batch_bytes(self, configured: object) -> int:
         """The producer's `batch.size` with which a batch of more than one record fits every topic.

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from common.environment import variable
 from common.errors import DependencyDownError, UserError
@@ -157,11 +157,25 @@ def topic_partitions(admin: AdminClient, timeout_s: float = 5.0) -> dict[str, in
     Raises:
         DependencyDownError: no broker answers.
     """
+    return {name: len(topic.partitions) for name, topic in _metadata(admin, timeout_s).topics.items()}
+
+
+def is_mock(admin: AdminClient, timeout_s: float = 5.0) -> bool:
+    """Whether the broker is the client library's mock cluster, which the demo uses if there are no jars of Kafka.
+
+    The mock never answers a request for settings, descriptions or permissions of topics.
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
+    return (_metadata(admin, timeout_s).cluster_id or "").startswith("mockCluster")
+
+
+def _metadata(admin: AdminClient, timeout_s: float) -> ClusterMetadata:
     try:
-        topics = admin.list_topics(timeout=timeout_s).topics
+        return admin.list_topics(timeout=timeout_s)
     except KafkaException as error:
         raise DependencyDownError("broker", error_text(error, admin)) from error
-    return {name: len(topic.partitions) for name, topic in topics.items()}
 
 
 def error_text(error: BaseException, client: object = None) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ClusterMetadata, TopicDescription
+from confluent_kafka.admin import AdminClient, TopicDescription
 
 from common.errors import DependencyDownError, RecreatedError
-from worker.kafka.client_config import error_text
+from worker.kafka.client_config import error_text, is_mock, topic_partitions
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -37,9 +37,9 @@ def identities(admin: AdminClient, topics: Iterable[str]) -> dict[str, Identity]
         DependencyDownError: no broker answers.
     """
     names = sorted(set(topics))
-    known = _metadata(admin)
-    if _is_mock(known):
-        return {n: Identity("", len(known.topics[n].partitions)) for n in names if n in known.topics}
+    if is_mock(admin, _TIMEOUT_S):
+        known = topic_partitions(admin, _TIMEOUT_S)
+        return {n: Identity("", known[n]) for n in names if n in known}
     found = {}
     for name, asked in admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT_S).items():
         try:
@@ -84,7 +84,7 @@ class TopicWatch:
             DependencyDownError: no broker answers. Only the first call waits for one.
         """
         if self._mock is None:
-            self._mock = _is_mock(_metadata(self._admin))
+            self._mock = is_mock(self._admin, _TIMEOUT_S)
         if not self._mock:
             asked = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=_TIMEOUT_S)
             self._asked = asked[self._topic]
@@ -133,15 +133,3 @@ class TopicWatch:
 def _identity(described: TopicDescription) -> Identity:
     topic_id = str(described.topic_id)
     return Identity("" if topic_id == _NO_ID else topic_id, len(described.partitions))
-
-
-def _metadata(admin: AdminClient) -> ClusterMetadata:
-    try:
-        return admin.list_topics(timeout=_TIMEOUT_S)
-    except KafkaException as error:
-        raise DependencyDownError("broker", error_text(error, admin)) from error
-
-
-def _is_mock(known: ClusterMetadata) -> bool:
-    """Whether this is the client library's mock cluster (demo without Kafka's jars), which cannot describe topics."""
-    return (known.cluster_id or "").startswith("mockCluster")

@@ -1,6 +1,6 @@
 """Creates the topics that a pipeline needs, and checks their settings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -8,13 +8,14 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from common.errors import DependencyDownError, UserError
 from worker.config.pipeline import Pipeline
-from worker.kafka.client_config import error_text, topic_partitions
+from worker.kafka.client_config import error_text, is_mock, topic_partitions
 from worker.kafka.permissions import denied_of
 from worker.kafka.records import HEADER_ALLOWANCE
 from worker.kafka.topic_policy import violations
 from worker.kafka.topic_roles import BROKER_DEFAULT_MAX_BYTES, ROLES, SETTINGS_OF_ALL
 
 _TIMEOUT_S = 15.0
+_UNREACHED = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}  # noqa: SLF001 - librdkafka's names
 
 
 def create_topics(
@@ -76,7 +77,8 @@ def unfit_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     held = topic_partitions(admin)
     if missing := sorted(t for t in pipeline.topics.values() if t not in held):
         return [f"missing topics: {', '.join(missing)}; run `hazardstream topics create`"]
-    return [text for breaks, text in _violations(admin, pipeline) if breaks]
+    settings = topic_settings(admin, pipeline.topics.values())
+    return [text for breaks, text in _violations(admin, pipeline, settings) if breaks]
 
 
 def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
@@ -95,36 +97,42 @@ def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     ]
 
 
-def _violations(admin: AdminClient, pipeline: Pipeline) -> Iterator[tuple[bool, str]]:
+def _violations(
+    admin: AdminClient, pipeline: Pipeline, settings: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[bool, str]]:
+    replicas = _replicas(admin, [topic for topic in pipeline.topics.values() if settings[topic]])
     for role, topic in pipeline.topics.items():
-        settings = topic_settings(admin, topic)
-        if not settings:
+        if not settings[topic]:
             unknown = (
                 "the broker does not report its settings (with ACLs, allow DescribeConfigs), so they are not checked"
             )
             yield False, f"{topic}: {unknown}; docs/operations.md lists what they must be"
             continue
+        yield from violations(role, topic, settings[topic], replicas[topic])
+
+
+def _replicas(admin: AdminClient, topics: Sequence[str]) -> dict[str, int]:
+    """The smallest number of replicas that a partition of each topic has."""
+    found = {}
+    asked = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_TIMEOUT_S) if topics else {}
+    for topic, future in asked.items():
         try:
-            asked = admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT_S)
-            partitions = asked[topic].result().partitions
+            partitions = future.result().partitions
         except KafkaException as error:
             raise DependencyDownError("broker", f"{topic}: {error_text(error, admin)}") from error
-        replicas = min((len(partition.replicas) for partition in partitions), default=1)
-        yield from violations(role, topic, settings, replicas)
-
-
-def dead_letter_limit(admin: AdminClient, pipeline: Pipeline) -> int:
-    """The largest record that the dead-letter topic accepts, bytes."""
-    configured = topic_settings(admin, pipeline.topics["dead_letters"]).get("max.message.bytes")
-    return int(configured or BROKER_DEFAULT_MAX_BYTES)
+        found[topic] = min((len(partition.replicas) for partition in partitions), default=1)
+    return found
 
 
 def warnings(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     """Settings that work but should be improved, each with its remedy."""
-    source = topic_settings(admin, pipeline.input.topic)
-    largest = int(source.get("max.message.bytes", BROKER_DEFAULT_MAX_BYTES))
-    found = [text for breaks, text in _violations(admin, pipeline) if not breaks]
-    if dead_letter_limit(admin, pipeline) < largest + HEADER_ALLOWANCE:
+    settings, topics = topic_settings(admin, pipeline.topics.values()), pipeline.topics
+    largest, limit = (
+        int(settings[topics[role]].get("max.message.bytes") or BROKER_DEFAULT_MAX_BYTES)
+        for role in ("input", "dead_letters")
+    )
+    found = [text for breaks, text in _violations(admin, pipeline, settings) if not breaks]
+    if limit < largest + HEADER_ALLOWANCE:
         found.append(
             f"{pipeline.topics['dead_letters']} accepts smaller records than {pipeline.input.topic}, so the "
             f"largest dead letters would keep only their address; set its max.message.bytes to at least "
@@ -133,19 +141,23 @@ def warnings(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     return found
 
 
-def topic_settings(admin: AdminClient, topic: str) -> dict[str, Any]:
-    """A topic's configuration; empty if the broker does not report it (no permission, or a reduced Kafka)."""
-    resource = ConfigResource(ResourceType.TOPIC, topic)
-    try:
-        # The client library's mock cluster (demo without Kafka's jars) never answers this request.
-        if (admin.list_topics(timeout=_TIMEOUT_S).cluster_id or "").startswith("mockCluster"):
-            return {}
-        entries = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result()
-    except KafkaException as error:
-        if error.args[0].code() in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}:  # noqa: SLF001 - librdkafka's names
-            raise DependencyDownError("broker", error_text(error, admin)) from error
-        return {}
-    return {name: entry.value for name, entry in entries.items()}
+def topic_settings(admin: AdminClient, topics: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Each topic's configuration; empty if the broker does not report it (no permission, or a reduced Kafka).
+
+    Raises:
+        DependencyDownError: no broker answers.
+    """
+    found: dict[str, dict[str, Any]] = {topic: {} for topic in topics}
+    if not found or is_mock(admin, _TIMEOUT_S):
+        return found
+    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in found]
+    for resource, future in admin.describe_configs(resources, request_timeout=_TIMEOUT_S).items():
+        try:
+            found[resource.name] = {name: entry.value for name, entry in future.result().items()}
+        except KafkaException as error:
+            if error.args[0].code() in _UNREACHED:
+                raise DependencyDownError("broker", error_text(error, admin)) from error
+    return found
 
 
 def add_partitions(topic: str, count: int) -> str:

@@ -16,8 +16,6 @@ from common.arrays import Float
 from worker.alarms.state_machine import AlarmPolicy
 from worker.model.boosting import UnfitBoosterError, load_booster, xgboost
 from worker.model.package_files import (
-    FAULTS,
-    FORMAT,
     MANIFEST,
     SCALER,
     Contents,
@@ -26,17 +24,13 @@ from worker.model.package_files import (
     PackageError,
     digest,
     read_package,
-    write_manifest,
 )
 from worker.model.reference import Reference
 from worker.model.scaler import Scale, read_scaler
 from worker.windows.feature_spec import FeatureSpec
 
 __all__ = [
-    "FAULTS",
-    "FORMAT",
     "MANIFEST",
-    "Fault",
     "Manifest",
     "ModelFailedError",
     "ModelPackage",
@@ -44,7 +38,6 @@ __all__ = [
     "digest",
     "load_package",
     "open_package",
-    "write_manifest",
 ]
 
 # XGBoost sums its trees in float32; other builds and processors may differ in the last bits, never by more.

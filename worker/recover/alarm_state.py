@@ -44,7 +44,7 @@ class AlarmRestore:
             "auto.offset.reset": "earliest",
         }
         self._topic, self._schema = outputs.alarm_state.topic, outputs.alarm_state.avro_schema
-        self._by_word = outputs.by_word
+        self._with_engine_names = outputs.with_engine_names
         self._writer_schema_of = writer_schema_of
         self._reader: Consumer | None = None
         self._left: dict[int, range] = {}
@@ -128,7 +128,7 @@ class AlarmRestore:
         states = dict(self._standing.get(number, {}))
         for key, value in self._latest[number].items():
             try:
-                state = state_from(self._by_word(decode(value, self._writer_schema_of, self._schema)))
+                state = state_from(self._with_engine_names(decode(value, self._writer_schema_of, self._schema)))
             except UnreadableValueError as error:
                 raise_if_ours(value, error, f"the alarm state of {shown(key)} in {self._topic}/{number}")
                 fault = str(error)

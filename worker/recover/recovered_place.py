@@ -215,13 +215,13 @@ def _search(
 def _outcome_reader(pipeline: Pipeline, role: str, writer_schema_of: WriterSchemaOf) -> _OutcomeOf:
     if role == "dead_letters":
         return partial(_outcome_of_letter, pipeline.input.topic)
-    schema, by_word, time = pipeline.schema_of(role), pipeline.outputs.by_word, pipeline.input.time
+    schema, outputs, time = pipeline.records[role].schema, pipeline.outputs, pipeline.input.time
 
     def outcome_of(message: Message) -> _Outcome | None:
         if (value := value_of(message)) is None:
             return None
         try:
-            record = by_word(decode(value, writer_schema_of, schema))
+            record = outputs.with_engine_names(decode(value, writer_schema_of, schema))
         except UnreadableValueError as error:
             if may_be_ours(value, error):
                 raise _UncertainRecordError(str(error)) from error

@@ -13,9 +13,9 @@ from confluent_kafka import Message
 from common.arrays import Int
 from common.dead_letter_reasons import DeadLetterReason
 from worker.config.pipeline import Pipeline
-from worker.encode.dead_letter import letter_of
 from worker.kafka.message import stamped_by_broker, time_of
 from worker.kafka.topic_reader import Span, TopicReader, UnreadableBatchError
+from worker.recover.partition_letters import letters_about
 from worker.windows.partition import Partition
 
 _CLOCKS_APART_MS = 600_000  # largest difference of broker clocks, if the dead-letter topic has `LogAppendTime`
@@ -33,10 +33,9 @@ def replay_exclusions(
     Args:
         reader: of any topic.
         pipeline: names the topics.
-        topic_id: id of the input topic; empty if it is not known. It tells letters of a deleted topic of the same name
-            apart, which have the same offsets.
+        topic_id: see `letters_about`.
         partition: with the offsets to replay.
-        beat: called regularly, because a long topic takes time (about 40,000 letters a second).
+        beat: see `letters_about`.
 
     Raises:
         DependencyDownError: the broker does not answer or holds a transaction open, or the dead-letter topic cannot be
@@ -53,20 +52,10 @@ def replay_exclusions(
     since_ms = _earliest_letter_ms(reader, pipeline.input.topic, number, replayed)
     if since_ms is not None:
         span = span._replace(low=max(span.low, reader.since(topic, number, since_ms, span.high)))
-    excluded = []
-    for messages in reader.read(topic, {number: span}):
-        beat()
-        letters = (letter for message in messages if (letter := letter_of(message)) is not None)
-        # A late reading counts as an arrival (worker/windows/late_filter.py).
-        excluding = (letter for letter in letters if letter.reason != DeadLetterReason.LATE)
-        # Letters of older workers, and those on brokers without topic ids, have no id.
-        sources = (letter.source for letter in excluding if not topic_id or letter.topic_id in {"", topic_id})
-        excluded += [
-            offset
-            for name, of, offset in sources
-            if (name, of) == (pipeline.input.topic, number) and replayed.low <= offset < replayed.high
-        ]
-    return np.unique(np.array(excluded, np.int64))
+    letters = letters_about(reader, pipeline, topic_id, number, span, beat)
+    # A late reading counts as an arrival (worker/windows/late_filter.py).
+    offsets = (letter.source[2] for letter in letters if letter.reason != DeadLetterReason.LATE)
+    return np.unique(np.array([offset for offset in offsets if replayed.low <= offset < replayed.high], np.int64))
 
 
 def _earliest_letter_ms(reader: TopicReader, topic: str, number: int, replayed: Span) -> int | None:

@@ -50,7 +50,7 @@ def standing_alarms(
             for message in messages:
                 value, key = value_of(message) or b"", key_of(message) or b""
                 try:
-                    record = pipeline.outputs.by_word(decode(value, writer_schema_of, schema))
+                    record = pipeline.outputs.with_engine_names(decode(value, writer_schema_of, schema))
                 except UnreadableValueError as error:
                     raise_if_ours(value, error, f"{topic}/{partition}, offset {message.offset()}")
                     continue

@@ -42,6 +42,11 @@ class Batch:
         """What headers say about the schemas of values; see `worker.score.decode.Framed`."""
         return framed(self.headers)
 
+    def by_partition(self, values: Mapping[int, int], *, otherwise: int) -> Int:
+        """The value of each message's partition, shape [n]; `otherwise` for partitions without one."""
+        partitions, which = np.unique(self.partition, return_inverse=True)
+        return np.array([values.get(partition, otherwise) for partition in partitions.tolist()], np.int64)[which]
+
     def take(self, rows: Int) -> "Batch":
         """Some of the messages."""
         numbers = rows.tolist()

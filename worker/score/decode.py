@@ -39,10 +39,10 @@ class _Branch(NamedTuple):
 class Decoder:
     """Decodes batches of one input."""
 
-    def __init__(self, source: Input, reader: Schema, writer_schema_of: WriterSchemaOf) -> None:
+    def __init__(self, source: Input, writer_schema_of: WriterSchemaOf) -> None:
         self._source = source
         self._sensors = source.sensors()
-        self._reader = reader
+        self._reader = source.avro_schema
         self._writer_schema_of = writer_schema_of
         self._utc_offset_ms = source.utc_offset_ms
         self._plans: LRUCache[SchemaKey, list[_Branch]] = LRUCache(DECODERS_KEPT)

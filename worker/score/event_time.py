@@ -27,7 +27,7 @@ def implausible(ts: Int, stamped: Int) -> Bool:
     return other_unit(ts) | (ts > _LARGEST) | (ts < -_LARGEST) | ((stamped >= EARLIEST_MS) & (ts < EARLIEST_MS))
 
 
-def in_words(ts: int) -> str:
+def implausible_text(ts: int) -> str:
     """What is wrong with a time that cannot be meant."""
     unit = next((u for u, ms in _UNITS.items() if EARLIEST_MS <= ts * ms < _LATEST_MS), None)
     if unit is not None:

@@ -212,15 +212,13 @@ def key_texts(batch: Batch, valid: Valid) -> list[bytes]:
 
 def _replayed(batch: Batch, partitions: Mapping[int, Partition]) -> tuple[Bool, list[bytes | None]]:
     """Which messages are live, shape [n], and the values, without those that a replay excludes."""
-    numbers, which = np.unique(batch.partition, return_inverse=True)
-    live_from = np.array([partitions[number].live_from for number in numbers.tolist()], np.int64)
-    live = batch.offset >= live_from[which]
+    live = batch.offset >= batch.by_partition({n: p.live_from for n, p in partitions.items()}, otherwise=0)
     if live.all():
         return live, batch.values
     values = batch.values.copy()
-    for number in numbers.tolist():
-        rows = np.flatnonzero(~live & (batch.partition == number))
-        for row in rows[np.isin(batch.offset[rows], partitions[number].exclusions)].tolist():
+    for number in np.unique(batch.partition[~live]).tolist():
+        excluded = np.isin(batch.offset, partitions[number].exclusions) & (batch.partition == number) & ~live
+        for row in np.flatnonzero(excluded).tolist():
             values[row] = None
     return live, values
 
@@ -251,7 +249,7 @@ def scorer_of(
 ) -> Scorer:
     """A scorer of a pipeline's messages."""
     return Scorer(
-        decode=Decoder(pipeline.input, pipeline.input.avro_schema, writer_schema_of),
+        decode=Decoder(pipeline.input, writer_schema_of),
         validate=Validator(pipeline.input),
         topology=pipeline.topology,
         package=package,

@@ -14,7 +14,7 @@ from common.dead_letter_reasons import DeadLetterReason
 from common.validation_errors import fault_texts
 from schemas.text_column import TextColumn
 from worker.config.inputs_outputs import Input
-from worker.score.event_time import implausible, in_words, other_unit
+from worker.score.event_time import implausible, implausible_text, other_unit
 from worker.score.message_keys import all_that_say
 from worker.score.readings import Readings, Rejection
 
@@ -77,7 +77,7 @@ class Validator:
         unstamped = ~(invalid | wrong_key | mistimed) & (stamped < 0)
         future = ~(invalid | wrong_key | mistimed | unstamped) & (r.ts > stamped + source.max_future_ms)
         rejections = [
-            Rejection(int(r.row[i]), DeadLetterReason.INVALID, self._words(r, i))
+            Rejection(int(r.row[i]), DeadLetterReason.INVALID, self._invalid_text(r, i))
             for i in np.flatnonzero(invalid).tolist()
         ]
         rejections += [
@@ -85,9 +85,7 @@ class Validator:
             for i in np.flatnonzero(wrong_key).tolist()
         ]
         rejections += [
-            Rejection(
-                int(r.row[i]), DeadLetterReason.IMPLAUSIBLE_TIME, f"{source.time} {r.ts[i]} {in_words(int(r.ts[i]))}"
-            )
+            Rejection(int(r.row[i]), DeadLetterReason.IMPLAUSIBLE_TIME, self._implausible_text(int(r.ts[i])))
             for i in np.flatnonzero(mistimed).tolist()
         ]
         rejections += [
@@ -108,6 +106,9 @@ class Validator:
         readings = Readings(kept.row, kept.key, kept.group, kept.ts, values, usable[good])
         return Valid(readings, masked[good], rekeyed[good]), rejections
 
+    def _implausible_text(self, ts: int) -> str:
+        return f"{self._source.time} {ts} {implausible_text(ts)}"
+
     def _ahead(self, ts: int, stamped: int) -> str:
         allowed = self._source.max_future_ms
         return (
@@ -123,7 +124,7 @@ class Validator:
             wrong[rows] = column.take(rows).characters() > rules.longest
         return wrong
 
-    def _words(self, r: Readings, i: int) -> str:
+    def _invalid_text(self, r: Readings, i: int) -> str:
         source = self._source
         record = {source.key: r.key[i], source.group: r.group[i], source.time: int(r.ts[i])}
         record |= {s: float(r.values[i, j]) if r.present[i, j] else None for j, s in enumerate(self._sensors)}

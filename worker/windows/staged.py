@@ -210,9 +210,14 @@ class Staged:
         """
         order = np.argsort(self.row, kind="stable")
         order = order[wanted[self.row[order]]]
-        # A rebuild needs no features.
-        features = self.features()[order] if len(order) else np.empty((0, len(self.state.spec.names)))
-        return Windowed(self.row[order], features, self.in_window[order], self.imputed[order], self.shift[order])
+        if not len(order):  # a rebuild needs nothing of its windows
+            none, spec = np.empty(0, np.int64), self.state.spec
+            return Windowed(
+                none, np.empty((0, len(spec.names))), none, np.empty((0, len(spec.sensors)), np.bool_), none
+            )
+        return Windowed(
+            self.row[order], self.features()[order], self.in_window[order], self.imputed[order], self.shift[order]
+        )
 
     def features(self) -> Float:
         """Features of each row, shape [m, f], in the order of `FeatureSpec.names`. Call before `merge`."""

@@ -4,9 +4,8 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from producers.recordings.mapping import Mapping, Source, find_sources, parse_columns, parse_topology
-from worker.config.pipeline import load_pipeline
+from tests.flagship import PIPELINE
 
-PIPELINE = load_pipeline("battery_hazard")
 FIELDS = ["module_id", "rack_id", "ts", *PIPELINE.input.sensors()]
 names = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=8)
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from producers.recordings.mapping import Mapping, parse_columns, parse_topology
 from producers.recordings.recording import Recording, read_recording
-from worker.config.pipeline import load_pipeline
+from tests.flagship import PIPELINE
 
-PIPELINE = load_pipeline("battery_hazard")
 SENSORS = PIPELINE.input.sensors()
 CELL = Mapping(
     parse_columns("ts=t_s,voltage_v=V_V,current_a=-I_A,avg_surface_temp_c=T_C"),
@@ -203,6 +202,8 @@ def test_only_the_first_few_bad_rows_are_told(tmp_path: Path) -> None:
         ("empty.csv", b"", "every column needs a unique name"),
         ("double.csv", b"ts,ts\n1,2\n", "every column needs a unique name"),
         ("header.csv", b"module_id,ts,voltage_v\n", "holds no usable row"),
+        ("blank.csv", b"module_id,ts,voltage_v\n,,\n", "holds no usable row"),
+        ("short.csv", b"module_id,ts,voltage_v\nM1,0\n", "line 2.*the row has 2 fields"),
         ("utf16.csv", "module_id,ts,voltage_v\n".encode("utf-16"), "UTF-8"),
         ("false.parquet", b"module_id,ts", "not a Parquet file"),
     ],

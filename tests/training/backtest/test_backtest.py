@@ -17,8 +17,8 @@ from producers.kafka_publisher import encoder
 from producers.recordings.mapping import parse_mapping
 from producers.recordings.recording import read_recording
 from schemas.registry import writer_schema_lookup
-from tests.backtests import PIPELINE, recording, run, saved
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.backtests import recording, run, saved
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from training.backtest.read import RELATIVE_START_MS, files_in, read_files
 from training.backtest.score import RecordingScorer
 from training.backtest.spool import Spool
@@ -52,7 +52,7 @@ def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: Model
         value = encode(name, "R1", int(replayed.ts[row]), values)
         stamp = (TIMESTAMP_CREATE_TIME, int(replayed.ts[row]))
         messages.append(Message(key=name.encode(), value=value, partition=0, offset=row, timestamp=stamp))
-    decode = Decoder(PIPELINE.input, flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS))
+    decode = Decoder(PIPELINE.input, writer_schema_lookup(None, KNOWN_SCHEMAS))
     policy = package.policy.model_copy(update={"setpoint": 0.002, "deadband": 0.001, "priorities": {"HIGH": 0.002}})
     scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(policy))
     scorer.alarms.assign(0, {})

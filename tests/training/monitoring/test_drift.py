@@ -1,7 +1,6 @@
 """Drift that was put in is found within the time that docs/drift.md promises, and normal operation raises nothing."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,22 +14,16 @@ from scipy import stats
 from common.times import DAY_MS
 from pipelines.battery_hazard.simulator.plant.sensing import AMBIENT, AVG, CO, CURRENT, H2, MAX, SOC, VOLTAGE
 from tests.drift_sites import Recording, Values, found, recording, sketches
+from tests.flagship import PIPELINE
 from training.monitoring.drift.check import OF_LAST, RAISED_BY, _Compared, corrected, hysteresis
 from training.monitoring.drift.distance import ks_distance, ks_p_value, psi
 from training.monitoring.drift.events import Published, transitions
-from worker.config.pipeline import load_pipeline
-from worker.model.package import ModelPackage, load_package
+from worker.model.package import ModelPackage
 from worker.model.reference import Reference
 
 pytestmark = pytest.mark.timeout(400)
 Change = Callable[[Values, NDArray[np.float64]], None]
 FROM_DAY = 9
-PIPELINE = load_pipeline("battery_hazard")
-
-
-@pytest.fixture(scope="module")
-def package(model_package: Path) -> ModelPackage:
-    return load_package(model_package, version="1")
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,18 @@
 """What stands outlives a new model, and what is not watched any more is not told as mended."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.drift_sites import MadeUpSite
-from worker.model.package import load_package
+from worker.model.package import ModelPackage
 from worker.model.reference import Reference
 
 GAS = ("North", "missing", "offgas_co_ppm")
 
 
 @pytest.fixture(scope="module")
-def reference(model_package: Path) -> Reference:
-    found = load_package(model_package, version="1").reference
-    assert found is not None
-    return found
+def reference(package: ModelPackage) -> Reference:
+    assert package.reference is not None
+    return package.reference
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def publish(stage: Stage, role: str, records: list[tuple[str, dict[str, Any]]]) 
 
 
 def published(stage: Stage, role: str) -> list[dict[str, Any]]:
-    schema, lookup = stage.pipeline.schema_of(role), stage.writer_schema_of
+    schema, lookup = stage.pipeline.records[role].schema, stage.writer_schema_of
     return [decode(m.value(), lookup, schema) for m in stage.committed(role)]
 
 

@@ -2,23 +2,21 @@
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from common.errors import DependencyDownError, UserError
 from tests.drift_sites import MadeUpSite
 from training.monitoring.watch import Look, watch
-from worker.model.package import load_package
+from worker.model.package import ModelPackage
 from worker.observe.metrics import DriftMetrics
 
 
 @pytest.fixture
-def site(model_package: Path) -> MadeUpSite:
+def site(package: ModelPackage) -> MadeUpSite:
     """A site whose CO sensors went dead: a look has something to tell."""
-    reference = load_package(model_package, version="1").reference
-    assert reference is not None
-    site = MadeUpSite(reference)
+    assert package.reference is not None
+    site = MadeUpSite(package.reference)
     site.goes_on(8 * 24)
     site.goes_on(24, dead=True)
     return site

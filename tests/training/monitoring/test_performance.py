@@ -3,11 +3,10 @@
 from typing import Any
 
 from tests.drift_sites import START_MS
+from tests.flagship import PIPELINE
 from training.monitoring.performance.labels import EVENT, Label, labels_from
 from training.monitoring.performance.rolling import figures
-from worker.config.pipeline import load_pipeline
 
-PIPELINE = load_pipeline("battery_hazard")
 IN_2062 = START_MS + 36 * 365 * 86_400_000
 
 

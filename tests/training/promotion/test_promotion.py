@@ -9,15 +9,14 @@ import pytest
 from common.errors import UserError
 from common.json_text import strict_json
 from common.times import HOUR_MS, MINUTE_MS
+from tests.flagship import PIPELINE
 from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
 from training.promotion.cli import _print
 from training.promotion.decide import Requirements, decide
 from training.promotion.evidence import Evidence, ShadowRecords
 from training.promotion.labels_file import read_labels
 from worker.alarms.state_machine import ACTIVE, RTN
-from worker.config.pipeline import load_pipeline
 
-PIPELINE = load_pipeline("battery_hazard")
 SOURCE = PIPELINE.input
 START_MS = 1_780_000_000_000 // HOUR_MS * HOUR_MS
 ASKED = Requirements(key_days=1.0, events=1)

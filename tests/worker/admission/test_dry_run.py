@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import xgboost
 
+from tests.flagship import PIPELINE
 from tests.models import resealed, with_booster
 from worker.admission.admit import Demands, admit
 from worker.admission.dry_run import dry_run
-from worker.config.pipeline import load_pipeline
 from worker.model.package import ModelFailedError, ModelPackage, load_package
 from worker.model.package_files import SCALER, PackageError, read_package
 
-PIPELINE = load_pipeline("battery_hazard")
 COLUMNS = 30
 
 

@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from structlog.testing import capture_logs
 
+from tests.flagship import PIPELINE
 from tests.harness import Stage, Worker, wait_until
 from tests.model_registry import Registry, readings, shown
 from tests.models import changed, fitted_scaler, resealed, with_booster, with_pickled_scaler
@@ -20,7 +21,6 @@ from worker.admission.admit import Demands, admit
 from worker.admission.failures import ModelFailures
 from worker.admission.mlflow_source import RefusedModelError
 from worker.admission.source import resolve, resolve_or_last_good
-from worker.config.pipeline import load_pipeline
 from worker.config.trust import Trust
 from worker.model.package import load_package
 from worker.model.package_files import FAULTS, MANIFEST, SCALER, PackageError, digest, read_package
@@ -131,7 +131,7 @@ def test_every_fault_has_a_package_that_shows_it() -> None:
 def test_a_broken_package_is_refused_by_the_name_of_its_fault(model_package: Path, tmp_path: Path, fault: str) -> None:
     directory = broken(model_package, tmp_path / "broken", fault)
     trust = Trust(digests=frozenset({digest(directory / MANIFEST)} if fault in CODE else ()))
-    demands = Demands(load_pipeline("battery_hazard"), 200, trust)
+    demands = Demands(PIPELINE, 200, trust)
     with pytest.raises(PackageError) as caught:
         admit(read_package(directory), "2", demands, tmp_path / "cache")
     assert caught.value.fault == fault
@@ -248,7 +248,7 @@ def test_what_this_pipeline_cannot_use_does_not_become_the_last_good(
 ) -> None:
     where: Where = {"cache_directory": tmp_path / "cache", "tracking_uri": models.url}
 
-    demands = Demands(load_pipeline("battery_hazard"))
+    demands = Demands(PIPELINE)
     resolve(models.uri, **where, demands=demands)
     models.point(models.add(changed(model_package, tmp_path / "second", per={"voltage_v": "parallel_strings"})))
     assert resolve_or_last_good(models.uri, **where, demands=demands).version == "1"

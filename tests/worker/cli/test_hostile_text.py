@@ -25,11 +25,11 @@ from common.logs import configure_logs
 from common.text import in_label, in_plot, lines, markup, shown
 from hazardstream import cli
 from local.demo_view import picture
+from tests.flagship import PIPELINE
 from training.reports.render import render
 from worker.cli import doctor
 from worker.cli.dlq_view import print_letter, print_table
 from worker.cli.explain_view import as_tables
-from worker.config.pipeline import load_pipeline
 from worker.model.shap import Contribution, Explanation
 
 HERE = Path(__file__).parents[3]
@@ -137,7 +137,7 @@ def test_a_dead_letter(text: str) -> None:
 @QUICK
 def test_an_explained_prediction(text: str) -> None:
     console, out = recorded()
-    made = {"module_id": text, "ts": 0, "hazard_probability": 0.5, "model_version": text}
+    made = {"module_id": text, "ts": 0, "probability": 0.5, "model_version": text}
     made |= {"source_partition": 0, "source_offset": 1}
     found: Any = SimpleNamespace(
         prediction=made,
@@ -153,9 +153,6 @@ def test_an_explained_prediction(text: str) -> None:
     )
     console.print(as_tables(found, PIPELINE))
     assert harmless(out.getvalue())
-
-
-PIPELINE = load_pipeline("battery_hazard")
 
 
 @given(TEXT)

@@ -100,6 +100,11 @@ def test_an_empty_variable_does_not_hide_the_service_s_own_name(monkeypatch: pyt
     assert load_settings(bootstrap_servers="").bootstrap_servers == "broker:9092"
 
 
+def test_the_group_has_the_pipeline_s_name_unless_one_is_set() -> None:
+    assert load_settings().group_of("own") == "hazardstream-own"
+    assert load_settings(group_id="other").group_of("own") == "other"
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [

@@ -26,16 +26,16 @@ IDENTITY = {"key": "module_id", "group": "rack_id", "time": "ts"}
 @pytest.fixture
 def renamed(tmp_path: Path) -> Pipeline:
     """The flagship pipeline with every field of predictions, alarms and alarm state under another name."""
-    words = sorted({word for role in MAPPED for word in SAMPLES[role]})
-    mapping = {IDENTITY.get(word, word): f"x_{word}" for word in words}
-    plain = PIPELINE.outputs.by_word
+    fields = sorted({field for role in MAPPED for field in SAMPLES[role]})
+    mapping = {IDENTITY.get(field, field): f"x_{field}" for field in fields}
+    plain = PIPELINE.outputs.with_engine_names
     changed = {}
     for role in MAPPED:
         name = PIPELINE.records[role].name
         changed[name] = changeable_schema(name)
         for field in changed[name]["fields"]:
             field["name"] = mapping[next(iter(plain({field["name"]: None})))]
-    lines = ", ".join(f"{word}: {field}" for word, field in mapping.items())
+    lines = ", ".join(f"{field}: {in_schema}" for field, in_schema in mapping.items())
     text = FILE.read_text(encoding="utf-8")
     text = text.replace("{probability: hazard_probability, positive: hazardous}", f"{{{lines}}}")
     return load_pipeline(str(write_folder(tmp_path, text, changed)))
@@ -43,15 +43,17 @@ def renamed(tmp_path: Path) -> Pipeline:
 
 def written(pipeline: Pipeline, role: str) -> bytes:
     """A record of a role as the worker writes it."""
-    schema = pipeline.schema_of(role)
-    words = {IDENTITY.get(word, word): values[0] for word, values in SAMPLES[role].items()}
-    record = {pipeline.outputs.field(word): value for word, value in words.items()}
+    schema = pipeline.records[role].schema
+    values = {IDENTITY.get(field, field): samples[0] for field, samples in SAMPLES[role].items()}
+    record = {pipeline.outputs.schema_name(field): value for field, value in values.items()}
     assert set(record) == {field["name"] for field in schema["fields"]}
     return encode(record, parsed(schema), single_object_prefix(schema))
 
 
 def read(pipeline: Pipeline, role: str) -> dict[str, Any]:
-    return decode(written(pipeline, role), writer_schema_lookup(None, pipeline.known_schemas), pipeline.schema_of(role))
+    return decode(
+        written(pipeline, role), writer_schema_lookup(None, pipeline.known_schemas), pipeline.records[role].schema
+    )
 
 
 def test_alarm_state_is_restored(renamed: Pipeline) -> None:
@@ -94,5 +96,5 @@ def test_performance_and_the_demo_read_alarms(renamed: Pipeline) -> None:
     watch._pipeline, watch._writer_schema_of = renamed, writer_schema_lookup(None, renamed.known_schemas)
     watch.active, watch.alarm_lines = {}, []  # type: ignore[assignment]
     value = written(renamed, "alarms")
-    watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.schema_of("alarms")))
+    watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.records["alarms"].schema))
     assert watch.active == {"K1": "high"}

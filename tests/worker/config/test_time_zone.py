@@ -6,13 +6,12 @@ from schemas.codec import encode
 from schemas.load import parsed
 from schemas.resolution import without
 from schemas.wire import confluent_prefix
-from tests.flagship import flagship_schema
+from tests.flagship import PIPELINE, flagship_schema
 from tests.harness import START_MS, reading
 from worker.config.inputs_outputs import Input
-from worker.config.pipeline import load_pipeline
 from worker.score.decode import Decoder
 
-SOURCE = load_pipeline("battery_hazard").input
+SOURCE = PIPELINE.input
 READER = flagship_schema("SensorReading")
 
 
@@ -24,7 +23,7 @@ def test_a_time_zone_comes_from_the_pipeline() -> None:
     )
     for offset, outcome in (("+02:00", START_MS), ("Z", START_MS + 7_200_000), (None, "incompatible_schema")):
         source = SOURCE.model_copy(update={"utc_offset": offset})
-        readings, rejections = Decoder(source, READER, lambda _: local)([value, value])
+        readings, rejections = Decoder(source, lambda _: local)([value, value])
         assert [*readings.ts.tolist(), *(r.reason for r in rejections)] == [outcome] * 2
 
 

@@ -132,9 +132,8 @@ def test_a_range_that_cannot_be_is_told_at_the_schema_that_has_it(tmp_path: Path
 
 
 def test_samples_are_what_the_schemas_that_come_with_the_package_hold() -> None:
-    source = PIPELINE.input
-    names = {"key": source.key, "group": source.group, "time": source.time} | PIPELINE.outputs.fields
+    names = PIPELINE.input.identity | PIPELINE.outputs.fields
     for role, record in PIPELINE.records.items():
         if role != "input":
-            written = {names.get(word, word) for word in SAMPLES[role]}
+            written = {names.get(field, field) for field in SAMPLES[role]}
             assert written == {f["name"] for f in record.schema["fields"]}, role

@@ -6,10 +6,10 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import TopicPartition
 
-from worker.config.pipeline import load_pipeline
-from worker.consume.assigned_partition import AssignedPartition, Hold, Phase, Standstill, UnreadableBatch
+from tests.flagship import PIPELINE
+from worker.consume.assigned_partition import AssignedPartition, Hold, Standstill, UnreadableBatch
 from worker.consume.assignment import Assignment
-from worker.consume.progress import STALLED_AFTER_S, Progress
+from worker.consume.progress import STALLED_AFTER_S, stalled
 from worker.observe.metrics import Metrics
 from worker.windows.partition import Partition
 
@@ -18,7 +18,7 @@ REBUILT_TO = 8
 
 def ready(number: int, next_offset: int) -> AssignedPartition:
     assigned = AssignedPartition(number)
-    assigned.make_ready(Partition(number, next_offset, next_offset))
+    assigned.partition = Partition(number, next_offset, next_offset)
     return assigned
 
 
@@ -41,8 +41,8 @@ def assignment() -> Assignment:
     revoked: list[int] = []
     scorer = SimpleNamespace(revoke=lambda partition: revoked.append(partition.number), revoked=revoked)
     no_admin: Any = None
-    pipeline, metrics = load_pipeline("battery_hazard"), Metrics()
-    made = Assignment(cast("Any", Consumer()), no_admin, {}, pipeline, cast("Any", scorer), no_admin, metrics)
+    metrics = Metrics()
+    made = Assignment(cast("Any", Consumer()), no_admin, {}, PIPELINE, cast("Any", scorer), no_admin, metrics)
     full = made.assigned[0] = ready(0, 5)
     full.hold, full.unreadable = Hold(1e9, "held"), UnreadableBatch(5, "unreadable")
     full.idle_offset, full.standstill = 6, Standstill(5, 0.0)
@@ -77,15 +77,20 @@ def test_so_does_one_that_is_reassigned(assignment: Assignment) -> None:
     assert assignment.assigned[0].since == since, "its restore time counts from the first assignment"
 
 
-def test_a_partition_waits_then_restores_then_is_live() -> None:
-    assigned = AssignedPartition(0)
-    assert (assigned.phase, assigned.restored()) == (Phase.WAITING, None)
-    partition = Partition(0, 5, live_from=REBUILT_TO)
-    assigned.make_ready(partition)
-    assert (assigned.phase, assigned.restored()) == (Phase.RESTORING, None)
+def test_a_partition_waits_then_restores_then_is_live(assignment: Assignment) -> None:
+    assigned = assignment.assigned[0] = AssignedPartition(0)
+    assert (set(assignment.waiting), assignment.restoring, assigned.restored()) == ({0}, [], None)
+    partition = assigned.partition = Partition(0, 5, live_from=REBUILT_TO)
+    assert (assignment.waiting, assignment.restoring, assigned.restored()) == ({}, [0], None)
     partition.next_offset = REBUILT_TO
     assert assigned.restored() is not None
-    assert (assigned.phase, assigned.restored()) == (Phase.LIVE, None)
+    assert (assignment.waiting, assignment.restoring, assigned.restored()) == ({}, [], None)
+
+
+def test_a_partition_that_was_revoked_is_not_held(assignment: Assignment) -> None:
+    assignment._drop(0)
+    assignment.hold(0, "its sketch is too large", 1.0)
+    assert assignment.assigned == {}
 
 
 def test_a_partition_that_waits_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,8 +103,8 @@ def test_a_partition_that_waits_is_tried_less_and_less_often(monkeypatch: pytest
     assert assigned.reason == "no broker answers"
 
 
-def stalled(progress: Progress, partitions: list[AssignedPartition], lag: dict[int, int]) -> dict[int, str]:
-    return progress.stalled([(each, each.partition) for each in partitions if each.partition], lag)
+def report(partitions: list[AssignedPartition], lag: dict[int, int], failure: str = "") -> dict[int, str]:
+    return stalled([(each, each.partition) for each in partitions if each.partition], lag, failure)
 
 
 def test_a_partition_with_input_that_commits_nothing_for_long_is_reported_with_the_last_reason(
@@ -107,21 +112,20 @@ def test_a_partition_with_input_that_commits_nothing_for_long_is_reported_with_t
 ) -> None:
     now = 1000.0
     monkeypatch.setattr("worker.consume.progress.time.monotonic", lambda: now)
-    progress, stuck = Progress(), ready(0, 5)
+    stuck = ready(0, 5)
     partitions, lag = [stuck, ready(1, 7)], {0: 3, 1: 0}
-    assert stalled(progress, partitions, lag) == {}
-    progress.failed("the broker said no")
+    assert report(partitions, lag) == {}
     now += STALLED_AFTER_S + 1
-    reported = stalled(progress, partitions, lag)
+    reported = report(partitions, lag, "the broker said no")
     assert reported.keys() == {0}
     assert reported[0] == "3 messages wait, and nothing was committed for 31 s: the broker said no"
     assert stuck.partition is not None
     stuck.partition.next_offset = 6
-    assert stalled(progress, partitions, lag) == {}
+    assert report(partitions, lag) == {}
     # Input that comes after a long rest has not waited.
     now += 1000
-    assert stalled(progress, partitions, {0: 0, 1: 0}) == {}
-    assert stalled(progress, partitions, lag) == {}
+    assert report(partitions, {0: 0, 1: 0}) == {}
+    assert report(partitions, lag) == {}
 
 
 def test_a_held_partition_is_not_reported_until_it_has_stood_still_again_for_long(
@@ -129,12 +133,12 @@ def test_a_held_partition_is_not_reported_until_it_has_stood_still_again_for_lon
 ) -> None:
     now = 1000.0
     monkeypatch.setattr("worker.consume.progress.time.monotonic", lambda: now)
-    progress, partitions, lag = Progress(), [ready(0, 5)], {0: 3}
-    assert stalled(progress, partitions, lag) == {}
+    partitions, lag = [ready(0, 5)], {0: 3}
+    assert report(partitions, lag) == {}
     now += STALLED_AFTER_S + 1
     partitions[0].hold = Hold(1e9, "its schema is not known")
-    assert stalled(progress, partitions, lag) == {}
+    assert report(partitions, lag) == {}
     partitions[0].hold = None
-    assert stalled(progress, partitions, lag) == {}
+    assert report(partitions, lag) == {}
     now += STALLED_AFTER_S + 1
-    assert stalled(progress, partitions, lag).keys() == {0}
+    assert report(partitions, lag).keys() == {0}

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
-from tests.harness import START_MS, Stage, Worker, avro, reading, wait_until
+from tests.harness import START_MS, Stage, avro, reading, wait_until
 from worker.kafka.client_config import admin_client, client_config
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
@@ -44,11 +44,6 @@ def scored_times(stage: Stage) -> list[tuple[str, int]]:
 
 def times(*parts: Iterator[dict[str, Any]]) -> list[tuple[str, int]]:
     return sorted((r["module_id"], r["ts"]) for part in parts for r in part)
-
-
-def reasons_not_ready(worker: Worker) -> list[str]:
-    answer = worker.get("/ready")
-    return [] if answer is None else answer.json().get("reasons", [])
 
 
 def test_the_input_is_created_again_while_a_worker_runs(stage: Stage, admin: AdminClient) -> None:
@@ -114,7 +109,7 @@ def test_partitions_that_outputs_lack_are_named_and_the_others_go_on(stage: Stag
     with stage.worker() as worker:
         worker.await_ready()
         admin.create_partitions([NewPartitions(topic, 3)])[topic].result()
-        (reason,) = wait_until(lambda: [r for r in reasons_not_ready(worker) if "partition 2" in r], "it is seen", 20)
+        (reason,) = wait_until(lambda: [r for r in worker.reasons_not_ready() if "partition 2" in r], "it is seen", 20)
         for output in outputs:
             assert f"{output} has 2" in reason
             assert f"--alter --topic {output} --partitions 3" in reason

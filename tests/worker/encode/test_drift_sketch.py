@@ -16,9 +16,9 @@ from common.times import HOUR_MS
 from local.audit import read
 from schemas.codec import decode
 from schemas.text_column import TextColumn
-from tests.flagship import flagship_schema
+from tests.flagship import PIPELINE, flagship_schema
 from tests.harness import START_MS, Stage, reading, wait_until
-from worker.config.pipeline import Monitor, load_pipeline
+from worker.config.pipeline import Monitor
 from worker.encode.drift_sketch import OTHER_SITES, WHOLE_FLEET, Sites, sampled
 from worker.model.package import load_package
 from worker.model.reference import Reference, build_reference
@@ -56,7 +56,7 @@ def groups(*names: str) -> Readings:
 
 
 def monitor(site: dict[str, str] | None) -> Monitor:
-    described = load_pipeline("battery_hazard").monitor
+    described = PIPELINE.monitor
     assert described is not None
     return Monitor.model_validate(described.model_dump(by_alias=True) | {"site": site})
 

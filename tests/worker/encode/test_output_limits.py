@@ -9,7 +9,7 @@ from tests.topic_settings import set_topic
 from tests.uninterrupted import assert_equals_uninterrupted_run
 
 LIMITS_UNTOLD = (
-    "import worker.encode.output_limits as o; o.topic_settings = lambda *_: {};"
+    "import worker.encode.output_limits as o; o.topic_settings = lambda _, topics: {topic: {} for topic in topics};"
     "import hazardstream.cli; hazardstream.cli.main()"
 )
 

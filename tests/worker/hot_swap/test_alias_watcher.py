@@ -3,7 +3,6 @@
 import threading
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from common.errors import DependencyDownError
 from worker.admission.mlflow_source import RefusedModelError, ResolvedVersion
 from worker.hot_swap.alias_watcher import ModelWatch
 from worker.model.mlflow_client import NotAllowedError
-from worker.model.package import ModelPackage, load_package
+from worker.model.package import ModelPackage
 from worker.observe.metrics import Metrics
 from worker.observe.worker_status import Status
 
@@ -67,8 +66,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(model_package: Path) -> Scene:
-    return Scene(load_package(model_package, version="1"))
+def scene(package: ModelPackage) -> Scene:
+    return Scene(package)
 
 
 def test_nothing_is_fetched_while_the_alias_stands_for_what_scores(scene: Scene) -> None:

@@ -12,11 +12,10 @@ from confluent_kafka import Message
 
 from common.arrays import Float
 from schemas.registry import writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import START_MS, avro, reading
 from tests.models import changed
 from worker.alarms.state_machine import Alarms
-from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
 from worker.hot_swap.window_rebuild import PartitionsChangedError, WindowRebuild, _outside
 from worker.kafka.topic_reader import Span, Spans
@@ -28,7 +27,6 @@ from worker.score.scorer import Scorer
 from worker.score.validate import Validator
 from worker.windows.partition import Partition
 
-PIPELINE = load_pipeline("battery_hazard")
 PERIOD_MS, MODULES = 10_000, 3
 BATCH = 40
 
@@ -62,7 +60,7 @@ class Log:
 
 
 def decoder() -> Decoder:
-    return Decoder(PIPELINE.input, flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS))
+    return Decoder(PIPELINE.input, writer_schema_lookup(None, KNOWN_SCHEMAS))
 
 
 def scorer_of(package: ModelPackage, decode: Callable[[Sequence[bytes | None], Framed], Any] | None = None) -> Scorer:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import xgboost
 
+from tests.flagship import PIPELINE
 from tests.models import resealed, without_scaler
 from worker.admission.admit import Demands
 from worker.admission.source import resolve
-from worker.config.pipeline import load_pipeline
 from worker.model.archive import pack
 from worker.model.package import load_package
 from worker.model.package_files import SCALER, PackageError, read_package
@@ -40,7 +40,7 @@ def test_its_contributions_add_up_to_the_log_odds(package: Path) -> None:
 
 
 def test_it_passes_the_check_in_the_sandbox_and_can_be_exported(package: Path, tmp_path: Path) -> None:
-    demands, cache = Demands(load_pipeline("battery_hazard"), max_ms=2000), tmp_path / "cache"
+    demands, cache = Demands(PIPELINE, max_ms=2000), tmp_path / "cache"
     model = resolve(str(package), cache_directory=cache, demands=demands)
     pack(model, str(package), tmp_path / "exported")
 

@@ -132,7 +132,7 @@ def test_what_strangers_write_behind_the_newest_outcome_is_passed_over(
     producer.produce(topics["predictions"], b"\0\0\0\x30\x39" + bytes(20), partition=1)
     assert producer.flush(30) == 0
     with stage.worker(instance_id="") as worker:
-        (reason,) = wait_until(lambda: [r for r in reasons_not_ready(worker) if "cannot tell" in r], "the reason")
+        (reason,) = wait_until(lambda: [r for r in worker.reasons_not_ready() if "cannot tell" in r], "the reason")
         assert reason.startswith("partition 1 is waiting")
         assert "12345" in reason
         assert worker.stop() == 0
@@ -174,7 +174,7 @@ def test_outputs_that_were_deleted_cannot_tell_and_the_operator_decides(
         deleted.result()
     stage.publish_readings(readings[200:])
     with stage.worker(instance_id="") as worker:
-        reasons = wait_until(lambda: [r for r in reasons_not_ready(worker) if "cannot tell" in r], "the reason")
+        reasons = wait_until(lambda: [r for r in worker.reasons_not_ready() if "cannot tell" in r], "the reason")
         assert len(reasons) == 1
         assert reasons[0].startswith("partition 1 is waiting: the group has no offset of ")
         assert "kafka-consumer-groups.sh" in reasons[0]
@@ -193,8 +193,3 @@ def test_outputs_that_were_deleted_cannot_tell_and_the_operator_decides(
             "what the operator asked for",
         )
         worker.await_ready()
-
-
-def reasons_not_ready(worker: Worker) -> list[str]:
-    answer = worker.get("/ready")
-    return [] if answer is None else answer.json().get("reasons", [])

@@ -19,12 +19,11 @@ from schemas.registry import writer_schema_lookup
 from schemas.resolution import field_conversions
 from schemas.text_column import TextColumn
 from schemas.wire import ConfluentId, SchemaKey, confluent_prefix
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE, flagship_schema
 from tests.harness import NORMAL, PREFIX, START_MS, avro, reading
-from worker.config.pipeline import load_pipeline
 from worker.score.decode import Decoder, WriterSchemaOf
 
-SOURCE = load_pipeline("battery_hazard").input
+SOURCE = PIPELINE.input
 READER = flagship_schema("SensorReading")
 LOOKUP = writer_schema_lookup(None, KNOWN_SCHEMAS)
 SENSORS = SOURCE.sensors()
@@ -38,7 +37,7 @@ def lookup_of(writer: Record) -> WriterSchemaOf:
 
 
 def decoder(lookup: WriterSchemaOf = LOOKUP) -> Decoder:
-    return Decoder(SOURCE, READER, lookup)
+    return Decoder(SOURCE, lookup)
 
 
 def as_records(values: Sequence[bytes | None], lookup: WriterSchemaOf = LOOKUP) -> dict[int, Record]:

@@ -10,8 +10,7 @@ from confluent_kafka import Message
 
 from schemas.registry import writer_schema_lookup
 from tests.digest_input import BATCHES, EXCLUDED, LIVE_FROM, records
-from tests.flagship import KNOWN_SCHEMAS
-from worker.config.pipeline import load_pipeline
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from worker.consume.message_columns import batch_of
 from worker.encode.dead_letter import ERRORS
 from worker.encode.encoder import Encoder
@@ -29,16 +28,16 @@ def test_predictions_alarms_and_dead_letters_are_the_same_bits(
 ) -> None:
     """All but the clock's time and the wording of faults; every third batch is aborted once."""
     monkeypatch.setattr(time, "time_ns", lambda: NOW_NS)
-    pipeline, package = load_pipeline("battery_hazard"), load_package(model_package, version="digest")
+    package = load_package(model_package, version="digest")
     changes = {"setpoint": 0.002, "deadband": 0.001, "priorities": {"HIGH": 0.002, "CRITICAL": 0.3}}
     policy = package.policy.model_copy(update=changes | {"off_delay_ms": 60_000})
 
-    scorer = scorer_of(pipeline, package, policy, writer_schema_lookup(None, KNOWN_SCHEMAS))
+    scorer = scorer_of(PIPELINE, package, policy, writer_schema_lookup(None, KNOWN_SCHEMAS))
     partitions = {number: Partition(number, 0, live_from) for number, live_from in LIVE_FROM.items()}
     for number, partition in partitions.items():
         partition.exclusions = np.array(EXCLUDED.get(number, ()), np.int64)
         scorer.alarms.assign(number, {})
-    encoder = Encoder(pipeline, {}, 20_000)
+    encoder = Encoder(PIPELINE, {}, 20_000)
     digest, sent, batches = hashlib.sha256(), [message(*record) for record in records()], 0
     while sent:
         size = BATCHES[batches % len(BATCHES)]

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from schemas.avro_record import AvroRecord
 from schemas.text_column import TextColumn
-from tests.flagship import changeable_schema
+from tests.flagship import PIPELINE, changeable_schema
 from tests.harness import NORMAL, START_MS
 from worker.config.inputs_outputs import Input
-from worker.config.pipeline import load_pipeline
 from worker.score.readings import Readings, Rejection
 from worker.score.validate import Validator
 
-SOURCE = load_pipeline("battery_hazard").input
+SOURCE = PIPELINE.input
 NOW_MS = 1_790_000_000_000
 
 

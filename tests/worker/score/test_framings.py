@@ -31,18 +31,17 @@ from schemas.wire import (
     schema_of_message,
     single_object_prefix,
 )
-from tests.flagship import flagship_schema
+from tests.flagship import PIPELINE, flagship_schema
 from tests.framings import avro_key
 from tests.harness import START_MS, Stage, avro, reading, wait_until
 from tests.http_server import HttpServer
 from worker.cli.dlq_view import describe
-from worker.config.pipeline import load_pipeline
 from worker.dead_letters.recheck import Recheck
 from worker.encode.dead_letter import Letter
 from worker.score.batch import framed
 from worker.score.decode import Decoder
 
-SOURCE = load_pipeline("battery_hazard").input
+SOURCE = PIPELINE.input
 READER = flagship_schema("SensorReading")
 GUID = uuid.UUID("89f0a5cb-2b4e-4b0c-8b1c-1d1d1d1d1d1d")
 BODY = encode(reading("m", START_MS), parsed(READER), b"")
@@ -124,7 +123,7 @@ def decoded(values: list[bytes | None], headers: dict[int, Any], schemas: dict[S
             raise UnknownSchemaError(str(key))
         return schemas[key]
 
-    readings, rejections = Decoder(SOURCE, READER, lookup)(values, framed(headers))
+    readings, rejections = Decoder(SOURCE, lookup)(values, framed(headers))
     return dict(zip(readings.row.tolist(), readings.ts.tolist(), strict=True)) | {r.row: r.reason for r in rejections}
 
 

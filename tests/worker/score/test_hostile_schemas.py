@@ -1,6 +1,5 @@
 """Schemas that a registry hands out and no record can be read with: dead letters, never the end of a worker."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,16 +8,14 @@ from confluent_kafka import Message
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.wire import confluent_prefix
-from tests.flagship import flagship_schema
+from tests.flagship import PIPELINE, flagship_schema
 from tests.harness import START_MS, reading
-from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
 from worker.encode.encoder import Encoder
-from worker.model.package import load_package
+from worker.model.package import ModelPackage
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
-PIPELINE = load_pipeline("battery_hazard")
 READING = flagship_schema("SensorReading")
 LONE_SURROGATE = "\ud800"  # JSON may hold one, and UTF-8 cannot
 
@@ -40,8 +37,7 @@ FIELDS = READING["fields"]
     [with_time(LONE_SURROGATE), {**READING, "name": LONE_SURROGATE}, with_fixed(2**31), with_fixed(10**30)],
     ids=["a logical type", "a name", "2 GB in each record", "more than 64 bits can count"],
 )
-def test_its_records_become_dead_letters(model_package: Path, writer: dict[str, Any]) -> None:
-    package = load_package(model_package, version="1")
+def test_its_records_become_dead_letters(package: ModelPackage, writer: dict[str, Any]) -> None:
     scorer = scorer_of(PIPELINE, package, package.policy, lambda _: writer)
     scorer.alarms.assign(0, {})
     value = encode(reading("m", START_MS), parsed(READING), confluent_prefix(7))

@@ -9,10 +9,9 @@ import pytest
 
 import worker.score
 from schemas.registry import writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import START_MS, avro, reading
-from worker.config.pipeline import load_pipeline
-from worker.model.package import load_package
+from worker.model.package import ModelPackage
 from worker.score.batch import Batch
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
@@ -33,9 +32,8 @@ def test_no_module_of_the_scorer_has_a_clock_a_thread_or_a_file(module: Path) ->
     assert not imported & IMPURE
 
 
-def test_nothing_is_changed_before_merge(model_package: Path) -> None:
-    pipeline, package = load_pipeline("battery_hazard"), load_package(model_package, version="1")
-    scorer = scorer_of(pipeline, package, package.policy, writer_schema_lookup(None, KNOWN_SCHEMAS))
+def test_nothing_is_changed_before_merge(package: ModelPackage) -> None:
+    scorer = scorer_of(PIPELINE, package, package.policy, writer_schema_lookup(None, KNOWN_SCHEMAS))
     scorer.alarms.assign(0, {})
     partitions = {0: Partition(0, 0, 0)}
     scorer.merge(scorer.process(_batch(0, ["a", "b"]), partitions), partitions)

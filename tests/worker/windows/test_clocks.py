@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from pipelines.battery_hazard.simulator.fleet import Fleet
 from producers.kafka_publisher import encoder
 from schemas.registry import writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import Stage, wait_until
 from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.alarms.state_machine import ACTIVE, AlarmPolicy, Alarms
-from worker.config.pipeline import load_pipeline
 from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
 from worker.score.decode import Decoder
@@ -29,7 +28,6 @@ from worker.windows.keyed_state import KeyedState
 from worker.windows.partition import Partition
 
 START_MS, PERIOD_MS, READINGS = 1_780_000_000_000, 10_000, 600
-PIPELINE = load_pipeline("battery_hazard")
 KEY, GROUP = "m", "Rack1"
 MAX_FUTURE_MS = PIPELINE.input.max_future_ms
 Sensors = tuple[float | None, ...]
@@ -74,7 +72,7 @@ class Run:
 def run(model: Path, sent: list[Sent], *, live: bool = True, at_a_time: int = 50) -> Run:
     """Score readings. `live`: the broker's timestamp is their time of arrival; else a recording, a year later."""
     encode, package = encoder(PIPELINE, None), load_package(model, version="1")
-    decode = Decoder(PIPELINE.input, flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS))
+    decode = Decoder(PIPELINE.input, writer_schema_lookup(None, KNOWN_SCHEMAS))
     alarms = Alarms(package.policy)
     alarms.assign(0, {})
     scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, alarms)

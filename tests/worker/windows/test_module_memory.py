@@ -8,12 +8,12 @@ from confluent_kafka import Message
 
 from benchmarks.modules import measure
 from schemas.registry import writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import START_MS, avro, reading
 from worker.alarms.state_machine import Alarms
-from worker.config.pipeline import Topology, load_pipeline
+from worker.config.pipeline import Topology
 from worker.consume.message_columns import batch_of
-from worker.model.package import load_package
+from worker.model.package import ModelPackage
 from worker.score.batch import Batch
 from worker.score.decode import Decoder
 from worker.score.scorer import Scorer
@@ -24,14 +24,13 @@ SPAN_MS = 900_000
 
 
 @pytest.fixture
-def scorer(model_package: Path) -> Scorer:
-    package, pipeline = load_package(model_package, version="1"), load_pipeline("battery_hazard")
+def scorer(package: ModelPackage) -> Scorer:
     topology = Topology(
-        default=pipeline.topology.default, groups={"Rack1": {"cells_in_series": 7}}, keys={"k": {"cells_in_series": 1}}
+        default=PIPELINE.topology.default, groups={"Rack1": {"cells_in_series": 7}}, keys={"k": {"cells_in_series": 1}}
     )
     scorer = Scorer(
-        decode=Decoder(pipeline.input, flagship_schema("SensorReading"), writer_schema_lookup(None, KNOWN_SCHEMAS)),
-        validate=Validator(pipeline.input),
+        decode=Decoder(PIPELINE.input, writer_schema_lookup(None, KNOWN_SCHEMAS)),
+        validate=Validator(PIPELINE.input),
         topology=topology,
         package=package,
         alarms=Alarms(package.policy),

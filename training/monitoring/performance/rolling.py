@@ -65,7 +65,7 @@ def alarms_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, keys: 
     source = pipeline.input
     found: dict[str, Alarm] = {}
     for published in records:
-        record = pipeline.outputs.by_word(published)
+        record = pipeline.outputs.with_engine_names(published)
         key = keys.setdefault(record[source.key], len(keys))
         ts, peak = record[source.time], record["peak_probability"]
         alarm = found.setdefault(

@@ -19,6 +19,8 @@ NUISANCES_PER_MODULE_DAY = 0.05
 """Assumed rate of events that look like a hazard but are none: one per module in 20 days."""
 FALSE_ALARM_BUDGET = 1 / 1000
 """Assumed number of false alarms per module-day that a site accepts."""
+KINDS = {"modules": False, "bench": True}
+"""What is summed up apart, modules and single cells on test benches, and its value of `About.bench`."""
 _LINGERS_MS = HOUR_MS
 """A nuisance also explains alarms that begin up to this long after it."""
 _JITTER_MS = 1000
@@ -202,6 +204,12 @@ def summary(results: Iterable[SeriesResult]) -> dict[str, Any]:
         "false_alarms_per_module_year": 365.25 * weighted / days if days else 0.0,
         "time_in_alarm_share": sum(v.alarm_days for v in results) / days if days else 0.0,
     }
+
+
+def summary_by_kind(results: Iterable[SeriesResult]) -> dict[str, Any]:
+    """As `summary`, modules and single cells apart."""
+    results = list(results)
+    return {kind: summary(r for r in results if r.about.bench == bench) for kind, bench in KINDS.items()}
 
 
 def events_summary(events: Sequence[EventOutcome]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def imbalance(target: Row32) -> float:
 
 
 def balanced(rows: Rows, how: Balance, seed: int) -> Rows:
-    """Rows with so many normal ones left out as `Boosting.balance` says."""
+    """Rows without the share of normal ones that `Boosting.balance` says to leave out."""
     if how != "resampling":
         return rows
     rng = np.random.default_rng([seed, 30])

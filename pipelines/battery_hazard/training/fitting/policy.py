@@ -25,7 +25,7 @@ _CRITICAL_LOG_ODDS = 2.0
 def policy_at(setpoint: float, on_delay_ms: int, immediate_log_odds: float | None = None) -> AlarmPolicy:
     """The alarm policy with this setpoint and on-delay; the deadband and CRITICAL lie one and two log-odds off it.
 
-    An alarm so many log-odds above the setpoint does not wait for the on-delay, if that is given.
+    If `immediate_log_odds` is given, an alarm this far above the setpoint does not wait for the on-delay.
     """
     critical = _shifted(setpoint, _CRITICAL_LOG_ODDS)
     return AlarmPolicy(

@@ -86,7 +86,7 @@ SMALL = Preset(
 
 
 def event_modules(faults: int, healthy: int, *, bench: bool) -> int:
-    """Modules of a site with so many faults."""
+    """Number of modules of a site with this number of faults."""
     return faults + healthy if bench else max(MODULES_A_FAULT * faults, faults + healthy)
 
 

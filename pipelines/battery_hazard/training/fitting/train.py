@@ -23,7 +23,7 @@ from pipelines.battery_hazard.training.datasets.dataset import (
 from pipelines.battery_hazard.training.datasets.features import FEATURES, HELD_OUT
 from pipelines.battery_hazard.training.datasets.labels import NORMAL
 from pipelines.battery_hazard.training.datasets.series import Series
-from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, evaluate_series, summary
+from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, evaluate_series, summary_by_kind
 from pipelines.battery_hazard.training.fitting.calibration import calibrated, platt, recalibrated, reliability
 from pipelines.battery_hazard.training.fitting.card import model_card
 from pipelines.battery_hazard.training.fitting.models import Rows, Score, fit_boosting, scorer
@@ -203,10 +203,7 @@ def _measured_thresholds(baseline: Thresholds, test: Sequence[Series]) -> dict[s
 
 def measured(policy: AlarmPolicy, scored: Sequence[Scored]) -> dict[str, Any]:
     """What a policy makes of series of a dataset, modules and single cells apart."""
-    return {
-        kind: summary(evaluate_series(policy, one) for one in scored if one.about.bench == bench)
-        for kind, bench in (("modules", False), ("bench", True))
-    }
+    return summary_by_kind(evaluate_series(policy, one) for one in scored)
 
 
 class Curve(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # xgboost is untyped

@@ -18,8 +18,7 @@ from pipelines.battery_hazard.training.fitting.train import prepare, train
 from pipelines.battery_hazard.training.retraining.compare import Comparison, compare
 from pipelines.battery_hazard.training.retraining.files import read_json, write_whole
 from pipelines.battery_hazard.training.retraining.recorded import recorded_rows
-from worker.admission.admit import demands_of
-from worker.admission.source import resolve
+from worker.admission.source import resolve_by_settings
 from worker.config.pipeline import load_pipeline
 from worker.config.settings import Settings
 from worker.model.package import ModelPackage, load_package
@@ -86,13 +85,7 @@ class Workshop:
             DependencyDownError: MLflow does not answer, and the cache has nothing.
         """
         settings = self.settings
-        uri = settings.model_uri(load_pipeline(settings.pipeline).model)
-        return resolve(
-            uri,
-            cache_directory=settings.cache_directory,
-            tracking_uri=settings.tracking_uri,
-            demands=demands_of(settings),
-        )
+        return resolve_by_settings(settings, settings.model_uri(load_pipeline(settings.pipeline).model))
 
     def attempts(self) -> list[Path]:
         """Directories of the retrainings so far, oldest first. Other files there are ignored."""

@@ -11,7 +11,7 @@ from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     EventOutcome,
     SeriesResult,
     evaluate_series,
-    summary,
+    summary_by_kind,
 )
 from pipelines.battery_hazard.training.fitting.train import score_all
 from worker.model.package import ModelPackage
@@ -44,14 +44,7 @@ def compare(
         }
         for split, series in (("validation", validation), ("test", test))
     }
-    kinds = {"modules": False, "bench": True}
-    figures = {
-        split: {
-            name: {kind: summary(v for v in own if v.about.bench == bench) for kind, bench in kinds.items()}
-            for name, own in both.items()
-        }
-        for split, both in verdicts.items()
-    }
+    figures = {split: {name: summary_by_kind(own) for name, own in both.items()} for split, both in verdicts.items()}
     return Comparison(figures, worse(verdicts["test"]["candidate"], verdicts["test"]["champion"]))
 
 

@@ -105,7 +105,7 @@ def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | Non
 def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since_ms: int) -> Mapping[int, _Recording]:
     source = topics.pipeline.input
     registry = registry_at(settings.registry_url)
-    decode = Decoder(source, source.avro_schema, writer_schema_lookup(registry, topics.pipeline.known_schemas))
+    decode = Decoder(source, writer_schema_lookup(registry, topics.pipeline.known_schemas))
     validate = Validator(source)
     recordings: dict[int, _Recording] = defaultdict(_Recording)
     with TopicReader(client_config(settings.bootstrap_servers), gulp=MANY) as reader:

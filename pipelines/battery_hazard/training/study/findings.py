@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.battery_hazard.training.datasets.features import HELD_OUT
 from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     FALSE_ALARM_BUDGET,
+    KINDS,
     EventOutcome,
     SeriesResult,
     events_summary,
@@ -17,7 +18,6 @@ from pipelines.battery_hazard.training.study.evaluate import SiteResult
 FULL, NO_GAS = "complete", "no gas"
 _BARS = {FULL: 0.99, NO_GAS: 0.95}
 _PROMPT_BAR = 0.95
-_KINDS = {"modules": False, "bench": True}
 
 
 def findings(evaluated: Sequence[SiteResult]) -> dict[str, Any]:
@@ -47,8 +47,8 @@ def findings(evaluated: Sequence[SiteResult]) -> dict[str, Any]:
     ways = {(v.about.bench, v.about.sensors) for v in model}
     found: dict[str, Any] = {
         # Sites with faults have little normal operation, and no representative sample of it: they are left out here.
-        "normal": {kind: both(chosen_by(bench, faults=False)) for kind, bench in _KINDS.items()},
-        "events": {kind: both(chosen_by(bench, faults=True)) for kind, bench in _KINDS.items()},
+        "normal": {kind: both(chosen_by(bench, faults=False)) for kind, bench in KINDS.items()},
+        "events": {kind: both(chosen_by(bench, faults=True)) for kind, bench in KINDS.items()},
         "by_mechanism": {},
         "by_sensors": {
             f"{_name(bench)} | {sensors}": both(chosen_by(bench, sensors)) for bench, sensors in sorted(ways)
@@ -68,7 +68,7 @@ def findings(evaluated: Sequence[SiteResult]) -> dict[str, Any]:
 
 
 def _name(bench: bool) -> str:
-    return next(kind for kind, value in _KINDS.items() if value == bench)
+    return next(kind for kind, value in KINDS.items() if value == bench)
 
 
 def _events(verdicts: Sequence[SeriesResult], bench: bool, sensors: str, mechanism: str) -> list[EventOutcome]:

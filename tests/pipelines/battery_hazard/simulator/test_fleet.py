@@ -8,7 +8,6 @@ from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, N
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS, Fleet
 from pipelines.battery_hazard.simulator.plant.site import rack_name
 from tests.flagship import PIPELINE
-from worker.config.pipeline import load_pipeline
 
 START_MS = 1_750_000_000_000
 SIX_HOURS_MS = 6 * 3_600_000
@@ -32,9 +31,8 @@ def failing() -> tuple[Fleet, NDArray[np.float64]]:
 
 
 def test_sensors_are_those_of_the_record_and_the_topology_that_of_the_pipeline() -> None:
-    pipeline = load_pipeline("battery_hazard")
-    assert pipeline.input.sensors() == SENSORS
-    assert pipeline.topology.default == {"cells_in_series": CELLS_IN_SERIES, "capacity_ah": CAPACITY_AH}
+    assert PIPELINE.input.sensors() == SENSORS
+    assert PIPELINE.topology.default == {"cells_in_series": CELLS_IN_SERIES, "capacity_ah": CAPACITY_AH}
 
 
 def test_modules_stand_in_racks_of_eight() -> None:

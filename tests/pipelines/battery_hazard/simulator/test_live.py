@@ -22,7 +22,7 @@ from producers.kafka_publisher import encoder
 from schemas.codec import decode
 from schemas.errors import MalformedError
 from schemas.registry import writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS, flagship_schema
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE, flagship_schema
 from worker.config.pipeline import load_pipeline
 
 Drain = Callable[[str], list[list[tuple[str, bytes | None]]]]
@@ -37,7 +37,7 @@ def read(value: bytes) -> dict[str, Any]:
 
 def messages(bad_rate: float, steps: int = 5, modules: int = 64) -> list[tuple[str | None, bytes | None, str]]:
     fleet = Fleet(modules, 5, start_ms=START_MS)
-    made = Messages(fleet, encoder(load_pipeline("battery_hazard"), None), bad_rate, 300_000)
+    made = Messages(fleet, encoder(PIPELINE, None), bad_rate, 300_000)
     return [message for step in fleet.steps(steps) for message in made.of(step, NOW_MS)]
 
 
@@ -49,14 +49,14 @@ def test_values_are_the_fleets_readings_to_the_bit() -> None:
         record = read(value)
         assert (key, kind) == (fleet.module_ids[i], "reading")
         assert (record["module_id"], record["rack_id"], record["ts"]) == (key, fleet.rack_ids[i], int(step.ts[i]))
-        sensors = load_pipeline("battery_hazard").input.sensors()
+        sensors = PIPELINE.input.sensors()
         got = np.array([np.nan if record[s] is None else record[s] for s in sensors])
         np.testing.assert_array_equal(got, step.values[i])
 
 
 def test_a_module_whose_sensors_all_died_is_silent() -> None:
     fleet = Fleet(8, 5, faults=8, start_ms=START_MS, span_ms=600_000, mechanisms=("hard_short",))
-    made = Messages(fleet, encoder(load_pipeline("battery_hazard"), None), 0, 300_000)
+    made = Messages(fleet, encoder(PIPELINE, None), 0, 300_000)
     last = list(fleet.steps(240))[-1]
     silent = np.isnan(last.values).all(axis=1)
     assert silent.any()

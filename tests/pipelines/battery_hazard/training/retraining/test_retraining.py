@@ -25,7 +25,7 @@ from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
 from training.monitoring.topics import MonitoringTopics
 from worker.alarms.state_machine import ACTIVE, RTN
 from worker.config.settings import Settings
-from worker.model.package import load_package
+from worker.model.package import ModelPackage, load_package
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 
@@ -58,8 +58,7 @@ def test_a_candidate_is_worse_where_that_is_no_chance(
     assert len(worse(candidate, champion)) == said
 
 
-def test_a_champion_with_other_features_cannot_be_compared(model_package: Path) -> None:
-    package = load_package(model_package, version="1")
+def test_a_champion_with_other_features_cannot_be_compared(package: ModelPackage) -> None:
     other = replace(package, spec=FEATURES.model_copy(update={"max_span_ms": 1_800_000}))
     assert "hazardstream evaluate" in compare(package, other, [], []).worse[0]
 

@@ -41,7 +41,7 @@ from worker.kafka.client_config import ReportingConsumer, client_config
 from worker.kafka.permissions import PERMISSIONS, worker_permissions
 from worker.kafka.publisher import Publisher, TransactionalPublisher
 from worker.kafka.topics import unfit_topics, warnings
-from worker.model.package import ModelPackage
+from worker.model.contract import Model
 from worker.observe.dependency_wait import note_down, wait_for
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.stage_timer import stage_timer
@@ -104,7 +104,7 @@ class Worker:
 
     around: Surroundings
     config: dict[str, Any]
-    package: ModelPackage
+    model: Model
     loop: Loop
     shadow: Shadow | None
     clients: ExitStack
@@ -127,7 +127,7 @@ class Worker:
         status, every_s = self.around.status, self.around.settings.model_watch_ms / 1000
         shown = partial(show_swapped, status, self.around.pipeline, uri)
         tell, metrics = partial(setattr, status, "model_watch"), status.metrics.champion_watch
-        ModelWatch(source, every_s, self.package.version, swap, shown, metrics, tell, left).start()
+        ModelWatch(source, every_s, self.model.version, swap, shown, metrics, tell, left).start()
 
 
 def assemble(around: Surroundings) -> Worker:
@@ -144,18 +144,18 @@ def assemble(around: Surroundings) -> Worker:
     registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
-    package = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
-    show(status, pipeline, uri, package)
+    model = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
+    show(status, pipeline, uri, model)
 
     with ExitStack() as clients:
-        loop, shadow = _loop(around, config, package, registry, prefixes, clients)
-        return Worker(around, config, package, loop, shadow, clients.pop_all())
+        loop, shadow = _loop(around, config, model, registry, prefixes, clients)
+        return Worker(around, config, model, loop, shadow, clients.pop_all())
 
 
 def _loop(
     around: Surroundings,
     config: dict[str, Any],
-    package: ModelPackage,
+    model: Model,
     registry: SchemaRegistry | None,
     prefixes: Mapping[str, bytes],
     clients: ExitStack,
@@ -167,7 +167,7 @@ def _loop(
     clients.callback(consumer.close)
     consumer.reports.listen(errors=broker_watch.note)
     lookup = writer_schema_lookup(registry, pipeline.known_schemas)
-    scorer = scorer_of(pipeline, package, alarm_policy(package, pipeline), lookup, stage_timer(metrics))
+    scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup, stage_timer(metrics))
     limits = wait_for(lambda: OutputLimits(around.admin, pipeline), status, stop)
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
@@ -218,10 +218,10 @@ def _side_outputs(around: Surroundings, prefixes: Mapping[str, bytes], shadow: S
     return side_outputs
 
 
-def _next_scorer(settings: Settings, pipeline: Pipeline, package: ModelPackage) -> Scorer:
+def _next_scorer(settings: Settings, pipeline: Pipeline, model: Model) -> Scorer:
     """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
-    return scorer_of(pipeline, package, alarm_policy(package, pipeline), lookup)
+    return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup)
 
 
 def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, bytes]:

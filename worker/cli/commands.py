@@ -50,8 +50,7 @@ def worker(
 ) -> None:
     """Score readings until stopped.
 
-    SIGTERM finishes the current batch, commits it and leaves the group. Environment variables set the same options and
-    more (docs/operations.md).
+    SIGTERM finishes and commits the current batch. All options are also environment variables (docs/operations.md).
 
     Example: hazardstream worker --bootstrap broker:9092 --model models:/NAME@champion
     """

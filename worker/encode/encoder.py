@@ -96,8 +96,8 @@ class Encoder:
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
                 **explanation.published(),
-                "model_name": outcome.package.name,
-                "model_version": outcome.package.version,
+                "model_name": outcome.model.name,
+                "model_version": outcome.model.version,
                 "source_topic_id": topic_id,
                 "source_partition": int(origin.partition[row]),
                 "source_offset": int(origin.offset[row]),
@@ -121,7 +121,7 @@ class Encoder:
                 "onset_ts": state.onset_ts,
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
-                "model_version": outcome.package.version,
+                "model_version": outcome.model.version,
             }
             records.append(self._record("alarm_state", topic, outcome.scored.origin, row, fields))
         return records

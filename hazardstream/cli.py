@@ -34,7 +34,7 @@ app = typer.Typer(
     help="Exactly-once streaming scorer: sensor readings in, predictions and alarms out, on Kafka.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 worker.cli.commands.register(app)
 producers.cli.register(app)

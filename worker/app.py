@@ -23,7 +23,7 @@ from worker.config.settings import Settings, ignored_service_links, unread_setti
 from worker.consume.group_health import Succession
 from worker.http.sidecar import sidecar
 from worker.kafka.client_config import admin_client, client_config
-from worker.model.package import ModelFailedError
+from worker.model.contract import ModelFailedError
 from worker.observe.dependency_wait import StoppedError, note_down, wait_for
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics

@@ -40,7 +40,7 @@ from worker.kafka.client_config import ReportingConsumer, client_config
 from worker.kafka.permissions import PERMISSIONS, worker_permissions
 from worker.kafka.publisher import Publisher, TransactionalPublisher
 from worker.kafka.topics import unfit_topics, warnings
-from worker.model.package import ModelPackage
+from worker.model.contract import Model
 from worker.observe.dependency_wait import note_down, wait_for
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.stage_timer import stage_timer
@@ -99,7 +99,7 @@ class Worker:
 
     around: Surroundings
     config: dict[str, Any]
-    package: ModelPackage
+    model: Model
     consumer: ReportingConsumer
     publisher: Publisher
     loop: Loop
@@ -123,7 +123,7 @@ class Worker:
         status, every_s = self.around.status, self.around.settings.model_watch_ms / 1000
         shown = partial(show_swapped, status, self.around.pipeline, uri)
         tell, metrics = partial(setattr, status, "model_watch"), status.metrics.champion_watch
-        ModelWatch(source, every_s, self.package.version, swap, shown, metrics, tell, left).start()
+        ModelWatch(source, every_s, self.model.version, swap, shown, metrics, tell, left).start()
 
     def close(self) -> None:
         """Close the clients. The consumer leaves the group."""
@@ -207,10 +207,10 @@ def _side_outputs(around: Surroundings, prefixes: Mapping[str, bytes], shadow: S
     return side_outputs
 
 
-def _next_scorer(settings: Settings, pipeline: Pipeline, package: ModelPackage) -> Scorer:
+def _next_scorer(settings: Settings, pipeline: Pipeline, model: Model) -> Scorer:
     """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
-    return scorer_of(pipeline, package, alarm_policy(package, pipeline), lookup)
+    return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup)
 
 
 def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, bytes]:

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from benchmarks import plan
 from benchmarks.latency import CONTENDERS
 from benchmarks.report import TABLES, main
+from tests.repository import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 POINT = {"p50": 10.0, "p99": 40.0, "p99.9": 60.0, "max": 70.0}
 FEW = {
     "readings": 300_000,

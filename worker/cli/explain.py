@@ -18,6 +18,7 @@ from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.message import key_of, time_of, value_of
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
+from worker.model.contract import Features
 from worker.model.package import ModelPackage
 from worker.model.shap import Explanation, explain_rows
 from worker.score.decode import WriterSchemaOf
@@ -55,7 +56,7 @@ class Explained:
     same_contributions: bool | None
     readings_in_window: int
     window: dict[str, Any]
-    features: dict[str, float | None]
+    features: dict[str, float | str | None]
     explanation: Explanation
     package: ModelPackage
     rebuilt_from: int
@@ -96,7 +97,7 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
             f"the reading at partition {number}, offset {offset} gets no score when it is recomputed from "
             f"offset {start}; check that --pipeline is the pipeline that scored it"
         )
-    explanation = explain_rows(package, outcome.scored.features)[0]
+    explanation = explain_rows(package, Features(outcome.scored.features, {}))[0]
     return Explained(
         prediction,
         alarm,

@@ -90,8 +90,8 @@ class Encoder:
             "probability": scored.probability,
             "positive": scored.probability >= outcome.threshold,
             "threshold": outcome.threshold,
-            "model_name": outcome.package.name,
-            "model_version": outcome.package.version,
+            "model_name": outcome.model.name,
+            "model_version": outcome.model.version,
             "readings_in_window": scored.in_window,
             "imputed": Flags(scored.imputed, sensors),
             "masked": Flags(scored.masked, sensors),
@@ -116,8 +116,8 @@ class Encoder:
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
                 **explanation.published(),
-                "model_name": outcome.package.name,
-                "model_version": outcome.package.version,
+                "model_name": outcome.model.name,
+                "model_version": outcome.model.version,
                 "source_topic_id": topic_id,
                 "source_partition": int(origin.partition[row]),
                 "source_offset": int(origin.offset[row]),
@@ -141,7 +141,7 @@ class Encoder:
                 "onset_ts": state.onset_ts,
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
-                "model_version": outcome.package.version,
+                "model_version": outcome.model.version,
             }
             records.append(self._record("alarm_state", topic, outcome.scored.origin, row, fields))
         return records

@@ -15,10 +15,12 @@ from worker.config.pipeline import Pipeline
 from worker.hot_swap.window_rebuild import PartitionsChangedError, WindowRebuild
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, TopicReader
+from worker.kafka.topics import require_fit_topics
 from worker.model.contract import Model
 from worker.observe.dependency_wait import StoppedError
 from worker.observe.loop_questions import LoopQuestions
-from worker.score.scorer import Scorer
+from worker.score.scorer import Scorer, spec_of
+from worker.windows.keyed_state import rebuild_reach_ms
 from worker.windows.partition import Partition
 
 T = TypeVar("T")
@@ -54,7 +56,8 @@ class Swap:
         """Have the loop score with this model from its next batch on.
 
         Raises:
-            DependencyDownError: windows have to be rebuilt, and the broker does not answer. The old model stays.
+            DependencyDownError: windows have to be rebuilt, and the broker does not answer or does not keep readings
+                for long enough. The old model stays.
             StoppedError: the worker stops.
         """
         policy = alarm_policy(model, self._pipeline)
@@ -68,6 +71,8 @@ class Swap:
         if self._in_loop(swap_if_alike):
             return
         _LOG.info("the next model needs other windows", version=model.version)
+        reach_ms = rebuild_reach_ms(spec_of(model), self._pipeline.input.max_future_ms)
+        require_fit_topics(self._admin, self._pipeline, reach_ms)
         while not self._swap_with_windows(model, policy):
             self._pause()
 

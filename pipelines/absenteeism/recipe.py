@@ -17,6 +17,7 @@ from sklearn.svm import SVR
 from pipelines.absenteeism.rows import CODES, FEATURES, SOURCE, TARGET
 from training.datasets.source import Rows, find_rows
 from training.fitting.recipe import Candidate, Recipe
+from worker.model.contract import Task
 
 
 def _rows(given: Path | None, seed: int) -> Rows:
@@ -45,7 +46,7 @@ def _scaled(regressor: Any) -> Any:
 
 RECIPE = Recipe(
     name="absenteeism",
-    task="regression",
+    task=Task.REGRESSION,
     rows=_rows,
     numbers=FEATURES,
     categories=(),

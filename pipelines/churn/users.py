@@ -2,8 +2,8 @@
 
 How a user comes to leave:
 
-1. Each user decides to leave at a random time, exponentially distributed. The monthly rate is `LEAVING` times the factors
-   of plan, country and marketing source in `FACTORS`.
+1. Each user decides to leave at a random time, exponentially distributed. The monthly rate is `LEAVING` times the
+   factors of plan, country and marketing source in `FACTORS`.
 2. Over the `FADING_DAYS` before leaving, activity falls to a tenth of the user's own, quiz scores fall by up to 20
    points, and one payment in two is not made. After leaving there are no events.
 3. What looks like leaving but is not: four users in ten pause for 5 to 12 days and come back.
@@ -12,11 +12,12 @@ The best possible model knows no more than the events up to a time, so its area 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from common.arrays import Float
+from common.arrays import Float, Int
 from common.times import DAY_MS
 
 LEAVING = 0.22
@@ -69,9 +70,7 @@ def simulate(seed: int = 0, users: int = 1200, days: int = 100) -> Users:
         days: length of the history.
     """
     rng = np.random.default_rng(seed)
-    kinds = {
-        name: rng.choice(np.array(list(FACTORS[name]), object), users, p=_SHARES[name]) for name in CATEGORIES
-    }
+    kinds = {name: rng.choice(np.array(list(FACTORS[name]), object), users, p=_SHARES[name]) for name in CATEGORIES}
     factor = np.prod([[FACTORS[name][kind] for kind in kinds[name]] for name in CATEGORIES], axis=0)
     joins_day = rng.uniform(0, days * 0.5, users)
     leaves_day = joins_day + rng.exponential(30 / (LEAVING * factor))
@@ -91,7 +90,7 @@ def _events_of(rng: np.random.Generator, joins: float, leaves: float, days: int,
     rate = rng.gamma(3.0, 0.5)
     day = np.arange(int(joins), days)
     fading = np.clip((day - (leaves - FADING_DAYS)) / FADING_DAYS, 0, 1)
-    active = rate * (1 - 0.9 * fading) * (day < leaves) * _pause(rng, day)
+    active: Float = np.where(day < leaves, rate * (1 - 0.9 * fading), 0.0) * _pause(rng, day)
     at, kind = [], []
     for name, per_day in (("login", 1.0), ("watch", 0.8), ("quiz", 0.3)):
         count = rng.poisson(active * per_day)
@@ -102,14 +101,13 @@ def _events_of(rng: np.random.Generator, joins: float, leaves: float, days: int,
     at.append(paid)
     kind += ["payment"] * len(paid)
     when, what = np.concatenate(at), np.array(kind, object)
-    kept = (when >= joins) & (when < min(days, leaves))
-    when, what = when[kept], what[kept]
-    ts = START_MS + np.unique((when * 86_400).astype(np.int64), return_index=True)[0] * 1000
-    first = np.unique((when * 86_400).astype(np.int64), return_index=True)[1]
-    return _with_values(rng, ts, what[first], np.interp(when[first], day, fading) if len(day) else when, plan)
+    seconds, first = np.unique((when * 86_400).astype(np.int64), return_index=True)
+    kept = (when[first] >= joins) & (when[first] < min(days, leaves))
+    faded = np.clip((when[first] - (leaves - FADING_DAYS)) / FADING_DAYS, 0, 1)
+    return _with_values(rng, START_MS + seconds[kept] * 1000, what[first][kept], faded[kept], plan)
 
 
-def _with_values(rng: np.random.Generator, ts: Float, what: Float, fading: Float, plan: str) -> pd.DataFrame:
+def _with_values(rng: np.random.Generator, ts: Int, what: Any, fading: Float, plan: str) -> pd.DataFrame:
     n, skill = len(ts), rng.normal(70, 10)
     score = (skill - 20 * fading + rng.normal(0, 10, n)).clip(0, 100).round(1)
     return pd.DataFrame(
@@ -123,7 +121,7 @@ def _with_values(rng: np.random.Generator, ts: Float, what: Float, fading: Float
     )
 
 
-def _pause(rng: np.random.Generator, day: Float) -> Float:
+def _pause(rng: np.random.Generator, day: Int) -> Float:
     """1 on days of normal activity, 0 in a pause."""
     active = np.ones(len(day))
     if len(day) and rng.random() < 0.4:

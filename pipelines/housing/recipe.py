@@ -16,6 +16,7 @@ from xgboost import XGBRegressor
 from pipelines.housing.rows import NUMBERS, PROXIMITY, SOURCE, TARGET
 from training.datasets.source import Rows, find_rows
 from training.fitting.recipe import Candidate, Recipe
+from worker.model.contract import Task
 
 
 def _rows(given: Path | None, seed: int) -> Rows:
@@ -35,7 +36,7 @@ def _encoded(regressor: Any) -> Any:
 
 RECIPE = Recipe(
     name="housing",
-    task="regression",
+    task=Task.REGRESSION,
     rows=_rows,
     numbers=NUMBERS,
     categories=(PROXIMITY,),

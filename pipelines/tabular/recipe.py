@@ -12,6 +12,7 @@ from xgboost import XGBClassifier
 
 from training.datasets.source import Rows, digest
 from training.fitting.recipe import Candidate, Recipe
+from worker.model.contract import Task
 
 TARGET = "digit"
 PIXELS = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))
@@ -28,7 +29,7 @@ def _rows(given: Path | None, _seed: int) -> Rows:
 
 RECIPE = Recipe(
     name="tabular",
-    task="multiclass",
+    task=Task.MULTICLASS,
     rows=_rows,
     numbers=PIXELS,
     categories=(),
@@ -53,9 +54,9 @@ RECIPE = Recipe(
             },
         ),
     ),
-    purpose="Reads a handwritten digit from its picture of 8 × 8 pixels.",
+    purpose="Reads a handwritten digit from its picture of 8 by 8 pixels.",
     limits=(
-        "Digits of 43 writers, scanned in the 1990s and reduced to 8 × 8 pixels: no other source of pictures.",
+        "Digits of 43 writers, scanned in the 1990s and reduced to 8 by 8 pixels: no other source of pictures.",
         "A picture that is no digit gets a class too. Its probability says little about that.",
     ),
     licence="CC BY 4.0, Alpaydin and Kaynak 1998, UCI Machine Learning Repository, doi:10.24432/C50P49",

@@ -24,6 +24,7 @@ from common.errors import UserError
 from common.text import shown
 from training.fitting.predictions import HEADLINE, SCORING, depends_on_batch, measure, predict
 from training.fitting.recipe import Candidate, Recipe
+from worker.model.contract import Task
 
 _TEST_SHARE = 0.2
 
@@ -90,7 +91,7 @@ def split_rows(recipe: Recipe, frame: pd.DataFrame, seed: int) -> Split:
         splitter = GroupShuffleSplit(1, test_size=_TEST_SHARE, random_state=seed)
         _, test = next(splitter.split(at, groups=frame[recipe.split_by]))
     else:
-        stratify = None if recipe.task == "regression" else frame[recipe.target]
+        stratify = None if recipe.task == Task.REGRESSION else frame[recipe.target]
         _, test = train_test_split(at, test_size=_TEST_SHARE, random_state=seed, stratify=stratify)
     held_out = np.isin(at, test)
     return Split(frame[~held_out], frame[held_out])
@@ -139,8 +140,8 @@ def _tuned(recipe: Recipe, candidate: Candidate, split: Split, seed: int) -> Res
     )
     search.fit(rows, target)
     estimator, best = search.best_estimator_, search.best_index_
-    threshold = _threshold(estimator, rows, target, folds) if recipe.task == "binary" else None
-    tested = predict(estimator, recipe.task, split.test[recipe.inputs], threshold)
+    threshold = _threshold(estimator, rows, target, folds) if recipe.task == Task.BINARY else None
+    tested = predict(estimator, recipe.task, split.test[recipe.inputs])
     return Result(
         candidate.name,
         estimator,
@@ -148,7 +149,7 @@ def _tuned(recipe: Recipe, candidate: Candidate, split: Split, seed: int) -> Res
         float(search.best_score_),
         float(search.cv_results_["std_test_score"][best]),
         threshold,
-        measure(recipe.task, split.test[recipe.target], tested),
+        measure(recipe.task, split.test[recipe.target], tested, threshold),
         not depends_on_batch(estimator, recipe.task, split.test[recipe.inputs]),
     )
 
@@ -158,7 +159,7 @@ def _folds(recipe: Recipe, train: pd.DataFrame, seed: int) -> list[tuple[Any, An
     kind: BaseCrossValidator
     if groups is not None:
         kind = GroupKFold(recipe.folds, shuffle=True, random_state=seed)
-    elif recipe.task == "regression":
+    elif recipe.task == Task.REGRESSION:
         kind = KFold(recipe.folds, shuffle=True, random_state=seed)
     else:
         kind = StratifiedKFold(recipe.folds, shuffle=True, random_state=seed)

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from training.datasets.source import Rows
-
-Task = Literal["binary", "multiclass", "regression"]
+from worker.model.contract import Task
 
 
 @dataclass(frozen=True)

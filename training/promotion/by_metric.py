@@ -11,6 +11,7 @@ from training.fitting.recipe import Recipe
 from training.registry.load_model import load_registered
 from training.registry.log_model import fluent_mlflow
 from training.registry.register import store_of, version_behind
+from worker.model.contract import Task
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,7 +54,7 @@ def promote_if_better(
     champion = version_behind(recipe.name, CHAMPION, tracking_uri=tracking_uri)
     compared = [version] if champion in {None, version} else [version, str(champion)]
     found = {one: _measured(recipe, one, test, tracking_uri)[metric] for one in compared}
-    sign = -1 if recipe.task == "regression" else 1
+    sign = -1 if recipe.task == Task.REGRESSION else 1
     promoted = champion is None or sign * found[version] >= sign * found[champion]
     with fluent_mlflow(store_of(tracking_uri)) as client:
         if not promoted:
@@ -92,5 +93,5 @@ def _point(client: "MlflowClient", name: str, alias: str, version: str) -> None:
 
 def _measured(recipe: Recipe, version: str, test: pd.DataFrame, tracking_uri: str | None) -> dict[str, float]:
     model = load_registered(recipe.name, version, tracking_uri=tracking_uri)
-    offline = predict(model.estimator, recipe.task, test[recipe.inputs], model.threshold)
-    return measure(recipe.task, test[recipe.target], offline)
+    found = predict(model.estimator, recipe.task, test[recipe.inputs])
+    return measure(recipe.task, test[recipe.target], found, model.threshold)

@@ -24,7 +24,7 @@ class Registered(NamedTuple):
 
 
 def load_registered(name: str, version: str, *, tracking_uri: str | None = None) -> Registered:
-    """Load a version. It is unpickled: load only what you trust.
+    """Load a version. Its own list of trusted types applies: load only what you trust.
 
     Raises:
         UserError: MLflow has no such version.

@@ -1,15 +1,18 @@
 """Logs compared models in MLflow, and registers the one to serve as a model version."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from training.datasets.source import Rows
 from training.fitting.fit import Comparison, Result
-from training.fitting.predictions import predict
+from training.fitting.predictions import required_inputs
 from training.fitting.recipe import Recipe
 from training.registry.model_card import as_markdown, model_card
 from training.registry.register import experiment_id, store_of
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 ARTIFACT = "model"
 _EXAMPLE_ROWS = 5
-_REQUIREMENTS = ("cloudpickle", "numpy", "pandas", "scikit-learn", "scipy")
+_REQUIREMENTS = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
 """Packages that a model needs. MLflow would find them by loading the model in another process, which takes long."""
 
 
@@ -49,7 +52,8 @@ def fluent_mlflow(store: str) -> Iterator["MlflowClient"]:
         mlflow.set_tracking_uri(store)
         mlflow.set_registry_uri(store)
         try:
-            with redirect_stderr(io.StringIO()):  # it tells of each step; what goes wrong is an exception
+            with redirect_stderr(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it tells of each step; what goes wrong is an exception
                 yield client
         finally:
             mlflow.set_tracking_uri(before[0])
@@ -104,14 +108,13 @@ def _log_model(recipe: Recipe, comparison: Comparison, card: dict[str, Any]) -> 
     """Log the model to serve, with signature and example. Returns its URI."""
     import mlflow.sklearn  # noqa: PLC0415 - see mlflow_client
     import mlflow.xgboost  # noqa: PLC0415
-    from xgboost import XGBModel  # noqa: PLC0415 - a heavy import
+    import skops.io  # noqa: PLC0415 - heavy imports
+    from xgboost import XGBModel  # noqa: PLC0415
 
     estimator, train = comparison.served.estimator, comparison.split.train[recipe.inputs]
-    offline = predict(estimator, recipe.task, train)
-    output = offline.value if offline.probabilities is None else offline.probabilities
     described: dict[str, Any] = {
         "name": ARTIFACT,
-        "signature": mlflow.models.infer_signature(train, output),
+        "signature": _signature(recipe, estimator, train),
         "input_example": train.head(_EXAMPLE_ROWS),
         "metadata": card,
     }
@@ -119,5 +122,19 @@ def _log_model(recipe: Recipe, comparison: Comparison, card: dict[str, Any]) -> 
     if isinstance(estimator, XGBModel):
         described["pip_requirements"] = [*packages, f"xgboost=={installed('xgboost-cpu')}"]
         return str(mlflow.xgboost.log_model(estimator, **described).model_uri)
-    described["pip_requirements"] = packages
-    return str(mlflow.sklearn.log_model(estimator, serialization_format="cloudpickle", **described).model_uri)
+    types = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
+    described |= {"pip_requirements": packages, "skops_trusted_types": types}
+    return str(mlflow.sklearn.log_model(estimator, serialization_format="skops", **described).model_uri)
+
+
+def _signature(recipe: Recipe, estimator: Any, train: pd.DataFrame) -> Any:
+    """Names and types of inputs and output. MLflow's own inference takes each input for required."""
+    from mlflow.models import ModelSignature  # noqa: PLC0415 - see mlflow_client
+    from mlflow.models.signature import infer_signature  # noqa: PLC0415
+    from mlflow.types import ColSpec, Schema  # noqa: PLC0415
+
+    required = required_inputs(estimator, recipe.task, train)
+    kinds = [("double", name) for name in recipe.numbers] + [("string", name) for name in recipe.categories]
+    inputs = Schema([ColSpec(kind, name, required=name in required) for kind, name in kinds])
+    example = train.head(_EXAMPLE_ROWS)
+    return ModelSignature(inputs, infer_signature(example, estimator.predict(example)).outputs)

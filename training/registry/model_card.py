@@ -8,6 +8,7 @@ from training.datasets.source import Rows
 from training.fitting.fit import Comparison, headline
 from training.fitting.recipe import Recipe
 from training.reports.render import render
+from worker.model.contract import Task
 
 _TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 
@@ -24,10 +25,10 @@ def model_card(recipe: Recipe, rows: Rows, comparison: Comparison) -> dict[str, 
     name, value = headline(recipe, served)
     return {
         "name": recipe.name,
-        "task": recipe.task,
+        "task": str(recipe.task),
         "purpose": recipe.purpose,
         "model_type": served.name,
-        "estimator": " → ".join(_steps(served.estimator)),
+        "estimator": " → ".join(dict.fromkeys(_steps(served.estimator))),
         "parameters": served.parameters,
         "target": recipe.target,
         "unit": recipe.unit,
@@ -38,7 +39,7 @@ def model_card(recipe: Recipe, rows: Rows, comparison: Comparison) -> dict[str, 
         "data": {"origin": rows.origin, "sha256": rows.sha256, "generated": rows.generated, "licence": recipe.licence},
         "metrics": served.metrics,
         "headline": {"metric": name, "value": value},
-        "error_band": served.metrics["mae"] if recipe.task == "regression" else None,
+        "error_band": served.metrics["mae"] if recipe.task == Task.REGRESSION else None,
         "threshold": served.threshold,
         "compared": [
             {"name": r.name, "cv_score": r.score, "cv_deviation": r.deviation, "repeatable": r.repeatable, **r.metrics}
@@ -56,8 +57,8 @@ def as_markdown(card: dict[str, Any]) -> str:
 
 def _steps(estimator: Any) -> list[str]:
     """Names of the classes that an estimator consists of, outermost first."""
-    inner = [step for _, step in getattr(estimator, "steps", [])] or [
-        part for name in ("regressor", "estimator") if (part := getattr(estimator, name, None)) is not None
-    ]
-    own = [] if getattr(estimator, "steps", None) else [type(estimator).__name__]
-    return own + [name for part in inner for name in _steps(part)]
+    steps = [step for _, step in getattr(estimator, "steps", [])]
+    columns = [part for _, part, _ in getattr(estimator, "transformers", [])]
+    inner = [part for name in ("regressor", "estimator") if (part := getattr(estimator, name, None)) is not None]
+    own = [] if steps or columns else [type(estimator).__name__]
+    return own + [name for part in (*steps, *columns, *inner) for name in _steps(part)]

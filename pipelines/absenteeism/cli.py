@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from training.fitting.commands import add_commands
+from training.run.cli import add_commands
 
 if TYPE_CHECKING:
     from training.fitting.recipe import Recipe

@@ -6,10 +6,10 @@ import pytest
 
 from common.errors import UserError
 from tests.recipes import made_up, small_recipe
-from training.fitting.train import Trained, train
 from training.promotion.by_metric import fall_back
 from training.registry.load_model import load_registered
 from training.registry.register import version_behind
+from training.run.train import Trained, train
 from worker.model.contract import Task
 from worker.model.mlflow_client import mlflow_client
 

@@ -12,9 +12,9 @@ from sklearn.tree import DecisionTreeRegressor
 from tests.recipes import NUMBERS, small_recipe
 from training.fitting.fit import compare
 from training.fitting.recipe import Candidate
-from training.fitting.train import train
 from training.registry.log_model import fluent_mlflow
 from training.registry.model_card import as_markdown, model_card
+from training.run.train import train
 from worker.model.contract import Task
 
 

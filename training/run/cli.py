@@ -51,7 +51,7 @@ def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> t
     @group.command()
     def fallback(*, tracking_uri: TrackingUriOption = None, as_json: JsonOption = False) -> None:
         """Make the version before the champion the champion again. Running workers follow."""
-        from training.promotion.by_metric import fall_back  # noqa: PLC0415 - a heavy import
+        from training.promotion.by_metric import fall_back
 
         left, now = fall_back(name, tracking_uri=tracking_uri)
         say(
@@ -73,8 +73,8 @@ def _train(
     as_json: bool,
 ) -> None:
     with training_packages():
-        from training.fitting.train import table  # noqa: PLC0415 - heavy imports
-        from training.fitting.train import train as run  # noqa: PLC0415
+        from training.run.train import table
+        from training.run.train import train as run
 
         recipe = load()
     rows = recipe.rows(data, seed)

@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 import local.cli
+import pipelines.absenteeism.cli
 import pipelines.battery_hazard.cli
 import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
@@ -45,6 +46,7 @@ training.backtest.cli.register(app)
 training.monitoring.cli.register(app)
 training.promotion.cli.register(app)
 pipelines.battery_hazard.training.retraining.cli.register(app)
+pipelines.absenteeism.cli.register(app)
 local.cli.register(app)
 
 

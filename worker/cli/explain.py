@@ -18,7 +18,6 @@ from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.message import key_of, time_of, value_of
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
-from worker.model.contract import Features
 from worker.model.package import ModelPackage
 from worker.model.shap import Explanation, explain_rows
 from worker.score.decode import WriterSchemaOf
@@ -97,7 +96,7 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
             f"the reading at partition {number}, offset {offset} gets no score when it is recomputed from "
             f"offset {start}; check that --pipeline is the pipeline that scored it"
         )
-    explanation = explain_rows(package, Features(outcome.scored.features, {}))[0]
+    explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
         prediction,
         alarm,
@@ -243,8 +242,7 @@ def _rebuild(
         scorer.merge(outcome, partitions)
         if messages[-1].offset() == offset:
             keys = outcome.scored.origin.keys
-            slot = partitions[number].slots.get(keys[-1]) if keys else None
-            return outcome, {} if slot is None else scorer.state.window(slot)
+            return outcome, (scorer.windows.of(partitions[number], keys[-1]) if keys else None) or {}
     raise UserError(
         f"{source.topic}, partition {number}, offset {offset} cannot be read: its transaction may have been aborted"
     )

@@ -18,6 +18,7 @@ from worker.kafka.topic_reader import MANY, TopicReader
 from worker.model.contract import Model
 from worker.observe.dependency_wait import StoppedError
 from worker.observe.loop_questions import LoopQuestions
+from worker.score.feature_plan import plan_for
 from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
@@ -60,7 +61,7 @@ class Swap:
         policy = alarm_policy(model, self._pipeline)
 
         def swap_if_alike(live: Scorer, _partitions: dict[int, Partition]) -> bool:
-            alike = model.spec == live.model.spec
+            alike = plan_for(model, self._pipeline) == live.plan
             if alike:
                 live.adopt(model, policy)
             return alike
@@ -71,7 +72,7 @@ class Swap:
         while not self._swap_with_windows(model, policy):
             self._pause()
 
-    def _swap_with_windows(self, model: Model, policy: AlarmPolicy) -> bool:
+    def _swap_with_windows(self, model: Model, policy: AlarmPolicy | None) -> bool:
         with TopicReader(self._config, gulp=MANY) as reader:
             topic_id = topic_id_of(self._admin, self._pipeline.input.topic)
             rebuild = WindowRebuild(self._new_scorer(model), self._pipeline, reader, topic_id)

@@ -20,6 +20,7 @@ from worker.admission.in_use import show, show_swapped
 from worker.admission.mlflow_source import MlflowSource
 from worker.admission.source import mlflow_source, resolve_or_last_good
 from worker.config.pipeline import Pipeline
+from worker.config.roles import ROLES
 from worker.config.settings import Settings
 from worker.consume.assignment import Assignment
 from worker.consume.batch_loop import Loop
@@ -39,12 +40,13 @@ from worker.kafka.at_least_once import AtLeastOncePublisher
 from worker.kafka.client_config import ReportingConsumer, client_config
 from worker.kafka.permissions import PERMISSIONS, worker_permissions
 from worker.kafka.publisher import Publisher, TransactionalPublisher
-from worker.kafka.topics import unfit_topics, warnings
+from worker.kafka.topics import require_fit_topics, warnings
 from worker.model.contract import Model
 from worker.observe.dependency_wait import note_down, wait_for
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.stage_timer import stage_timer
 from worker.observe.worker_status import Status
+from worker.score.feature_plan import plan_for
 from worker.score.scorer import Scorer, scorer_of
 
 _LOG = structlog.get_logger(__name__)
@@ -147,6 +149,8 @@ def assemble(around: Surroundings) -> Worker:
     uri = settings.model_uri(pipeline.model)
     package = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
     show(status, pipeline, uri, package)
+    reach_ms = plan_for(package, pipeline).rebuild_reach_ms(pipeline.input.max_future_ms)
+    wait_for(lambda: require_fit_topics(around.admin, pipeline, reach_ms), status, stop)
 
     broker_watch = BrokerWatch()
     consumer = group_consumer(config, settings, around.group_id)
@@ -191,8 +195,7 @@ def assemble(around: Surroundings) -> Worker:
 def _check_topics(around: Surroundings, config: dict[str, Any]) -> None:
     if denied := worker_permissions(around.admin, config, around.pipeline, around.group_id):
         raise DependencyDownError(PERMISSIONS, "; ".join(denied))
-    if faults := unfit_topics(around.admin, around.pipeline):
-        raise DependencyDownError("topics", "; ".join(faults))
+    require_fit_topics(around.admin, around.pipeline, rebuild_ms=0)  # the model is not known yet
     for reason in warnings(around.admin, around.pipeline):
         _LOG.warning("a topic's settings weaken what is guaranteed", reason=reason)
 
@@ -217,9 +220,9 @@ def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, 
     """Confluent prefixes of the outputs where there is a registry; none means single-object encoding."""
     if registry is None:
         return {}
-    written = ("predictions", "alarms", "alarm_state", *(["sketches", "shadow"] if pipeline.monitor else []))
+    written = {role: record for role, record in pipeline.records.items() if ROLES[role].written}
     try:
-        return {role: registry.prefix(pipeline.topics[role], pipeline.records[role].schema) for role in written}
+        return {role: registry.prefix(pipeline.topics[role], record.schema) for role, record in written.items()}
     except UnreadableValueError as error:
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 

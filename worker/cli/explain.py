@@ -21,9 +21,9 @@ from worker.kafka.topic_reader import MANY, Span, TopicReader
 from worker.model.package import ModelPackage
 from worker.model.shap import Explanation, explain_rows
 from worker.score.decode import WriterSchemaOf
+from worker.score.feature_plan import plan_for
 from worker.score.outcome import Outcome
 from worker.score.scorer import scorer_of
-from worker.windows.keyed_state import REBUILD_SPANS, lateness_ms, rebuild_span_ms
 from worker.windows.partition import Partition
 
 # How far a key's reading may lie before the requested time, and how far clocks may differ.
@@ -215,9 +215,7 @@ def _rebuilds(
             f"the reading ({topic}, partition {number}, offset {offset}) is no longer in the log, which begins at "
             f"offset {low}; to explain predictions, retain {topic} for as long as you want to explain them"
         )
-    max_future_ms = pipeline.input.max_future_ms
-    span_ms = rebuild_span_ms(package.spec, lateness_ms(package.spec, max_future_ms))
-    reach_ms = REBUILD_SPANS * span_ms + max_future_ms
+    reach_ms = plan_for(package, pipeline).rebuild_reach_ms(pipeline.input.max_future_ms)
     while True:
         start = max(low, min(log.since(topic, number, arrived - reach_ms, high), offset))
         yield start, *_rebuild(log, pipeline, package, lookup, (number, start, offset))

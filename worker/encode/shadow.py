@@ -256,7 +256,7 @@ def _count(metrics: ShadowMetrics, outcome: Outcome, shadowed: ShadowScored) -> 
 
 
 def _raised(transitions: Iterable[Transition], counted: set[str]) -> int:
-    """How many alarms are new: a transition to a higher priority is one of an alarm that stands."""
+    """How many alarms are new: a transition to a higher priority is one of an alarm that is active."""
     raised = 0
     for made in transitions:
         if made.kind == RTN:

@@ -15,6 +15,7 @@ from worker.config.pipeline import Pipeline
 from worker.hot_swap.window_rebuild import PartitionsChangedError, WindowRebuild
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, TopicReader
+from worker.kafka.topics import require_fit_topics
 from worker.model.contract import Model
 from worker.observe.dependency_wait import StoppedError
 from worker.observe.loop_questions import LoopQuestions
@@ -55,13 +56,14 @@ class Swap:
         """Have the loop score with this model from its next batch on.
 
         Raises:
-            DependencyDownError: windows have to be rebuilt, and the broker does not answer. The old model stays.
+            DependencyDownError: windows have to be rebuilt, and the broker does not answer or does not keep readings
+                for long enough. The old model stays.
             StoppedError: the worker stops.
         """
-        policy = alarm_policy(model, self._pipeline)
+        policy, plan = alarm_policy(model, self._pipeline), plan_for(model, self._pipeline)
 
         def swap_if_alike(live: Scorer, _partitions: dict[int, Partition]) -> bool:
-            alike = plan_for(model, self._pipeline) == live.plan
+            alike = plan == live.plan
             if alike:
                 live.adopt(model, policy)
             return alike
@@ -69,6 +71,7 @@ class Swap:
         if self._in_loop(swap_if_alike):
             return
         _LOG.info("the next model needs other windows", version=model.version)
+        require_fit_topics(self._admin, self._pipeline, plan.rebuild_reach_ms(self._pipeline.input.max_future_ms))
         while not self._swap_with_windows(model, policy):
             self._pause()
 

@@ -9,6 +9,7 @@ from worker.model.contract import Features, Model
 from worker.model.package_files import PackageError
 from worker.score.readings import Readings
 from worker.windows.feature_spec import FeatureSpec
+from worker.windows.keyed_state import rebuild_reach_ms
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class FeaturePlan:
     sensors: tuple[str, ...]
     spec: FeatureSpec | None
     columns: tuple[int, ...] | None = None
+
+    def rebuild_reach_ms(self, max_future_ms: int) -> int:
+        """See `worker.windows.keyed_state.rebuild_reach_ms`; 0 where nothing has to be rebuilt."""
+        return 0 if self.spec is None else rebuild_reach_ms(self.spec, max_future_ms)
 
     def features(self, windowed: Float, readings: Readings) -> Features:
         """The inputs of n readings.

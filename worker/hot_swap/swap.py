@@ -76,7 +76,7 @@ class Swap:
             self._pause()
 
     def _swap_with_windows(self, model: Model, policy: AlarmPolicy | None) -> bool:
-        with TopicReader(self._config, gulp=MANY) as reader:
+        with TopicReader(self._config, per_call=MANY) as reader:
             topic_id = topic_id_of(self._admin, self._pipeline.input.topic)
             rebuild = WindowRebuild(self._new_scorer(model), self._pipeline, reader, topic_id)
             try:

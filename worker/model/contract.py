@@ -144,6 +144,12 @@ class Model(ABC):
         """Names of the inputs that are texts."""
         return tuple(each.name for each in self.inputs if each.categorical)
 
+    def threshold_under(self, policy: AlarmPolicy | None) -> float:
+        """Value from which a reading counts as positive: the alarm setpoint where there are alarms."""
+        if policy is not None:
+            return policy.setpoint
+        return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
+
     @abstractmethod
     def predict(self, features: Features) -> Prediction:
         """Score rows. What a row gets must not depend on the other rows.

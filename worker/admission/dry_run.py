@@ -16,7 +16,8 @@ from worker.admission.compatibility import alarm_policy, require_fit
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import Encoder
-from worker.model.package import ModelFailedError, ModelPackage
+from worker.model.contract import Features, ModelFailedError
+from worker.model.package import ModelPackage
 from worker.model.package_files import PackageError
 from worker.score.batch import columns_only
 from worker.score.decode import Framed
@@ -92,7 +93,7 @@ def _check_features(package: ModelPackage, rows: Float) -> None:
         raise PackageError(
             "wrong_output", f"model {package.name}: the probability of a row depends on the other rows of its batch"
         )
-    package.contributions(rows[-_EXPLAINED:])
+    package.contributions(Features(rows[-_EXPLAINED:], {}))
     if package.reference is not None:
         package.reference.bins(rows, probability)
 

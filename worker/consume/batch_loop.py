@@ -195,7 +195,7 @@ class Loop:
                 side_output.committed(outcome)
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()
-        count_outcome(self._metrics, outcome, self._scorer.package.spec.sensors)
+        count_outcome(self._metrics, outcome, self._scorer.spec.sensors)
 
     def _publish(self, outcome: Outcome, offsets: list[TopicPartition]) -> None:
         """All records of a batch and its offsets, in one transaction."""

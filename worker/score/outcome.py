@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from common.arrays import Bool, Float, Int
 from worker.alarms.state_machine import StagedAlarms
-from worker.model.package import ModelPackage
+from worker.model.contract import Model
 from worker.model.shap import Explanation
 from worker.score.batch import Batch
 from worker.score.readings import Readings, Rejection
@@ -54,7 +54,7 @@ class Outcome:
     """The result of a batch.
 
     Attributes:
-        package: the model that scored it.
+        model: the model that scored it.
         threshold: probability from which a reading counts as positive.
         batch: as consumed; the rows of rejections are its rows.
         scored: the readings that were scored; the rows of alarms are its rows.
@@ -68,7 +68,7 @@ class Outcome:
         new_keys: partition and key of each key that has no window slot yet.
     """
 
-    package: ModelPackage
+    model: Model
     threshold: float
     batch: Batch
     scored: Scored

@@ -15,13 +15,15 @@ from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
 from worker.alarms.state_machine import AlarmPolicy, Alarms
 from worker.config.pipeline import Pipeline, Topology
-from worker.model.package import ModelPackage
+from worker.model.contract import Features, Model
+from worker.model.package_files import PackageError
 from worker.model.shap import explain_rows
 from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed, WriterSchemaOf
 from worker.score.outcome import Origin, Outcome, Scored
 from worker.score.readings import Readings, Rejection
 from worker.score.validate import Valid, Validator
+from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import EMPTY, KeyedState, lateness_ms
 from worker.windows.partition import Partition
 from worker.windows.staged import Staged
@@ -48,7 +50,8 @@ class Scorer:
     """Runs batches through the stages, and holds the windows and alarms of the assigned partitions.
 
     Attributes:
-        package: the model.
+        model: the model.
+        spec: its features.
         alarms: of all partitions.
         state: windows of all partitions.
         follow: called with each merged batch.
@@ -59,14 +62,15 @@ class Scorer:
         decode: Decode,
         validate: Validator,
         topology: Topology,
-        package: ModelPackage,
+        model: Model,
         alarms: Alarms,
         timed: Timer = untimed,
     ) -> None:
-        self.package = package
+        self.model = model
         self.alarms = alarms
         self.follow: Callable[[Outcome], None] | None = None
-        self.state = KeyedState(package.spec, lateness_ms(package.spec, validate.max_future_ms))
+        self.spec = spec_of(model)
+        self.state = KeyedState(self.spec, lateness_ms(self.spec, validate.max_future_ms))
         self._decode, self._validate, self._topology, self._timed = decode, validate, topology, timed
         self._scale_of = self._scales_of_default()
 
@@ -89,17 +93,19 @@ class Scorer:
             windowed = staged.windowed(is_live)
         readings, origin = valid.readings.take(windowed.row), origin.take(windowed.row)
         with self._timed("score"):
-            probability = self.package.score(windowed.features) if len(windowed.row) else np.empty(0)
+            probability = (
+                self.model.predict(Features(windowed.features, {})).value if len(windowed.row) else np.empty(0)
+            )
         with self._timed("alarms"):
             partition = origin.partition.tolist()
             alarms = self.alarms.stage(partition, origin.keys, readings.ts, probability, windowed.shift)
         with self._timed("explain"):
             rows = [transition.row for transition in alarms.transitions]
-            explanations = explain_rows(self.package, windowed.features[rows]) if rows else []
+            explanations = explain_rows(self.model, Features(windowed.features[rows], {})) if rows else []
         masked = valid.masked[windowed.row]
         late = [self._late(valid.readings, row) for row in staged.late.tolist()]
         return Outcome(
-            package=self.package,
+            model=self.model,
             threshold=self.alarms.policy.setpoint,
             batch=batch,
             scored=Scored(
@@ -136,17 +142,17 @@ class Scorer:
         if self.follow is not None:
             self.follow(outcome)
 
-    def adopt(self, package: ModelPackage, policy: AlarmPolicy, windows_of: "Scorer | None" = None) -> None:
+    def adopt(self, model: Model, policy: AlarmPolicy, windows_of: "Scorer | None" = None) -> None:
         """Score with another model from the next batch on; alarms stay as they are.
 
         Args:
-            package: the model.
+            model: the model.
             policy: its alarm policy.
             windows_of: where its windows are; None where its features are those of the model before.
         """
-        self.package, self.alarms.policy = package, policy
+        self.model, self.alarms.policy = model, policy
         if windows_of is not None:
-            self.state, self._scale_of = windows_of.state, self._scales_of_default()
+            self.state, self.spec, self._scale_of = windows_of.state, windows_of.spec, self._scales_of_default()
 
     def revoke(self, partition: Partition) -> None:
         """Drop the windows and alarms of a partition."""
@@ -169,7 +175,7 @@ class Scorer:
 
     def _scales_of_default(self) -> dict[tuple[str, str], Float]:
         # One entry for each declaration of the topology, so a flood of new keys adds none.
-        return {("", ""): self.package.spec.scales(dict(self._topology.default))}
+        return {("", ""): self.spec.scales(dict(self._topology.default))}
 
     def _scales(self, readings: Readings, keys: list[bytes]) -> Float:
         """Divisors of each reading's sensors, by its own key and group: the same in any run and rebuild."""
@@ -180,7 +186,7 @@ class Scorer:
         shared = (name if (name := readings.group[i]) in topology.groups else "" for i in range(len(keys)))
         places = list(zip(own, shared, strict=True))
         for key, group in set(places) - self._scale_of.keys():
-            self._scale_of[key, group] = self.package.spec.scales(topology.of(key, group))
+            self._scale_of[key, group] = self.spec.scales(topology.of(key, group))
         return np.stack([self._scale_of[place] for place in places])
 
     def _late(self, readings: Readings, row: int) -> Rejection:
@@ -193,13 +199,24 @@ class Scorer:
 
     def _forget_expired(self, partition: Partition, clock_before: int) -> None:
         # Four times per span bounds memory at little cost.
-        every = self.package.spec.max_span_ms // 4
+        every = self.spec.max_span_ms // 4
         if partition.clock // every == clock_before // every:
             return
         keys = list(partition.slots)
         slots = np.fromiter(partition.slots.values(), np.int64, len(keys))
         expired = np.flatnonzero(self.state.expired(slots, partition.clock))
         self.state.free(partition.slots.pop(keys[i]) for i in expired.tolist())
+
+
+def spec_of(model: Model) -> FeatureSpec:
+    """The features that a model brings.
+
+    Raises:
+        PackageError: it brings none.
+    """
+    if model.spec is None:
+        raise PackageError("bad_features", f"model {model.name} {model.version} brings no features (features.json)")
+    return model.spec
 
 
 def key_texts(batch: Batch, valid: Valid) -> list[bytes]:
@@ -242,7 +259,7 @@ def _clock(ts: Int, origin: Origin, partitions: Mapping[int, Partition]) -> tupl
 
 def scorer_of(
     pipeline: Pipeline,
-    package: ModelPackage,
+    model: Model,
     policy: AlarmPolicy,
     writer_schema_of: WriterSchemaOf,
     timed: Timer = untimed,
@@ -252,7 +269,7 @@ def scorer_of(
         decode=Decoder(pipeline.input, writer_schema_of),
         validate=Validator(pipeline.input),
         topology=pipeline.topology,
-        package=package,
+        model=model,
         alarms=Alarms(policy),
         timed=timed,
     )

@@ -122,7 +122,7 @@ def test_the_windows_are_those_of_a_run_that_always_had_this_model(short: ModelP
     rebuild.leave(loop.scorer, loop.partitions)
     so_far = len(loop.log.records) // BATCH
     outcome = loop.turn(3)
-    assert outcome.package is longer
+    assert outcome.model is longer
     assert outcome.scored.in_window.tolist() == [120] * BATCH
     np.testing.assert_array_equal(outcome.scored.probability, after(longer, so_far + 3))
 
@@ -179,7 +179,7 @@ def test_a_worker_without_partitions_just_takes_it(short: ModelPackage, longer: 
     rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
     loop.rebuild_until_following(rebuild, between=lambda: None)
     assert rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
-    assert loop.scorer.package is longer
+    assert loop.scorer.model is longer
 
 
 def test_what_was_a_dead_letter_is_in_no_window_even_if_it_would_pass_now(

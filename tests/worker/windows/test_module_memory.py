@@ -32,7 +32,7 @@ def scorer(package: ModelPackage) -> Scorer:
         decode=Decoder(PIPELINE.input, writer_schema_lookup(None, KNOWN_SCHEMAS)),
         validate=Validator(PIPELINE.input),
         topology=topology,
-        package=package,
+        model=package,
         alarms=Alarms(package.policy),
     )
     scorer.alarms.assign(0, {})
@@ -76,7 +76,7 @@ def test_scales_are_remembered_by_what_the_topology_declares(scorer: Scorer) -> 
     partitions = {0: Partition(0, 0, 0)}
     outcome = scorer.process(batch(0, [*(f"m{i}" for i in range(300)), "k"], START_MS), partitions)
     assert len(scorer._scale_of) == 3
-    at = scorer.package.spec.names.index("voltage_v")
+    at = scorer.spec.names.index("voltage_v")
     assert np.unique(outcome.scored.features[:300, at]).tolist() == pytest.approx([51.0 / 7])
     assert outcome.scored.features[300, at] == pytest.approx(51.0)
 

@@ -16,6 +16,26 @@ NO_BUCKET = np.iinfo(np.int32).min
 _CHUNK = 2**18  # numbers looked at together, which bounds memory
 
 
+class Places(NamedTuple):
+    """Buckets of keys, shape [n] each.
+
+    Attributes:
+        key: index of the key.
+        number: of the bucket.
+    """
+
+    key: Int
+    number: Int
+
+
+class Buckets(NamedTuple):
+    """Buckets of keys as `Places`, and what they hold, shape [n, columns]."""
+
+    key: Int
+    number: Int
+    content: Float
+
+
 class Rows(NamedTuple):
     """Readings of a batch, sorted by slot, then offset. Shapes [n], values [n, selections].
 
@@ -75,11 +95,8 @@ class Ring:
         columns = [column.statistic for column in plan.columns]
         least = sum(s in (Statistic.COUNT, Statistic.SUM) for s in columns)
         greatest = least + columns.count(Statistic.MIN)
-        self.folds: tuple[tuple[np.ufunc, slice], ...] = (
-            (np.add, slice(0, least)),
-            (np.minimum, slice(least, greatest)),
-            (np.maximum, slice(greatest, None)),
-        )
+        folds = (np.add, 0, least), (np.minimum, least, greatest), (np.maximum, greatest, len(columns))
+        self.folds = [(ufunc, slice(start, end)) for ufunc, start, end in folds if start < end]
 
     def grow(self, used: int, capacity: int) -> None:
         """Have room for this many slots; keep those in use."""
@@ -94,6 +111,11 @@ class Ring:
         place = number % self.plan.buckets
         known = self.number[held, place] == number
         return np.where(known[..., None], self.content[held, place], self.plan.neutral)
+
+    def kept(self, slots: Int, wanted: Bool) -> Places:
+        """These buckets of slots; their keys are indices of `slots`. wanted: by place, shape [slots, buckets]."""
+        key, place = np.nonzero(wanted)
+        return Places(key, self.number[slots[key], place].astype(np.int64))
 
     def put(self, slot: Int, number: Int, content: Float) -> None:
         """Set buckets. Of one place that is set twice the last counts."""
@@ -152,7 +174,8 @@ class StagedRing:
     @cached_property
     def own(self) -> Bool:
         """Whether the reading counts in the newest bucket of its key, shape [n]. Few do not."""
-        return self.counted & (self._bucket == self.current)
+        own: Bool = self.counted & (self._bucket == self.current)
+        return own
 
     @cached_property
     def _begins(self) -> Bool:
@@ -179,7 +202,10 @@ class StagedRing:
         content[cells.row] = cells.content
         others = np.flatnonzero(~self.own)
         if len(others):
-            content[others] = self.buckets_after(others, np.zeros(1, np.int64))[:, 0]
+            number, buckets = self.buckets_after(others)
+            each, place = np.arange(len(others)), self.current[others] % self.ring.plan.buckets
+            known = number[each, place] == self.current[others]
+            content[others] = np.where(known[:, None], buckets[each, place], self.ring.plan.neutral)
         return content
 
     def chunks(self) -> list[Int]:
@@ -187,28 +213,27 @@ class StagedRing:
         size = max(_CHUNK // (self.ring.plan.buckets * max(len(self.ring.plan.columns), 1)), 1)
         return np.split(np.arange(len(self.stretch_row)), np.arange(size, len(self.stretch_row), size))
 
-    def buckets_after(self, row: Int, back: Int) -> Float:
-        """What buckets of the row's key hold right after it, shape [rows, back, columns].
+    def buckets_after(self, row: Int) -> tuple[Int, Float]:
+        """The buckets of the row's key right after it, by place: numbers [rows, buckets], and what they hold.
 
         Args:
             row: rows at which a stretch begins.
-            back: how many buckets before the newest.
         """
-        rows, cells = self.rows, self.cells
-        number = self.current[row][:, None] - back
-        content = self.ring.at(rows.held[row][:, None], number)
+        rows, cells, ring = self.rows, self.cells, self.ring
+        number, content = ring.number[rows.held[row]].astype(np.int64), ring.content[rows.held[row]]
         # What the batch has changed up to this row. The first row of a key has changed no bucket but the newest.
         changed = np.flatnonzero(~(rows.first[row] & self.own[row]))
         if not (len(changed) and len(cells.code)):
-            return content
-        wanted = number[changed] - self._low
+            return number, content
+        bucket = self.current[row[changed]][:, None] - np.arange(ring.plan.buckets)
+        wanted = bucket - self._low
         code = rows.group[row[changed]][:, None] * self._span + wanted
         cell = np.minimum(np.searchsorted(cells.code, code), len(cells.code) - 1)
-        found = (cells.code[cell] == code) & (wanted >= 0) & (wanted < self._span)
-        which, place = np.nonzero(found)
-        cell, count = cell[which, place], len(rows.group)
+        which, back = np.nonzero((cells.code[cell] == code) & (wanted >= 0) & (wanted < self._span))
+        cell, bucket, count = cell[which, back], bucket[which, back], len(rows.group)
         added = np.repeat(np.arange(len(cells.code)), np.diff(cells.start, append=len(cells.row))) * count + cells.row
         last = np.searchsorted(added, cell * count + row[changed][which], "right") - 1
-        before = last >= cells.start[cell]
-        content[changed[which[before]], place[before]] = cells.content[last[before]]
-        return content
+        before = np.flatnonzero(last >= cells.start[cell])
+        at = changed[which[before]], bucket[before] % ring.plan.buckets
+        number[at], content[at] = bucket[before], cells.content[last[before]]
+        return number, content

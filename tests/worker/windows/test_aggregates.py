@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.times import DAY_MS, HOUR_MS, MINUTE_MS
-from worker.windows.aggregate_state import AggregateState, KeyTimes
-from worker.windows.aggregates import Aggregate, Kind, Layout, Selection, bucket_ms, fault
+from worker.windows.aggregate_state import AggregateState
+from worker.windows.aggregates import Aggregate, Kind, Layout, Selection, fault
 
 ANY, AMOUNT = Selection(), Selection("amount")
 LOGIN, WATCHED = Selection(None, (("event", "login"),)), Selection("amount", (("event", "watch"),))
@@ -51,19 +51,20 @@ def pandas_value(past: pd.DataFrame, a: Aggregate) -> float:
         return float(elapsed / 1000) if elapsed < a.over_ms else np.nan
     inside = past[chosen & (bucket > newest // a.bucket_ms - a.over_ms // a.bucket_ms)]
     if a.kind == Kind.DISTINCT_DAYS:
-        return pd.to_datetime(inside.time, unit="ms").dt.floor("D").nunique()
+        return float(pd.to_datetime(inside.time, unit="ms").dt.floor("D").nunique())
     if a.kind == Kind.COUNT:
         return len(inside)
     values = inside[a.selection.field]
     if a.kind in (Kind.MIN, Kind.MAX):
         return float(values.agg(a.kind.value))
-    # The order in which floats are added decides about the last bits: by arrival within a bucket, then from bucket to
-    # bucket back in time, and the newest bucket at the end.
+    # The order in which floats are added decides about the last bits: by arrival within a bucket, then bucket by bucket
+    # in the order of their places, and the newest bucket at the end.
+    (places,) = (ring.buckets for ring in LAYOUT.rings if ring.bucket_ms == a.bucket_ms)
     added = {number: reduce(add, values[bucket == number], 0.0) for number in bucket[inside.index].unique()}
     now = added.pop(newest // a.bucket_ms, 0.0)
-    total = reduce(add, (added[number] for number in sorted(added, reverse=True)), 0.0) + now
+    total = reduce(add, (added[number] for number in sorted(added, key=lambda number: number % places)), 0.0) + now
     np.testing.assert_allclose(total, values.sum(), rtol=1e-9, atol=1e-9)
-    return total if a.kind == Kind.SUM else total / len(values) if len(values) else np.nan
+    return float(total if a.kind == Kind.SUM else total / len(values) if len(values) else np.nan)
 
 
 def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
@@ -78,7 +79,19 @@ def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
 
 amount = st.one_of(st.none(), st.floats(-1e6, 1e6, allow_subnormal=False), st.sampled_from([0.0, 0.1, 1e16]))
 step = st.sampled_from(
-    [1000, 1000, 61_000, 11 * MINUTE_MS, HOUR_MS, 5 * HOUR_MS, DAY_MS, 3 * DAY_MS, 13 * DAY_MS, 14 * DAY_MS, 15 * DAY_MS]
+    [
+        1000,
+        1000,
+        61_000,
+        11 * MINUTE_MS,
+        HOUR_MS,
+        5 * HOUR_MS,
+        DAY_MS,
+        3 * DAY_MS,
+        13 * DAY_MS,
+        14 * DAY_MS,
+        15 * DAY_MS,
+    ]
 )
 # How far a reading's own time is from the time at which the stream is, ms: late, far too late, ahead.
 off = st.sampled_from([0, 0, 0, 0, -1, -59_000, -2 * HOUR_MS, -DAY_MS, -6 * DAY_MS, -20 * DAY_MS, 200_000])
@@ -90,8 +103,8 @@ def columns(readings: list[Any]) -> pd.DataFrame:
     frame = pd.DataFrame(readings, columns=["key", "step", "off", "event", "amount"])
     broker_ts = START + frame.step.cumsum()
     frame["ts"] = broker_ts + frame.off
-    frame["clock"] = np.minimum(frame.ts, broker_ts).cummax()
-    frame["time"] = np.minimum(frame.ts, frame.clock)
+    frame["clock"] = frame.ts.clip(upper=broker_ts).cummax()
+    frame["time"] = frame.ts.clip(upper=frame.clock)
     frame["amount"] = frame.amount.astype(float)
     frame["place"] = range(len(frame))
     return frame

@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from enum import StrEnum
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +67,10 @@ class Selection(NamedTuple):
 
     field: str | None = None
     where: tuple[tuple[str, str | bool], ...] = ()
+
+    def __str__(self) -> str:
+        of = "readings" if self.field is None else f"readings with {self.field}"
+        return " and ".join((of, *(f"{field} = {json.dumps(value)}" for field, value in self.where)))
 
     @property
     def name(self) -> str:
@@ -191,10 +194,6 @@ class Layout:
         buckets = max((a.buckets for a in those if not self._is_last(a)), default=1)
         return RingPlan(length, buckets, tuple(columns))
 
-    @cached_property
-    def column_names(self) -> tuple[tuple[str, ...], ...]:
-        """Names of each ring's columns in the records of window state."""
-        return tuple(
-            tuple(f"{column.statistic}_{self.selections[column.selection].name}" for column in ring.columns)
-            for ring in self.rings
-        )
+    def column_name(self, column: Column) -> str:
+        """Name of a statistic in the records of window state."""
+        return f"{column.statistic}_{self.selections[column.selection].name}"

@@ -22,6 +22,8 @@ from worker.windows.partition import Checkpoint, Partition
 
 _LOG = structlog.get_logger(__name__)
 _TIMEOUT_S = 5.0
+STATE_ROLES = ("alarm_state", "window_state")
+"""Topics from which the state of a partition is read back."""
 
 
 class Start(NamedTuple):
@@ -29,24 +31,23 @@ class Start(NamedTuple):
 
     Attributes:
         partition: with its start offsets and no windows.
-        alarm_states: offsets of the alarm-state topic to read for it.
+        states: offsets of the topics of state to read for it, by role.
         lost: how many offsets were deleted by retention before the group read them.
         incomplete: whether the log no longer reaches back far enough for a full rebuild.
     """
 
     partition: Partition
-    alarm_states: range
+    states: dict[str, range]
     lost: int
     incomplete: bool
 
 
 class _Ends(NamedTuple):
-    """First offsets and ends of an input partition and of its alarm states."""
+    """First offset and end of an input partition, and the offsets of its state, by role."""
 
     low: int
     high: int
-    states_low: int
-    states_high: int
+    states: dict[str, range]
 
 
 class _Processed(NamedTuple):
@@ -161,12 +162,16 @@ class StartOffsets:
                 found[partition] = f"broker: {error_text(reach)}"
             else:
                 start = found[partition] = _start(partition, processed, ends[partition], reach, span_ms)
-                start.partition.states_id = processed.checkpoint.states_id if processed.checkpoint else ""
+                if processed.checkpoint:
+                    start.partition.states_id = processed.checkpoint.states_id
+                    start.partition.window_state_id = processed.checkpoint.window_state_id
         return found
 
     def _ends(self, partitions: list[int]) -> tuple[dict[int, _Ends], dict[int, Start | str]]:
         """The ends of each partition, and texts why the ends of others are not known."""
-        names = (self._topic, self._pipeline.outputs.alarm_state.topic)
+        topics = self._pipeline.topics
+        states = {role: topics[role] for role in STATE_ROLES if role in topics}
+        names = (self._topic, *states.values())
         for name in names:
             # This refreshes the leader epochs: the admin client would use old ones, which a restarted broker refuses.
             self._admin.list_topics(name, timeout=_TIMEOUT_S)
@@ -183,7 +188,9 @@ class StartOffsets:
             elif min(bounds) < 0:
                 unknown[partition] = f"broker: the ends of {self._topic}/{partition} are not known yet"
             else:
-                ends[partition] = _Ends(*bounds)
+                low, high, *others = bounds
+                pairs = zip(states, others[::2], others[1::2], strict=True)
+                ends[partition] = _Ends(low, high, {role: range(first, end) for role, first, end in pairs})
         return ends, unknown
 
     def _committed(self, place: TopicPartition, ends: _Ends, topic_id: str, span_ms: int) -> _Processed | str | None:
@@ -284,7 +291,7 @@ def _offsets(admin: AdminClient, asked_for: dict[TopicPartition, OffsetSpec]) ->
 
 def _start(number: int, processed: _Processed, ends: _Ends, reach: int | None, span_ms: int) -> Start:
     """reach: where the rebuild starts, if `processed` has a clock; -1: all records are older."""
-    low, states = ends.low, range(ends.states_low, ends.states_high)
+    low, states = ends.low, ends.states
     lost, live_from, checkpoint = max(low - processed.offset, 0), max(processed.offset, low), processed.checkpoint
     if not processed.windows or span_ms == 0:
         clock, lost = checkpoint.clock if checkpoint else NEVER, lost if processed.windows else 0

@@ -1,5 +1,6 @@
 """Reads the aggregates of newly assigned partitions from the compacted topic, while other partitions continue."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from worker.score.decode import WriterSchemaOf
 from worker.windows.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
+_RETRY_S = 2.0  # between two questions to a registry that does not answer
 
 
 class WindowStateRestore:
@@ -40,6 +42,7 @@ class WindowStateRestore:
         self._topic_ids: dict[int, str] = {}
         self._lacking: dict[int, set[str]] = {}
         self._unread: list[Message] = []
+        self._down, self._retry_at = "", 0.0
 
     def begin(self, partition: Partition, offsets: range, window_state_id: str, topic_id: str) -> None:
         """Start to read a partition.
@@ -72,28 +75,27 @@ class WindowStateRestore:
 
     def drop(self, number: int) -> None:
         """Stop reading a partition, and forget what was read."""
-        if self._topic_ids.pop(number, None) is not None:
-            self._aggregates.revoke(number)
+        self._aggregates.revoke(number)
         self._topic.drop(number)
         self._unread = [message for message in self._unread if message.partition() != number]
 
     def advance(self, timeout_s: float) -> None:
-        """Read the next messages, waiting up to `timeout_s` seconds for them.
-
-        Raises:
-            DependencyDownError: a writer's schema is not known yet and the registry does not answer; call again.
-        """
+        """Read the next messages, waiting up to `timeout_s` seconds for them."""
+        if time.monotonic() < self._retry_at:
+            return
         self._unread = self._unread or self._topic.messages(timeout_s)
-        while self._unread:
-            number = self._unread[0].partition()
-            of_partition = [m for m in self._unread if m.partition() == number]
-            self._restore(number, of_partition)
-            self._unread = [m for m in self._unread if m.partition() != number]
+        try:
+            while self._unread:
+                number = self._unread[0].partition()
+                self._restore(number, [m for m in self._unread if m.partition() == number])
+                self._unread = [m for m in self._unread if m.partition() != number]
+        except DependencyDownError as down:
+            self._down, self._retry_at = str(down), time.monotonic() + _RETRY_S
 
     def missing(self, number: int) -> str | None:
         """A text about what is still to be read of a partition; None if it has been read to the end."""
         if any(message.partition() == number for message in self._unread):
-            return "its window state waits for a schema"
+            return f"its window state cannot be read: {self._down}"
         left = self._topic.missing(number)
         return None if left is None else f"its window state is being read back: {left}"
 
@@ -106,7 +108,6 @@ class WindowStateRestore:
                 partition=number,
                 fields=sorted(lacking),
             )
-        self._topic_ids.pop(number, None)
         return self._aggregates.restored(number)
 
     def _restore(self, number: int, messages: list[Message]) -> None:

@@ -1,7 +1,5 @@
 """Which readings a model scores: all but those that lack what it requires, or hold what it does not know."""
 
-from typing import Any
-
 import numpy as np
 
 from worker.model.contract import Features, Model, ModelInput, Prediction, Task
@@ -24,11 +22,8 @@ INPUTS = (
 )
 
 
-def model(**changes: Any) -> Model:
-    return Sum(
-        **{"name": "sum", "version": "3", "digest": "", "origin": "", "task": Task.REGRESSION, "inputs": INPUTS}
-        | changes
-    )
+def model(task: Task = Task.REGRESSION, classes: tuple[str, ...] = ()) -> Model:
+    return Sum(name="sum", version="3", digest="", origin="", task=task, inputs=INPUTS, classes=classes)
 
 
 def features(rows: list[tuple[float, float, str | None]]) -> Features:

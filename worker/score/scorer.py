@@ -94,8 +94,11 @@ class Scorer:
             is_live = live[valid.readings.row]
             windowed = staged.windowed(is_live)
             readings, origin = valid.readings.take(windowed.row), origin.take(windowed.row)
-            aggregated = self._aggregated(readings, origin, clock[windowed.row], partitions, clocks)
-            features = self.plan.features(windowed.features, aggregated.staged.features if aggregated else None, readings)
+            computed, aggregated = windowed.features, None
+            if self.aggregates is not None:
+                aggregated = self.aggregates.stage(readings, origin, clock[windowed.row], partitions, clocks)
+                computed = np.concatenate((computed, aggregated.staged.features), axis=1)
+            features = self.plan.features(computed, readings)
         with self._timed("score"):
             predicted = predict(self.model, features)
             scored = Scored(

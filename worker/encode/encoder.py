@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.codec import encode
 from schemas.columnar_encoder import Column, encode_columns
-from schemas.load import parsed
+from schemas.load import Schema, parsed
 from schemas.wire import Headers as SentHeaders
 from schemas.wire import single_object_prefix
 from worker.alarms.state_machine import IDLE, AlarmState
@@ -41,7 +41,10 @@ class Encoder:
     ) -> None:
         self._pipeline = pipeline
         outputs = pipeline.outputs
-        self._schemas = {role: pipeline.records[role].schema for role in ("predictions", "alarms", "alarm_state")}
+        records = pipeline.records
+        written = ("predictions", "alarms", "alarm_state")
+        self._schemas: dict[str, Schema] = {role: records[role].schema for role in written if role in records}
+        self._topics = pipeline.topics
         self._parsed = {role: parsed(schema) for role, schema in self._schemas.items()}
         self._prefixes = {role: prefixes.get(role) or single_object_prefix(s) for role, s in self._schemas.items()}
         self._dead_letter_max_bytes = dead_letter_max_bytes
@@ -102,15 +105,15 @@ class Encoder:
                 "source_partition": int(origin.partition[row]),
                 "source_offset": int(origin.offset[row]),
             }
-            record = self._record("alarms", self._pipeline.outputs.alarms.topic, origin, row, fields)
+            record = self._record("alarms", origin, row, fields)
             records.append(record._replace(headers=headers.get(row)))
         return records
 
     def _states(self, outcome: Outcome) -> list[Record]:
-        topic, records = self._pipeline.outputs.alarm_state.topic, []
+        records: list[Record] = []
         for (partition, key), (row, state) in outcome.alarms.changed.items():
             if state == IDLE:
-                records.append(Record(topic, partition, key, None))
+                records.append(Record(self._topics["alarm_state"], partition, key, None))
                 continue
             fields = self._identity(outcome, row) | {
                 "state": "ACTIVE" if state.active else "NORMAL",
@@ -123,7 +126,7 @@ class Encoder:
                 "peak_probability": state.peak_probability,
                 "model_version": outcome.model.version,
             }
-            records.append(self._record("alarm_state", topic, outcome.scored.origin, row, fields))
+            records.append(self._record("alarm_state", outcome.scored.origin, row, fields))
         return records
 
     def _identity(self, outcome: Outcome, row: int) -> dict[str, Any]:
@@ -134,10 +137,10 @@ class Encoder:
             source.time: int(readings.ts[row]),
         }
 
-    def _record(self, role: str, topic: str, origin: Origin, row: int, fields: Mapping[str, Any]) -> Record:
+    def _record(self, role: str, origin: Origin, row: int, fields: Mapping[str, Any]) -> Record:
         named = self._pipeline.outputs.with_schema_names(fields)
         value = encode(named, self._parsed[role], self._prefixes[role])
-        return Record(topic, int(origin.partition[row]), origin.keys[row], value)
+        return Record(self._topics[role], int(origin.partition[row]), origin.keys[row], value)
 
     def _dead_letter(self, batch: Batch, rejection: Rejection, topic_id: str) -> Record:
         row = rejection.row

@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypedDict
 import structlog
 from confluent_kafka.admin import AdminClient
 
-from common.errors import DependencyDownError, UncertainError, UserError
+from common.errors import DependencyDownError, UserError
 from schemas.errors import UnreadableValueError
 from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
 from worker.admission.admit import Demands
@@ -97,15 +98,18 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Worker:
-    """The parts of one run: from a start, or a restart in place, to the end."""
+    """The parts of one run: from a start, or a restart in place, to the end.
+
+    Attributes:
+        clients: closes the Kafka clients. The consumer leaves the group.
+    """
 
     around: Surroundings
     config: dict[str, Any]
     model: Model
-    consumer: ReportingConsumer
-    publisher: Publisher
     loop: Loop
     shadow: Shadow | None
+    clients: ExitStack
 
     def watch_models(self, left: threading.Event) -> None:
         """Watch the aliases of the model and of the challenger beside the loop, until `left` is set."""
@@ -127,11 +131,6 @@ class Worker:
         tell, metrics = partial(setattr, status, "model_watch"), status.metrics.champion_watch
         ModelWatch(source, every_s, self.model.version, swap, shown, metrics, tell, left).start()
 
-    def close(self) -> None:
-        """Close the clients. The consumer leaves the group."""
-        self.publisher.close()
-        self.consumer.close()
-
 
 def assemble(around: Surroundings) -> Worker:
     """Wait for everything that a worker needs, and put its parts together.
@@ -142,34 +141,46 @@ def assemble(around: Surroundings) -> Worker:
         StoppedError: the worker was asked to stop while it waited.
     """
     settings, pipeline, status, stop = around.settings, around.pipeline, around.status, around.stop
-    metrics, config = status.metrics, client_config(settings.bootstrap_servers)
+    config = client_config(settings.bootstrap_servers)
     wait_for(lambda: _check_topics(around, config), status, stop)
     registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
-    package = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
-    show(status, pipeline, uri, package)
-    reach_ms = rebuild_reach_ms(package.spec, pipeline.input.max_future_ms)
+    model = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
+    show(status, pipeline, uri, model)
+    reach_ms = rebuild_reach_ms(model.spec, pipeline.input.max_future_ms)
     wait_for(lambda: require_fit_topics(around.admin, pipeline, reach_ms), status, stop)
 
-    broker_watch = BrokerWatch()
+    with ExitStack() as clients:
+        loop, shadow = _loop(around, config, model, registry, prefixes, clients)
+        return Worker(around, config, model, loop, shadow, clients.pop_all())
+
+
+def _loop(
+    around: Surroundings,
+    config: dict[str, Any],
+    model: Model,
+    registry: SchemaRegistry | None,
+    prefixes: Mapping[str, bytes],
+    clients: ExitStack,
+) -> tuple[Loop, Shadow | None]:
+    """The loop, with clients that `clients` closes, and the challenger that scores beside it."""
+    settings, pipeline, status, stop = around.settings, around.pipeline, around.status, around.stop
+    metrics, broker_watch = status.metrics, BrokerWatch()
     consumer = group_consumer(config, settings, around.group_id)
+    clients.callback(consumer.close)
     consumer.reports.listen(errors=broker_watch.note)
     lookup = writer_schema_lookup(registry, pipeline.known_schemas)
-    scorer = scorer_of(pipeline, package, alarm_policy(package, pipeline), lookup, stage_timer(metrics))
+    scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup, stage_timer(metrics))
     limits = wait_for(lambda: OutputLimits(around.admin, pipeline), status, stop)
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
     assignment = Assignment(consumer, around.admin, config, pipeline, scorer, lookup, metrics, margin, status.turn)
     group_watch = GroupWatch(consumer, config, around.group_id, pipeline.input.topic)
     publisher = _publisher(around, config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}, consumer)
-    try:
-        join_first(settings, consumer, assignment, group_watch, stop)
-        wait_for(publisher.open, status, stop)
-    except UncertainError:
-        publisher.close()
-        consumer.close()
-        raise
+    clients.callback(publisher.close)
+    join_first(settings, consumer, assignment, group_watch, stop)
+    wait_for(publisher.open, status, stop)
     skipped = parse_places(settings.skip_unreadable)
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(
@@ -189,7 +200,7 @@ def assemble(around: Surroundings) -> Worker:
         status=status,
         questions=around.questions,
     )
-    return Worker(around, config, package, consumer, publisher, loop, shadow)
+    return loop, shadow
 
 
 def _check_topics(around: Surroundings, config: dict[str, Any]) -> None:

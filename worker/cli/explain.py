@@ -77,7 +77,7 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
     """
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
     config = client_config(settings.bootstrap_servers)
-    with TopicReader(config, gulp=MANY) as log:
+    with TopicReader(config, per_call=MANY) as log:
         published = _Published(log, pipeline, lookup)
         prediction = published.prediction(key, at_ms)
         number, offset = prediction["source_partition"], prediction["source_offset"]

@@ -165,14 +165,14 @@ class Unreadable:
 
     def _reason(self, number: int, offset: int, partition: Partition, fault: str) -> str:
         if offset < partition.live_from:
-            cure = "It could be read when it was scored: raise receive.message.max.bytes to what it was then"
+            remedy = "It was readable when it was scored: raise receive.message.max.bytes to its value at that time"
         else:
-            cure = (
+            remedy = (
                 "If it inflates to more than receive.message.max.bytes, raise that in KAFKA_CONFIG_FILE. "
                 f"To give it up, start the worker with HAZARDSTREAM_SKIP_UNREADABLE={number}/{offset}: "
-                "a dead letter will name it"
+                "a dead letter will record the skipped offsets"
             )
-        return f"the batch at offset {offset} cannot be read: {fault}. {cure}"
+        return f"the batch at offset {offset} cannot be read: {fault}. {remedy}"
 
     def _letter(self, number: int, offset: int, end: int, fault: str) -> Record:
         headers = {

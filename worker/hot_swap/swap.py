@@ -77,7 +77,7 @@ class Swap:
             self._pause()
 
     def _swap_with_windows(self, model: Model, policy: AlarmPolicy) -> bool:
-        with TopicReader(self._config, gulp=MANY) as reader:
+        with TopicReader(self._config, per_call=MANY) as reader:
             topic_id = topic_id_of(self._admin, self._pipeline.input.topic)
             rebuild = WindowRebuild(self._new_scorer(model), self._pipeline, reader, topic_id)
             try:

@@ -10,7 +10,7 @@ from worker.observe.metrics import Metrics
 def stage_timer(
     metrics: Metrics, clock: Callable[[], float] = time.perf_counter
 ) -> Callable[[str], AbstractContextManager[None]]:
-    """A timer that, given the name of a stage, counts the seconds spent inside of it into the metrics.
+    """A timer: given the name of a stage, it is a context manager that adds the seconds spent inside to the metrics.
 
     Args:
         metrics: whose `stage_seconds` is updated.

@@ -20,6 +20,7 @@ _SAMPLES: Final[Mapping[str, tuple[Any, ...]]] = {
     "int": (7,),
     "long": (_LONG,),
     "double": (0.1,),
+    "float": (0.5,),
     "array": (["a", "b"], []),
 }
 
@@ -74,7 +75,9 @@ def _samples(avro_type: Any) -> tuple[Any, ...]:
     if isinstance(avro_type, list):
         return (*(sample for branch in avro_type if branch != "null" for sample in _samples(branch)), None)
     if isinstance(avro_type, dict):
-        return (_TIME_SAMPLE,) if avro_type == TIME else _SAMPLES[avro_type["type"]]
+        if "symbols" in avro_type:
+            return (avro_type["symbols"][0],)
+        return (_TIME_SAMPLE,) if avro_type == TIME else _samples(avro_type["type"])
     return _SAMPLES[avro_type]
 
 

@@ -27,6 +27,7 @@ from worker.config.pipeline_check import sense_faults, shape_faults
 from worker.config.pipeline_file import read_yaml
 from worker.config.roles import ROLES, MonitorTopics
 from worker.config.task import Task
+from worker.config.written_fields import WrittenField, written_fields
 
 SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 """Folders of the pipelines that come with hazardstream."""
@@ -119,7 +120,11 @@ class Pipeline(Strict):
         for role, part in self._parts():
             if isinstance(part, Output) and part.given is None:
                 file = self._folder / FILE_NAME
-                part.derive(derived_record(self.name, file, self.input, self.outputs, role, self.expected_task))
+                part.derive(derived_record(self.name, role, self.written(role), file))
+
+    def written(self, role: str) -> dict[str, WrittenField]:
+        """What is written to an output, by the names of its schema."""
+        return written_fields(self.input, self.outputs, role, self.expected_task)
 
     @property
     def expected_task(self) -> Task:

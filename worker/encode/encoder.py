@@ -5,15 +5,17 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from schemas.codec import encode
-from schemas.columnar_encoder import Column, encode_columns
+from schemas.columnar_encoder import Column, Nullable, encode_columns
 from schemas.load import Schema, parsed
 from schemas.wire import Headers as SentHeaders
 from schemas.wire import single_object_prefix
 from worker.alarms.state_machine import IDLE, AlarmState
+from worker.config.inputs_outputs import Input
 from worker.config.output_fields import Scores
 from worker.config.pipeline import Pipeline
-from worker.config.roles import ROLES
 from worker.encode.dead_letter import ERRORS, OMITTED, REASON, TIME, TIME_TYPE, TOPIC_ID
 from worker.kafka.message import LOG_APPEND_TIME, Headers, timestamp_type_name
 from worker.kafka.records import HEADER_ALLOWANCE, Bulk, Outgoing, Record, headers_size
@@ -138,8 +140,8 @@ class Encoder:
         }
 
     def _record(self, role: str, origin: Origin, row: int, fields: Mapping[str, Any]) -> Record:
-        named = self._pipeline.outputs.with_schema_names(fields)
-        value = encode(named, self._parsed[role], self._prefixes[role])
+        named, declared = self._pipeline.outputs.with_schema_names(fields), self._pipeline.records[role].rules
+        value = encode({n: v for n, v in named.items() if n in declared}, self._parsed[role], self._prefixes[role])
         return Record(self._topics[role], int(origin.partition[row]), origin.keys[row], value)
 
     def _dead_letter(self, batch: Batch, rejection: Rejection, topic_id: str) -> Record:
@@ -180,9 +182,23 @@ class Encoder:
 
 def _predicted(pipeline: Pipeline) -> dict[str, Callable[[Scores], Column]]:
     """What the predictions carry, by the engine's field names: the values of the fields that their schema declares."""
-    identity, declared = pipeline.input.identity, pipeline.records["predictions"].rules
-    values = {identity.get(name, name): field.value for name, field in ROLES["predictions"].fields.items()}
-    return {name: of for name, of in values.items() if of and pipeline.outputs.schema_name(name) in declared}
+    declared = pipeline.records["predictions"].rules
+    written = [each for name, each in pipeline.written("predictions").items() if name in declared]
+    return {each.engine_name: each.field.value or _copy(pipeline.input, each.engine_name) for each in written}
+
+
+def _copy(source: Input, name: str) -> Callable[[Scores], Column]:
+    """A field of the readings as a column."""
+    if name in source.categories():
+        return lambda scores: Nullable(*scores.outcome.scored.readings.categories[name])
+    at = source.sensors().index(name)
+
+    def numbers(scores: Scores) -> Column:
+        readings = scores.outcome.scored.readings
+        present = readings.present[:, at]
+        return Nullable(np.where(present, readings.values[:, at], 0.0), present)
+
+    return numbers
 
 
 def in_bulk(topic: str, origin: Origin, values: list[bytes], headers: Mapping[int, Headers] | None = None) -> Bulk:

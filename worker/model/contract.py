@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from common.arrays import Float, Int, Texts
 from worker.alarms.state_machine import AlarmPolicy
-from worker.config.task import Task
+from worker.config.task import Task as Task  # noqa: PLC0414 - users of this contract import it from here
 from worker.model.package_files import PackageError
 from worker.model.reference import Reference
 from worker.windows.feature_spec import FeatureSpec

@@ -1,10 +1,11 @@
 """Columns of a batch: text kept as slices of one buffer, and the readings decoded from it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
-from schemas.text_column import TextColumn
+from schemas.text_column import NullableText, TextColumn
 
 
 @dataclass(frozen=True)
@@ -13,11 +14,12 @@ class Readings:
 
     Attributes:
         row: row in the consumed batch, shape [n].
-        key: what the reading is about (also the Kafka key).
-        group: what the key belongs to.
-        ts: event time, ms since the epoch, shape [n].
+        key: what the reading is about (also the Kafka key); empty as decoded where the record has no field of it.
+        group: what the key belongs to; empty where the record has no field of it.
+        ts: event time, ms since the epoch, shape [n]; 0 as decoded where the record has no field of it.
         values: sensors in raw units, NaN where null, shape [n, sensors].
         present: which sensors were not null, shape [n, sensors]; a NaN that is present was sent as NaN.
+        categories: the fields of texts, by name, n rows each.
     """
 
     row: Int
@@ -26,11 +28,13 @@ class Readings:
     ts: Int
     values: Float
     present: Bool
+    categories: Mapping[str, NullableText] = field(default_factory=dict)
 
     def take(self, rows: Int | Bool) -> "Readings":
         """Some of the readings."""
         key, group = self.key.take(rows), self.group.take(rows)
-        return Readings(self.row[rows], key, group, self.ts[rows], self.values[rows], self.present[rows])
+        categories = {name: texts.take(rows) for name, texts in self.categories.items()}
+        return Readings(self.row[rows], key, group, self.ts[rows], self.values[rows], self.present[rows], categories)
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ class Assignment:
         self.topic.begin(topics[topic].topic_id)
         states = self._pipeline.topics.get("alarm_state", "")
         states_id = topics[states].topic_id if states in topics else ""
-        found = self._starts.of([each.number for each in due], topics, self._scorer.state.rebuild_span_ms)
+        found = self._starts.of([each.number for each in due], topics, self._scorer.windows.rebuild_span_ms)
         for number, start in found.items():
             each = self.assigned[number]
             if isinstance(start, str):

@@ -1,7 +1,8 @@
-"""Columns of a batch: text kept as slices of one buffer, and the readings decoded from it."""
+"""Readings of a batch as columns, where they come from, and the messages that became none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
@@ -35,6 +36,25 @@ class Readings:
         key, group = self.key.take(rows), self.group.take(rows)
         categories = {name: texts.take(rows) for name, texts in self.categories.items()}
         return Readings(self.row[rows], key, group, self.ts[rows], self.values[rows], self.present[rows], categories)
+
+
+class Origin(NamedTuple):
+    """Where readings come from, shape [n] each.
+
+    Attributes:
+        keys: what the readings are about, as the record's key field says it.
+        broker_ts: Kafka timestamps, ms.
+    """
+
+    keys: list[bytes]
+    partition: Int
+    offset: Int
+    broker_ts: Int
+
+    def take(self, rows: Int) -> "Origin":
+        """Some of the readings."""
+        keys = [self.keys[row] for row in rows.tolist()]
+        return Origin(keys, self.partition[rows], self.offset[rows], self.broker_ts[rows])
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,9 @@ class AlarmRestore:
     ) -> None:
         """Beat: called regularly while published alarms are read."""
         self._config, self._pipeline, self._metrics, self._beat = config, pipeline, metrics, beat
-        outputs = pipeline.outputs
-        self._topic, self._schema = CompactedTopic(config, outputs.alarm_state.topic), outputs.alarm_state.avro_schema
-        self._with_engine_names = outputs.with_engine_names
+        self._topic = CompactedTopic(config, pipeline.topics["alarm_state"])
+        self._schema = pipeline.records["alarm_state"].schema
+        self._with_engine_names = pipeline.outputs.with_engine_names
         self._writer_schema_of = writer_schema_of
         self._latest: dict[int, dict[bytes, bytes]] = {}
         self._active: dict[int, dict[bytes, AlarmState]] = {}

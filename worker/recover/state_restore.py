@@ -35,7 +35,9 @@ class StateRestore:
         beat: Callable[[], None],
     ) -> None:
         self._scorer, self._topics = scorer, pipeline.topics
-        self._alarms = AlarmRestore(config, pipeline, writer_schema_of, metrics, beat)
+        self._alarms = (
+            AlarmRestore(config, pipeline, writer_schema_of, metrics, beat) if "alarm_state" in self._topics else None
+        )
         self._aggregates = (
             WindowStateRestore(config, pipeline, scorer.aggregates, writer_schema_of, metrics)
             if scorer.aggregates is not None
@@ -53,28 +55,29 @@ class StateRestore:
             DependencyDownError: broker or registry does not answer.
         """
         ids = {role: found[topic].topic_id if topic in found else "" for role, topic in self._topics.items()}
-        nothing = range(0)
-        self._alarms.begin(start.partition, start.states.get("alarm_state", nothing), ids.get("alarm_state", ""))
+        if self._alarms is not None:
+            self._alarms.begin(start.partition, start.states["alarm_state"], ids["alarm_state"])
         if self._aggregates is not None:
-            offsets = start.states.get("window_state", nothing)
-            self._aggregates.begin(start.partition, offsets, ids.get("window_state", ""), ids["input"])
+            self._aggregates.begin(start.partition, start.states["window_state"], ids["window_state"], ids["input"])
 
     def drop(self, number: int) -> None:
         """Stop reading a partition, and forget what was read."""
-        self._alarms.drop(number)
         self._scorer.alarms.revoke(number)
-        if self._aggregates is not None:
-            self._aggregates.drop(number)
+        for restore in self._restores:
+            restore.drop(number)
 
     def advance(self, timeout_s: float) -> None:
-        """Read on, waiting up to `timeout_s` seconds for messages of either topic."""
-        self._alarms.advance(timeout_s)
-        if self._aggregates is not None:
-            self._aggregates.advance(timeout_s)
+        """Read on, waiting up to `timeout_s` seconds for messages of each topic."""
+        for restore in self._restores:
+            restore.advance(timeout_s)
 
     def missing(self, number: int) -> str | None:
         """A text about what is still to be read of a partition; None if all has been read."""
-        return self._alarms.missing(number) or (self._aggregates.missing(number) if self._aggregates else None)
+        return next(filter(None, (restore.missing(number) for restore in self._restores)), None)
+
+    @property
+    def _restores(self) -> list[AlarmRestore | WindowStateRestore]:
+        return [restore for restore in (self._alarms, self._aggregates) if restore is not None]
 
     def finish(self, number: int) -> dict[str, int]:
         """Give the scorer the state of a partition that has been read to the end.
@@ -85,7 +88,9 @@ class StateRestore:
         Raises:
             DependencyDownError: a writer's schema is not known yet and the registry does not answer; call again.
         """
-        states = self._alarms.states(number)
+        states = {} if self._alarms is None else self._alarms.states(number)
         self._scorer.alarms.assign(number, states)
         counts = {"alarm_states": len(states)}
-        return counts if self._aggregates is None else counts | {"aggregated_keys": self._aggregates.finish(number)}
+        if self._aggregates is not None:
+            counts["aggregated_keys"] = self._aggregates.finish(number)
+        return counts

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from schemas.avro_record import AvroRecord
+from worker.config.window_state_schema import window_state_schema
 from worker.config.written_fields import WrittenField
+from worker.windows.aggregates import Layout
 
 _PARTS = re.compile(r"[A-Za-z0-9]+")
 
@@ -24,6 +26,12 @@ def derived_record(pipeline: str, role: str, written: Mapping[str, WrittenField]
     fields = [_declared(field, each) for field, each in written.items() if each.derived]
     schema = {"type": "record", "name": name, "namespace": "hazardstream.derived", "fields": fields}
     return AvroRecord(name, file, schema)
+
+
+def window_state_record(pipeline: str, layout: Layout, file: Path) -> AvroRecord:
+    """The declaration of the records of window state."""
+    name = f"{_camel(pipeline)}WindowState"
+    return AvroRecord(name, file, window_state_schema(name, layout))
 
 
 def _declared(name: str, written: WrittenField) -> dict[str, Any]:

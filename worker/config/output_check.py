@@ -23,6 +23,7 @@ def output_faults(pipeline: "Pipeline") -> Iterator[Found]:
     yield from _fields(pipeline)
     yield from _echo(pipeline)
     yield from _alarms(pipeline)
+    yield from _window_state(pipeline)
     yield from _task(pipeline)
 
 
@@ -82,6 +83,24 @@ def _alarms(pipeline: "Pipeline") -> Iterator[Found]:
             (
                 f"alarms follow from a probability, which a {pipeline.expected_task} model does not give; take alarms "
                 "and alarm_state out, or write task: binary"
+            ),
+        )
+
+
+def _window_state(pipeline: "Pipeline") -> Iterator[Found]:
+    features = pipeline.features or ()
+    if pipeline.outputs.window_state is not None and pipeline.layout is None:
+        yield (
+            ("outputs", "window_state"),
+            "no feature has a window of event time (`over`), so it is not used; take it out",
+        )
+    if pipeline.outputs.window_state is None and pipeline.layout is not None:
+        at = next(at for at, feature in enumerate(features) if feature.aggregate)
+        yield (
+            ("features", at),
+            (
+                f"{features[at].kind} over {features[at].over} is kept in a topic; add outputs.window_state: "
+                "{topic: NAME}"
             ),
         )
 

@@ -19,15 +19,16 @@ from schemas.avro_record import AvroRecord
 from schemas.folder import SchemaFolder
 from schemas.load import Schema
 from schemas.wire import Fingerprint
-from worker.config.derived_schemas import derived_record
+from worker.config.derived_schemas import derived_record, window_state_record
 from worker.config.features import Feature
-from worker.config.inputs_outputs import DeadLetters, Input, Number, Output, Strict
+from worker.config.inputs_outputs import DeadLetters, Input, Number, Output, Strict, WindowState
 from worker.config.outputs import Outputs
 from worker.config.pipeline_check import sense_faults, shape_faults
 from worker.config.pipeline_file import read_yaml
 from worker.config.roles import ROLES, MonitorTopics
 from worker.config.task import Task
 from worker.config.written_fields import WrittenField, written_fields
+from worker.windows.aggregates import Layout
 
 SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 """Folders of the pipelines that come with hazardstream."""
@@ -121,6 +122,8 @@ class Pipeline(Strict):
             if isinstance(part, Output) and part.given is None:
                 file = self._folder / FILE_NAME
                 part.derive(derived_record(self.name, role, self.written(role), file))
+        if (state := self.outputs.window_state) is not None and self.layout is not None:
+            state.derive(window_state_record(self.name, self.layout, self._folder / FILE_NAME))
 
     def written(self, role: str) -> dict[str, WrittenField]:
         """What is written to an output, by the names of its schema."""
@@ -144,6 +147,12 @@ class Pipeline(Strict):
         return tuple(feature.resolved(self.input.record.rules) for feature in self.given_features)
 
     @property
+    def layout(self) -> Layout | None:
+        """How the aggregates among the features are kept; None: there are none."""
+        given = [feature.as_aggregate for feature in self.features or () if feature.aggregate]
+        return Layout(tuple(given)) if given else None
+
+    @property
     def folder(self) -> Path:
         """The pipeline's folder."""
         return self._folder
@@ -163,7 +172,7 @@ class Pipeline(Strict):
         """Declaration of the records on the topic of each role; dead letters have none."""
         return {role: part.record for role, part in self._parts() if not isinstance(part, DeadLetters)}
 
-    def _parts(self) -> Iterator[tuple[str, Input | Output | DeadLetters]]:
+    def _parts(self) -> Iterator[tuple[str, Input | Output | WindowState | DeadLetters]]:
         """The parts of the file that name a topic, by role."""
         for name, role in ROLES.items():
             part: Any = self

@@ -16,7 +16,6 @@ from worker.alarms.state_machine import IDLE, AlarmState
 from worker.config.inputs_outputs import Input
 from worker.config.output_fields import Scores
 from worker.config.pipeline import Pipeline
-from worker.config.roles import ROLES
 from worker.encode.dead_letter import OMITTED, Original, letter_headers
 from worker.kafka.message import LOG_APPEND_TIME, Headers
 from worker.kafka.records import HEADER_ALLOWANCE, Bulk, Outgoing, Record, headers_size

@@ -1,11 +1,9 @@
 """Records of window state: the buckets that a batch changes, and those that it moves out of all windows."""
 
 from collections.abc import Callable, Container, Iterator
-from typing import Any
 
 import numpy as np
 
-from common.arrays import Int
 from schemas.columnar_encoder import Column, Nullable, encode_columns
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
@@ -14,8 +12,8 @@ from worker.config.window_state_schema import last_field
 from worker.kafka.records import Bulk, Outgoing
 from worker.score.aggregates import AggregatedBatch
 from worker.score.outcome import Outcome
-from worker.windows.ring import Buckets
 from worker.windows.aggregates import Layout, RingPlan
+from worker.windows.ring import Buckets
 
 _SEPARATOR = b"|"
 
@@ -57,14 +55,14 @@ class WindowStateOutput:
         batch, bulk = outcome.aggregated, Bulk()
         if batch is None:
             return Outgoing(bulk, [])
-        # First, so that a bucket that is deleted and written again is there in the end.
+        written: dict[tuple[int, bytes], bytes | None] = {}
         for gone in batch.deleted():
-            key = record_key(gone.key, gone.bucket_ms, gone.number)
-            bulk.setdefault((self._topic, gone.partition), []).append({"key": key, "value": None})
+            written[gone.partition, record_key(gone.key, gone.bucket_ms, gone.number)] = None
+        # A bucket of a forgotten key may be deleted and written again. The client may swap two records of one batch.
         for ring, buckets in zip(self._layout.rings, batch.staged.written, strict=True):
-            partition = batch.partition[buckets.key].tolist()
-            for number, record in zip(partition, self._encoded(batch, ring, buckets), strict=True):
-                bulk.setdefault((self._topic, number), []).append(record)
+            written |= self._encoded(batch, ring, buckets)
+        for (partition, key), value in written.items():
+            bulk.setdefault((self._topic, partition), []).append({"key": key, "value": value})
         return Outgoing(bulk, [])
 
     def committed(self, _outcome: Outcome) -> None:
@@ -73,22 +71,23 @@ class WindowStateOutput:
     def aborted(self) -> None:
         """See SideOutput. Nothing was kept."""
 
-    def _encoded(self, batch: AggregatedBatch, ring: RingPlan, buckets: Buckets) -> Iterator[dict[str, Any]]:
-        rows = len(buckets.key)
-        if not rows:
-            return
+    def _encoded(
+        self, batch: AggregatedBatch, ring: RingPlan, buckets: Buckets
+    ) -> Iterator[tuple[tuple[int, bytes], bytes]]:
+        """Records by partition and Kafka key."""
         keys = [batch.keys[key] for key in buckets.key.tolist()]
         columns = bucket_columns(self._layout, ring, buckets, batch)
         columns |= {"key": TextColumn.of(keys), "source_topic_id": self._topic_id()}
-        values = encode_columns(self._schema, columns, rows, self._prefix)
-        for key, number, value in zip(keys, buckets.number.tolist(), values, strict=True):
-            yield {"key": record_key(key, ring.bucket_ms, number), "value": value}
+        values = encode_columns(self._schema, columns, len(keys), self._prefix) if keys else []
+        partitions = batch.partition[buckets.key].tolist()
+        for partition, key, bucket, value in zip(partitions, keys, buckets.number.tolist(), values, strict=True):
+            yield (partition, record_key(key, ring.bucket_ms, bucket)), value
 
 
 def bucket_columns(layout: Layout, ring: RingPlan, buckets: Buckets, batch: AggregatedBatch) -> dict[str, Column]:
     """Fields of the records of one ring's buckets."""
     times = batch.staged.times.take(buckets.key)
-    nothing: Int = np.zeros(len(buckets.key), np.int64)
+    nothing = np.zeros(len(buckets.key), np.int64)
     null = Nullable(nothing, nothing != 0)
     columns: dict[str, Column] = {
         "bucket_ms": nothing + ring.bucket_ms,

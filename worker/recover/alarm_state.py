@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+
 from common.text import shown
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError

@@ -131,7 +131,8 @@ class StartOffsets:
         # offsets, so that all records that were committed with the offsets are before the ends.
         places = [TopicPartition(self._topic, n) for n in partitions]
         committed = self._consumer.committed(places, timeout=_TIMEOUT_S)
-        ends, found = partition_ends(self._admin, self._pipeline, partitions)
+        ends, unknown = partition_ends(self._admin, self._pipeline, partitions)
+        found: dict[int, Start | str] = {**unknown}
         processed_to: dict[int, _Processed | str] = {}
         gone: dict[int, Span] = {}
         for place in committed:
@@ -158,7 +159,9 @@ class StartOffsets:
                     start.partition.window_state_id = processed.checkpoint.window_state_id
         return found
 
-    def _committed(self, place: TopicPartition, ends: PartitionEnds, topic_id: str, span_ms: int) -> _Processed | str | None:
+    def _committed(
+        self, place: TopicPartition, ends: PartitionEnds, topic_id: str, span_ms: int
+    ) -> _Processed | str | None:
         """How far a partition was processed by its committed offset; None if there is no such offset."""
         partition = place.partition
         if place.error:

@@ -7,7 +7,6 @@ import numpy as np
 import structlog
 from confluent_kafka import Message
 
-from common.arrays import Int
 from common.errors import DependencyDownError
 from common.text import shown
 from worker.config.pipeline import Pipeline
@@ -141,7 +140,7 @@ class WindowStateRestore:
         self._lacking[number] |= records.lacking
         length = np.array([place[1] for place in places], np.int64)
         for ring in layout.rings:
-            rows: Int = np.flatnonzero(length == ring.bucket_ms)
+            rows = np.flatnonzero(length == ring.bucket_ms)
             if len(rows):
                 self._aggregates.restore(
                     number,

@@ -72,10 +72,10 @@ def decode_records(
             yield from (Unreadable(row, error) for row in rows)
             continue
         lacking = frozenset(_names(schema) - _names(writer))
-        row = np.array(rows, np.int64)
-        columns = decode_columns(plan, buffer, start[row] + body, (start + length)[row])
-        yield Records(row[columns.understood], _take(columns, columns.understood), lacking)
-        for each in row[~columns.understood].tolist():  # such as those of keys that are not ASCII
+        at = np.array(rows, np.int64)
+        columns = decode_columns(plan, buffer, start[at] + body, (start + length)[at])
+        yield Records(at[columns.understood], _take(columns, columns.understood), lacking)
+        for each in at[~columns.understood].tolist():  # such as those of keys that are not ASCII
             try:
                 record = decoder_for(writer_schema_of(key), schema)(values[each], body)
             except UnreadableValueError as error:

@@ -55,7 +55,9 @@ class AggregatedBatch:
             yield from deleted
         for number, slots in self.expired.items():
             keys = list(slots)
-            for ring, kept in zip(state.layout.rings, state.buckets(np.array([*slots.values()], np.int64)), strict=True):
+            for ring, kept in zip(
+                state.layout.rings, state.buckets(np.array([*slots.values()], np.int64)), strict=True
+            ):
                 for key, bucket in zip(kept.key.tolist(), kept.number.tolist(), strict=True):
                     yield Deleted(number, keys[key], ring.bucket_ms, bucket)
         for ring, gone in zip(state.layout.rings, self.staged.gone, strict=True):
@@ -83,7 +85,12 @@ class KeyedAggregates:
         return self.state.held
 
     def stage(
-        self, readings: Readings, origin: Origin, clock: Int, partitions: Mapping[int, Partition], clocks: dict[int, int]
+        self,
+        readings: Readings,
+        origin: Origin,
+        clock: Int,
+        partitions: Mapping[int, Partition],
+        clocks: dict[int, int],
     ) -> AggregatedBatch:
         """What a batch would add. It changes nothing that a later batch could see.
 
@@ -95,13 +102,13 @@ class KeyedAggregates:
             clocks: stream time after the batch, ms, by partition.
         """
         numbers, keys = origin.partition.tolist(), origin.keys
-        slots = [self._of(n).get(key, _UNKNOWN) for n, key in zip(numbers, keys, strict=True)]
+        slots = [self._slots.get(n, {}).get(key, _UNKNOWN) for n, key in zip(numbers, keys, strict=True)]
         new: dict[tuple[int, bytes], int] = {}
         for row, slot in enumerate(slots):
             if slot == _UNKNOWN:
                 slots[row] = new.setdefault((numbers[row], keys[row]), -1 - len(new))
-        slot = np.array(slots, np.int64)
-        staged = self.state.stage(slot, origin.offset, readings.ts, clock, self._selected(readings))
+        values = self._selected(readings)
+        staged = self.state.stage(np.array(slots, np.int64), origin.offset, readings.ts, clock, values)
         touched = set(staged.slot.tolist())
         live = set(numbers)
         return AggregatedBatch(

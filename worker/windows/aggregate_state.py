@@ -86,9 +86,7 @@ class AggregateState:
         self.rings[ring].put(slots[order], number[order], content[order])
         after = numbers[slots, place]
         replaced, late = (before != NO_BUCKET) & (before != after), number != after
-        return Places(
-            np.concatenate((slots[replaced], slots[late])), np.concatenate((before[replaced], number[late]))
-        )
+        return Places(np.concatenate((slots[replaced], slots[late])), np.concatenate((before[replaced], number[late])))
 
     def outside(self, ring: int, slots: Int) -> Places:
         """Restored buckets of these keys that are outside of the ring; they are dropped. Their keys are slots."""

@@ -18,7 +18,7 @@ from common.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 SHORTEST_MS, LONGEST_MS = MINUTE_MS, 400 * DAY_MS
 _FEWEST_BUCKETS = 7
-_BUCKETS_MS = {"day": DAY_MS, "hour": HOUR_MS, "10 minutes": 10 * MINUTE_MS, "minute": MINUTE_MS}
+_BUCKETS_MS = {"1 day": DAY_MS, "1 hour": HOUR_MS, "10 minutes": 10 * MINUTE_MS, "1 minute": MINUTE_MS}
 _SHORTEST_BUCKET = "10 seconds", 10_000
 
 
@@ -54,7 +54,6 @@ _KEPT = {
     Kind.DISTINCT_DAYS: (Statistic.COUNT,),
     Kind.TIME_SINCE_LAST: (),
 }
-_OF_VALUES = {Kind.SUM, Kind.MEAN, Kind.MIN, Kind.MAX}
 
 
 class Selection(NamedTuple):
@@ -120,15 +119,13 @@ def _bucket(over_ms: int) -> tuple[str, int]:
     return next(fitting, _SHORTEST_BUCKET)
 
 
-def fault(aggregate: Aggregate) -> str | None:
-    """What is wrong with a declaration; None if nothing is."""
-    if aggregate.kind in _OF_VALUES and aggregate.selection.field is None:
-        return f"{aggregate.kind} needs a field"
-    if not SHORTEST_MS <= aggregate.over_ms <= LONGEST_MS:
-        return f"over must be at least 1 minute and at most {LONGEST_MS // DAY_MS} days"
-    name, length = _bucket(aggregate.over_ms)
-    if aggregate.over_ms % length:
-        return f"a window of this length is kept in buckets of one {name}: over must be a whole number of them"
+def length_fault(over_ms: int) -> str | None:
+    """What is wrong with this length of a window; None if nothing is."""
+    if not SHORTEST_MS <= over_ms <= LONGEST_MS:
+        return f"it must be at least 1m and at most {LONGEST_MS // DAY_MS}d"
+    name, length = _bucket(over_ms)
+    if over_ms % length:
+        return f"a window of this length is kept in buckets of {name}; give a whole number of them"
     return None
 
 

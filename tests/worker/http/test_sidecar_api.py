@@ -42,6 +42,7 @@ def status() -> Status:
     return Status(Metrics(), "p", "i", "exactly_once")
 
 
+@pytest.mark.slow  # hundreds of generated requests
 def test_a_worker_that_is_starting_answers_as_described() -> None:
     exercise(schemathesis.openapi.from_asgi("/openapi.json", build_app(status(), LoopQuestions())))
 

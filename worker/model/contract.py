@@ -80,6 +80,11 @@ class Prediction(NamedTuple):
     probabilities: Float | None = None
     unscored: Mapping[int, str] = MappingProxyType({})
 
+    def take(self, rows: Int) -> "Prediction":
+        """Some of the rows, all of them scored."""
+        label = None if self.label is None else self.label[rows]
+        return Prediction(self.value[rows], label, None if self.probabilities is None else self.probabilities[rows])
+
 
 class Contributions(NamedTuple):
     """Why a model gave its values: `value = link(bias + sum of parts)`, exactly.

@@ -166,8 +166,7 @@ class StartOffsets:
 
     def _ends(self, partitions: list[int]) -> tuple[dict[int, _Ends], dict[int, Start | str]]:
         """The ends of each partition, and texts why the ends of others are not known."""
-        states = self._pipeline.outputs.alarm_state
-        names = (self._topic, *([states.topic] if states else []))
+        names = [topic for role, topic in self._pipeline.topics.items() if role in {"input", "alarm_state"}]
         for name in names:
             # This refreshes the leader epochs: the admin client would use old ones, which a restarted broker refuses.
             self._admin.list_topics(name, timeout=_TIMEOUT_S)

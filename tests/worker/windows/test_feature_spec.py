@@ -108,6 +108,7 @@ def run(readings: list[Any], cuts: list[int]) -> tuple[np.ndarray, np.ndarray, n
     return features, verdict, in_window, clock
 
 
+@pytest.mark.slow  # hundreds of examples, each beside pandas
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stream, st.lists(st.integers(0, 60), max_size=6))
 def test_features_equal_pandas_under_gaps_duplicates_and_missing_values(readings: list[Any], cuts: list[int]) -> None:
@@ -124,6 +125,7 @@ def test_features_equal_pandas_under_gaps_duplicates_and_missing_values(readings
     assert in_window[order].tolist() == starts.tolist()
 
 
+@pytest.mark.slow  # hundreds of examples
 @settings(max_examples=200, deadline=None)
 @given(stream, st.lists(st.integers(0, 60), max_size=10))
 def test_any_batch_split_gives_the_same_bits_and_verdicts(readings: list[Any], cuts: list[int]) -> None:
@@ -133,6 +135,7 @@ def test_any_batch_split_gives_the_same_bits_and_verdicts(readings: list[Any], c
     assert verdict.tolist() == verdict_of_parts.tolist()
 
 
+@pytest.mark.slow  # hundreds of examples
 @settings(max_examples=300, deadline=None)
 @given(stream, stream)
 def test_a_rebuild_from_two_spans_before_gives_the_same_bits(before: list[Any], after: list[Any]) -> None:
@@ -156,6 +159,7 @@ def test_a_rebuild_from_two_spans_before_gives_the_same_bits(before: list[Any], 
     assert features[order].tobytes() == whole[expected].tobytes()
 
 
+@pytest.mark.slow  # hundreds of examples
 @settings(max_examples=200, deadline=None)
 @given(stream, stream)
 def test_freeing_expired_keys_changes_nothing(before: list[Any], after: list[Any]) -> None:

@@ -118,7 +118,7 @@ class Pipeline(Strict):
     task: Task | None = None
     # Without them, each input of the model is the field of the same name, or what the model's package computes.
     given_features: Annotated[tuple[Feature, ...] | None, Field(alias="features")] = None
-    # How far back windows of readings reach in event time. A longer silence empties them, and a restart replays twice as
+    # How far back windows of readings reach in event time. A longer silence empties them. A restart replays twice as
     # much of the log.
     window_span: Annotated[str, AfterValidator(_window_span)] = "1d"
     topology: Topology = Topology()

@@ -137,8 +137,8 @@ class KeyedWindows:
                 if slot == EMPTY:
                     slots[row] = new.setdefault((partition[row], keys[row]), -1 - len(new))
         scaled = readings.values / self._scales(readings, keys)
-        slot, texts = np.array(slots, np.int64), _content_of_texts(readings)
-        staged = self.state.stage(slot, readings.ts, clock, scaled, texts)
+        slot_of, texts = np.array(slots, np.int64), _content_of_texts(readings)
+        staged = self.state.stage(slot_of, readings.ts, clock, scaled, texts)
         return StagedKeys(staged, list(new), [self._late(readings, row) for row in staged.late.tolist()])
 
     def merge(self, staged: StagedKeys, partitions: Partitions) -> None:

@@ -1,15 +1,24 @@
 """Where the inputs of a model come from: which windows have to be kept, and which column becomes which input."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from common.arrays import Float
 from common.environment import closest
+from common.text import shown
+from worker.config.features import Feature
 from worker.config.pipeline import Pipeline
-from worker.model.contract import Features, Model
+from worker.model.contract import Features, Model, ModelInput
 from worker.model.package_files import PackageError
 from worker.score.readings import Readings
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import rebuild_reach_ms
+
+LEAST_READINGS = 60
+"""Readings that a window holds if no feature says how many: so far back a value is filled from, and a difference is."""
+_ALIKE = 0.6
 
 
 @dataclass(frozen=True)
@@ -19,45 +28,143 @@ class FeaturePlan:
     Attributes:
         sensors: names of the columns of `Readings.values`.
         spec: features computed from windows; None: no feature needs a window, and the sensors are the features.
-        columns: for each numeric input its column among the features; None: the inputs are the features.
+        columns: for each numeric input its column among the features, behind them the sensors, and behind these the
+            aggregates; None: the inputs are the features.
+        categories: name and field of each input that is a text.
     """
 
     sensors: tuple[str, ...]
     spec: FeatureSpec | None
     columns: tuple[int, ...] | None = None
+    categories: tuple[tuple[str, str], ...] = ()
 
     def rebuild_reach_ms(self, max_future_ms: int) -> int:
         """See `worker.windows.keyed_state.rebuild_reach_ms`; 0 where nothing has to be rebuilt."""
         return 0 if self.spec is None else rebuild_reach_ms(self.spec, max_future_ms)
 
-    def features(self, windowed: Float, readings: Readings) -> Features:
+    def features(self, windowed: Float, readings: Readings, aggregates: Float | None = None) -> Features:
         """The inputs of n readings.
 
         Args:
-            windowed: their features, shape [n, f].
+            windowed: what their windows give, shape [n, f].
             readings: themselves.
+            aggregates: those of the pipeline, shape [n, a]; None: there are none.
         """
-        del readings
-        return Features(windowed if self.columns is None else windowed[:, self.columns], {})
+        numbers = windowed
+        if self.columns is not None:
+            parts = [windowed] if self.spec is None else [windowed, readings.values]
+            parts += [] if aggregates is None else [aggregates]
+            numbers = np.concatenate(parts, axis=1)[:, self.columns]
+        return Features(numbers, {name: readings.categories[field].objects() for name, field in self.categories})
 
 
 def plan_for(model: Model, pipeline: Pipeline) -> FeaturePlan:
     """The plan by which a pipeline's records become the inputs of a model.
 
     Raises:
-        PackageError: an input has no field.
+        PackageError: they cannot; the text names each input that has no source.
     """
     sensors = pipeline.input.sensors()
     if model.spec is not None:
+        if pipeline.features is not None:
+            raise _unfit(model, f"brings its own features, and pipeline {pipeline.name} declares others; take them out")
         return FeaturePlan(sensors, model.spec)
-    lacking = [name for name in model.numeric if name not in sensors]
-    if lacking:
-        near = closest(lacking[0], sensors)
-        raise PackageError(
-            "wrong_signature",
-            f"model {model.name} {model.version} takes {', '.join(map(repr, lacking))}, and record "
-            f"{pipeline.input.record.name} of pipeline {pipeline.name} has no numeric field of that name"
-            + (f"; did you mean {near!r}?" if near else ""),
-        )
-    columns = tuple(sensors.index(name) for name in model.numeric)
-    return FeaturePlan(sensors, None, None if columns == tuple(range(len(sensors))) else columns)
+    features = _own(model) if pipeline.features is None else pipeline.features
+    _require_sources(model, pipeline, features)
+    of = {feature.name: feature for feature in features}
+    spec = _spec(features, sensors, pipeline.window_ms)
+    places = _places(spec, sensors, [feature.name for feature in features if feature.aggregate])
+    columns = tuple(places[_column(of[name])] for name in model.numeric)
+    unchanged = spec is None and columns == tuple(range(len(sensors)))
+    categories = tuple((name, of[name].field or name) for name in model.categorical)
+    return FeaturePlan(sensors, spec, None if unchanged else columns, categories)
+
+
+def _own(model: Model) -> tuple[Feature, ...]:
+    """Each input is the field of the same name."""
+    return tuple(
+        Feature(name=each.name, field=each.name, kind="category" if each.categorical else "value")
+        for each in model.inputs
+    )
+
+
+def _spec(features: Sequence[Feature], sensors: tuple[str, ...], span_ms: int) -> FeatureSpec | None:
+    """All that the features need of windows; None: nothing."""
+    windowed = [each for each in features if each.windowed and not each.aggregate]
+    if not windowed:
+        return None
+    lasts = {each.last for each in windowed if each.last is not None} or {LEAST_READINGS}
+
+    def fields(kinds: set[str], per: str | None = None) -> tuple[str, ...]:
+        wanted = {each.field for each in windowed if each.kind in kinds and each.per == per}
+        return tuple(sensor for sensor in sensors if sensor in wanted)
+
+    return FeatureSpec(
+        sensors=sensors,
+        differences=fields({"difference"}, "reading"),
+        rates=fields({"difference"}, "second"),
+        rolling=fields({"mean", "std"}),
+        windows=tuple(sorted(lasts)),
+        max_span_ms=span_ms,
+    )
+
+
+def _column(feature: Feature) -> tuple[str, str]:
+    """Where the feature stands: among those of the windows, the sensors or the aggregates, and its name there."""
+    if feature.aggregate:
+        return "aggregate", feature.name
+    field = str(feature.field)
+    if feature.kind == "difference":
+        return "window", f"{field}_{'diff' if feature.per == 'reading' else 'rate'}"
+    if feature.kind in {"mean", "std"}:
+        return "window", f"{field}_{feature.kind}_{feature.last}"
+    return ("window" if feature.fill else "sensor"), field
+
+
+def _places(spec: FeatureSpec | None, sensors: Sequence[str], aggregates: Sequence[str]) -> dict[tuple[str, str], int]:
+    windowed = [] if spec is None else spec.names
+    named = (("window", windowed), ("sensor", sensors), ("aggregate", aggregates))
+    return {place: at for at, place in enumerate((kind, name) for kind, names in named for name in names)}
+
+
+def _require_sources(model: Model, pipeline: Pipeline, features: Sequence[Feature]) -> None:
+    faults = [*_without_source(model, pipeline, features), *_unused(model, features)]
+    if faults:
+        raise _unfit(model, "; ".join(faults))
+
+
+def _without_source(model: Model, pipeline: Pipeline, features: Sequence[Feature]) -> Iterator[str]:
+    of = {feature.name: feature for feature in features}
+    record, numbers, texts = pipeline.input.record.name, pipeline.input.sensors(), pipeline.input.categories()
+    for each in model.inputs:
+        feature = of.get(each.name)
+        if feature is None:
+            yield f"takes {shown(each.name)!r}, and pipeline {pipeline.name} declares no such feature{_hint(each, of)}"
+        elif each.categorical != (feature.kind == "category"):
+            yield f"takes {shown(each.name)!r} as {_type(each)}, and the feature is a {feature.kind}"
+        elif feature.kind == "value" and feature.field not in numbers:
+            kind = "is a text" if feature.field in texts else f"is not there{_hint(each, numbers)}"
+            yield f"takes {shown(each.name)!r} as a number, and in record {record} that field {kind}"
+        elif feature.kind == "category" and feature.field not in texts:
+            kind = "is a number" if feature.field in numbers else f"is not there{_hint(each, texts)}"
+            yield f"takes {shown(each.name)!r} as a text, and in record {record} that field {kind}"
+
+
+def _unused(model: Model, features: Sequence[Feature]) -> Iterator[str]:
+    inputs = [each.name for each in model.inputs]
+    for feature in features:
+        if feature.name not in inputs:
+            yield f"takes no {shown(feature.name)!r}, which the pipeline declares; take that feature out"
+
+
+def _type(each: ModelInput) -> str:
+    return "a text" if each.categorical else "a number"
+
+
+def _hint(each: ModelInput, known: Sequence[str] | dict[str, Feature]) -> str:
+    near = closest(each.name, known, _ALIKE)
+    return f" (did you mean {shown(near)!r}?)" if near else ""
+
+
+def _unfit(model: Model, text: str) -> PackageError:
+    return PackageError("wrong_signature", f"model {model.name} {model.version} {text}")

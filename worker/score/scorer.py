@@ -73,7 +73,8 @@ class Scorer:
         self.windows = _windows_of(self.plan, pipeline)
         layout, sensors = pipeline.layout, pipeline.input.sensors()
         self.aggregates = None if layout is None else KeyedAggregates(layout, sensors)
-        self._decode, self._validate, self._timed = decode, Validator(pipeline.input), timed
+        keyed = self.plan.spec is not None or policy is not None or layout is not None
+        self._decode, self._validate, self._timed = decode, Validator(pipeline.input, keyed=keyed), timed
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
         """Score a batch.
@@ -94,11 +95,11 @@ class Scorer:
             is_live = live[valid.readings.row]
             windowed = staged.windowed(is_live)
             readings, origin = valid.readings.take(windowed.row), origin.take(windowed.row)
-            computed, aggregated = windowed.features, None
+            aggregated = None
             if self.aggregates is not None:
                 aggregated = self.aggregates.stage(readings, origin, clock[windowed.row], partitions, clocks)
-                computed = np.concatenate((computed, aggregated.staged.features), axis=1)
-            features = self.plan.features(computed, readings)
+            values = None if aggregated is None else aggregated.staged.features
+            features = self.plan.features(windowed.features, readings, values)
         with self._timed("score"):
             predicted = predict(self.model, features)
             scored = Scored(

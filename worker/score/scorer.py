@@ -98,8 +98,8 @@ class Scorer:
             aggregated = None
             if self.aggregates is not None:
                 aggregated = self.aggregates.stage(readings, origin, clock[windowed.row], partitions, clocks)
-            values = None if aggregated is None else aggregated.staged.features
-            features = self.plan.features(windowed.features, readings, values)
+            aggregates = None if aggregated is None else aggregated.staged.features
+            features = self.plan.features(windowed.features, readings, aggregates)
         with self._timed("score"):
             predicted = predict(self.model, features)
             scored = Scored(

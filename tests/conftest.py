@@ -10,13 +10,14 @@ import structlog
 
 from local.kafka import broker
 from local.registry import schema_registry
+from tests.postgresql import new_database, postgresql
 from tests.secured_broker import Secured, secured_broker
 from tests.shared_server import join_run, leave_run, shared_server
 
 pytest_plugins = ["tests.models", "tests.fixtures_worker", "tests.fixtures_producers"]
 
 # Marker (and fixture of the same name): how the summary calls it.
-REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry"}
+REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry", "postgresql": "real PostgreSQL"}
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,12 @@ def kafka(pytestconfig: pytest.Config) -> str:
 def registry(pytestconfig: pytest.Config) -> str:
     """Address of the Confluent-compatible API of the run's schema registry. It is shared: use subjects of your own."""
     return shared_server(pytestconfig, "registry", schema_registry)
+
+
+@pytest.fixture
+def postgresql_url(pytestconfig: pytest.Config) -> str:
+    """Address of an empty database of this test's own on the run's PostgreSQL server."""
+    return new_database(shared_server(pytestconfig, "postgresql", postgresql))
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +88,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for server in REAL_SERVERS:
-            if server in getattr(item, "fixturenames", ()):
+            if {server, f"{server}_url"} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(server)
             if item.get_closest_marker(server):
                 # Properties travel with the report from an xdist worker.

@@ -1,4 +1,4 @@
-"""Whether an output holds every reading exactly once: by the head of each record, so that millions are soon checked."""
+"""Checks that an output holds every reading exactly once, by the first bytes of each record, which is fast."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def output_faults(readings: Readings, count: int, pipeline: Pipeline, bootstrap:
 
     Args:
         readings: that were published.
-        count: how many of them, from number 0 on.
+        count: how many were published, from number 0.
         pipeline: names the topics.
         bootstrap: broker addresses.
     """
@@ -32,7 +32,7 @@ def committed(readings: Readings, topic: str, bootstrap: str, *, shorter: int = 
         readings: that were published.
         topic: holds them.
         bootstrap: broker addresses.
-        shorter: by how many bytes the prefix of the wire format is shorter than that of single-object encoding.
+        shorter: how many bytes shorter the prefix of the wire format is than that of single-object encoding.
     """
     return np.concatenate([np.empty(0, np.int64), *_numbers(readings, topic, bootstrap, bytes(shorter))])
 
@@ -48,12 +48,12 @@ def _numbers(readings: Readings, topic: str, bootstrap: str, padding: bytes) -> 
 
 
 def faults(found: Numbers, count: int) -> list[str]:
-    """What is wrong with numbers that should be 0 to `count - 1`, once each."""
+    """Faults of numbers that should be 0 to `count - 1`, once each."""
     known = found[(found >= 0) & (found < count)]
     times = np.bincount(known, minlength=count)
     wrong = {
-        "are of readings that nobody sent": len(found) - len(known),
-        "are of readings that had one before": int((times - 1).clip(0).sum()),
+        "are about readings that were never sent": len(found) - len(known),
+        "are about readings that already had one": int((times - 1).clip(0).sum()),
     }
     texts = [f"{n} of {len(found)} records {what}" for what, n in wrong.items() if n]
     return texts + ([f"{missing} of {count} readings have none"] if (missing := int((times == 0).sum())) else [])

@@ -29,7 +29,7 @@ VALUE_BYTES = 120
 
 
 def fill(bootstrap: str, pipeline: Pipeline, letters: int) -> None:
-    """Publish this number of dead letters, of a thousand keys."""
+    """Publish this number of dead letters, with a thousand keys."""
     producer = Producer(client_config(bootstrap) | PRODUCER_FIXED | PRODUCER_DEFAULTS)
     topic = pipeline.outputs.dead_letters.topic
     for number in range(letters):
@@ -54,7 +54,7 @@ def fill(bootstrap: str, pipeline: Pipeline, letters: int) -> None:
 
 
 def timed(pipeline: Path, bootstrap: str, *arguments: str) -> dict[str, Any]:
-    """Run a `dlq` command: what it said, seconds, and the largest memory of any command so far, MB."""
+    """Run a `dlq` command. Returns its output, seconds, and the peak memory of all commands so far, MB."""
     environment = os.environ | {"HAZARDSTREAM_PIPELINE": str(pipeline), "KAFKA_BOOTSTRAP_SERVERS": bootstrap}
     started = time.monotonic()
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Time from outside how fast processes commit the readings of a topic."""
+"""Measures from outside how fast processes commit the readings of a topic."""
 
 import time
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ class Pace(NamedTuple):
     """How fast processes drained a topic.
 
     Attributes:
-        readings_per_s: by the clock, which neighbours on the machine slow down.
-        readings_per_cpu_s: by the processor time that the processes took, which they hardly touch.
+        readings_per_s: by wall-clock time, which other load on the machine affects.
+        readings_per_cpu_s: by CPU time of the processes, which other load hardly affects.
     """
 
     readings_per_s: float
@@ -46,16 +46,16 @@ def time_draining(
 ) -> Pace:
     """Wait until a group has committed a whole topic, and return its rate.
 
-    The clock runs from the first commit seen to the last, over the readings between them: the start of the process
-    and the making of its first batch stay out. The group's offsets are looked at every 10 ms; in a
-    transaction they become visible with its output.
+    Time is measured from the first commit that is seen to the last, and readings are counted between these two. So the
+    start of the process and its first batch do not count. The group's offsets are read every 10 ms. Offsets committed
+    in a transaction become visible together with its output.
 
     Args:
-        servers: the processes that drain.
+        servers: the processes to measure.
         bootstrap: broker addresses.
         group: their consumer group.
         topic: the input.
-        readings: how many there are.
+        readings: how many it holds.
         tell: called with the progress.
         after: count from this number of committed readings.
 
@@ -80,7 +80,7 @@ def time_draining(
                 tell(committed)
             elif now - looks[-1].at_s > _PATIENCE_S:
                 raise UserError(
-                    f"{servers[0].name} makes no progress at {looks[-1].committed} of {readings} readings; "
+                    f"{servers[0].name} has stopped at {looks[-1].committed} of {readings} readings; "
                     f"{servers[0].log_tail()}"
                 )
             time.sleep(_LOOK_EVERY_S)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a broker, topics, a model, processes to be measured, and the output of results."""
+"""Shared by the benchmarks: a broker, topics, a model, the processes to measure, and the output of results."""
 
 import json
 import os
@@ -44,7 +44,7 @@ class Worker:
     address: str
 
     def get(self, path: str) -> httpx.Response | None:
-        """The response of the sidecar; None if there is none.
+        """The response of the sidecar; None if it does not answer.
 
         Raises:
             UserError: the worker has ended.
@@ -56,7 +56,7 @@ class Worker:
             return None
 
     def is_ready(self) -> bool:
-        """Whether its partitions are assigned, and their windows rebuilt."""
+        """Whether its partitions are assigned and their windows are rebuilt."""
         answer = self.get("/ready")
         return answer is not None and answer.is_success
 
@@ -78,7 +78,7 @@ class Bench:
     Attributes:
         directory: for pipeline files, logs and the model package (`model`).
         bootstrap: broker addresses.
-        progress: shows how far each run is.
+        progress: shows the progress of each run.
     """
 
     directory: Path
@@ -91,11 +91,11 @@ class Bench:
         return lambda done: self.progress.update(bar, completed=done)
 
     def pipeline(self, name: str, *, same_input: bool = False) -> Pipeline:
-        """The battery pipeline with topics, and therefore a group, of its own. The topics exist.
+        """The battery pipeline with its own topics and group. The topics are created.
 
         Args:
             name: of the pipeline.
-            same_input: all runs that say so read one input topic.
+            same_input: read the input topic that all such runs share.
         """
         pipeline = load_pipeline(str(isolated_pipeline(name, self.directory, same_input=same_input)))
         admin = admin_client(client_config(self.bootstrap))
@@ -103,7 +103,7 @@ class Bench:
         return pipeline
 
     def package(self) -> ModelPackage:
-        """The model, as a worker loads it."""
+        """The model package, loaded as a worker loads it."""
         return load_package(self.directory / "model", version="1")
 
     def worker(self, pipeline: Pipeline, guarantee: str = "exactly_once", **settings: str) -> Worker:
@@ -112,7 +112,7 @@ class Bench:
         Args:
             pipeline: made by `pipeline`.
             guarantee: see the worker's settings.
-            settings: others of its settings, by name.
+            settings: other settings, by name.
         """
         port = free_ports(1)[0]
         chosen = {
@@ -129,11 +129,11 @@ class Bench:
         return Worker(start(f"the {pipeline.name} worker", command, log, environment), f"http://127.0.0.1:{port}")
 
     def log_bytes(self, topic: str) -> int:
-        """What a topic takes on the broker's disk, compressed, with all that Kafka adds."""
+        """Bytes of a topic on the broker's disk: compressed, with Kafka's overhead."""
         return sum(file.stat().st_size for file in self.directory.glob(f"kafka/data-1/{topic}-*/*.log"))
 
     def pass_through(self, pipeline: Pipeline) -> Server:
-        """Start a process that copies the input to the predictions' topic, in a group named as the pipeline."""
+        """Start a process that copies the input to the topic of predictions, in a group named like the pipeline."""
         arguments = [self.bootstrap, pipeline.input.topic, pipeline.outputs.predictions.topic, pipeline.name]
         command = [sys.executable, "-m", "benchmarks.pass_through", *arguments]
         return start("the pass-through", command, self.directory / f"{pipeline.name}.log")
@@ -154,7 +154,7 @@ def run(
     """Start a broker, measure, and print the result: a table, or one JSON object on the last line.
 
     Args:
-        measure: gives figures by name; `faults` of them says by run what is wrong with its output.
+        measure: returns figures by name; `faults` among them lists the faults of each run's output.
         table: shows the figures.
         as_json: print the object, and the table to standard error.
         model: package to score with; None: 200 trees of depth 6.

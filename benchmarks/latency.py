@@ -1,8 +1,8 @@
-"""Latency at fixed rates: from when a reading is due to be sent to the arrival of its committed prediction.
+"""Latency at fixed rates: from the time at which a reading should be sent to the arrival of its committed prediction.
 
-The sender keeps its rate whatever happens, and latency counts from when a reading was *due*: a stall shows in all the
-readings that had to wait for it (no coordinated omission; Gil Tene, "How NOT to Measure Latency", 2013). Sender and
-receiver are processes of their own, and the receiver reads committed records only.
+The sender keeps its rate whatever happens, and latency counts from the time at which a reading was *due*. So a stall
+adds to the latency of every reading that waits for it (no coordinated omission; Gil Tene, "How NOT to Measure Latency",
+2013). Sender and receiver are separate processes, and the receiver reads only committed records.
 
 Example:
     python -m benchmarks.latency --rate 10000 --seconds 10 --json
@@ -33,11 +33,11 @@ CONTENDERS = ("pass_through", *GUARANTEES)
 RATES = (1000, 10_000, 30_000)
 WARM_UP = 2000
 LEAD_S = 3
-"""Of each rate, not counted: what changes with the rate has settled by then."""
+"""The first seconds of each rate are not counted, because a new rate has effects that pass."""
 
 
 def measure(rates: list[int], seconds: int, modules: int, bench: Bench) -> dict[str, Any]:
-    """Each contender at each rate.
+    """Measure each contender at each rate.
 
     Raises:
         UserError: something could not be started, or made no progress.
@@ -81,7 +81,7 @@ def _contender(
 
 
 def _warm_up(bench: Bench, server: Server, readings: Readings, pipeline: Pipeline) -> None:
-    """The first readings, which wait until the contender has joined its group."""
+    """Send the first readings, which wait until the contender has joined its group."""
     publish(readings, range(WARM_UP), pipeline.input.topic, bench.bootstrap)
     output = Output(pipeline.outputs.predictions.topic, bench.bootstrap)
     try:
@@ -120,7 +120,7 @@ def _await(bench: Bench, name: str, source: Server, sink: Server, server: Server
 
 
 def _percentiles(phase: dict[str, Any], number: Int, received_ns: Int) -> dict[str, float]:
-    """Of the readings of one rate but for the lead, ms."""
+    """Latency of the readings at one rate, without the first seconds, ms."""
     nth = number - phase["first"]
     counted = (nth >= LEAD_S * phase["rate"]) & (nth < phase["count"])
     if not counted.any():
@@ -138,8 +138,8 @@ def _percentiles(phase: dict[str, Any], number: Int, received_ns: Int) -> dict[s
 
 
 def table(figures: dict[str, Any]) -> Table:
-    """The result for a person to read."""
-    title = f"latency in ms, {figures['seconds']} s a rate, {figures['modules']:,} modules, {figures['cpus']} CPUs"
+    """The result as a table."""
+    title = f"latency in ms, {figures['seconds']} s per rate, {figures['modules']:,} modules, {figures['cpus']} CPUs"
     shown = Table("readings/s", "process", title=title, title_justify="left")
     columns = ("p50", "p99", "p99.9", "max")
     for column in columns:

@@ -1,4 +1,4 @@
-"""Receives committed records and notes their time of arrival, in a separate process. It decodes them at the end.
+"""A separate process that receives committed records and notes when they arrive. It decodes them at the end.
 
 Example:
     python -m benchmarks.latency_sink 127.0.0.1:9092 battery.predictions 1000 1780000000000 23000 received.npz
@@ -25,7 +25,7 @@ def main(bootstrap: str, topic: str, modules: str, start_ms: str, count: str, fi
         modules: see `Readings`.
         start_ms: see `Readings`.
         count: records to wait for.
-        file: NumPy's; the time is that of the monotonic clock.
+        file: a NumPy file; times are those of the monotonic clock.
     """
     consumer = Consumer(
         client_config(bootstrap)

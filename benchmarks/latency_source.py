@@ -1,4 +1,4 @@
-"""Sends readings at a steady rate, each at its due time whatever happens to the others, in a separate process.
+"""A separate process that sends readings at a steady rate, each at its due time, whatever happens to the others.
 
 Example:
     python -m benchmarks.latency_source 127.0.0.1:9092 battery.readings 1000 1780000000000 0 1000:12 times.json
@@ -21,16 +21,16 @@ _BETWEEN_S = 1.0
 def send_on_time(source: Source, numbers: range, rate: int) -> dict[str, int | float]:
     """Send readings `1 / rate` s apart.
 
-    Who falls behind catches up: the time at which a reading was due stays what it is.
+    If the sender falls behind, it catches up. The due times do not change.
 
     Args:
-        source: sends.
+        source: sends the readings.
         numbers: of the readings.
-        rate: readings a second.
+        rate: readings per second.
 
     Returns:
         rate; first: number of the first reading; count; start_ns: when the first was due, by the monotonic clock, which
-        is the same in all processes; late_ms: 99th percentile of how long after a reading was due it was sent.
+        is the same in all processes; late_ms: 99th percentile of the delay from due time to sending.
     """
     messages = [message for some in in_chunks(numbers) for message in source.prepared(some)]
     start_ns = time.monotonic_ns() + _HEAD_START_NS
@@ -54,7 +54,7 @@ def send_on_time(source: Source, numbers: range, rate: int) -> dict[str, int | f
 
 
 def main(bootstrap: str, topic: str, modules: str, start_ms: str, first: str, *phases_and_file: str) -> None:
-    """Send one phase after the other, each `RATE:SECONDS`, and write when.
+    """Send one phase after the other, each `RATE:SECONDS`, and write their times.
 
     Args:
         bootstrap: broker addresses.
@@ -62,7 +62,7 @@ def main(bootstrap: str, topic: str, modules: str, start_ms: str, first: str, *p
         modules: see `Readings`.
         start_ms: see `Readings`.
         first: number of the first reading.
-        phases_and_file: phases, and the file for a JSON list of what `send_on_time` returns.
+        phases_and_file: phases, and the file for a JSON list of the results of `send_on_time`.
     """
     *phases, file = phases_and_file
     source = Source(Readings(int(modules), int(start_ms)), topic, bootstrap)

@@ -1,4 +1,4 @@
-"""A model package of realistic size for speed measurements: it weighs what a real one does, and predicts nothing."""
+"""A model package for speed measurements: as large and as slow as a real one, but its predictions mean nothing."""
 
 from pathlib import Path
 
@@ -21,14 +21,14 @@ _ROLLED = ("avg_surface_temp_c", "voltage_v", "current_a")
 def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0, scaled: bool = True) -> None:
     """Write a package with the battery model's 30 features and 200 trees of depth 6.
 
-    How long a score takes depends on the number and depth of the trees and on how readings spread over their
-    branches, not on the leaves' values. So the features are a simulated fleet's, and the labels are noise, which
-    grows every tree to its full depth; they stay so low that a healthy fleet raises no alarm, as in life.
+    Scoring time depends on the number and depth of the trees and on how readings spread over their branches, not on the
+    values of the leaves. So the features are those of a simulated fleet. The labels are noise, so every tree grows to
+    its full depth. They are so low that a healthy fleet raises no alarm.
 
     Args:
         directory: gets the package.
         pipeline: names the sensors and the topology.
-        seed: of the noise; another one makes another model.
+        seed: of the noise; another seed gives another model.
         scaled: whether the package has a scaler.
     """
     spec = FeatureSpec(

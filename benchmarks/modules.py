@@ -1,7 +1,7 @@
 """Memory and time of a worker for very many modules, and reuse of the memory of silent ones.
 
-Each module sends one reading. When the event time has moved on by more than a window can reach back, as many other
-modules do the same: the first are forgotten, and the others should need hardly any memory more.
+Each module sends one reading. When event time has advanced by more than the length of a window, the same number of
+other modules does the same. The worker then forgets the first ones, so the others should need hardly any more memory.
 
 Example:
     python -m benchmarks.modules --modules 1000000 --json
@@ -67,7 +67,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
             scored += len(outcome.scored.probability)
             tell(scored)
         figures[f"rss_bytes_{name}"] = process.memory_info().rss
-        figures[f"held_{name}"] = scorer.state.held
+        figures[f"held_{name}"] = scorer.windows.held
         figures[f"readings_per_s_{name}"] = round(modules / spent)
         figures[f"slowest_batch_s_{name}"] = round(slowest, 3)
         figures[f"seconds_{name}"] = round(time.perf_counter() - began, 1)
@@ -77,7 +77,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
 
 
 def _batches(modules: int, generation: int, start_ms: int, within_ms: int) -> Iterator[list[Message]]:
-    """One reading of each module, the event times spread evenly over `within_ms`."""
+    """One reading of each module, with event times spread evenly over `within_ms`."""
     schema = load_pipeline(FLAGSHIP).input.avro_schema
     writer, prefix, batch = parsed(schema), single_object_prefix(schema), list[Message]()
     for i in range(modules):
@@ -100,7 +100,7 @@ def main(
 ) -> None:
     """Memory and time for very many modules, offline, through all stages of a worker except publishing.
 
-    Exit code 1 if not every reading was scored, or the modules of the first generation are still held.
+    Exit code 1 if a reading was not scored, or modules of the first generation are still in memory.
 
     Example: python -m benchmarks.modules --modules 1000000 --json
     """

@@ -1,4 +1,4 @@
-"""A worker's stages in this process, with real messages, and without Kafka."""
+"""A worker's stages in this process: real messages, but no Kafka."""
 
 import numpy as np
 from confluent_kafka import Message
@@ -15,7 +15,7 @@ from worker.windows.partition import Partition
 def offline_scorer(
     pipeline: Pipeline, package: ModelPackage, timed: Timer = untimed
 ) -> tuple[Scorer, dict[int, Partition]]:
-    """A scorer and its partitions, which are all new."""
+    """A scorer and its partitions, all of them new."""
     scorer = scorer_of(pipeline, package, package.policy, writer_schema_lookup(None, pipeline.known_schemas), timed)
     for number in range(PARTITIONS):
         scorer.alarms.assign(number, {})
@@ -28,7 +28,7 @@ def messages(readings: Readings, numbers: Numbers, topic: str) -> list[Message]:
     Args:
         readings: a number of modules that the partitions share evenly.
         numbers: of the readings.
-        topic: they came from.
+        topic: that they come from.
     """
     step, module = np.divmod(numbers, readings.modules)
     partition = module % PARTITIONS

@@ -1,4 +1,4 @@
-"""The upper limit: a process that consumes and produces transactionally, with no work between.
+"""The upper limit: a process that consumes and produces transactionally, and does nothing else.
 
 Example:
     python -m benchmarks.pass_through 127.0.0.1:9092 battery.readings copies copying
@@ -16,7 +16,7 @@ from worker.kafka.records import Bulk, Outgoing
 
 
 def pass_through(bootstrap: str, source: str, sink: str, group: str) -> None:
-    """Copy a topic, partition by partition, in batches and transactions such as the worker's, until killed.
+    """Copy a topic, partition by partition, in the same batches and transactions as the worker, until killed.
 
     Args:
         bootstrap: broker addresses.

@@ -1,4 +1,4 @@
-"""What a million modules and ten million need, by the cost model that was measured; see benchmarks.report."""
+"""The resources that one and ten million modules need, by the measured cost model; see benchmarks.report."""
 
 from math import ceil
 from typing import Any
@@ -9,19 +9,19 @@ from benchmarks.readings import PERIOD_MS
 
 MODULES = (1_000_000, 10_000_000)
 BUSY = 0.5
-"""Share of a worker's pace that is planned for: the rest is what it catches up with."""
+"""Planned load of a worker, as a share of its throughput. The rest is needed to catch up."""
 PARTITIONS_A_WORKER = 4
-"""So that those of a lost worker spread over many others."""
+"""Several, so that the partitions of a lost worker spread over many others."""
 REPLICAS = 3
 BROKER_MB_S = 50
-"""Written by a broker, replicas included: well within a disk and a 10 Gbit/s link."""
+"""Bytes per second that a broker writes, replicas included: well below a disk and a 10 Gbit/s link."""
 KEPT_HOURS = 24
 _HORIZON_READINGS = 180
-"""Of a module: two spans of 15 minutes at a reading each 10 s."""
+"""Per module: two spans of 15 minutes with one reading every 10 s."""
 
 
 def cost_model(throughput: dict[str, Any], scale: dict[str, Any], restore: dict[str, Any]) -> dict[str, float]:
-    """What a reading and a module cost, by the runs with the most modules."""
+    """The cost of a reading and of a module, from the runs with the most modules."""
     modules, most = max(((int(count), of) for count, of in scale["by_modules"].items()), key=lambda pair: pair[0])
     _, fewest = min(((int(count), of) for count, of in scale["by_modules"].items()), key=lambda pair: pair[0])
     takeover = max(restore["takeover"].values(), key=lambda of: of["restored_readings"])
@@ -46,17 +46,17 @@ def plan(modules: int, cost: dict[str, float]) -> dict[str, float]:
     brokers = max(REPLICAS, ceil(produced_mb_s * REPLICAS / BROKER_MB_S))
     return {
         "readings/s": rate,
-        "workers (a core each)": workers,
+        "workers (one core each)": workers,
         "partitions": workers * PARTITIONS_A_WORKER,
-        "memory a worker, MB": modules / workers * cost["bytes_a_module"] / 1e6 + cost["empty_worker_mb"],
+        "memory per worker, MB": modules / workers * cost["bytes_a_module"] / 1e6 + cost["empty_worker_mb"],
         "produced, input and predictions, MB/s": produced_mb_s,
         "written by all brokers, MB/s": produced_mb_s * REPLICAS,
         "sent by all brokers, MB/s": produced_mb_s * REPLICAS,  # to replicas, and once to a consumer of each
         "brokers": brokers,
-        "log of a day, TB": produced_mb_s * REPLICAS * 3600 * KEPT_HOURS / 1e6,
-        "to restore a lost worker by one successor, s": cost["start_s"]
+        "log per day, TB": produced_mb_s * REPLICAS * 3600 * KEPT_HOURS / 1e6,
+        "restore of a lost worker by one successor, s": cost["start_s"]
         + modules / workers * _HORIZON_READINGS / cost["replayed_readings_per_s"],
-        "to restore it by all others together, s": modules
+        "restore by all others together, s": modules
         / workers
         * _HORIZON_READINGS
         / cost["replayed_readings_per_s"]
@@ -74,7 +74,7 @@ def cost_table(cost: dict[str, float]) -> Table:
 
 
 def plan_table(cost: dict[str, float]) -> Table:
-    """The plans beside each other."""
+    """The plans side by side."""
     plans = [plan(modules, cost) for modules in MODULES]
     shown = Table("")
     for modules in MODULES:

@@ -1,4 +1,4 @@
-"""Plots of docs/performance.md, from what the benchmarks printed with `--json`; see benchmarks.report."""
+"""Plots of docs/performance.md, from the `--json` output of the benchmarks; see benchmarks.report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ _TICKS_MB = (100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
 def throughput(figures: dict[str, Any]) -> Figure:
-    """Readings a second of one process, beside the pass-through that does no work."""
+    """Readings per second of one process, compared with the pass-through."""
     made, axis = plt.subplots(figsize=(8, 2.2), layout="constrained")
     paces = figures["readings_per_s"]
     _bars(axis, [_NAMES[name][0] for name in paces], list(paces.values()), [_NAMES[name][1] for name in paces])
@@ -38,7 +38,7 @@ def throughput(figures: dict[str, Any]) -> Figure:
 
 
 def peers(figures: dict[str, Any]) -> Figure:
-    """Predictions a second of the worker and its peers, on a logarithmic scale."""
+    """Predictions per second of the worker and its peers, on a logarithmic scale."""
     measured = {name: of for name, of in figures["peers"].items() if "pace" in of}
     paces = {PEERS[name].title: of["pace"]["per_s"] for name, of in measured.items()}
     paces = dict(sorted(paces.items(), key=lambda pair: pair[1]))
@@ -50,7 +50,7 @@ def peers(figures: dict[str, Any]) -> Figure:
     axis.set_xscale("log")
     axis.set_xlim(min(paces.values()) / 2, 2.5 * max(paces.values()))
     axis.xaxis.set_major_formatter("{x:,.0f}")
-    axis.set_xlabel("predictions/s, logarithmic (* exactly once, as the worker is)")
+    axis.set_xlabel("predictions/s, logarithmic (* exactly once, like the worker)")
     return made
 
 
@@ -63,7 +63,7 @@ def _bars(axis: Axes, names: list[str], values: list[float], colours: list[str])
 
 
 def latency(figures: dict[str, Any]) -> Figure:
-    """Percentiles by rate, one column of marks for each contender; the dashed lines are what was asked for."""
+    """Percentiles by rate, one column of marks for each contender; dashed lines are the required values."""
     found = figures["latency_ms"]
     rates = list(found["exactly_once"])
     made, axis = plt.subplots(figsize=(8, 4), layout="constrained")
@@ -79,7 +79,7 @@ def latency(figures: dict[str, Any]) -> Figure:
         for which, bar_ms in _BARS_MS.items():
             axis.hlines(bar_ms, middle - 0.45, middle + 0.45, color="tab:blue", linestyle="--", linewidth=0.8)
             axis.text(
-                middle - 0.45, bar_ms, f"{which}, asked of exactly once", va="bottom", fontsize=7, color="tab:blue"
+                middle - 0.45, bar_ms, f"{which}, required of exactly once", va="bottom", fontsize=7, color="tab:blue"
             )
     axis.set_yscale("log")
     low_ms, high_ms = axis.get_ylim()
@@ -87,7 +87,7 @@ def latency(figures: dict[str, Any]) -> Figure:
     axis.minorticks_off()
     axis.set_ylim(low_ms, 2.5 * high_ms)  # room for the legend
     axis.set_xticks(range(len(rates)), [f"{int(rate):,} readings/s" for rate in rates])
-    axis.set_ylabel("ms, from due to received")
+    axis.set_ylabel("ms, from due time to arrival")
     axis.yaxis.set_major_formatter("{x:g}")
     axis.grid(axis="y", alpha=0.25)
     axis.legend(ncols=3, fontsize=8, loc="upper left")
@@ -101,12 +101,14 @@ def scale(figures: dict[str, Any]) -> Figure:
     made, (cost, memory) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     modules = list(runs)
     cost.plot(modules, [of["cpu_us_a_reading"] for of in runs.values()], "o-", label="processor time")
-    cost.plot(modules, [1e6 / of["readings_per_s"] for of in runs.values()], "s--", color="0.55", label="by the clock")
-    cost.set_ylabel("us a reading")
+    cost.plot(
+        modules, [1e6 / of["readings_per_s"] for of in runs.values()], "s--", color="0.55", label="wall-clock time"
+    )
+    cost.set_ylabel("us per reading")
     cost.set_ylim(bottom=0)
     cost.legend()
     memory.plot(modules, [of["rss_bytes"] / 1e6 for of in runs.values()], "o-", label="resident")
-    memory.plot(modules, [of["peak_rss_bytes"] / 1e6 for of in runs.values()], "^:", color="0.55", label="at its peak")
+    memory.plot(modules, [of["peak_rss_bytes"] / 1e6 for of in runs.values()], "^:", color="0.55", label="peak")
     memory.set_yscale("log")
     memory.set_ylabel("memory of the process, MB")
     memory.set_yticks(_TICKS_MB)

@@ -1,6 +1,6 @@
-"""Numbered readings of a healthy fleet: encoded as columns, published fast, and recognised in the output.
+"""Numbered readings of a healthy fleet, which are encoded by column, published fast, and recognised in the output.
 
-A benchmark must recognise each reading cheaply, because it shares two cores with what it measures.
+Recognising a reading must be cheap, because a benchmark shares two cores with the processes that it measures.
 """
 
 import time
@@ -26,27 +26,27 @@ _MODULES_PER_RACK = 8
 _SIMULATED_MODULES, _SIMULATED_STEPS = 1000, 200
 _DIGITS = 7
 _POWERS = 10 ** np.arange(_DIGITS - 1, -1, -1)
-_TS_BYTES = 6  # of the time of an event between the years 1987 and 2039, as a zigzag varint
+_TS_BYTES = 6  # of an event time between the years 1987 and 2039, as a zigzag varint
 _SCHEMA = load_pipeline(FLAGSHIP).input.avro_schema
 _PREFIX = single_object_prefix(_SCHEMA)
 _NULL_BRANCH = 2 * _SCHEMA["fields"][-1]["type"].index("null")  # zigzag
 _MODULE_AT = len(_PREFIX) + 2
 _TS_AT = _MODULE_AT + _DIGITS + 2 + _DIGITS
 HEAD_BYTES = _TS_AT + _TS_BYTES
-"""How much of a reading or prediction names it: both begin with module, rack and time."""
+"""The first bytes of a reading or prediction identify it: both begin with module, rack and time."""
 _FLUSH_S = 60.0
 
 Numbers = Int
 """Readings by number, shape [n]."""
 Tell = Callable[[int], None]
-"""Takes how many readings are done."""
+"""Called with the number of readings that are done."""
 
 
 @dataclass(frozen=True)
 class Readings:
-    """Reading number n is module `n % modules`'s, at its step `n // modules`.
+    """Reading number n is from module `n % modules`, at step `n // modules`.
 
-    All are valid, as a healthy fleet's are: values of a thousand simulated modules over half an hour, repeated.
+    All are valid readings of a healthy fleet: values of a thousand simulated modules over half an hour, repeated.
 
     Attributes:
         modules: how many, up to 10 million.
@@ -63,7 +63,7 @@ class Readings:
 
     @classmethod
     def until_now(cls, modules: int, count: int) -> "Readings":
-        """Readings of which the last of `count` is a minute old."""
+        """Readings, of which number `count` is one minute old."""
         steps = -(-count // modules)
         return cls(modules, time.time_ns() // 1_000_000 - 60_000 - steps * PERIOD_MS)
 
@@ -96,7 +96,7 @@ class Readings:
         )
 
     def numbers(self, heads: bytes) -> Numbers:
-        """Which readings these are, by the first `HEAD_BYTES` of each reading or prediction; -1 for any other."""
+        """Numbers of the readings, by the first `HEAD_BYTES` of each reading or prediction; -1 for unknown ones."""
         rows = np.frombuffer(heads, np.uint8).reshape(-1, HEAD_BYTES).astype(np.int64)
         digits = rows[:, _MODULE_AT : _MODULE_AT + _DIGITS] - ord("0")
         module = digits @ _POWERS
@@ -109,7 +109,7 @@ class Readings:
 
 
 def _name(letter: str, numbers: Int) -> Bytes:
-    """A letter and seven digits: names of one length, so that all rows are alike."""
+    """A letter and seven digits: all names have the same length, so all rows have the same layout."""
     digits = (numbers[:, None] // _POWERS) % 10 + ord("0")
     return np.concatenate((np.full((len(numbers), 1), ord(letter)), digits), axis=1).astype(np.uint8)
 
@@ -125,7 +125,7 @@ def _zigzag(ts: Int) -> Bytes:
 
 
 def _nullable_doubles(values: Float) -> tuple[Bytes, Bool]:
-    """Branch and double of each value, shape [n, 9 * sensors], and which of the bytes are written."""
+    """Branch and double of each value, shape [n, 9 * sensors], and a mask of the bytes that are written."""
     n, sensors = values.shape
     missing = np.isnan(values)
     cells = np.empty((n, sensors, 9), np.uint8)
@@ -137,7 +137,7 @@ def _nullable_doubles(values: Float) -> tuple[Bytes, Bool]:
 
 
 class Source:
-    """Produces readings to the input topic, each module's to a partition of its own."""
+    """Produces readings to the input topic; all readings of a module go to one partition."""
 
     def __init__(self, readings: Readings, topic: str, bootstrap: str) -> None:
         config = client_config(bootstrap)
@@ -151,7 +151,7 @@ class Source:
                 "linger.ms": 1,
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 1_000_000,
-                "log_level": 0,  # what goes wrong for good shows when the buffer is flushed
+                "log_level": 0,  # permanent errors show when the buffer is flushed
             }
         )
 
@@ -161,7 +161,7 @@ class Source:
         return list(zip(*self._readings.encode(numbers), partition, strict=True))
 
     def send(self, messages: list[tuple[bytes, bytes, int]]) -> None:
-        """Hand messages to the client, waiting where its buffer is full."""
+        """Hand messages to the client, waiting while its buffer is full."""
         produce, topic = self._producer.produce, self._topic
         for key, value, partition in messages:
             while True:
@@ -175,7 +175,7 @@ class Source:
         """Wait until everything is on the topic.
 
         Raises:
-            UserError: it does not get there.
+            UserError: the broker did not accept it in time.
         """
         if left := self._producer.flush(_FLUSH_S):
             raise UserError(f"the broker did not accept {left} readings within {_FLUSH_S:.0f} s; see its log")
@@ -185,7 +185,7 @@ def publish(readings: Readings, numbers: range, topic: str, bootstrap: str, tell
     """Publish the readings with these numbers.
 
     Raises:
-        UserError: the broker did not take them all.
+        UserError: the broker did not accept all.
     """
     source = Source(readings, topic, bootstrap)
     for some in in_chunks(numbers):

@@ -1,4 +1,4 @@
-"""Writes results into the tables and plots of docs/performance.md, so that no figure is copied by hand.
+"""Writes results into the tables and plots of docs/performance.md, so that figures are not copied by hand.
 
 Example:
     make bench && python -m benchmarks.report build/benchmarks
@@ -28,9 +28,9 @@ _PLAN_NEEDS = ("throughput", "scale", "restore")
 
 
 def peers_table(figures: dict[str, Any]) -> Table:
-    """The worker beside its peers, the fastest first."""
+    """The worker compared with its peers, the fastest first."""
     shown = Table("contender", "version")
-    for heading in ("predictions/s", "ours is", "a CPU s"):
+    for heading in ("predictions/s", "ours is", "per CPU s"):
         shown.add_column(heading, justify="right")
     shown.add_column("each reading")
     shown.add_column("gives up")
@@ -60,7 +60,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], Table]] = {
 
 
 def markdown(table: Table) -> str:
-    """A table as Markdown, its title and caption as lines before and after it."""
+    """A table as Markdown, with its title before and its caption after it."""
     title, caption, table.title, table.caption, table.box = table.title, table.caption, None, None, box.MARKDOWN
     text = StringIO()
     Console(file=text, width=_WIDTH, highlight=False, color_system=None).print(table)
@@ -73,7 +73,7 @@ def replaced(page: str, name: str, text: str) -> str:
     """The page with this text between `<!-- NAME -->` and `<!-- /NAME -->`.
 
     Raises:
-        typer.BadParameter: it has no such place.
+        typer.BadParameter: the page has no such markers.
     """
     place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not place.search(page):

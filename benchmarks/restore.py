@@ -1,6 +1,6 @@
 """Time from a kill until scoring continues: a successor rebuilds the windows from the log.
 
-The model is that of an MLflow registry, and in the successor's cache, as it is in life.
+The model comes from an MLflow registry and is in the successor's cache, as in operation.
 
 Example:
     python -m benchmarks.restore --modules 1000 --json
@@ -28,11 +28,11 @@ from worker.windows.keyed_state import REBUILD_SPANS
 MODULES = (64, 1000, 5000)
 _FEW, _FEW_STEPS = 64, 10
 _PATIENCE_S = 300.0
-_NAME = "w1"  # the successor's too, which so takes over at once and does not wait for the session to end
+_NAME = "w1"  # The successor has the same name, so it takes over at once and does not wait for the session timeout.
 
 
 def measure(modules: list[int], bench: Bench) -> dict[str, Any]:
-    """A start with almost nothing to rebuild, then takeovers with full windows.
+    """Measure a start with almost nothing to rebuild, then takeovers with full windows.
 
     Raises:
         UserError: something could not be started, or made no progress.
@@ -78,7 +78,7 @@ def _await_scored(worker: Worker, count: int, tell: Tell) -> None:
     """Wait until it has scored and committed this number of readings.
 
     Raises:
-        UserError: it has ended, or it takes too long.
+        UserError: the worker has ended, or it takes too long.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while (scored := int(worker.metrics().get("hazardstream_scored_total", 0))) < count:
@@ -93,7 +93,7 @@ def _await_scored(worker: Worker, count: int, tell: Tell) -> None:
 
 
 def _figures(worker: Worker, started_s: float) -> dict[str, Any]:
-    """Of a start, in s from the start of the process, by its own metrics and log."""
+    """Times of a start by its metrics and log, in s from the start of the process."""
     metrics, at_s = worker.metrics(), _logged_at_s(worker, started_s)
     first_commit_s = metrics["hazardstream_start_to_first_commit_seconds"]
     join_s = at_s["partition assigned"] - at_s["joining the group"]
@@ -107,7 +107,7 @@ def _figures(worker: Worker, started_s: float) -> dict[str, Any]:
 
 
 def _logged_at_s(worker: Worker, started_s: float) -> dict[str, float]:
-    """When its log first named each event, s from the start."""
+    """When each event first appears in its log, s from the start."""
     at_s: dict[str, float] = {}
     for line in worker.server.log.read_text().splitlines():
         if line.startswith("{"):
@@ -117,13 +117,13 @@ def _logged_at_s(worker: Worker, started_s: float) -> dict[str, float]:
 
 
 def table(figures: dict[str, Any]) -> Table:
-    """The result for a person to read."""
+    """The result as a table."""
     shown = Table("successor of a killed worker", title=f"{figures['cpus']} CPUs", title_justify="left")
     names = ("restored_readings", "until_joining_s", "group_join_s", "first_commit_s", "first_commit_less_join_s")
     for name in names:
         shown.add_column(name.replace("_", " "), justify="right")
     runs = {f"{int(count):,} modules": of for count, of in figures["takeover"].items()}
-    for name, of in ({f"hardly any log, {_FEW} modules": figures["start"]} | runs).items():
+    for name, of in ({f"almost empty log, {_FEW} modules": figures["start"]} | runs).items():
         shown.add_row(name, *(f"{of[each]:,}" for each in names))
     return shown
 
@@ -134,8 +134,8 @@ def main(
 ) -> None:
     """Time from the start of a killed worker's successor to its first commit, with full windows to replay.
 
-    A module sends a reading each 10 s of event time, so a full horizon holds 180 readings of each. By default 64, 1,000
-    and 5,000 modules. Exit code 1 if an output does not hold every reading exactly once.
+    A module sends a reading every 10 s of event time, so a full horizon has 180 readings per module. By default 64,
+    1,000 and 5,000 modules. Exit code 1 if an output does not hold every reading exactly once.
 
     Example: python -m benchmarks.restore --modules 1000 --json
     """

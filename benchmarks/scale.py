@@ -26,18 +26,18 @@ MODULES = (64, 1000, 10_000, 100_000, 1_000_000)
 WORKERS = (1, 2)
 _MODULES_OF_WORKERS = 1000
 _READINGS_A_MODULE = 4
-"""At least. With the first one a module is taken in, which is not what a reading costs in the long run: not counted."""
+"""At least this many readings per module. The first one is not counted, because it also allocates the module."""
 _BYTES_SHOW_FROM = 10_000
-"""Modules; the memory of fewer is lost among the buffers."""
+"""At least this many modules; the memory of fewer is small compared with the buffers."""
 
 
 def measure(modules: list[int], readings: int, bench: Bench) -> dict[str, Any]:
-    """By modules, then by workers.
+    """Measure by number of modules, then by number of workers.
 
     Raises:
         UserError: something could not be started, or made no progress.
     """
-    _by_modules(bench, _MODULES_OF_WORKERS, readings, "warm_up")  # the first to fetch and commit pays for a cold broker
+    _by_modules(bench, _MODULES_OF_WORKERS, readings, "warm_up")  # the first run on a cold broker would be slower
     by_modules, by_workers, faults = {}, {}, {}
     for count in modules:
         by_modules[count], faults[f"{count} modules"] = _by_modules(bench, count, readings, f"modules_{count}")
@@ -74,7 +74,7 @@ def _by_workers(bench: Bench, workers: int, readings: int) -> tuple[dict[str, An
     servers = [worker.server for worker in running]
     try:
         _await_shared_out(running)
-        # So that all workers start with the whole topic before them.
+        # All workers must have the whole topic ahead of them when they start.
         for server in servers:
             server.signal(signal.SIGSTOP)
         publish(source, range(readings), pipeline.input.topic, bench.bootstrap)
@@ -87,7 +87,7 @@ def _by_workers(bench: Bench, workers: int, readings: int) -> tuple[dict[str, An
 
 
 def _await_shared_out(workers: list[Worker]) -> None:
-    """Wait until each worker has its share of the partitions."""
+    """Wait until each worker has its partitions."""
 
     def shared_out() -> bool:
         each = [worker.metrics().get("hazardstream_partitions{ready}", 0) for worker in workers]
@@ -109,15 +109,15 @@ def _figures(pace: Pace) -> dict[str, Any]:
 
 
 def _peak_rss_bytes(pid: int) -> int:
-    """The most memory a process ever held (proc(5): VmHWM, in kB)."""
+    """Peak memory of a process (proc(5): VmHWM, in kB)."""
     found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) * 1024 if found else 0
 
 
 def table(figures: dict[str, Any]) -> Table:
-    """The result for a person to read."""
+    """The result as a table."""
     shown = Table("", title=f"one run each, exactly once, {figures['cpus']} CPUs", title_justify="left")
-    for heading in ("readings", "readings/s", "CPU us a reading", "RSS MB", "peak RSS MB", "bytes a module"):
+    for heading in ("readings", "readings/s", "CPU us per reading", "RSS MB", "peak RSS MB", "bytes per module"):
         shown.add_column(heading, justify="right")
     for kind, runs in (("modules", figures["by_modules"]), ("workers", figures["by_workers"])):
         for count, of in runs.items():
@@ -135,9 +135,9 @@ def main(
 ) -> None:
     """Rate, CPU time per reading and memory of one worker, exactly once, by modules; and rate by worker processes.
 
-    By default 64, 1,000, 10,000, 100,000 and 1,000,000 modules. Each module's first reading, which makes room for it,
-    is not counted. Memory a module is what a run holds more than that of the fewest modules. Exit code 1 if an output
-    does not hold every reading exactly once.
+    By default 64, 1,000, 10,000, 100,000 and 1,000,000 modules. The first reading of each module, which allocates its
+    memory, is not counted. Bytes per module: memory above that of the smallest run, per additional module. Exit code
+    1 if an output does not hold every reading exactly once.
 
     Example: python -m benchmarks.scale --modules 64 --modules 100000 --json
     """

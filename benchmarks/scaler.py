@@ -23,10 +23,10 @@ BATCHES, ROWS = (100, 1000, 10_000), 400_000
 
 
 def main() -> None:
-    """Print microseconds a reading: a package with a scaler, one without, and the scaler alone."""
+    """Print microseconds per reading: of a package with a scaler, of one without, and of the scaler alone."""
     with tempfile.TemporaryDirectory() as directory:
         scaled, unscaled = (_model(Path(directory), scaled=scaled) for scaled in (True, False))
-    say("rows of a batch   with scaler   without   scaler alone   (median us a reading, processor time)")
+    say("rows of a batch   with scaler   without   scaler alone   (median us per reading, CPU time)")
     for size in BATCHES:
         rows = np.resize(scaled.golden, (size, scaled.golden.shape[1]))
         timed = _medians([scaled.score, unscaled.score, scaled.scaled], rows)
@@ -40,7 +40,7 @@ def _model(directory: Path, *, scaled: bool) -> ModelPackage:
 
 
 def _medians(functions: list[Callable[[Float], Float]], rows: Float) -> list[float]:
-    """In turns, so that a busy neighbour on the machine slows all of them alike."""
+    """Run them in turns, so that other load on the machine affects all of them equally."""
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(ROWS // len(rows)):
         for function, spent in zip(functions, times, strict=True):

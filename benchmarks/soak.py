@@ -1,7 +1,7 @@
-"""A worker under steady load for a long time, while schema registry and MLflow are killed: does anything grow?
+"""A worker under steady load for a long time, while schema registry and MLflow are killed. Nothing may grow.
 
-Memory, file descriptors and threads of the worker are looked at every few seconds, the lines of its log are counted,
-and at the end its output is checked: every reading scored exactly once.
+Memory, file descriptors and threads of the worker are sampled every few seconds, and the lines of its log are counted.
+At the end its output is checked: every reading scored exactly once.
 
 Example:
     python -m benchmarks.soak --minutes 15 --json
@@ -36,7 +36,7 @@ from worker.config.pipeline import Pipeline
 RATE, MODULES = 5000, 1000
 LINES_A_MINUTE = 60
 WARM_UP_S = 180.0
-"""Not looked at: caches fill, windows fill, the allocator finds its size. Of a short run, a fifth."""
+"""Not measured, because caches and windows fill, and the allocator grows. In a short run, a fifth of the time."""
 _TICK_S = 0.1
 _LOOK_EVERY_S = 2.0
 _FLAP_EVERY_S = 60.0
@@ -49,7 +49,7 @@ _ALLOWED = {"rss_mb": (16.0, 0.05), "file_descriptors": (4.0, 0.0), "threads": (
 
 
 class Look(NamedTuple):
-    """What was seen of the worker at one moment."""
+    """A sample of the worker."""
 
     at_s: float
     rss_mb: float
@@ -119,7 +119,7 @@ def _scored(worker: Worker) -> float:
 
 
 class _Load:
-    """Sends readings at a steady rate from a thread, and at times a record with an unknown schema.
+    """Sends readings at a steady rate from a thread, and now and then a record with an unknown schema.
 
     Attributes:
         sent: readings so far.
@@ -164,7 +164,7 @@ class _Load:
 
 
 def _watch(worker: Worker, load: _Load, servers: list[Server], seconds: float, tell: Any) -> Iterator[Look]:
-    """Look at the worker while the load lasts, killing each server for a third of the time, in turn."""
+    """Sample the worker under load. Each server in turn is down for a third of the time."""
     process = psutil.Process(worker.server.process.pid)
     start, period = time.monotonic(), min(_FLAP_EVERY_S, seconds / 2)
     while not load.over:
@@ -196,10 +196,10 @@ def _warm_up_s(seconds: float) -> float:
 
 
 def not_flat(looks: list[Look], warm_up_s: float) -> list[str]:
-    """What grew, as text: the median of the last quarter compared with the first, after the warm-up.
+    """What has grown, as text: the medians of the first and the last quarter after the warm-up are compared.
 
     Args:
-        looks: in the order of time.
+        looks: the samples in the order of time.
         warm_up_s: left out at the beginning.
     """
     settled = [look for look in looks if look.at_s >= warm_up_s]
@@ -217,7 +217,7 @@ def not_flat(looks: list[Look], warm_up_s: float) -> list[str]:
 
 
 def most_lines_a_minute(looks: list[Look]) -> int:
-    """The most lines that were logged within any minute after the first look."""
+    """The most lines logged within one minute after the first sample."""
     return max(
         (later.log_lines - look.log_lines for look in looks for later in looks if 0 <= later.at_s - look.at_s <= 60.0),
         default=0,
@@ -225,9 +225,9 @@ def most_lines_a_minute(looks: list[Look]) -> int:
 
 
 def too_talkative(looks: list[Look]) -> list[str]:
-    """A text if the log has more lines per minute than allowed."""
+    """A fault if the log has more lines per minute than allowed."""
     most = most_lines_a_minute(looks)
-    return [f"{most} log lines within a minute, of {LINES_A_MINUTE} at most"] if most > LINES_A_MINUTE else []
+    return [f"{most} log lines within a minute; at most {LINES_A_MINUTE} are allowed"] if most > LINES_A_MINUTE else []
 
 
 def _output_faults(readings: Readings, count: int, unknown: int, pipeline: Pipeline, bootstrap: str) -> list[str]:
@@ -256,14 +256,14 @@ def _figures(looks: list[Look], minutes: float, rate: int) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> Table:
-    """The result for a person to read."""
+    """The result as a table."""
     title = f"{figures['minutes']:g} minutes at {figures['rate']:,} readings/s, {figures['cpus']} CPUs"
     shown = Table("of the worker", title=title, title_justify="left")
     for column in ("first quarter", "last quarter", "most"):
         shown.add_column(column, justify="right")
     for name in _ALLOWED:
         shown.add_row(name, *(f"{figures[name][k]:,.1f}" for k in ("first_quarter", "last_quarter", "most")))
-    shown.add_row("log lines a minute", "", "", str(figures["most_log_lines_a_minute"]))
+    shown.add_row("log lines per minute", "", "", str(figures["most_log_lines_a_minute"]))
     return shown
 
 

@@ -1,4 +1,4 @@
-"""Microseconds a reading by stage: in this process at several batch sizes, and in a worker on real Kafka.
+"""Microseconds per reading by stage: in this process at several batch sizes, and in a worker on real Kafka.
 
 Example:
     python -m benchmarks.stages --json
@@ -28,13 +28,13 @@ from worker.model.package import ModelPackage
 
 MODULES, BATCHES = 1000, (100, 1000, 10_000)
 _FULL_WINDOWS = 60 * MODULES
-"""Readings that come first: then every window is full, as in life."""
+"""Readings that are scored first, so that every window is full, as in operation."""
 _SUM = "hazardstream_stage_duration_seconds_sum"
 _DEAD_LETTER_MAX_BYTES = 1_000_000
 
 
 def measure(readings: int, bench: Bench) -> dict[str, Any]:
-    """In this process by batch size, then on Kafka.
+    """Measure in this process by batch size, then on Kafka.
 
     Raises:
         UserError: the worker could not be started, or made no progress.
@@ -86,7 +86,7 @@ def _in_process(
 
 
 def _timer(seconds: dict[str, float]) -> Callable[[str], AbstractContextManager[None]]:
-    """Adds up the processor time of this thread by stage, which neighbours on the machine hardly touch."""
+    """Adds up the CPU time of this thread by stage, which other load on the machine hardly affects."""
 
     @contextmanager
     def timed(stage: str) -> Iterator[None]:
@@ -127,12 +127,12 @@ def _us_a_reading(seconds: dict[str, float], count: int) -> dict[str, float]:
 
 
 def table(figures: dict[str, Any]) -> Table:
-    """The result for a person to read."""
+    """The result as a table."""
     on_kafka = figures["on_kafka"]
-    title = f"microseconds a reading, {MODULES:,} modules, full windows, {figures['cpus']} CPUs"
+    title = f"microseconds per reading, {MODULES:,} modules, full windows, {figures['cpus']} CPUs"
     caption = (
         f"The worker drained {on_kafka['readings_per_s']:,} readings/s in batches of {on_kafka['batch_messages']:,}: "
-        f"{on_kafka['clock_us']} us a reading by the clock, {on_kafka['cpu_us']} us of processor time"
+        f"{on_kafka['clock_us']} us per reading by wall-clock time, {on_kafka['cpu_us']} us of CPU time"
     )
     shown = Table("stage", title=title, title_justify="left", caption=caption, caption_justify="left")
     columns = {f"batches of {int(size):,}": of for size, of in figures["in_process_us"].items()}
@@ -151,11 +151,11 @@ def main(
     ] = 200_000,
     as_json: JsonOption = False,
 ) -> None:
-    """Time a reading takes in each of a worker's stages.
+    """Time per reading in each stage of a worker.
 
-    In this process, processor time: take (columns out of the messages), decode, validate, features, score, alarms,
-    encode, merge, and what lies between the stages, from real message bytes, all windows full. Then a worker on Kafka,
-    exactly once, by the clock of its own metrics; its publish stage is the transaction. Exit code 1 if an output does
+    First in this process, as CPU time, with real message bytes and full windows: take (messages to columns), decode,
+    validate, features, score, alarms, encode, merge, and the time between stages. Then in a worker on Kafka, exactly
+    once, by the wall-clock time of its own metrics; its publish stage is the transaction. Exit code 1 if an output does
     not hold every reading exactly once.
 
     Example: python -m benchmarks.stages --json

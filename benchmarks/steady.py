@@ -1,4 +1,4 @@
-"""Readings at a steady rate, and when what they come to could be read: latency without a clock in the worker."""
+"""Sends readings at a steady rate, and notes when their outputs can be read: latency measured outside the worker."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ _TICK_S = 0.01
 
 
 def encoded_readings(pipeline: Pipeline, modules: int, readings: int) -> Iterator[tuple[str, bytes]]:
-    """Keys and values of a healthy fleet's readings, the newest a minute old. Sensor values repeat; times do not."""
+    """Keys and values of a healthy fleet's readings. The newest is a minute old. Sensor values repeat, times do not."""
     steps = -(-readings // modules)
     start_ms = time.time_ns() // 1_000_000 - 60_000 - steps * _PERIOD_MS
     fleet = Fleet(modules, seed=1, start_ms=start_ms, period_ms=_PERIOD_MS)
@@ -49,7 +49,7 @@ def publish_steadily(topic: str, bootstrap: str, messages: Iterator[tuple[str, b
     """Publish messages at this rate, in ticks of 10 ms.
 
     Raises:
-        UserError: the broker did not take them all, or this machine cannot publish so fast.
+        UserError: the broker did not accept all, or this machine cannot publish so fast.
     """
     producer = Producer(client_config(bootstrap) | {"linger.ms": 2, "queue.buffering.max.messages": 1_000_000})
     failures: list[str] = []
@@ -73,7 +73,7 @@ def publish_steadily(topic: str, bootstrap: str, messages: Iterator[tuple[str, b
 
 
 class Arrivals:
-    """Watches a topic as its readers do, and notes when how many records of each partition could be read."""
+    """Reads a topic as a consumer does, and notes when each record of a partition could be read."""
 
     def __init__(self, topic: str, bootstrap: str) -> None:
         properties = {"group.id": "benchmark", "enable.auto.commit": False, "isolation.level": "read_committed"}
@@ -104,5 +104,5 @@ class Arrivals:
             self.count += len(messages)
 
     def at_ms(self) -> dict[int, Int]:
-        """When each record could be read, in the order of its partition, ms since the epoch."""
+        """When each record could be read, in the order of its partition, ms since the Unix epoch."""
         return {n: np.repeat(*np.array(noted, np.int64).T) for n, noted in self._noted.items()}

@@ -1,4 +1,4 @@
-"""Model swaps under load: readings lost, duplicated or scored by another version than they name; and latency.
+"""Model swaps under load: latency, and readings that are lost, duplicated, or scored by another version than they name.
 
 Example:
     python -m benchmarks.swaps --seconds 60 --swaps 50 --rate 20000
@@ -56,7 +56,7 @@ _PATIENCE_S = 60.0
 
 @dataclass
 class Site:
-    """What runs, and where."""
+    """The running servers and their addresses."""
 
     directory: Path
     bootstrap: str
@@ -66,12 +66,12 @@ class Site:
     address: str
 
     def point(self, version: str) -> None:
-        """Have the alias stand for a version."""
+        """Move the alias to a version."""
         with mlflow_client(self.mlflow) as client:
             client.set_registered_model_alias(NAME, ALIAS, version)
 
     def model(self) -> dict[str, Any]:
-        """What the worker's sidecar says of its model."""
+        """The worker's model, as its sidecar shows it."""
         self.worker.check_alive()
         answer = httpx.get(f"{self.address}/model", timeout=10.0, trust_env=False)
         return dict(answer.json())
@@ -79,7 +79,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Account:
-    """What is wrong with the output (nothing should be), and how many readings each version scored."""
+    """Faults of the output, and how many readings each version scored."""
 
     lost: int
     doubled: int
@@ -143,7 +143,7 @@ def _await(condition: Any, what: str, worker: Server) -> None:
 
 
 def swap_regularly(site: Site, seconds: float, swaps: int) -> None:
-    """Move the alias to and fro."""
+    """Move the alias back and forth."""
     begun = time.monotonic()
     for number in range(swaps):
         site.point(VERSIONS[(number + 1) % len(VERSIONS)])
@@ -151,7 +151,7 @@ def swap_regularly(site: Site, seconds: float, swaps: int) -> None:
 
 
 def offline(site: Site, packages: dict[str, ModelPackage]) -> tuple[dict[str, dict[int, Float]], dict[int, Int]]:
-    """What each version gives for each input record, and its Kafka timestamp, by partition in the order of offsets."""
+    """What each version predicts for each input record, and its Kafka timestamp, by partition and offset."""
     source = site.pipeline.input
     first = packages[VERSIONS[0]]
     scorer = scorer_of(site.pipeline, first, first.policy, writer_schema_lookup(None, site.pipeline.known_schemas))
@@ -166,7 +166,7 @@ def offline(site: Site, packages: dict[str, ModelPackage]) -> tuple[dict[str, di
         scorer.merge(outcome, partitions)
         scored = outcome.scored
         row = scored.readings.row
-        given = [packages[v].score(scored.features) for v in VERSIONS]
+        given = [packages[v].score(scored.features.numbers) for v in VERSIONS]
         parts.append((batch.partition[row], batch.offset[row], batch.broker_ts[row], given))
     partition, offset, stamp = (np.concatenate([p[i] for p in parts]) for i in range(3))
     order = {n: np.flatnonzero(partition == n)[np.argsort(offset[partition == n])] for n in range(PARTITIONS)}
@@ -176,7 +176,7 @@ def offline(site: Site, packages: dict[str, ModelPackage]) -> tuple[dict[str, di
 
 
 def account(site: Site, expected: dict[str, dict[int, Float]]) -> Account:
-    """Read the whole output, and hold it against what its versions give offline."""
+    """Read the whole output, and compare it with what its versions give offline."""
     output = site.pipeline.outputs
     schema = output.predictions.avro_schema
     whole, prefix = parsed(schema), len(single_object_prefix(schema))
@@ -195,7 +195,7 @@ def account(site: Site, expected: dict[str, dict[int, Float]]) -> Account:
 
 
 def measure(directory: Path, seconds: float, swaps: int, rate: int, console: Console) -> dict[str, Any]:
-    """Load without swaps, then with, on one worker; then the account of both."""
+    """Load one worker without swaps, then with swaps; then check the output of both."""
     with ExitStack() as stack:
         site = set_up(stack, directory)
         calm_s = max(seconds / 2, _WARM_UP_S * 2)
@@ -246,7 +246,7 @@ def _percentiles(latency_ms: Int) -> dict[str, float]:
 
 def main(
     seconds: Annotated[float, typer.Option(min=1, help="Seconds with swaps, after half as many without.")] = 60,
-    swaps: Annotated[int, typer.Option(min=1, help="Swaps in that time.")] = 50,
+    swaps: Annotated[int, typer.Option(min=1, help="Number of swaps in that time.")] = 50,
     rate: Annotated[int, typer.Option(min=100, help="Readings per second.")] = 20_000,
 ) -> None:
     """Swap models under load, on a broker and an MLflow server started here; prints one JSON line.

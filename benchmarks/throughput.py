@@ -32,7 +32,7 @@ _ASK_EVERY_S = 0.01
 
 @dataclass(frozen=True)
 class Run:
-    """One process draining the input: its pace, and what is wrong with its output (nothing should be)."""
+    """One process that drains the input: its throughput, and the faults of its output."""
 
     pace: Pace
     faults: list[str]
@@ -40,18 +40,18 @@ class Run:
 
 @dataclass
 class Answers:
-    """How long `/metrics` took to answer while the worker was draining, ms."""
+    """Response times of `/metrics` while the worker was draining, ms."""
 
     took_ms: list[float] = field(default_factory=list)
 
     def figures(self) -> dict[str, float]:
-        """Percentiles, ms, and of how many answers."""
+        """Percentiles, ms, and the number of responses."""
         p50, p99 = np.percentile(self.took_ms, (50, 99)).round(1).tolist()
         return {"p50": p50, "p99": p99, "max": round(max(self.took_ms), 1), "answers": len(self.took_ms)}
 
 
 def measure(readings: int, bench: Bench) -> dict[str, Any]:
-    """Fill a topic, and time pass-through and workers on it in turn.
+    """Fill a topic, and measure the pass-through and workers on it in turn.
 
     Raises:
         UserError: something could not be started, or made no progress.
@@ -62,7 +62,7 @@ def measure(readings: int, bench: Bench) -> dict[str, Any]:
     }
     source, topic = Readings.until_now(MODULES, readings), pipelines["warm_up"].input.topic
     publish(source, range(readings), topic, bench.bootstrap, bench.shown("publish", readings))
-    # Otherwise the first one would be slowed by a cold broker.
+    # Otherwise a cold broker would slow down the first run.
     _pass_through(bench, pipelines["warm_up"], readings)
     runs = {"pass_through": _pass_through(bench, pipelines["pass_through"], readings)}
     runs |= {name: _worker(bench, pipelines[name], name, readings) for name in GUARANTEES}
@@ -107,7 +107,7 @@ def _timed(bench: Bench, server: Server, pipeline: Pipeline, group: str, reading
 
 @contextmanager
 def _asking(worker: Worker, answers: Answers | None) -> Iterator[None]:
-    """Ask for `/metrics` again and again; what comes while readings are being scored counts."""
+    """Request `/metrics` repeatedly. Only responses while readings are being scored count."""
     if answers is None:
         yield
         return
@@ -120,7 +120,7 @@ def _asking(worker: Worker, answers: Answers | None) -> Iterator[None]:
                 try:
                     text = client.get(f"{worker.address}/metrics").text
                 except httpx.TransportError:
-                    continue  # it is still starting, or has been stopped
+                    continue  # the worker is still starting, or has been stopped
                 if "\nhazardstream_scored_total 0.0\n" not in text:
                     answers.took_ms.append((time.perf_counter() - asked) * 1000)
 
@@ -134,7 +134,7 @@ def _asking(worker: Worker, answers: Answers | None) -> Iterator[None]:
 
 
 def faults(account: Audit, readings: int) -> list[str]:
-    """What is wrong with a run's output, in words; nothing if every reading was scored exactly once."""
+    """Faults of a run's output; empty if every reading was scored exactly once."""
     expected = {"produced": readings, "scored": readings}
     none_of = ("dead_lettered", "deduplicated", "duplicates", "missing")
     expected |= dict.fromkeys(none_of, 0)
@@ -143,14 +143,14 @@ def faults(account: Audit, readings: int) -> list[str]:
 
 
 def ratios(runs: dict[str, Run]) -> dict[str, float]:
-    """How the paces compare, rounded to 3 places."""
+    """Ratios of the throughputs, rounded to 3 places."""
     pace = {name: run.pace.readings_per_s for name, run in runs.items()}
     pairs = [*((name, "pass_through") for name in GUARANTEES), ("exactly_once", "at_least_once")]
     return {f"{a}/{b}": round(pace[a] / pace[b], 3) for a, b in pairs}
 
 
 def table(figures: dict[str, Any]) -> Table:
-    """The result for a person to read."""
+    """The result as a table."""
     answer = figures["metrics_answer_ms"]
     shown = Table(
         "run",

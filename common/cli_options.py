@@ -9,6 +9,9 @@ import typer
 
 from common.errors import UserError
 
+# The groups of commands that `hazardstream --help` shows.
+RUN, DATA, MODELS, MONITOR = "Run and inspect", "Publish data", "Models", "Monitor and improve"
+
 PipelineOption = Annotated[
     str | None,
     typer.Option(help="A pipeline's folder, file or name. Default: HAZARDSTREAM_PIPELINE, or the shipped one."),

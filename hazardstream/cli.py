@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 import local.cli
+import pipelines.absenteeism.cli
 import pipelines.battery_hazard.cli
 import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
@@ -35,7 +36,7 @@ app = typer.Typer(
     help="Exactly-once streaming scorer: sensor readings in, predictions and alarms out, on Kafka.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 worker.cli.commands.register(app)
 producers.cli.register(app)
@@ -47,6 +48,7 @@ training.backtest.cli.register(app)
 training.monitoring.cli.register(app)
 training.promotion.cli.register(app)
 pipelines.battery_hazard.training.retraining.cli.register(app)
+pipelines.absenteeism.cli.register(app)
 local.cli.register(app)
 
 

@@ -32,7 +32,7 @@ class Audit:
         produced: messages on the input topic.
         scored: distinct readings with a prediction.
         dead_lettered: distinct records on the dead-letter topic.
-        deduplicated: readings without an own outcome, equal in key, time and sensors to a scored one.
+        deduplicated: readings without an outcome whose key, time and sensor values equal those of a scored one.
         duplicates: predictions and dead letters beyond the first of the same reading.
         missing: readings without any outcome.
         alarms: alarms raised (distinct alarm ids).
@@ -94,7 +94,7 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
         at = {s.partition: s.offset for s in starts}
         deadline = time.monotonic() + _TIMEOUT_S
         while any(at[n] < end for n, end in ends.items()):
-            # Then what has arrived already: a larger first request would wait until the batch is full.
+            # Then take what has arrived already: a larger first request would wait until the batch is full.
             came = consumer.consume(1, timeout=0.2) + consumer.consume(10_000, timeout=0)
             batch = [m for m in came if m.error() is None]
             yield from batch
@@ -104,7 +104,7 @@ def read(topic: str, bootstrap: str, *, committed_only: bool = True) -> Iterator
                 deadline = time.monotonic() + _TIMEOUT_S
             elif time.monotonic() > deadline:
                 raise UserError(
-                    f"{topic} could not be read to its end {ends}: got to {at}; is a transaction left open?"
+                    f"{topic} could not be read to its end {ends}: got to {at}; is a transaction still open?"
                 )
     finally:
         consumer.close()

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from common.cli_options import JsonOption
+from common.cli_options import RUN, JsonOption
 from common.errors import UserError
 from common.terminal import say, terminal
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the main command."""
-    app.command()(demo)
+    app.command(rich_help_panel=RUN)(demo)
 
 
 def demo(
@@ -22,7 +22,7 @@ def demo(
     keep: Annotated[bool, typer.Option(help="Leave broker and worker running until Ctrl-C.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run everything on this machine: a real Kafka broker, a model, a worker and a fleet with developing faults.
+    """Run everything on this machine: a Kafka broker, a model, a worker and a simulated fleet.
 
     Nothing needs to be installed or running. The fleet covers 90 minutes of event time in the given seconds.
     At the end, an independent consumer accounts for every record.

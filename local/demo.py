@@ -36,7 +36,7 @@ from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 
 PARTITIONS = 4
-EVENT_HOURS = 1.5  # enough for a fault to develop, however long the demo runs
+EVENT_HOURS = 1.5  # long enough for a fault to develop, whatever the duration of the demo
 FAULTS = 3
 BAD_RATE = 0.003
 _HTTP_PORT = 8080

@@ -1,4 +1,4 @@
-"""The pipeline that commands use where none is named."""
+"""The pipeline that commands use by default."""
 
 FLAGSHIP = "battery_hazard"
 """Its folder in `worker.config.pipeline.SHIPPED_PIPELINES`."""

@@ -1,4 +1,4 @@
-"""A copy of the flagship pipeline whose topics, and hence consumer group, no other run shares."""
+"""A copy of the flagship pipeline with its own topics and consumer group."""
 
 import shutil
 from pathlib import Path
@@ -11,12 +11,12 @@ from worker.config.pipeline import FILE_NAME, SHIPPED_PIPELINES
 
 
 def isolated_pipeline(name: str, directory: Path, *, same_input: bool = False) -> Path:
-    """Write a folder NAME with the pipeline's file and schemas, and NAME before each topic.
+    """Write a folder NAME with the pipeline's file and schemas. Each topic name gets the prefix NAME.
 
     Args:
         name: of the pipeline.
         directory: gets the folder.
-        same_input: leave the input topic as it is: another reader of the same readings.
+        same_input: keep the name of the input topic, to read the same readings.
 
     Returns:
         Path of the pipeline file.

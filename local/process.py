@@ -40,7 +40,7 @@ retry_on_taken_port = retry(retry=retry_if_exception_type(PortTakenError), stop=
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports on which nothing listens now."""
+    """Loopback ports that are free now."""
     with ExitStack() as open_sockets:
         sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
+from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
 from common.json_text import strict_json
 from common.logs import configure_logs
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command()(replay)
+    app.command(rich_help_panel=DATA)(replay)
 
 
 def replay(
@@ -54,7 +54,7 @@ def replay(
     registry: RegistryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish a recorded file in order of event time, at the recorded speed or another.
+    """Publish a recorded file in order of event time.
 
     A column is matched by the field's name or one of its Avro aliases; sensors without a column are missing. Times may
     be ISO 8601, seconds or milliseconds since 1970, or seconds from the start. In the last case the recording begins

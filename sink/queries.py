@@ -150,19 +150,12 @@ def _bound(engine: Engine, time: datetime) -> Any:
 
 
 def _json_value(value: Any, kind: Kind) -> Any:
-    match value:
-        case str() if kind == "json":
-            return json.loads(value)
-        case int() if kind == "boolean":
-            return bool(value)
-        case float() if not math.isfinite(value):
-            return None  # as in all JSON of this project
-        case datetime():
-            return iso_text(value.astimezone(UTC) if value.tzinfo else value)
-        case date():
-            return value.isoformat()
-        case Decimal():
-            return str(value)
-        case bytes():
-            return text_or_hex(value)
-    return value
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None  # as in all JSON of this project
+    if isinstance(value, datetime):
+        return iso_text(value.astimezone(UTC) if value.tzinfo else value)
+    if isinstance(value, date | Decimal | bytes):
+        return text_or_hex(value) if isinstance(value, bytes) else str(value)
+    if kind == "boolean":
+        return bool(value)
+    return json.loads(value) if kind == "json" and isinstance(value, str) else value

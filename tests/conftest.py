@@ -11,6 +11,7 @@ import structlog
 from local.kafka import broker
 from local.registry import schema_registry
 from tests.postgresql import new_database, postgresql
+from tests.repository import ROOT
 from tests.secured_broker import Secured, secured_broker
 from tests.shared_server import join_run, leave_run, shared_server
 
@@ -49,7 +50,7 @@ def secured(pytestconfig: pytest.Config) -> Secured:
 
 @pytest.fixture
 def recordings() -> Path:
-    folder = Path(__file__).parents[1].parent / "shared/data/cells_10s"
+    folder = ROOT.parent / "shared/data/cells_10s"
     if not folder.is_dir():
         pytest.skip(f"the cell recordings are not at {folder}: see docs for their public source")
     return folder

@@ -22,6 +22,7 @@ from schemas.registry import SchemaRegistry, writer_schema_lookup
 from schemas.wire import single_object_prefix
 from tests.flagship import SHIPPED_MODEL, flagship_schema
 from tests.metric_text import metric_in
+from tests.repository import ROOT
 from tests.spared_trial import spare_the_trial
 from worker.alarms.state_machine import AlarmState
 from worker.config.pipeline import Pipeline, load_pipeline
@@ -136,7 +137,7 @@ class Stage:
                 env=environment,
                 stderr=output,
                 stdout=output,
-                cwd=Path(__file__).parent.parent,
+                cwd=ROOT,
             )
         worker = Worker(process, f"http://127.0.0.1:{port}", log)
         try:

@@ -23,8 +23,8 @@ from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
 from sink.app import Given, run_sink
 from sink.engine import database_url, reading_engine
-from tests.commands import HERE
 from tests.harness import Stage, wait_until
+from tests.repository import ROOT
 from worker.config.settings import load_settings
 from worker.encode.dead_letter import ERRORS, REASON
 from worker.kafka.client_config import admin_client, client_config
@@ -102,7 +102,7 @@ class Scene:
         """A sink process, killed at the end unless it has ended."""
         path = self.stage.directory / log
         with path.open("ab") as output:
-            process = subprocess.Popen(self.command(to, *more), cwd=HERE, stdout=output, stderr=output)
+            process = subprocess.Popen(self.command(to, *more), cwd=ROOT, stdout=output, stderr=output)
         try:
             yield process
         finally:

@@ -10,7 +10,8 @@ from statistics import median
 import grimp
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.repository import ROOT
+
 PRODUCT = (
     "hazardstream",
     "benchmarks",

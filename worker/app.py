@@ -23,7 +23,7 @@ from worker.config.settings import Settings, ignored_service_links, unread_setti
 from worker.consume.group_health import Succession
 from worker.http.sidecar import sidecar
 from worker.kafka.client_config import admin_client, client_config
-from worker.model.package import ModelFailedError
+from worker.model.contract import ModelFailedError
 from worker.observe.dependency_wait import StoppedError, note_down, wait_for
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics
@@ -32,7 +32,7 @@ from worker.observe.worker_status import Status
 
 _LOG = structlog.get_logger(__name__)
 SHUTDOWN_WITHIN_S = 30.0
-_REFUSED_AGAIN_S = 5.0
+_RETRY_AFTER_DENIAL_S = 5.0
 
 
 def run_worker(settings: Settings) -> None:
@@ -90,7 +90,7 @@ def _run(around: Surroundings) -> None:
         worker.loop.run(around.stop)
     finally:
         left.set()
-        worker.close()
+        worker.clients.close()
         _LOG.info("left the group")
 
 
@@ -106,7 +106,7 @@ def _await_restart(uncertain: UncertainError, around: Surroundings) -> None:
     status.metrics.restarts.inc()
     if isinstance(uncertain, DeniedError | NameTakenError):
         note_down(status, DependencyDownError(uncertain.dependency, str(uncertain)))
-        stop.wait(_REFUSED_AGAIN_S)
+        stop.wait(_RETRY_AFTER_DENIAL_S)
     if isinstance(uncertain, FencedError) and settings.instance_id:
         session_s = settings.session_timeout_ms / 1000
         config = client_config(settings.bootstrap_servers)

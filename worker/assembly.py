@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypedDict
 import structlog
 from confluent_kafka.admin import AdminClient
 
-from common.errors import DependencyDownError, UncertainError, UserError
+from common.errors import DependencyDownError, UserError
 from schemas.errors import UnreadableValueError
 from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
 from worker.admission.admit import Demands
@@ -20,6 +21,7 @@ from worker.admission.in_use import show, show_swapped
 from worker.admission.mlflow_source import MlflowSource
 from worker.admission.source import mlflow_source, resolve_or_last_good
 from worker.config.pipeline import Pipeline
+from worker.config.roles import ROLES
 from worker.config.settings import Settings
 from worker.consume.assignment import Assignment
 from worker.consume.batch_loop import Loop
@@ -39,12 +41,13 @@ from worker.kafka.at_least_once import AtLeastOncePublisher
 from worker.kafka.client_config import ReportingConsumer, client_config
 from worker.kafka.permissions import PERMISSIONS, worker_permissions
 from worker.kafka.publisher import Publisher, TransactionalPublisher
-from worker.kafka.topics import unfit_topics, warnings
-from worker.model.package import ModelPackage
+from worker.kafka.topics import require_fit_topics, warnings
+from worker.model.contract import Model
 from worker.observe.dependency_wait import note_down, wait_for
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.stage_timer import stage_timer
 from worker.observe.worker_status import Status
+from worker.score.feature_plan import plan_for
 from worker.score.scorer import Scorer, scorer_of
 
 _LOG = structlog.get_logger(__name__)
@@ -95,15 +98,18 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Worker:
-    """The parts of one run: from a start, or a restart in place, to the end."""
+    """The parts of one run: from a start, or a restart in place, to the end.
+
+    Attributes:
+        clients: closes the Kafka clients. The consumer leaves the group.
+    """
 
     around: Surroundings
     config: dict[str, Any]
-    package: ModelPackage
-    consumer: ReportingConsumer
-    publisher: Publisher
+    model: Model
     loop: Loop
     shadow: Shadow | None
+    clients: ExitStack
 
     def watch_models(self, left: threading.Event) -> None:
         """Watch the aliases of the model and of the challenger beside the loop, until `left` is set."""
@@ -123,12 +129,7 @@ class Worker:
         status, every_s = self.around.status, self.around.settings.model_watch_ms / 1000
         shown = partial(show_swapped, status, self.around.pipeline, uri)
         tell, metrics = partial(setattr, status, "model_watch"), status.metrics.champion_watch
-        ModelWatch(source, every_s, self.package.version, swap, shown, metrics, tell, left).start()
-
-    def close(self) -> None:
-        """Close the clients. The consumer leaves the group."""
-        self.publisher.close()
-        self.consumer.close()
+        ModelWatch(source, every_s, self.model.version, swap, shown, metrics, tell, left).start()
 
 
 def assemble(around: Surroundings) -> Worker:
@@ -140,32 +141,46 @@ def assemble(around: Surroundings) -> Worker:
         StoppedError: the worker was asked to stop while it waited.
     """
     settings, pipeline, status, stop = around.settings, around.pipeline, around.status, around.stop
-    metrics, config = status.metrics, client_config(settings.bootstrap_servers)
+    config = client_config(settings.bootstrap_servers)
     wait_for(lambda: _check_topics(around, config), status, stop)
     registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
-    package = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
-    show(status, pipeline, uri, package)
+    model = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
+    show(status, pipeline, uri, model)
+    reach_ms = plan_for(model, pipeline).rebuild_reach_ms(pipeline.input.max_future_ms)
+    wait_for(lambda: require_fit_topics(around.admin, pipeline, reach_ms), status, stop)
 
-    broker_watch = BrokerWatch()
+    with ExitStack() as clients:
+        loop, shadow = _loop(around, config, model, registry, prefixes, clients)
+        return Worker(around, config, model, loop, shadow, clients.pop_all())
+
+
+def _loop(
+    around: Surroundings,
+    config: dict[str, Any],
+    model: Model,
+    registry: SchemaRegistry | None,
+    prefixes: Mapping[str, bytes],
+    clients: ExitStack,
+) -> tuple[Loop, Shadow | None]:
+    """The loop, with clients that `clients` closes, and the challenger that scores beside it."""
+    settings, pipeline, status, stop = around.settings, around.pipeline, around.status, around.stop
+    metrics, broker_watch = status.metrics, BrokerWatch()
     consumer = group_consumer(config, settings, around.group_id)
+    clients.callback(consumer.close)
     consumer.reports.listen(errors=broker_watch.note)
     lookup = writer_schema_lookup(registry, pipeline.known_schemas)
-    scorer = scorer_of(pipeline, package, alarm_policy(package, pipeline), lookup, stage_timer(metrics))
+    scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup, stage_timer(metrics))
     limits = wait_for(lambda: OutputLimits(around.admin, pipeline), status, stop)
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
     assignment = Assignment(consumer, around.admin, config, pipeline, scorer, lookup, metrics, margin, status.turn)
     group_watch = GroupWatch(consumer, config, around.group_id, pipeline.input.topic)
     publisher = _publisher(around, config | {"batch.size": limits.batch_bytes(config.get("batch.size"))}, consumer)
-    try:
-        join_first(settings, consumer, assignment, group_watch, stop)
-        wait_for(publisher.open, status, stop)
-    except UncertainError:
-        publisher.close()
-        consumer.close()
-        raise
+    clients.callback(publisher.close)
+    join_first(settings, consumer, assignment, group_watch, stop)
+    wait_for(publisher.open, status, stop)
     skipped = parse_places(settings.skip_unreadable)
     shadow = shadow_for(settings, pipeline, prefixes.get("shadow"), status)
     loop = Loop(
@@ -185,14 +200,13 @@ def assemble(around: Surroundings) -> Worker:
         status=status,
         questions=around.questions,
     )
-    return Worker(around, config, package, consumer, publisher, loop, shadow)
+    return loop, shadow
 
 
 def _check_topics(around: Surroundings, config: dict[str, Any]) -> None:
     if denied := worker_permissions(around.admin, config, around.pipeline, around.group_id):
         raise DependencyDownError(PERMISSIONS, "; ".join(denied))
-    if faults := unfit_topics(around.admin, around.pipeline):
-        raise DependencyDownError("topics", "; ".join(faults))
+    require_fit_topics(around.admin, around.pipeline, rebuild_ms=0)  # the model is not known yet
     for reason in warnings(around.admin, around.pipeline):
         _LOG.warning("a topic's settings weaken what is guaranteed", reason=reason)
 
@@ -207,19 +221,19 @@ def _side_outputs(around: Surroundings, prefixes: Mapping[str, bytes], shadow: S
     return side_outputs
 
 
-def _next_scorer(settings: Settings, pipeline: Pipeline, package: ModelPackage) -> Scorer:
+def _next_scorer(settings: Settings, pipeline: Pipeline, model: Model) -> Scorer:
     """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
-    return scorer_of(pipeline, package, alarm_policy(package, pipeline), lookup)
+    return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup)
 
 
 def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, bytes]:
     """Confluent prefixes of the outputs where there is a registry; none means single-object encoding."""
     if registry is None:
         return {}
-    written = ("predictions", "alarms", "alarm_state", *(["sketches", "shadow"] if pipeline.monitor else []))
+    written = {role: record for role, record in pipeline.records.items() if ROLES[role].written}
     try:
-        return {role: registry.prefix(pipeline.topics[role], pipeline.records[role].schema) for role in written}
+        return {role: registry.prefix(pipeline.topics[role], record.schema) for role, record in written.items()}
     except UnreadableValueError as error:
         raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 

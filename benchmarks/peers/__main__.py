@@ -1,4 +1,4 @@
-"""The worker beside its peers: the same job, each as its documentation teaches, on the same real Kafka in one run.
+"""Compares the worker with its peers: the same job, each written as its documentation recommends, on one real Kafka.
 
 Example:
     python -m benchmarks.peers --json
@@ -27,14 +27,14 @@ from common.errors import UserError
 from common.terminal import say, terminal
 
 Outcome = Result | str
-"""A result, or why there is none."""
+"""A result, or why it is missing."""
 
 
 def measure(directory: Path, readings: int, names: list[str], console: Console) -> tuple[Result, dict[str, Outcome]]:
-    """The worker, then each peer, one after the other.
+    """Measure the worker, then each peer.
 
     Raises:
-        UserError: the broker or the worker failed; a peer that does is an outcome.
+        UserError: the broker or the worker failed. If a peer fails, its outcome says so.
     """
     columns = TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress, bench(directory, readings, progress) as shared:
@@ -49,7 +49,7 @@ def measure(directory: Path, readings: int, names: list[str], console: Console) 
 
 
 def ratios(ours: Result, outcomes: dict[str, Outcome]) -> dict[str, float]:
-    """How many times a peer's pace ours is: each, and the fastest on each side."""
+    """Our throughput divided by that of a peer: of each, and of the fastest on each side."""
     pace = {name: result.pace.per_s for name, result in outcomes.items() if isinstance(result, Result)}
     best = {
         "fastest_python_peer": max((pace[name] for name in pace.keys() - JVM), default=None),
@@ -59,11 +59,11 @@ def ratios(ours: Result, outcomes: dict[str, Outcome]) -> dict[str, float]:
 
 
 def table(ours: Result, outcomes: dict[str, Outcome], readings: int) -> Table:
-    """The result for a person to read."""
+    """The result as a table."""
     title = f"{readings:,} readings of {MODULES:,} modules, {PARTITIONS} partitions, {os.cpu_count()} CPUs"
     shown = Table(title=title, title_justify="left")
     shown.add_column("")
-    for heading in ("version", "predictions/s", "ours is", "a CPU s", "checked"):
+    for heading in ("version", "predictions/s", "ours is", "per CPU s", "checked"):
         shown.add_column(heading, justify="right")
     for heading in ("each reading", "gives up, or why not measured"):
         shown.add_column(heading)
@@ -84,7 +84,7 @@ def table(ours: Result, outcomes: dict[str, Outcome], readings: int) -> Table:
 
 
 def _reason(outcome: str) -> str:
-    """The first line, and the last that says something: between them is a peer's log. All of it is in the JSON."""
+    """The first line and the last one with content. The log of a peer is between them; the JSON has all of it."""
     lines = [line.strip() for line in outcome.splitlines() if any(map(str.isalnum, line))]
     return lines[0][:200] + (f" … {lines[-1][-200:]}" if len(lines) > 1 else "")
 
@@ -97,7 +97,7 @@ def _checked(result: Result) -> tuple[str, Text]:
 
 
 def as_dict(ours: Result, outcomes: dict[str, Outcome], readings: int) -> dict[str, Any]:
-    """The result for a machine to read."""
+    """The result as JSON."""
     peers = {}
     for name, outcome in outcomes.items():
         peer = PEERS[name]
@@ -113,20 +113,22 @@ def as_dict(ours: Result, outcomes: dict[str, Outcome], readings: int) -> dict[s
 
 def main(
     readings: Annotated[int, typer.Option(min=20_000, help="Readings on the topic.")] = 400_000,
-    only: Annotated[list[str] | None, typer.Option(help=f"Measure this peer only; of {', '.join(PEERS)}.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Measure only this peer; repeat for more: {', '.join(PEERS)}.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predictions a second of the worker, exactly once, and of its peers, on a broker started here.
+    """Predictions per second of the worker, exactly once, and of its peers, on a local broker.
 
-    Each peer runs in an environment of its own, made on first use (some minutes, 2.5 GB) and kept in the user's cache.
-    One that cannot run here is shown as not measured, with the reason. Exit code 1 if a prediction is wrong.
+    Each peer has its own environment, which is made at first use (some minutes, 2.5 GB) and kept in the user's cache. A
+    peer that cannot run here is listed as not measured, with the reason. Exit code 1 if a prediction is wrong.
 
     Example: python -m benchmarks.peers --only quix --only flink --json
     """
     console = terminal(stderr=as_json, width=None if os.isatty(1) else 180)
     names = only or list(PEERS)
     if unknown := set(names) - PEERS.keys():
-        raise typer.BadParameter(f"no peer is called {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+        raise typer.BadParameter(f"--only {', '.join(sorted(unknown))}: unknown; use one of {', '.join(PEERS)}")
     try:
         with tempfile.TemporaryDirectory(prefix="hazardstream-peers-") as directory:
             ours, outcomes = measure(Path(directory), readings, names, console)

@@ -1,4 +1,4 @@
-"""One run of the comparison: a broker, its readings, what they must score as, and each contender timed on them."""
+"""One run of the comparison: a broker, readings, their expected predictions, and the measurement of each contender."""
 
 import json
 import time
@@ -37,18 +37,18 @@ from worker.model.scaler import Scaler
 
 ROOT = Path(__file__).parent.parent.parent
 REQUESTS = 10_000
-_MARKERS_APART = 0.95  # of what is counted on a topic is predictions; the rest are the ends of transactions
+_MARKERS_APART = 0.95  # share of the offsets of a topic that are predictions; the rest are transaction markers
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of one contender.
+    """The result of one contender.
 
     Attributes:
         pace: of its predictions.
-        predictions: that were checked, all there are.
-        off: how many of them have a probability that is not ours to 1e-6.
-        faults: what is wrong with them; nothing should be.
+        predictions: number of predictions; all were checked.
+        off: how many of them have a probability that differs from ours by more than 1e-6.
+        faults: of the predictions; should be empty.
     """
 
     pace: Pace
@@ -59,18 +59,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Bench(harness.Bench):
-    """What the contenders share.
+    """Shared by the contenders.
 
     Attributes:
-        model: scores.
-        expected: the readings, and what they must score as.
+        model: the model.
+        expected: the readings and their expected predictions.
     """
 
     model: ModelPackage
     expected: Expected
 
     def told(self, name: str) -> Tell:
-        """A progress bar of this name."""
+        """A progress bar with this name."""
         return self.shown(name, len(self.expected.features))
 
 
@@ -79,7 +79,7 @@ def bench(directory: Path, readings: int, progress: Progress) -> Iterator[Bench]
     """Start a broker and fill it.
 
     Raises:
-        UserError: it could not be started, or did not take the readings.
+        UserError: it could not be started, or did not accept the readings.
     """
     with kafka_broker(directory / "kafka") as bootstrap:
         base = harness.Bench(directory, bootstrap, progress)
@@ -92,23 +92,23 @@ def bench(directory: Path, readings: int, progress: Progress) -> Iterator[Bench]
 
 
 def worker_result(bench: Bench) -> Result:
-    """This project's worker, one process, exactly once."""
+    """Measure this project's worker: one process, exactly once."""
     pipeline = bench.pipeline("hazardstream", same_input=True)
     server = bench.worker(pipeline).server
     return _from_topic(bench, server, "hazardstream", pipeline.outputs.predictions.topic, seconds=60.0)
 
 
 def peer_result(bench: Bench, name: str, peer: Peer) -> Result:
-    """A peer, in its own environment.
+    """Measure a peer in its own environment.
 
     Raises:
-        UserError: its environment cannot be made, or it does not run; says why.
+        UserError: its environment cannot be made, or it does not run; the text says why.
     """
     task = _task(bench, name, peer)
     file = Path(task.directory, "task.json")
     task.write(file)
     python = environment(peer.requirements)
-    # Imported rather than run, so that what PyFlink and Spark pickle for their workers has a module to be found in.
+    # Imported rather than run as a script: PyFlink and Spark pickle functions, and their workers import the module.
     program = f"import sys; from benchmarks.peers.{peer.module} import main; main(*sys.argv[1:])"
     command = [str(python), "-c", program, str(file), *peer.arguments]
     settings = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -171,7 +171,7 @@ def _from_topic(bench: Bench, server: Server, name: str, sink: str, seconds: flo
 
 
 def _from_requests(bench: Bench, server: Server, name: str, task: Task, seconds: float) -> Result:
-    """A peer that only takes requests that come while it listens: one request is repeated until it answers."""
+    """For a peer that loses requests sent before it listens: repeat one request until it answers."""
     output = Output(task.sink, bench.bootstrap)
     first, *rows = complete_rows(bench.expected, REQUESTS + 1)
 
@@ -195,7 +195,7 @@ def _from_requests(bench: Bench, server: Server, name: str, task: Task, seconds:
 
 
 def _settled(output: Output) -> int:
-    """The count once it stands still for a second."""
+    """The count, once it has not changed for a second."""
     before = -1
     while (count := output.count()) != before:
         before = count

@@ -1,4 +1,4 @@
-"""The peers that are measured: how each is started, what it guarantees, and what its user goes without."""
+"""The peers: how each is started, what it guarantees, and which features of the worker it lacks."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ class Peer:
     """One row of the comparison.
 
     Attributes:
-        title: what the table calls it.
-        package: on PyPI, whose version is shown.
-        requirements: file of its environment.
-        module: file of its code, in this folder.
-        arguments: that its module takes after the task.
-        fed: where the work comes from: the readings' topic, a topic of requests whose features a client computed,
+        title: its name in the table.
+        package: name on PyPI; its version is shown.
+        requirements: file with the packages of its environment.
+        module: its code, in this folder.
+        arguments: of its module, after the task.
+        fed: its input: the topic of readings, a topic of requests with features that a client computed,
             or HTTP requests of such a client.
-        guarantee: for each reading.
-        gives_up: what this worker does and it does not, configured as here.
+        guarantee: of delivery, for each reading.
+        gives_up: what the worker does and this peer, configured as here, does not.
         jars: lock file of its connector.
-        seconds: measured at most, from its first prediction.
+        seconds: longest measurement, from its first prediction.
     """
 
     title: str
@@ -33,8 +33,8 @@ class Peer:
     seconds: float = 10.0
 
 
-_QUIX = "one row at a time, so one model call a reading; transactional id drawn at random"
-_MEMORY = "windows in memory only: lost with the process; batches no state follows through a rebalance"
+_QUIX = "one row at a time, so one model call per reading; random transactional id"
+_MEMORY = "windows only in memory, so they are lost with the process and in a rebalance"
 
 PEERS = {
     "quix": Peer(
@@ -62,7 +62,7 @@ PEERS = {
         module="peer_faust",
         arguments=("table",),
         guarantee="at least once",
-        gives_up="exactly once (its own duplicates on a rebalance, #323); one model call a reading",
+        gives_up="exactly once (its own duplicates on a rebalance, #323); one model call per reading",
     ),
     "faust_take": Peer(
         title="Faust, take",
@@ -96,8 +96,8 @@ PEERS = {
         module="peer_mlserver",
         fed="requests",
         guarantee="at most once",
-        gives_up="Avro; windows (the client computes the features); no consumer group (#1309), so no second process "
-        "and nothing read that came while it was away; a task a message",
+        gives_up="Avro; windows (the client computes the features); no consumer group (#1309), so no second process, "
+        "and messages sent while it was down are not read; one task per message",
     ),
     "http": Peer(
         title="HTTP: FastAPI, pandas",
@@ -105,7 +105,7 @@ PEERS = {
         requirements="http",
         module="peer_http",
         fed="http",
-        guarantee="the client's affair",
+        guarantee="up to the client",
         gives_up="Kafka, Avro, windows (the client computes the features), delivery",
     ),
     "flink": Peer(
@@ -115,8 +115,8 @@ PEERS = {
         module="peer_flink",
         jars="flink",
         guarantee="exactly once",
-        gives_up="source partition and offset, message key; results show only with a checkpoint (each 3 s here); "
-        "a cluster to run",
+        gives_up="source partition and offset, message key; results become visible only at a checkpoint (every 3 s "
+        "here); needs a cluster",
         seconds=30.0,
     ),
     "spark": Peer(
@@ -127,7 +127,7 @@ PEERS = {
         jars="spark",
         guarantee="at least once",
         gives_up="exactly once (its Kafka sink has no transactions); results wait for micro-batches of many seconds; "
-        "a cluster to run",
+        "needs a cluster",
         seconds=40.0,
     ),
 }

@@ -1,4 +1,4 @@
-"""The clients of the peers that take features, not readings: what these do not do, their client has done before."""
+"""Clients of the peers whose input is features instead of readings: the client computes the features."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ CONNECTIONS = 8
 
 
 def publish_requests(expected: Expected, rows: list[int], topic: str, bootstrap: str) -> None:
-    """Put requests in the Open Inference Protocol on a topic, the row as key."""
+    """Publish requests in the Open Inference Protocol, with the row as key."""
     producer = Producer(client_config(bootstrap) | {"linger.ms": 20})
     for row in rows:
         features = expected.features[row].tolist()
@@ -29,7 +29,7 @@ def publish_requests(expected: Expected, rows: list[int], topic: str, bootstrap:
 
 
 def complete_rows(expected: Expected, count: int) -> list[int]:
-    """The first rows with no feature missing: JSON has no word for that."""
+    """The first rows without missing features, because JSON has no NaN."""
     complete: list[int] = np.flatnonzero(~np.isnan(expected.features).any(axis=1))[:count].tolist()
     return complete
 
@@ -37,7 +37,7 @@ def complete_rows(expected: Expected, count: int) -> list[int]:
 def post_readings(
     expected: Expected, port: int, seconds: float, tell: Callable[[int], None]
 ) -> list[tuple[int, float]]:
-    """Post reading after reading over some connections, each waiting for its answer: row and probability of each."""
+    """Post readings over several connections, each waiting for the response. Returns row and probability of each."""
     started = time.monotonic()
     rows = iter(range(len(expected.features)))
     answers: list[tuple[int, float]] = []

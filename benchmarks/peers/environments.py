@@ -1,4 +1,4 @@
-"""A virtual environment for each peer: their requirements exclude each other's, and ours."""
+"""A virtual environment for each peer, because their requirements conflict with each other's and with ours."""
 
 import hashlib
 import re
@@ -15,18 +15,18 @@ from common.errors import UserError
 from local.jars import fetch
 
 _HERE = Path(__file__).parent
-_PYTHONS = ((3, 11), (3, 12))  # what all peers run on; those that end at 3.12 are PyFlink and Bytewax
+_PYTHONS = ((3, 11), (3, 12))  # the newest that all peers support; PyFlink and Bytewax have nothing newer
 _INSTALL_TIMEOUT_S = 1200
 
 
 def environment(name: str) -> Path:
-    """The Python of a peer's environment, made from its pinned requirements unless the user's cache has it.
+    """The Python of a peer's environment. It is made from pinned requirements, unless it is in the user's cache.
 
     Args:
         name: of the file in requirements/, without its ending.
 
     Raises:
-        UserError: it cannot be made; says why.
+        UserError: it cannot be made; the text says why.
     """
     requirements = _HERE / "requirements" / f"{name}.txt"
     python = sys.executable if sys.version_info[:2] in _PYTHONS else "{}.{}".format(*_PYTHONS[0])

@@ -1,4 +1,4 @@
-"""What the readings on a topic must be scored as, by this project's own offline kernel; and the check against it."""
+"""The expected predictions for the readings on a topic, by our own offline kernel, and a check against them."""
 
 import json
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from worker.model.package import ModelPackage
 from worker.windows.offline import offline_features
 
 TOLERANCE = 1e-6
-# Running sums, which pandas' `rolling` keeps, end up a bit off, and a feature next to a tree's split then falls on its
-# other side: seen once in 400,000 predictions.
+# pandas' `rolling` keeps running sums, which collect rounding errors. A feature next to a tree's split may then fall on
+# the other side: seen once in 400,000 predictions.
 MAY_BE_OFF = 1e-4
 
 
 @dataclass(frozen=True)
 class Expected:
-    """All readings of the input topic, in the order they were read.
+    """All readings of the input topic, in the order in which they were read.
 
     Attributes:
         features: of each reading, shape [n, f].
         names: of the features.
         probability: of each reading, shape [n].
-        place: where in the module's series each reading stands, from 0, shape [n].
+        place: index of each reading in the series of its module, shape [n].
         module: number of each reading's module, shape [n].
-        row: of a module's reading at a time.
+        row: of the reading of a module at a time.
     """
 
     features: Float
@@ -42,9 +42,9 @@ class Expected:
     row: dict[tuple[str, int], int]
 
     def faults(self, predictions: list[tuple[int, float]]) -> list[str]:
-        """What is wrong with predictions, given as row and probability: nothing if they are ours, once each.
+        """Faults of predictions, given as row and probability; empty if each is ours and appears once.
 
-        One in `1 / MAY_BE_OFF` may be off by more than `TOLERANCE`; `off` counts them.
+        One in `1 / MAY_BE_OFF` may differ by more than `TOLERANCE`; `off` counts these.
         """
         rows, probability = map(np.array, zip(*predictions, strict=True))
         found = []
@@ -56,20 +56,20 @@ class Expected:
         return found
 
     def off(self, predictions: list[tuple[int, float]]) -> int:
-        """How many probabilities are not ours to `TOLERANCE`."""
+        """How many probabilities differ from ours by more than `TOLERANCE`."""
         rows, probability = map(np.array, zip(*predictions, strict=True))
         return int((~(np.abs(probability - self.probability[rows]) <= TOLERANCE)).sum())
 
     def gaps(self, predictions: list[tuple[int, float]]) -> list[str]:
-        """Whether readings were passed over: whoever is stopped on the way has scored each module's first ones."""
+        """Faults if readings were skipped. A peer stopped early must have scored the first readings of each module."""
         rows = np.unique([row for row, _ in predictions])
         reached = np.full(self.module.max() + 1, -1)
         np.maximum.at(reached, self.module[rows], self.place[rows])
         gaps = int((reached + 1).sum()) - len(rows)
-        return [f"{gaps} readings were passed over"] if gaps else []
+        return [f"{gaps} readings were skipped"] if gaps else []
 
     def of_avro(self, messages: list[Message], pipeline: Pipeline) -> list[tuple[int, float]]:
-        """Row and probability of a pipeline's predictions in Avro."""
+        """Row and probability of a pipeline's Avro predictions."""
         writer_schema_of = writer_schema_lookup(None, pipeline.known_schemas)
         reader = pipeline.records["predictions"].schema
         records = [decode(message.value(), writer_schema_of, reader) for message in messages]
@@ -77,11 +77,11 @@ class Expected:
 
 
 def expected(pipeline: Pipeline, package: ModelPackage, bootstrap: str) -> Expected:
-    """Score all that is on the input topic."""
+    """Score all readings of the input topic."""
     source, spec = pipeline.input, package.spec
     writer_schema_of, reader = writer_schema_lookup(None, pipeline.known_schemas), source.avro_schema
     records = [decode(m.value(), writer_schema_of, reader) for m in read_all(source.topic, bootstrap)]
-    # By time: the partitions came as they came, and the kernel's clock moves on with what it sees.
+    # In order of time, because partitions arrive in any order and the kernel's stream time follows its input.
     records.sort(key=lambda record: record[source.time])
     numbers: dict[str, int] = {}
     module = np.array([numbers.setdefault(record[source.key], len(numbers)) for record in records])
@@ -106,6 +106,6 @@ def expected(pipeline: Pipeline, package: ModelPackage, bootstrap: str) -> Expec
 
 
 def of_mlserver(messages: list[Message]) -> list[tuple[int, float]]:
-    """Row (the request's id) and probability of MLServer's answers."""
+    """Row (the id of the request) and probability of MLServer's responses."""
     answers = [json.loads(message.value()) for message in messages]
     return [(int(answer["id"]), answer["outputs"][0]["data"][0]) for answer in answers]

@@ -1,7 +1,7 @@
-"""What every peer has to do with a reading, as its user would write it: decode, window, score, encode.
+"""The job that every peer does with a reading, as a user would write it: decode, window, score, encode.
 
-Runs in the peers' own environments, so it needs nothing but fastavro, NumPy and XGBoost. The window is plain Python:
-for one reading at a time that is faster (26 µs) than NumPy, whose calls cost more than what they save on 60 numbers.
+It runs in the peers' environments, so it needs only fastavro, NumPy and XGBoost. The window is plain Python, which for
+one reading at a time is faster (26 µs) than NumPy: on 60 numbers, NumPy's calls cost more than they save.
 """
 
 import json
@@ -23,20 +23,20 @@ TIMESTAMP = {"type": "long", "logicalType": "timestamp-millis"}
 
 @dataclass(frozen=True)
 class Task:
-    """The parameters of a peer, in a JSON file.
+    """The parameters of a peer, from a JSON file.
 
     Attributes:
         bootstrap: broker addresses.
         source: topic of the readings.
         sink: topic for the predictions.
         group: consumer group, and name of the application.
-        directory: scratch of this peer.
+        directory: scratch directory of this peer.
         booster: XGBoost model file.
         mean: of each feature, as the model's scaler has it.
         scale: of each feature, likewise.
-        divisors: of each sensor, to get volts per cell and C-rate.
+        divisors: of each sensor, which give volts per cell and C-rate.
         spec: the model package's feature definition (`FeatureSpec`).
-        threshold: at or above which a probability is hazardous.
+        threshold: probabilities at or above it are hazardous.
         reading_schema: Avro schema of the readings.
         prediction_schema: Avro schema of the predictions.
         reading_prefix: bytes before each reading, in hex.
@@ -64,12 +64,12 @@ class Task:
     port: int
 
     def write(self, file: Path) -> None:
-        """Write it for `read_task`."""
+        """Write the file for `read_task`."""
         file.write_text(json.dumps(asdict(self)))
 
 
 def read_task(file: str) -> Task:
-    """Read what `Task.write` wrote."""
+    """Read the file of `Task.write`."""
     return Task(**json.loads(Path(file).read_text()))
 
 
@@ -87,9 +87,9 @@ class Scorer:
 
 
 class Window:
-    """A module's last readings, flat: event time in ms and the sensors, reading after reading, NaN where missing.
+    """The last readings of a module in one flat array: for each, event time in ms and the sensors, NaN if missing.
 
-    Its bytes are what a peer with a state store keeps.
+    A peer with a state store keeps its bytes.
     """
 
     def __init__(self, spec: dict[str, Any], divisors: list[float], kept: bytes | None = None) -> None:
@@ -104,7 +104,7 @@ class Window:
         return len(self._numbers) // self._width
 
     def add(self, ts_ms: int, sensors: Sequence[float | None]) -> None:
-        """Take the next reading in; forget what is too old or too much."""
+        """Add a reading, and drop those that are too old or too many."""
         numbers, width, spec = self._numbers, self._width, self._spec
         numbers.append(ts_ms)
         numbers.extend(
@@ -115,7 +115,7 @@ class Window:
             del numbers[:width]
 
     def features(self) -> list[float]:
-        """The features of the newest reading, in the order of the model's columns."""
+        """Features of the newest reading, in the order of the model's columns."""
         spec, columns = self._spec, {}
         for place, name in enumerate(spec["sensors"], start=1):
             columns[name] = self._numbers[place :: self._width].tolist()
@@ -126,13 +126,13 @@ class Window:
 
 
 def _last_known(column: list[float]) -> float:
-    return next((value for value in reversed(column) if value == value), math.nan)  # noqa: PLR0124 - NaN alone differs
+    return next((value for value in reversed(column) if value == value), math.nan)  # noqa: PLR0124 - only NaN differs from itself
 
 
 def _rolled(column: list[float], windows: list[int]) -> list[float]:
     found = []
     for length in windows:
-        known = [value for value in column[-length:] if value == value]  # noqa: PLR0124 - NaN alone differs
+        known = [value for value in column[-length:] if value == value]  # noqa: PLR0124 - only NaN differs from itself
         count = len(known)
         mean = sum(known) / count if count else math.nan
         squares = sum([(value - mean) ** 2 for value in known])
@@ -141,10 +141,10 @@ def _rolled(column: list[float], windows: list[int]) -> list[float]:
 
 
 class Codec:
-    """Avro in and out, in the single-object encoding, by fastavro."""
+    """Reads and writes Avro in single-object encoding with fastavro."""
 
     def __init__(self, task: Task) -> None:
-        import fastavro  # noqa: PLC0415 - a peer that does not speak Avro has no fastavro
+        import fastavro  # noqa: PLC0415 - a peer without Avro has no fastavro
 
         self._read, self._write = fastavro.schemaless_reader, fastavro.schemaless_writer
         self._reading = fastavro.parse_schema(_plain_times(task.reading_schema))
@@ -160,13 +160,13 @@ class Codec:
         return reading
 
     def sensors(self, reading: dict[str, Any]) -> list[float | None]:
-        """What a reading measured, in the order of the features."""
+        """The sensor values of a reading, in the order of the features."""
         return [reading[name] for name in self._sensors]
 
     def encode(
         self, reading: dict[str, Any], probability: float, length: int, partition: int = -1, offset: int = -1
     ) -> bytes:
-        """One prediction. Place in the input: -1 where the peer does not tell its user."""
+        """One prediction. Partition and offset are -1 if the peer does not give them."""
         out = BytesIO()
         out.write(self._prefix)
         prediction = {
@@ -190,6 +190,6 @@ class Codec:
 
 
 def _plain_times(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with event times as plain milliseconds: same bytes, and no datetime objects in between."""
+    """The schema with event times as plain milliseconds: the same bytes, without conversion to datetime."""
     fields = [field | ({"type": "long"} if field["type"] == TIMESTAMP else {}) for field in schema["fields"]]
     return schema | {"fields": fields}

@@ -1,4 +1,4 @@
-"""Bytewax: a dataflow with a stateful map by module, scored in the batches it travels in, with recovery.
+"""Bytewax: a dataflow with a stateful map by module, which scores the dataflow's own batches, with recovery.
 
 https://docs.bytewax.io/stable/guide/ (stateful operators, Kafka connector, recovery)
 """

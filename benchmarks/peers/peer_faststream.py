@@ -1,4 +1,4 @@
-"""FastStream on confluent-kafka: a batch subscriber with a decoder of its own, and `publish_batch`.
+"""FastStream on confluent-kafka: a batch subscriber with a custom decoder, and `publish_batch`.
 
 https://faststream.ag2.ai/latest/confluent/Consumer/batch/, …/Publisher/batch/, …/getting-started/serialization/decoder/
 """

@@ -36,7 +36,7 @@ SCORED = Types.ROW([BYTES, Types.INT(), Types.DOUBLE()])
 
 
 class ByModule(MapFunction):
-    """Puts its module before each reading."""
+    """Adds the module to each reading."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -51,13 +51,13 @@ class ByModule(MapFunction):
 
 
 class Windows(KeyedProcessFunction):
-    """Keeps a module's window in keyed state; gives the features of each reading."""
+    """Keeps the window of a module in keyed state, and returns the features of each reading."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
 
     def open(self, context: RuntimeContext) -> None:
-        """Get at the state."""
+        """Open the state."""
         self._codec = Codec(self._task)
         self._state = context.get_state(ValueStateDescriptor("window", BYTES))
 
@@ -109,7 +109,7 @@ def main(file: str) -> None:
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
         "parallelism.default": "2",
-        # A bundle ends with one call to the JVM for each key it changed: larger ones than the 1,000 by default help.
+        # A bundle ends with one call to the JVM for each changed key: larger ones than the default of 1,000 are faster.
         "python.fn-execution.bundle.size": "20000",
         "python.fn-execution.bundle.time": "3000",
         "python.state.cache.size": "10000",

@@ -1,6 +1,6 @@
-"""An older sibling's design: an HTTP service on pandas, one request a reading, features computed by the client.
+"""An HTTP service on pandas: one request per reading, with features that the client computed.
 
-FastAPI and uvicorn as https://fastapi.tiangolo.com teaches; the row becomes a data frame, as a notebook would have it.
+FastAPI and uvicorn as in https://fastapi.tiangolo.com; each row becomes a data frame, as in a notebook.
 """
 
 import numpy as np

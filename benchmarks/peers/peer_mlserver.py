@@ -18,10 +18,10 @@ NAME = "hazard"
 
 
 class Hazard(MLModel):
-    """The model as MLServer wants it."""
+    """The model as a runtime of MLServer."""
 
     async def load(self) -> bool:
-        """Load the model of the task whose file the settings name."""
+        """Load the model of the task; the settings name its file."""
         self._scorer = Scorer(read_task(self.settings.parameters.uri))
         return True
 

@@ -32,7 +32,7 @@ def main(file: str, guarantee: str) -> None:
 
     settings: dict[str, Any] = {"processing_guarantee": guarantee}
     if guarantee == "exactly-once":
-        settings["commit_interval"] = 1.0  # results show only with a commit: 5 s, the default, would be a long wait
+        settings["commit_interval"] = 1.0  # results become visible only with a commit; the default is every 5 s
     app = Application(
         broker_address=task.bootstrap,
         consumer_group=task.group,

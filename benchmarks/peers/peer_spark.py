@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - as its documentation has it
+from pyspark.sql import functions as F  # noqa: N812 - as in its documentation
 from pyspark.sql.avro.functions import from_avro, to_avro
 
 from benchmarks.peers.job import Scorer, Task, read_task
 
-# Some 100 readings of a module at a time: the work a group costs more than the work a reading. (20,000 give a third
-# of the pace.) The price is results that wait for some seconds.
+# About 100 readings of a module at a time, because a group costs more than a reading. (20,000 give a third of the
+# throughput.) In exchange, results wait for some seconds.
 BATCH = 100_000
 STATE = "window binary"
 SCORED = """
@@ -76,11 +76,11 @@ def _readings(spark: SparkSession, task: Task) -> DataFrame:
 
 
 def _scoring(task: Task) -> Callable[[tuple[str], Iterator[pd.DataFrame], Any], Iterator[pd.DataFrame]]:
-    """What Spark calls with the readings and the state of a module."""
+    """Called by Spark with the readings and the state of a module."""
     spec = task.spec
     sensors, columns = spec["sensors"], ["ts", *spec["sensors"]]
     kept, width = spec["windows"][-1] - 1, len(columns)
-    loaded: list[Scorer] = []  # one a Python worker, on first use
+    loaded: list[Scorer] = []  # one per Python worker, made at first use
 
     def windows(key: tuple[str], frames: Iterator[pd.DataFrame], state: Any) -> Iterator[pd.DataFrame]:
         new = pd.concat(frames).sort_values("ts")
@@ -116,7 +116,7 @@ def _scoring(task: Task) -> Callable[[tuple[str], Iterator[pd.DataFrame], Any], 
 
 
 def _value(task: Task) -> Column:
-    """A prediction in its wire format."""
+    """A prediction in the wire format."""
     prediction = F.struct(
         "module_id",
         "rack_id",

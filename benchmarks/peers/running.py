@@ -1,4 +1,4 @@
-"""Start a peer, and time from outside how fast its predictions come."""
+"""Starts a peer, and measures from outside how fast its predictions come."""
 
 import time
 from collections.abc import Callable
@@ -28,12 +28,12 @@ _FIRST_S, _NEXT_S = 90.0, 30.0
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast predictions came, from the first seen to the last; the start is left out.
+    """How fast predictions came, from the first that was seen to the last; the start does not count.
 
     Attributes:
-        per_s: predictions a second by the clock.
-        per_cpu_s: predictions a second of processor time, over all processes of the peer.
-        seconds: that it was measured.
+        per_s: predictions per second.
+        per_cpu_s: predictions per second of CPU time, over all processes of the peer.
+        seconds: length of the measurement.
     """
 
     per_s: float
@@ -42,7 +42,7 @@ class Pace:
 
 
 class Output:
-    """How many predictions a topic holds that a consumer of this isolation level is given."""
+    """How many predictions on a topic are visible to a consumer with this isolation level."""
 
     def __init__(self, topic: str, bootstrap: str, isolation: str = "read_committed") -> None:
         self._consumer = Consumer(
@@ -51,22 +51,22 @@ class Output:
         numbers = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
         self._places = [TopicPartition(topic, number) for number in numbers]
 
-    # A broker that has just made a topic says for a moment that it does not lead it.
+    # For a moment after a topic is created, its broker reports that it is not the leader.
     @retry(retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(15), wait=wait_fixed(0.1), reraise=True)
     def count(self) -> int:
-        """Up to now; the marker that ends a transaction counts as one."""
+        """The number so far; a transaction marker counts as one."""
         return sum(self._consumer.get_watermark_offsets(place, timeout=10)[1] for place in self._places)
 
     def close(self) -> None:
-        """Leave the broker."""
+        """Close the connection."""
         self._consumer.close()
 
 
 def wait_for_open_transactions(topic: str, bootstrap: str) -> None:
-    """Let the broker abort what a peer that was stopped left open: until then it hides what others committed after.
+    """Wait until the broker aborts a transaction that a stopped peer left open, because it hides later commits.
 
     Raises:
-        UserError: one is still open after a minute and a half.
+        UserError: a transaction is still open after 90 s.
     """
     committed, all_of_it = Output(topic, bootstrap), Output(topic, bootstrap, "read_uncommitted")
     try:
@@ -83,36 +83,36 @@ def wait_for_open_transactions(topic: str, bootstrap: str) -> None:
 
 @dataclass
 class Looks:
-    """What was seen of a peer, look by look: time, processor time, predictions."""
+    """Samples of a peer: time, CPU time, predictions."""
 
     server: Server
     seen: list[tuple[float, float, int]] = field(default_factory=list)
 
     def add(self, count: int) -> None:
-        """Note the count as of now."""
+        """Add a sample with this count."""
         self.seen.append((time.monotonic(), _cpu_s(self.server.process.pid), count))
 
     def pace(self) -> Pace:
-        """Between the first look and the last.
+        """The pace between the first and the last sample.
 
         Raises:
-            UserError: there are no two looks.
+            UserError: there is only one sample.
         """
         if len(self.seen) < 2:
-            raise UserError(f"{self.server.name} was done within one look; time it with more --readings")
+            raise UserError(f"{self.server.name} finished before a second sample; measure with more --readings")
         (start, cpu, count), *_, (end, cpu_end, count_end) = self.seen
         done = count_end - count
         return Pace(done / (end - start), done / (cpu_end - cpu) if cpu_end > cpu else 0.0, end - start)
 
 
 def time_output(server: Server, output: Output, until: int, seconds: float, tell: Tell) -> Pace:
-    """Watch a topic until it has this number of predictions, or the time is over.
+    """Watch a topic until it has this number of predictions, or the time is up.
 
     Args:
         server: the process that predicts.
-        output: where to.
-        until: predictions that end it.
-        seconds: from the first prediction that end it.
+        output: the topic of predictions.
+        until: number of predictions after which to stop.
+        seconds: time from the first prediction after which to stop.
         tell: called with the progress.
 
     Raises:
@@ -130,13 +130,13 @@ def time_output(server: Server, output: Output, until: int, seconds: float, tell
             break
         elif now > last_news + (_NEXT_S if looks.seen else _FIRST_S):
             held = looks.seen[-1][2] if looks.seen else 0
-            raise UserError(f"{server.name} stands still at {held} predictions; {server.log_tail()}")
+            raise UserError(f"{server.name} has stopped at {held} predictions; {server.log_tail()}")
         time.sleep(_LOOK_EVERY_S)
     return looks.pace()
 
 
 def _cpu_s(pid: int) -> float:
-    """Processor time that a process and its descendants took; those that have ended count with their parent."""
+    """CPU time of a process and its descendants; those that have ended count with their parent."""
     total = 0.0
     try:
         root = psutil.Process(pid)

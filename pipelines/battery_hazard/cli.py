@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
+from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
 from common.json_text import strict_json
 from common.logs import configure_logs
@@ -42,7 +42,7 @@ PeriodOption = Annotated[float, typer.Option(help="Seconds of event time between
 BadRateOption = Annotated[
     float,
     typer.Option(
-        help="Share of the readings that a bad record is published with: random bytes, truncated, NaN or infinite, "
+        help="Share of readings that are followed by a bad record: random bytes, truncated, NaN or infinite, "
         "out of range, wrong key, null value, in the future, late, duplicate."
     ),
 ]
@@ -50,7 +50,7 @@ BadRateOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command()(simulate)
+    app.command(rich_help_panel=DATA)(simulate)
 
 
 def simulate(

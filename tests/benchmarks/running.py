@@ -3,10 +3,9 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.repository import ROOT
 
 
 def benchmark(name: str, *arguments: str) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_a_prediction_that_is_off_or_came_twice_is_a_fault() -> None:
 
 
 def test_a_reading_passed_over_is_a_fault() -> None:
-    assert EXPECTED.gaps([(0, 0.1), (4, 0.5)]) == ["1 readings were passed over"]
+    assert EXPECTED.gaps([(0, 0.1), (4, 0.5)]) == ["1 readings were skipped"]
 
 
 def test_ratios_name_the_fastest_on_each_side_and_leave_out_who_was_not_measured() -> None:

@@ -50,9 +50,9 @@ def test_an_output_with_every_reading_once_in_any_order_has_no_faults() -> None:
     ("found", "fault"),
     [
         ([0, 1], "1 of 3 readings have none"),
-        ([0, 1, 2, 2], "1 of 4 records are of readings that had one before"),
-        ([0, 1, 2, 3], "1 of 4 records are of readings that nobody sent"),
-        ([0, 1, 2, -1], "1 of 4 records are of readings that nobody sent"),
+        ([0, 1, 2, 2], "1 of 4 records are about readings that already had one"),
+        ([0, 1, 2, 3], "1 of 4 records are about readings that were never sent"),
+        ([0, 1, 2, -1], "1 of 4 records are about readings that were never sent"),
     ],
 )
 def test_any_other_output_is_told_of(found: list[int], fault: str) -> None:

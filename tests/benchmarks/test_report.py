@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from benchmarks import plan
 from benchmarks.latency import CONTENDERS
 from benchmarks.report import TABLES, main
+from tests.repository import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 POINT = {"p50": 10.0, "p99": 40.0, "p99.9": 60.0, "max": 70.0}
 FEW = {
     "readings": 300_000,
@@ -124,8 +124,8 @@ def test_the_plan_follows_from_what_was_measured() -> None:
     assert cost["replayed_readings_per_s"] == pytest.approx(1_000_000 / 10)
     found = plan.plan(1_000_000, cost)
     assert found["readings/s"] == 100_000
-    assert found["workers (a core each)"] == 3  # 100,000/s of 12.5 us take 1.25 cores, of which half are planned for
+    assert found["workers (one core each)"] == 3  # 100,000/s of 12.5 us take 1.25 cores, of which half are planned for
     assert found["partitions"] == 12
-    assert found["memory a worker, MB"] == pytest.approx(1e6 / 3 * 2000 / 1e6 + 300)
+    assert found["memory per worker, MB"] == pytest.approx(1e6 / 3 * 2000 / 1e6 + 300)
     assert found["produced, input and predictions, MB/s"] == pytest.approx(20)
     assert found["brokers"] == 3

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.throughput import faults
 from local.audit import Audit
-from tests.benchmarks.running import ROOT, benchmark
+from tests.benchmarks.running import benchmark
+from tests.repository import ROOT
 
 RUNS = {"pass_through", "at_least_once", "exactly_once"}
 

@@ -14,9 +14,8 @@ import pytest
 
 from tests.chaos.plan import KINDS_S, plan
 from tests.comparison import Address, Expected, compare
+from tests.repository import ROOT
 from worker.alarms.state_machine import AlarmState
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.kafka

@@ -1,11 +1,10 @@
 """Dead-letter reasons: codes that stay, and the table of the documentation."""
 
-from pathlib import Path
-
 from common.dead_letter_reasons import DeadLetterReason
 from schemas.errors import MalformedError
+from tests.repository import ROOT
 
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "dead-letters.md"
+DOCUMENTATION = ROOT / "docs" / "dead-letters.md"
 
 
 def test_a_reason_is_its_code_wherever_text_is_expected() -> None:

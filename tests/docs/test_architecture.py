@@ -2,11 +2,10 @@
 
 import configparser
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.repository import ROOT
 
 
 def layers(contract: str) -> list[str]:

@@ -10,8 +10,8 @@ import typer.main
 from typer.core import TyperGroup
 
 from hazardstream.cli import app
+from tests.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     str(page.relative_to(ROOT))
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "pipelines").rglob("README.md")]

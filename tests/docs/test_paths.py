@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.repository import ROOT
+
 TOP = "worker|schemas|producers|training|pipelines|local|common|hazardstream|tests|benchmarks|docs"
 # Not part of a longer path or an address, and not an option or a placeholder.
 MENTIONED = re.compile(rf"(?<![\w./:-])(?:{TOP})/[\w./*-]*[\w*/]")

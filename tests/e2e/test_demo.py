@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.repository import ROOT
+
 
 def demo(*options: str, **environment: str) -> dict[str, Any]:
     without_broker = {k: v for k, v in os.environ.items() if k != "KAFKA_BOOTSTRAP_SERVERS"}
@@ -18,7 +20,7 @@ def demo(*options: str, **environment: str) -> dict[str, Any]:
         text=True,
         timeout=280,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         env=without_broker | environment,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,9 +1,6 @@
 """A model's life from one champion to the next: drift, a retraining, the shadow, the promotion, the swap."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +15,7 @@ from pipelines.battery_hazard.training.fitting.train import silent, train
 from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, Workshop, read_report
 from pipelines.battery_hazard.training.retraining.triggers import Triggers
 from pipelines.battery_hazard.training.retraining.watch import watch
+from tests.commands import hazardstream
 from tests.drift_sites import recording, sketches
 from tests.harness import START_MS, Stage, Worker, make_stage, wait_until
 from tests.model_registry import MODULES, PERIOD_MS, Registry, await_version, readings, shown
@@ -78,22 +76,15 @@ def retraining(workshop: Workshop) -> Iterator[None]:
         thread.join(120)
 
 
-def hazardstream(stage: Stage, models: Registry, *arguments: str) -> tuple[int, dict[str, Any]]:
+def run(stage: Stage, models: Registry, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Exit code and result of a command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "hazardstream", *arguments, "--json"],
-        env={
-            **os.environ,
-            "HAZARDSTREAM_PIPELINE": str(stage.pipeline_file),
-            "HAZARDSTREAM_MODEL": models.uri,
-            "MLFLOW_TRACKING_URI": models.url,
-            "KAFKA_BOOTSTRAP_SERVERS": stage.bootstrap,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=Path(__file__).parents[2],
+    done = hazardstream(
+        *arguments,
+        "--json",
+        HAZARDSTREAM_PIPELINE=str(stage.pipeline_file),
+        HAZARDSTREAM_MODEL=models.uri,
+        MLFLOW_TRACKING_URI=models.url,
+        KAFKA_BOOTSTRAP_SERVERS=stage.bootstrap,
     )
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
@@ -133,7 +124,7 @@ def test_from_drift_to_swap(stage: Stage, models: Registry, tmp_path: Path) -> N
         with retraining(workshop), MonitoringTopics(settings) as topics:
             topics.publish("sketches", [("all", sketch) for sketch in drifted(stage.model, stage.pipeline)])
             assert workshop.attempts() == []
-            code, told = hazardstream(stage, models, "drift", "--publish")
+            code, told = run(stage, models, "drift", "--publish")
             assert (code, "offgas_co_ppm" in {e["subject"] for e in told["new_events"]}) == (0, True)
             wait_until(lambda: (shown(worker)["challenger"] or {}).get("version") == "2", "a challenger", 400)
         (directory,) = workshop.attempts()
@@ -152,7 +143,7 @@ def test_from_drift_to_swap(stage: Stage, models: Registry, tmp_path: Path) -> N
         assert worker.metric("hazardstream_shadow_scored_total") == 120 * len(MODULES)
 
         # Not on so little evidence; then on as little as we have.
-        code, told = hazardstream(stage, models, "promote", "--yes")
+        code, told = run(stage, models, "promote", "--yes")
         assert (code, told["promoted"], len(told["insufficient"])) == (1, False, 1)
         assert told["readings"] == 120 * len(MODULES)
         assert told["events"] == len(MODULES)
@@ -160,7 +151,7 @@ def test_from_drift_to_swap(stage: Stage, models: Registry, tmp_path: Path) -> N
             alarms = worker.metric("hazardstream_shadow_alarms_total", model=model)
             assert told[model]["alarms"] == alarms == len(MODULES)
         assert shown(worker)["version"] == "1"
-        code, told = hazardstream(stage, models, "promote", "--yes", "--key-days", "0.2")
+        code, told = run(stage, models, "promote", "--yes", "--key-days", "0.2")
         assert (code, told["promoted"], told["worse"]) == (0, True, [])
 
         # The swap.

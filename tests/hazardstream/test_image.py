@@ -1,9 +1,8 @@
 """The image is built from exactly the packages that the wheel contains."""
 
 import tomllib
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.repository import ROOT
 
 
 def test_every_package_of_the_wheel_gets_into_the_image() -> None:

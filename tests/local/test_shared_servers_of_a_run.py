@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.repository import ROOT
+
 CONFTEST = """
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ TESTS = """
 import pytest
 from conftest import record
 
+
 @pytest.mark.parametrize("n", range(20))
 def test_uses(address, n):
     assert address == "address"
@@ -56,7 +58,7 @@ def run(suite: Path, *arguments: str) -> list[str]:
         [sys.executable, "-m", "pytest", *options, *arguments, str(suite)],
         check=True,
         cwd=suite,
-        env={"PATH": os.defpath, "PYTHONPATH": str(REPOSITORY / "tests")},
+        env={"PATH": os.defpath, "PYTHONPATH": str(ROOT / "tests")},
         timeout=120,
     )
     record = suite / "record"

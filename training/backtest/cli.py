@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from common.cli_options import JsonOption, PipelineOption, training_packages
+from common.cli_options import MODELS, JsonOption, PipelineOption, training_packages
 from common.errors import UserError
 from common.json_text import strict_json
 from common.terminal import say, terminal
@@ -58,7 +58,7 @@ OutputOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command()(backtest)
+    app.command(rich_help_panel=MODELS)(backtest)
 
 
 def backtest(

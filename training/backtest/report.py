@@ -14,6 +14,7 @@ from training.backtest.read import RELATIVE_START_MS
 from training.backtest.run import Backtest
 from training.evaluation.alarm_outcomes import CONFIDENCE, Alarm, AlarmOutcomes, poisson_interval, share_interval
 from worker.alarms.state_machine import AlarmPolicy
+from worker.model.shap import value_text
 
 _FEW_DAYS = 30
 _OUTSIDE = 0.05
@@ -254,13 +255,9 @@ def _alarm_table(result: Backtest) -> Table:
             _minutes(lead),
             Text(shown(alarm.priority)),
             f"{alarm.peak:.4f}",
-            Text(shown(", ".join(f"{c.feature} {_value(c.value)}" for c in alarm.contributions[:3]))),
+            Text(shown(", ".join(f"{c.feature} {value_text(c.value, digits=4)}" for c in alarm.contributions[:3]))),
         )
     return table
-
-
-def _value(value: float | None) -> str:
-    return "missing" if value is None else f"{value:.4g}"
 
 
 def _moment(result: Backtest, alarm: Alarm) -> str:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms, training_packages
+from common.cli_options import (
+    MONITOR,
+    BootstrapOption,
+    JsonOption,
+    PipelineOption,
+    RegistryOption,
+    moment_ms,
+    training_packages,
+)
 from common.errors import UserError
 from common.json_text import strict_json
 from common.progress import stop_on_signals
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     for command in (drift, label):
-        app.command()(command)
+        app.command(rich_help_panel=MONITOR)(command)
 
 
 def drift(
@@ -48,9 +56,10 @@ def drift(
     since: Annotated[str | None, typer.Option(help="With --new-baseline: event time, ISO 8601.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare each site with its baseline and with the training data of the model, and alarms with labels.
+    """Find drift of data and model.
 
-    The exit code is 0 whether there is drift or not.
+    Compares sites with their baseline and with the training data, and alarms with labels. Exit code 0, with or without
+    drift.
 
     Example: hazardstream drift --report drift-report
     """
@@ -121,8 +130,8 @@ def _watch(watching: "Watch", every_s: float, host: str, port: int, stop: "threa
     import structlog
     from prometheus_client import start_http_server
 
+    from training.monitoring.metrics import DriftMetrics
     from training.monitoring.watch import watch
-    from worker.observe.metrics import DriftMetrics
 
     log, metrics = structlog.get_logger(__name__), DriftMetrics()
     try:

@@ -12,11 +12,11 @@ from common.text import in_label
 from training.monitoring.drift.check import SiteState, Watched, check
 from training.monitoring.drift.events import DriftEvent, Place, Published, corrections, standing, transitions
 from training.monitoring.drift.history import Histories
+from training.monitoring.metrics import DriftMetrics
 from training.monitoring.performance.labels import labels_from
 from training.monitoring.performance.rolling import Figures, alarms_from, degradation, figures
 from training.monitoring.topics import MonitoringTopics
 from worker.model.reference import Reference
-from worker.observe.metrics import DriftMetrics
 
 _LOG = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
+from common.cli_options import MONITOR, BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
 from common.errors import UserError
 from common.json_text import strict_json
 from common.terminal import say, terminal
@@ -39,7 +39,7 @@ ChallengerOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command()(promote)
+    app.command(rich_help_panel=MONITOR)(promote)
 
 
 def promote(
@@ -57,10 +57,10 @@ def promote(
     registry: RegistryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare champion and challenger by their shadow records, and move the champion's alias to the challenger.
+    """Make the challenger the champion, if its shadow records and the labels support that.
 
-    Exit code 0: the alias was moved; 1: it was not, and the output says why. Without --yes the command asks first; with
-    --json and without --yes it only shows the evidence.
+    Exit code 0: the champion's alias was moved. 1: it was not, and the output says why. Without --yes the command asks
+    first. With --json and without --yes it only shows the evidence.
 
     Example: hazardstream promote --key-days 100 --events 3
     """

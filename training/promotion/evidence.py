@@ -29,16 +29,16 @@ class ChallengerAlarms:
     """The challenger's alarms, folded from its transitions. ACTIVE during an active alarm is not a new alarm."""
 
     alarms: list[Alarm] = field(default_factory=list)
-    standing: dict[int, Alarm] = field(default_factory=dict)
+    active: dict[int, Alarm] = field(default_factory=dict)
 
     def note(self, key: int, ts: int, transition: str, probability: float) -> None:
         """Add a transition; those of one key come in order."""
-        if transition == ACTIVE and key not in self.standing:
+        if transition == ACTIVE and key not in self.active:
             alarm = Alarm(key, f"{key}/{ts}", ts, ts, "", probability)
-            self.standing[key] = alarm
+            self.active[key] = alarm
             self.alarms.append(alarm)
-        elif transition == RTN and key in self.standing:
-            self.standing.pop(key).cleared_ts = ts
+        elif transition == RTN and key in self.active:
+            self.active.pop(key).cleared_ts = ts
 
 
 def as_seen(alarms: Iterable[Alarm], seen: Mapping[int, Int]) -> list[Alarm]:

@@ -41,7 +41,7 @@ def register_model(
     loaded, store = load_pipeline(settings.pipeline), settings.tracking_uri
     package = resolve_by_settings(settings, model or str(loaded.shipped_model), loaded)
     known = version_behind(package.name, alias, tracking_uri=store) if if_none else None
-    version = known or register_package(package.directory, alias=alias, tracking_uri=store).version
+    version = known or register_package(package.origin, alias=alias, tracking_uri=store).version
     if as_json:
         say(strict_json({"name": package.name, "version": version, "alias": alias, "registered": not known}))
     else:

@@ -69,9 +69,9 @@ def register_package(
     model = open_package(contents, version="unregistered")
     dry_run(model, None)
     manifest_sha256 = contents.digest
-    store = _store(tracking_uri)
+    store = store_of(tracking_uri)
     with mlflow_client(store) as client:
-        run_id = client.create_run(_experiment(client, store), run_name=model.name).info.run_id
+        run_id = client.create_run(experiment_id(client, store), run_name=model.name).info.run_id
         try:
             _log(client, run_id, contents, model.metrics)
             if record is not None:
@@ -116,20 +116,21 @@ def version_behind(name: str, alias: str, *, tracking_uri: str | None = None) ->
         DependencyDownError: MLflow does not answer.
     """
     try:
-        with mlflow_client(_store(tracking_uri)) as client:
+        with mlflow_client(store_of(tracking_uri)) as client:
             return str(client.get_model_version_by_alias(name, alias).version)
     except NotInMlflowError:
         return None
 
 
-def _store(tracking_uri: str | None) -> str:
+def store_of(tracking_uri: str | None) -> str:
+    """MLflow's address: the given one, else MLFLOW_TRACKING_URI, else the user's own local store, made if needed."""
     store = tracking_uri_or_default(tracking_uri)
     if (file := store_file(store)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
     return store
 
 
-def _experiment(client: "MlflowClient", store: str) -> str:
+def experiment_id(client: "MlflowClient", store: str) -> str:
     """Id of the experiment. Its artifacts are beside a local store, never in the current directory."""
     if (known := client.get_experiment_by_name(EXPERIMENT)) is not None:
         if known.lifecycle_stage != "active":
@@ -192,9 +193,9 @@ def _withdraw(client: "MlflowClient", name: str, version: str) -> None:
 
 def log_comparison(compared: dict[str, dict[str, Any]], *, tracking_uri: str | None = None) -> str:
     """Log a comparison of models as one run with a child run per model. Returns the id of the run."""
-    store = _store(tracking_uri)
+    store = store_of(tracking_uri)
     with mlflow_client(store) as client:
-        experiment = _experiment(client, store)
+        experiment = experiment_id(client, store)
         run_id = str(client.create_run(experiment, run_name=COMPARISON).info.run_id)
         for name, metrics in compared.items():
             tags = {"mlflow.parentRunId": run_id}

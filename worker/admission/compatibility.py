@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from common.validation_errors import fault_texts
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
+from worker.model.contract import Model
 from worker.model.package import ModelPackage, PackageError
 
 _TIMED_ROWS, _TRIES = 1000, 3
@@ -29,14 +30,16 @@ def require_compatible(package: ModelPackage, pipeline: Pipeline, *, max_ms: int
     _require_speed(package, max_ms)
 
 
-def alarm_policy(package: ModelPackage, pipeline: Pipeline) -> AlarmPolicy:
-    """The package's alarm policy with the pipeline's overrides.
+def alarm_policy(model: Model, pipeline: Pipeline) -> AlarmPolicy:
+    """The model's alarm policy with the pipeline's overrides, or that of the pipeline if the model brings none.
 
     Raises:
-        PackageError: the overrides make the policy invalid.
+        PackageError: the overrides make the policy invalid, or the pipeline's policy is not complete.
     """
     try:
-        return package.policy.changed(pipeline.alarm)
+        if model.policy is None:
+            return AlarmPolicy.model_validate(pipeline.alarm)
+        return model.policy.changed(pipeline.alarm)
     except ValidationError as error:
         raise PackageError("bad_thresholds", f"pipeline {pipeline.name}: alarm: {fault_texts(error)}") from error
 

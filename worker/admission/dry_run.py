@@ -13,17 +13,17 @@ import numpy as np
 from common.arrays import Float
 from schemas.text_column import TextColumn
 from worker.admission.compatibility import alarm_policy, require_fit
-from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import Encoder
-from worker.model.package import ModelFailedError, ModelPackage
+from worker.model.contract import Features, ModelFailedError
+from worker.model.package import ModelPackage
 from worker.model.package_files import PackageError
 from worker.score.batch import columns_only
 from worker.score.decode import Framed
 from worker.score.outcome import Outcome
 from worker.score.readings import Readings, Rejection
 from worker.score.scorer import Scorer
-from worker.score.validate import Validator
 from worker.windows.partition import Partition
 
 _SEED = 20261125
@@ -92,7 +92,7 @@ def _check_features(package: ModelPackage, rows: Float) -> None:
         raise PackageError(
             "wrong_output", f"model {package.name}: the probability of a row depends on the other rows of its batch"
         )
-    package.contributions(rows[-_EXPLAINED:])
+    package.contributions(Features(rows[-_EXPLAINED:], {}))
     if package.reference is not None:
         package.reference.bins(rows, probability)
 
@@ -102,7 +102,7 @@ def _check_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Gen
     values = _sensor_rows(package, pipeline, rng)
     # Once with the real policy, and once with one that raises as many alarms as possible, to encode their records too.
     own = _score(package, pipeline, policy, values)
-    _check_features(package, own.scored.features[-_RANDOM_ROWS:])
+    _check_features(package, own.scored.features.numbers[-_RANDOM_ROWS:])
     eager = _eager(policy)
     alarming = _score(package, pipeline, eager, values[:2])
     encoder = Encoder(pipeline, {}, 1 << 20)
@@ -158,7 +158,7 @@ def _score(package: ModelPackage, pipeline: Pipeline, policy: AlarmPolicy, value
     flat = values.reshape(-1, sensors)
     text, rows = TextColumn.of(batch_keys), np.arange(len(flat))
     readings = Readings(rows, text, TextColumn.of([b"group"] * len(flat)), ts, flat, ~np.isnan(flat))
-    scorer = Scorer(_Columns(readings), Validator(pipeline.input), pipeline.topology, package, Alarms(policy))
+    scorer = Scorer(_Columns(readings), pipeline, package, policy)
     scorer.alarms.assign(0, {})
     batch = columns_only(batch_keys, np.zeros(len(flat), np.int64), rows, ts)
     return scorer.process(batch, {0: Partition(0, 0, 0)})

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from common.times import iso_now
-from worker.model.package import ModelPackage
+from worker.model.contract import Model
 
 _LOG = structlog.get_logger(__name__)
 
@@ -26,11 +26,11 @@ class ModelFailures:
         self._directory = cache_directory / "models" / "failed"
         self._noted: dict[Path, str] = {}
 
-    def note(self, package: ModelPackage, reason: str) -> None:
+    def note(self, model: Model, reason: str) -> None:
         """Note that a model failed."""
-        file = self._file(package.name, package.version, package.digest)
+        file = self._file(model.name, model.version, model.digest)
         self._noted[file] = reason
-        failure = {"name": package.name, "version": package.version, "digest": package.digest}
+        failure = {"name": model.name, "version": model.version, "digest": model.digest}
         failure |= {"reason": reason, "at": iso_now()}
         try:
             self._directory.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,8 @@ from common.text import in_label
 from worker.admission.admit import Demands
 from worker.admission.compatibility import alarm_policy
 from worker.config.pipeline import Pipeline
-from worker.model.package import ModelFailedError, ModelPackage
+from worker.model.contract import ModelFailedError
+from worker.model.package import ModelPackage
 from worker.observe.worker_status import Status
 
 _LOG = structlog.get_logger(__name__)
@@ -14,7 +15,7 @@ _LOG = structlog.get_logger(__name__)
 
 def give_up(failed: ModelFailedError, demands: Demands, status: Status) -> None:
     """Note that a model failed, so that another one scores the batch again; nothing of it was committed."""
-    package, reason = failed.package, str(failed)
+    package, reason = failed.model, str(failed)
     _LOG.error("model failed; falling back to the last good version", version=package.version, reason=reason)
     if demands.failures is not None:
         demands.failures.note(package, reason)

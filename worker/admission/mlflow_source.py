@@ -237,7 +237,7 @@ class MlflowSource:
                     if not place.is_dir():  # otherwise another worker was faster
                         raise
         _LOG.info("model downloaded", uri=self._uri.uri, version=found.version)
-        return replace(package, directory=place)
+        return replace(package, origin=place)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

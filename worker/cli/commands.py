@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms
+from common.cli_options import MODELS, RUN, BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms
 from common.errors import UserError
 from common.json_text import strict_json
 from common.logs import configure_logs
@@ -18,10 +18,10 @@ topics_app = typer.Typer(help="Create or check a pipeline's topics.", no_args_is
 def register(app: typer.Typer) -> None:
     """Add the commands to the `hazardstream` program."""
     for command in (worker, doctor, tail, explain):
-        app.command()(command)
-    app.add_typer(topics_app, name="topics")
-    app.add_typer(dlq_app, name="dlq")
-    app.add_typer(model_app, name="model")
+        app.command(rich_help_panel=RUN)(command)
+    app.add_typer(topics_app, name="topics", rich_help_panel=RUN)
+    app.add_typer(dlq_app, name="dlq", rich_help_panel=RUN)
+    app.add_typer(model_app, name="model", rich_help_panel=MODELS)
 
 
 def worker(
@@ -48,9 +48,9 @@ def worker(
         int | None, typer.Option(help="Port of the HTTP sidecar; 0: any free port. Default: 8080.")
     ] = None,
 ) -> None:
-    """Score readings until stopped. SIGTERM finishes the current batch, commits it and leaves the group.
+    """Score readings until stopped.
 
-    Each option can also be set by an environment variable; docs/operations.md lists these and more settings.
+    SIGTERM finishes and commits the current batch. All options are also environment variables (docs/operations.md).
 
     Example: hazardstream worker --bootstrap broker:9092 --model models:/NAME@champion
     """
@@ -93,9 +93,9 @@ def doctor(
     model: Annotated[str | None, typer.Option(help="Model to check. Default: the pipeline's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what a worker needs (broker, topics, schema registry, model), and say how to fix each problem.
+    """Check everything that a worker needs, and say how to fix each problem.
 
-    Exit code 1 if there is a problem.
+    It checks broker, topics, schema registry and model. Exit code 1 if there is a problem.
 
     Example: hazardstream doctor --bootstrap broker:9092
     """
@@ -117,7 +117,7 @@ def tail(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N records.")] = None,
 ) -> None:
-    """Show a topic's records, decoded, as they are committed: one JSON object per line.
+    """Show a topic's records as they are committed, one JSON object per line.
 
     Example: hazardstream tail alarms --from-beginning --limit 10
     """
@@ -134,8 +134,8 @@ def explain(
         str,
         typer.Option(
             metavar="TIME",
-            help="Event time of the reading, ISO 8601 or ms since 1970. If no reading has it, the last one in the hour "
-            "before is taken.",
+            help="Event time of the reading, ISO 8601 or ms since 1970. If no reading has it, the last one in the "
+            "hour before it is used.",
         ),
     ],
     pipeline: PipelineOption = None,
@@ -146,9 +146,10 @@ def explain(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute a past prediction from the log, and show its window, features, contributions and model version.
+    """Recompute a past prediction from the log, and show how it came about.
 
-    Exit code 1 if the recomputed probability is not bit for bit the published one.
+    Shows window, features, contributions and model version. Exit code 1 if the recomputed probability differs from the
+    published one in any bit.
 
     Example: hazardstream explain --key pump-17 --at 2026-01-31T12:00:00Z
     """

@@ -29,11 +29,14 @@ ToOption = Annotated[
 KeyOption = Annotated[str | None, typer.Option("--key", help="Only letters with this message key.")]
 AtOption = Annotated[
     str | None,
-    typer.Option("--at", metavar="PARTITION/OFFSET", help="Only the letter at this place in the dead-letter topic."),
+    typer.Option(
+        "--at",
+        metavar="PARTITION/OFFSET",
+        help="Only the letter at this partition and offset of the dead-letter topic.",
+    ),
 ]
 
-_ADVICE = "\n\n".join(f"[bold]{reason}[/]: {reason.redrive}." for reason in DeadLetterReason)
-_REDRIVE_HELP = f"""Send dead letters back to the input topic, after you have fixed the cause.
+_REDRIVE_HELP = """Send dead letters back to the input topic, after you have fixed the cause.
 
 Each letter is sent once, to the partition that it came from. If it fails
 again, it becomes a new letter, whose attempt number is one higher.
@@ -41,9 +44,7 @@ again, it becomes a new letter, whose attempt number is one higher.
 A redriven reading counts as arriving now: it is late if its key has sent
 much newer readings since (docs/dead-letters.md).
 
-When a redrive helps:
-
-{_ADVICE}
+`hazardstream dlq list` says for each reason when a redrive helps.
 
 Example: hazardstream dlq redrive --reason unknown_schema --dry-run
 """
@@ -60,7 +61,7 @@ def list_letters(
     top_keys: Annotated[int, typer.Option(min=0, metavar="N", help="Also list the N keys with most letters.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Count dead letters by reason, and say what each reason means and when a redrive helps.
+    """Count dead letters by reason. Says what each reason means and when a redrive helps.
 
     First and last are Kafka timestamps of the original records.
 
@@ -97,9 +98,9 @@ def show(
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N letters.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Show dead letters: the record as far as it can be decoded, the rules it breaks, and its result now.
+    """Show dead letters, the rules they break, and what a worker would do with them now.
 
-    "Its result now" is what a worker with today's pipeline file and schema registry would do with the record.
+    Records are shown as far as they can be decoded. "Now" means with the current pipeline file and schema registry.
 
     Example: hazardstream dlq show --reason malformed --limit 3
     """
@@ -151,8 +152,8 @@ def redrive(
     max_attempts: Annotated[
         int, typer.Option(min=1, max=100, metavar="N", help="Leave letters that were redriven N times before.")
     ] = 3,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Send without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Send without asking for confirmation.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send dead letters back; the help text is `_REDRIVE_HELP`."""

@@ -21,9 +21,9 @@ from worker.kafka.topic_reader import MANY, Span, TopicReader
 from worker.model.package import ModelPackage
 from worker.model.shap import Explanation, explain_rows
 from worker.score.decode import WriterSchemaOf
+from worker.score.feature_plan import plan_for
 from worker.score.outcome import Outcome
 from worker.score.scorer import scorer_of
-from worker.windows.keyed_state import REBUILD_SPANS, lateness_ms, rebuild_span_ms
 from worker.windows.partition import Partition
 
 # How far a key's reading may lie before the requested time, and how far clocks may differ.
@@ -55,7 +55,7 @@ class Explained:
     same_contributions: bool | None
     readings_in_window: int
     window: dict[str, Any]
-    features: dict[str, float | None]
+    features: dict[str, float | str | None]
     explanation: Explanation
     package: ModelPackage
     rebuilt_from: int
@@ -76,7 +76,7 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
     """
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
     config = client_config(settings.bootstrap_servers)
-    with TopicReader(config, gulp=MANY) as log:
+    with TopicReader(config, per_call=MANY) as log:
         published = _Published(log, pipeline, lookup)
         prediction = published.prediction(key, at_ms)
         number, offset = prediction["source_partition"], prediction["source_offset"]
@@ -215,9 +215,7 @@ def _rebuilds(
             f"the reading ({topic}, partition {number}, offset {offset}) is no longer in the log, which begins at "
             f"offset {low}; to explain predictions, retain {topic} for as long as you want to explain them"
         )
-    max_future_ms = pipeline.input.max_future_ms
-    span_ms = rebuild_span_ms(package.spec, lateness_ms(package.spec, max_future_ms))
-    reach_ms = REBUILD_SPANS * span_ms + max_future_ms
+    reach_ms = plan_for(package, pipeline).rebuild_reach_ms(pipeline.input.max_future_ms)
     while True:
         start = max(low, min(log.since(topic, number, arrived - reach_ms, high), offset))
         yield start, *_rebuild(log, pipeline, package, lookup, (number, start, offset))
@@ -242,8 +240,7 @@ def _rebuild(
         scorer.merge(outcome, partitions)
         if messages[-1].offset() == offset:
             keys = outcome.scored.origin.keys
-            slot = partitions[number].slots.get(keys[-1]) if keys else None
-            return outcome, {} if slot is None else scorer.state.window(slot)
+            return outcome, (scorer.windows.of(partitions[number], keys[-1]) if keys else None) or {}
     raise UserError(
         f"{source.topic}, partition {number}, offset {offset} cannot be read: its transaction may have been aborted"
     )

@@ -13,6 +13,7 @@ from common.text import markup, shown
 from common.times import iso_utc
 from worker.cli.explain import Explained
 from worker.config.pipeline import Pipeline
+from worker.model.shap import Explanation, value_text
 
 
 def as_json(found: Explained, pipeline: Pipeline) -> dict[str, Any]:
@@ -52,17 +53,22 @@ def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
         ("window", _window(found)),
     ):
         facts.add_row(*map(styled, row))
+    return Group(facts, _contributions(found.explanation))
+
+
+def _contributions(explanation: Explanation) -> RenderableType:
+    if explanation.bias is None:
+        return Text("The model does not say what its inputs contribute.")
     parts = Table(title="Contributions to the log-odds, largest first")
     for name, side in (("feature", "left"), ("value", "right"), ("contribution", "right")):
         parts.add_column(name, justify=side)  # type: ignore[arg-type]  # literals
-    parts.add_row("(bias)", "", f"{found.explanation.bias:+.4f}")
-    for c in found.explanation.contributions:
-        unit = "" if c.per is None else f" per {c.per}"
-        value = "missing" if c.value is None else f"{c.value:.6g}{unit}"
-        parts.add_row(Text(shown(c.feature)), value, f"{c.contribution:+.4f}")
-    total = found.explanation.bias + sum(c.contribution for c in found.explanation.contributions)
+    parts.add_row("(bias)", "", f"{explanation.bias:+.4f}")
+    for c in explanation.contributions:
+        unit = "" if c.per is None or c.value is None else f" per {shown(c.per)}"
+        parts.add_row(Text(shown(c.feature)), Text(f"{value_text(c.value)}{unit}"), f"{c.contribution:+.4f}")
+    total = explanation.bias + sum(c.contribution for c in explanation.contributions)
     parts.add_row(styled("[bold]log-odds[/]"), f"probability {1 / (1 + math.exp(-total)):.6g}", f"{total:+.4f}")
-    return Group(facts, parts)
+    return parts
 
 
 def _comparison(found: Explained) -> str:

@@ -14,9 +14,7 @@ from common.terminal import say
 if TYPE_CHECKING:
     from worker.model.archive import Archive
 
-app = typer.Typer(
-    help="Register an existing model; export one to a file, for sites without MLflow.", no_args_is_help=True
-)
+app = typer.Typer(help="Register models, and carry them in a file to sites without MLflow.", no_args_is_help=True)
 FileArgument = Annotated[Path, typer.Argument(help="File written by `hazardstream model export`.")]
 
 

@@ -6,7 +6,7 @@ from common.environment import closest
 from common.text import shown
 from schemas.avro_record import AvroRecord
 from schemas.field_rules import FieldRules
-from worker.config.output_fields import MAPPED, SAMPLES
+from worker.config.roles import ROLES
 
 Found = tuple[str, str]
 """Name of the input's setting that a fault belongs to, and the fault."""
@@ -38,7 +38,7 @@ def _identity_faults(record: AvroRecord, roles: dict[str, str]) -> Iterator[Foun
         elif not _fits(role, record.rules[name]):
             wanted = "'long' with logicalType timestamp-millis" if role == "time" else "'string'"
             yield role, f"{record.place(name)} must be {wanted}, not null; correct the schema, or name another field"
-        elif taken := [r for r in MAPPED if name in SAMPLES[r]]:
+        elif taken := [r for r, output in ROLES.items() if output.mapped and name in output.fields]:
             outputs = ", ".join(sorted(taken))
             yield role, f"{name!r} is the name of a value of {outputs}; rename the field of {record.name}"
 

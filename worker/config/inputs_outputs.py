@@ -1,7 +1,6 @@
-"""What a pipeline file says of its input and its outputs."""
+"""What a pipeline file says of its input and of an output."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -109,28 +108,3 @@ class DeadLetters(Strict):
     """The dead-letter topic: records go there byte for byte, so it has no schema."""
 
     topic: Topic
-
-
-class Outputs(Strict):
-    """The output topics, and the fields whose names in the schemas differ from the engine's."""
-
-    predictions: Output
-    alarms: Output
-    alarm_state: Output
-    dead_letters: DeadLetters
-    fields: dict[str, str] = {}
-    # Headers copied from a reading to its prediction and its alarm: by default those of a W3C trace.
-    headers: tuple[str, ...] = ("traceparent", "tracestate")
-
-    def schema_name(self, field: str) -> str:
-        """Name in the schemas of one of the engine's fields."""
-        return self.fields.get(field, field)
-
-    def with_engine_names(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record of predictions, alarms or alarm state as read, under the engine's field names."""
-        engine_names = {in_schema: field for field, in_schema in self.fields.items()}
-        return {engine_names.get(name, name): value for name, value in record.items()}
-
-    def with_schema_names(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values by the engine's field names, under the names that the fields have in the schemas."""
-        return {self.schema_name(field): value for field, value in values.items()}

@@ -1,6 +1,7 @@
 """The pipeline file: what is scored, from which topic, by which model, to which topics."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +19,11 @@ from schemas.avro_record import AvroRecord
 from schemas.folder import SchemaFolder
 from schemas.load import Schema
 from schemas.wire import Fingerprint
-from worker.config.inputs_outputs import Input, Number, Output, Outputs, Strict
+from worker.config.inputs_outputs import DeadLetters, Input, Number, Output, Strict
+from worker.config.outputs import Outputs
 from worker.config.pipeline_check import sense_faults, shape_faults
 from worker.config.pipeline_file import read_yaml
+from worker.config.roles import ROLES, MonitorTopics
 
 SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 """Folders of the pipelines that come with hazardstream."""
@@ -83,13 +86,9 @@ class Performance(Strict):
     horizon_ms: Annotated[Number, Field(ge=1)] = 6 * HOUR_MS
 
 
-class Monitor(Strict):
+class Monitor(MonitorTopics):
     """The topics by which data and model are watched, and what a site is; the whole fleet is one without a rule."""
 
-    sketches: Output
-    events: Output
-    labels: Output
-    shadow: Output
     site: SiteRule | None = None
     performance: Performance = Performance()
 
@@ -123,36 +122,22 @@ class Pipeline(Strict):
 
     @property
     def topics(self) -> dict[str, str]:
-        """Topic of each role: input, the outputs by their names, and those of `monitor`, if there is one."""
-        outputs, monitor = self.outputs, self.monitor
-        watched = monitor and {
-            "sketches": monitor.sketches.topic,
-            "events": monitor.events.topic,
-            "labels": monitor.labels.topic,
-            "shadow": monitor.shadow.topic,
-        }
-        return {
-            "input": self.input.topic,
-            "predictions": outputs.predictions.topic,
-            "alarms": outputs.alarms.topic,
-            "alarm_state": outputs.alarm_state.topic,
-            "dead_letters": outputs.dead_letters.topic,
-            **(watched or {}),
-        }
+        """Topic of each role that the pipeline has."""
+        return {role: part.topic for role, part in self._parts()}
 
     @property
     def records(self) -> dict[str, AvroRecord]:
         """Declaration of the records on the topic of each role; dead letters have none."""
-        outputs, monitor = self.outputs, self.monitor
-        written: dict[str, Output] = {
-            "predictions": outputs.predictions,
-            "alarms": outputs.alarms,
-            "alarm_state": outputs.alarm_state,
-        }
-        if monitor is not None:
-            written |= {"sketches": monitor.sketches, "events": monitor.events}
-            written |= {"labels": monitor.labels, "shadow": monitor.shadow}
-        return {"input": self.input.record} | {role: output.record for role, output in written.items()}
+        return {role: part.record for role, part in self._parts() if not isinstance(part, DeadLetters)}
+
+    def _parts(self) -> Iterator[tuple[str, Input | Output | DeadLetters]]:
+        """The parts of the file that name a topic, by role."""
+        for name, role in ROLES.items():
+            part: Any = self
+            for step in role.place:
+                part = getattr(part, step, None)
+            if part is not None:
+                yield name, part
 
     @property
     def known_schemas(self) -> dict[Fingerprint, Schema]:

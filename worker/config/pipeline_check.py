@@ -12,8 +12,9 @@ from common.text import shown
 from common.validation_errors import faults
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.input_check import input_faults
-from worker.config.output_fields import IDENTITY, MAPPED, SAMPLES
+from worker.config.output_fields import IDENTITY
 from worker.config.pipeline_file import Place
+from worker.config.roles import ROLES
 from worker.config.schema_check import schema_faults
 
 if TYPE_CHECKING:
@@ -74,16 +75,10 @@ def _topics(pipeline: "Pipeline") -> Iterator[Found]:
     used = Counter(pipeline.topics.values())
     for role, topic in pipeline.topics.items():
         if topic in {".", ".."}:
-            yield _place(pipeline, role, "topic"), f"{topic!r} is not a legal name of a topic; choose another"
+            yield (*ROLES[role].place, "topic"), f"{topic!r} is not a legal name of a topic; choose another"
         if used[topic] > 1:
             others = ", ".join(r for r, t in pipeline.topics.items() if t == topic and r != role)
-            yield _place(pipeline, role, "topic"), f"{topic!r} is the topic of {others}, too; give each its own"
-
-
-def _place(pipeline: "Pipeline", role: str, setting: str) -> Place:
-    if role == "input":
-        return ("input", setting)
-    return ("outputs" if role in type(pipeline.outputs).model_fields else "monitor", role, setting)
+            yield (*ROLES[role].place, "topic"), f"{topic!r} is the topic of {others}, too; give each its own"
 
 
 def _input(pipeline: "Pipeline") -> Iterator[Found]:
@@ -93,7 +88,8 @@ def _input(pipeline: "Pipeline") -> Iterator[Found]:
 
 def _fields(pipeline: "Pipeline") -> Iterator[Found]:
     source, fields = pipeline.input, pipeline.outputs.fields
-    written = {field for role in MAPPED for field in SAMPLES[role]} - set(IDENTITY) | set(source.identity.values())
+    known = {field for role in ROLES.values() if role.mapped for field in role.fields}
+    written = known - set(IDENTITY) | set(source.identity.values())
     for field, in_schema in fields.items():
         at = ("outputs", "fields", field)
         if field not in written:
@@ -110,8 +106,8 @@ def _schemas(pipeline: "Pipeline") -> Iterator[Found]:
     mapped |= {field: pipeline.outputs.schema_name(name) for field, name in identity.items()}
     for role, record in pipeline.records.items():
         if role != "input":
-            names = mapped if role in MAPPED else identity
-            yield from ((_place(pipeline, role, "schema"), text) for text in schema_faults(role, record, names))
+            names = mapped if ROLES[role].mapped else identity
+            yield from (((*ROLES[role].place, "schema"), text) for text in schema_faults(ROLES[role], record, names))
 
 
 def _topology(pipeline: "Pipeline") -> Iterator[Found]:

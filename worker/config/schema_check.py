@@ -14,14 +14,14 @@ from schemas.codec import compile_decoder, encode
 from schemas.columnar_encoder import Column, Flags, encode_columns
 from schemas.load import Schema, parsed
 from schemas.text_column import TextColumn
-from worker.config.output_fields import COLUMNAR, OPTIONAL, SAMPLES, TIMES
+from worker.config.output_fields import OutputField
+from worker.config.roles import Role
 
 _MILLISECONDS = "timestamp-millis"
-_AVRO_TYPES = {str: "string", bool: "boolean", int: "long", float: "double", dict: "map"}
 _ALIKE = 0.6
 
 
-def schema_faults(role: str, record: AvroRecord, schema_names: Mapping[str, str]) -> Iterator[str]:
+def schema_faults(role: Role, record: AvroRecord, schema_names: Mapping[str, str]) -> Iterator[str]:
     """What keeps a record from being the one of a role.
 
     Args:
@@ -29,20 +29,22 @@ def schema_faults(role: str, record: AvroRecord, schema_names: Mapping[str, str]
         record: that the pipeline names for it.
         schema_names: names of the engine's fields in the schema, where they differ.
     """
-    written = {schema_names.get(engine_name, engine_name): engine_name for engine_name in SAMPLES[role]}
+    written = {schema_names.get(engine_name, engine_name): engine_name for engine_name in role.fields}
     fields = {field["name"]: field for field in record.schema["fields"]}
     for field, engine_name in written.items():
-        if field not in fields and not (role in COLUMNAR and engine_name in OPTIONAL):
+        if field not in fields and not (role.columnar and role.fields[engine_name].optional):
             advice = _add(role, field, engine_name, fields)
             yield f"{shown(record.file)}: no field {shown(field)!r}, which is written; {advice}"
     for field, declared in fields.items():
         if field in written:
-            if not _holds(declared, role, written[field]):
+            name = written[field]
+            if not _holds(declared, role.fields[name], columnar=role.columnar):
+                unit = " (ms since 1970)" if role.fields[name].is_time else ""
                 yield (
-                    f"{record.place(field)} cannot hold {_described(written[field])}; "
-                    f"declare it as {json.dumps(_avro_type(role, written[field]))}"
+                    f"{record.place(field)} cannot hold the worker's {name!r}{unit}; "
+                    f"declare it as {json.dumps(role.fields[name].type)}"
                 )
-        elif role in COLUMNAR or "default" not in declared:
+        elif role.columnar or "default" not in declared:
             hint = closest(field, written, _ALIKE)
             meant = f" (did you mean {hint!r}?)" if hint else ""
             yield (
@@ -51,16 +53,16 @@ def schema_faults(role: str, record: AvroRecord, schema_names: Mapping[str, str]
             )
 
 
-def _add(role: str, field: str, engine_name: str, fields: Mapping[str, Any]) -> str:
+def _add(role: Role, field: str, engine_name: str, fields: Mapping[str, Any]) -> str:
     hint = closest(field, fields, _ALIKE)
-    if hint and hint not in SAMPLES[role]:
+    if hint and hint not in role.fields:
         return f"did you mean {hint!r}? Then map it: outputs.fields: {{{engine_name}: {hint}}}"
-    return f"add it as {json.dumps(_avro_type(role, engine_name))}, or name the field that carries it in outputs.fields"
+    return f"add it as {json.dumps(role.fields[engine_name].type)}, or name the field that carries it in outputs.fields"
 
 
-def _holds(field: Schema, role: str, engine_name: str) -> bool:
+def _holds(field: Schema, written: OutputField, *, columnar: bool) -> bool:
     logical = _logical_types(field["type"])
-    if logical - ({_MILLISECONDS, f"local-{_MILLISECONDS}"} if engine_name in TIMES else set()):
+    if logical - ({_MILLISECONDS, f"local-{_MILLISECONDS}"} if written.is_time else set()):
         return False
     trial: Schema = {
         "type": "record",
@@ -68,9 +70,7 @@ def _holds(field: Schema, role: str, engine_name: str) -> bool:
         "fields": [{key: part for key, part in field.items() if key not in {"default", "aliases"}}],
     }
     try:
-        return all(
-            _comes_back(trial, field["name"], value, columnar=role in COLUMNAR) for value in SAMPLES[role][engine_name]
-        )
+        return all(_comes_back(trial, field["name"], value, columnar=columnar) for value in written.samples)
     except UnknownType:  # a type that another field defines
         return True
     except Exception:  # noqa: BLE001 - whatever an encoder trips over, it is no place for the value
@@ -98,19 +98,3 @@ def _column(value: Any) -> Column:
 def _logical_types(avro_type: Any) -> set[str]:
     branches = avro_type if isinstance(avro_type, list) else [avro_type]
     return {str(b["logicalType"]) for b in branches if isinstance(b, dict) and "logicalType" in b}
-
-
-def _avro_type(role: str, engine_name: str) -> Any:
-    samples = SAMPLES[role][engine_name]
-    first = samples[0]
-    if engine_name in TIMES:
-        kind: Any = {"type": "long", "logicalType": _MILLISECONDS}
-    elif isinstance(first, list):
-        kind = {"type": "array", "items": "string" if isinstance(first[0], str) else "record"}
-    else:
-        kind = _AVRO_TYPES[type(first)]
-    return ["null", kind] if None in samples else kind
-
-
-def _described(engine_name: str) -> str:
-    return f"the worker's {engine_name!r}" + (" (ms since 1970)" if engine_name in TIMES else "")

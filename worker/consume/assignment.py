@@ -47,7 +47,7 @@ class Assignment:
         margin: int = 0,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """Margin and beat: see `StartOffsets`."""
+        """For `margin` and `beat`, see `StartOffsets`."""
         self.assigned: dict[int, AssignedPartition] = {}
         self._consumer, self._pipeline, self._scorer, self._metrics = consumer, pipeline, scorer, metrics
         self._admin, self._config, self._beat = admin, config, beat
@@ -79,7 +79,7 @@ class Assignment:
         self._events.extend((False, p.partition) for p in partitions)
 
     def ready(self) -> Iterator[tuple[AssignedPartition, Partition]]:
-        """The partitions that have been taken over; messages are taken of those that are not held."""
+        """The partitions that have been taken over. Messages are taken only of those that are not held."""
         return ((each, each.partition) for each in self.assigned.values() if each.partition is not None)
 
     @property
@@ -119,7 +119,7 @@ class Assignment:
             if each.hold and each.hold.until <= now:
                 each.hold = None
                 self._seek(partition)
-                if self.assigned[each.number] is each:  # not reassigned by a seek that failed
+                if self.assigned[each.number] is each:  # unless a failed seek has reassigned the partition
                     self._steer(self._consumer.resume, [each.number])
         return ready
 
@@ -157,7 +157,7 @@ class Assignment:
             return
         self.topic.begin(topics[topic].topic_id)
         states_id = topics[states].topic_id if (states := self._pipeline.outputs.alarm_state.topic) in topics else ""
-        found = self._starts.of([each.number for each in due], topics, self._scorer.state.rebuild_span_ms)
+        found = self._starts.of([each.number for each in due], topics, self._scorer.windows.rebuild_span_ms)
         for number, start in found.items():
             each = self.assigned[number]
             if isinstance(start, str):
@@ -225,7 +225,7 @@ class Assignment:
         if start.lost:
             self._metrics.lost.inc(start.lost)
             _LOG.error(
-                "records were deleted before they were read: keep them for longer (retention.ms) than workers are away",
+                "records were deleted before they were read: raise retention.ms above the workers' longest downtime",
                 partition=number,
                 first=live_from - start.lost,
                 last=live_from - 1,

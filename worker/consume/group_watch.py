@@ -18,7 +18,7 @@ _IDLE_S = 5.0  # after a start or a rebalance, partitions are usually assigned s
 _EVERY_S = 10.0  # each description starts a process
 _LOOK_S = 1.0
 _BELIEVED_S = 15.0  # librdkafka joins again, and is refused again, every few seconds
-_CURES = {
+_REMEDIES = {
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: "a member of the group has another assignor or group protocol (a program "
     "that is no worker, or HAZARDSTREAM_GROUP_PROTOCOL): stop it, or set HAZARDSTREAM_GROUP_ID",
     KafkaError.INVALID_SESSION_TIMEOUT: "set HAZARDSTREAM_SESSION_TIMEOUT_MS to what the brokers allow: from "
@@ -70,12 +70,12 @@ class GroupWatch:
             if "fenced" in text:
                 raise FencedError(text)
             if KafkaError(KafkaError.UNRELEASED_INSTANCE_ID).str() in text:
-                raise NameTakenError(f"{text}; {_CURES[KafkaError.UNRELEASED_INSTANCE_ID]}")
-            cure = next((c for code, c in _CURES.items() if KafkaError(code).str() in text), "put that right")
-            raise UserError(f"the broker refuses this consumer for good: {text}; {cure}, and start again")
+                raise NameTakenError(f"{text}; {_REMEDIES[KafkaError.UNRELEASED_INSTANCE_ID]}")
+            remedy = next((c for code, c in _REMEDIES.items() if KafkaError(code).str() in text), "correct that")
+            raise UserError(f"the broker refuses this consumer for good: {text}; {remedy}, and start again")
         if error.code() in DENIED:
             raise DeniedError(f"{text} ({topic or self._group_id})")
-        if known := _CURES.get(error.code()):
+        if known := _REMEDIES.get(error.code()):
             self._refused = time.monotonic(), f"{text}; {known}"
 
     def reason(self, *, idle: bool) -> str | None:
@@ -127,13 +127,13 @@ class GroupWatch:
             since = time.monotonic() - (self._idle_since or 0.0)
             return (
                 f"group {self._group_id} has been rebalancing for {since:.0f} s among {listed}: it waits for members "
-                "that do not join again; stop those that hang"
+                "that do not join again: stop members that hang"
             )
         if group.state == "STABLE":
             if len(members) > self._partitions():
                 return f"group {self._group_id} has fewer partitions than members: {listed}; this worker is spare"
             return (
-                f"group {self._group_id} has given all partitions to others: {listed}; they give some up once they are "
-                "poll: stop those that hang"
+                f"group {self._group_id} has given all partitions to others: {listed}; this worker waits until "
+                "they give some up: stop members that hang"
             )
         return f"group {self._group_id} is {group.state.lower()}: this worker has not joined it yet"

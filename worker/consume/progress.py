@@ -12,7 +12,7 @@ STALLED_AFTER_S = 30.0
 def stalled(
     ready: Iterable[tuple[AssignedPartition, Partition]], lag: Mapping[int, int], failure: str
 ) -> dict[int, str]:
-    """By partition, why it has had input for long and committed nothing. Notes since when each has made no progress.
+    """By partition, why it has long had input and committed nothing. Also notes when each last made progress.
 
     Args:
         ready: the partitions that are ready. One that is held starts over when it is released.
@@ -20,7 +20,7 @@ def stalled(
         failure: why the last batch was not committed; empty: it was.
     """
     now = time.monotonic()
-    why = failure or "none of them can be read: is a producer's transaction left open on the topic?"
+    why = failure or "none of them can be read: did a producer leave a transaction open on the topic?"
     found = {}
     for each, partition in ready:
         if each.hold:

@@ -17,7 +17,7 @@ from common.errors import DependencyDownError, RecreatedError, UserError
 from worker.config.pipeline import Pipeline
 from worker.consume.assigned_partition import UnreadableBatch
 from worker.consume.assignment import Assignment
-from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID
+from worker.encode.dead_letter import LAST_OFFSET, Original, letter_headers
 from worker.kafka.client_config import consumer, error_text
 from worker.kafka.message import is_unreadable
 from worker.kafka.publisher import Publisher
@@ -165,27 +165,19 @@ class Unreadable:
 
     def _reason(self, number: int, offset: int, partition: Partition, fault: str) -> str:
         if offset < partition.live_from:
-            cure = "It could be read when it was scored: raise receive.message.max.bytes to what it was then"
+            remedy = "It was readable when it was scored: raise receive.message.max.bytes to its value at that time"
         else:
-            cure = (
+            remedy = (
                 "If it inflates to more than receive.message.max.bytes, raise that in KAFKA_CONFIG_FILE. "
                 f"To give it up, start the worker with HAZARDSTREAM_SKIP_UNREADABLE={number}/{offset}: "
-                "a dead letter will name it"
+                "a dead letter will record the skipped offsets"
             )
-        return f"the batch at offset {offset} cannot be read: {fault}. {cure}"
+        return f"the batch at offset {offset} cannot be read: {fault}. {remedy}"
 
     def _letter(self, number: int, offset: int, end: int, fault: str) -> Record:
-        headers = {
-            REASON: DeadLetterReason.UNREADABLE,
-            ERRORS + "exception": f"hazardstream.{DeadLetterReason.UNREADABLE}",
-            ERRORS + "message": f"offsets {offset} to {end - 1} were skipped: {fault}",
-            ERRORS + "topic": self._topic,
-            ERRORS + "partition": str(number),
-            ERRORS + "offset": str(offset),
-            TIME: "0",
-            LAST_OFFSET: str(end - 1),
-            TOPIC_ID: self._assignment.topic.topic_id,
-        }
+        original = Original(self._topic, number, offset, self._assignment.topic.topic_id)
+        message = f"offsets {offset} to {end - 1} were skipped: {fault}"
+        headers = letter_headers(original, DeadLetterReason.UNREADABLE, message) | {LAST_OFFSET: str(end - 1)}
         return Record(self._letters, number, None, None, [(name, text.encode()) for name, text in headers.items()])
 
     def _skipped_before(self, number: int, offset: int) -> int | None:

@@ -14,6 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from common.dead_letter_reasons import DeadLetterReason
 from common.errors import DependencyDownError, UncertainError, UserError
+from worker.config.topic_rules import BROKER_DEFAULT_MAX_BYTES
 from worker.dead_letters.recheck import Recheck
 from worker.dead_letters.survey import Progress, write_offsets
 from worker.encode.dead_letter import ATTEMPT, ORIGIN, REDRIVEN, Letter
@@ -23,7 +24,6 @@ from worker.kafka.publisher import AbortedError, TransactionalPublisher
 from worker.kafka.records import Outgoing, Record, headers_size
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import Span, TopicReader
-from worker.kafka.topic_roles import BROKER_DEFAULT_MAX_BYTES
 from worker.kafka.topics import topic_settings
 
 CHUNK_LETTERS = 500

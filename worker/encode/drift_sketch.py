@@ -19,7 +19,7 @@ from schemas.load import parsed
 from schemas.wire import parse_prefix, prefix_of, single_object_prefix
 from worker.config.pipeline import Monitor, Pipeline
 from worker.kafka.records import Outgoing, Record
-from worker.model.package import ModelPackage
+from worker.model.contract import Model
 from worker.model.reference import Reference
 from worker.score.batch import Batch
 from worker.score.outcome import Outcome
@@ -49,7 +49,7 @@ class Cell(NamedTuple):
 class Sketch:
     """Counts of a cell. counts: shape [columns, width of the reference]; missing: shape [sensors]."""
 
-    package: ModelPackage
+    model: Model
     reference: Reference
     counts: Int
     missing: Int
@@ -126,7 +126,7 @@ class Sketcher:
         self._topic, self._sensors = monitor.sketches.topic, pipeline.input.sensors()
         self._sites = Sites(monitor)
         self._open: dict[Cell, Sketch] = {}
-        self._package: ModelPackage | None = None
+        self._model: Model | None = None
         self._clock: dict[int, int] = {}
         self._published: list[Cell] = []  # in the transaction of the current batch
 
@@ -140,7 +140,7 @@ class Sketcher:
             for cell, sketch in self._open.items()
             if cell.hour_ts + HOUR_MS <= self._clock[cell.partition]
             or cell.partition not in assigned
-            or sketch.package is not self._package
+            or sketch.model is not self._model
         ]
         return Outgoing({}, [self._record(cell, self._open[cell]) for cell in self._published])
 
@@ -156,11 +156,11 @@ class Sketcher:
         self._counted(self._count(outcome))
 
     def _count(self, outcome: Outcome) -> int:
-        self._package = package = outcome.package
+        self._model = model = outcome.model
         clock_before = dict(self._clock)
         for number, clock in outcome.clocks.items():
             self._clock[number] = max(clock, self._clock.get(number, NEVER))
-        scored, batch, reference = outcome.scored, outcome.batch, package.reference
+        scored, batch, reference = outcome.scored, outcome.batch, model.reference
         rows = sampled(scored.origin.offset)
         if not len(rows) or reference is None:
             return 0
@@ -170,10 +170,10 @@ class Sketcher:
         earliest = np.array([clock_before.get(p, NEVER) for p in partition.tolist()]) // HOUR_MS * HOUR_MS
         hour = np.maximum(kept.ts // HOUR_MS * HOUR_MS, earliest)
         places = zip(partition.tolist(), self._sites.of(kept), hour.tolist(), strict=True)
-        cells = [Cell(*place, package.version, reference.digest) for place in places]
+        cells = [Cell(*place, model.version, reference.digest) for place in places]
         numbered = {cell: n for n, cell in enumerate(dict.fromkeys(cells))}
         of = np.array([numbered[cell] for cell in cells])
-        bins = reference.bins(scored.features[rows], scored.probability[rows])
+        bins = reference.bins(scored.features.numbers[rows], scored.probability[rows])
         columns, width = bins.shape[1], reference.width
         flat = (of[:, None] * columns + np.arange(columns)) * width + bins
         counts = np.bincount(flat.ravel(), minlength=len(numbered) * columns * width)
@@ -184,7 +184,7 @@ class Sketcher:
             sketch = self._open.get(cell)
             if sketch is None:
                 nothing = np.zeros_like(counts[n]), np.zeros_like(missing[n])
-                sketch = self._open[cell] = Sketch(package, reference, *nothing)
+                sketch = self._open[cell] = Sketch(model, reference, *nothing)
             rows_of = np.flatnonzero(of == n)
             keys_of = (origin.keys[row] for row in rows_of.tolist())
             sketch.add(counts[n], missing[n], batch, kept.row[rows_of], keys_of)
@@ -194,8 +194,8 @@ class Sketcher:
         fields = {
             "site": cell.site,
             "hour_ts": cell.hour_ts,
-            "model_name": sketch.package.name,
-            "model_version": sketch.package.version,
+            "model_name": sketch.model.name,
+            "model_version": sketch.model.version,
             "reference": sketch.reference.digest,
             "readings": sketch.readings,
             "keys": len(sketch.keys),

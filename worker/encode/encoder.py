@@ -2,24 +2,24 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from schemas.codec import encode
-from schemas.columnar_encoder import Column, Flags, encode_columns
-from schemas.load import Schema, parsed
+from schemas.columnar_encoder import Column, encode_columns
+from schemas.load import parsed
 from schemas.wire import Headers as SentHeaders
 from schemas.wire import single_object_prefix
 from worker.alarms.state_machine import IDLE, AlarmState
+from worker.config.output_fields import Scores
 from worker.config.pipeline import Pipeline
-from worker.encode.dead_letter import ERRORS, OMITTED, REASON, TIME, TIME_TYPE, TOPIC_ID
-from worker.kafka.message import LOG_APPEND_TIME, Headers, timestamp_type_name
+from worker.config.roles import ROLES
+from worker.encode.dead_letter import OMITTED, Original, letter_headers
+from worker.kafka.message import LOG_APPEND_TIME, Headers
 from worker.kafka.records import HEADER_ALLOWANCE, Bulk, Outgoing, Record, headers_size
 from worker.score.batch import Batch
-from worker.score.outcome import Origin, Outcome
-from worker.score.readings import Rejection
+from worker.score.outcome import Outcome
+from worker.score.readings import Origin, Rejection
 
 PASSED_HEADERS_BYTES = 2048
 
@@ -41,15 +41,12 @@ class Encoder:
     ) -> None:
         self._pipeline = pipeline
         outputs = pipeline.outputs
-        self._schemas: dict[str, Schema] = {
-            "predictions": outputs.predictions.avro_schema,
-            "alarms": outputs.alarms.avro_schema,
-            "alarm_state": outputs.alarm_state.avro_schema,
-        }
+        self._schemas = {role: pipeline.records[role].schema for role in ("predictions", "alarms", "alarm_state")}
         self._parsed = {role: parsed(schema) for role, schema in self._schemas.items()}
         self._prefixes = {role: prefixes.get(role) or single_object_prefix(s) for role, s in self._schemas.items()}
         self._dead_letter_max_bytes = dead_letter_max_bytes
         self._passed_on = frozenset(outputs.headers)
+        self._predicted = _predicted(pipeline)
 
     def records(self, outcome: Outcome, topic_id: str = "") -> Outgoing:
         """All records of a batch.
@@ -81,28 +78,11 @@ class Encoder:
         return passed if headers_size(passed) <= PASSED_HEADERS_BYTES else []
 
     def _predictions(self, outcome: Outcome, topic_id: str, headers: Mapping[int, Headers]) -> Bulk:
-        scored, source = outcome.scored, self._pipeline.input
-        readings, origin, sensors = scored.readings, scored.origin, source.sensors()
-        columns: dict[str, Column] = {
-            source.key: readings.key,
-            source.group: readings.group,
-            source.time: readings.ts,
-            "probability": scored.probability,
-            "positive": scored.probability >= outcome.threshold,
-            "threshold": outcome.threshold,
-            "model_name": outcome.package.name,
-            "model_version": outcome.package.version,
-            "readings_in_window": scored.in_window,
-            "imputed": Flags(scored.imputed, sensors),
-            "masked": Flags(scored.masked, sensors),
-            "source_topic_id": topic_id,
-            "source_partition": origin.partition,
-            "source_offset": origin.offset,
-            "scored_at": np.array(time.time_ns() // 1_000_000),
-        }
-        named = self._pipeline.outputs.with_schema_names(columns)
-        values = encode_columns(self._schemas["predictions"], named, len(readings.ts), self._prefixes["predictions"])
-        return in_bulk(self._pipeline.outputs.predictions.topic, origin, values, headers)
+        scores = Scores(outcome, self._pipeline.input.sensors(), topic_id, time.time_ns() // 1_000_000)
+        named = self._pipeline.outputs.with_schema_names({name: of(scores) for name, of in self._predicted.items()})
+        rows, schema = len(outcome.scored.readings.ts), self._schemas["predictions"]
+        values = encode_columns(schema, named, rows, self._prefixes["predictions"])
+        return in_bulk(self._pipeline.outputs.predictions.topic, outcome.scored.origin, values, headers)
 
     def _alarms(self, outcome: Outcome, topic_id: str, headers: Mapping[int, Headers]) -> list[Record]:
         origin, records = outcome.scored.origin, []
@@ -116,8 +96,8 @@ class Encoder:
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
                 **explanation.published(),
-                "model_name": outcome.package.name,
-                "model_version": outcome.package.version,
+                "model_name": outcome.model.name,
+                "model_version": outcome.model.version,
                 "source_topic_id": topic_id,
                 "source_partition": int(origin.partition[row]),
                 "source_offset": int(origin.offset[row]),
@@ -141,7 +121,7 @@ class Encoder:
                 "onset_ts": state.onset_ts,
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
-                "model_version": outcome.package.version,
+                "model_version": outcome.model.version,
             }
             records.append(self._record("alarm_state", topic, outcome.scored.origin, row, fields))
         return records
@@ -164,19 +144,8 @@ class Encoder:
         partition, time_ms, time_type = (
             int(column[row]) for column in (batch.partition, batch.broker_ts, batch.timestamp_type)
         )
-        added = {
-            REASON: rejection.reason,
-            ERRORS + "exception": f"hazardstream.{rejection.reason}",
-            # A schema is JSON, which may hold lone surrogates, and UTF-8 has none.
-            ERRORS + "message": rejection.message.encode(errors="backslashreplace")[:2000].decode(errors="ignore"),
-            ERRORS + "topic": self._pipeline.input.topic,
-            ERRORS + "partition": str(partition),
-            ERRORS + "offset": str(batch.offset[row]),
-            TIME: str(max(time_ms, 0)),
-            TIME_TYPE: timestamp_type_name(time_type),
-        }
-        if topic_id:
-            added[TOPIC_ID] = topic_id
+        original = Original(self._pipeline.input.topic, partition, int(batch.offset[row]), topic_id)
+        added = letter_headers(original, rejection.reason, rejection.message, time_ms, time_type)
         key, value, headers = batch.keys[row], batch.values[row], list(batch.headers.get(row, ()))
         sizes = {"value": len(value or b""), "headers": headers_size(headers), "key": len(key or b"")}
         # The topic would reject a record that is too large, and the whole batch with it, at every attempt. The
@@ -195,6 +164,13 @@ class Encoder:
         return Record(topic, partition, key, value, headers, timestamp)
 
 
+def _predicted(pipeline: Pipeline) -> dict[str, Callable[[Scores], Column]]:
+    """What the predictions carry, by the engine's field names: the values of the fields that their schema declares."""
+    identity, declared = pipeline.input.identity, pipeline.records["predictions"].rules
+    values = {identity.get(name, name): field.value for name, field in ROLES["predictions"].fields.items()}
+    return {name: of for name, of in values.items() if of and pipeline.outputs.schema_name(name) in declared}
+
+
 def in_bulk(topic: str, origin: Origin, values: list[bytes], headers: Mapping[int, Headers] | None = None) -> Bulk:
     """Records, one for each reading, with the key and the partition of the reading.
 
@@ -206,7 +182,7 @@ def in_bulk(topic: str, origin: Origin, values: list[bytes], headers: Mapping[in
     """
     by_place: Bulk = defaultdict(list)
     for row, (partition, key, value) in enumerate(zip(origin.partition.tolist(), origin.keys, values, strict=True)):
-        record: dict[str, Any] = {"key": key, "value": value}
+        record: dict[str, Any] = {"key": key or None, "value": value}
         if headers and row in headers:
             record["headers"] = headers[row]
         by_place[topic, partition].append(record)

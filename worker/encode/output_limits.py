@@ -11,9 +11,9 @@ from confluent_kafka.admin import AdminClient
 
 from common.errors import UncertainError
 from worker.config.pipeline import Pipeline
+from worker.config.topic_rules import BROKER_DEFAULT_MAX_BYTES
 from worker.kafka.message import Headers
 from worker.kafka.records import Outgoing, headers_size
-from worker.kafka.topic_roles import BROKER_DEFAULT_MAX_BYTES
 from worker.kafka.topics import topic_settings
 
 # Bytes of a batch of one record, on top of its key, value and headers.

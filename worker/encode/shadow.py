@@ -20,7 +20,7 @@ from common.arrays import Bool, Float, Int
 from common.text import in_label
 from worker.alarms.state_machine import RTN, AlarmPolicy, Alarms, StagedAlarms, Transition
 from worker.kafka.records import Bulk, Outgoing
-from worker.model.package import ModelPackage
+from worker.model.contract import Features, Model
 from worker.observe.metrics import ShadowMetrics
 from worker.observe.worker_status import Status
 from worker.score.outcome import Outcome
@@ -43,7 +43,7 @@ class Challenger:
         counted: ids of active alarms that are counted, the champion's and its own.
     """
 
-    package: ModelPackage
+    model: Model
     alarms: Alarms
     partitions: set[int] = field(default_factory=set)
     misses: int = 0
@@ -72,7 +72,7 @@ class ShadowScored(NamedTuple):
 class _Attempt(threading.Thread):
     """Scores one batch. A thread that hangs does not keep the process from ending."""
 
-    def __init__(self, challenger: Challenger, rows: Int, features: Float) -> None:
+    def __init__(self, challenger: Challenger, rows: Int, features: Features) -> None:
         super().__init__(name="challenger", daemon=True)
         self.challenger, self.rows, self._features = challenger, rows, features
         self.probability: Float | None = None
@@ -81,7 +81,7 @@ class _Attempt(threading.Thread):
     def run(self) -> None:
         """Score the batch; the result, or the fault, is in the attributes."""
         try:
-            probability = self.challenger.package.score(self._features)
+            probability = self.challenger.model.predict(self._features).value
             if probability.shape != self.rows.shape or not ((probability >= 0) & (probability <= 1)).all():
                 self.fault = f"gives no probability for each of {len(self.rows)} readings"
             else:
@@ -123,12 +123,12 @@ class Shadow:
 
     # Called from other threads than the loop's -------------------------------------------------------------------
 
-    def adopt(self, package: ModelPackage, policy: AlarmPolicy) -> None:
+    def adopt(self, model: Model, policy: AlarmPolicy | None) -> None:
         """Have another challenger score from the next batch on."""
-        self._challenger = Challenger(package, Alarms(policy))
+        self._challenger = Challenger(model, Alarms(policy))
         self._metrics.info.clear()
-        self._metrics.info.labels(in_label(package.name), in_label(package.version)).set(1)
-        self._status.challenger = _shown(package)
+        self._metrics.info.labels(in_label(model.name), in_label(model.version)).set(1)
+        self._status.challenger = _shown(model)
 
     def leave(self) -> None:
         """Stop scoring with a challenger."""
@@ -143,7 +143,7 @@ class Shadow:
         challenger, running = self._challenger, self._running
         if challenger is None:
             return
-        unfit, rests = _unfit(challenger.package, outcome.package), self._clock() < challenger.rests_until
+        unfit, rests = _unfit(challenger.model, outcome.model), self._clock() < challenger.rests_until
         self._say(challenger, unfit or (self._too_slow if rests else None))
         if unfit is not None:
             return
@@ -159,7 +159,7 @@ class Shadow:
         if running is not None and running.is_alive() and running.challenger is challenger:
             self._miss(challenger, len(rows))
             return
-        self._due = self._running = _Attempt(challenger, rows, outcome.scored.features[rows])
+        self._due = self._running = _Attempt(challenger, rows, outcome.scored.features.take(rows))
         self._due.start()
 
     def records(self, outcome: Outcome, _assigned: Container[int]) -> Outgoing:
@@ -197,7 +197,7 @@ class Shadow:
             challenger.partitions.add(number)
             challenger.alarms.assign(number, {})
         alarms = challenger.alarms.stage(partition, origin.keys, ts, probability, outcome.scored.shift[rows])
-        positive = probability >= challenger.alarms.policy.setpoint
+        positive = probability >= challenger.model.threshold_under(challenger.alarms.policy)
         return ShadowScored(challenger, rows, probability, positive, alarms)
 
     def _sampled(self, outcome: Outcome) -> Int:
@@ -211,7 +211,7 @@ class Shadow:
         if challenger is self._challenger and shown is not None and shown["idle"] != idle:
             self._status.challenger = shown | {"idle": idle}
             if idle is not None:
-                _LOG.warning("challenger does not score", version=challenger.package.version, reason=idle)
+                _LOG.warning("challenger does not score", version=challenger.model.version, reason=idle)
 
     def _miss(self, challenger: Challenger, readings: int) -> None:
         self._metrics.missed.inc(readings)
@@ -222,16 +222,16 @@ class Shadow:
             self._say(challenger, self._too_slow)
 
     def _fail(self, challenger: Challenger, fault: str) -> None:
-        version = challenger.package.version
+        version = challenger.model.version
         _LOG.error("challenger dropped, the champion goes on", version=version, reason=fault)
         self._metrics.dropped.labels("failed").inc()
         if challenger is self._challenger:
             self._challenger = None
             self._metrics.info.clear()
-            self._status.challenger = _shown(challenger.package) | {"idle": f"dropped (failed): {fault}"}
+            self._status.challenger = _shown(challenger.model) | {"idle": f"dropped (failed): {fault}"}
 
 
-def _unfit(challenger: ModelPackage, champion: ModelPackage) -> str | None:
+def _unfit(challenger: Model, champion: Model) -> str | None:
     """Why a model cannot score in the champion's shadow; None: it can."""
     if (challenger.name, challenger.version) == (champion.name, champion.version):
         return "it is the champion"
@@ -240,8 +240,8 @@ def _unfit(challenger: ModelPackage, champion: ModelPackage) -> str | None:
     return None
 
 
-def _shown(package: ModelPackage) -> dict[str, str | None]:
-    return {"name": package.name, "version": package.version, "idle": None}
+def _shown(model: Model) -> dict[str, str | None]:
+    return {"name": model.name, "version": model.version, "idle": None}
 
 
 def _count(metrics: ShadowMetrics, outcome: Outcome, shadowed: ShadowScored) -> None:
@@ -256,7 +256,7 @@ def _count(metrics: ShadowMetrics, outcome: Outcome, shadowed: ShadowScored) -> 
 
 
 def _raised(transitions: Iterable[Transition], counted: set[str]) -> int:
-    """How many alarms are new: a transition to a higher priority is one of an alarm that stands."""
+    """How many alarms are new: a transition to a higher priority is one of an alarm that is active."""
     raised = 0
     for made in transitions:
         if made.kind == RTN:

@@ -9,7 +9,7 @@ import structlog
 from common.errors import DependencyDownError, UserError
 from common.times import iso_now
 from worker.admission.mlflow_source import MlflowSource, RefusedModelError, ResolvedVersion
-from worker.model.package import ModelPackage
+from worker.model.contract import Model
 from worker.observe.dependency_wait import StoppedError
 from worker.observe.metrics import WatchMetrics
 
@@ -39,8 +39,8 @@ class ModelWatch:
         source: MlflowSource,
         every_s: float,
         version: str,
-        swap: Callable[[ModelPackage], None],
-        show: Callable[[ModelPackage], None],
+        swap: Callable[[Model], None],
+        show: Callable[[Model], None],
         metrics: WatchMetrics,
         show_status: Callable[[dict[str, Any]], None],
         stop: threading.Event,
@@ -84,9 +84,9 @@ class ModelWatch:
                 self._refused = None
                 self._update(refused=None)
             elif self._is_new(found):
-                package = self._source.fetch(found)
-                self._swap(package)
-                self._swapped(package)
+                model = self._source.fetch(found)
+                self._swap(model)
+                self._swapped(model)
         except RefusedModelError as refused:
             self._note_refused(found, refused)
         except (DependencyDownError, UserError) as down:
@@ -98,15 +98,15 @@ class ModelWatch:
     def _is_new(self, found: ResolvedVersion) -> bool:
         return self._refused is None or self._refused[0] != found or self._refused[1] == _FORGIVABLE
 
-    def _swapped(self, package: ModelPackage) -> None:
+    def _swapped(self, model: Model) -> None:
         _LOG.info(
             "model swapped" if self._lost is None else "challenger swapped in",
-            name=package.name,
-            version=package.version,
+            name=model.name,
+            version=model.version,
             before=self._version,
         )
-        self._version, self._refused = package.version, None
-        self._show(package)
+        self._version, self._refused = model.version, None
+        self._show(model)
         self._metrics.swaps.inc()
         self._update(refused=None, swaps=self._shown["swaps"] + 1, swapped_at=iso_now())
 

@@ -12,7 +12,7 @@ from worker.config.settings import Settings
 from worker.encode.shadow import Shadow
 from worker.encode.shadow_records import ShadowRecords
 from worker.hot_swap.alias_watcher import ModelWatch
-from worker.model.package import ModelPackage
+from worker.model.contract import Model
 from worker.observe.worker_status import Status
 
 _LOOK_ONCE_A_DAY_S = 86_400.0
@@ -68,15 +68,15 @@ def watch_challenger(
             f"HAZARDSTREAM_CHALLENGER={settings.challenger} is of no known form: write models:/NAME@challenger"
         )
 
-    def adopt(package: ModelPackage) -> None:
-        shadow.adopt(package, alarm_policy(package, pipeline))
+    def adopt(model: Model) -> None:
+        shadow.adopt(model, alarm_policy(model, pipeline))
 
     ModelWatch(
         source,
         settings.model_watch_ms / 1000 or _LOOK_ONCE_A_DAY_S,
         "",
         adopt,
-        lambda _package: None,
+        lambda _model: None,
         status.metrics.challenger_watch,
         partial(setattr, status, "challenger_watch"),
         stop,

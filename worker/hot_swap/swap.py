@@ -15,9 +15,11 @@ from worker.config.pipeline import Pipeline
 from worker.hot_swap.window_rebuild import PartitionsChangedError, WindowRebuild
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, TopicReader
-from worker.model.package import ModelPackage
+from worker.kafka.topics import require_fit_topics
+from worker.model.contract import Model
 from worker.observe.dependency_wait import StoppedError
 from worker.observe.loop_questions import LoopQuestions
+from worker.score.feature_plan import plan_for
 from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
@@ -42,7 +44,7 @@ class Swap:
         self,
         pipeline: Pipeline,
         questions: LoopQuestions,
-        new_scorer: Callable[[ModelPackage], Scorer],
+        new_scorer: Callable[[Model], Scorer],
         config: dict[str, Any],
         admin: AdminClient,
         stop: threading.Event,
@@ -50,31 +52,33 @@ class Swap:
         self._pipeline, self._questions, self._new_scorer = pipeline, questions, new_scorer
         self._config, self._admin, self._stop = config, admin, stop
 
-    def __call__(self, package: ModelPackage) -> None:
+    def __call__(self, model: Model) -> None:
         """Have the loop score with this model from its next batch on.
 
         Raises:
-            DependencyDownError: windows have to be rebuilt, and the broker does not answer. The old model stays.
+            DependencyDownError: windows have to be rebuilt, and the broker does not answer or does not keep readings
+                for long enough. The old model stays.
             StoppedError: the worker stops.
         """
-        policy = alarm_policy(package, self._pipeline)
+        policy, plan = alarm_policy(model, self._pipeline), plan_for(model, self._pipeline)
 
         def swap_if_alike(live: Scorer, _partitions: dict[int, Partition]) -> bool:
-            alike = package.spec == live.package.spec
+            alike = plan == live.plan
             if alike:
-                live.adopt(package, policy)
+                live.adopt(model, policy)
             return alike
 
         if self._in_loop(swap_if_alike):
             return
-        _LOG.info("the next model needs other windows", version=package.version)
-        while not self._swap_with_windows(package, policy):
+        _LOG.info("the next model needs other windows", version=model.version)
+        require_fit_topics(self._admin, self._pipeline, plan.rebuild_reach_ms(self._pipeline.input.max_future_ms))
+        while not self._swap_with_windows(model, policy):
             self._pause()
 
-    def _swap_with_windows(self, package: ModelPackage, policy: AlarmPolicy) -> bool:
-        with TopicReader(self._config, gulp=MANY) as reader:
+    def _swap_with_windows(self, model: Model, policy: AlarmPolicy | None) -> bool:
+        with TopicReader(self._config, per_call=MANY) as reader:
             topic_id = topic_id_of(self._admin, self._pipeline.input.topic)
-            rebuild = WindowRebuild(self._new_scorer(package), self._pipeline, reader, topic_id)
+            rebuild = WindowRebuild(self._new_scorer(model), self._pipeline, reader, topic_id)
             try:
                 while not rebuild.following:
                     places = self._in_loop(rebuild.places)

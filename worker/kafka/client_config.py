@@ -1,9 +1,9 @@
 """Creates Kafka clients from the user's properties and our own.
 
-`KAFKA_SECURITY_PROTOCOL`, `KAFKA_SASL_*` and `KAFKA_SSL_*` become the properties of the same name in small
-letters with dots (`KAFKA_SASL_MECHANISM` -> `sasl.mechanism`). With `_FILE` at the end the value is read from
-that file, so that secrets can stay out of the environment. `KAFKA_CONFIG_FILE` names a file of `name=value` lines with
-any other properties. The user's properties override our defaults; those that our guarantees need cannot be changed.
+`KAFKA_SECURITY_PROTOCOL`, `KAFKA_SASL_*` and `KAFKA_SSL_*` become the properties of the same name in lower case with
+dots (`KAFKA_SASL_MECHANISM` -> `sasl.mechanism`). A name that ends in `_FILE` gives the path of a file with the value,
+so that secrets stay out of the environment. `KAFKA_CONFIG_FILE` names a file of `name=value` lines with any other
+properties. The user's properties override our defaults; those that our guarantees need cannot be changed.
 """
 
 import logging

@@ -127,6 +127,6 @@ def refusal(text: str, config: Mapping[str, Any]) -> str:
         text = re.sub(r'"([\w.]+)"', lambda name: f'"{usual(name[1])}"', text)
         return f"{text}; correct KAFKA_* in the environment, or the file that {_FILE} names"
     near = difflib.get_close_matches(found[1], SHARED | CONSUMER | PRODUCER, n=1)
-    cure = f"did you mean {near[0]}?" if near else "CONFIGURATION.md of librdkafka lists all."
+    remedy = f"did you mean {near[0]}?" if near else "CONFIGURATION.md of librdkafka lists all."
     source = _FILE if variable(_FILE) else "the environment"
-    return f"Kafka clients have no property {found[1]}; {cure} Correct it in {source}"
+    return f"Kafka clients have no property {found[1]}; {remedy} Correct it in {source}"

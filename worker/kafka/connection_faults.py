@@ -58,8 +58,8 @@ def explain(fault: Fault, config: Mapping[str, Any]) -> str:
     where = (
         fault.address if fault.node is None else f"{fault.address}, which the cluster advertises as broker {fault.node}"
     )
-    text, cure = _explained(fault, config)
-    return f"{where}: {text.rstrip('. :')}" + (f"; {cure}" if cure else "")
+    text, remedy = _explained(fault, config)
+    return f"{where}: {text.rstrip('. :')}" + (f"; {remedy}" if remedy else "")
 
 
 def _explained(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
@@ -68,9 +68,9 @@ def _explained(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
     if "certificate verify failed" in text:
         return _certificate(fault, config)
     protocol = str(config.get("security.protocol", "PLAINTEXT")).upper()
-    for pattern, cure in _CURES:
+    for pattern, remedy in _REMEDIES:
         if re.search(pattern, text, re.IGNORECASE):
-            return text, _ADVERTISED if fault.node is not None and cure in _UNREACHABLE else cure
+            return text, _ADVERTISED if fault.node is not None and remedy in _UNREACHABLE else remedy
     if is_disconnect(fault):
         if fault.state == "APIVERSION_QUERY" and protocol not in _TLS:
             return text, "the listener probably speaks TLS: set KAFKA_SECURITY_PROTOCOL=SSL (or SASL_SSL)"
@@ -93,7 +93,7 @@ _CERTIFICATE = (
     "KAFKA_SSL_KEY_LOCATION (or KAFKA_SSL_KEYSTORE_LOCATION)"
 )
 _NO_TLS = "set KAFKA_SECURITY_PROTOCOL=PLAINTEXT (or SASL_PLAINTEXT), or the port of the broker's TLS listener"
-_CURES = (
+_REMEDIES = (
     (r"Failed to resolve", _NAME),
     (r"Connection refused", _NOBODY),
     (r"unreachable|setup timed out|No route|timed out in state CONNECT|Connection timed out", _NO_WAY),
@@ -119,8 +119,8 @@ def _certificate(fault: Fault, config: Mapping[str, Any]) -> tuple[str, str]:
     if "expired" in problem or "not yet valid" in problem:
         return f"the broker's certificate: {problem}", "renew it, or correct this machine's clock"
     if "match" in problem.lower():
-        cure = "use an address that the certificate names, or add this one to it"
-        return f"the broker's certificate: {problem}", cure
+        remedy = "use an address that the certificate names, or add this one to it"
+        return f"the broker's certificate: {problem}", remedy
     return (
         f"the broker's certificate: {problem}",
         f"set KAFKA_SSL_CA_LOCATION to the file of the CA that signed it (now {ca})",

@@ -12,9 +12,9 @@ from confluent_kafka.admin import AdminClient
 
 from common.errors import DeniedError, DependencyDownError
 from worker.config.pipeline import Pipeline
+from worker.config.roles import ROLES
 from worker.kafka.client_config import error_text, is_mock
 from worker.kafka.group_description import describe_group
-from worker.kafka.topic_roles import ROLES
 
 PERMISSIONS = DeniedError.dependency
 """Name of the dependency that is reported as down if an ACL is missing."""

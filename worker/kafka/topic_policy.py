@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 
-from worker.kafka.topic_roles import ROLES
+from common.times import MINUTE_MS
+from worker.config.roles import ROLES
+
+USUAL_REBUILD_MS = 35 * MINUTE_MS
+"""How far back a rebuild reads for windows of 15 minutes: what is checked before the model is known."""
 
 Settings = Mapping[str, str]
 """Settings of a topic by name, as the broker reports them."""
 
 
-def violations(role: str, topic: str, given: Settings, replicas: int) -> Iterator[tuple[bool, str]]:
+def violations(role: str, topic: str, given: Settings, replicas: int, rebuild_ms: int) -> Iterator[tuple[bool, str]]:
     """Required settings that a topic does not have: whether that breaks a guarantee, and the text.
 
     Args:
@@ -16,9 +20,10 @@ def violations(role: str, topic: str, given: Settings, replicas: int) -> Iterato
         topic: its name.
         given: its settings; missing ones are not checked.
         replicas: number of replicas of its partitions.
+        rebuild_ms: how far back a rebuild of windows reads.
     """
     broken = set()
-    for rule in ROLES[role].rules:
+    for rule in ROLES[role].rules_for(rebuild_ms):
         value = given.get(rule.setting)
         if value is None or rule.fits(value) or rule.setting in broken:
             continue

@@ -53,12 +53,12 @@ class TopicReader:
 
     Args:
         config: see `worker.kafka.client_config.client_config`.
-        patience_s: how long no record may arrive. The default is longer than an abandoned transaction stays open.
-        gulp: messages per call. The default bounds memory if each is as large as a broker accepts.
+        patience_s: how long to wait for the next record. By default longer than an abandoned transaction stays open.
+        per_call: messages per call. The default bounds memory even if each is as large as a broker accepts.
     """
 
-    def __init__(self, config: dict[str, Any], patience_s: float = 60.0, gulp: int = 100) -> None:
-        self._patience_s, self._gulp = patience_s, gulp
+    def __init__(self, config: dict[str, Any], patience_s: float = 60.0, per_call: int = 100) -> None:
+        self._patience_s, self._per_call = patience_s, per_call
         self._config = config
         self.consumer = consumer(config, _FIXED, _DEFAULTS)
 
@@ -175,17 +175,17 @@ class TopicReader:
         at = {number: span.low for number, span in spans.items() if span.low < span.high}
         places = [TopicPartition(topic, number, low) for number, low in at.items()]
         self.consumer.assign(places)
-        quiet_until, cause = time.monotonic() + self._patience_s, "is a transaction left open?"
+        quiet_until, cause = time.monotonic() + self._patience_s, "did a producer leave a transaction open?"
         while any(offset < spans[number].high for number, offset in at.items()):
-            gulp = self.consumer.consume(self._gulp, timeout=0.2)
-            cause = next((m.error().str() for m in gulp if m.error() is not None), cause)
-            if bad := next((m for m in gulp if is_unreadable(m)), None):
+            messages = self.consumer.consume(self._per_call, timeout=0.2)
+            cause = next((m.error().str() for m in messages if m.error() is not None), cause)
+            if bad := next((m for m in messages if is_unreadable(m)), None):
                 raise UnreadableBatchError(
                     "broker",
                     f"the batch at offset {bad.offset()} of {topic}/{bad.partition()} cannot be read: {cause}. If it "
                     "inflates to more than receive.message.max.bytes, raise that in KAFKA_CONFIG_FILE",
                 )
-            yield [m for m in gulp if m.error() is None and m.offset() < spans[m.partition()].high]
+            yield [m for m in messages if m.error() is None and m.offset() < spans[m.partition()].high]
             before = sum(at.values())
             for place in self.consumer.position(places):
                 at[place.partition] = min(max(at[place.partition], place.offset), spans[place.partition].high)

@@ -8,11 +8,12 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from common.errors import DependencyDownError, UserError
 from worker.config.pipeline import Pipeline
+from worker.config.roles import ROLES
+from worker.config.topic_rules import BROKER_DEFAULT_MAX_BYTES, SETTINGS_OF_ALL
 from worker.kafka.client_config import error_text, is_mock, topic_partitions
 from worker.kafka.permissions import denied_of
 from worker.kafka.records import HEADER_ALLOWANCE
-from worker.kafka.topic_policy import violations
-from worker.kafka.topic_roles import BROKER_DEFAULT_MAX_BYTES, ROLES, SETTINGS_OF_ALL
+from worker.kafka.topic_policy import USUAL_REBUILD_MS, violations
 
 _TIMEOUT_S = 15.0
 _UNREACHED = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}  # noqa: SLF001 - librdkafka's names
@@ -68,8 +69,13 @@ def check_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     return [*unfit_topics(admin, pipeline), *short_topics(admin, pipeline)]
 
 
-def unfit_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
+def unfit_topics(admin: AdminClient, pipeline: Pipeline, rebuild_ms: int = USUAL_REBUILD_MS) -> list[str]:
     """Problems that prevent a start: missing topics, and settings that break a guarantee.
+
+    Args:
+        admin: asks the broker.
+        pipeline: names the topics.
+        rebuild_ms: how far back a rebuild of the model's windows reads.
 
     Raises:
         DependencyDownError: no broker answers.
@@ -78,7 +84,17 @@ def unfit_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     if missing := sorted(t for t in pipeline.topics.values() if t not in held):
         return [f"missing topics: {', '.join(missing)}; run `hazardstream topics create`"]
     settings = topic_settings(admin, pipeline.topics.values())
-    return [text for breaks, text in _violations(admin, pipeline, settings) if breaks]
+    return [text for breaks, text in _violations(admin, pipeline, settings, rebuild_ms) if breaks]
+
+
+def require_fit_topics(admin: AdminClient, pipeline: Pipeline, rebuild_ms: int) -> None:
+    """Check that nothing prevents a start; arguments as of `unfit_topics`.
+
+    Raises:
+        DependencyDownError: something does, or no broker answers.
+    """
+    if faults := unfit_topics(admin, pipeline, rebuild_ms):
+        raise DependencyDownError("topics", "; ".join(faults))
 
 
 def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
@@ -98,7 +114,7 @@ def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
 
 
 def _violations(
-    admin: AdminClient, pipeline: Pipeline, settings: Mapping[str, Mapping[str, Any]]
+    admin: AdminClient, pipeline: Pipeline, settings: Mapping[str, Mapping[str, Any]], rebuild_ms: int
 ) -> Iterator[tuple[bool, str]]:
     replicas = _replicas(admin, [topic for topic in pipeline.topics.values() if settings[topic]])
     for role, topic in pipeline.topics.items():
@@ -108,7 +124,7 @@ def _violations(
             )
             yield False, f"{topic}: {unknown}; docs/operations.md lists what they must be"
             continue
-        yield from violations(role, topic, settings[topic], replicas[topic])
+        yield from violations(role, topic, settings[topic], replicas[topic], rebuild_ms)
 
 
 def _replicas(admin: AdminClient, topics: Sequence[str]) -> dict[str, int]:
@@ -131,7 +147,7 @@ def warnings(admin: AdminClient, pipeline: Pipeline) -> list[str]:
         int(settings[topics[role]].get("max.message.bytes") or BROKER_DEFAULT_MAX_BYTES)
         for role in ("input", "dead_letters")
     )
-    found = [text for breaks, text in _violations(admin, pipeline, settings) if not breaks]
+    found = [text for breaks, text in _violations(admin, pipeline, settings, USUAL_REBUILD_MS) if not breaks]
     if limit < largest + HEADER_ALLOWANCE:
         found.append(
             f"{pipeline.topics['dead_letters']} accepts smaller records than {pipeline.input.topic}, so the "

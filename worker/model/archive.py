@@ -122,11 +122,9 @@ def read_again(package: ModelPackage) -> Contents:
     Raises:
         PackageError: they have changed.
     """
-    contents = (
-        read_package(package.directory) if package.directory.is_dir() else read_archive(package.directory).contents
-    )
+    contents = read_package(package.origin) if package.origin.is_dir() else read_archive(package.origin).contents
     if contents.digest != package.digest:
-        raise PackageError("digest_mismatch", f"{package.directory} has changed since it was loaded; try again")
+        raise PackageError("digest_mismatch", f"{package.origin} has changed since it was loaded; try again")
     return contents
 
 

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 
 from common.arrays import Float
 from worker.alarms.state_machine import AlarmPolicy
-from worker.model.boosting import UnfitBoosterError, load_booster, xgboost
+from worker.model.boosting import UnfitBoosterError, exact_contributions, load_booster, xgboost
+from worker.model.contract import Contributions, Features, Model, ModelFailedError, ModelInput, Prediction, Task
 from worker.model.package_files import (
     MANIFEST,
     SCALER,
@@ -32,7 +33,6 @@ from worker.windows.feature_spec import FeatureSpec
 __all__ = [
     "MANIFEST",
     "Manifest",
-    "ModelFailedError",
     "ModelPackage",
     "PackageError",
     "digest",
@@ -43,44 +43,29 @@ __all__ = [
 # XGBoost sums its trees in float32; other builds and processors may differ in the last bits, never by more.
 GOLDEN_TOLERANCE = 1e-5
 _GOLDEN_MAX_BYTES = 1 << 26
-_LARGEST = float(np.finfo(np.float32).max)
 
 
-class ModelFailedError(PackageError):
-    """A model that passed the check fails while it scores; another version has to take over.
-
-    Attributes:
-        package: the model that failed.
-    """
-
-    def __init__(self, package: "ModelPackage", text: str) -> None:
-        super().__init__("failed_in_use", f"model {package.name} {package.version} {text}")
-        self.package = package
-
-
-@dataclass(frozen=True)
-class ModelPackage:
-    """A verified model, ready to score.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelPackage(Model):
+    """A binary XGBoost model with its features, alarm policy and golden rows.
 
     Attributes:
-        reference: histograms of the training data, for drift; None where reference.json is `{}`.
-        golden: features of the golden rows, shape [g, f].
-        directory: where it was read: a directory or an exported file.
+        origin: a directory or an exported file.
         digest: SHA-256 of its manifest, in hex.
+        golden: features of the golden rows, shape [g, f].
     """
 
-    name: str
-    version: str
-    manifest: Manifest
     spec: FeatureSpec
     policy: AlarmPolicy
-    metrics: dict[str, Any]
-    reference: Reference | None
+    origin: Path
+    manifest: Manifest
     golden: Float
-    directory: Path
-    digest: str
-    _scale: Scale | None
-    _booster: xgboost.Booster
+    scaler: Scale | None
+    booster: xgboost.Booster
+
+    def predict(self, features: Features) -> Prediction:
+        """See `Model.predict`."""
+        return Prediction(self.score(features.numbers))
 
     def score(self, features: Float) -> Float:
         """Probability of each row of features [n, f], shape [n]. A row's score does not depend on the other rows.
@@ -89,7 +74,7 @@ class ModelPackage:
             ModelFailedError: the model fails, or does not give one probability for each row.
         """
         try:
-            given = np.asarray(self._booster.inplace_predict(self.scaled(features), missing=np.nan))
+            given = np.asarray(self.booster.inplace_predict(self.scaled(features), missing=np.nan))
         except Exception as error:
             raise ModelFailedError(self, f"cannot score: {type(error).__name__}: {_first_line(error)}") from error
         if given.shape != (len(features),) or given.dtype.kind != "f":
@@ -109,29 +94,23 @@ class ModelPackage:
 
     def scaled(self, features: Float) -> Float:
         """Features [n, f] as the booster takes them: scaled, or unchanged where the package has no scaler."""
-        return features if self._scale is None else self._scale(features)
+        return features if self.scaler is None else self.scaler(features)
 
-    def contributions(self, features: Float) -> tuple[Float, Float]:
-        """Exact SHAP contributions to the log-odds [n, f], and the bias to which they are added [n].
-
-        Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees":
-        TreeSHAP, as built into XGBoost.
+    def contributions(self, features: Features) -> Contributions:
+        """Exact SHAP contributions to the log-odds (worker/model/boosting.py).
 
         Raises:
             ModelFailedError: the model fails, or gives values that are not finite.
         """
         try:
-            # A DMatrix refuses values beyond single precision. No split lies there, so clipping changes no path.
-            within = np.clip(self.scaled(features), -_LARGEST, _LARGEST)
-            matrix = xgboost.DMatrix(within, missing=np.nan, nthread=1)
-            parts = np.asarray(self._booster.predict(matrix, pred_contribs=True), np.float64)
+            found = exact_contributions(self.booster, self.scaled(features.numbers))
         except Exception as error:
             raise ModelFailedError(
                 self, f"cannot explain a score: {type(error).__name__}: {_first_line(error)}"
             ) from error
-        if parts.shape != (len(features), features.shape[1] + 1) or not np.isfinite(parts).all():
+        if found.parts.shape != features.numbers.shape or not np.isfinite(found.parts).all():
             raise ModelFailedError(self, "does not explain a score: a contribution is missing or not finite")
-        return parts[:, :-1], parts[:, -1]
+        return found
 
 
 def load_package(
@@ -175,18 +154,22 @@ def open_package(contents: Contents, *, version: str, trusted: bool = False) -> 
         raise PackageError("wrong_output", f"model package {contents.origin}: booster.ubj: {error}") from error
     features, expected = _golden(contents)
     package = ModelPackage(
-        contents.manifest.name,
-        version,
-        contents.manifest,
-        spec,
-        policy,
-        metrics,
-        reference,
-        features,
-        Path(contents.origin),
-        contents.digest,
-        scale,
-        booster,
+        name=contents.manifest.name,
+        version=version,
+        digest=contents.digest,
+        origin=Path(contents.origin),
+        task=Task.BINARY,
+        inputs=tuple(ModelInput(name, "double", required=False) for name in spec.names),
+        classes=("0", "1"),
+        threshold=policy.setpoint,
+        metrics=metrics,
+        spec=spec,
+        policy=policy,
+        reference=reference,
+        manifest=contents.manifest,
+        golden=features,
+        scaler=scale,
+        booster=booster,
     )
     _check_golden_rows(package, expected, contents.origin)
     return package

@@ -26,7 +26,7 @@ def _watch(status: Status) -> None:
             status.metrics.stuck.inc()
             _LOG.error("the loop is stuck", seconds=round(status.stuck_for_s(), 1), stacks=_stacks())
         elif told and not stuck:
-            _LOG.warning("the loop goes on")
+            _LOG.warning("the loop continues")
         told = stuck
 
 

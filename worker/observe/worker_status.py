@@ -25,9 +25,9 @@ class Status:
         group: why the group gives this worker no partition, where that is known.
         model_failure: why the model before this one was given up while it scored, until another version takes over.
         stalled: partitions that have input and commit nothing, and why.
-        model: what scores, as `/model` shows it.
-        model_watch: how the model's alias is watched, as `/model` shows it; None where the model cannot change.
-        challenger: what scores in the shadow; None where nothing does.
+        model: the model that scores, as `/model` shows it.
+        model_watch: how the model's alias is watched, as `/model` shows it; None if the model cannot change.
+        challenger: the model that scores in the shadow; None without a challenger.
         challenger_watch: as `model_watch`, of the challenger.
         schemas: by role, as `/schema` shows them.
     """
@@ -41,7 +41,6 @@ class Status:
     committed: bool = False
     down: dict[str, str] = field(default_factory=dict)
     last_turn: float = field(default_factory=time.monotonic)
-    started: float = field(default_factory=time.monotonic)
     partitions: dict[str, Any] = field(default_factory=dict)
     lag: dict[int, int] = field(default_factory=dict)
     stalled: dict[int, str] = field(default_factory=dict)
@@ -54,11 +53,11 @@ class Status:
     schemas: dict[str, Any] = field(default_factory=dict)
 
     def turn(self) -> None:
-        """Say that the loop makes progress."""
+        """Record that the loop makes progress."""
         self.last_turn = time.monotonic()
 
     def note_commit(self) -> None:
-        """Say that a batch was committed; the first time tells how long the start took."""
+        """Record that a batch was committed. The first call also records how long the start took."""
         if not self.committed:
             self.committed = True
             self.metrics.first_commit.set(_process_age_s())
@@ -84,7 +83,7 @@ class Status:
             waiting = self.partitions.get("waiting", {})
             if self.phase == "running" and not (self.partitions.get("ready") or waiting or self.down):
                 yield "no partition is assigned: " + (
-                    self.group or "the group is rebalancing, or waits for the session of a member that has gone"
+                    self.group or "the group is rebalancing, or waits until the session of a member that left expires"
                 )
             for number, reason in waiting.items():
                 yield f"partition {number} is waiting: {reason}"

@@ -15,7 +15,7 @@ from worker.encode.encoder import state_from
 from worker.kafka.client_config import consumer
 from worker.kafka.message import key_of, value_of
 from worker.observe.metrics import Metrics
-from worker.recover.standing_alarms import raise_if_ours, standing_alarms
+from worker.recover.active_alarms import active_alarms, raise_if_ours
 from worker.score.decode import WriterSchemaOf
 from worker.windows.partition import Partition
 
@@ -49,7 +49,7 @@ class AlarmRestore:
         self._reader: Consumer | None = None
         self._left: dict[int, range] = {}
         self._latest: dict[int, dict[bytes, bytes]] = {}
-        self._standing: dict[int, dict[bytes, AlarmState]] = {}
+        self._active: dict[int, dict[bytes, AlarmState]] = {}
 
     def begin(self, partition: Partition, offsets: range, states_id: str) -> None:
         """Start to read a partition. If the topic has lost states, first find active alarms in published transitions.
@@ -67,11 +67,11 @@ class AlarmRestore:
         replaced = partition.states_id not in {"", states_id}
         # If the checkpoint has no id, an empty topic may be a new one.
         if partition.live_from > 0 and (replaced or offsets.start > 0 or not (offsets or partition.states_id)):
-            self._standing[number] = standing_alarms(
+            self._active[number] = active_alarms(
                 self._config, self._pipeline, self._writer_schema_of, number, self._beat
             )
-            if replaced or offsets.start > 0 or self._standing[number]:
-                self._report_lost(number, len(self._standing[number]))
+            if replaced or offsets.start > 0 or self._active[number]:
+                self._report_lost(number, len(self._active[number]))
         # Once states were lost, the new topic never holds all of them. So the first id stays.
         partition.states_id = partition.states_id or states_id
         self._latest[number] = {}
@@ -83,7 +83,7 @@ class AlarmRestore:
     def drop(self, number: int) -> None:
         """Stop reading a partition, and forget what was read."""
         self._latest.pop(number, None)
-        self._standing.pop(number, None)
+        self._active.pop(number, None)
         if self._left.pop(number, None) is not None and self._reader is not None:
             self._reader.incremental_unassign([TopicPartition(self._topic, number)])
         if not self._left and self._reader is not None:
@@ -125,7 +125,7 @@ class AlarmRestore:
         Raises:
             DependencyDownError: a writer's schema is not known yet and the registry does not answer; call again.
         """
-        states = dict(self._standing.get(number, {}))
+        states = dict(self._active.get(number, {}))
         for key, value in self._latest[number].items():
             try:
                 state = state_from(self._with_engine_names(decode(value, self._writer_schema_of, self._schema)))
@@ -142,11 +142,11 @@ class AlarmRestore:
         self.drop(number)
         return states
 
-    def _report_lost(self, number: int, standing: int) -> None:
+    def _report_lost(self, number: int, active: int) -> None:
         self._metrics.recreated.labels("alarm_state").inc()
         _LOG.error(
-            "alarm states were deleted: the alarms that stand were taken from the alarms that were published",
+            "alarm states were deleted: active alarms were taken from the alarms that were published",
             topic=self._topic,
             partition=number,
-            standing=standing,
+            active=active,
         )

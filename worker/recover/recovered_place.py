@@ -19,6 +19,7 @@ from confluent_kafka import Message
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
 from worker.config.pipeline import Pipeline
+from worker.config.roles import ROLES
 from worker.encode.dead_letter import letter_of
 from worker.kafka.message import value_of
 from worker.kafka.topic_reader import LOOP_PATIENCE_S, Span, TopicReader
@@ -27,7 +28,7 @@ from worker.score.decode import WriterSchemaOf
 
 _OUTCOMES_KEPT = 100  # the newest, of each output
 _SEARCH_WIDTHS = (1_000, 100_000)  # offsets from the end that are searched for an outcome, before the whole log is
-_ROLES = ("predictions", "alarms", "dead_letters")
+_ROLES = tuple(name for name, role in ROLES.items() if role.shows_progress)
 
 
 class _Outcome(NamedTuple):

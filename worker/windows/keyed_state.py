@@ -45,6 +45,16 @@ def rebuild_span_ms(spec: FeatureSpec, lateness_ms: int) -> int:
     return -(-(spec.max_span_ms + 2 * lateness_ms) // REBUILD_SPANS)
 
 
+def rebuild_reach_ms(spec: FeatureSpec, max_future_ms: int) -> int:
+    """How far back the records that a rebuild of windows needs may lie, by their Kafka timestamps, ms.
+
+    Args:
+        spec: the features.
+        max_future_ms: how far ahead of its Kafka timestamp a reading may be.
+    """
+    return REBUILD_SPANS * rebuild_span_ms(spec, lateness_ms(spec, max_future_ms)) + max_future_ms
+
+
 class KeyedState:
     """Window state of keys, each held in a *slot* (a row of the arrays below). Slots are reused after `free`.
 

@@ -17,7 +17,7 @@ from producers.kafka_publisher import ReadingPublisher, encoder
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.score.event_time import EARLIEST_MS
 
-log = structlog.get_logger("producers")
+log = structlog.get_logger(__name__)
 
 _ENDLESS_FAULT_SPAN_MS = 6 * HOUR_MS
 
@@ -34,7 +34,7 @@ class SimulateOptions:
         bad_rate: share of the readings that a bad record of a random kind is published with.
         mechanisms: mechanisms of faults to draw from (see
             `pipelines.battery_hazard.simulator.events.ground_truth`).
-        nuisances: expected number per module-day of events that look like a hazard but are none.
+        nuisances: expected number per module-day of events that look like a hazard but are not.
     """
 
     pipeline: str = "battery_hazard"
@@ -58,12 +58,12 @@ class SimulationSummary:
 
     Attributes:
         produced: all messages; readings + duplicates + all of `bad`.
-        readings: messages that the worker scores, one per module and moment, including those of `masked`.
+        readings: messages that the worker scores, one per module and time step, including those of `masked`.
         masked: readings with one impossible value, by kind.
         bad: messages that become dead letters, by kind.
         duplicates: exact copies of readings, which the worker drops.
         failed: messages that the broker never confirmed.
-        faults: modules that run away, including those that a neighbour set on fire.
+        faults: modules with a thermal runaway, including those that a neighbour set on fire.
         fault_truth: module, mechanism, onset, first sign and point of no return (ms) of each fault.
         nuisance_truth: module, kind, start and end (ms) of each nuisance.
         event_ms: event time of the last readings handed to the client.

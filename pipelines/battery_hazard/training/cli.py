@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common.cli_options import JsonOption, TrackingUriOption, training_packages
+from common.cli_options import MODELS, JsonOption, TrackingUriOption, training_packages
 from common.json_text import strict_json
 from common.terminal import say, terminal
 
@@ -24,14 +24,14 @@ Small = Annotated[bool, typer.Option("--small", help="Train a small model on few
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result, bit for bit.")]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Directory that keeps the datasets (Parquet) for the next run. Default: a temporary one."),
+    typer.Option(help="Directory in which the datasets (Parquet) are kept for the next run. Default: a temporary one."),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     for command in (train, tune, compare, evaluate):
-        app.command()(command)
+        app.command(rich_help_panel=MODELS)(command)
 
 
 @contextmanager
@@ -61,17 +61,17 @@ def train(
     seed: Seed = 0,
     name: Annotated[str, typer.Option(help="Name to register the model under.")] = "battery_hazard",
     output: Annotated[
-        Path | None, typer.Option(help="Write the package to this new directory, and register nothing.")
+        Path | None, typer.Option(help="Write the package to this new directory, and do not register it.")
     ] = None,
     data: Data = None,
     boosting: Annotated[
-        Path | None, typer.Option(help="Parameters of the trees: a file of `hazardstream tune --output`.")
+        Path | None, typer.Option(help="Hyperparameters of the trees: a file that `hazardstream tune --output` wrote.")
     ] = None,
     alias: Annotated[str, typer.Option(help="Alias that moves to the new version.")] = "champion",
     tracking_uri: TrackingUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the battery hazard model on simulated sites and register it in MLflow.
+    """Train a model on simulated sites, and register it in MLflow.
 
     Example: hazardstream train --small
     """
@@ -124,7 +124,9 @@ def tune(
     data: Data = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for better hyperparameters with Optuna. An interrupted search continues where it stopped.
+    """Search for better hyperparameters with Optuna.
+
+    An interrupted search continues where it stopped.
 
     Example: hazardstream tune --storage study.db --output boosting.json --data datasets
     """
@@ -158,7 +160,9 @@ def compare(
     tracking_uri: TrackingUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare logistic regression, random forest, XGBoost and limits under one protocol, and log the results in MLflow.
+    """Compare logistic regression, random forest, XGBoost and fixed limits.
+
+    All are evaluated under one protocol. The results are logged in MLflow.
 
     Example: hazardstream compare --data datasets
     """
@@ -202,7 +206,7 @@ def evaluate(
     report: Annotated[Path, typer.Option(help="HTML file for the report.")] = Path("evaluation.html"),
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate a model on new simulated sites, in an operator's terms: warning, false alarms, time in alarm.
+    """Evaluate a model on new simulated sites: warning times, false alarms, time in alarm.
 
     Example: hazardstream evaluate --module-days 10000 --report evaluation.html
     """

@@ -19,15 +19,16 @@ from common.times import DAY_MS
 from local.process import free_ports
 from pipelines.battery_hazard.simulator.plant.sensing import CO
 from schemas.codec import decode
+from tests.commands import hazardstream
 from tests.drift_sites import START_MS, recording, sketches
 from tests.harness import Stage, make_stage, wait_until
+from tests.repository import ROOT
 from training.monitoring.performance.labels import EVENT, Label
 from training.monitoring.topics import MonitoringTopics
 from worker.config.settings import Settings
 from worker.model.package import load_package
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
-HERE = Path(__file__).parents[3]
 Run = Callable[..., dict[str, Any]]
 
 
@@ -36,23 +37,25 @@ def stage(kafka: str, topic_prefix: str, tmp_path: Path, model_package: Path) ->
     return make_stage(kafka, topic_prefix, tmp_path, model_package)
 
 
-@contextmanager
-def command(stage: Stage, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A command at work on a stage."""
-    environment = {
-        **os.environ,
+def environment(stage: Stage) -> dict[str, str]:
+    return {
         "HAZARDSTREAM_PIPELINE": str(stage.pipeline_file),
         "HAZARDSTREAM_MODEL": str(stage.model),
         "KAFKA_BOOTSTRAP_SERVERS": stage.bootstrap,
         "HAZARDSTREAM_CACHE_DIRECTORY": str(stage.directory / "cache"),
     }
+
+
+@contextmanager
+def command(stage: Stage, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command at work on a stage."""
     process = subprocess.Popen(
         [sys.executable, "-m", "hazardstream", *arguments],
-        env=environment,
+        env=os.environ | environment(stage),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=HERE,
+        cwd=ROOT,
     )
     try:
         yield process
@@ -63,10 +66,9 @@ def command(stage: Stage, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 def run(stage: Stage, *arguments: str, code: int = 0) -> Any:
     """What a command says with --json; its complaint where it fails."""
-    with command(stage, *arguments, "--json") as process:
-        said, complaint = process.communicate(timeout=120)
-        assert process.returncode == code, complaint
-        return json.loads(said.splitlines()[-1]) if code == 0 else complaint
+    done = hazardstream(*arguments, "--json", **environment(stage))
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]) if code == 0 else done.stderr
 
 
 def publish(stage: Stage, role: str, records: list[tuple[str, dict[str, Any]]]) -> None:

@@ -20,7 +20,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_a_run_that_is_set_goes_before_the_model_of_the_pipeline(settings: Settings, package: ModelPackage) -> None:
-    run = register_package(package.directory, tracking_uri=settings.tracking_uri).run_id
+    run = register_package(package.origin, tracking_uri=settings.tracking_uri).run_id
     found = _reference(settings.model_copy(update={"best_run_id": run}), OF_THE_PIPELINE)
     assert found is not None
     assert package.reference is not None

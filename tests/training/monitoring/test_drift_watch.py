@@ -7,9 +7,9 @@ import pytest
 
 from common.errors import DependencyDownError, UserError
 from tests.drift_sites import MadeUpSite
+from training.monitoring.metrics import DriftMetrics
 from training.monitoring.watch import Look, watch
 from worker.model.package import ModelPackage
-from worker.observe.metrics import DriftMetrics
 
 
 @pytest.fixture

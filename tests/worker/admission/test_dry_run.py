@@ -14,7 +14,8 @@ from tests.flagship import PIPELINE
 from tests.models import resealed, with_booster
 from worker.admission.admit import Demands, admit
 from worker.admission.dry_run import dry_run
-from worker.model.package import ModelFailedError, ModelPackage, load_package
+from worker.model.contract import ModelFailedError
+from worker.model.package import ModelPackage, load_package
 from worker.model.package_files import SCALER, PackageError, read_package
 
 COLUMNS = 30
@@ -232,7 +233,7 @@ def test_what_is_no_probability_is_a_failure_when_it_is_scored(package: Path, gi
             return np.full(len(rows), given, np.float32)
 
     model = load_package(package, version="7")
-    object.__setattr__(model, "_booster", Strange())
+    object.__setattr__(model, "booster", Strange())
     with pytest.raises(ModelFailedError, match="between 0 and 1") as caught:
         model.score(model.golden)
-    assert caught.value.package is model
+    assert caught.value.model is model

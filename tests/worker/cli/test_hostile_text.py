@@ -26,14 +26,14 @@ from common.text import in_label, in_plot, lines, markup, shown
 from hazardstream import cli
 from local.demo_view import picture
 from tests.flagship import PIPELINE
+from tests.repository import ROOT
 from training.reports.render import render
 from worker.cli import doctor
 from worker.cli.dlq_view import print_letter, print_table
 from worker.cli.explain_view import as_tables
 from worker.model.shap import Contribution, Explanation
 
-HERE = Path(__file__).parents[3]
-REPORT = HERE / "training/monitoring/report.html.j2"
+REPORT = ROOT / "training/monitoring/report.html.j2"
 HOSTILE = [
     "[/bold]",
     "[red]x",
@@ -260,8 +260,8 @@ EXEMPT = {"common/text.py", "common/terminal.py", "benchmarks/report.py", "bench
 def test_nothing_is_printed_around_the_functions_that_escape() -> None:
     found = []
     for folder in ("worker", "training", "local", "producers", "benchmarks"):
-        for path in sorted((HERE / folder).rglob("*.py")):
-            name = str(path.relative_to(HERE))
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = str(path.relative_to(ROOT))
             if name in EXEMPT:
                 continue
             for line, function, call in calls(path):

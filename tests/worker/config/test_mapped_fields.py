@@ -14,19 +14,20 @@ from schemas.wire import single_object_prefix
 from tests.flagship import FILE, PIPELINE, changeable_schema, write_folder
 from training.monitoring.performance.rolling import alarms_from
 from worker.cli.explain import _Published
-from worker.config.output_fields import MAPPED, SAMPLES
 from worker.config.pipeline import Pipeline, load_pipeline
+from worker.config.roles import ROLES
 from worker.observe.metrics import Metrics
 from worker.recover.alarm_state import AlarmRestore
 from worker.windows.partition import Partition
 
+MAPPED = [name for name, role in ROLES.items() if role.mapped]
 IDENTITY = {"key": "module_id", "group": "rack_id", "time": "ts"}
 
 
 @pytest.fixture
 def renamed(tmp_path: Path) -> Pipeline:
     """The flagship pipeline with every field of predictions, alarms and alarm state under another name."""
-    fields = sorted({field for role in MAPPED for field in SAMPLES[role]})
+    fields = sorted({field for role in MAPPED for field in ROLES[role].fields})
     mapping = {IDENTITY.get(field, field): f"x_{field}" for field in fields}
     plain = PIPELINE.outputs.with_engine_names
     changed = {}
@@ -44,7 +45,7 @@ def renamed(tmp_path: Path) -> Pipeline:
 def written(pipeline: Pipeline, role: str) -> bytes:
     """A record of a role as the worker writes it."""
     schema = pipeline.records[role].schema
-    values = {IDENTITY.get(field, field): samples[0] for field, samples in SAMPLES[role].items()}
+    values = {IDENTITY.get(field, field): declared.samples[0] for field, declared in ROLES[role].fields.items()}
     record = {pipeline.outputs.schema_name(field): value for field, value in values.items()}
     assert set(record) == {field["name"] for field in schema["fields"]}
     return encode(record, parsed(schema), single_object_prefix(schema))
@@ -59,9 +60,9 @@ def read(pipeline: Pipeline, role: str) -> dict[str, Any]:
 def test_alarm_state_is_restored(renamed: Pipeline) -> None:
     restore = AlarmRestore({}, renamed, writer_schema_lookup(None, renamed.known_schemas), Metrics())
     restore.begin(Partition(0, 0, 0), range(0), "")
-    restore._latest[0] = {b"K1": written(renamed, "alarm_state")}
-    state = restore.states(0)[b"K1"]
-    sample = SAMPLES["alarm_state"]
+    restore._latest[0] = {b"text": written(renamed, "alarm_state")}
+    state = restore.states(0)[b"text"]
+    sample = {name: field.samples for name, field in ROLES["alarm_state"].fields.items()}
     assert (state.active, state.priority, state.alarm_id) == (True, sample["priority"][0], sample["alarm_id"][0])
     assert (state.onset_ts, state.peak_probability) == (sample["onset_ts"][0], sample["peak_probability"][0])
 
@@ -70,7 +71,7 @@ def test_explain_finds_prediction_and_alarm(renamed: Pipeline) -> None:
     def message(role: str) -> Any:
         value = written(renamed, role)
         return SimpleNamespace(
-            key=lambda: b"K1", value=lambda: value, partition=lambda: 0, offset=lambda: 0, error=lambda: None
+            key=lambda: b"text", value=lambda: value, partition=lambda: 0, offset=lambda: 0, error=lambda: None
         )
 
     class Log:
@@ -80,21 +81,21 @@ def test_explain_finds_prediction_and_alarm(renamed: Pipeline) -> None:
         def read(self, topic: str, _: Any) -> list[list[Any]]:
             return [[message(role) for role, name in renamed.topics.items() if name == topic]]
 
-    sample = SAMPLES["predictions"]
+    sample = {name: field.samples for name, field in ROLES["predictions"].fields.items()}
     archive = _Published(Log(), renamed, writer_schema_lookup(None, renamed.known_schemas))  # type: ignore[arg-type]
-    prediction = archive.prediction("K1", sample["time"][0])
+    prediction = archive.prediction("text", sample["time"][0])
     assert prediction["probability"] == sample["probability"][0]
-    alarm = archive.alarm("K1", prediction["ts"], prediction)
+    alarm = archive.alarm("text", prediction["ts"], prediction)
     assert alarm is not None
     assert alarm["state"] == "ACTIVE"
 
 
 def test_performance_and_the_demo_read_alarms(renamed: Pipeline) -> None:
     (alarm,) = alarms_from([read(renamed, "alarms")], renamed, {})
-    assert alarm.peak == SAMPLES["alarms"]["peak_probability"][0]
+    assert alarm.peak == ROLES["alarms"].fields["peak_probability"].samples[0]
     watch = Watcher.__new__(Watcher)
     watch._pipeline, watch._writer_schema_of = renamed, writer_schema_lookup(None, renamed.known_schemas)
     watch.active, watch.alarm_lines = {}, []  # type: ignore[assignment]
     value = written(renamed, "alarms")
     watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.records["alarms"].schema))
-    assert watch.active == {"K1": "high"}
+    assert watch.active == {"text": "text"}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.flagship import PIPELINE, changeable_schema
 from tests.wrong_pipelines import GOOD, line_of, told, write
-from worker.config.output_fields import SAMPLES
+from worker.config.roles import ROLES
 
 
 def field(schema: dict[str, Any], name: str) -> dict[str, Any]:
@@ -135,5 +135,5 @@ def test_samples_are_what_the_schemas_that_come_with_the_package_hold() -> None:
     names = PIPELINE.input.identity | PIPELINE.outputs.fields
     for role, record in PIPELINE.records.items():
         if role != "input":
-            written = {names.get(field, field) for field in SAMPLES[role]}
+            written = {names.get(field, field) for field in ROLES[role].fields}
             assert written == {f["name"] for f in record.schema["fields"]}, role

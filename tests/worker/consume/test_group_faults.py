@@ -98,7 +98,7 @@ def test_a_member_that_hangs_is_named(own: Stage) -> None:
     other.subscribe([own.pipeline.input.topic])
     wait_until(lambda: other.poll(0.1) or other.assignment(), "the other member has joined")
     with own.worker() as worker:
-        await_told(worker, f"group {group} has", "hung at", "stop those that hang")
+        await_told(worker, f"group {group} has", "hung at", "stop members that hang")
     other.close()
 
 

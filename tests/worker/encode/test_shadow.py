@@ -191,7 +191,7 @@ def test_a_challenger_with_other_windows_does_not_score_and_says_so(scene: Scene
     assert scene.records == []
     assert "windows" in scene.idle
     # A champion with the same windows takes over.
-    scene.scorer.package = replace(scene.scorer.package, spec=spec)
+    scene.scorer.model = replace(scene.scorer.model, spec=spec)
     scene.batch()
     assert len(scene.records) == MODULES
     assert scene.idle == "None"

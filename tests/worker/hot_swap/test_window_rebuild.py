@@ -15,7 +15,6 @@ from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import START_MS, avro, reading
 from tests.models import changed
-from worker.alarms.state_machine import Alarms
 from worker.consume.message_columns import batch_of
 from worker.hot_swap.window_rebuild import PartitionsChangedError, WindowRebuild, _outside
 from worker.kafka.topic_reader import Span, Spans
@@ -24,7 +23,6 @@ from worker.score.decode import Decoder, Framed
 from worker.score.outcome import Outcome
 from worker.score.readings import Readings, Rejection
 from worker.score.scorer import Scorer
-from worker.score.validate import Validator
 from worker.windows.partition import Partition
 
 PERIOD_MS, MODULES = 10_000, 3
@@ -64,7 +62,7 @@ def decoder() -> Decoder:
 
 
 def scorer_of(package: ModelPackage, decode: Callable[[Sequence[bytes | None], Framed], Any] | None = None) -> Scorer:
-    return Scorer(decode or decoder(), Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(package.policy))
+    return Scorer(decode or decoder(), PIPELINE, package, package.policy)
 
 
 @dataclass
@@ -122,7 +120,7 @@ def test_the_windows_are_those_of_a_run_that_always_had_this_model(short: ModelP
     rebuild.leave(loop.scorer, loop.partitions)
     so_far = len(loop.log.records) // BATCH
     outcome = loop.turn(3)
-    assert outcome.package is longer
+    assert outcome.model is longer
     assert outcome.scored.in_window.tolist() == [120] * BATCH
     np.testing.assert_array_equal(outcome.scored.probability, after(longer, so_far + 3))
 
@@ -136,7 +134,7 @@ def test_the_checkpoint_still_names_the_alarm_state_topic(short: ModelPackage, l
     assert rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
     assert loop.partitions[0] is live
     assert live.states_id == "alarm-states"
-    checkpoint = live.checkpoint(live.clock, loop.scorer.state.rebuild_span_ms)
+    checkpoint = live.checkpoint(live.clock, loop.scorer.windows.rebuild_span_ms)
     assert checkpoint.span_ms == longer.spec.max_span_ms
     assert checkpoint.dump("input", live.states_id).split()[-1] == "alarm-states"
 
@@ -179,7 +177,7 @@ def test_a_worker_without_partitions_just_takes_it(short: ModelPackage, longer: 
     rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
     loop.rebuild_until_following(rebuild, between=lambda: None)
     assert rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
-    assert loop.scorer.package is longer
+    assert loop.scorer.model is longer
 
 
 def test_what_was_a_dead_letter_is_in_no_window_even_if_it_would_pass_now(

@@ -2,16 +2,28 @@
 
 import pytest
 
+from common.times import DAY_MS
 from tests.harness import Stage
 from tests.topic_settings import set_topic
 from worker.kafka import topics
 from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.topic_policy import violations
 from worker.kafka.topics import check_topics, warnings
 
 
 def looked_at(stage: Stage) -> tuple[list[str], list[str]]:
     admin = admin_client(client_config(stage.bootstrap))
     return check_topics(admin, stage.pipeline), warnings(admin, stage.pipeline)
+
+
+def test_a_model_with_longer_windows_needs_a_longer_log() -> None:
+    kept = {"retention.ms": str(DAY_MS)}
+    for role in ("input", "dead_letters"):
+        assert not [text for breaks, text in violations(role, "t", kept, 1, rebuild_ms=DAY_MS) if breaks]
+        ((breaks, text),) = violations(role, "t", kept, 1, rebuild_ms=2 * DAY_MS)
+        assert breaks
+        assert f"--add-config retention.ms={2 * DAY_MS}" in text
+    assert not [*violations("input", "t", kept, 1, rebuild_ms=0)]
 
 
 Change = tuple[str, dict[str, object], str]

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.commands import hazardstream
+from tests.commands import Done, hazardstream
 from tests.harness import Stage
 from tests.model_registry import Registry, readings
 from tests.uninterrupted import assert_equals_uninterrupted_run
@@ -141,7 +140,7 @@ def test_any_other_file_is_refused(tmp_path: Path) -> None:
         resolve(str(tmp_path / "file"), cache_directory=tmp_path / "cache")
 
 
-def commanded(*arguments: str, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def commanded(*arguments: str, cache: Path, **environment: str) -> Done:
     return hazardstream("model", *arguments, HAZARDSTREAM_CACHE_DIRECTORY=str(cache), **environment)
 
 

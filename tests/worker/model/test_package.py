@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.models import resealed, with_pickled_scaler
+from worker.model.contract import Features
 from worker.model.package import MANIFEST, PackageError, digest, load_package
 
 FILES = [
@@ -61,7 +62,7 @@ def test_contributions_add_up_to_the_log_odds_but_for_a_constant(package: Path) 
     telling = (probability > 1e-6) & (probability < 1 - 1e-4)  # beyond, a float32 has too few digits for its log-odds
     assert telling.any()
     rows, probability = rows[telling], probability[telling]
-    rest = np.log(probability / (1 - probability)) - model.contributions(rows)[0].sum(axis=1)
+    rest = np.log(probability / (1 - probability)) - model.contributions(Features(rows, {}))[0].sum(axis=1)
     np.testing.assert_allclose(rest, rest[0], atol=1e-2)
 
 
@@ -72,10 +73,10 @@ def test_features_beyond_single_precision_are_scored_and_explained(package: Path
     largest = float(np.finfo(np.float32).max)
     rows[:, 0] = [1e39, np.inf, 1e300, -1e39, -np.inf]
     assert np.isfinite(model.score(rows)).all()
-    parts, bias = model.contributions(rows)
+    parts, bias = model.contributions(Features(rows, {}))
     assert np.isfinite(parts).all()
     rows[:, 0] = [largest, largest, largest, -largest, -largest]
-    same, same_bias = model.contributions(rows)
+    same, same_bias = model.contributions(Features(rows, {}))
     np.testing.assert_array_equal(parts, same)
     np.testing.assert_array_equal(bias, same_bias)
 

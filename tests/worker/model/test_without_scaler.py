@@ -11,6 +11,7 @@ from tests.models import resealed, without_scaler
 from worker.admission.admit import Demands
 from worker.admission.source import resolve
 from worker.model.archive import pack
+from worker.model.contract import Features
 from worker.model.package import load_package
 from worker.model.package_files import SCALER, PackageError, read_package
 from worker.model.shap import explain_rows
@@ -34,7 +35,10 @@ def test_its_contributions_add_up_to_the_log_odds(package: Path) -> None:
     model = load_package(package, version="1")
     probability = model.score(model.golden)
 
-    totals = [sum(c.contribution for c in row.contributions) + row.bias for row in explain_rows(model, model.golden)]
+    totals = [
+        sum(c.contribution for c in row.contributions) + (row.bias or 0.0)
+        for row in explain_rows(model, Features(model.golden, {}))
+    ]
 
     np.testing.assert_allclose(1 / (1 + np.exp(-np.array(totals))), probability, rtol=1e-5)
 

@@ -3,7 +3,8 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from worker.observe.metrics import DriftMetrics, Metrics
+from training.monitoring.metrics import DriftMetrics
+from worker.observe.metrics import Metrics
 
 OTHER_UNITS = ("_ms", "_minutes", "_hours", "_days", "_share", "_percent", "_kb", "_mb")
 

@@ -11,7 +11,7 @@ from schemas.errors import MalformedError, UnknownSchemaError
 from tests.harness import START_MS, Stage, reading, wait_until
 from tests.topic_settings import set_topic
 from worker.kafka.client_config import admin_client, client_config
-from worker.recover.standing_alarms import raise_if_ours
+from worker.recover.active_alarms import raise_if_ours
 from worker.windows.partition import Checkpoint
 
 pytestmark = [pytest.mark.timeout(180)]

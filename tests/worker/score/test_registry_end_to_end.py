@@ -1,5 +1,6 @@
 """Devices with schemas of their own in a real registry, old and new side by side; outputs in Confluent's format."""
 
+import json
 from typing import Any
 
 import pytest
@@ -40,6 +41,9 @@ def test_old_and_new_devices_side_by_side(stage: Stage, registry: str) -> None:
     subject = f"{stage.pipeline.input.topic}-value"
     current, old = flagship_schema("SensorReading"), older_schema()
     current_prefix = confluent_prefix(client.register(subject, current))
+    kept = json.loads(SchemaRegistryClient({"url": registry}).get_latest_version(subject).schema.schema_str)
+    assert kept == current, "aliases, ranges and units are for every reader, so the registry has to keep them"
+    assert {"minimum", "maximum", "unit"} <= {name for field in kept["fields"] for name in field}
     old_prefix = confluent_prefix(client.register(f"{subject}-old", old))
     names = {f["name"]: f.get("aliases", [f["name"]])[0] for f in current["fields"]}
     old_record: dict[str, Any] = {names[k]: v for k, v in NORMAL.items()}

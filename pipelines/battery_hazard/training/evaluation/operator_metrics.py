@@ -16,13 +16,13 @@ from training.evaluation.policy_sweep import Trace, alarms_under
 from worker.alarms.state_machine import AlarmPolicy
 
 NUISANCES_PER_MODULE_DAY = 0.05
-"""Assumed rate of events that look like a hazard but are none: one per module in 20 days."""
+"""Assumed rate of events that look like a hazard but are not: one per module in 20 days."""
 FALSE_ALARM_BUDGET = 1 / 1000
 """Assumed number of false alarms per module-day that a site accepts."""
 KINDS = {"modules": False, "bench": True}
-"""What is summed up apart, modules and single cells on test benches, and its value of `About.bench`."""
+"""Modules and single cells on test benches are reported separately: name, and value of `About.bench`."""
 _LINGERS_MS = HOUR_MS
-"""A nuisance also explains alarms that begin up to this long after it."""
+"""A nuisance also explains alarms that begin within this time after it."""
 _JITTER_MS = 1000
 
 
@@ -207,7 +207,7 @@ def summary(results: Iterable[SeriesResult]) -> dict[str, Any]:
 
 
 def summary_by_kind(results: Iterable[SeriesResult]) -> dict[str, Any]:
-    """As `summary`, modules and single cells apart."""
+    """As `summary`, separately for modules and single cells."""
     results = list(results)
     return {kind: summary(r for r in results if r.about.bench == bench) for kind, bench in KINDS.items()}
 

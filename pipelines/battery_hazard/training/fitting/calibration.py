@@ -1,8 +1,8 @@
-"""Calibrates probabilities by Platt scaling, written into the trees so that a package needs only its booster.
+"""Calibrates probabilities by Platt scaling. The result is written into the trees, so a package needs only its booster.
 
-The log-odds of boosted trees are a sum, bias + leaves. Platt (1999) fits a line to them: a * log-odds + b. If every
-leaf and the bias are multiplied by a, and b is added to the bias, the trees give the calibrated log-odds, and the SHAP
-contributions still add up to them.
+The log-odds of boosted trees are a sum: bias + leaves. Platt (1999) calibrates them as a * log-odds + b. Multiply every
+leaf and the bias by a and add b to the bias: then the trees give the calibrated log-odds, and SHAP contributions still
+add up to them.
 """
 
 import json
@@ -27,13 +27,13 @@ def labelled(scored: Sequence[Scored]) -> tuple[Float, Float]:
 
 
 def log_odds(probability: Float) -> Float:
-    """Log-odds of a probability, limited so that they are finite."""
+    """Log-odds of a probability, clipped to finite values."""
     inside = np.clip(probability, _LIMIT, 1 - _LIMIT)
     return np.asarray(np.log(inside / (1 - inside)))
 
 
 def platt(scored: Sequence[Scored]) -> tuple[float, float]:
-    """Slope (positive, so that the order of readings stays) and intercept that calibrate log-odds on these series."""
+    """Slope (positive, so that the order of scores is kept) and intercept that calibrate log-odds on these series."""
     probability, target = labelled(scored)
     fit = LogisticRegression(C=np.inf, max_iter=1000).fit(log_odds(probability)[:, None], target)
     return max(float(fit.coef_[0, 0]), 0.05), float(fit.intercept_[0])

@@ -54,7 +54,7 @@ def _measured(of: dict[str, Any]) -> tuple[str, ...]:
 
 
 def baseline_leads(model: dict[str, Any], baseline: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Where the baseline's median lead time is longer: kind, mechanism, sensors, and both in minutes."""
+    """Cases in which the baseline's median lead time is longer: kind, mechanism, sensors, and both times in minutes."""
     rows = []
     for kind, of in model.items():
         for name, lead_s in of["slow_lead_by_mechanism"].items():

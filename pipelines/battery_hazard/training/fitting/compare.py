@@ -1,4 +1,4 @@
-"""Compares models by one protocol: same sites, same calibration, same choice of policy for one false-alarm budget."""
+"""Compares models under one protocol: same sites, calibration, choice of alarm policy and false-alarm budget."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -29,7 +29,7 @@ _LINEAR_ROWS = 300_000
 
 
 def contenders(preset: Preset, seed: int) -> dict[str, Callable[[Rows], Score]]:
-    """The models to compare: by name, the function that fits each."""
+    """The models to compare: for each name, the function that fits it."""
 
     def boosting(balance: str) -> Callable[[Rows], Score]:
         changed = replace(preset.boosting, balance=balance)  # type: ignore[arg-type]  # one of Balance

@@ -78,7 +78,7 @@ def _lead_times(record: Record, axis: Any) -> None:
         axis.step(lead, 1 - np.arange(len(lead)) / len(lead), where="post", label=mechanism)
     axis.axvline(5, color="black", linewidth=0.8)
     axis.set(
-        xlabel="warning at least, minutes",
+        xlabel="minimum warning time, minutes",
         ylabel="share of events",
         title="Lead times on test sites",
         xscale="symlog",

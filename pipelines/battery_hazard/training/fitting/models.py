@@ -22,7 +22,7 @@ from common.validation_errors import fault_texts
 from pipelines.battery_hazard.training.datasets.features import FEATURES, MONOTONE
 
 THREADS = 2
-"""Fixed: XGBoost sums gradients thread by thread, so another number would give other last bits."""
+"""Fixed, because XGBoost adds up gradients by thread: another number of threads would change the last bits."""
 _FOREST_ROWS = 200_000
 
 Score = Callable[[Float], Float]
@@ -31,14 +31,14 @@ Row32 = NDArray[np.float32]
 
 
 class Rows(NamedTuple):
-    """What is fitted to: features [n, f], target [n] (0 or 1), weight [n]."""
+    """Training rows: features [n, f], target [n] (0 or 1), weight [n]."""
 
     features: Float
     target: Row32
     weight: Row32
 
     def and_those_of(self, other: "Rows") -> "Rows":
-        """These rows, and then the others."""
+        """These rows, followed by the others."""
         return Rows(
             np.concatenate((self.features, other.features)),
             np.concatenate((self.target, other.target)),
@@ -52,12 +52,12 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class Boosting:
-    """Parameters of the boosted trees, those that `hazardstream tune` tries.
+    """Hyperparameters of the boosted trees, which `hazardstream tune` searches.
 
     Attributes:
         rounds: trees.
-        balance: how the rarity of hazards is dealt with: `weights` lifts theirs half-way (geometrically) to equal
-            classes, `resampling` draws as many normal rows as that leaves, `none` leaves it.
+        balance: what is done about the rarity of hazards. `weights`: hazardous rows have the weight `imbalance`.
+            `resampling`: normal rows are dropped at random, to 1 / `imbalance` of their number. `none`: nothing.
     """
 
     rounds: int
@@ -71,7 +71,7 @@ class Boosting:
     balance: Balance = "weights"
 
     def parameters(self, target: Row32, seed: int) -> dict[str, Any]:
-        """As XGBoost takes them."""
+        """The parameters for XGBoost."""
         weight = imbalance(target) if self.balance == "weights" else 1.0
         names = FEATURES.names
         return {
@@ -102,7 +102,7 @@ def read_boosting(path: Path) -> Boosting:
     """Parameters that `write_boosting` wrote.
 
     Raises:
-        UserError: the file is not there, or holds something else.
+        UserError: the file does not exist, or has other content.
     """
     try:
         return TypeAdapter(Boosting).validate_json(path.read_bytes())
@@ -112,13 +112,13 @@ def read_boosting(path: Path) -> Boosting:
 
 
 def imbalance(target: Row32) -> float:
-    """Half-way (geometrically) between the classes as they occur and classes of equal weight."""
+    """Weight of a hazardous row: the geometric mean of 1 and the weight that would make the classes equal."""
     hazards = float(target.sum())
     return float(np.sqrt((len(target) - hazards) / hazards))
 
 
 def balanced(rows: Rows, how: Balance, seed: int) -> Rows:
-    """Rows without the share of normal ones that `Boosting.balance` says to leave out."""
+    """The rows, without those that `Boosting.balance` drops."""
     if how != "resampling":
         return rows
     rng = np.random.default_rng([seed, 30])
@@ -140,7 +140,7 @@ def fit_boosting(
         rows: to train on.
         boosting: parameters.
         seed: of sampling.
-        watched: rows on which each round is measured, under the name `validation`.
+        watched: rows on which each round is evaluated, under the name `validation`.
         callbacks: of XGBoost.
     """
     rows = balanced(rows, boosting.balance, seed)
@@ -172,7 +172,7 @@ def scorer(scaler: StandardScaler, booster: xgboost.Booster) -> Score:
 
 
 def fit_logistic(rows: Rows, seed: int) -> Score:
-    """Logistic regression on standardised features; missing ones are filled with the median, and marked."""
+    """Logistic regression on standardised features. Missing values become the median, and indicators mark them."""
     model = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         StandardScaler(),

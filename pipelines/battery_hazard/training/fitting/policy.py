@@ -1,4 +1,4 @@
-"""Choose the alarm policy on validation events, for a stated budget of false alarms."""
+"""Chooses the alarm policy on validation events, for a given false-alarm budget."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from worker.alarms.state_machine import AlarmPolicy
 OFF_DELAY_MS = 120_000
 ON_DELAYS_MS = (0, 10_000, 20_000)
 _IMMEDIATE_LOG_ODDS = 3.0
-"""So far above the setpoint the on-delay may be left out."""
+"""This far above the setpoint, a policy may skip the on-delay."""
 RESERVE = 0.5
-"""Share of the budget that validation may use: what it did not show needs the rest."""
+"""Share of the budget that may be used on validation data. The rest is for cases that validation does not contain."""
 _LOG_ODDS = np.arange(10, -4.01, -0.25)
 _DEADBAND_LOG_ODDS = 1.0
 _CRITICAL_LOG_ODDS = 2.0
 
 
 def policy_at(setpoint: float, on_delay_ms: int, immediate_log_odds: float | None = None) -> AlarmPolicy:
-    """The alarm policy with this setpoint and on-delay; the deadband and CRITICAL lie one and two log-odds off it.
+    """The alarm policy with this setpoint and on-delay. The deadband is 1 log-odds; CRITICAL is 2 above the setpoint.
 
     If `immediate_log_odds` is given, an alarm this far above the setpoint does not wait for the on-delay.
     """
@@ -49,17 +49,17 @@ def choose_policy(
     budget: float = FALSE_ALARM_BUDGET,
     on_delays_ms: Sequence[int] = ON_DELAYS_MS,
 ) -> AlarmPolicy:
-    """The policy that warns of most validation events in time, within the budget less its reserve.
+    """The policy that warns of the most validation events in time, within the budget less its reserve.
 
-    For each on-delay, and for each way to leave it out, the lowest setpoint (by bisection) whose false alarms stay
-    within; of these the one under which most events meet the bar (`EventOutcome.met`), then the one that alarms most
-    sudden ones at the first reading, then the one that leads by most. If no setpoint stays within, the highest is
-    taken, and the metrics say so.
+    For each on-delay, with and without an immediate level, the lowest setpoint within the budget is found by bisection.
+    Of these policies, the best has the most events that meet the bar (`EventOutcome.met`); then the most fast events
+    that are alarmed at the first reading; then the longest median lead time. If no setpoint is within the budget, the
+    highest is used, and the metrics show it.
 
     Args:
         scored: validation series.
-        budget: false alarms a module-day.
-        on_delays_ms: to choose from, the best last where all else is equal.
+        budget: false alarms per module-day.
+        on_delays_ms: the candidates; the last one wins a tie.
     """
     found = []
     rate = rate_of(scored)
@@ -71,7 +71,7 @@ def choose_policy(
         def too_many(place: int, tried: list[AlarmPolicy] = tried) -> bool:
             return rate(tried[place], budget * RESERVE) > budget * RESERVE
 
-        first = bisect_left(range(1, len(tried)), True, key=too_many)  # noqa: FBT003 (what is searched for)
+        first = bisect_left(range(1, len(tried)), True, key=too_many)  # noqa: FBT003 - the value to search for
         policy = tried[first]
         events = [e for one in failing if (e := evaluate_series(policy, one).event) is not None]
         lead = [max(e.lead_s or 0.0, 0.0) for e in events]
@@ -81,16 +81,16 @@ def choose_policy(
 
 
 class Rate(Protocol):
-    """False alarms a module-day of a policy; no more are counted once it is more than `enough`."""
+    """False alarms per module-day of a policy. Counting stops once the rate exceeds `enough`."""
 
     def __call__(self, policy: AlarmPolicy, enough: float = np.inf) -> float:
-        """As described."""
+        """See the class."""
 
 
 def rate_of(scored: Sequence[Scored]) -> Rate:
-    """What gives the false alarms a module-day of any policy on these series.
+    """A function that gives the false alarms per module-day of any policy on these series.
 
-    Only series whose normal operation reaches the setpoint are looked at: the others can have none.
+    It evaluates only series whose normal operation reaches the setpoint; the others cannot have false alarms.
     """
     days = sum(normal_days(one.about, one.label) for one in scored)
     peak = [float(one.probability[one.label == NORMAL].max(initial=0.0)) for one in scored]

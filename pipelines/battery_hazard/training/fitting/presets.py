@@ -1,4 +1,4 @@
-"""How much is simulated for training, validation and test, and which sites belong to which."""
+"""How much is simulated for training, validation and test, and the sites of each."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +14,7 @@ from pipelines.battery_hazard.training.fitting.models import Boosting
 Split = Literal["training", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("training", "validation", "test")
 NUISANCES = 1.0
-"""A module-day, where nothing fails: twenty times `operators.NUISANCES_PER_MODULE_DAY`, so that few days hold many."""
+"""Per module-day on sites without faults: 20 times `NUISANCES_PER_MODULE_DAY`, so that few days contain many."""
 MODULES_A_FAULT = 12
 KNOWN_MECHANISMS = tuple(m for m in MECHANISMS if m != HELD_OUT)
 _PERIODS_MS = (10_000,) * 7 + (20_000, 30_000, 60_000)
@@ -23,7 +23,14 @@ _SITES_A_SPLIT = 10_000
 
 @dataclass(frozen=True)
 class Counts:
-    """Number of sites: racks with faults, racks without, test benches with destructive tests, and without."""
+    """Number of faults and of sites.
+
+    Attributes:
+        events: sites of racks with faults.
+        normal: sites of racks without.
+        bench_events: test benches with destructive tests.
+        bench_normal: test benches without.
+    """
 
     events: int
     normal: int
@@ -33,16 +40,18 @@ class Counts:
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is simulated and how large the model is.
+    """Amount of simulated data, and size of the model.
 
     Attributes:
-        training, validation, test: sites of each.
-        faults, healthy, hours: of a site with faults, and how many modules without are used. A site of racks has
-            `MODULES_A_FAULT` times as many modules as faults, or each would burn in the smoke of another.
-        normal_modules, normal_hours: of a site without.
-        thin: of the normal readings in training, each so-many-th is used; neighbours are nearly alike.
+        training, validation, test: the sites of each split.
+        faults, healthy, hours: of a site with faults: number of faults, number of other modules that are used, length.
+            A site of racks has `MODULES_A_FAULT` modules per fault; with fewer, each fire would be in the smoke of
+            another.
+        normal_modules, normal_hours: of a site without faults.
+        thin: training uses every `thin`-th normal reading, because neighbours are nearly alike.
         boosting: the model.
-        false_alarm_budget: a module-day, for which the alarm policy is chosen; few validation days can show no less.
+        false_alarm_budget: false alarms per module-day for which the alarm policy is chosen. With few validation days,
+            a smaller one cannot be measured.
     """
 
     training: Counts
@@ -86,12 +95,12 @@ SMALL = Preset(
 
 
 def event_modules(faults: int, healthy: int, *, bench: bool) -> int:
-    """Number of modules of a site with this number of faults."""
+    """Number of modules at a site with this number of faults."""
     return faults + healthy if bench else max(MODULES_A_FAULT * faults, faults + healthy)
 
 
 def sites(preset: Preset, split: Split, seed: int) -> list[SimulatedSite]:
-    """The sites of a split. Training and validation never see `HELD_OUT`, nor a site of another split or seed."""
+    """The sites of a split. Training and validation never contain `HELD_OUT`, or a site of another split or seed."""
     counts: Counts = getattr(preset, split)
     first = (seed * len(SPLITS) + SPLITS.index(split)) * _SITES_A_SPLIT
     rng = np.random.default_rng([first, 40])
@@ -104,7 +113,7 @@ def sites(preset: Preset, split: Split, seed: int) -> list[SimulatedSite]:
         for number in range(events + normal):
             varied = split == "training"
             faulty = number < events
-            # Nobody budgets for the broken sensors of a test bench; they are there to learn from.
+            # The false-alarm budget does not cover broken sensors of test benches; they are for training only.
             enriched = not faulty and (varied or not bench)
             made.append(
                 SimulatedSite(

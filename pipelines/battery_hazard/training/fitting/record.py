@@ -1,4 +1,4 @@
-"""What a training leaves to look at."""
+"""The results of a training that figures show."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Record:
     """A training, for figures.
 
     Attributes:
-        policy: chosen.
+        policy: the chosen one.
         test: scored test series.
         curve: area under the precision-recall curve on validation rows, by round.
         reliability: of the validation series (see `pipelines.battery_hazard.training.fitting.calibration.reliability`).

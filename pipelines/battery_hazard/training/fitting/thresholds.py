@@ -1,7 +1,7 @@
-"""The baseline: what a battery management system does without a model. Limits on temperature, its rise, and gas.
+"""The baseline, which needs no model: limits on temperature, its rise, and gas, as in a battery management system.
 
-Each limit is the lowest that keeps to its share of the false-alarm budget on the validation events, so the baseline is
-tuned as carefully as the models that are compared with it.
+Each limit is the lowest one within its share of the false-alarm budget on the validation data, so the baseline is tuned
+as carefully as the models that are compared with it.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from pipelines.battery_hazard.training.fitting.policy import RESERVE, choose_pol
 from worker.alarms.state_machine import AlarmPolicy
 
 CHANNELS = ("temperature_c", "rise_c_min", "offgas_co_ppm", "offgas_h2_ppm", "offgas_voc_ppm")
-# Nothing is tried below what a person would call a limit.
+# Lower values are not plausible as limits.
 _GRIDS = {
     "temperature_c": np.arange(45, 121, 2.5),
     "rise_c_min": np.geomspace(0.3, 30, 24),
@@ -27,14 +27,14 @@ _GRIDS = {
 }
 _ON_DELAY_MS = 20_000
 _MINUTES_BETWEEN = 2.0
-"""From the middle of the last 5 minutes' mean to that of the last minute's, at a reading each 10 s."""
+"""Time between the centres of the last 5 minutes and of the last minute, with one reading every 10 s."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Limits by channel, and the policy that alarms by them.
+    """Limits by channel, and the alarm policy that applies them.
 
-    Scores as a model does, with 0.5 at the first limit that is reached.
+    It scores like a model: 0.5 or more if a limit is reached.
     """
 
     limits: dict[str, float]
@@ -50,7 +50,7 @@ class Thresholds:
 
 
 def measured(features: Float, channel: str) -> Float:
-    """What a limit is set on, from features [n, f] as the worker computes them, [n]."""
+    """The quantity that a limit applies to [n], from features [n, f] as the worker computes them."""
 
     def column(name: str) -> Float:
         return np.asarray(features[:, FEATURES.names.index(name)], np.float64)
@@ -64,10 +64,10 @@ def measured(features: Float, channel: str) -> Float:
 
 
 def tuned_thresholds(validation: Sequence[Series], *, budget: float = FALSE_ALARM_BUDGET) -> Thresholds:
-    """The lowest limits that each keep to an equal share of the budget, then all of them moved together.
+    """The lowest limits within equal shares of the budget, then moved together.
 
-    The last step is the one by which the models' setpoint and on-delay are chosen, on the same events and for the same
-    budget less the same reserve.
+    The last step is how the models' setpoint and on-delay are chosen: on the same events, for the same budget less the
+    same reserve.
     """
     share = budget * RESERVE / len(CHANNELS)
     limits = {}
@@ -75,7 +75,7 @@ def tuned_thresholds(validation: Sequence[Series], *, budget: float = FALSE_ALAR
         highest = float(_GRIDS[channel][-1])
         rate = rate_of([_scored(one, channel, highest) for one in validation])
         for limit in _GRIDS[channel][::-1].tolist():
-            # Where the score is 0.5 at the highest limit, this is what it is at another.
+            # The score at each limit, if it is 0.5 at the highest.
             if rate(policy_at(limit / (limit + highest), _ON_DELAY_MS), share) > share:
                 break
             limits[channel] = round(float(limit), 3)

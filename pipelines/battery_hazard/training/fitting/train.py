@@ -38,11 +38,11 @@ _CURVE_ROWS = 50_000
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
 
 class Data(NamedTuple):
-    """The datasets, read back."""
+    """The datasets."""
 
     training: Rows
     validation: list[Series]
@@ -50,13 +50,13 @@ class Data(NamedTuple):
 
 
 def prepare(directory: Path | None, preset: Preset, seed: int, progress: Progress) -> Data:
-    """Write the datasets where they are not there yet, and read them.
+    """Read the datasets, and write those that do not exist yet.
 
     Args:
-        directory: of the datasets, kept and used again by the same preset and seed; None: they are thrown away.
-        preset: how much.
+        directory: of the datasets, kept for later runs with the same preset and seed; None: a temporary one.
+        preset: amount of data, and size of the model.
         seed: of everything.
-        progress: told of each site.
+        progress: called for each site.
 
     Raises:
         UserError: the directory holds datasets of another preset or seed.
@@ -79,7 +79,7 @@ def prepare(directory: Path | None, preset: Preset, seed: int, progress: Progres
 
 
 def score_all(score: Score, series: Sequence[Series]) -> list[Scored]:
-    """Score series, float32 features as they come from a dataset."""
+    """Scores series; their features are float32, as in a dataset."""
     return [Scored(one.about, one.ts, one.label, score(one.features.astype(np.float64))) for one in series]
 
 
@@ -97,20 +97,20 @@ def train(
     """Simulate sites, train, calibrate, choose the alarm policy, measure, and write the package.
 
     Args:
-        output: directory of the package; must not exist, or be empty. It appears whole or not at all.
-        preset: how much.
-        seed: same seed and preset, same model, bit for bit.
+        output: directory of the package; must not exist, or be empty. It is created atomically.
+        preset: amount of data, and size of the model.
+        seed: the same seed and preset give the same model, bit for bit.
         name: registered name of the model.
         data: see `prepare`.
-        record: directory for figures of the training; None: none are drawn.
-        recorded: rows to train on besides the simulated ones; None: none.
-        progress: told of each stage, how much of it is done and out of how much.
+        record: directory for figures of the training; None: no figures.
+        recorded: rows to train on in addition to the simulated ones; None: none.
+        progress: called with the stage, how much of it is done, and the total.
 
     Returns:
         `output`.
 
     Raises:
-        UserError: `output` is a directory with something in it, or a file.
+        UserError: `output` is a directory that is not empty, or a file.
     """
     _require_empty(output)
     known = prepare(data, preset, seed, progress)
@@ -146,7 +146,7 @@ def train(
 
 
 class _Fitted(NamedTuple):
-    """A calibrated model, its scores of the validation data, and how boosting went."""
+    """A calibrated model, its scores on the validation data, and its learning curve."""
 
     scaler: StandardScaler
     booster: xgboost.Booster
@@ -173,7 +173,7 @@ def _require_empty(output: Path) -> None:
 
 
 def _write(output: Path, model: TrainedModel, known: Data) -> None:
-    """Write the package beside its place, and move it there whole."""
+    """Write the package to a temporary directory, and rename that."""
     normal = known.training.features[known.training.target == 0].astype(np.float64)
     unseen = np.concatenate([one.features for one in known.test]).astype(np.float64)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -202,26 +202,26 @@ def _measured_thresholds(baseline: Thresholds, test: Sequence[Series]) -> dict[s
 
 
 def measured(policy: AlarmPolicy, scored: Sequence[Scored]) -> dict[str, Any]:
-    """What a policy makes of series of a dataset, modules and single cells apart."""
+    """The results of a policy on series of a dataset, separately for modules and single cells."""
     return summary_by_kind(evaluate_series(policy, one) for one in scored)
 
 
 class Curve(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # xgboost is untyped
-    """Follows boosting: tells of its progress, and keeps the area under the precision-recall curve by round."""
+    """Reports the progress of boosting, and keeps the area under the precision-recall curve of each round."""
 
     def __init__(self, progress: Progress, rounds: int) -> None:
         self.values: list[float] = []
         self._progress, self._rounds = progress, rounds
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
-        """As XGBoost calls it; never stops."""
+        """Called by XGBoost after each round; never stops the training."""
         self.values.append(round(float(evals_log["validation"]["aucpr"][-1]), 6))
         self._progress("boosting trees", epoch + 1, self._rounds)
         return False
 
 
 def watched_rows(validation: Sequence[Series], seed: int) -> Rows:
-    """Labelled validation rows, so few that watching them costs little."""
+    """Labelled validation rows: few, so that evaluating each round is cheap."""
     features = np.concatenate([one.features[one.label >= NORMAL] for one in validation])
     target = np.concatenate([one.label[one.label >= NORMAL] for one in validation]).astype(np.float32)
     some = np.random.default_rng([seed, 31]).permutation(len(target))[:_CURVE_ROWS]

@@ -1,4 +1,4 @@
-"""Tune the boosted trees with Optuna: trials are pruned, and a study that was broken off goes on where it stopped."""
+"""Tunes the boosted trees with Optuna. Bad trials are pruned, and an interrupted study continues where it stopped."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ _ROWS = 400_000
 _REPORT_EVERY = 10
 _ON_DELAY_MS = 20_000
 _PRECISION_COUNTS = 0.01
-"""The area under the precision-recall curve only decides between trials that warn of as many events in time."""
+"""Small: the area under the precision-recall curve decides only between trials with as many events in time."""
 
 
 def tune(
@@ -32,17 +32,17 @@ def tune(
     progress: Progress,
     name: str = "battery_hazard",
 ) -> optuna.Study:
-    """Run a study until it has `trials` finished trials.
+    """Run a study until `trials` trials are finished.
 
     The value of a trial is the share of validation events that meet the bar within the false-alarm budget.
 
     Args:
-        storage: SQLite file; a study of this name in it is gone on with.
-        trials: finished ones in all, pruned ones included.
-        data: directory that keeps the datasets; None: they are thrown away.
-        preset: of the datasets, and what is not tuned.
+        storage: SQLite file; an existing study of this name is continued.
+        trials: total number of finished trials, including pruned ones.
+        data: directory that keeps the datasets; None: a temporary one.
+        preset: of the datasets, and of the parameters that are not tuned.
         seed: of the datasets and of the sampler.
-        progress: told of each trial.
+        progress: called for each trial.
         name: of the study.
     """
     known = prepare(data, preset, seed, progress)
@@ -104,19 +104,19 @@ def proposed(trial: optuna.Trial, known: Boosting) -> Boosting:
 
 
 def best_boosting(study: optuna.Study, preset: Preset) -> Boosting:
-    """What the best trial used."""
+    """The parameters of the best trial."""
     return replace(preset.boosting, **study.best_params)
 
 
 class _Follow(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # xgboost is untyped
-    """Tells a trial how its rounds go, and stops those that will not win."""
+    """Reports each round to the trial, and stops a trial that is pruned."""
 
     def __init__(self, trial: optuna.Trial) -> None:
         self.last, self.pruned = 0.0, False
         self._trial = trial
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002
-        """As XGBoost calls it."""
+        """Called by XGBoost after each round."""
         self.last = float(evals_log["validation"]["aucpr"][-1])
         if epoch % _REPORT_EVERY:
             return False

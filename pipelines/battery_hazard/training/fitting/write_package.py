@@ -1,4 +1,4 @@
-"""Write a trained model as a package: the files that worker/model/package_files.py describes, sealed by a manifest."""
+"""Writes a trained model as a package: the files that worker/model/package_files.py describes, and a manifest."""
 
 import json
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _LIBRARIES = ("numpy", "scikit-learn", "xgboost")
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The result of training: the model, its alarm policy and its metrics. scaler: None where it needs none."""
+    """The result of training: the model, its alarm policy and its metrics. scaler: None if it needs none."""
 
     name: str
     spec: FeatureSpec
@@ -41,13 +41,13 @@ class TrainedModel:
 
 
 def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: Float) -> str:
-    """Write all files of a package and seal them.
+    """Write all files of a package, and last the manifest with their digests.
 
     Args:
-        directory: where; created.
-        model: what to write.
-        normal: features of normal operation [n, f], the reference for drift.
-        unseen: features that were not trained on [m, f], from which the golden rows are taken.
+        directory: is created.
+        model: the model.
+        normal: features of normal operation [n, f], as the reference for drift.
+        unseen: features that were not used for training [m, f]; the golden rows are taken from them.
 
     Returns:
         Digest of the manifest.
@@ -84,7 +84,7 @@ def _probability(model: TrainedModel, features: Float) -> Float:
 
 
 def golden_rows(model: TrainedModel, features: Float) -> Float:
-    """Rows [g, f] over the whole range of the model's output, with missing values, and last a row of nothing else."""
+    """Rows [g, f] over the range of the model's output, some with missing values; the last has no values at all."""
     by_probability = np.argsort(_probability(model, features))
     spread = by_probability[np.linspace(0, len(by_probability) - 1, _GOLDEN_ROWS // 2).astype(np.int64)]
     incomplete = np.flatnonzero(np.isnan(features).any(axis=1))
@@ -93,7 +93,7 @@ def golden_rows(model: TrainedModel, features: Float) -> Float:
 
 
 def _write_mlmodel(directory: Path, spec: FeatureSpec) -> None:
-    """MLflow's own description, with which it shows the package as a model with a signature."""
+    """Write MLflow's own description, so that MLflow shows the package as a model with a signature."""
     prepare_mlflow()
     from mlflow.models import Model, ModelSignature  # noqa: PLC0415
     from mlflow.types import ColSpec, DataType, Schema  # noqa: PLC0415
@@ -107,7 +107,7 @@ def _write_mlmodel(directory: Path, spec: FeatureSpec) -> None:
 
 
 def _version(name: str) -> str:
-    # The CPU-only distribution of XGBoost has a name of its own.
+    # The CPU-only distribution of XGBoost has another name.
     return str(xgboost.__version__) if name == "xgboost" else version(name)
 
 

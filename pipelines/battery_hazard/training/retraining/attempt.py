@@ -34,7 +34,7 @@ class Report(BaseModel):
         reasons: what triggered it.
         status: rejected; pending: not in the registry yet; superseded: a later candidate replaced it; registered.
         worse: why it was rejected.
-        begun_at: start of the training, which took `seconds`.
+        begun_at: start of the training; `seconds`: how long it took.
         champion: version that the candidate was compared with.
         recorded_rows: number of rows from topics.
         comparison: figures of candidate and champion on the same sites.
@@ -92,7 +92,7 @@ class Workshop:
         return [directory for directory in self._numbered() if (directory / REPORT).exists()]
 
     def next_number(self) -> int:
-        """A number that no directory has yet."""
+        """A number that no directory uses yet."""
         return max((int(directory.name) for directory in self._numbered()), default=0) + 1
 
     def _numbered(self) -> list[Path]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
+from common.cli_options import MONITOR, BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
 from common.json_text import strict_json
 from common.terminal import say
 
@@ -22,14 +22,16 @@ TriggerFileOption = Annotated[
     typer.Option(dir_okay=False, help="With --watch: retrain once this file exists, then delete it."),
 ]
 EveryOption = Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two checks.")]
-AtMostEveryOption = Annotated[float, typer.Option(min=0, help="With --watch: least hours between two retrainings.")]
+AtMostEveryOption = Annotated[
+    float, typer.Option(min=0, help="With --watch: at least this many hours between two retrainings.")
+]
 SmallOption = Annotated[bool, typer.Option("--small", help="Train a small model on few sites, in minutes.")]
 DaysOption = Annotated[
     float, typer.Option(min=0, help="Days of recorded readings to train on, in addition to simulated sites. 0: none.")
 ]
-AliasOption = Annotated[str, typer.Option(help="Alias for a model that is not worse.")]
+AliasOption = Annotated[str, typer.Option(help="Alias that a candidate gets if it is not worse.")]
 HomeOption = Annotated[
-    Path | None, typer.Option(help="Directory of all retrainings. Default: a directory in the cache.")
+    Path | None, typer.Option(help="Directory for all retrainings. Default: one in the user's cache.")
 ]
 ChampionOption = Annotated[
     str | None, typer.Option(help="The champion to compare with. Default: the pipeline's model.")
@@ -38,7 +40,7 @@ ChampionOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command()(retrain)
+    app.command(rich_help_panel=MONITOR)(retrain)
 
 
 def retrain(
@@ -104,7 +106,7 @@ def _retrain_once(workshop: "Workshop", alias: str, *, quiet: bool) -> tuple["Re
     from pipelines.battery_hazard.training.retraining.synchronise import synchronise
 
     for earlier in workshop.attempts():
-        read_report(earlier)  # report damaged files before hours of training, not after
+        read_report(earlier)  # Report damaged files before the training, which takes hours.
     with watched(quiet=quiet) as show:
         directory = attempt(workshop, ["requested by hand"], show)
         try:

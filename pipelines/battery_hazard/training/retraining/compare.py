@@ -31,12 +31,12 @@ def compare(
 ) -> Comparison:
     """Evaluate both models on the same series.
 
-    The candidate's policy was chosen on the validation series, so the test series alone decide. The candidate is worse
-    where a difference is significant by an exact one-sided test at 5 %: McNemar's for events, as both models saw the
-    same ones, and the binomial test for false alarms, half of which would be its own by chance.
+    Only the test series decide, because the candidate's policy was chosen on the validation series. The candidate is
+    worse where a difference is significant by an exact one-sided test at 5 %: McNemar's test for events, because both
+    models see the same ones, and the binomial test for false alarms: by chance, half would be the candidate's.
     """
     if champion.spec != FEATURES:
-        reason = "the champion has other features than the candidate; compare them with `hazardstream evaluate`"
+        reason = "the champion's features differ from the candidate's; compare the two with `hazardstream evaluate`"
         return Comparison({}, [reason])
     verdicts = {
         split: {
@@ -65,15 +65,15 @@ def worse(candidate: Sequence[SeriesResult], champion: Sequence[SeriesResult]) -
         won = sum(holds(a) and not holds(b) for a, b in pairs)
         if (p := _chance(lost, won)) < _SIGNIFICANT:
             said.append(
-                f"of {len(pairs)} events, {lost} that the champion {name} were lost and {won} won (p = {p:.2g})"
+                f"of {len(pairs)} events, only the champion {name} {lost}, and only the candidate {won} (p = {p:.2g})"
             )
     mine, its = (sum(len(v.false_alarms) for v in verdicts) for verdicts in (candidate, champion))
     if (p := _chance(mine, its)) < _SIGNIFICANT:
-        said.append(f"{mine} false alarms, but {its} of the champion (p = {p:.2g})")
+        said.append(f"{mine} false alarms; the champion had {its} (p = {p:.2g})")
     return said
 
 
 def _chance(against: int, for_it: int) -> float:
-    """Probability that chance alone gives such a result against the candidate, or a worse one."""
+    """Probability that two equal models give a result at least this bad for the candidate."""
     total = against + for_it
     return float(stats.binomtest(against, total, alternative="greater").pvalue) if total else 1.0

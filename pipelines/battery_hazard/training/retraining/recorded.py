@@ -31,9 +31,9 @@ from worker.windows.offline import offline_features
 
 _LOG = structlog.get_logger(__name__)
 _READINGS = 2_000_000
-"""Most readings that fit into memory; of more, a sample of the modules is used."""
+"""More readings do not fit into memory; then only a sample of the modules is used."""
 _ROWS = 200_000
-"""Of more, each so-many-th is used: neighbours are nearly alike, and simulated events must not drown."""
+"""Normal readings are thinned to this number: neighbours are nearly alike, and must not outweigh simulated events."""
 
 
 @dataclass
@@ -61,10 +61,10 @@ class _Modules:
 
 
 def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | None:
-    """Normal operation of the last days, with the features that the worker computes; None where nothing is recorded.
+    """Normal operation of the last days, with the features that the worker computes; None if nothing is recorded.
 
-    Left out is what surrounds confirmed events, and alarms that nobody has marked as false: they may be events.
-    Readings within alarms that were marked are all taken, others thinned.
+    Readings around confirmed events are left out. So are those around alarms that nobody has marked as false, because
+    these may be events. All readings within alarms marked as false are used; other readings are thinned.
 
     Args:
         settings: name pipeline, brokers and registry.
@@ -72,7 +72,7 @@ def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | Non
         now_ms: to count back from.
 
     Raises:
-        UserError: the topics are not there, or hold other records than the model is made for.
+        UserError: a topic is missing, or its records do not fit the model.
         DependencyDownError: broker or registry does not answer.
     """
     with MonitoringTopics(settings) as topics:
@@ -108,7 +108,7 @@ def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since
     decode = Decoder(source, writer_schema_lookup(registry, topics.pipeline.known_schemas))
     validate = Validator(source)
     recordings: dict[int, _Recording] = defaultdict(_Recording)
-    with TopicReader(client_config(settings.bootstrap_servers), gulp=MANY) as reader:
+    with TopicReader(client_config(settings.bootstrap_servers), per_call=MANY) as reader:
         spans = reader.spans_since(source.topic, since_ms)
         readings = sum(span.high - span.low for span in spans.values())
         below = min(1.0, _READINGS / max(readings, 1)) * 2**32

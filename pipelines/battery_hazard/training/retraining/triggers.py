@@ -34,7 +34,7 @@ class Triggers:
     Attributes:
         topics: the monitoring topics.
         memory: file of the handled triggers.
-        file: its existence is a trigger, too, and its text the reason. None: no such file.
+        file: its existence is also a trigger, and its text the reason. None: no such file.
     """
 
     topics: MonitoringTopics
@@ -59,7 +59,7 @@ class Triggers:
             if state == ACTIVE and place[1] in KINDS
         ]
         if self.file is not None and (words := self._asked(self.file)) is not None:
-            found.append(Trigger(f"file {self.file}", words.strip() or f"{self.file} is there"))
+            found.append(Trigger(f"file {self.file}", words.strip() or f"{self.file} exists"))
         return [trigger for trigger in found if trigger.identity not in answered]
 
     def answer(self, triggers: Iterable[Trigger]) -> None:
@@ -74,7 +74,7 @@ class Triggers:
     def _answered(self) -> set[str]:
         if not self.memory.exists():
             return set()
-        return read_json(self.memory, _IDENTITIES, "remove it; then all active triggers are handled again")
+        return read_json(self.memory, _IDENTITIES, "remove it; all active triggers are then handled again")
 
     @staticmethod
     def _asked(file: Path) -> str | None:

@@ -28,15 +28,15 @@ def watch(
     progress: Progress,
     say: Callable[[Report], None],
 ) -> None:
-    """Check triggers periodically and retrain, until stopped. Services that are down are waited for.
+    """Check triggers periodically and retrain, until stopped. While a service is down, wait for it.
 
     Args:
         workshop: options of the retrainings.
         triggers: the triggers.
         alias: alias for candidates that are not worse.
         every_s: seconds between two checks.
-        at_most_every_s: least time since the newest retraining, whatever its trigger: events of many columns come
-            over hours.
+        at_most_every_s: shortest time between two retrainings, whatever triggers them: drift of many columns is
+            reported over hours.
         stop: ends the loop between two retrainings.
         progress: see `retrain`.
         say: called with each report, and again when it changes.

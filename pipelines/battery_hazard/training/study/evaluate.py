@@ -47,10 +47,10 @@ class SiteResult:
 def evaluation_sites(
     *, events: int, bench_events: int, module_days: int, bench_days: int, seed: int
 ) -> list[SimulatedSite]:
-    """Sites with about `events` faults, and sites without faults with `module_days`; the same for cells on benches.
+    """Sites with about `events` faults, and `module_days` of sites without faults; likewise for cells on benches.
 
-    Nuisances occur at the rate `NUISANCES_PER_MODULE_DAY`. Sites without faults are equipped by the shares in
-    `features.SITES`; faulty modules give a series for every set of sensors.
+    Nuisances occur at the rate `NUISANCES_PER_MODULE_DAY`. Sites without faults get sets of sensors by the shares in
+    `features.SITES`; each faulty module gives one series per set of sensors.
     """
     first = _FIRST_SEED + seed * _SEEDS
     made: list[SimulatedSite] = []
@@ -79,7 +79,7 @@ def evaluate(
     """Evaluate a package and its threshold baseline on sites. Yields results in the order in which they finish.
 
     Raises:
-        UserError: the package has no threshold baseline, as old packages do.
+        UserError: the package has no threshold baseline; old packages have none.
     """
     limits = package.metrics.get("thresholds")
     if not isinstance(limits, dict):

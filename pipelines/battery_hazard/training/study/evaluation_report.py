@@ -45,7 +45,7 @@ def page(title: str, found: dict[str, Any], results: Sequence[SiteResult]) -> st
 
 
 def _embedded(figure: Figure, text: str) -> dict[str, str]:
-    """A figure as a PNG in base64, with the text that stands for it."""
+    """A figure as a PNG in base64, with its alternative text."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)

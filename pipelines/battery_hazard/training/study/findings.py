@@ -95,7 +95,7 @@ def bars(found: dict[str, Any]) -> list[dict[str, Any]]:
     quiet = found["normal"]["modules"]["model"]
     made.append(
         {
-            "bar": "false alarms a module-day, modules",
+            "bar": "false alarms per module-day, modules",
             "asked": FALSE_ALARM_BUDGET,
             "found": quiet["false_alarms_per_module_day"],
             "ci": quiet["false_alarms_per_module_day_ci"],

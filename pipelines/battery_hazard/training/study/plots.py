@@ -18,7 +18,7 @@ from pipelines.battery_hazard.training.study.findings import FULL, NO_GAS
 
 
 def lead_times(results: Sequence[SiteResult], *, bench: bool) -> Figure:
-    """Share of events with at least so much warning, by mechanism. Solid: model; dashed: threshold baseline."""
+    """Share of events by minimum warning time and mechanism. Solid: model; dashed: threshold baseline."""
     ways = ("temperature, voltage, current", "temperature, voltage") if bench else (FULL, NO_GAS)
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", sharey=True)
     for axis, sensors in zip(axes, ways, strict=True):
@@ -32,7 +32,7 @@ def lead_times(results: Sequence[SiteResult], *, bench: bool) -> Figure:
             for color, mechanism in enumerate(sorted({e.mechanism for e in events})):
                 _survival(axis, [e for e in events if e.mechanism == mechanism], line, f"C{color}", mechanism)
         axis.axvline(5, color="black", linewidth=0.8)
-        axis.set(xlabel="warning at least, minutes", title=in_plot(sensors), xscale="symlog", xlim=(0, None))
+        axis.set(xlabel="minimum warning time, minutes", title=in_plot(sensors), xscale="symlog", xlim=(0, None))
     axes[0].set_ylabel("share of events")
     axes[0].legend(loc="lower left", fontsize=7, title="solid: model, dashed: thresholds", title_fontsize=7)
     return figure

@@ -105,7 +105,7 @@ def test_a_candidate_is_compared_again_where_the_champion_is_another(
         resealed(shop.home.parent / "champion", created_at="later"), tracking_uri=shop.settings.tracking_uri
     )
     if not better:  # one that shows as worse on so few sites would have to be trained for that
-        found = ["of 20 events, 5 that the champion warned of were lost and 0 won"]
+        found = ["of 20 events, only the champion warned of 5, and only the candidate 0"]
         monkeypatch.setattr(pipelines.battery_hazard.training.retraining.compare, "worse", lambda *_: found)
     done = bring(shop)
     assert done is not None

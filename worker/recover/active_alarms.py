@@ -22,7 +22,7 @@ from worker.score.decode import WriterSchemaOf
 _NO_TIMERS = {"pending_since_ts": None, "clearing_since_ts": None}
 
 
-def standing_alarms(
+def active_alarms(
     config: dict[str, Any],
     pipeline: Pipeline,
     writer_schema_of: WriterSchemaOf,

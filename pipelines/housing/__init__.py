@@ -1,0 +1,1 @@
+"""Housing: what a census says of a district in, the median value of its houses out."""

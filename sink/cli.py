@@ -19,6 +19,20 @@ _DATABASE = (
     "sqlite:///PATH or postgresql://USER@HOST/NAME. Default: HAZARDSTREAM_SINK, or a file in the data directory."
 )
 
+_ToOption = Annotated[
+    str | None,
+    typer.Option(
+        help="sqlite:///PATH, postgresql://USER@HOST/NAME or parquet:DIRECTORY. Default: HAZARDSTREAM_SINK, or an "
+        "SQLite file in the data directory."
+    ),
+]
+_RequestLogOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOPIC", help="Store the request log of `serve` too. Default: HAZARDSTREAM_REQUEST_LOG, or none."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
@@ -36,13 +50,7 @@ def _sink_packages() -> Iterator[None]:
 
 def sink(
     *,
-    to: Annotated[
-        str | None,
-        typer.Option(
-            help="sqlite:///PATH, postgresql://USER@HOST/NAME or parquet:DIRECTORY. Default: HAZARDSTREAM_SINK, or an "
-            "SQLite file in the data directory."
-        ),
-    ] = None,
+    to: _ToOption = None,
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
@@ -50,12 +58,7 @@ def sink(
         list[str] | None,
         typer.Option(help="Store only topics of these roles. Default: predictions, alarms and dead_letters."),
     ] = None,
-    request_log: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TOPIC", help="Store the request log of `serve` too. Default: HAZARDSTREAM_REQUEST_LOG, or none."
-        ),
-    ] = None,
+    request_log: _RequestLogOption = None,
     every_s: Annotated[
         float | None,
         typer.Option(min=0, help="Longest time between two transactions or files. Default: 1, with Parquet 60."),

@@ -37,7 +37,8 @@ def window_state_record(pipeline: str, layout: Layout, file: Path) -> AvroRecord
 def _declared(name: str, written: WrittenField) -> dict[str, Any]:
     field = written.field
     default = {"default": None} if isinstance(field.type, list) else {}
-    return {"name": name, "type": field.type, **default, "doc": field.doc, **written.properties}
+    doc = {"doc": field.doc} if field.doc else {}
+    return {"name": name, "type": field.type, **default, **doc, **written.properties}
 
 
 def _camel(name: str) -> str:

@@ -11,8 +11,8 @@ from common.text import shown
 from common.times import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.field_rules import FieldRules
 from worker.config.inputs_outputs import Number, Strict
-from worker.windows.aggregates import Aggregate, Selection, length_fault
-from worker.windows.aggregates import Kind as Aggregation
+from worker.windows.aggregates import Aggregate, Selection, fault
+from worker.windows.aggregates import Kind as AggregateKind
 
 Kind = Literal[
     "value",
@@ -78,16 +78,12 @@ class Feature(Strict):
         """Whether it needs earlier readings of the key."""
         return self.fill or self.kind not in {None, "value", "category"}
 
-    @property
-    def aggregate(self) -> bool:
-        """Whether it is kept in buckets of event time."""
-        return self.over is not None
-
-    @property
-    def as_aggregate(self) -> Aggregate:
-        """The aggregate that a resolved feature is, if it is one."""
+    def as_aggregate(self) -> Aggregate | None:
+        """The declaration of an aggregate that is kept in buckets of event time; None: it is no such feature."""
+        if self.kind not in _AGGREGATES or self.over_ms is None:
+            return None
         selection = Selection(self.field, tuple(sorted(self.where.items())))
-        return Aggregate(self.name, Aggregation(str(self.kind)), selection, self.over_ms or 0)
+        return Aggregate(self.name, AggregateKind(self.kind), selection, self.over_ms)
 
     def resolved(self, rules: Mapping[str, FieldRules]) -> "Feature":
         """With kind, field and `per` as they follow from what is given, for an input with these fields."""
@@ -167,8 +163,8 @@ def _window(feature: Feature) -> Iterator[Setting]:
             f"{kind} needs a window; give `over`, such as over: 7d"
             + (", or `last`, such as last: 10" if kind in _ROLLING else ""),
         )
-    if feature.over_ms is not None and (fault := length_fault(feature.over_ms)):
-        yield ("over",), f"{fault}, not {feature.over}"
+    if (aggregate := feature.as_aggregate()) and (text := fault(aggregate)):
+        yield ("over",), f"{text}; correct {feature.over}"
 
 
 def _instead(feature: Feature) -> str:

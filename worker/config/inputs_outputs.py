@@ -154,21 +154,3 @@ class DeadLetters(Strict):
     """The dead-letter topic: records go there byte for byte, so it has no schema."""
 
     topic: Topic
-
-
-class WindowState(Strict):
-    """The topic of window state. What is on it follows from the features, so its schema is always derived."""
-
-    topic: Topic
-    _record: AvroRecord | None = PrivateAttr(None)
-
-    @property
-    def record(self) -> AvroRecord:
-        """Declaration of the records."""
-        if self._record is None:
-            raise TypeError("the pipeline of this output was not checked")
-        return self._record
-
-    def derive(self, record: AvroRecord) -> None:
-        """Take this declaration."""
-        self._record = record

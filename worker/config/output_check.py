@@ -88,21 +88,15 @@ def _alarms(pipeline: "Pipeline") -> Iterator[Found]:
 
 
 def _window_state(pipeline: "Pipeline") -> Iterator[Found]:
-    features = pipeline.features or ()
-    if pipeline.outputs.window_state is not None and pipeline.layout is None:
-        yield (
-            ("outputs", "window_state"),
-            "no feature has a window of event time (`over`), so it is not used; take it out",
-        )
-    if pipeline.outputs.window_state is None and pipeline.layout is not None:
-        at = next(at for at, feature in enumerate(features) if feature.aggregate)
-        yield (
-            ("features", at),
-            (
-                f"{features[at].kind} over {features[at].over} is kept in a topic; add outputs.window_state: "
-                "{topic: NAME}"
-            ),
-        )
+    part, at = pipeline.outputs.window_state, ("outputs", "window_state")
+    kept = [feature.name for feature in pipeline.features or () if feature.as_aggregate()]
+    if kept and part is None:
+        text = f"window_state is missing, where the windows of {shown(', '.join(kept))} are kept"
+        yield ("outputs",), f"{text}; add window_state: {{topic: NAME}}"
+    elif part is not None and not kept:
+        yield at, "no feature has a window of time (`over`), so nothing is kept there; take it out"
+    elif part is not None and part.given is not None:
+        yield (*at, "schema"), "the schema follows from the features; take it out"
 
 
 def _task(pipeline: "Pipeline") -> Iterator[Found]:

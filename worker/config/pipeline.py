@@ -22,7 +22,7 @@ from schemas.load import Schema
 from schemas.wire import Fingerprint
 from worker.config.derived_schemas import derived_record, window_state_record
 from worker.config.features import Feature, milliseconds
-from worker.config.inputs_outputs import DeadLetters, Input, Number, Output, Strict, WindowState
+from worker.config.inputs_outputs import DeadLetters, Input, Number, Output, Strict
 from worker.config.outputs import Outputs
 from worker.config.pipeline_check import sense_faults, shape_faults
 from worker.config.pipeline_file import read_yaml
@@ -129,12 +129,12 @@ class Pipeline(Strict):
     def model_post_init(self, context: SchemaFolder, /) -> None:
         """Remember the folder that the pipeline is read from, and derive the schemas that the file does not give."""
         self._folder = context.path
+        file = self._folder / FILE_NAME
         for role, part in self._parts():
-            if isinstance(part, Output) and part.given is None:
-                file = self._folder / FILE_NAME
+            if isinstance(part, Output) and part is not self.outputs.window_state and part.given is None:
                 part.derive(derived_record(self.name, role, self.written(role), file))
-        if (state := self.outputs.window_state) is not None and self.layout is not None:
-            state.derive(window_state_record(self.name, self.layout, self._folder / FILE_NAME))
+        if self.outputs.window_state is not None and self.layout is not None:
+            self.outputs.window_state.derive(window_state_record(self.name, self.layout, file))
 
     def written(self, role: str) -> dict[str, WrittenField]:
         """What is written to an output, by the names of its schema."""
@@ -159,9 +159,9 @@ class Pipeline(Strict):
 
     @property
     def layout(self) -> Layout | None:
-        """How the aggregates among the features are kept; None: there are none."""
-        given = [feature.as_aggregate for feature in self.features or () if feature.aggregate]
-        return Layout(tuple(given)) if given else None
+        """How the features that are kept in buckets of event time are kept; None: there are none."""
+        given = tuple(aggregate for feature in self.features or () if (aggregate := feature.as_aggregate()))
+        return Layout(given) if given else None
 
     @property
     def window_ms(self) -> int:
@@ -188,7 +188,7 @@ class Pipeline(Strict):
         """Declaration of the records on the topic of each role; dead letters have none."""
         return {role: part.record for role, part in self._parts() if not isinstance(part, DeadLetters)}
 
-    def _parts(self) -> Iterator[tuple[str, Input | Output | WindowState | DeadLetters]]:
+    def _parts(self) -> Iterator[tuple[str, Input | Output | DeadLetters]]:
         """The parts of the file that name a topic, by role."""
         for name, role in ROLES.items():
             part: Any = self

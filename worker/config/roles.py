@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel
 
 from common.times import DAY_MS, MINUTE_MS
-from worker.config.inputs_outputs import DeadLetters, Output, Strict, WindowState
+from worker.config.inputs_outputs import DeadLetters, Output, Strict
 from worker.config.output_fields import ALARM, ALARM_STATE, EVENT, LABEL, SHADOW, SKETCH, Fields
 from worker.config.prediction_fields import PREDICTION
 from worker.config.topic_rules import (
@@ -151,19 +151,19 @@ _WINDOW_STATE = Role(
             equal_to("compact"),
             "compact",
             breaks=True,
-            why="aggregates lack the buckets that are deleted",
+            why="if buckets of a window are deleted, aggregates are computed without them",
         ),
         Rule(
             "delete.retention.ms",
             at_least(10 * MINUTE_MS),
             str(DAY_MS),
             breaks=False,
-            why="a worker that takes longer to read the window state may read buckets that were deleted",
+            why="a worker that takes longer to read the window state may miss that a bucket was deleted",
         ),
         STAMPED,
         CLEAN,
     ),
-    # What is not compacted yet is read, too, after a restart. So compaction is early, and segments are small.
+    # After a restart, what is not compacted yet is read, too. So segments are small, and compacted early.
     settings={"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.2", "segment.bytes": str(64 * 2**20)},
 )
 _DEAD_LETTERS = Role(
@@ -226,7 +226,7 @@ class OutputTopics(Strict):
     predictions: Annotated[Output, _PREDICTIONS]
     alarms: Annotated[Output | None, _ALARMS] = None
     alarm_state: Annotated[Output | None, _ALARM_STATE] = None
-    window_state: Annotated[WindowState | None, _WINDOW_STATE] = None
+    window_state: Annotated[Output | None, _WINDOW_STATE] = None
     dead_letters: Annotated[DeadLetters, _DEAD_LETTERS]
 
 

@@ -73,7 +73,7 @@ def plan_for(model: Model, pipeline: Pipeline) -> FeaturePlan:
     _require_sources(model, pipeline, features)
     of = {feature.name: feature for feature in features}
     spec = _spec(features, sensors, pipeline.window_ms)
-    places = _places(spec, sensors, [feature.name for feature in features if feature.aggregate])
+    places = _places(spec, sensors, [feature.name for feature in features if feature.as_aggregate()])
     columns = tuple(places[_column(of[name])] for name in model.numeric)
     unchanged = spec is None and columns == tuple(range(len(sensors)))
     categories = tuple((name, of[name].field or name) for name in model.categorical)
@@ -90,7 +90,7 @@ def _own(model: Model) -> tuple[Feature, ...]:
 
 def _spec(features: Sequence[Feature], sensors: tuple[str, ...], span_ms: int) -> FeatureSpec | None:
     """All that the features need of windows; None: nothing."""
-    windowed = [each for each in features if each.windowed and not each.aggregate]
+    windowed = [each for each in features if each.windowed and each.as_aggregate() is None]
     if not windowed:
         return None
     lasts = {each.last for each in windowed if each.last is not None} or {LEAST_READINGS}
@@ -111,7 +111,7 @@ def _spec(features: Sequence[Feature], sensors: tuple[str, ...], span_ms: int) -
 
 def _column(feature: Feature) -> tuple[str, str]:
     """Where the feature stands: among those of the windows, the sensors or the aggregates, and its name there."""
-    if feature.aggregate:
+    if feature.as_aggregate() is not None:
         return "aggregate", feature.name
     field = str(feature.field)
     if feature.kind == "difference":

@@ -78,7 +78,7 @@ class Outcome:
     replayed: int
     clocks: dict[int, int]
     staged: StagedReadings
-    aggregated: AggregatedBatch | None
+    aggregated: AggregatedBatch | None = None
 
     @cached_property
     def next_offsets(self) -> dict[int, int]:

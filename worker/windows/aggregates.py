@@ -119,13 +119,13 @@ def _bucket(over_ms: int) -> tuple[str, int]:
     return next(fitting, _SHORTEST_BUCKET)
 
 
-def length_fault(over_ms: int) -> str | None:
-    """What is wrong with this length of a window; None if nothing is."""
-    if not SHORTEST_MS <= over_ms <= LONGEST_MS:
+def fault(aggregate: Aggregate) -> str | None:
+    """What is wrong with the length of the window; None if nothing is."""
+    if not SHORTEST_MS <= aggregate.over_ms <= LONGEST_MS:
         return f"it must be at least 1m and at most {LONGEST_MS // DAY_MS}d"
-    name, length = _bucket(over_ms)
-    if over_ms % length:
-        return f"a window of this length is kept in buckets of {name}; give a whole number of them"
+    name, length = _bucket(aggregate.over_ms)
+    if aggregate.over_ms % length:
+        return f"a window of this length is kept in buckets of {name}, and it must be a whole number of them"
     return None
 
 

@@ -15,7 +15,7 @@ from tests.harness import START_MS, Stage, make_stage, reading, wait_until
 from worker.cli.explain import Explained, explain
 from worker.config.settings import Settings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180), pytest.mark.xdist_group("explain")]
 STEPS = 300
 
 

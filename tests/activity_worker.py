@@ -21,7 +21,6 @@ def _model(_uri: str, **_: Any) -> Model:
 
 if __name__ == "__main__":
     worker.assembly.resolve_or_last_good = _model  # type: ignore[assignment]
-    worker.assembly.show = lambda *_: None  # type: ignore[assignment]
     *faults, command = sys.argv[1:]
     if faults:
         die_one_after_another(faults, command)

@@ -17,7 +17,7 @@ from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import rebuild_reach_ms
 
 LEAST_READINGS = 60
-"""Readings that a window holds if no feature says how many: so far back a value is filled from, and a difference is."""
+"""How many readings back, at least, a value is filled from and a difference is taken."""
 _ALIKE = 0.6
 
 
@@ -93,7 +93,9 @@ def _spec(features: Sequence[Feature], sensors: tuple[str, ...], span_ms: int) -
     windowed = [each for each in features if each.windowed and each.as_aggregate() is None]
     if not windowed:
         return None
-    lasts = {each.last for each in windowed if each.last is not None} or {LEAST_READINGS}
+    lasts = {each.last for each in windowed if each.last is not None}
+    if any(each.last is None for each in windowed):
+        lasts.add(max(LEAST_READINGS, *lasts))
 
     def fields(kinds: set[str], per: str | None = None) -> tuple[str, ...]:
         wanted = {each.field for each in windowed if each.kind in kinds and each.per == per}

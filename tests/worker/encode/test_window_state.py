@@ -12,8 +12,8 @@ from schemas.registry import writer_schema_lookup
 from tests.activity import FEATURES, activity_model, activity_pipeline, events
 from worker.config.pipeline import Pipeline
 from worker.encode.window_state import WindowStateOutput, parse_record_key, record_key
-from worker.recover.window_state import WindowStateRestore
 from worker.observe.metrics import Metrics
+from worker.recover.window_state import WindowStateRestore
 from worker.score.batch import Batch
 from worker.score.outcome import Outcome
 from worker.score.scorer import Scorer, scorer_of

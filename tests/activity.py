@@ -50,7 +50,7 @@ model: models:/activity@champion
 features:{features}
 """
 PREFIX, SCHEMA = single_object_prefix(EVENT), parsed(EVENT)
-START_MS = 1_780_000_000_000
+START_MS = 1_650_000_000_000  # long ago: no event is in the future of its record
 
 
 class Weighted(Model):

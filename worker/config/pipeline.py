@@ -29,7 +29,7 @@ from worker.config.pipeline_file import FILE_NAME, read_yaml
 from worker.config.roles import ROLES, MonitorTopics
 from worker.config.task import Task
 from worker.config.written_fields import WrittenField, written_fields
-from worker.windows.aggregates import Layout
+from worker.windows.aggregates import Aggregate, Layout
 
 SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 """Folders of the pipelines that come with hazardstream."""
@@ -185,10 +185,14 @@ class Pipeline(Strict):
         return tuple(feature.resolved(self.input.record.rules) for feature in self.given_features)
 
     @property
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """The features that are kept in buckets of event time."""
+        return tuple(aggregate for feature in self.features or () if (aggregate := feature.as_aggregate()))
+
+    @property
     def layout(self) -> Layout | None:
-        """How the features that are kept in buckets of event time are kept; None: there are none."""
-        given = tuple(aggregate for feature in self.features or () if (aggregate := feature.as_aggregate()))
-        return Layout(given) if given else None
+        """How the aggregates are kept; None: there are none."""
+        return Layout(self.aggregates) if self.aggregates else None
 
     @property
     def window_ms(self) -> int:

@@ -44,13 +44,14 @@ class Run:
     def __init__(self, pipeline: Pipeline, before: "Run | None" = None, *, registry: bool = True) -> None:
         """Of a predecessor it takes topic and position and, from a registry, the schemas."""
         self.pipeline = pipeline
-        self.known = pipeline.known_schemas | (before.known if before is not None and registry else {})
+        kept = before.known if before is not None and registry else {}
+        self.known: dict[Any, Any] = pipeline.known_schemas | kept
         self.topic: dict[bytes, bytes | None] = {} if before is None else before.topic
         self.lookup = writer_schema_lookup(None, self.known)
         self.scorer: Scorer = scorer_of(pipeline, activity_model(pipeline), None, self.lookup)
         self.output = WindowStateOutput(pipeline, b"", lambda: "topic-id")
         at = Partition(0, 0, 0) if before is None else before.partitions[0]
-        self.partitions = {0: Partition(0, at.next_offset, at.next_offset, at.clock)}
+        self.partitions: dict[int, Partition] = {0: Partition(0, at.next_offset, at.next_offset, at.clock)}
         self.scorer.alarms.assign(0, {})
 
     def score(self, batch: Batch) -> Outcome:
@@ -79,7 +80,7 @@ class Run:
         left = {k: v for k, v in self.topic.items() if v is not None or not compacted}
         records = iter([Record(key, value) for key, value in left.items()])
         while some := [*islice(records, 50)]:
-            restore._restore(0, some)  # type: ignore[arg-type]
+            restore._restore(0, some)
         restore.finish(0)
         return successor
 
@@ -89,7 +90,8 @@ def batches(sizes: Iterator[int]) -> Iterator[Batch]:
     while some := [*islice(messages, next(sizes))]:
         at = np.arange(offset, offset + len(some))
         stamps = np.full(len(some), 2_000_000_000_000)
-        keys, values = [key.encode() for key, _ in some], [value for _, value in some]
+        keys: list[bytes | None] = [key.encode() for key, _ in some]
+        values: list[bytes | None] = [value for _, value in some]
         yield Batch(keys, values, np.zeros(len(some), np.int64), at, stamps, stamps * 0 + 2)
         offset += len(some)
 
@@ -130,7 +132,8 @@ def held(run: Run) -> dict[tuple[bytes, int, int], Any]:
     """What the aggregates of keys that are not forgotten hold, by key, ring and bucket."""
     aggregates = run.scorer.aggregates
     assert aggregates is not None
-    state, found = aggregates.state, {}
+    state = aggregates.state
+    found: dict[tuple[bytes, int, int], Any] = {}
     for key, slot in aggregates._slots[0].items():
         at = np.array([slot])
         if state.expired(at, run.partitions[0].clock)[0]:

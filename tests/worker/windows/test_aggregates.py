@@ -186,3 +186,13 @@ def test_batches_and_restarts_change_no_bit(
     frame = columns(readings)
 
     np.testing.assert_array_equal(run(frame, cuts, restarts, again), run(frame, [], []))
+
+
+def test_a_batch_without_readings_adds_nothing() -> None:
+    nothing = np.empty(0, np.int64)
+    state = AggregateState(LAYOUT)
+    staged = state.stage(nothing, nothing, nothing, nothing, np.empty((0, len(LAYOUT.selections))))
+
+    assert staged.features.shape == (0, len(AGGREGATES))
+    assert not any(len(put.key) for put in staged.written)
+    assert len(state.merge(staged)) == 0

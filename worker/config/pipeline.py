@@ -145,10 +145,9 @@ class Pipeline(Strict):
     def model_post_init(self, context: SchemaFolder, /) -> None:
         """Remember the folder that the pipeline is read from, and derive the schemas that the file does not give."""
         self._folder = context.path
-        file = self._folder / FILE_NAME
         for role, part in self._parts():
             if isinstance(part, Output) and part is not self.outputs.window_state and part.given is None:
-                part.derive(derived_record(self.name, role, self.written(role), file))
+                part.derive(derived_record(self.name, role, self.written(role), context))
 
     def written(self, role: str) -> dict[str, WrittenField]:
         """What is written to an output, by the names of its schema."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from schemas.wire import fingerprint
 from tests.generic_pipeline import TEXT, changed_visit, write_generic
 from tests.wrong_pipelines import line_of, told
 from worker.config.pipeline import Pipeline, load_pipeline
@@ -70,6 +71,15 @@ def test_the_schema_of_predictions_follows_from_the_task(tmp_path: Path, task: s
         Mine=derived.records["predictions"].schema,
     )
     assert load_pipeline(str(file)).expected_task is Task(task)
+
+
+def test_a_superseded_derived_schema_is_still_known(tmp_path: Path) -> None:
+    before = load_pipeline(str(write_generic(tmp_path))).records["predictions"].schema
+    text = TEXT.replace("[country, pages]", "[country]")
+    after = load_pipeline(str(write_generic(tmp_path, text, **{"ShopPrediction.v1": before})))
+    assert [fingerprint(before), fingerprint(after.records["predictions"].schema)] == [
+        *after.records["predictions"].versions
+    ]
 
 
 FEATURES = TEXT[TEXT.index("features:") : TEXT.index("outputs:")]

@@ -15,6 +15,7 @@ import pipelines.battery_hazard.cli
 import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
 import producers.cli
+import serve.cli
 import training.backtest.cli
 import training.monitoring.cli
 import training.promotion.cli
@@ -38,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 worker.cli.commands.register(app)
+serve.cli.register(app)
 producers.cli.register(app)
 pipelines.battery_hazard.cli.register(app)
 training.registry.cli.register(app)

@@ -37,9 +37,9 @@ def request_form(pipeline: Pipeline, model: Model, max_rows: int) -> TypeAdapter
 def reading_form(pipeline: Pipeline) -> Any:
     """The JSON form of one reading."""
     fields: dict[str, Any] = {}
-    for field in pipeline.input.avro_schema["fields"]:
-        form = Any if field["name"] not in pipeline.input.record.rules else _avro(field["type"])
-        if field["name"] == pipeline.input.time:
+    for field in pipeline.input.reader_schema["fields"]:
+        form = _avro(field["type"])
+        if field["name"] == pipeline.input.time_field:
             form = Union[form, Annotated[str, Strict()]]  # noqa: UP007 - `form` is a value here
         names = AliasChoices(field["name"], *field.get("aliases", ()))
         form = Annotated[form, Field(validation_alias=names, description=field.get("doc"))]
@@ -56,10 +56,10 @@ def example_reading(pipeline: Pipeline) -> dict[str, Any]:
     """A reading for the documentation."""
     found: dict[str, Any] = {}
     for name, rules in pipeline.input.record.rules.items():
-        if name == pipeline.input.time:
+        if name == pipeline.input.time_field:
             found[name] = _TIME_EXAMPLE
         elif rules.kind == "text":
-            found[name] = name[: rules.longest or len(name)]
+            found[name] = next(iter(rules.symbols or ()), name[: rules.longest or len(name)])
         elif rules.kind in ("whole", "number"):
             found[name] = min(max(0, rules.low), rules.high)
     return found

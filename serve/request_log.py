@@ -79,6 +79,7 @@ class RequestLog:
         def delivered(error: object, _message: object) -> None:
             if error is not None:
                 self._metrics.log_lost.inc()
+                _LOG.warning("a request was not logged", reason=str(error))
 
         def write(request_id: str, line: bytes) -> None:
             made.produce(topic, key=request_id, value=line, on_delivery=delivered)

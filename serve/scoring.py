@@ -14,14 +14,16 @@ from schemas.conversions import iso_to_ms
 from schemas.errors import InvalidValueError
 from schemas.load import parsed
 from schemas.registry import writer_schema_lookup
-from schemas.wire import single_object_prefix
+from schemas.wire import fingerprint, single_object_prefix
 from serve.forms import request_form
 from serve.problems import Detail, ProblemError, unfit
 from worker.admission.compatibility import alarm_policy
 from worker.config.pipeline import Pipeline
-from worker.model.contract import DEFAULT_THRESHOLD, Features, Model, ModelFailedError, Prediction, Task
+from worker.model.contract import Features, Model, ModelFailedError, Prediction, Task
 from worker.score.batch import Batch
 from worker.score.outcome import Outcome
+from worker.score.predict import predict
+from worker.score.readings import Readings
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
@@ -47,12 +49,13 @@ class RequestScorer:
     def __init__(self, pipeline: Pipeline, model: Model, max_rows: int) -> None:
         self.pipeline, self.model = pipeline, model
         self.form = request_form(pipeline, model, max_rows)
-        policy = alarm_policy(model, pipeline)
-        self.threshold = policy.setpoint if policy else model.threshold or DEFAULT_THRESHOLD
-        # Its state stays empty: `Scorer.process` changes nothing, and nothing is ever merged.
-        self._scorer = scorer_of(pipeline, model, policy, writer_schema_lookup(None, pipeline.known_schemas))
-        schema = pipeline.input.avro_schema
-        identity = {pipeline.input.key, pipeline.input.time} - {each.name for each in model.inputs}
+        alarms = alarm_policy(model, pipeline) if model.policy or pipeline.alarm else None
+        self.threshold = model.threshold_under(alarms)
+        # Its state stays empty: `Scorer.process` changes nothing, and nothing is merged. It raises no alarms, which
+        # need the state of a key.
+        schema = pipeline.input.reader_schema
+        self._scorer = scorer_of(pipeline, model, None, writer_schema_lookup(None, {fingerprint(schema): schema}))
+        identity = set(pipeline.input.identity_fields.values()) - {each.name for each in model.inputs}
         self._names = {
             name
             for field in schema["fields"]
@@ -123,7 +126,13 @@ class RequestScorer:
 
     def _rows(self, rows: Sequence[Mapping[str, Any]], *, explain: bool) -> Answer:
         features = features_of(self.model, rows)
-        found = self._described(features, self.model.predict(features), explain=explain)
+        predicted = predict(self.model, features)
+        if predicted.refused:
+            details = [Detail(at=f"rows.{row}", message=why) for row, why in sorted(predicted.refused.items())]
+            raise ProblemError(
+                422, "rejected", f"rows cannot be scored; {details[0].at}: {details[0].message}", details
+            )
+        found = self._described(features, predicted.prediction, explain=explain)
         return Answer([{"row": at, **each} for at, each in enumerate(found)], len(rows))
 
     def _readings(self, readings: Sequence[dict[str, Any]], now_ms: int, *, last: bool, explain: bool) -> Answer:
@@ -131,14 +140,12 @@ class RequestScorer:
         if outcome.rejections:
             raise _rejected(outcome)
         scored, source = outcome.scored, self.pipeline.input
-        at = _last_of_each(scored.origin.keys) if last else np.arange(len(scored.origin.keys))
-        features, prediction = Features(scored.features, {}).take(at), Prediction(scored.probability[at])
-        found = self._described(features, prediction, explain=explain)
+        keyed = last and source.key_field is not None
+        at = _last_of_each(scored.origin.keys) if keyed else np.arange(len(scored.origin.keys))
+        found = self._described(scored.features.take(at), scored.prediction.take(at), explain=explain)
         columns = {
             "row": scored.readings.row[at].tolist(),
-            source.key: [scored.readings.key[i] for i in at.tolist()],
-            source.group: [scored.readings.group[i] for i in at.tolist()],
-            source.time: scored.readings.ts[at].tolist(),
+            **self._identity(scored.readings, at),
             "readings_in_window": scored.in_window[at].tolist(),
             "imputed": _names(scored.imputed[at], source.sensors()),
             "masked": _names(scored.masked[at], source.sensors()),
@@ -146,14 +153,23 @@ class RequestScorer:
         told = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return Answer([mine | its for mine, its in zip(told, found, strict=True)], len(readings))
 
+    def _identity(self, readings: Readings, at: Int) -> dict[str, list[Any]]:
+        """Key, group and time, as far as the record has fields of them."""
+        source, found = self.pipeline.input, dict[str, list[Any]]()
+        if source.key_field is not None:
+            found[source.key_field] = [readings.key[i] for i in at.tolist()]
+        if source.group_field is not None:
+            found[source.group_field] = [readings.group[i] for i in at.tolist()]
+        if source.time_field is not None:
+            found[source.time_field] = readings.ts[at].tolist()
+        return found
+
     def _batch(self, readings: Sequence[dict[str, Any]], now_ms: int) -> Batch:
         """The readings as messages that arrive now."""
-        source, values, faults = self.pipeline.input, list[bytes](), list[Detail]()
+        values, faults = list[bytes](), list[Detail]()
         for row, reading in enumerate(readings):
             try:
-                if isinstance(reading.get(source.time), str):
-                    reading = reading | {source.time: iso_to_ms(reading[source.time], source.utc_offset_ms)}  # noqa: PLW2901
-                values.append(encode(reading, self._schema, self._prefix))
+                values.append(encode(self._timed(reading), self._schema, self._prefix))
             except (ValueError, InvalidValueError) as error:
                 faults.append(Detail(at=f"readings.{row}", message=str(error)))
         if faults:
@@ -161,9 +177,18 @@ class RequestScorer:
                 422, "invalid_request", f"a reading does not fit the schema: {faults[0].message}", faults
             )
         n = len(readings)
-        keys: list[bytes | None] = [reading[source.key].encode() for reading in readings]
+        key = self.pipeline.input.key_field
+        keys: list[bytes | None] = [None if key is None else reading[key].encode() for reading in readings]
         zeros = np.zeros(n, np.int64)
         return Batch(keys, list(values), zeros, np.arange(n), np.full(n, now_ms), zeros)
+
+    def _timed(self, reading: dict[str, Any]) -> dict[str, Any]:
+        """A reading with its time in ms, if that is a text."""
+        source = self.pipeline.input
+        time = None if source.time_field is None else reading.get(source.time_field)
+        if not isinstance(time, str):
+            return reading
+        return reading | {source.time: iso_to_ms(time, source.utc_offset_ms)}
 
     def _described(self, features: Features, prediction: Prediction, *, explain: bool) -> list[dict[str, Any]]:
         model, value = self.model, prediction.value.tolist()

@@ -22,8 +22,13 @@ ARTIFACT_PATH = "model"
 
 _PREFIX = "HAZARDSTREAM_"
 # Read elsewhere than in `Settings`.
-_OTHERS = {"HAZARDSTREAM_CACHE_DIRECTORY", "HAZARDSTREAM_MAVEN_REPOSITORY"}
-# Of other commands (serve/settings.py), for which the same environment may be meant.
+_OTHERS = {
+    "HAZARDSTREAM_CACHE_DIRECTORY",
+    "HAZARDSTREAM_MAVEN_REPOSITORY",
+    "HAZARDSTREAM_SINK",
+    "HAZARDSTREAM_REQUEST_LOG",
+}
+# Of another command (serve/settings.py), for which the same environment may be meant.
 _OTHER_COMMANDS = ("HAZARDSTREAM_SERVE_", "HAZARDSTREAM_REQUEST_LOG")
 _SERVICES = KAFKA_VARIABLES | {f"SCHEMA_REGISTRY_{name}" for name in REGISTRY_NAMES}
 

@@ -121,6 +121,12 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "echo of the key": ("[country, pages]", "[user]", r"'user' is on every prediction already; take it out", "  echo"),
     "echo of an array": ("[country, pages]", "[tags]", r"field 'tags' is no number.*take it out", "  echo"),
     "echo twice": ("[country, pages]", "[pages, pages]", r"'pages' is copied already; take one", "  echo"),
+    "span of windows": (
+        "task: binary",
+        "task: binary\nwindow_span: 2w",
+        r"window_span: '2w' is no length of time",
+        "n: 2w",
+    ),
     "unknown kind": ("kind: std,", "kind: median,", r"features\.5\.kind: .*'value', 'category'", "spread"),
     "unknown field": (
         "field: spent, last: 10}\n  - {name: spread",

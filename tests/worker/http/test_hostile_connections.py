@@ -173,14 +173,14 @@ def test_probes_are_answered_while_connections_come_without_end(port: int) -> No
 def test_every_connection_ends_by_itself(
     monkeypatch: pytest.MonkeyPatch, port: int, begin: Callable[[socket.socket], None]
 ) -> None:
-    monkeypatch.setattr(worker.http.server, "CONNECTION_S", 0.5)
+    monkeypatch.setattr(worker.http.server, "REQUEST_S", 0.5)
     with connect(port) as connection:
         begin(connection)
         wait_until(lambda: is_closed(connection), "the connection is closed")
 
 
 def test_a_header_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    monkeypatch.setattr(worker.http.server, "CONNECTION_S", 0.5)
+    monkeypatch.setattr(worker.http.server, "REQUEST_S", 0.5)
     with connect(port) as connection, contextlib.suppress(OSError):
         begun = time.monotonic()
         for byte in b"GET /live HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: b\r\n" * 1000:
@@ -230,7 +230,7 @@ def test_hosts_of_its_own_are_answered_to(port: int, host: str) -> None:
     "host",
     ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "[", "", "a b", "*"],
 )
-def test_other_hosts_are_refused_and_told_how(port: int, host: str) -> None:
+def test_other_hosts_are_refused_with_the_remedy(port: int, host: str) -> None:
     for path in ("/live", "/health", "/docs", "/nowhere"):
         status, headers, body = probe(port, path, Host=host)
         assert status == 421
@@ -249,7 +249,7 @@ def test_every_answer_carries_the_headers_that_browsers_heed(port: int, path: st
     assert "server" not in headers
 
 
-def test_an_address_that_cannot_be_had_is_told_with_the_reason(port: int) -> None:
+def test_an_unavailable_address_is_reported_with_the_reason(port: int) -> None:
     status = Status(Metrics(), "p", "i", "exactly_once")
     for host, taken, reason in (
         ("127.0.0.1", port, "in use"),

@@ -1,13 +1,18 @@
 """What the destinations make of unusual values, of new fields, and of a second sink."""
 
 import math
+import random
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from common.errors import UserError
+from common.errors import DependencyDownError, UserError
 from sink.batch import FencedError, Store, Stored
 from sink.columns import Columns
 from sink.destination import destination as destination_of
@@ -90,6 +95,34 @@ def test_the_rows_of_a_second_sink_are_refused_whole(store: Store, destination: 
 
     assert other.start(ORIGIN) == Stored(5)
     assert sorted(row["kafka_offset"] for row in rows_of(destination, "predictions")) == [0, 1, 2, 3, 4]
+
+
+@contextmanager
+def full_disk(largest: int) -> Iterator[None]:
+    """Writes beyond this size of a file fail, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("kind", ["sqlite:///{}/x.sqlite", "parquet:{}/x"])
+def test_a_full_disk_is_waited_for_and_nothing_is_stored_in_part(kind: str, tmp_path: Path) -> None:
+    place = kind.format(tmp_path)
+    opened = destination_of(place, "p").store()
+    opened.prepare({"predictions": TOPIC})
+    opened.start(ORIGIN)
+    batch = part(table(RECORD), [values(s=f"{i}" * 50_000) for i in range(100)])
+
+    batch.rows[0]["s"] = random.Random(7).randbytes(500_000).hex()  # not to be compressed
+    with full_disk(300_000), pytest.raises(DependencyDownError):
+        opened.write([batch])
+    assert rows_of(place, "predictions") == []
+    opened.write([batch])
+
+    assert len(rows_of(place, "predictions")) == 100
 
 
 def test_new_fields_become_nullable_columns_also_after_a_restart(database: str) -> None:

@@ -72,7 +72,7 @@ def test_a_field_that_only_a_newer_schema_has_becomes_a_column_too() -> None:
     ours, newer = record_of(("x", "long")), record_of(("note", ["null", _ENUM]), ("x", "long"))
     made = table(ours, newer)
 
-    rows = [made.values(message(written(s, v))) for s, v in [(ours, {"x": 1}), (newer, {"x": 2, "note": "A"})]]
+    rows = [made.values(message(value)) for value in (written(ours, {"x": 1}), written(newer, {"x": 2, "note": "A"}))]
 
     assert rows == [{"x": 1}, {"x": 2, "note": "A"}]
     assert [*made.columns.by_field] == ["x", "note"]

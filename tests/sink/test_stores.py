@@ -42,7 +42,7 @@ def values(**given: Any) -> bytes:
 
 def test_the_values_of_records_are_stored(store: Store, destination: str) -> None:
     long = "x" * 3_000_000
-    given = [{"s": "é\t\n\\N\\.'\""}, {"s": long}, {"d": math.inf}, {"j": {"a": "\x1f\u2028"}}]
+    given: list[dict[str, Any]] = [{"s": "é\t\n\\N\\.'\""}, {"s": long}, {"d": math.inf}, {"j": {"a": "\x1f\u2028"}}]
 
     store.write([part(table(RECORD), [values(**each) for each in given])])
 

@@ -216,7 +216,8 @@ class Pipeline(Strict):
     @property
     def records(self) -> dict[str, AvroRecord]:
         """Declaration of the records on the topic of each role; dead letters have none."""
-        return {role: part.record for role, part in self._parts() if not isinstance(part, DeadLetters)}
+        parts = ((role, part) for role, part in self._parts() if role != "window_state" or self.layout is not None)
+        return {role: part.record for role, part in parts if not isinstance(part, DeadLetters)}
 
     def _parts(self) -> Iterator[tuple[str, Input | Output | DeadLetters]]:
         """The parts of the file that name a topic, by role."""

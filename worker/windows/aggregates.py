@@ -122,7 +122,7 @@ def _bucket(over_ms: int) -> tuple[str, int]:
 def fault(aggregate: Aggregate) -> str | None:
     """What is wrong with the length of the window; None if nothing is."""
     if not SHORTEST_MS <= aggregate.over_ms <= LONGEST_MS:
-        return f"it must be at least 1m and at most {LONGEST_MS // DAY_MS}d"
+        return f"it must be at least 1 minute and at most {LONGEST_MS // DAY_MS} days"
     name, length = _bucket(aggregate.over_ms)
     if aggregate.over_ms % length:
         return f"a window of this length is kept in buckets of {name}, and it must be a whole number of them"

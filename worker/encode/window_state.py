@@ -52,9 +52,11 @@ class WindowStateOutput:
 
     def records(self, outcome: Outcome, _assigned: Container[int]) -> Outgoing:
         """See SideOutput."""
-        batch, bulk = outcome.aggregated, Bulk()
-        if batch is None:
-            return Outgoing(bulk, [])
+        return Outgoing({}, []) if outcome.aggregated is None else self.outgoing(outcome.aggregated)
+
+    def outgoing(self, batch: AggregatedBatch) -> Outgoing:
+        """Records of all buckets that a batch changes."""
+        bulk: Bulk = {}
         written: dict[tuple[int, bytes], bytes | None] = {}
         for gone in batch.deleted():
             written[gone.partition, record_key(gone.key, gone.bucket_ms, gone.number)] = None

@@ -4,6 +4,7 @@ import os
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ import pipelines.battery_hazard.cli
 import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
 import producers.cli
+import serve.cli
 import sink.cli
 import training.backtest.cli
 import training.monitoring.cli
@@ -28,6 +30,7 @@ from common.logs import configure_logs
 from common.terminal import give_up, say, terminal
 from common.text import lines, shown
 from local.flagship import FLAGSHIP
+from worker.config.pipeline_file import FILE_NAME
 
 _PIPELINE = "HAZARDSTREAM_PIPELINE"
 
@@ -39,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 worker.cli.commands.register(app)
+serve.cli.register(app)
 producers.cli.register(app)
 sink.cli.register(app)
 pipelines.battery_hazard.cli.register(app)
@@ -67,9 +71,10 @@ def options(
     ] = False,
 ) -> None:
     """Options of the program itself."""
-    # The engine knows no pipeline by name. Which one is meant where none is given is decided here.
+    # The engine knows no pipeline by name. Which one is meant where none is given is decided here: that of the current
+    # folder, or else the one that comes with the package.
     if variable(_PIPELINE) is None:
-        os.environ[_PIPELINE] = FLAGSHIP
+        os.environ[_PIPELINE] = "." if Path(FILE_NAME).is_file() else FLAGSHIP
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Explains a probability: what each feature contributes to the log-odds."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,12 +43,12 @@ class Explanation:
     bias: float | None
 
     def published(self) -> dict[str, Any]:
-        """The fields of an alarm: the largest contributions, the sum of the others, and the bias."""
+        """The fields of an alarm: the largest contributions, the sum of the others, and the bias; NaN: not known."""
         top, rest = self.contributions[:TOP_CONTRIBUTIONS], self.contributions[TOP_CONTRIBUTIONS:]
         return {
             "contributions": [asdict(c) for c in top],
-            "other_contributions": None if self.bias is None else float(sum(c.contribution for c in rest)),
-            "bias": self.bias,
+            "other_contributions": math.nan if self.bias is None else float(sum(c.contribution for c in rest)),
+            "bias": math.nan if self.bias is None else self.bias,
         }
 
 
@@ -66,6 +67,12 @@ def explain_rows(model: Model, features: Features) -> list[Explanation]:
         ]
         explanations.append(Explanation(contributions, float(constant)))
     return explanations
+
+
+def values_of(model: Model, features: Features) -> dict[str, float | str | None]:
+    """The inputs of one row, by name; None where missing."""
+    columns = features.by_name(model.numeric)
+    return {each.name: _value(columns[each.name][0]) for each in model.inputs}
 
 
 def value_text(value: float | str | None, digits: int = 6) -> str:

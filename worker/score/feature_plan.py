@@ -60,7 +60,7 @@ def plan_for(model: Model, pipeline: Pipeline) -> FeaturePlan:
     """The plan by which a pipeline's records become the inputs of a model.
 
     Raises:
-        PackageError: they cannot: an input has no source, which the text names, or the predictions are for another task.
+        PackageError: an input has no source, which the text names, or the predictions are for another task.
     """
     if model.task is not pipeline.expected_task:
         raise _unfit(model, f"is for {model.task}, and pipeline {pipeline.name} for {pipeline.expected_task}")

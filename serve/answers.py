@@ -63,7 +63,7 @@ def with_readings(
         **_identity(pipeline, scored.readings, at),
         "readings_in_window": scored.in_window[at].tolist(),
         "imputed": _names(scored.imputed[at], sensors),
-        "masked": _names(scored.masked[at], sensors),
+        "masked": _names(scored.masked[at], (*sensors, *pipeline.input.categories())),
     }
     rows = zip(*columns.values(), strict=True)
     return [dict(zip(columns, row, strict=True)) | its for row, its in zip(rows, found, strict=True)]

@@ -18,6 +18,7 @@ PRODUCT = (
     "local",
     "pipelines",
     "training",
+    "serve",
     "producers",
     "worker",
     "schemas",
@@ -116,7 +117,7 @@ def test_a_cycle_is_found() -> None:
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
-ENGINE = ("worker", "schemas", "producers", "training", "common")
+ENGINE = ("worker", "schemas", "producers", "training", "serve", "common")
 DOMAIN = re.compile(
     r"batter(y|ies)|module_id|(?<!client\.)\brack|voltage|thermal|runaway|off_?gas|\bsoc\b|soc_percent|surface_temp"
     r"|ambient_temp|current_a\b|_ppm\b|cells_in_series|capacity_ah|lithium|electrolyte"

@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo train test lint bench peers lock clean
+.PHONY: install demo train test test-fast lint bench peers lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(STAMP)  ## Create .venv with all locked dependencies
 
@@ -25,6 +25,9 @@ demo: install  ## Broker, model, worker and fleet on this machine; watched live 
 
 test: install  ## All tests; those of the worker run on a real Apache Kafka that the suite starts
 	$(BIN)/python -m pytest -n 2
+
+test-fast: install  ## The tests that need no server and are not slow: under a minute
+	$(BIN)/python -m pytest -n 2 -m "not server and not slow"
 
 lint: install  ## Format check, lint, which package may import which, types
 	$(BIN)/ruff format --check .

@@ -28,7 +28,7 @@ from local.isolated_pipeline import isolated_pipeline
 from local.kafka import BOOTSTRAP_VARIABLE, broker
 from local.mock import mock_cluster
 from local.output_watcher import Watcher
-from local.process import Server, answers, free_ports, port_is_free, start, stop, wait_until_ready
+from local.process import Server, answers, free_ports, http_client, port_is_free, start, stop, wait_until_ready
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from training.registry.default_model import demo_store
 from worker.config.pipeline import FILE_NAME, SHIPPED_PIPELINES, Pipeline, load_pipeline
@@ -203,7 +203,7 @@ def _settled(simulated: SimulationSummary, watcher: Watcher) -> bool:
 
 def _health(address: str) -> dict[str, Any]:
     try:
-        answer = httpx.get(f"{address}/health", timeout=2.0, trust_env=False)
+        answer = http_client().get(f"{address}/health", timeout=2.0)
     except httpx.TransportError:
         return {}
     health: dict[str, Any] = answer.json()

@@ -9,7 +9,9 @@ import pytest
 import structlog
 
 from local.kafka import broker
+from local.process import Server
 from local.registry import schema_registry
+from tests.postgresql import new_database, postgresql
 from tests.repository import ROOT
 from tests.secured_broker import Secured, secured_broker
 from tests.shared_server import join_run, leave_run, shared_server
@@ -17,7 +19,8 @@ from tests.shared_server import join_run, leave_run, shared_server
 pytest_plugins = ["tests.models", "tests.fixtures_worker", "tests.fixtures_producers"]
 
 # Marker (and fixture of the same name): how the summary calls it.
-REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry"}
+REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry", "postgresql": "real PostgreSQL"}
+SERVER_FIXTURES = {*REAL_SERVERS, "secured", "mlflow_url", "postgresql_url"}
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +36,12 @@ def kafka(pytestconfig: pytest.Config) -> str:
 def registry(pytestconfig: pytest.Config) -> str:
     """Address of the Confluent-compatible API of the run's schema registry. It is shared: use subjects of your own."""
     return shared_server(pytestconfig, "registry", schema_registry)
+
+
+@pytest.fixture
+def postgresql_url(pytestconfig: pytest.Config) -> str:
+    """Address of an empty database of this test's own on the run's PostgreSQL server."""
+    return new_database(shared_server(pytestconfig, "postgresql", postgresql))
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +63,17 @@ def _logs_as_by_default() -> Iterator[None]:
     """A command that was run inside a test has set up logging for itself, on a stream that ends with it."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _no_server_without_its_mark(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make test-fast` leaves out the tests that are marked: no other one may start a server."""
+
+    def refuse(server: Server) -> None:
+        pytest.fail(f"{server.name} is started by a test without the mark `server`: add its fixture to SERVER_FIXTURES")
+
+    if not any(map(request.node.get_closest_marker, ("server", "slow"))):
+        monkeypatch.setattr(Server, "launch", refuse)
 
 
 @pytest.fixture
@@ -82,11 +102,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for server in REAL_SERVERS:
-            if server in getattr(item, "fixturenames", ()):
+            if {server, f"{server}_url"} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(server)
             if item.get_closest_marker(server):
                 # Properties travel with the report from an xdist worker.
                 item.user_properties.append(("server", server))
+                item.add_marker("server")
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("server")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -31,7 +31,8 @@ from local.output_watcher import Watcher
 from local.process import Server, answers, free_ports, http_client, port_is_free, start, stop, wait_until_ready
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from training.registry.default_model import demo_store
-from worker.config.pipeline import FILE_NAME, SHIPPED_PIPELINES, Pipeline, load_pipeline
+from worker.config.pipeline import SHIPPED_PIPELINES, Pipeline, load_pipeline
+from worker.config.pipeline_file import FILE_NAME
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 

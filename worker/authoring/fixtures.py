@@ -99,7 +99,7 @@ def run_fixtures(pipeline: Pipeline, model: Model, fixtures: Fixtures) -> Iterat
         try:
             results = InMemory(pipeline, model).process([as_message(pipeline, row) for row in fixture.rows])
         except UserError as error:
-            raise UserError(f"test {shown(fixture.name)}: {error}") from error
+            raise UserError(f"test {shown(fixture.name)!r}: {error}") from error
         yield Tested(fixture.name, list(_differences(fixture, results, fixtures.tolerance)))
 
 
@@ -127,7 +127,7 @@ def _time(name: str, value: Any) -> Any:
         try:
             return iso_to_ms(value, None)
         except InvalidValueError as error:
-            raise UserError(f"{name}: {shown(value)}: {error}; write for example 2026-01-31T12:00:00Z") from error
+            raise UserError(f"{name}: {error}; write for example 2026-01-31T12:00:00Z") from error
     return value
 
 
@@ -155,9 +155,9 @@ def _records(role: str, expected: Sequence[Record], found: Sequence[Record], tol
     for number, (wanted, given) in enumerate(zip(expected, found, strict=False)):
         for name, value in wanted.items():
             if name not in given:
-                yield f"{role}[{number}] has no field {shown(name)}; it has {', '.join(given)}"
+                yield f"{role}[{number}] has no field {shown(name)!r}; it has {', '.join(given)}"
             elif not _equal(value, given[name], tolerance):
-                yield f"{role}[{number}].{name} is {shown(given[name])}, expected {shown(value)}"
+                yield f"{role}[{number}].{name} is {shown(repr(given[name]))}, expected {shown(repr(value))}"
 
 
 def _equal(expected: Any, found: Any, tolerance: float) -> bool:

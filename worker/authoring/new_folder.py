@@ -18,7 +18,8 @@ from schemas.registry import SchemaRegistry
 from worker.admission.compatibility import require_compatible
 from worker.authoring.first_fixture import first_fixture
 from worker.authoring.fixtures import FILE_NAME as FIXTURES
-from worker.config.pipeline import FILE_NAME, load_pipeline
+from worker.config.pipeline import load_pipeline
+from worker.config.pipeline_file import FILE_NAME
 from worker.model.contract import Model
 
 _ALIKE = 0.6
@@ -55,13 +56,13 @@ def input_schema(source: str, registry: SchemaRegistry | None) -> Schema:
     if Path(source).is_file():
         return read_record(Path(source))
     if registry is None:
-        raise UserError(f"there is no file {shown(source)}; for a subject of a schema registry, give --registry")
+        raise UserError(f"there is no file {shown(source)!r}; for a subject of a schema registry, give --registry")
     found = registry.latest(source)
     if found is None:
-        raise UserError(f"there is no file and, in the registry, no subject {shown(source)}; correct --schema")
+        raise UserError(f"there is no file and, in the registry, no subject {shown(source)!r}; correct --schema")
     schema = found[1]
     if schema.get("type") != "record":
-        raise UserError(f"subject {shown(source)} holds no Avro record, which values of a topic must be")
+        raise UserError(f"subject {shown(source)!r} holds no Avro record, which values of a topic must be")
     return schema
 
 
@@ -81,7 +82,7 @@ def make_folder(wanted: Wanted, schema: Schema, model: Model, max_ms: int) -> li
         UserError: the folder exists, or schema, fields and model do not fit each other.
     """
     if wanted.folder.exists() and any(wanted.folder.iterdir()):
-        raise UserError(f"{shown(wanted.folder)} is not empty; name a folder that is not there yet")
+        raise UserError(f"{shown(wanted.folder)!r} is not empty; name a folder that is not there yet")
     features = _features(wanted, schema, model)
     record = str(schema["name"])
     try:
@@ -96,7 +97,7 @@ def make_folder(wanted: Wanted, schema: Schema, model: Model, max_ms: int) -> li
             (made / FIXTURES).write_text(first_fixture(pipeline, model))
             made.rename(wanted.folder)
     except OSError as error:
-        raise UserError(f"{shown(wanted.folder)} cannot be made: {error.strerror}; name another folder") from error
+        raise UserError(f"{shown(wanted.folder)!r} cannot be made: {error.strerror}; name another folder") from error
     return [wanted.folder / name for name in (FILE_NAME, f"{record}.avsc", FIXTURES)]
 
 
@@ -105,18 +106,18 @@ def _features(wanted: Wanted, schema: Schema, model: Model) -> list[dict[str, st
     names = [str(each["name"]) for each in schema["fields"]]
     for option, name in (("--key", wanted.key), ("--group", wanted.group), ("--time", wanted.time)):
         if name is not None and name not in names:
-            raise UserError(f"{option} {shown(name)}: {_no_field(schema, name, names)}")
+            raise UserError(f"{option} {shown(name)!r}: {_no_field(schema, name, names)}")
     if model.spec is not None:
         return []  # a package computes its own
     inputs = {each.name for each in model.inputs}
     for name in wanted.fields:
         if name not in inputs:
-            raise UserError(f"--field {shown(name)}: the model has no such input; it takes {', '.join(sorted(inputs))}")
+            raise UserError(f"--field {shown(name)!r}: the model has no such input; it takes {', '.join(sorted(inputs))}")
     found = [{"name": each.name, "field": wanted.fields.get(each.name, each.name)} for each in model.inputs]
     for each in found:
         if each["field"] not in names:
             raise UserError(
-                f"the model takes {shown(each['name'])}: {_no_field(schema, each['field'], names)}; say which field it "
+                f"the model takes {shown(each['name'])!r}: {_no_field(schema, each['field'], names)}; say which field it "
                 f"is with --field {each['name']}=FIELD"
             )
     return [] if all(each["name"] == each["field"] for each in found) else found
@@ -124,7 +125,7 @@ def _features(wanted: Wanted, schema: Schema, model: Model) -> list[dict[str, st
 
 def _no_field(schema: Schema, name: str, names: list[str]) -> str:
     hint = closest(name, names, _ALIKE)
-    return f"record {shown(schema['name'])} has no such field" + (f" (did you mean {hint!r}?)" if hint else "")
+    return f"record {shown(schema['name'])!r} has no such field" + (f" (did you mean {hint!r}?)" if hint else "")
 
 
 def _pipeline_file(wanted: Wanted, record: str, model: Model, features: list[dict[str, str]]) -> str:

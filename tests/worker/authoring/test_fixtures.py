@@ -45,7 +45,8 @@ def test_what_is_as_expected_passes(package: ModelPackage, tmp_path: Path) -> No
     ],
 )
 def test_each_difference_is_named(package: ModelPackage, tmp_path: Path, expected: str, difference: str) -> None:
-    assert any(difference in found for found in differences(package, tmp_path / "tests.yaml", expected))
+    found = differences(package, tmp_path / "tests.yaml", expected)
+    assert any(difference in text for text in found), found
 
 
 @pytest.mark.parametrize(
@@ -66,5 +67,5 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, text: str, fault:
 def test_a_row_that_does_not_fit_the_schema_is_named(package: ModelPackage, tmp_path: Path) -> None:
     file = tmp_path / "tests.yaml"
     file.write_text("tests: [{name: one, rows: [{module_id: m, rack_id: r, ts: yesterday}]}]")
-    with pytest.raises(UserError, match=r"test 'one': ts: 'yesterday'.*2026-01-31T12:00:00Z"):
+    with pytest.raises(UserError, match=r"test 'one': ts: .*'yesterday'.*2026-01-31T12:00:00Z"):
         list(run_fixtures(PIPELINE, package, read_fixtures(file)))

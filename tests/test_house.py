@@ -20,6 +20,7 @@ PRODUCT = (
     "training",
     "serve",
     "producers",
+    "serve",
     "sink",
     "worker",
     "schemas",

@@ -18,7 +18,6 @@ PRODUCT = (
     "local",
     "pipelines",
     "training",
-    "serve",
     "producers",
     "serve",
     "sink",

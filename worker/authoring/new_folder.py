@@ -112,13 +112,14 @@ def _features(wanted: Wanted, schema: Schema, model: Model) -> list[dict[str, st
     inputs = {each.name for each in model.inputs}
     for name in wanted.fields:
         if name not in inputs:
-            raise UserError(f"--field {shown(name)!r}: the model has no such input; it takes {', '.join(sorted(inputs))}")
+            known = ", ".join(sorted(inputs))
+            raise UserError(f"--field {shown(name)!r}: the model has no such input; it takes {known}")
     found = [{"name": each.name, "field": wanted.fields.get(each.name, each.name)} for each in model.inputs]
     for each in found:
         if each["field"] not in names:
             raise UserError(
-                f"the model takes {shown(each['name'])!r}: {_no_field(schema, each['field'], names)}; say which field it "
-                f"is with --field {each['name']}=FIELD"
+                f"the model takes {shown(each['name'])!r}: {_no_field(schema, each['field'], names)}; say which field "
+                f"it is with --field {each['name']}=FIELD"
             )
     return [] if all(each["name"] == each["field"] for each in found) else found
 

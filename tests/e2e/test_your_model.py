@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlflow.sklearn
 import numpy as np
@@ -36,7 +37,9 @@ def test_an_own_model_scores_an_own_topic_without_any_python(
 ) -> None:
     rows = pump_rows(400)
     forest = RandomForestRegressor(n_estimators=5, random_state=0).fit(rows[NUMBERS], wear(rows))
-    model = saved(mlflow.sklearn, forest, tmp_path / "forest", rows[NUMBERS], wear(rows))
+    model = saved(
+        mlflow.sklearn, forest, tmp_path / "forest", rows[NUMBERS], wear(rows), serialization_format="cloudpickle"
+    )
     monkeypatch.chdir(tmp_path)
     Path("Pump.avsc").write_text(json.dumps(PUMP))
     trust = {"HAZARDSTREAM_MODEL_TRUST": f"sha256:{read_model_files(model, 'forest').digest}"}
@@ -56,7 +59,7 @@ def test_an_own_model_scores_an_own_topic_without_any_python(
 
     stage = Stage(kafka, Path("pumps/pipeline.yaml").resolve(), tmp_path, model, environment=trust)
     schema, prefix = parsed(stage.pipeline.input.avro_schema), single_object_prefix(stage.pipeline.input.avro_schema)
-    sent = [
+    sent: list[dict[str, Any]] = [
         {"pump": f"p-{at % 7}", "at": 1_767_225_600_000 + at, "pressure_bar": row.pressure, "flow": row.flow}
         for at, row in enumerate(rows.itertuples())
     ]

@@ -35,7 +35,9 @@ def schema(tmp_path: Path) -> Path:
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = pump_rows()
     forest = RandomForestRegressor(n_estimators=5, random_state=0).fit(rows[NUMBERS], wear(rows))
-    directory = saved(mlflow.sklearn, forest, tmp_path / "forest", rows[NUMBERS], wear(rows))
+    directory = saved(
+        mlflow.sklearn, forest, tmp_path / "forest", rows[NUMBERS], wear(rows), serialization_format="cloudpickle"
+    )
     monkeypatch.setenv("HAZARDSTREAM_MODEL_TRUST", f"sha256:{read_model_files(directory, 'forest').digest}")
     return directory
 

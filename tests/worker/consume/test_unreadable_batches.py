@@ -8,13 +8,16 @@ import pytest
 
 from common.errors import DependencyDownError, UserError
 from tests.dlq_commands import dlq
-from tests.harness import START_MS, Stage, Worker, avro, reading, wait_until
+from tests.harness import START_MS, Stage, avro, reading, wait_until
 from tests.raw_batches import ZSTD, Raw, batch, produce, records_section
 from worker.consume.unreadable import Unreadable, parse_places
 from worker.encode.dead_letter import letter_of
+from worker.hot_swap.window_rebuild import WindowRebuild
 from worker.kafka.client_config import client_config
 from worker.kafka.topic_reader import TopicReader
+from worker.model.package import load_package
 from worker.observe.metrics import Metrics
+from worker.score.scorer import scorer_of
 
 TOO_MUCH = 110_000_000  # more than receive.message.max.bytes, once inflated
 
@@ -25,10 +28,6 @@ def produce_unreadable(stage: Stage, records: int) -> int:
     squeezed = pa.Codec("zstd").compress(section, asbytes=True)
     encoded = batch(squeezed, records, codec=ZSTD)
     return produce(stage.bootstrap, stage.pipeline.topics["input"], 0, encoded)
-
-
-def await_told(worker: Worker, words: str) -> None:
-    wait_until(lambda: (r := worker.get("/ready")) is not None and r.status_code == 503 and words in r.text, words)
 
 
 @pytest.mark.kafka
@@ -43,7 +42,7 @@ def test_a_batch_that_cannot_be_inflated_is_reported_and_skipped_only_when_named
     send(2, 3)
     stage.publish([(b"n", avro(reading("n", START_MS)))], partition=1)
     with stage.worker() as worker:
-        await_told(worker, "HAZARDSTREAM_SKIP_UNREADABLE=0/2")
+        worker.await_reason("HAZARDSTREAM_SKIP_UNREADABLE=0/2")
         worker.await_scored(3)  # what lies before it, and the other partition
         assert worker.metric("hazardstream_partitions_unreadable") == 1
         assert worker.stop() == 0
@@ -51,7 +50,7 @@ def test_a_batch_that_cannot_be_inflated_is_reported_and_skipped_only_when_named
         assert sum("compress" in str(line) for line in logged) <= 6
     # Named as it is told, and only that one.
     with stage.worker(skip_unreadable="0/2") as worker:
-        await_told(worker, "HAZARDSTREAM_SKIP_UNREADABLE=0/7")
+        worker.await_reason("HAZARDSTREAM_SKIP_UNREADABLE=0/7")
         assert worker.stop() == 0
     letter = letter_of(stage.committed("dead_letters")[0])
     assert letter is not None
@@ -72,6 +71,12 @@ def test_a_batch_that_cannot_be_inflated_is_reported_and_skipped_only_when_named
     ]
     assert scored == [(0, 1), (1, 2), (8, 3), (9, 4), (10, 5)]
     assert len(stage.committed("dead_letters")) == 2
+    # So does a rebuild of windows for another model.
+    package = load_package(stage.model, version="1")
+    scorer = scorer_of(stage.pipeline, package, package.policy, stage.writer_schema_of)
+    with TopicReader(client_config(stage.bootstrap)) as reader:
+        WindowRebuild(scorer, stage.pipeline, reader, "").chase({0: (11, START_MS + 40_000)})
+    assert scorer.windows.held == 1
     said = dlq(stage, "redrive", "--yes")
     assert said["redriven"] == 0
     assert sum(said["skipped"].values()) == 2

@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,7 @@ from worker.encode.output_limits import OutputLimits
 from worker.encode.prefixes import output_prefixes
 from worker.encode.shadow import Shadow
 from worker.encode.side_output import SideOutput
+from worker.encode.window_state import WindowStateOutput
 from worker.hot_swap.alias_watcher import ModelWatch
 from worker.hot_swap.challenger import shadow_for, watch_challenger
 from worker.hot_swap.swap import Swap
@@ -191,7 +192,7 @@ def _loop(
         assignment=assignment,
         scorer=scorer,
         encoder=Encoder(pipeline, prefixes, limits.of[pipeline.outputs.dead_letters.topic]),
-        side_outputs=_side_outputs(around, prefixes, shadow),
+        side_outputs=_side_outputs(around, prefixes, shadow, lambda: assignment.topic.topic_id),
         publisher=publisher,
         limits=limits,
         unreadable=Unreadable(config, pipeline, skipped, assignment, publisher, metrics, status.turn),
@@ -210,8 +211,12 @@ def _check_topics(around: Surroundings, config: dict[str, Any]) -> None:
         _LOG.warning("a topic's settings weaken what is guaranteed", reason=reason)
 
 
-def _side_outputs(around: Surroundings, prefixes: Mapping[str, bytes], shadow: Shadow | None) -> list[SideOutput]:
+def _side_outputs(
+    around: Surroundings, prefixes: Mapping[str, bytes], shadow: Shadow | None, topic_id: Callable[[], str]
+) -> list[SideOutput]:
     side_outputs: list[SideOutput] = []
+    if around.pipeline.layout is not None:
+        side_outputs.append(WindowStateOutput(around.pipeline, prefixes.get("window_state", b""), topic_id))
     if monitor := around.pipeline.monitor:
         counted = around.status.metrics.sketched.inc
         side_outputs.append(Sketcher(around.pipeline, monitor, prefixes.get("sketches"), counted))

@@ -8,7 +8,9 @@ from schemas.avro_record import AvroRecord
 from schemas.folder import SchemaFolder
 from schemas.resolution import self_contained
 from worker.config.pipeline_file import FILE_NAME
+from worker.config.window_state_schema import window_state_schema
 from worker.config.written_fields import WrittenField
+from worker.windows.aggregates import Layout
 
 _PARTS = re.compile(r"[A-Za-z0-9]+")
 
@@ -32,6 +34,12 @@ def derived_record(
     fields = self_contained((_declared(field, each) for field, each in written.items() if each.derived), named)
     schema = {"type": "record", "name": name, "namespace": "hazardstream.derived", "fields": fields}
     return AvroRecord(name, folder.path / FILE_NAME, schema, folder.superseded(name))
+
+
+def window_state_record(pipeline: str, layout: Layout, folder: SchemaFolder) -> AvroRecord:
+    """The declaration of the records of window state; `pipeline` and `folder` as for `derived_record`."""
+    name = f"{_camel(pipeline)}WindowState"
+    return AvroRecord(name, folder.path / FILE_NAME, window_state_schema(name, layout), folder.superseded(name))
 
 
 def _declared(name: str, written: WrittenField) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Feature(Strict):
         """The declaration of an aggregate that is kept in buckets of event time; None: it is no such feature."""
         if self.kind not in _AGGREGATES or self.over_ms is None:
             return None
-        selection = Selection(self.field, tuple(self.where.items()))
+        selection = Selection(self.field, tuple(sorted(self.where.items())))
         return Aggregate(self.name, AggregateKind(self.kind), selection, self.over_ms)
 
     def resolved(self, rules: Mapping[str, FieldRules]) -> "Feature":

@@ -21,7 +21,7 @@ from schemas.folder import SchemaFolder
 from schemas.load import Schema
 from schemas.resolution import named_types
 from schemas.wire import Fingerprint
-from worker.config.derived_schemas import derived_record
+from worker.config.derived_schemas import derived_record, window_state_record
 from worker.config.features import Feature, milliseconds
 from worker.config.inputs_outputs import DeadLetters, Input, Number, Output, Strict
 from worker.config.outputs import Outputs
@@ -31,7 +31,7 @@ from worker.config.roles import ROLES, MonitorTopics
 from worker.config.task import Task
 from worker.config.trust import Trust, parse_trust
 from worker.config.written_fields import WrittenField, written_fields
-from worker.windows.aggregates import Aggregate
+from worker.windows.aggregates import Aggregate, Layout
 
 SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 """Folders of the pipelines that come with hazardstream."""
@@ -166,6 +166,8 @@ class Pipeline(Strict):
         for role, part in self._parts():
             if isinstance(part, Output) and part is not self.outputs.window_state and part.given is None:
                 part.derive(derived_record(self.name, role, self.written(role), named, context))
+        if self.outputs.window_state is not None and self.layout is not None:
+            self.outputs.window_state.derive(window_state_record(self.name, self.layout, context))
 
     def written(self, role: str) -> dict[str, WrittenField]:
         """What is written to an output, by the names of its schema."""
@@ -189,11 +191,6 @@ class Pipeline(Strict):
         return tuple(feature.resolved(self.input.record.rules) for feature in self.given_features)
 
     @property
-    def window_ms(self) -> int:
-        """`window_span` in ms."""
-        return milliseconds(self.window_span)
-
-    @property
     def aggregates(self) -> tuple[Aggregate, ...]:
         """The features that are kept in buckets of event time."""
         return tuple(aggregate for feature in self.features or () if (aggregate := feature.as_aggregate()))
@@ -214,6 +211,16 @@ class Pipeline(Strict):
         return parse_trust(trusted if isinstance(trusted, str) else ",".join(trusted))
 
     @property
+    def layout(self) -> Layout | None:
+        """How the aggregates are kept; None: there are none."""
+        return Layout(self.aggregates) if self.aggregates else None
+
+    @property
+    def window_ms(self) -> int:
+        """`window_span` in ms."""
+        return milliseconds(self.window_span)
+
+    @property
     def folder(self) -> Path:
         """The pipeline's folder."""
         return self._folder
@@ -231,7 +238,7 @@ class Pipeline(Strict):
     @property
     def records(self) -> dict[str, AvroRecord]:
         """Declaration of the records on the topic of each role; dead letters have none."""
-        parts = ((role, part) for role, part in self._parts() if role != "window_state")  # its schema is not there yet
+        parts = ((role, part) for role, part in self._parts() if role != "window_state" or self.layout is not None)
         return {role: part.record for role, part in parts if not isinstance(part, DeadLetters)}
 
     def _parts(self) -> Iterator[tuple[str, Input | Output | DeadLetters]]:

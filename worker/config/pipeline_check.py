@@ -86,7 +86,7 @@ def _input(pipeline: "Pipeline") -> Iterator[Found]:
 
 def _schemas(pipeline: "Pipeline") -> Iterator[Found]:
     for role, record in pipeline.records.items():
-        if role != "input":
+        if role not in {"input", "window_state"}:  # the latter is always derived
             faults = schema_faults(record, pipeline.written(role), pipeline.input, columnar=ROLES[role].columnar)
             yield from (((*ROLES[role].place, "schema"), text) for text in faults)
 

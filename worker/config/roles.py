@@ -153,10 +153,18 @@ _WINDOW_STATE = Role(
             breaks=True,
             why="if buckets of a window are deleted, aggregates are computed without them",
         ),
+        Rule(
+            "delete.retention.ms",
+            at_least(10 * MINUTE_MS),
+            str(DAY_MS),
+            breaks=False,
+            why="a worker that takes longer to read the window state may miss that a bucket was deleted",
+        ),
         STAMPED,
         CLEAN,
     ),
-    settings={"cleanup.policy": "compact"},
+    # After a restart, what is not compacted yet is read, too. So segments are small, and compacted early.
+    settings={"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.2", "segment.bytes": str(64 * 2**20)},
 )
 _DEAD_LETTERS = Role(
     written=True,

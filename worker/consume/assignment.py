@@ -16,9 +16,9 @@ from worker.kafka.client_config import error_text
 from worker.kafka.topic_identity import TopicWatch, identities
 from worker.kafka.topic_reader import LOOP_PATIENCE_S, TopicReader
 from worker.observe.metrics import Metrics
-from worker.recover.alarm_state import AlarmRestore
 from worker.recover.replay_exclusions import replay_exclusions
 from worker.recover.start_offsets import Start, StartOffsets
+from worker.recover.state_restore import StateRestore
 from worker.score.decode import WriterSchemaOf
 from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
@@ -53,7 +53,7 @@ class Assignment:
         self._admin, self._config, self._beat = admin, config, beat
         self.topic = TopicWatch(admin, pipeline.input.topic)
         self._starts = StartOffsets(consumer, admin, config, pipeline, writer_schema_of, metrics, margin, beat)
-        self._alarm_restore = AlarmRestore(config, pipeline, writer_schema_of, metrics, beat)
+        self._state = StateRestore(config, pipeline, scorer, writer_schema_of, metrics, beat)
         self._events: deque[tuple[bool, int]] = deque()
         self._subscribed = False
 
@@ -112,8 +112,8 @@ class Assignment:
         now = time.monotonic()
         if unknown := [each for each in self._due(now) if each.start is None]:
             self._look_up(unknown)
-        # Wait for alarm states only if there is nothing else to do.
-        self._alarm_restore.advance(0.0 if any(self.ready()) else _READ_FOR_S)
+        # Wait for state only if there is nothing else to do.
+        self._state.advance(0.0 if any(self.ready()) else _READ_FOR_S)
         ready = {each.number for each in self._due(now) if each.start and self._make_ready(each, each.start)}
         for each, partition in [*self.ready()]:
             if each.hold and each.hold.until <= now:
@@ -135,7 +135,7 @@ class Assignment:
                 self.assigned[number] = AssignedPartition(number)
 
     def _drop(self, number: int) -> None:
-        self._alarm_restore.drop(number)
+        self._state.drop(number)
         dropped = self.assigned.pop(number, None)
         if dropped is not None and dropped.partition is not None:
             self._scorer.revoke(dropped.partition)
@@ -156,8 +156,6 @@ class Assignment:
             self.start_over()
             return
         self.topic.begin(topics[topic].topic_id)
-        states = self._pipeline.topics.get("alarm_state", "")
-        states_id = topics[states].topic_id if states in topics else ""
         found = self._starts.of([each.number for each in due], topics, self._scorer.windows.rebuild_span_ms)
         for number, start in found.items():
             each = self.assigned[number]
@@ -166,7 +164,7 @@ class Assignment:
                 continue
             try:
                 self._exclude_dead_letters(start.partition)
-                self._alarm_restore.begin(start.partition, start.alarm_states, states_id)
+                self._state.begin(start, topics)
             except DependencyDownError as down:
                 each.put_off(str(down))
             else:
@@ -180,7 +178,9 @@ class Assignment:
 
     def place(self, partition: Partition, offset: int, clock: int, span_ms: int) -> TopicPartition:
         """An offset to commit, at which the stream time is `clock`, with its checkpoint."""
-        metadata = partition.checkpoint(clock, span_ms).dump(self.topic.topic_id, partition.states_id)
+        metadata = partition.checkpoint(clock, span_ms).dump(
+            self.topic.topic_id, partition.states_id, partition.window_state_id
+        )
         return TopicPartition(self._pipeline.input.topic, partition.number, offset, metadata)
 
     def start_over(self) -> None:
@@ -193,11 +193,11 @@ class Assignment:
 
     def _make_ready(self, assigned: AssignedPartition, start: Start) -> bool:
         number, partition = assigned.number, start.partition
-        if missing := self._alarm_restore.missing(number):
+        if missing := self._state.missing(number):
             assigned.reason = missing
             return False
         try:
-            states = self._alarm_restore.states(number)
+            counts = self._state.finish(number)
             place = TopicPartition(self._pipeline.input.topic, number, partition.next_offset)
             self._consumer.seek(place)
             self._consumer.resume([place])
@@ -209,14 +209,13 @@ class Assignment:
             assigned.put_off(f"broker: {error_text(error)}")
             return False
         assigned.partition = partition
-        self._scorer.alarms.assign(number, states)
         self._report_gaps(number, start)
         _LOG.info(
             "partition assigned",
             partition=number,
             rebuild_from=partition.next_offset,
             live_from=partition.live_from,
-            alarm_states=len(states),
+            **counts,
         )
         self.progressed()
         return True

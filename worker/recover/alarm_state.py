@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, TopicPartition
 
 from common.text import shown
 from schemas.codec import decode
@@ -12,19 +11,18 @@ from schemas.errors import UnreadableValueError
 from worker.alarms.state_machine import AlarmState
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import state_from
-from worker.kafka.client_config import consumer
 from worker.kafka.message import key_of, value_of
 from worker.observe.metrics import Metrics
 from worker.recover.active_alarms import active_alarms, raise_if_ours
+from worker.recover.compacted_topic import CompactedTopic
 from worker.score.decode import WriterSchemaOf
 from worker.windows.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
-_MESSAGES_PER_CALL = 10_000
 
 
 class AlarmRestore:
-    """Reads several partitions at once, a part at each call. Has a consumer only while there is more to read."""
+    """Reads several partitions at once, a part at each call."""
 
     def __init__(
         self,
@@ -36,19 +34,10 @@ class AlarmRestore:
     ) -> None:
         """Beat: called regularly while published alarms are read."""
         self._config, self._pipeline, self._metrics, self._beat = config, pipeline, metrics, beat
-        self._fixed = {
-            "group.id": "hazardstream-unused",  # required by the client, never joined
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-        }
-        states = pipeline.outputs.alarm_state
-        # Empty: the pipeline has no alarms.
-        self._topic, self._schema = (states.topic, states.avro_schema) if states else ("", {})
+        self._topic = CompactedTopic(config, pipeline.topics["alarm_state"])
+        self._schema = pipeline.records["alarm_state"].schema
         self._with_engine_names = pipeline.outputs.with_engine_names
         self._writer_schema_of = writer_schema_of
-        self._reader: Consumer | None = None
-        self._left: dict[int, range] = {}
         self._latest: dict[int, dict[bytes, bytes]] = {}
         self._active: dict[int, dict[bytes, AlarmState]] = {}
 
@@ -65,9 +54,6 @@ class AlarmRestore:
         """
         number = partition.number
         self.drop(number)
-        if not self._topic:
-            self._latest[number] = {}
-            return
         replaced = partition.states_id not in {"", states_id}
         # If the checkpoint has no id, an empty topic may be a new one.
         if partition.live_from > 0 and (replaced or offsets.start > 0 or not (offsets or partition.states_id)):
@@ -79,49 +65,28 @@ class AlarmRestore:
         # Once states were lost, the new topic never holds all of them. So the first id stays.
         partition.states_id = partition.states_id or states_id
         self._latest[number] = {}
-        if offsets:
-            self._left[number] = offsets
-            self._reader = self._reader or consumer(self._config, self._fixed)
-            self._reader.incremental_assign([TopicPartition(self._topic, number, offsets.start)])
+        self._topic.begin(number, offsets)
 
     def drop(self, number: int) -> None:
         """Stop reading a partition, and forget what was read."""
         self._latest.pop(number, None)
         self._active.pop(number, None)
-        if self._left.pop(number, None) is not None and self._reader is not None:
-            self._reader.incremental_unassign([TopicPartition(self._topic, number)])
-        if not self._left and self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        self._topic.drop(number)
 
     def advance(self, timeout_s: float) -> None:
         """Read the next messages, waiting up to `timeout_s` seconds for them."""
-        if self._reader is None:
-            return
-        for message in self._reader.consume(_MESSAGES_PER_CALL, timeout_s):
-            latest = self._latest.get(message.partition())
-            if message.error() is not None or latest is None:
-                continue
+        for message in self._topic.messages(timeout_s):
+            latest = self._latest[message.partition()]
             key, value = key_of(message) or b"", value_of(message)
             if value is None:
                 latest.pop(key, None)
             else:
                 latest[key] = value
-        # Unlike the offsets of messages, the position also moves past aborted records and markers.
-        for place in self._reader.position([TopicPartition(self._topic, number) for number in self._left]):
-            self._left[place.partition] = range(
-                max(self._left[place.partition].start, place.offset), self._left[place.partition].stop
-            )
 
     def missing(self, number: int) -> str | None:
         """A text about what is still to be read of a partition; None if it has been read to the end."""
-        left = self._left.get(number)
-        if not left:
-            return None
-        return (
-            f"its alarm state is being read back: {self._topic}/{number} is readable up to {left.start} of {left.stop}"
-            " (a predecessor's transaction may still be open)"
-        )
+        left = self._topic.missing(number)
+        return None if left is None else f"its alarm state is being read back: {left}"
 
     def states(self, number: int) -> dict[bytes, AlarmState]:
         """The latest alarm of each key of a partition that has been read to the end.
@@ -134,7 +99,7 @@ class AlarmRestore:
             try:
                 state = state_from(self._with_engine_names(decode(value, self._writer_schema_of, self._schema)))
             except UnreadableValueError as error:
-                raise_if_ours(value, error, f"the alarm state of {shown(key)} in {self._topic}/{number}")
+                raise_if_ours(value, error, f"the alarm state of {shown(key)} in {self._topic.topic}/{number}")
                 fault = str(error)
             else:
                 fault = "an active alarm without onset" if state.active and state.onset_ts is None else ""
@@ -150,7 +115,7 @@ class AlarmRestore:
         self._metrics.recreated.labels("alarm_state").inc()
         _LOG.error(
             "alarm states were deleted: active alarms were taken from the alarms that were published",
-            topic=self._topic,
+            topic=self._topic.topic,
             partition=number,
             active=active,
         )

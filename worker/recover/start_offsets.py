@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import structlog
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from common.arrays import NEVER
@@ -15,6 +15,7 @@ from worker.kafka.topic_identity import Identity
 from worker.kafka.topic_reader import Span
 from worker.kafka.topics import add_partitions
 from worker.observe.metrics import Metrics
+from worker.recover.partition_ends import PartitionEnds, offsets_of, partition_ends
 from worker.recover.recovered_place import Place, recovered_places
 from worker.score.decode import WriterSchemaOf
 from worker.windows.keyed_state import REBUILD_SPANS
@@ -29,24 +30,15 @@ class Start(NamedTuple):
 
     Attributes:
         partition: with its start offsets and no windows.
-        alarm_states: offsets of the alarm-state topic to read for it.
+        states: offsets of the topics of state to read for it, by role.
         lost: how many offsets were deleted by retention before the group read them.
         incomplete: whether the log no longer reaches back far enough for a full rebuild.
     """
 
     partition: Partition
-    alarm_states: range
+    states: dict[str, range]
     lost: int
     incomplete: bool
-
-
-class _Ends(NamedTuple):
-    """First offsets and ends of an input partition and of its alarm states."""
-
-    low: int
-    high: int
-    states_low: int = 0
-    states_high: int = 0
 
 
 class _Processed(NamedTuple):
@@ -139,7 +131,8 @@ class StartOffsets:
         # offsets, so that all records that were committed with the offsets are before the ends.
         places = [TopicPartition(self._topic, n) for n in partitions]
         committed = self._consumer.committed(places, timeout=_TIMEOUT_S)
-        ends, found = self._ends(partitions)
+        ends, unknown = partition_ends(self._admin, self._pipeline, partitions)
+        found: dict[int, Start | str] = {**unknown}
         processed_to: dict[int, _Processed | str] = {}
         gone: dict[int, Span] = {}
         for place in committed:
@@ -161,32 +154,14 @@ class StartOffsets:
                 found[partition] = f"broker: {error_text(reach)}"
             else:
                 start = found[partition] = _start(partition, processed, ends[partition], reach, span_ms)
-                start.partition.states_id = processed.checkpoint.states_id if processed.checkpoint else ""
+                if processed.checkpoint:
+                    start.partition.states_id = processed.checkpoint.states_id
+                    start.partition.window_state_id = processed.checkpoint.window_state_id
         return found
 
-    def _ends(self, partitions: list[int]) -> tuple[dict[int, _Ends], dict[int, Start | str]]:
-        """The ends of each partition, and texts why the ends of others are not known."""
-        names = [topic for role, topic in self._pipeline.topics.items() if role in {"input", "alarm_state"}]
-        for name in names:
-            # This refreshes the leader epochs: the admin client would use old ones, which a restarted broker refuses.
-            self._admin.list_topics(name, timeout=_TIMEOUT_S)
-        places = [TopicPartition(name, n) for name in names for n in partitions]
-        first = _offsets(self._admin, dict.fromkeys(places, OffsetSpec.earliest()))
-        end = _offsets(self._admin, dict.fromkeys(places, OffsetSpec.latest()))
-        ends: dict[int, _Ends] = {}
-        unknown: dict[int, Start | str] = {}
-        for partition in partitions:
-            bounds = [of[name, partition] for name in names for of in (first, end)]
-            failed = next((bound for bound in bounds if isinstance(bound, KafkaException)), None)
-            if failed is not None:
-                unknown[partition] = f"broker: {error_text(failed)}"
-            elif min(bounds) < 0:
-                unknown[partition] = f"broker: the ends of {self._topic}/{partition} are not known yet"
-            else:
-                ends[partition] = _Ends(*bounds)
-        return ends, unknown
-
-    def _committed(self, place: TopicPartition, ends: _Ends, topic_id: str, span_ms: int) -> _Processed | str | None:
+    def _committed(
+        self, place: TopicPartition, ends: PartitionEnds, topic_id: str, span_ms: int
+    ) -> _Processed | str | None:
         """How far a partition was processed by its committed offset; None if there is no such offset."""
         partition = place.partition
         if place.error:
@@ -255,7 +230,7 @@ class StartOffsets:
             for partition, clock in clocks.items()
             if clock is not None
         }
-        return {partition: offset for (_, partition), offset in _offsets(self._admin, specs).items()}
+        return {partition: offset for (_, partition), offset in offsets_of(self._admin, specs).items()}
 
 
 def rebuild_since_ms(clock: int, span_ms: int, pipeline: Pipeline) -> int:
@@ -272,19 +247,9 @@ def rebuild_since_ms(clock: int, span_ms: int, pipeline: Pipeline) -> int:
     return max(clock - REBUILD_SPANS * span_ms - pipeline.input.max_future_ms, 0)
 
 
-def _offsets(admin: AdminClient, asked_for: dict[TopicPartition, OffsetSpec]) -> dict[tuple[str, int], Any]:
-    """The offset of each place, or the exception that the broker answered."""
-    if not asked_for:
-        return {}
-    asked = admin.list_offsets(asked_for, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT_S)
-    return {
-        (place.topic, place.partition): future.exception() or future.result().offset for place, future in asked.items()
-    }
-
-
-def _start(number: int, processed: _Processed, ends: _Ends, reach: int | None, span_ms: int) -> Start:
+def _start(number: int, processed: _Processed, ends: PartitionEnds, reach: int | None, span_ms: int) -> Start:
     """reach: where the rebuild starts, if `processed` has a clock; -1: all records are older."""
-    low, states = ends.low, range(ends.states_low, ends.states_high)
+    low, states = ends.low, ends.states
     lost, live_from, checkpoint = max(low - processed.offset, 0), max(processed.offset, low), processed.checkpoint
     if not processed.windows or span_ms == 0:
         clock, lost = checkpoint.clock if checkpoint else NEVER, lost if processed.windows else 0

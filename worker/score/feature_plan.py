@@ -28,8 +28,8 @@ class FeaturePlan:
     Attributes:
         sensors: names of the columns of `Readings.values`.
         spec: features computed from windows; None: no feature needs a window, and the sensors are the features.
-        columns: for each numeric input its column among the features, and behind them the sensors; None: the inputs are
-            the features.
+        columns: for each numeric input its column among the features, behind them the sensors, and behind these the
+            aggregates; None: the inputs are the features.
         categories: name and field of each input that is a text.
     """
 
@@ -42,17 +42,19 @@ class FeaturePlan:
         """See `worker.windows.keyed_state.rebuild_reach_ms`; 0 where nothing has to be rebuilt."""
         return 0 if self.spec is None else rebuild_reach_ms(self.spec, max_future_ms)
 
-    def features(self, windowed: Float, readings: Readings) -> Features:
+    def features(self, windowed: Float, readings: Readings, aggregates: Float | None = None) -> Features:
         """The inputs of n readings.
 
         Args:
             windowed: what their windows give, shape [n, f].
             readings: themselves.
+            aggregates: those of the pipeline, shape [n, a]; None: there are none.
         """
         numbers = windowed
         if self.columns is not None:
-            everything = windowed if self.spec is None else np.concatenate((windowed, readings.values), axis=1)
-            numbers = everything[:, self.columns]
+            parts = [windowed] if self.spec is None else [windowed, readings.values]
+            parts += [] if aggregates is None else [aggregates]
+            numbers = np.concatenate(parts, axis=1)[:, self.columns]
         return Features(numbers, {name: readings.categories[field].objects() for name, field in self.categories})
 
 
@@ -73,7 +75,7 @@ def plan_for(model: Model, pipeline: Pipeline) -> FeaturePlan:
     _require_sources(model, pipeline, features)
     of = {feature.name: feature for feature in features}
     spec = _spec(features, sensors, pipeline.window_ms)
-    places = _places(spec, sensors)
+    places = _places(spec, sensors, [feature.name for feature in features if feature.as_aggregate()])
     columns = tuple(places[_column(of[name])] for name in model.numeric)
     unchanged = spec is None and columns == tuple(range(len(sensors)))
     categories = tuple((name, of[name].field or name) for name in model.categorical)
@@ -112,7 +114,9 @@ def _spec(features: Sequence[Feature], sensors: tuple[str, ...], span_ms: int) -
 
 
 def _column(feature: Feature) -> tuple[str, str]:
-    """Where the feature stands: among those of the windows or among the sensors, and its name there."""
+    """Where the feature stands: among those of the windows, the sensors or the aggregates, and its name there."""
+    if feature.as_aggregate() is not None:
+        return "aggregate", feature.name
     field = str(feature.field)
     if feature.kind == "difference":
         return "window", f"{field}_{'diff' if feature.per == 'reading' else 'rate'}"
@@ -121,10 +125,10 @@ def _column(feature: Feature) -> tuple[str, str]:
     return ("window" if feature.fill else "sensor"), field
 
 
-def _places(spec: FeatureSpec | None, sensors: tuple[str, ...]) -> dict[tuple[str, str], int]:
+def _places(spec: FeatureSpec | None, sensors: Sequence[str], aggregates: Sequence[str]) -> dict[tuple[str, str], int]:
     windowed = [] if spec is None else spec.names
-    places = {("window", name): at for at, name in enumerate(windowed)}
-    return places | {("sensor", name): len(windowed) + at for at, name in enumerate(sensors)}
+    named = (("window", windowed), ("sensor", sensors), ("aggregate", aggregates))
+    return {place: at for at, place in enumerate((kind, name) for kind, names in named for name in names)}
 
 
 def _require_sources(model: Model, pipeline: Pipeline, features: Sequence[Feature]) -> None:

@@ -7,6 +7,7 @@ from common.arrays import Bool, Float, Int
 from worker.alarms.state_machine import StagedAlarms
 from worker.model.contract import Features, Model, Prediction
 from worker.model.shap import Explanation
+from worker.score.aggregates import AggregatedBatch
 from worker.score.batch import Batch
 from worker.score.readings import Origin, Readings, Rejection
 from worker.score.windows import StagedReadings
@@ -64,6 +65,7 @@ class Outcome:
         replayed: messages that were committed earlier, and only rebuild windows.
         clocks: stream time after the batch, by partition.
         staged: what the batch adds to the windows.
+        aggregated: what it adds to the aggregates; None if the pipeline has none.
     """
 
     model: Model
@@ -77,6 +79,7 @@ class Outcome:
     replayed: int
     clocks: dict[int, int]
     staged: StagedReadings
+    aggregated: AggregatedBatch | None = None
 
     @cached_property
     def next_offsets(self) -> dict[int, int]:

@@ -17,6 +17,7 @@ from worker.alarms.state_machine import AlarmPolicy, Alarms, StagedAlarms
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Model
 from worker.model.shap import explain_rows
+from worker.score.aggregates import KeyedAggregates
 from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed, WriterSchemaOf
 from worker.score.feature_plan import FeaturePlan, plan_for
@@ -53,6 +54,7 @@ class Scorer:
         plan: where its inputs come from.
         alarms: of all partitions.
         windows: of all partitions.
+        aggregates: of all partitions; None: the pipeline has none.
         follow: called with each merged batch.
     """
 
@@ -69,7 +71,9 @@ class Scorer:
         self.alarms = Alarms(policy)
         self.follow: Callable[[Outcome], None] | None = None
         self.windows = _windows_of(self.plan, pipeline)
-        keyed = self.plan.spec is not None or policy is not None
+        layout, sensors = pipeline.layout, pipeline.input.sensors()
+        self.aggregates = None if layout is None else KeyedAggregates(layout, sensors)
+        keyed = self.plan.spec is not None or policy is not None or layout is not None
         self._decode, self._validate, self._timed = decode, Validator(pipeline.input, keyed=keyed), timed
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
@@ -91,7 +95,11 @@ class Scorer:
             is_live = live[valid.readings.row]
             windowed = staged.windowed(is_live)
             readings, origin = valid.readings.take(windowed.row), origin.take(windowed.row)
-            features = self.plan.features(windowed.features, readings)
+            aggregated = None
+            if self.aggregates is not None:
+                aggregated = self.aggregates.stage(readings, origin, clock[windowed.row], partitions, clocks)
+            aggregates = None if aggregated is None else aggregated.staged.features
+            features = self.plan.features(windowed.features, readings, aggregates)
         with self._timed("score"):
             predicted = predict(self.model, features)
             scored = Scored(
@@ -125,6 +133,7 @@ class Scorer:
             replayed=int((~live).sum()),
             clocks=clocks,
             staged=staged,
+            aggregated=aggregated,
         )
 
     def _stage_alarms(self, scored: Scored) -> StagedAlarms:
@@ -134,6 +143,8 @@ class Scorer:
     def merge(self, outcome: Outcome, partitions: Mapping[int, Partition]) -> None:
         """Make a committed batch part of the state."""
         self.windows.merge(outcome.staged, partitions)
+        if self.aggregates is not None and outcome.aggregated is not None:
+            self.aggregates.merge(outcome.aggregated)
         self.alarms.merge(outcome.alarms)
         for number, next_offset in outcome.next_offsets.items():
             partition = partitions[number]
@@ -156,8 +167,10 @@ class Scorer:
             self.windows, self.plan = windows_of.windows, windows_of.plan
 
     def revoke(self, partition: Partition) -> None:
-        """Drop the windows and alarms of a partition."""
+        """Drop all that is held of a partition."""
         self.windows.revoke(partition)
+        if self.aggregates is not None:
+            self.aggregates.revoke(partition.number)
         self.alarms.revoke(partition.number)
 
 

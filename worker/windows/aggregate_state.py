@@ -70,11 +70,33 @@ class AggregateState:
         """All buckets of these keys, by ring; their keys are indices of `slots`."""
         return [ring.kept(slots, ring.number[slots] != NO_BUCKET) for ring in self.rings]
 
-    def restore(self, ring: int, slots: Int, number: Int, content: Float, times: KeyTimes) -> None:
-        """Set buckets, and the times of their keys, as records say them, in the order in which they were written."""
-        self.rings[ring].put(slots, number, content)
+    def restore(self, ring: int, slots: Int, number: Int, content: Float, times: KeyTimes) -> Places:
+        """Set buckets, and the times of their keys, as records say them, in the order in which they were written.
+
+        Returns:
+            Buckets for which there is no room, as the ring was longer when they were written; their keys are slots.
+        """
         for column, restored in zip(self._times, times, strict=True):
             column[slots] = restored
+        numbers, place = self.rings[ring].number, number % self.rings[ring].plan.buckets
+        before = numbers[slots, place].astype(np.int64)
+        # Where two have the same place, the newer one is put last.
+        order = np.argsort(number, kind="stable")
+        order = order[number[order] >= before[order]]
+        self.rings[ring].put(slots[order], number[order], content[order])
+        after = numbers[slots, place]
+        replaced, late = (before != NO_BUCKET) & (before != after), number != after
+        return Places(np.concatenate((slots[replaced], slots[late])), np.concatenate((before[replaced], number[late])))
+
+    def outside(self, ring: int, slots: Int) -> Places:
+        """Restored buckets of these keys that are outside of the ring; they are dropped. Their keys are slots."""
+        numbers, plan = self.rings[ring].number, self.rings[ring].plan
+        newest = self._times.newest[slots] // plan.bucket_ms
+        found = self.rings[ring].kept(
+            slots, (numbers[slots] != NO_BUCKET) & (numbers[slots] <= (newest - plan.buckets)[:, None])
+        )
+        numbers[slots[found.key], found.number % plan.buckets] = NO_BUCKET
+        return Places(slots[found.key], found.number)
 
     def clear(self, ring: int, slot: int, number: int) -> None:
         """Forget a bucket, as its record was deleted."""

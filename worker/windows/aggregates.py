@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from enum import StrEnum
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from common.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 SHORTEST_MS, LONGEST_MS = MINUTE_MS, 400 * DAY_MS
 _FEWEST_BUCKETS = 7
-_BUCKETS_MS = {"day": DAY_MS, "hour": HOUR_MS, "10 minutes": 10 * MINUTE_MS, "minute": MINUTE_MS}
+_BUCKETS_MS = {"1 day": DAY_MS, "1 hour": HOUR_MS, "10 minutes": 10 * MINUTE_MS, "1 minute": MINUTE_MS}
 _SHORTEST_BUCKET = "10 seconds", 10_000
 
 
@@ -69,6 +68,10 @@ class Selection(NamedTuple):
 
     field: str | None = None
     where: tuple[tuple[str, str | bool], ...] = ()
+
+    def __str__(self) -> str:
+        of = "readings" if self.field is None else f"readings with {self.field}"
+        return " and ".join((of, *(f"{field} = {json.dumps(value)}" for field, value in self.where)))
 
     @property
     def name(self) -> str:
@@ -123,10 +126,10 @@ def fault(aggregate: Aggregate) -> str | None:
     if aggregate.kind in OF_VALUES and aggregate.selection.field is None:
         return f"{aggregate.kind} needs a field"
     if not SHORTEST_MS <= aggregate.over_ms <= LONGEST_MS:
-        return f"over must be at least 1 minute and at most {LONGEST_MS // DAY_MS} days"
+        return f"it must be at least 1 minute and at most {LONGEST_MS // DAY_MS} days"
     name, length = _bucket(aggregate.over_ms)
     if aggregate.over_ms % length:
-        return f"a window of this length is kept in buckets of one {name}: over must be a whole number of them"
+        return f"a window of this length is kept in buckets of {name}, and it must be a whole number of them"
     return None
 
 
@@ -192,10 +195,6 @@ class Layout:
         buckets = max((a.buckets for a in those if not self._is_last(a)), default=1)
         return RingPlan(length, buckets, tuple(columns))
 
-    @cached_property
-    def column_names(self) -> tuple[tuple[str, ...], ...]:
-        """Names of each ring's columns in the records of window state."""
-        return tuple(
-            tuple(f"{column.statistic}_{self.selections[column.selection].name}" for column in ring.columns)
-            for ring in self.rings
-        )
+    def column_name(self, column: Column) -> str:
+        """Name of a statistic in the records of window state."""
+        return f"{column.statistic}_{self.selections[column.selection].name}"

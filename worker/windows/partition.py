@@ -8,7 +8,8 @@ from common.arrays import NEVER, Int
 from worker.windows.keyed_state import REBUILD_SPANS
 
 _NONE = "-"
-_IDS = {"hazardstream/2": 0, "hazardstream/3": 1, "hazardstream/4": 2}  # how many ids each version has at most
+# How many ids each version has at most.
+_IDS = {"hazardstream/2": 0, "hazardstream/3": 1, "hazardstream/4": 2, "hazardstream/5": 3}
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Checkpoint:
         span_ms: how far back the windows reach.
         topic_id: id of the input topic; empty if not known.
         states_id: id of the alarm-state topic that holds the state of all alarms; empty if not known.
+        window_state_id: id of the topic that holds all aggregates; empty if not known, or if there are none.
     """
 
     rebuild_from: int
@@ -28,11 +30,12 @@ class Checkpoint:
     span_ms: int
     topic_id: str = ""
     states_id: str = ""
+    window_state_id: str = ""
 
-    def dump(self, topic_id: str, states_id: str) -> str:
+    def dump(self, topic_id: str, states_id: str, window_state_id: str) -> str:
         """The metadata of a committed offset."""
-        ids = f"{topic_id or _NONE} {states_id or _NONE}"
-        return f"hazardstream/4 {self.rebuild_from} {self.clock} {self.span_ms} {ids}"
+        ids = " ".join(each or _NONE for each in (topic_id, states_id, window_state_id))
+        return f"hazardstream/5 {self.rebuild_from} {self.clock} {self.span_ms} {ids}"
 
     @classmethod
     def load(cls, metadata: str | None) -> "Checkpoint | None":
@@ -42,8 +45,8 @@ class Checkpoint:
         if version not in _IDS or len(numbers) < 3 or len(ids) > _IDS[version] or not all(map(_is_integer, numbers)):
             return None
         rebuild_from, clock, span_ms = map(int, numbers)
-        topic_id, states_id, *_ = [*("" if each == _NONE else each for each in ids), "", ""]
-        return cls(rebuild_from, clock, span_ms, topic_id, states_id)
+        known = ("" if each == _NONE else each for each in ids)
+        return cls(rebuild_from, clock, span_ms, *known)
 
 
 def _is_integer(text: str) -> bool:
@@ -61,6 +64,7 @@ class Partition:
         clock: stream time, ms: the latest event time seen.
         slots: window slot of each key.
         states_id: id of the alarm-state topic that holds the state of all its alarms; empty if not known.
+        window_state_id: id of the topic that holds all its aggregates; empty if not known, or if there are none.
         exclusions: offsets before `live_from` that were dead letters when they were live: a replay leaves them out.
         marks: where a later rebuild may start: the latest one that is old enough, and all after it.
     """
@@ -71,6 +75,7 @@ class Partition:
     clock: int = NEVER
     slots: dict[bytes, int] = field(default_factory=dict)
     states_id: str = ""
+    window_state_id: str = ""
     exclusions: Int = field(default_factory=lambda: np.empty(0, np.int64))
     marks: list[Checkpoint] = field(default_factory=list)
 
@@ -92,6 +97,8 @@ class Partition:
 
     def checkpoint(self, clock: int, span_ms: int) -> Checkpoint:
         """What to commit with an offset at which the stream time is `clock`."""
+        if span_ms == 0:  # nothing is replayed: stream time goes on from here
+            return Checkpoint(self.next_offset, clock, span_ms)
         marks = [*self.marks, Checkpoint(self.next_offset, self.clock, span_ms)]
         old_enough = [m for m in marks if m.clock <= clock - REBUILD_SPANS * span_ms]
         return old_enough[-1] if old_enough else marks[0]

@@ -211,7 +211,8 @@ class StagedRing:
     def chunks(self) -> list[Int]:
         """Numbers of stretches, as many together as memory should hold."""
         size = max(_CHUNK // (self.ring.plan.buckets * max(len(self.ring.plan.columns), 1)), 1)
-        return np.split(np.arange(len(self.stretch_row)), np.arange(size, len(self.stretch_row), size))
+        count = len(self.stretch_row)
+        return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
 
     def buckets_after(self, row: Int) -> tuple[Int, Float]:
         """The buckets of the row's key right after it, by place: numbers [rows, buckets], and what they hold.

@@ -125,8 +125,8 @@ def test_the_windows_are_those_of_a_run_that_always_had_this_model(short: ModelP
     np.testing.assert_array_equal(outcome.scored.probability, after(longer, so_far + 3))
 
 
-def test_the_checkpoint_still_names_the_alarm_state_topic(short: ModelPackage, longer: ModelPackage) -> None:
-    live = Partition(0, 0, 0, states_id="alarm-states")
+def test_the_checkpoint_still_names_the_topics_of_state(short: ModelPackage, longer: ModelPackage) -> None:
+    live = Partition(0, 0, 0, states_id="alarm-states", window_state_id="buckets")
     loop = Loop(scorer_of(short), partitions={0: live})
     loop.turn(5)
     rebuild = WindowRebuild(scorer_of(longer), PIPELINE, loop.log, "")  # type: ignore[arg-type]
@@ -136,7 +136,7 @@ def test_the_checkpoint_still_names_the_alarm_state_topic(short: ModelPackage, l
     assert live.states_id == "alarm-states"
     checkpoint = live.checkpoint(live.clock, loop.scorer.windows.rebuild_span_ms)
     assert checkpoint.span_ms == longer.spec.max_span_ms
-    assert checkpoint.dump("input", live.states_id).split()[-1] == "alarm-states"
+    assert checkpoint.dump("input", live.states_id, live.window_state_id).split()[-2:] == ["alarm-states", "buckets"]
 
 
 def test_a_partition_that_goes_meanwhile_leaves_the_old_model_at_work(

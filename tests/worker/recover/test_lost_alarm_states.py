@@ -94,14 +94,16 @@ def test_a_state_whose_schema_the_registry_has_lost_is_not_taken_for_a_stranger_
 @pytest.mark.parametrize(
     ("metadata", "ids"),
     [
-        ("hazardstream/2 5 7 9", ("", "")),
-        ("hazardstream/3 5 7 9 input", ("input", "")),
-        ("hazardstream/3 5 7 9", ("", "")),
-        ("hazardstream/4 5 7 9 input states", ("input", "states")),
-        ("hazardstream/4 5 7 9 - -", ("", "")),
+        ("hazardstream/2 5 7 9", ("", "", "")),
+        ("hazardstream/3 5 7 9 input", ("input", "", "")),
+        ("hazardstream/3 5 7 9", ("", "", "")),
+        ("hazardstream/4 5 7 9 input states", ("input", "states", "")),
+        ("hazardstream/4 5 7 9 - -", ("", "", "")),
+        ("hazardstream/5 5 7 9 input states buckets", ("input", "states", "buckets")),
+        ("hazardstream/5 5 7 9 input - buckets", ("input", "", "buckets")),
     ],
 )
-def test_checkpoints_of_every_version_are_read(metadata: str, ids: tuple[str, str]) -> None:
+def test_checkpoints_of_every_version_are_read(metadata: str, ids: tuple[str, str, str]) -> None:
     assert Checkpoint.load(metadata) == Checkpoint(5, 7, 9, *ids)
     assert Checkpoint.load(Checkpoint(5, 7, 9).dump(*ids)) == Checkpoint(5, 7, 9, *ids)
 

@@ -1,0 +1,162 @@
+"""Reads the aggregates of newly assigned partitions from the compacted topic, while other partitions continue."""
+
+import time
+from typing import Any
+
+import numpy as np
+import structlog
+from confluent_kafka import Message
+
+from common.errors import DependencyDownError
+from common.text import shown
+from worker.config.pipeline import Pipeline
+from worker.encode.window_state import parse_record_key
+from worker.kafka.message import key_of, value_of
+from worker.observe.metrics import Metrics
+from worker.recover.authorship import may_be_ours
+from worker.recover.compacted_topic import CompactedTopic
+from worker.recover.window_state_records import Records, Unreadable, bucket_content, decode_records, key_times
+from worker.score.aggregates import Deleted, KeyedAggregates
+from worker.score.decode import WriterSchemaOf
+from worker.windows.partition import Partition
+
+_LOG = structlog.get_logger(__name__)
+_RETRY_S = 2.0  # between two questions to a registry that does not answer
+
+
+class WindowStateRestore:
+    """Reads several partitions at once, a part at each call, straight into the aggregates of the scorer."""
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        pipeline: Pipeline,
+        aggregates: KeyedAggregates,
+        writer_schema_of: WriterSchemaOf,
+        metrics: Metrics,
+    ) -> None:
+        self._aggregates, self._writer_schema_of, self._metrics = aggregates, writer_schema_of, metrics
+        self._schema = pipeline.records["window_state"].schema
+        self._topic = CompactedTopic(config, pipeline.topics["window_state"])
+        self._topic_ids: dict[int, str] = {}
+        self._lacking: dict[int, set[str]] = {}
+        self._unread: list[Message] = []
+        self._down, self._retry_at = "", 0.0
+
+    def begin(self, partition: Partition, offsets: range, window_state_id: str, topic_id: str) -> None:
+        """Start to read a partition.
+
+        Args:
+            partition: its `window_state_id` is the id of the topic that held its aggregates.
+            offsets: the offsets of the topic to read.
+            window_state_id: id of the topic now.
+            topic_id: id of the input topic.
+        """
+        number = partition.number
+        self.drop(number)
+        self._topic_ids[number], self._lacking[number] = topic_id, set()
+        if partition.live_from > 0:
+            self._report_lost(partition, offsets, window_state_id)
+        partition.window_state_id = window_state_id
+        self._topic.begin(number, offsets)
+
+    def _report_lost(self, partition: Partition, offsets: range, window_state_id: str) -> None:
+        known = partition.window_state_id
+        if not known and not offsets:
+            _LOG.warning("aggregates count from here: there is no window state yet", partition=partition.number)
+        elif known not in {"", window_state_id} or offsets.start > 0:
+            self._metrics.recreated.labels("window_state").inc()
+            _LOG.error(
+                "window state was deleted: aggregates lack what was counted before, until their windows have passed",
+                topic=self._topic.topic,
+                partition=partition.number,
+            )
+
+    def drop(self, number: int) -> None:
+        """Stop reading a partition, and forget what was read."""
+        self._aggregates.revoke(number)
+        self._topic.drop(number)
+        self._unread = [message for message in self._unread if message.partition() != number]
+
+    def advance(self, timeout_s: float) -> None:
+        """Read the next messages, waiting up to `timeout_s` seconds for them."""
+        if time.monotonic() < self._retry_at:
+            return
+        self._unread = self._unread or self._topic.messages(timeout_s)
+        try:
+            while self._unread:
+                number = self._unread[0].partition()
+                self._restore(number, [m for m in self._unread if m.partition() == number])
+                self._unread = [m for m in self._unread if m.partition() != number]
+        except DependencyDownError as down:
+            self._down, self._retry_at = str(down), time.monotonic() + _RETRY_S
+
+    def missing(self, number: int) -> str | None:
+        """A text about what is still to be read of a partition; None if it has been read to the end."""
+        if any(message.partition() == number for message in self._unread):
+            return f"its window state cannot be read: {self._down}"
+        left = self._topic.missing(number)
+        return None if left is None else f"its window state is being read back: {left}"
+
+    def finish(self, number: int) -> int:
+        """End the reading of a partition; how many keys it has aggregates of."""
+        self._topic.drop(number)
+        if lacking := self._lacking.pop(number, None):
+            _LOG.warning(
+                "window state was written by a version of the pipeline without some aggregates: they count from here",
+                partition=number,
+                fields=sorted(lacking),
+            )
+        return self._aggregates.restored(number)
+
+    def _restore(self, number: int, messages: list[Message]) -> None:
+        latest: dict[bytes, bytes | None] = {}
+        for message in messages:
+            key = key_of(message) or b""
+            latest.pop(key, None)  # so that the order is that of the newest records
+            latest[key] = value_of(message)
+        places = {text: parse_record_key(text) for text in latest}
+        known = {ring.bucket_ms for ring in self._aggregates.layout.rings}
+        wanted: list[bytes] = []
+        for text, value in latest.items():
+            if (place := places[text]) is None:
+                _LOG.error("a record of window state by another program", partition=number, key=shown(text))
+            elif place[1] not in known:
+                if value is not None:
+                    self._aggregates.unused(number, Deleted(number, *place))
+            elif value is None:
+                self._aggregates.clear(number, place[1], place[0], place[2])
+            else:
+                wanted.append(text)
+        found = [*decode_records([latest[text] or b"" for text in wanted], self._schema, self._writer_schema_of)]
+        for records in found:
+            if isinstance(records, Unreadable):
+                self._report_unreadable(number, wanted[records.row], latest[wanted[records.row]] or b"", records)
+            else:
+                self._put(number, [places[wanted[row]] for row in records.row.tolist()], records)
+
+    def _put(self, number: int, places: list[Any], records: Records) -> None:
+        layout = self._aggregates.layout
+        self._lacking[number] |= records.lacking
+        length = np.array([place[1] for place in places], np.int64)
+        for ring in layout.rings:
+            rows = np.flatnonzero(length == ring.bucket_ms)
+            if len(rows):
+                self._aggregates.restore(
+                    number,
+                    ring.bucket_ms,
+                    [places[row][0] for row in rows.tolist()],
+                    np.array([places[row][2] for row in rows.tolist()], np.int64),
+                    bucket_content(layout, ring, records.columns, rows),
+                    key_times(layout, records.columns, rows, self._topic_ids[number]),
+                )
+
+    def _report_unreadable(self, number: int, key: bytes, value: bytes, unreadable: Unreadable) -> None:
+        place = f"the window state of {shown(key)} in {self._topic.topic}/{number}"
+        if may_be_ours(value, unreadable.error):
+            raise DependencyDownError(
+                "schema registry",
+                f"{place}: {unreadable.error}. Restore the schemas that the registry had, under their ids. If another "
+                "program wrote the record, produce a null value with its key",
+            )
+        _LOG.error("unreadable window state: it is not counted", place=place, reason=str(unreadable.error))

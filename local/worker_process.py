@@ -1,0 +1,49 @@
+"""A worker as a child process."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import UserError
+from local.process import Server, answers, free_ports, port_is_free, start, wait_until_ready
+
+_HTTP_PORT = 8080
+
+
+def start_worker(directory: Path, options: Sequence[str], tracking_uri: str) -> tuple[Server, str]:
+    """Start a worker and wait until it is ready.
+
+    Args:
+        directory: of its log.
+        options: of the command `hazardstream worker`.
+        tracking_uri: of MLflow.
+
+    Returns:
+        The process, and the address of its sidecar.
+
+    Raises:
+        UserError: it does not become ready; the text has the end of its log.
+    """
+    port = _HTTP_PORT if port_is_free(_HTTP_PORT) else free_ports(1)[0]
+    address = f"http://127.0.0.1:{port}"
+    worker = start(
+        "the worker",
+        [sys.executable, "-m", "hazardstream", "worker", *options, "--http-port", str(port)],
+        directory / "worker.log",
+        {"MLFLOW_TRACKING_URI": tracking_uri},
+    )
+    wait_until_ready([worker], lambda: answers(f"{address}/ready"))
+    return worker, address
+
+
+def stop_worker(worker: Server) -> None:
+    """Stop it with SIGTERM, and check its exit code.
+
+    Raises:
+        UserError: it ended with an error.
+    """
+    worker.process.send_signal(signal.SIGTERM)
+    code = worker.process.wait(60)
+    if code:
+        raise UserError(f"the worker ended with exit code {code}; {worker.log_tail()}")

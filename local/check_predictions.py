@@ -59,7 +59,7 @@ def check_predictions(
     wanted = dict(zip(addresses, range(len(addresses)), strict=True))
     records, dead = _outcomes(pipeline, bootstrap, wanted)
     counts = Counter(number for number, _ in records)
-    first = {number: record for number, record in reversed(records)}
+    first = dict(reversed(records))
     differing, metrics = _compare(pipeline, tracking_uri, replay, first)
     return Check(
         scored=len(counts),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from common.cli_options import JsonOption, training_packages
+from common.cli_options import RUN, JsonOption, training_packages
 from common.errors import UserError
 from common.json_text import strict_json
 from common.terminal import say, terminal
@@ -15,6 +15,7 @@ from common.terminal import say, terminal
 def register(app: typer.Typer) -> None:
     """Add the commands to the main command."""
     app.command(rich_help_panel=RUN)(demo)
+    app.command(rich_help_panel=RUN)(run)
 
 
 def demo(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from common.cli_options import JsonOption, TrackingUriOption, training_packages
+from common.cli_options import MODELS, JsonOption, TrackingUriOption, training_packages
 from common.json_text import strict_json
 from common.progress import progress_bar
 from common.terminal import say, terminal
@@ -34,7 +34,7 @@ def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> t
         The group, for commands that only this pipeline has.
     """
     group = typer.Typer(help=f"Train and serve the pipeline {name}.", no_args_is_help=True)
-    app.add_typer(group, name=name)
+    app.add_typer(group, name=name, rich_help_panel=MODELS)
 
     @group.command()
     def train(

@@ -67,7 +67,7 @@ def measure(modules: int, directory: Path, tell: Callable[[int], None] = lambda 
             scored += len(outcome.scored.probability)
             tell(scored)
         figures[f"rss_bytes_{name}"] = process.memory_info().rss
-        figures[f"held_{name}"] = scorer.state.held
+        figures[f"held_{name}"] = scorer.windows.held
         figures[f"readings_per_s_{name}"] = round(modules / spent)
         figures[f"slowest_batch_s_{name}"] = round(slowest, 3)
         figures[f"seconds_{name}"] = round(time.perf_counter() - began, 1)

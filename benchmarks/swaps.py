@@ -166,7 +166,7 @@ def offline(site: Site, packages: dict[str, ModelPackage]) -> tuple[dict[str, di
         scorer.merge(outcome, partitions)
         scored = outcome.scored
         row = scored.readings.row
-        given = [packages[v].score(scored.features) for v in VERSIONS]
+        given = [packages[v].score(scored.features.numbers) for v in VERSIONS]
         parts.append((batch.partition[row], batch.offset[row], batch.broker_ts[row], given))
     partition, offset, stamp = (np.concatenate([p[i] for p in parts]) for i in range(3))
     order = {n: np.flatnonzero(partition == n)[np.argsort(offset[partition == n])] for n in range(PARTITIONS)}

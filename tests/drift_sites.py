@@ -21,11 +21,12 @@ from training.monitoring.drift.history import Histories
 from training.monitoring.watch import Watch
 from worker.config.pipeline import Pipeline
 from worker.encode.drift_sketch import Sketcher, sampled
+from worker.model.contract import Features, Prediction
 from worker.model.package import ModelPackage
 from worker.model.reference import Reference
 from worker.score.batch import Batch
-from worker.score.outcome import Origin, Outcome, Scored
-from worker.score.readings import Readings
+from worker.score.outcome import Outcome, Scored
+from worker.score.readings import Origin, Readings
 from worker.windows.offline import offline_features
 
 if TYPE_CHECKING:
@@ -119,8 +120,8 @@ def _outcome(
     scored = Scored(
         readings,
         Origin(keys, partition, offset, ts),
-        features,
-        probability,
+        Features(features, {}),
+        Prediction(probability),
         np.ones(n, np.int64),
         none,
         none,
@@ -128,7 +129,7 @@ def _outcome(
     )
     clocks = {0: int(ts.max())}
     nobody = cast("Any", None)
-    return Outcome(package, 0.5, batch, scored, nobody, [], [], 0, 0, clocks, nobody, [])
+    return Outcome(package, 0.5, batch, scored, nobody, [], [], 0, 0, clocks, nobody)
 
 
 @dataclass(frozen=True)

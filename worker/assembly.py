@@ -47,8 +47,8 @@ from worker.observe.dependency_wait import note_down, wait_for
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.stage_timer import stage_timer
 from worker.observe.worker_status import Status
+from worker.score.feature_plan import plan_for
 from worker.score.scorer import Scorer, scorer_of
-from worker.windows.keyed_state import rebuild_reach_ms
 
 _LOG = structlog.get_logger(__name__)
 REGISTRY_PATIENCE_S = 1.0  # longest that a batch waits for a schema; after it only the affected partition waits
@@ -148,7 +148,7 @@ def assemble(around: Surroundings) -> Worker:
     uri = settings.model_uri(pipeline.model)
     model = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
     show(status, pipeline, uri, model)
-    reach_ms = rebuild_reach_ms(model.spec, pipeline.input.max_future_ms)
+    reach_ms = plan_for(model, pipeline).rebuild_reach_ms(pipeline.input.max_future_ms)
     wait_for(lambda: require_fit_topics(around.admin, pipeline, reach_ms), status, stop)
 
     with ExitStack() as clients:

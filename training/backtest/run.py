@@ -191,7 +191,7 @@ class _Run:
             alarm.contributions = why[made.row].contributions
         sound = self._time(piece.key, piece.ts)
         with np.errstate(invalid="ignore"):
-            features = scored.features[sound]
+            features = scored.features.numbers[sound]
             self._outside += ((features < self._low) | (features > self._high)).sum(axis=0)
         self._sound += int(sound.sum())
         self._envelopes.add(piece)

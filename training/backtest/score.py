@@ -12,7 +12,7 @@ import numpy as np
 from common.arrays import Bool, Float, Int
 from schemas.text_column import TextColumn
 from training.backtest.spool import Piece
-from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
 from worker.score.batch import columns_only
@@ -20,7 +20,6 @@ from worker.score.decode import Framed
 from worker.score.outcome import Outcome
 from worker.score.readings import Readings, Rejection
 from worker.score.scorer import Scorer
-from worker.score.validate import Validator
 from worker.windows.partition import Partition
 
 
@@ -81,7 +80,7 @@ class RecordingScorer:
         self._key_text = TextColumn.of(self._keys)
         self._group_text = TextColumn.of([group.encode() for _, group in names])
         self._decode = _Columns()
-        self._scorer = Scorer(self._decode, Validator(pipeline.input), pipeline.topology, package, Alarms(policy))
+        self._scorer = Scorer(self._decode, pipeline, package, policy)
         self._partitions: dict[int, Partition] = {}
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[ScoredPiece]:

@@ -13,7 +13,7 @@ import numpy as np
 from common.arrays import Float
 from schemas.text_column import TextColumn
 from worker.admission.compatibility import alarm_policy, require_fit
-from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import Encoder
 from worker.model.contract import Features, ModelFailedError
@@ -24,7 +24,6 @@ from worker.score.decode import Framed
 from worker.score.outcome import Outcome
 from worker.score.readings import Readings, Rejection
 from worker.score.scorer import Scorer
-from worker.score.validate import Validator
 from worker.windows.partition import Partition
 
 _SEED = 20261125
@@ -103,7 +102,7 @@ def _check_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Gen
     values = _sensor_rows(package, pipeline, rng)
     # Once with the real policy, and once with one that raises as many alarms as possible, to encode their records too.
     own = _score(package, pipeline, policy, values)
-    _check_features(package, own.scored.features[-_RANDOM_ROWS:])
+    _check_features(package, own.scored.features.numbers[-_RANDOM_ROWS:])
     eager = _eager(policy)
     alarming = _score(package, pipeline, eager, values[:2])
     encoder = Encoder(pipeline, {}, 1 << 20)
@@ -159,7 +158,7 @@ def _score(package: ModelPackage, pipeline: Pipeline, policy: AlarmPolicy, value
     flat = values.reshape(-1, sensors)
     text, rows = TextColumn.of(batch_keys), np.arange(len(flat))
     readings = Readings(rows, text, TextColumn.of([b"group"] * len(flat)), ts, flat, ~np.isnan(flat))
-    scorer = Scorer(_Columns(readings), Validator(pipeline.input), pipeline.topology, package, Alarms(policy))
+    scorer = Scorer(_Columns(readings), pipeline, package, policy)
     scorer.alarms.assign(0, {})
     batch = columns_only(batch_keys, np.zeros(len(flat), np.int64), rows, ts)
     return scorer.process(batch, {0: Partition(0, 0, 0)})

@@ -187,7 +187,8 @@ class StagedAlarms(NamedTuple):
 class Alarms:
     """Alarms of all keys that are not idle, by partition."""
 
-    def __init__(self, policy: AlarmPolicy) -> None:
+    def __init__(self, policy: AlarmPolicy | None) -> None:
+        """Alarms by this policy; None: none are raised."""
         self.policy = policy
         self._states: dict[int, dict[bytes, AlarmState]] = {}
 
@@ -219,6 +220,8 @@ class Alarms:
             probability: of each reading, shape [n].
             shift: of the timers before each reading, ms, shape [n]; None for readings in order of time.
         """
+        if self.policy is None:
+            return StagedAlarms([], {})
         over = np.flatnonzero(probability >= self.policy.setpoint)
         # All readings of a key count that reaches the setpoint, so that timers do not depend on batch bounds.
         rising = {(partition[row], keys[row]) for row in over.tolist()}

@@ -18,13 +18,12 @@ from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.message import key_of, time_of, value_of
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
-from worker.model.contract import Features
 from worker.model.package import ModelPackage
 from worker.model.shap import Explanation, explain_rows
 from worker.score.decode import WriterSchemaOf
+from worker.score.feature_plan import plan_for
 from worker.score.outcome import Outcome
 from worker.score.scorer import scorer_of
-from worker.windows.keyed_state import rebuild_reach_ms
 from worker.windows.partition import Partition
 
 # How far a key's reading may lie before the requested time, and how far clocks may differ.
@@ -97,7 +96,7 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
             f"the reading at partition {number}, offset {offset} gets no score when it is recomputed from "
             f"offset {start}; check that --pipeline is the pipeline that scored it"
         )
-    explanation = explain_rows(package, Features(outcome.scored.features, {}))[0]
+    explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
         prediction,
         alarm,
@@ -216,7 +215,7 @@ def _rebuilds(
             f"the reading ({topic}, partition {number}, offset {offset}) is no longer in the log, which begins at "
             f"offset {low}; to explain predictions, retain {topic} for as long as you want to explain them"
         )
-    reach_ms = rebuild_reach_ms(package.spec, pipeline.input.max_future_ms)
+    reach_ms = plan_for(package, pipeline).rebuild_reach_ms(pipeline.input.max_future_ms)
     while True:
         start = max(low, min(log.since(topic, number, arrived - reach_ms, high), offset))
         yield start, *_rebuild(log, pipeline, package, lookup, (number, start, offset))
@@ -241,8 +240,7 @@ def _rebuild(
         scorer.merge(outcome, partitions)
         if messages[-1].offset() == offset:
             keys = outcome.scored.origin.keys
-            slot = partitions[number].slots.get(keys[-1]) if keys else None
-            return outcome, {} if slot is None else scorer.state.window(slot)
+            return outcome, (scorer.windows.of(partitions[number], keys[-1]) if keys else None) or {}
     raise UserError(
         f"{source.topic}, partition {number}, offset {offset} cannot be read: its transaction may have been aborted"
     )

@@ -157,7 +157,7 @@ class Assignment:
             return
         self.topic.begin(topics[topic].topic_id)
         states_id = topics[states].topic_id if (states := self._pipeline.outputs.alarm_state.topic) in topics else ""
-        found = self._starts.of([each.number for each in due], topics, self._scorer.state.rebuild_span_ms)
+        found = self._starts.of([each.number for each in due], topics, self._scorer.windows.rebuild_span_ms)
         for number, start in found.items():
             each = self.assigned[number]
             if isinstance(start, str):

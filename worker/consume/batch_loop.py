@@ -154,7 +154,7 @@ class Loop:
             self._handle_error(message)
             partition = self._assignment.partitions.get(message.partition())
             if partition is not None and is_unreadable(message):
-                self._unreadable.handle(message, partition, self._scorer.state.rebuild_span_ms)
+                self._unreadable.handle(message, partition, self._scorer.windows.rebuild_span_ms)
         batch = batch_of([m for m in messages if m.error() is None] if failed else messages)
         # Messages after an unreadable batch must wait until it is known how to continue.
         ends = {m.partition(): m.offset() or 0 for m in reversed(failed) if is_unreadable(m)}
@@ -176,7 +176,7 @@ class Loop:
             if not len(batch):
                 return
             outcome = self._scorer.process(batch, partitions)
-        span_ms, clocks = self._scorer.state.rebuild_span_ms, outcome.clocks
+        span_ms, clocks = self._scorer.windows.rebuild_span_ms, outcome.clocks
         offsets = [
             self._assignment.place(partitions[number], offset, clocks.get(number, partitions[number].clock), span_ms)
             for number, offset in outcome.next_offsets.items()
@@ -195,7 +195,7 @@ class Loop:
                 side_output.committed(outcome)
         self._scorer.merge(outcome, partitions)
         self._assignment.progressed()
-        count_outcome(self._metrics, outcome, self._scorer.spec.sensors)
+        count_outcome(self._metrics, outcome, self._scorer.plan.sensors)
 
     def _publish(self, outcome: Outcome, offsets: list[TopicPartition]) -> None:
         """All records of a batch and its offsets, in one transaction."""
@@ -288,9 +288,10 @@ class Loop:
         unreadable = self._unreadable.reasons()
         status.stalled = stalled(assignment.ready(), status.lag, self._failure) | unreadable
         self._metrics.unreadable.set(len(unreadable))
-        self._metrics.windows_held.set(self._scorer.state.held)
+        self._metrics.windows_held.set(self._scorer.windows.held)
         active = self._scorer.alarms.active()
+        policy = self._scorer.alarms.policy
         # An alarm may be active since before a model swap, with a priority that the new policy does not have.
-        priorities = {*self._scorer.alarms.policy.priorities, *active}
+        priorities = {*(policy.priorities if policy else ()), *active}
         show(self._metrics.alarms_active, {priority: active[priority] for priority in priorities})
         show(self._metrics.lag, status.lag)

@@ -76,7 +76,7 @@ class Idle:
 
     def _commit(self, still: dict[int, int]) -> None:
         self._assignment.topic.ask()
-        partitions, span_ms = self._assignment.partitions, self._scorer.state.rebuild_span_ms
+        partitions, span_ms = self._assignment.partitions, self._scorer.windows.rebuild_span_ms
         offsets = [
             self._assignment.place(partitions[n], offset, partitions[n].clock, span_ms) for n, offset in still.items()
         ]

@@ -173,7 +173,7 @@ class Sketcher:
         cells = [Cell(*place, model.version, reference.digest) for place in places]
         numbered = {cell: n for n, cell in enumerate(dict.fromkeys(cells))}
         of = np.array([numbered[cell] for cell in cells])
-        bins = reference.bins(scored.features[rows], scored.probability[rows])
+        bins = reference.bins(scored.features.numbers[rows], scored.probability[rows])
         columns, width = bins.shape[1], reference.width
         flat = (of[:, None] * columns + np.arange(columns)) * width + bins
         counts = np.bincount(flat.ravel(), minlength=len(numbered) * columns * width)

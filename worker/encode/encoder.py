@@ -18,8 +18,8 @@ from worker.encode.dead_letter import ERRORS, OMITTED, REASON, TIME, TIME_TYPE, 
 from worker.kafka.message import LOG_APPEND_TIME, Headers, timestamp_type_name
 from worker.kafka.records import HEADER_ALLOWANCE, Bulk, Outgoing, Record, headers_size
 from worker.score.batch import Batch
-from worker.score.outcome import Origin, Outcome
-from worker.score.readings import Rejection
+from worker.score.outcome import Outcome
+from worker.score.readings import Origin, Rejection
 
 PASSED_HEADERS_BYTES = 2048
 

@@ -72,7 +72,7 @@ class ShadowScored(NamedTuple):
 class _Attempt(threading.Thread):
     """Scores one batch. A thread that hangs does not keep the process from ending."""
 
-    def __init__(self, challenger: Challenger, rows: Int, features: Float) -> None:
+    def __init__(self, challenger: Challenger, rows: Int, features: Features) -> None:
         super().__init__(name="challenger", daemon=True)
         self.challenger, self.rows, self._features = challenger, rows, features
         self.probability: Float | None = None
@@ -81,7 +81,7 @@ class _Attempt(threading.Thread):
     def run(self) -> None:
         """Score the batch; the result, or the fault, is in the attributes."""
         try:
-            probability = self.challenger.model.predict(Features(self._features, {})).value
+            probability = self.challenger.model.predict(self._features).value
             if probability.shape != self.rows.shape or not ((probability >= 0) & (probability <= 1)).all():
                 self.fault = f"gives no probability for each of {len(self.rows)} readings"
             else:
@@ -123,7 +123,7 @@ class Shadow:
 
     # Called from other threads than the loop's -------------------------------------------------------------------
 
-    def adopt(self, model: Model, policy: AlarmPolicy) -> None:
+    def adopt(self, model: Model, policy: AlarmPolicy | None) -> None:
         """Have another challenger score from the next batch on."""
         self._challenger = Challenger(model, Alarms(policy))
         self._metrics.info.clear()
@@ -159,7 +159,7 @@ class Shadow:
         if running is not None and running.is_alive() and running.challenger is challenger:
             self._miss(challenger, len(rows))
             return
-        self._due = self._running = _Attempt(challenger, rows, outcome.scored.features[rows])
+        self._due = self._running = _Attempt(challenger, rows, outcome.scored.features.take(rows))
         self._due.start()
 
     def records(self, outcome: Outcome, _assigned: Container[int]) -> Outgoing:
@@ -197,7 +197,7 @@ class Shadow:
             challenger.partitions.add(number)
             challenger.alarms.assign(number, {})
         alarms = challenger.alarms.stage(partition, origin.keys, ts, probability, outcome.scored.shift[rows])
-        positive = probability >= challenger.alarms.policy.setpoint
+        positive = probability >= challenger.model.threshold_under(challenger.alarms.policy)
         return ShadowScored(challenger, rows, probability, positive, alarms)
 
     def _sampled(self, outcome: Outcome) -> Int:

@@ -19,8 +19,8 @@ from worker.kafka.topics import require_fit_topics
 from worker.model.contract import Model
 from worker.observe.dependency_wait import StoppedError
 from worker.observe.loop_questions import LoopQuestions
-from worker.score.scorer import Scorer, spec_of
-from worker.windows.keyed_state import rebuild_reach_ms
+from worker.score.feature_plan import plan_for
+from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
 T = TypeVar("T")
@@ -60,10 +60,10 @@ class Swap:
                 for long enough. The old model stays.
             StoppedError: the worker stops.
         """
-        policy = alarm_policy(model, self._pipeline)
+        policy, plan = alarm_policy(model, self._pipeline), plan_for(model, self._pipeline)
 
         def swap_if_alike(live: Scorer, _partitions: dict[int, Partition]) -> bool:
-            alike = model.spec == live.model.spec
+            alike = plan == live.plan
             if alike:
                 live.adopt(model, policy)
             return alike
@@ -71,12 +71,11 @@ class Swap:
         if self._in_loop(swap_if_alike):
             return
         _LOG.info("the next model needs other windows", version=model.version)
-        reach_ms = rebuild_reach_ms(spec_of(model), self._pipeline.input.max_future_ms)
-        require_fit_topics(self._admin, self._pipeline, reach_ms)
+        require_fit_topics(self._admin, self._pipeline, plan.rebuild_reach_ms(self._pipeline.input.max_future_ms))
         while not self._swap_with_windows(model, policy):
             self._pause()
 
-    def _swap_with_windows(self, model: Model, policy: AlarmPolicy) -> bool:
+    def _swap_with_windows(self, model: Model, policy: AlarmPolicy | None) -> bool:
         with TopicReader(self._config, per_call=MANY) as reader:
             topic_id = topic_id_of(self._admin, self._pipeline.input.topic)
             rebuild = WindowRebuild(self._new_scorer(model), self._pipeline, reader, topic_id)

@@ -73,7 +73,7 @@ class WindowRebuild:
             live.follow, self.following = self._follow, True
         return {n: (p.next_offset, p.clock) for n, p in partitions.items()}
 
-    def take_over(self, live: Scorer, partitions: dict[int, Partition], policy: AlarmPolicy) -> bool:
+    def take_over(self, live: Scorer, partitions: dict[int, Partition], policy: AlarmPolicy | None) -> bool:
         """Have the loop continue with the next model and these windows.
 
         Returns:
@@ -129,7 +129,7 @@ class WindowRebuild:
                 self._process_pending(1)
 
     def _begin(self, number: int, offset: int, clock: int) -> Partition:
-        topic, span_ms = self._pipeline.input.topic, self._scorer.state.rebuild_span_ms
+        topic, span_ms = self._pipeline.input.topic, self._scorer.windows.rebuild_span_ms
         low = self._reader.spans(topic, {number})[number].low
         since = self._reader.since(topic, number, rebuild_since_ms(clock, span_ms, self._pipeline), offset)
         start = max(min(since, offset), low)

@@ -175,9 +175,8 @@ def _add_inside(app: FastAPI, status: Status, questions: LoopQuestions) -> None:
 
 def _describe(key: str, scorer: Scorer, partitions: dict[int, Partition]) -> dict[str, Any] | None:
     for partition in partitions.values():
-        slot = partition.slots.get(key.encode())
-        if slot is not None:
-            window = scorer.state.window(slot)
+        window = scorer.windows.of(partition, key.encode())
+        if window is not None:
             alarm = scorer.alarms.of(partition.number, key.encode())
             return {"key": key, "partition": partition.number, "window": window, "alarm": alarm}
     return None

@@ -1,10 +1,11 @@
 """What the worker needs of a model, whatever its format. Each format is a class of its own (worker/model/backends/)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from common.arrays import Float, Int, Texts
@@ -73,16 +74,19 @@ class Prediction(NamedTuple):
     """What a model says of n rows.
 
     Attributes:
-        value: shape [n], finite. Binary: probability of the positive class. Multiclass: probability of the most
-            probable class. Regression: the predicted value, in the target's own unit.
+        value: shape [n], finite but in rows of `unscored`. Binary: probability of the positive class. Multiclass:
+            probability of the most probable class. Regression: the predicted value, in the target's own unit.
         label: multiclass: index in `Model.classes` of the most probable class, shape [n]. Otherwise None: for binary
             models the threshold decides, which the pipeline may change.
         probabilities: multiclass: of each class, shape [n, classes]; otherwise None.
+        unscored: rows that this model cannot score, although it works: why. Each becomes a dead letter. An example is a
+            text that a one-hot encoder does not know.
     """
 
     value: Float
     label: Int | None = None
     probabilities: Float | None = None
+    unscored: Mapping[int, str] = MappingProxyType({})
 
 
 class Contributions(NamedTuple):
@@ -139,6 +143,12 @@ class Model(ABC):
     def categorical(self) -> tuple[str, ...]:
         """Names of the inputs that are texts."""
         return tuple(each.name for each in self.inputs if each.categorical)
+
+    def threshold_under(self, policy: AlarmPolicy | None) -> float:
+        """Value from which a reading counts as positive: the alarm setpoint where there are alarms."""
+        if policy is not None:
+            return policy.setpoint
+        return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
 
     @abstractmethod
     def predict(self, features: Features) -> Prediction:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from common.arrays import Float
 from worker.alarms.state_machine import AlarmPolicy
-from worker.model.boosting import UnfitBoosterError, load_booster, xgboost
+from worker.model.boosting import UnfitBoosterError, exact_contributions, load_booster, xgboost
 from worker.model.contract import Contributions, Features, Model, ModelFailedError, ModelInput, Prediction, Task
 from worker.model.package_files import (
     MANIFEST,
@@ -43,7 +43,6 @@ __all__ = [
 # XGBoost sums its trees in float32; other builds and processors may differ in the last bits, never by more.
 GOLDEN_TOLERANCE = 1e-5
 _GOLDEN_MAX_BYTES = 1 << 26
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,26 +97,20 @@ class ModelPackage(Model):
         return features if self.scaler is None else self.scaler(features)
 
     def contributions(self, features: Features) -> Contributions:
-        """Exact SHAP contributions to the log-odds.
-
-        Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees":
-        TreeSHAP, as built into XGBoost.
+        """Exact SHAP contributions to the log-odds (worker/model/boosting.py).
 
         Raises:
             ModelFailedError: the model fails, or gives values that are not finite.
         """
         try:
-            # A DMatrix refuses values beyond single precision. No split lies there, so clipping changes no path.
-            within = np.clip(self.scaled(features.numbers), -_LARGEST, _LARGEST)
-            matrix = xgboost.DMatrix(within, missing=np.nan, nthread=1)
-            parts = np.asarray(self.booster.predict(matrix, pred_contribs=True), np.float64)
+            found = exact_contributions(self.booster, self.scaled(features.numbers))
         except Exception as error:
             raise ModelFailedError(
                 self, f"cannot explain a score: {type(error).__name__}: {_first_line(error)}"
             ) from error
-        if parts.shape != (len(features), features.numbers.shape[1] + 1) or not np.isfinite(parts).all():
+        if found.parts.shape != features.numbers.shape or not np.isfinite(found.parts).all():
             raise ModelFailedError(self, "does not explain a score: a contribution is missing or not finite")
-        return Contributions(parts[:, :-1], parts[:, -1])
+        return found
 
 
 def load_package(

@@ -46,6 +46,7 @@ Fault = Literal[
     "bad_metadata",  # metrics.json or reference.json cannot be read
     "bad_scaler",  # it cannot be read, or gives values that are not finite
     "bad_booster",  # it cannot be read
+    "bad_model",  # the files of a plain MLflow model cannot be read
     "wrong_output",  # it does not give one probability for each reading
     "crashes",  # it ends the process that loads it
     "bad_golden_rows",  # they cannot be read
@@ -53,6 +54,7 @@ Fault = Literal[
     "golden_rows_differ",  # the golden rows get other scores than they should
     "too_slow",
     "failed_in_use",  # it passed the check and failed later, while it scored readings
+    "missing_library",  # this installation lacks the library that the model needs
     "not_there",  # there is no such alias, version or run
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -159,12 +161,12 @@ def read_package(directory: Path, expected_digest: str | None = None) -> Content
     origin = str(directory)
     if not (directory / MANIFEST).is_file():
         raise PackageError("missing_file", f"no model package in {origin}: {MANIFEST} is missing")
-    content = _read(directory, MANIFEST, MANIFEST_MAX_BYTES, origin)
+    content = read_file(directory, MANIFEST, MANIFEST_MAX_BYTES, origin)
     manifest = parse_manifest(content, origin, expected_digest)
     files: dict[str, bytes] = {}
     left = PACKAGE_MAX_BYTES
     for name in manifest.files:
-        files[name] = _read(directory, name, left, origin)
+        files[name] = read_file(directory, name, left, origin)
         left -= len(files[name])
     return verified(Contents(origin, manifest, hashlib.sha256(content).hexdigest(), files, content))
 
@@ -227,7 +229,12 @@ def verified(contents: Contents) -> Contents:
     return contents
 
 
-def _read(directory: Path, name: str, at_most: int, origin: str) -> bytes:
+def read_file(directory: Path, name: str, at_most: int, origin: str) -> bytes:
+    """Read one file of a model: a regular file inside the directory, and not too large.
+
+    Raises:
+        PackageError: it is missing, or anything else.
+    """
     path = directory / name
     home, real = os.path.realpath(directory), os.path.realpath(path)
     if os.path.commonpath((home, real)) != home:

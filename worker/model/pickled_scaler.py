@@ -1,7 +1,7 @@
-"""Scalers of format 1 packages: a pickle, of which only the numbers are read.
+"""Scalers that joblib wrote: a pickle, of which only the numbers and the names of the columns are read.
 
-Only such packages import this module. A restricted unpickler knows four classes of scikit-learn, takes the numbers out
-of them, and refuses everything else that a pickle can name.
+Only packages of format 1 and the classical layout of a run import this module. A restricted unpickler knows four
+classes of scikit-learn, takes the numbers out of them, and refuses everything else that a pickle can name.
 """
 
 import io
@@ -31,10 +31,14 @@ def read_pickled_scaler(content: bytes) -> Scaler:
         UntrustedScalerError: it is not one of scikit-learn's StandardScaler, RobustScaler, MinMaxScaler, MaxAbsScaler.
         Exception: it cannot be read.
     """
-    read = _Unpickler("scaler", io.BytesIO(_unpacked(content)), ensure_native_byte_order=False).load()
-    if not isinstance(read, _State):
-        raise UntrustedScalerError(f"a {type(read).__name__}")
-    return read.scaler()
+    return _load(content).scaler()
+
+
+def read_named_scaler(content: bytes) -> tuple[Scaler, int, list[str]]:
+    """As `read_pickled_scaler`; also the number of its columns, and their names, if it was fitted on a DataFrame."""
+    read = _load(content)
+    names = np.asarray(read.state.get("feature_names_in_", ())).tolist()
+    return read.scaler(), int(read.state["n_features_in_"]), [str(name) for name in names]
 
 
 def trusted_scaler(content: bytes) -> Scale:
@@ -44,6 +48,13 @@ def trusted_scaler(content: bytes) -> Scale:
         Exception: that code failed.
     """
     return joblib.load(io.BytesIO(content)).transform  # type: ignore[no-any-return]  # a scaler's own type
+
+
+def _load(content: bytes) -> "_State":
+    read = _Unpickler("scaler", io.BytesIO(_unpacked(content)), ensure_native_byte_order=False).load()
+    if not isinstance(read, _State):
+        raise UntrustedScalerError(f"a {type(read).__name__}")
+    return read
 
 
 def _unpacked(content: bytes) -> bytes:
@@ -97,23 +108,39 @@ class _MaxAbsScaler(_State):
         return Scaler(divide=self._numbers("scale_"), clip=(-1.0, 1.0) if self.state.get("clip") else None)
 
 
+class _Names(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):  # writes bytes in the older pickles that joblib makes here
+            return _latin1
+        if (module, name) not in _ARRAYS:
+            raise UntrustedScalerError(f"{module}.{name}")
+        return _ARRAYS[module, name]
+
+
+def _latin1(text: str, _encoding: str) -> bytes:
+    return text.encode("latin1")
+
+
 class _NumberArray(NumpyArrayWrapper):  # type: ignore[misc]  # joblib has no types
     def read_array(self, unpickler: Any, ensure_native_byte_order: bool) -> Any:
-        if self.dtype.hasobject:  # joblib would read the objects with an unrestricted unpickler
-            raise UntrustedScalerError("an array of objects")
+        if self.dtype.hasobject:  # names of columns; joblib would read them with an unrestricted unpickler
+            return _Names(unpickler.file_handle).load()
         return super().read_array(unpickler, ensure_native_byte_order)
 
 
-_ALLOWED: Mapping[tuple[str, str], Any] = {
-    ("joblib.numpy_pickle", "NumpyArrayWrapper"): _NumberArray,
+_ARRAYS: Mapping[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    ("builtins", "slice"): slice,
     **{
         (f"numpy.{core}.multiarray", name): getattr(multiarray, name)  # the names in NumPy's own pickles, old and new
         for core in ("_core", "core")
         for name in ("scalar", "_reconstruct")
     },
+}
+_ALLOWED: Mapping[tuple[str, str], Any] = {
+    **_ARRAYS,
+    ("joblib.numpy_pickle", "NumpyArrayWrapper"): _NumberArray,
+    ("builtins", "slice"): slice,
     **{
         (f"sklearn.preprocessing.{module}", kind.__name__.removeprefix("_")): kind
         for module in ("_data", "data")

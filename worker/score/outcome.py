@@ -2,51 +2,36 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 from common.arrays import Bool, Float, Int
 from worker.alarms.state_machine import StagedAlarms
-from worker.model.contract import Model
+from worker.model.contract import Features, Model, Prediction
 from worker.model.shap import Explanation
 from worker.score.batch import Batch
-from worker.score.readings import Readings, Rejection
-from worker.windows.staged import Staged
-
-
-class Origin(NamedTuple):
-    """Where readings come from, shape [n] each.
-
-    Attributes:
-        keys: what the readings are about, as the record's key field says it.
-        broker_ts: Kafka timestamps, ms.
-    """
-
-    keys: list[bytes]
-    partition: Int
-    offset: Int
-    broker_ts: Int
-
-    def take(self, rows: Int) -> "Origin":
-        """Some of the readings."""
-        keys = [self.keys[row] for row in rows.tolist()]
-        return Origin(keys, self.partition[rows], self.offset[rows], self.broker_ts[rows])
+from worker.score.readings import Origin, Readings, Rejection
+from worker.score.windows import StagedReadings
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Live readings of a batch with their scores, in the order of the batch. Shapes [n], features [n, f].
+    """Live readings of a batch with their scores, in the order of the batch. Shapes [n].
 
     masked and imputed: shape [n, sensors]. shift: ms, see `worker.windows.staged.Staged.shift`.
     """
 
     readings: Readings
     origin: Origin
-    features: Float
-    probability: Float
+    features: Features
+    prediction: Prediction
     in_window: Int
     masked: Bool
     imputed: Bool
     shift: Int
+
+    @property
+    def probability(self) -> Float:
+        """The predicted value; a probability, but for regression."""
+        return self.prediction.value
 
 
 @dataclass(frozen=True)
@@ -55,7 +40,7 @@ class Outcome:
 
     Attributes:
         model: the model that scored it.
-        threshold: probability from which a reading counts as positive.
+        threshold: of binary models: probability from which a reading counts as positive.
         batch: as consumed; the rows of rejections are its rows.
         scored: the readings that were scored; the rows of alarms are its rows.
         alarms: what the batch does to alarms.
@@ -65,7 +50,6 @@ class Outcome:
         replayed: messages that were committed earlier, and only rebuild windows.
         clocks: stream time after the batch, by partition.
         staged: what the batch adds to the windows.
-        new_keys: partition and key of each key that has no window slot yet.
     """
 
     model: Model
@@ -78,8 +62,7 @@ class Outcome:
     deduplicated: int
     replayed: int
     clocks: dict[int, int]
-    staged: Staged
-    new_keys: list[tuple[int, bytes]]
+    staged: StagedReadings
 
     @cached_property
     def next_offsets(self) -> dict[int, int]:

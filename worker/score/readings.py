@@ -1,6 +1,7 @@
-"""Columns of a batch: text kept as slices of one buffer, and the readings decoded from it."""
+"""Readings of a batch as columns, where they come from, and the messages that became none."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
@@ -13,7 +14,7 @@ class Readings:
 
     Attributes:
         row: row in the consumed batch, shape [n].
-        key: what the reading is about (also the Kafka key).
+        key: what the reading is about.
         group: what the key belongs to.
         ts: event time, ms since the epoch, shape [n].
         values: sensors in raw units, NaN where null, shape [n, sensors].
@@ -31,6 +32,25 @@ class Readings:
         """Some of the readings."""
         key, group = self.key.take(rows), self.group.take(rows)
         return Readings(self.row[rows], key, group, self.ts[rows], self.values[rows], self.present[rows])
+
+
+class Origin(NamedTuple):
+    """Where readings come from, shape [n] each.
+
+    Attributes:
+        keys: what the readings are about, as the record's key field says it.
+        broker_ts: Kafka timestamps, ms.
+    """
+
+    keys: list[bytes]
+    partition: Int
+    offset: Int
+    broker_ts: Int
+
+    def take(self, rows: Int) -> "Origin":
+        """Some of the readings."""
+        keys = [self.keys[row] for row in rows.tolist()]
+        return Origin(keys, self.partition[rows], self.offset[rows], self.broker_ts[rows])
 
 
 @dataclass(frozen=True)

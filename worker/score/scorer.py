@@ -11,22 +11,19 @@ from typing import Protocol
 
 import numpy as np
 
-from common.arrays import Bool, Float, Int
-from common.dead_letter_reasons import DeadLetterReason
+from common.arrays import Bool, Int
 from worker.alarms.state_machine import AlarmPolicy, Alarms
-from worker.config.pipeline import Pipeline, Topology
-from worker.model.contract import Features, Model
-from worker.model.package_files import PackageError
+from worker.config.pipeline import Pipeline
+from worker.model.contract import Model, Prediction
 from worker.model.shap import explain_rows
 from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed, WriterSchemaOf
-from worker.score.outcome import Origin, Outcome, Scored
-from worker.score.readings import Readings, Rejection
+from worker.score.feature_plan import FeaturePlan, plan_for
+from worker.score.outcome import Outcome, Scored
+from worker.score.readings import Origin, Readings, Rejection
 from worker.score.validate import Valid, Validator
-from worker.windows.feature_spec import FeatureSpec
-from worker.windows.keyed_state import EMPTY, KeyedState, lateness_ms
+from worker.score.windows import KeyedWindows, NoWindows, Windows
 from worker.windows.partition import Partition
-from worker.windows.staged import Staged
 
 
 class Decode(Protocol):
@@ -50,35 +47,34 @@ class Scorer:
     """Runs batches through the stages, and holds the windows and alarms of the assigned partitions.
 
     Attributes:
-        model: the model.
-        spec: its features.
+        model: what scores.
+        plan: where its inputs come from.
         alarms: of all partitions.
-        state: windows of all partitions.
+        windows: of all partitions.
         follow: called with each merged batch.
     """
 
     def __init__(
         self,
         decode: Decode,
-        validate: Validator,
-        topology: Topology,
+        pipeline: Pipeline,
         model: Model,
-        alarms: Alarms,
+        policy: AlarmPolicy | None,
         timed: Timer = untimed,
     ) -> None:
-        self.model = model
-        self.alarms = alarms
+        """A scorer without partitions; without a policy it raises no alarms."""
+        self.model, self.plan = model, plan_for(model, pipeline)
+        self.alarms = Alarms(policy)
         self.follow: Callable[[Outcome], None] | None = None
-        self.spec = spec_of(model)
-        self.state = KeyedState(self.spec, lateness_ms(self.spec, validate.max_future_ms))
-        self._decode, self._validate, self._topology, self._timed = decode, validate, topology, timed
-        self._scale_of = self._scales_of_default()
+        self.windows = _windows_of(self.plan, pipeline)
+        self._decode, self._validate, self._timed = decode, Validator(pipeline.input), timed
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
         """Score a batch.
 
         Raises:
             PendingSchemaError: a writer's schema is not known yet, and the registry does not answer.
+            ModelFailedError: the model fails.
         """
         live, values = _replayed(batch, partitions)
         with self._timed("decode"):
@@ -88,31 +84,29 @@ class Scorer:
         with self._timed("features"):
             origin = _origin(batch, valid)
             clock, clocks = _clock(valid.readings.ts, origin, partitions)
-            staged, new_keys = self._stage(valid.readings, origin, clock, partitions)
+            staged = self.windows.stage(valid.readings, origin, clock, partitions)
             is_live = live[valid.readings.row]
             windowed = staged.windowed(is_live)
-        readings, origin = valid.readings.take(windowed.row), origin.take(windowed.row)
+            readings, origin = valid.readings.take(windowed.row), origin.take(windowed.row)
+            features = self.plan.features(windowed.features, readings)
         with self._timed("score"):
-            probability = (
-                self.model.predict(Features(windowed.features, {})).value if len(windowed.row) else np.empty(0)
-            )
+            prediction = self.model.predict(features) if len(features) else Prediction(np.empty(0))
         with self._timed("alarms"):
             partition = origin.partition.tolist()
-            alarms = self.alarms.stage(partition, origin.keys, readings.ts, probability, windowed.shift)
+            alarms = self.alarms.stage(partition, origin.keys, readings.ts, prediction.value, windowed.shift)
         with self._timed("explain"):
             rows = [transition.row for transition in alarms.transitions]
-            explanations = explain_rows(self.model, Features(windowed.features[rows], {})) if rows else []
+            explanations = explain_rows(self.model, features.take(rows)) if rows else []
         masked = valid.masked[windowed.row]
-        late = [self._late(valid.readings, row) for row in staged.late.tolist()]
         return Outcome(
             model=self.model,
-            threshold=self.alarms.policy.setpoint,
+            threshold=self.model.threshold_under(self.alarms.policy),
             batch=batch,
             scored=Scored(
                 readings,
                 origin,
-                windowed.features,
-                probability,
+                features,
+                prediction,
                 windowed.in_window,
                 masked,
                 windowed.imputed,
@@ -120,103 +114,47 @@ class Scorer:
             ),
             alarms=alarms,
             explanations=explanations,
-            rejections=[rejection for rejection in (*rejections, *invalid, *late) if live[rejection.row]],
+            rejections=[rejection for rejection in (*rejections, *invalid, *staged.late) if live[rejection.row]],
             deduplicated=int(is_live[staged.duplicate].sum()),
             replayed=int((~live).sum()),
             clocks=clocks,
             staged=staged,
-            new_keys=new_keys,
         )
 
     def merge(self, outcome: Outcome, partitions: Mapping[int, Partition]) -> None:
         """Make a committed batch part of the state."""
-        slots = self.state.merge(outcome.staged)
-        for (number, key), slot in zip(outcome.new_keys, slots.tolist(), strict=True):
-            partitions[number].slots[key] = slot
+        self.windows.merge(outcome.staged, partitions)
         self.alarms.merge(outcome.alarms)
         for number, next_offset in outcome.next_offsets.items():
             partition = partitions[number]
             before = partition.clock
-            partition.advance(next_offset, outcome.clocks.get(number, before), self.state.rebuild_span_ms)
-            self._forget_expired(partition, before)
+            partition.advance(next_offset, outcome.clocks.get(number, before), self.windows.rebuild_span_ms)
+            self.windows.forget_expired(partition, before)
         if self.follow is not None:
             self.follow(outcome)
 
-    def adopt(self, model: Model, policy: AlarmPolicy, windows_of: "Scorer | None" = None) -> None:
+    def adopt(self, model: Model, policy: AlarmPolicy | None, windows_of: "Scorer | None" = None) -> None:
         """Score with another model from the next batch on; alarms stay as they are.
 
         Args:
             model: the model.
-            policy: its alarm policy.
-            windows_of: where its windows are; None where its features are those of the model before.
+            policy: its alarm policy; None: no alarms.
+            windows_of: where its windows are; None where its inputs come from the same places as before.
         """
         self.model, self.alarms.policy = model, policy
         if windows_of is not None:
-            self.state, self.spec, self._scale_of = windows_of.state, windows_of.spec, self._scales_of_default()
+            self.windows, self.plan = windows_of.windows, windows_of.plan
 
     def revoke(self, partition: Partition) -> None:
         """Drop the windows and alarms of a partition."""
-        self.state.free(partition.slots.values())
+        self.windows.revoke(partition)
         self.alarms.revoke(partition.number)
 
-    def _stage(
-        self, readings: Readings, origin: Origin, clock: Int, partitions: Mapping[int, Partition]
-    ) -> tuple[Staged, list[tuple[int, bytes]]]:
-        """The batch beside its keys' windows, and the keys that have none yet: the first is in slot -1, and so on."""
-        partition, keys = origin.partition.tolist(), origin.keys
-        slots = [partitions[number].slots.get(key, EMPTY) for number, key in zip(partition, keys, strict=True)]
-        new: dict[tuple[int, bytes], int] = {}
-        if EMPTY in slots:
-            for row, slot in enumerate(slots):
-                if slot == EMPTY:
-                    slots[row] = new.setdefault((partition[row], keys[row]), -1 - len(new))
-        scaled = readings.values / self._scales(readings, keys)
-        return self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled), list(new)
 
-    def _scales_of_default(self) -> dict[tuple[str, str], Float]:
-        # One entry for each declaration of the topology, so a flood of new keys adds none.
-        return {("", ""): self.spec.scales(dict(self._topology.default))}
-
-    def _scales(self, readings: Readings, keys: list[bytes]) -> Float:
-        """Divisors of each reading's sensors, by its own key and group: the same in any run and rebuild."""
-        topology = self._topology
-        if not (topology.groups or topology.keys) or not keys:
-            return self._scale_of["", ""]
-        own = (name if (name := key.decode()) in topology.keys else "" for key in keys)
-        shared = (name if (name := readings.group[i]) in topology.groups else "" for i in range(len(keys)))
-        places = list(zip(own, shared, strict=True))
-        for key, group in set(places) - self._scale_of.keys():
-            self._scale_of[key, group] = self.spec.scales(topology.of(key, group))
-        return np.stack([self._scale_of[place] for place in places])
-
-    def _late(self, readings: Readings, row: int) -> Rejection:
-        return Rejection(
-            int(readings.row[row]),
-            DeadLetterReason.LATE,
-            f"{readings.key[row]!r} has readings newer than {readings.ts[row]} by {self.state.lateness_ms} ms or more, "
-            "or has sent so many since then that a repetition cannot be recognised",
-        )
-
-    def _forget_expired(self, partition: Partition, clock_before: int) -> None:
-        # Four times per span bounds memory at little cost.
-        every = self.spec.max_span_ms // 4
-        if partition.clock // every == clock_before // every:
-            return
-        keys = list(partition.slots)
-        slots = np.fromiter(partition.slots.values(), np.int64, len(keys))
-        expired = np.flatnonzero(self.state.expired(slots, partition.clock))
-        self.state.free(partition.slots.pop(keys[i]) for i in expired.tolist())
-
-
-def spec_of(model: Model) -> FeatureSpec:
-    """The features that a model brings.
-
-    Raises:
-        PackageError: it brings none.
-    """
-    if model.spec is None:
-        raise PackageError("bad_features", f"model {model.name} {model.version} brings no features (features.json)")
-    return model.spec
+def _windows_of(plan: FeaturePlan, pipeline: Pipeline) -> Windows:
+    if plan.spec is None:
+        return NoWindows()
+    return KeyedWindows(plan.spec, pipeline.topology, pipeline.input.max_future_ms)
 
 
 def key_texts(batch: Batch, valid: Valid) -> list[bytes]:
@@ -260,16 +198,9 @@ def _clock(ts: Int, origin: Origin, partitions: Mapping[int, Partition]) -> tupl
 def scorer_of(
     pipeline: Pipeline,
     model: Model,
-    policy: AlarmPolicy,
+    policy: AlarmPolicy | None,
     writer_schema_of: WriterSchemaOf,
     timed: Timer = untimed,
 ) -> Scorer:
     """A scorer of a pipeline's messages."""
-    return Scorer(
-        decode=Decoder(pipeline.input, writer_schema_of),
-        validate=Validator(pipeline.input),
-        topology=pipeline.topology,
-        model=model,
-        alarms=Alarms(policy),
-        timed=timed,
-    )
+    return Scorer(Decoder(pipeline.input, writer_schema_of), pipeline, model, policy, timed)

@@ -25,12 +25,10 @@ from training.backtest.spool import Spool
 from training.evaluation.alarm_outcomes import Alarm, match_alarms
 from training.evaluation.labelled_event import LabelledEvent
 from training.evaluation.policy_sweep import Trace, alarms_under, policies, telling
-from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.alarms.state_machine import AlarmPolicy
 from worker.consume.message_columns import batch_of
 from worker.model.package import ModelPackage
-from worker.score.decode import Decoder
-from worker.score.scorer import Scorer
-from worker.score.validate import Validator
+from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
 CELL = parse_mapping(
@@ -52,9 +50,8 @@ def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: Model
         value = encode(name, "R1", int(replayed.ts[row]), values)
         stamp = (TIMESTAMP_CREATE_TIME, int(replayed.ts[row]))
         messages.append(Message(key=name.encode(), value=value, partition=0, offset=row, timestamp=stamp))
-    decode = Decoder(PIPELINE.input, writer_schema_lookup(None, KNOWN_SCHEMAS))
     policy = package.policy.model_copy(update={"setpoint": 0.002, "deadband": 0.001, "priorities": {"HIGH": 0.002}})
-    scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(policy))
+    scorer = scorer_of(PIPELINE, package, policy, writer_schema_lookup(None, KNOWN_SCHEMAS))
     scorer.alarms.assign(0, {})
     partitions, expected, transitions = {0: Partition(0, 0, 0)}, {}, set()
     for start in range(0, len(messages), 1000):

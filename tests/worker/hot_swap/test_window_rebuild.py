@@ -15,7 +15,6 @@ from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import START_MS, avro, reading
 from tests.models import changed
-from worker.alarms.state_machine import Alarms
 from worker.consume.message_columns import batch_of
 from worker.hot_swap.window_rebuild import PartitionsChangedError, WindowRebuild, _outside
 from worker.kafka.topic_reader import Span, Spans
@@ -24,7 +23,6 @@ from worker.score.decode import Decoder, Framed
 from worker.score.outcome import Outcome
 from worker.score.readings import Readings, Rejection
 from worker.score.scorer import Scorer
-from worker.score.validate import Validator
 from worker.windows.partition import Partition
 
 PERIOD_MS, MODULES = 10_000, 3
@@ -64,7 +62,7 @@ def decoder() -> Decoder:
 
 
 def scorer_of(package: ModelPackage, decode: Callable[[Sequence[bytes | None], Framed], Any] | None = None) -> Scorer:
-    return Scorer(decode or decoder(), Validator(PIPELINE.input), PIPELINE.topology, package, Alarms(package.policy))
+    return Scorer(decode or decoder(), PIPELINE, package, package.policy)
 
 
 @dataclass
@@ -136,7 +134,7 @@ def test_the_checkpoint_still_names_the_alarm_state_topic(short: ModelPackage, l
     assert rebuild.take_over(loop.scorer, loop.partitions, longer.policy)
     assert loop.partitions[0] is live
     assert live.states_id == "alarm-states"
-    checkpoint = live.checkpoint(live.clock, loop.scorer.state.rebuild_span_ms)
+    checkpoint = live.checkpoint(live.clock, loop.scorer.windows.rebuild_span_ms)
     assert checkpoint.span_ms == longer.spec.max_span_ms
     assert checkpoint.dump("input", live.states_id).split()[-1] == "alarm-states"
 

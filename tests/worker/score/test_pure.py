@@ -14,6 +14,7 @@ from tests.harness import START_MS, avro, reading
 from worker.model.package import ModelPackage
 from worker.score.batch import Batch
 from worker.score.scorer import scorer_of
+from worker.score.windows import KeyedWindows, StagedKeys
 from worker.windows.partition import Partition
 
 IMPURE = {"time", "datetime", "random", "os", "socket", "threading", "subprocess"}
@@ -37,16 +38,19 @@ def test_nothing_is_changed_before_merge(package: ModelPackage) -> None:
     scorer.alarms.assign(0, {})
     partitions = {0: Partition(0, 0, 0)}
     scorer.merge(scorer.process(_batch(0, ["a", "b"]), partitions), partitions)
-    windows, owned = copy.deepcopy(scorer.state), copy.deepcopy(partitions)
+    assert isinstance(scorer.windows, KeyedWindows)
+    state = scorer.windows.state
+    before, owned = copy.deepcopy(state), copy.deepcopy(partitions)
 
     outcome = scorer.process(_batch(2, ["b", "c", "d", "c"]), partitions)
 
-    assert outcome.new_keys == [(0, b"c"), (0, b"d")]
-    assert (scorer.state.held, partitions[0].slots, partitions[0].next_offset) == (2, owned[0].slots, 2)
+    assert isinstance(outcome.staged, StagedKeys)
+    assert outcome.staged.new_keys == [(0, b"c"), (0, b"d")]
+    assert (state.held, partitions[0].slots, partitions[0].next_offset) == (2, owned[0].slots, 2)
     for name in ("ts", "last_ts", "last_clock", "content", "rolled", "known_age", "known_value", "disordered"):
-        assert np.array_equal(getattr(scorer.state, name), getattr(windows, name), equal_nan=True), name
+        assert np.array_equal(getattr(state, name), getattr(before, name), equal_nan=True), name
     scorer.merge(outcome, partitions)
-    assert (scorer.state.held, sorted(partitions[0].slots)) == (4, [b"a", b"b", b"c", b"d"])
+    assert (state.held, sorted(partitions[0].slots)) == (4, [b"a", b"b", b"c", b"d"])
 
 
 def _batch(offset: int, names: list[str]) -> Batch:

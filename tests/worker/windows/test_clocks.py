@@ -20,9 +20,7 @@ from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.alarms.state_machine import ACTIVE, AlarmPolicy, Alarms
 from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
-from worker.score.decode import Decoder
-from worker.score.scorer import Scorer
-from worker.score.validate import Validator
+from worker.score.scorer import scorer_of
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import KeyedState
 from worker.windows.partition import Partition
@@ -72,10 +70,8 @@ class Run:
 def run(model: Path, sent: list[Sent], *, live: bool = True, at_a_time: int = 50) -> Run:
     """Score readings. `live`: the broker's timestamp is their time of arrival; else a recording, a year later."""
     encode, package = encoder(PIPELINE, None), load_package(model, version="1")
-    decode = Decoder(PIPELINE.input, writer_schema_lookup(None, KNOWN_SCHEMAS))
-    alarms = Alarms(package.policy)
-    alarms.assign(0, {})
-    scorer = Scorer(decode, Validator(PIPELINE.input), PIPELINE.topology, package, alarms)
+    scorer = scorer_of(PIPELINE, package, package.policy, writer_schema_lookup(None, KNOWN_SCHEMAS))
+    scorer.alarms.assign(0, {})
     partitions, found = {0: Partition(0, 0, 0)}, Run()
     year_ms = 0 if live else 366 * 86_400_000
     messages = [
@@ -98,7 +94,7 @@ def run(model: Path, sent: list[Sent], *, live: bool = True, at_a_time: int = 50
         found.scored += scored
         found.dropped += outcome.deduplicated
         found.raised += [scored[t.row] for t in outcome.alarms.transitions if t.kind == ACTIVE]
-        for reading, features in zip(scored, outcome.scored.features, strict=True):
+        for reading, features in zip(scored, outcome.scored.features.numbers, strict=True):
             found.windows.setdefault(reading.key, []).append(features.tobytes())
         scorer.merge(outcome, partitions)
     return found

@@ -10,14 +10,12 @@ from benchmarks.modules import measure
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import START_MS, avro, reading
-from worker.alarms.state_machine import Alarms
 from worker.config.pipeline import Topology
 from worker.consume.message_columns import batch_of
 from worker.model.package import ModelPackage
 from worker.score.batch import Batch
-from worker.score.decode import Decoder
-from worker.score.scorer import Scorer
-from worker.score.validate import Validator
+from worker.score.scorer import Scorer, scorer_of
+from worker.score.windows import KeyedWindows
 from worker.windows.partition import Partition
 
 SPAN_MS = 900_000
@@ -28,15 +26,15 @@ def scorer(package: ModelPackage) -> Scorer:
     topology = Topology(
         default=PIPELINE.topology.default, groups={"Rack1": {"cells_in_series": 7}}, keys={"k": {"cells_in_series": 1}}
     )
-    scorer = Scorer(
-        decode=Decoder(PIPELINE.input, writer_schema_lookup(None, KNOWN_SCHEMAS)),
-        validate=Validator(PIPELINE.input),
-        topology=topology,
-        model=package,
-        alarms=Alarms(package.policy),
-    )
+    pipeline = PIPELINE.model_copy(update={"topology": topology})
+    scorer = scorer_of(pipeline, package, package.policy, writer_schema_lookup(None, KNOWN_SCHEMAS))
     scorer.alarms.assign(0, {})
     return scorer
+
+
+def windows(scorer: Scorer) -> KeyedWindows:
+    assert isinstance(scorer.windows, KeyedWindows)
+    return scorer.windows
 
 
 def batch(offset: int, modules: list[str], ts: int) -> Batch:
@@ -51,11 +49,11 @@ def test_a_batch_that_aborts_takes_no_slot(scorer: Scorer) -> None:
     partitions = {0: Partition(0, 0, 0)}
     for _ in range(5):
         scorer.process(batch(0, [f"m{i}" for i in range(100)], START_MS), partitions)
-    assert (scorer.state.held, partitions[0].slots) == (0, {})
+    assert (scorer.windows.held, partitions[0].slots) == (0, {})
     for at in (0, SPAN_MS, 2 * SPAN_MS):
         outcome = scorer.process(batch(at, ["other"], START_MS + at), partitions)
         scorer.merge(outcome, partitions)
-    assert scorer.state.held == 1
+    assert scorer.windows.held == 1
 
 
 def test_slots_are_used_again_before_new_memory_is(scorer: Scorer) -> None:
@@ -67,18 +65,18 @@ def test_slots_are_used_again_before_new_memory_is(scorer: Scorer) -> None:
         )
         assert outcome.scored.in_window.tolist() == [1] * 64
         scorer.merge(outcome, partitions)
-    assert scorer.state.held == 64
+    assert scorer.windows.held == 64
     # Two generations, and the row of keys without a slot.
-    assert len(scorer.state.last_ts) == 2 * (64 + 1)
+    assert len(windows(scorer).state.last_ts) == 2 * (64 + 1)
 
 
 def test_scales_are_remembered_by_what_the_topology_declares(scorer: Scorer) -> None:
     partitions = {0: Partition(0, 0, 0)}
     outcome = scorer.process(batch(0, [*(f"m{i}" for i in range(300)), "k"], START_MS), partitions)
-    assert len(scorer._scale_of) == 3
-    at = scorer.spec.names.index("voltage_v")
-    assert np.unique(outcome.scored.features[:300, at]).tolist() == pytest.approx([51.0 / 7])
-    assert outcome.scored.features[300, at] == pytest.approx(51.0)
+    assert len(windows(scorer)._scale_of) == 3
+    at = windows(scorer).spec.names.index("voltage_v")
+    assert np.unique(outcome.scored.features.numbers[:300, at]).tolist() == pytest.approx([51.0 / 7])
+    assert outcome.scored.features.numbers[300, at] == pytest.approx(51.0)
 
 
 def test_the_benchmark_scores_everything_and_holds_one_generation(tmp_path: Path) -> None:

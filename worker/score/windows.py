@@ -1,0 +1,222 @@
+"""What the scorer keeps of keys, to compute features from: their windows, or nothing where no feature needs any."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from common.arrays import Bool, Float, Int
+from common.dead_letter_reasons import DeadLetterReason
+from worker.config.pipeline import Topology
+from worker.score.readings import Origin, Readings, Rejection
+from worker.windows.feature_spec import FeatureSpec
+from worker.windows.keyed_state import EMPTY, KeyedState, lateness_ms
+from worker.windows.partition import Partition
+from worker.windows.staged import Staged, Windowed
+
+Partitions = Mapping[int, Partition]
+
+
+class StagedReadings(Protocol):
+    """A batch that is not merged yet. Rows are those of the readings that were given to `Windows.stage`."""
+
+    @property
+    def duplicate(self) -> Int:
+        """Rows dropped because the key has sent the same reading before."""
+        ...
+
+    @property
+    def late(self) -> list[Rejection]:
+        """Of the readings dropped because they are too old."""
+        ...
+
+    def windowed(self, wanted: Bool) -> Windowed:
+        """What the wanted rows have in their windows; `wanted`: shape [n]. Call before `merge`."""
+        ...
+
+
+class Windows(Protocol):
+    """The windows of the keys of all assigned partitions. `stage` changes nothing that a later batch could see."""
+
+    @property
+    def rebuild_span_ms(self) -> int:
+        """See `worker.windows.keyed_state.rebuild_span_ms`; 0: nothing has to be rebuilt after a restart."""
+        ...
+
+    @property
+    def held(self) -> int:
+        """Keys with a window."""
+        ...
+
+    def stage(self, readings: Readings, origin: Origin, clock: Int, partitions: Partitions) -> StagedReadings:
+        """What a batch would add. Readings of a key are in the order of their offsets.
+
+        Args:
+            readings: valid ones, n.
+            origin: of the readings.
+            clock: stream time at each, ms, shape [n].
+            partitions: where slots of known keys are found.
+        """
+        ...
+
+    def merge(self, staged: Any, partitions: Partitions) -> None:
+        """Make a staged batch part of the windows."""
+        ...
+
+    def forget_expired(self, partition: Partition, clock_before: int) -> None:
+        """Drop the keys of a partition that have been silent for long, now and then as its stream time moves on."""
+        ...
+
+    def revoke(self, partition: Partition) -> None:
+        """Drop the windows of a partition."""
+        ...
+
+    def of(self, partition: Partition, key: bytes) -> dict[str, Any] | None:
+        """A key's window for a person to read; None if there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class StagedKeys:
+    """A batch beside its keys' windows.
+
+    Attributes:
+        staged: the readings.
+        new_keys: partition and key of each key that has no window slot yet: the first is in slot -1, and so on.
+        late: rejections of readings that are too old.
+    """
+
+    staged: Staged
+    new_keys: list[tuple[int, bytes]]
+    late: list[Rejection]
+
+    @property
+    def duplicate(self) -> Int:
+        """See `StagedReadings`."""
+        return self.staged.duplicate
+
+    def windowed(self, wanted: Bool) -> Windowed:
+        """See `StagedReadings`."""
+        return self.staged.windowed(wanted)
+
+
+class KeyedWindows:
+    """Windows in memory, rebuilt from the log after a restart.
+
+    Attributes:
+        spec: the features.
+        state: the windows.
+    """
+
+    def __init__(self, spec: FeatureSpec, topology: Topology, max_future_ms: int) -> None:
+        self.spec, self._topology = spec, topology
+        self.state = KeyedState(spec, lateness_ms(spec, max_future_ms))
+        # One entry for each declaration of the topology, so a flood of new keys adds none.
+        self._scale_of: dict[tuple[str, str], Float] = {("", ""): spec.scales(dict(topology.default))}
+
+    @property
+    def rebuild_span_ms(self) -> int:
+        """See `Windows`."""
+        return self.state.rebuild_span_ms
+
+    @property
+    def held(self) -> int:
+        """See `Windows`."""
+        return self.state.held
+
+    def stage(self, readings: Readings, origin: Origin, clock: Int, partitions: Partitions) -> StagedKeys:
+        """See `Windows`."""
+        partition, keys = origin.partition.tolist(), origin.keys
+        slots = [partitions[number].slots.get(key, EMPTY) for number, key in zip(partition, keys, strict=True)]
+        new: dict[tuple[int, bytes], int] = {}
+        if EMPTY in slots:
+            for row, slot in enumerate(slots):
+                if slot == EMPTY:
+                    slots[row] = new.setdefault((partition[row], keys[row]), -1 - len(new))
+        scaled = readings.values / self._scales(readings, keys)
+        staged = self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled)
+        return StagedKeys(staged, list(new), [self._late(readings, row) for row in staged.late.tolist()])
+
+    def merge(self, staged: StagedKeys, partitions: Partitions) -> None:
+        """See `Windows`."""
+        slots = self.state.merge(staged.staged)
+        for (number, key), slot in zip(staged.new_keys, slots.tolist(), strict=True):
+            partitions[number].slots[key] = slot
+
+    def forget_expired(self, partition: Partition, clock_before: int) -> None:
+        """See `Windows`."""
+        # Four times per span bounds memory at little cost.
+        every = self.spec.max_span_ms // 4
+        if partition.clock // every == clock_before // every:
+            return
+        keys = list(partition.slots)
+        slots = np.fromiter(partition.slots.values(), np.int64, len(keys))
+        expired = np.flatnonzero(self.state.expired(slots, partition.clock))
+        self.state.free(partition.slots.pop(keys[i]) for i in expired.tolist())
+
+    def revoke(self, partition: Partition) -> None:
+        """See `Windows`."""
+        self.state.free(partition.slots.values())
+
+    def of(self, partition: Partition, key: bytes) -> dict[str, Any] | None:
+        """See `Windows`."""
+        slot = partition.slots.get(key)
+        return None if slot is None else self.state.window(slot)
+
+    def _scales(self, readings: Readings, keys: list[bytes]) -> Float:
+        """Divisors of each reading's sensors, by its own key and group: the same in any run and rebuild."""
+        topology = self._topology
+        if not (topology.groups or topology.keys) or not keys:
+            return self._scale_of["", ""]
+        own = (name if (name := key.decode()) in topology.keys else "" for key in keys)
+        shared = (name if (name := readings.group[i]) in topology.groups else "" for i in range(len(keys)))
+        places = list(zip(own, shared, strict=True))
+        for key, group in set(places) - self._scale_of.keys():
+            self._scale_of[key, group] = self.spec.scales(topology.of(key, group))
+        return np.stack([self._scale_of[place] for place in places])
+
+    def _late(self, readings: Readings, row: int) -> Rejection:
+        return Rejection(
+            int(readings.row[row]),
+            DeadLetterReason.LATE,
+            f"{readings.key[row]!r} has readings newer than {readings.ts[row]} by {self.state.lateness_ms} ms or more, "
+            "or has sent so many since then that a repetition cannot be recognised",
+        )
+
+
+class StagedAlone(NamedTuple):
+    """Readings that stand alone; values: shape [n, sensors]."""
+
+    values: Float
+    duplicate: Int
+    late: list[Rejection]
+
+    def windowed(self, wanted: Bool) -> Windowed:
+        """See `StagedReadings`. The values are the features."""
+        rows = np.flatnonzero(wanted)
+        nothing, values = np.zeros(len(rows), np.int64), self.values if wanted.all() else self.values[rows]
+        return Windowed(rows, values, nothing + 1, np.zeros(values.shape, np.bool_), nothing)
+
+
+class NoWindows:
+    """For features that need no other reading. Every valid reading is scored: none is late or a duplicate."""
+
+    rebuild_span_ms = 0
+    held = 0
+
+    def stage(self, readings: Readings, _origin: Origin, _clock: Int, _partitions: Partitions) -> StagedAlone:
+        """See `Windows`."""
+        return StagedAlone(readings.values, np.empty(0, np.int64), [])
+
+    def merge(self, _staged: StagedAlone, _partitions: Partitions) -> None:
+        """Nothing is kept."""
+
+    def forget_expired(self, _partition: Partition, _clock_before: int) -> None:
+        """Nothing is kept."""
+
+    def revoke(self, _partition: Partition) -> None:
+        """Nothing is kept."""
+
+    def of(self, _partition: Partition, _key: bytes) -> None:
+        """Nothing is kept."""

@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(STAMP)  ## Create .venv with all locked dependencies
 
@@ -22,6 +22,9 @@ $(STAMP): pyproject.toml requirements.lock
 
 demo: install  ## Broker, model, worker and fleet on this machine; watched live and accounted for
 	$(BIN)/hazardstream demo
+
+run-%: install  ## Train, start, replay and check a pipeline: absenteeism, churn, housing or tabular
+	$(BIN)/hazardstream run $*
 
 test: install  ## All tests; those of the worker run on a real Apache Kafka that the suite starts
 	$(BIN)/python -m pytest -n 2

@@ -10,10 +10,10 @@ import typer
 from rich.text import Text
 
 import local.cli
-import pipelines.absenteeism.cli
 import pipelines.battery_hazard.cli
 import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
+import pipelines.cli
 import producers.cli
 import training.backtest.cli
 import training.monitoring.cli
@@ -46,7 +46,7 @@ training.backtest.cli.register(app)
 training.monitoring.cli.register(app)
 training.promotion.cli.register(app)
 pipelines.battery_hazard.training.retraining.cli.register(app)
-pipelines.absenteeism.cli.register(app)
+pipelines.cli.register(app)
 local.cli.register(app)
 
 

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
+from rich.console import Console
+
+from local.drift_example import drift_and_retraining
+from local.promotion_example import promotion_and_fallback
+from local.stage import Stage
 from pipelines.absenteeism.recipe import RECIPE as ABSENTEEISM
+from pipelines.housing.recipe import RECIPE as HOUSING
+from pipelines.tabular.recipe import RECIPE as TABULAR
 from training.fitting.recipe import Recipe
-from training.run.replay import Replay, replay_of_rows
+from training.run.replay import Replay, replay_of_training
 from training.run.train import Trained
 from worker.config.pipeline import Pipeline
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from local.run_pipeline import Stage
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,15 @@ class Example:
     """
 
     recipe: Recipe
-    replay: Callable[[Recipe, Trained, Pipeline], Replay] = replay_of_rows
-    after: "Callable[[Stage, Trained, Console], dict[str, Any]] | None" = None
+    replay: Callable[[Recipe, Trained, Pipeline], Replay] = replay_of_training
+    after: Callable[[Stage, Trained, Console], dict[str, Any]] | None = None
 
 
-EXAMPLES = {ABSENTEEISM.name: Example(ABSENTEEISM)}
+EXAMPLES = {
+    example.recipe.name: example
+    for example in (
+        Example(ABSENTEEISM),
+        Example(HOUSING, after=drift_and_retraining),
+        Example(TABULAR, after=partial(promotion_and_fallback, TABULAR)),
+    )
+}

@@ -10,15 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from local.check_predictions import Check, check_predictions
 from local.examples import Example
 from local.kafka import kafka_broker
 from local.mlflow_server import mlflow_server
+from local.stage import Stage
 from local.worker_process import start_worker, stop_worker
-from producers.rows import publish_rows
-from training.run.replay import Replay
 from training.run.train import Trained, table, train
-from worker.config.pipeline import FILE_NAME, Pipeline, load_pipeline
+from worker.config.pipeline import FILE_NAME, load_pipeline
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 
@@ -38,26 +36,6 @@ class RunOptions:
     data: Path | None = None
     seed: int = 0
     tries: int | None = None
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A pipeline that runs: broker, MLflow and a ready worker.
-
-    Attributes:
-        directory: of logs and reports.
-    """
-
-    pipeline: Pipeline
-    bootstrap: str
-    tracking_uri: str
-    worker: str
-    directory: Path
-
-    def replay(self, replay: Replay) -> Check:
-        """Publish records, await their predictions, and check them."""
-        addresses = publish_rows(self.pipeline, zip(replay.keys, replay.records, strict=True), bootstrap=self.bootstrap)
-        return check_predictions(self.pipeline, self.bootstrap, self.tracking_uri, replay, addresses)
 
 
 def run_pipeline(example: Example, options: RunOptions, console: Console) -> dict[str, Any]:

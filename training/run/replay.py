@@ -32,16 +32,28 @@ class Replay:
     held_out: Bool
 
 
-def replay_of_rows(recipe: Recipe, trained: Trained, pipeline: Pipeline) -> Replay:
+def replay_of_training(recipe: Recipe, trained: Trained, pipeline: Pipeline) -> Replay:
     """All rows of a training, for a pipeline whose features are fields of the record."""
     frame = trained.rows.frame
+    return replay_of_rows(recipe, frame, pipeline, np.isin(frame.index, trained.comparison.split.test.index))
+
+
+def replay_of_rows(recipe: Recipe, frame: pd.DataFrame, pipeline: Pipeline, held_out: Bool) -> Replay:
+    """Rows for a pipeline whose features are fields of the record.
+
+    Args:
+        recipe: names the columns.
+        frame: rows.
+        pipeline: names the key and the fields.
+        held_out: which rows the model was not trained with [n].
+    """
     key = pipeline.input.key_field
     return Replay(
         keys=[None] * len(frame) if key is None else frame[key].tolist(),
         records=records_of(frame, pipeline),
         inputs=frame[recipe.inputs],
         truth=frame[recipe.target].to_numpy(),
-        held_out=np.isin(frame.index, trained.comparison.split.test.index),
+        held_out=held_out,
     )
 
 

@@ -1,0 +1,53 @@
+"""A pipeline that runs on this machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from common.errors import UserError
+from local.check_predictions import Check, check_predictions
+from producers.rows import publish_rows
+from training.run.replay import Replay
+from worker.config.pipeline import Pipeline
+
+_SWITCH_S = 60.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Broker, MLflow and a ready worker.
+
+    Attributes:
+        worker: address of its sidecar.
+        directory: of logs and reports.
+    """
+
+    pipeline: Pipeline
+    bootstrap: str
+    tracking_uri: str
+    worker: str
+    directory: Path
+
+    def replay(self, replay: Replay) -> Check:
+        """Publish records, await their predictions, and check them."""
+        rows = zip(replay.keys, replay.records, strict=True)
+        addresses = publish_rows(self.pipeline, rows, bootstrap=self.bootstrap)
+        return check_predictions(self.pipeline, self.bootstrap, self.tracking_uri, replay, addresses)
+
+    def await_version(self, version: str) -> None:
+        """Wait until the worker scores with a version of the model.
+
+        Raises:
+            UserError: it does not within a minute.
+        """
+        attempts = Retrying(
+            stop=stop_after_delay(_SWITCH_S), wait=wait_fixed(0.5), retry=retry_if_result(lambda now: now != version)
+        )
+        try:
+            attempts(lambda: httpx.get(f"{self.worker}/model", timeout=5.0, trust_env=False).json().get("version"))
+        except RetryError as error:
+            raise UserError(
+                f"the worker does not switch to version {version}; its log {self.directory / 'worker.log'} says why"
+            ) from error

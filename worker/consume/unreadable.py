@@ -17,7 +17,7 @@ from common.errors import DependencyDownError, RecreatedError, UserError
 from worker.config.pipeline import Pipeline
 from worker.consume.assigned_partition import UnreadableBatch
 from worker.consume.assignment import Assignment
-from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON, TIME, TOPIC_ID
+from worker.encode.dead_letter import LAST_OFFSET, Original, letter_headers
 from worker.kafka.client_config import consumer, error_text
 from worker.kafka.message import is_unreadable
 from worker.kafka.publisher import Publisher
@@ -175,17 +175,9 @@ class Unreadable:
         return f"the batch at offset {offset} cannot be read: {fault}. {remedy}"
 
     def _letter(self, number: int, offset: int, end: int, fault: str) -> Record:
-        headers = {
-            REASON: DeadLetterReason.UNREADABLE,
-            ERRORS + "exception": f"hazardstream.{DeadLetterReason.UNREADABLE}",
-            ERRORS + "message": f"offsets {offset} to {end - 1} were skipped: {fault}",
-            ERRORS + "topic": self._topic,
-            ERRORS + "partition": str(number),
-            ERRORS + "offset": str(offset),
-            TIME: "0",
-            LAST_OFFSET: str(end - 1),
-            TOPIC_ID: self._assignment.topic.topic_id,
-        }
+        original = Original(self._topic, number, offset, self._assignment.topic.topic_id)
+        message = f"offsets {offset} to {end - 1} were skipped: {fault}"
+        headers = letter_headers(original, DeadLetterReason.UNREADABLE, message) | {LAST_OFFSET: str(end - 1)}
         return Record(self._letters, number, None, None, [(name, text.encode()) for name, text in headers.items()])
 
     def _skipped_before(self, number: int, offset: int) -> int | None:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from confluent_kafka import Message
 
-from worker.kafka.message import Headers, headers_of, key_of, time_of, value_of
+from common.dead_letter_reasons import DeadLetterReason
+from worker.kafka.message import Headers, headers_of, key_of, time_of, timestamp_type_name, value_of
 
 ERRORS = "__streams.errors."  # header names of Kafka's KIP-1034
 REASON = "hazardstream.reason"
@@ -18,8 +19,51 @@ OMITTED = {part: f"hazardstream.{part}_omitted" for part in ("value", "headers",
 REDRIVEN = "hazardstream.redriven"
 ATTEMPT = "hazardstream.redrive_attempt"
 ORIGIN = "hazardstream.redriven_from"
+_LONGEST = 2000  # bytes of a message for people
 _REASON = re.compile(r"[a-z0-9_]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,18}")  # an offset, which is a 64-bit integer
+
+
+class Original(NamedTuple):
+    """Where the record of a dead letter is.
+
+    Attributes:
+        topic_id: of the topic; empty if it is not known.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    topic_id: str = ""
+
+
+def letter_headers(
+    original: Original, reason: DeadLetterReason, message: str, time_ms: int = 0, time_type: int | None = None
+) -> dict[str, str]:
+    """The headers that make a record a dead letter.
+
+    Args:
+        original: what the letter is about.
+        reason: the reason code.
+        message: what is wrong, for people.
+        time_ms: Kafka timestamp of the original, ms; 0 or less where it has none.
+        time_type: Kafka's code for where that comes from; None if it is not known.
+    """
+    headers = {
+        REASON: reason,
+        ERRORS + "exception": f"hazardstream.{reason}",
+        # A schema is JSON, which may hold lone surrogates, and UTF-8 has none.
+        ERRORS + "message": message.encode(errors="backslashreplace")[:_LONGEST].decode(errors="ignore"),
+        ERRORS + "topic": original.topic,
+        ERRORS + "partition": str(original.partition),
+        ERRORS + "offset": str(original.offset),
+        TIME: str(max(time_ms, 0)),
+    }
+    if time_type is not None:
+        headers[TIME_TYPE] = timestamp_type_name(time_type)
+    if original.topic_id:
+        headers[TOPIC_ID] = original.topic_id
+    return headers
 
 
 class Letter(NamedTuple):

@@ -14,8 +14,8 @@ from worker.alarms.state_machine import IDLE, AlarmState
 from worker.config.output_fields import Scores
 from worker.config.pipeline import Pipeline
 from worker.config.roles import ROLES
-from worker.encode.dead_letter import ERRORS, OMITTED, REASON, TIME, TIME_TYPE, TOPIC_ID
-from worker.kafka.message import LOG_APPEND_TIME, Headers, timestamp_type_name
+from worker.encode.dead_letter import OMITTED, Original, letter_headers
+from worker.kafka.message import LOG_APPEND_TIME, Headers
 from worker.kafka.records import HEADER_ALLOWANCE, Bulk, Outgoing, Record, headers_size
 from worker.score.batch import Batch
 from worker.score.outcome import Outcome
@@ -144,19 +144,8 @@ class Encoder:
         partition, time_ms, time_type = (
             int(column[row]) for column in (batch.partition, batch.broker_ts, batch.timestamp_type)
         )
-        added = {
-            REASON: rejection.reason,
-            ERRORS + "exception": f"hazardstream.{rejection.reason}",
-            # A schema is JSON, which may hold lone surrogates, and UTF-8 has none.
-            ERRORS + "message": rejection.message.encode(errors="backslashreplace")[:2000].decode(errors="ignore"),
-            ERRORS + "topic": self._pipeline.input.topic,
-            ERRORS + "partition": str(partition),
-            ERRORS + "offset": str(batch.offset[row]),
-            TIME: str(max(time_ms, 0)),
-            TIME_TYPE: timestamp_type_name(time_type),
-        }
-        if topic_id:
-            added[TOPIC_ID] = topic_id
+        original = Original(self._pipeline.input.topic, partition, int(batch.offset[row]), topic_id)
+        added = letter_headers(original, rejection.reason, rejection.message, time_ms, time_type)
         key, value, headers = batch.keys[row], batch.values[row], list(batch.headers.get(row, ()))
         sizes = {"value": len(value or b""), "headers": headers_size(headers), "key": len(key or b"")}
         # The topic would reject a record that is too large, and the whole batch with it, at every attempt. The
@@ -193,7 +182,7 @@ def in_bulk(topic: str, origin: Origin, values: list[bytes], headers: Mapping[in
     """
     by_place: Bulk = defaultdict(list)
     for row, (partition, key, value) in enumerate(zip(origin.partition.tolist(), origin.keys, values, strict=True)):
-        record: dict[str, Any] = {"key": key, "value": value}
+        record: dict[str, Any] = {"key": key or None, "value": value}
         if headers and row in headers:
             record["headers"] = headers[row]
         by_place[topic, partition].append(record)

@@ -38,9 +38,6 @@ class Outgoing(NamedTuple):
     records: list[Record]
     bulk_headers: bool = False
 
-    def __bool__(self) -> bool:
-        return bool(self.bulk or self.records)
-
 
 def headers_size(headers: Headers) -> int:
     """The most bytes that headers take in a record."""

@@ -41,7 +41,6 @@ class Status:
     committed: bool = False
     down: dict[str, str] = field(default_factory=dict)
     last_turn: float = field(default_factory=time.monotonic)
-    started: float = field(default_factory=time.monotonic)
     partitions: dict[str, Any] = field(default_factory=dict)
     lag: dict[int, int] = field(default_factory=dict)
     stalled: dict[int, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ import structlog
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from common.arrays import NEVER
 from common.errors import DependencyDownError, UserError
 from worker.config.pipeline import Pipeline
 from worker.kafka.client_config import error_text
@@ -159,7 +160,7 @@ class StartOffsets:
             elif isinstance(reach, KafkaException):
                 found[partition] = f"broker: {error_text(reach)}"
             else:
-                start = found[partition] = _start(partition, processed, ends[partition], reach)
+                start = found[partition] = _start(partition, processed, ends[partition], reach, span_ms)
                 start.partition.states_id = processed.checkpoint.states_id if processed.checkpoint else ""
         return found
 
@@ -281,12 +282,13 @@ def _offsets(admin: AdminClient, asked_for: dict[TopicPartition, OffsetSpec]) ->
     }
 
 
-def _start(number: int, processed: _Processed, ends: _Ends, reach: int | None) -> Start:
+def _start(number: int, processed: _Processed, ends: _Ends, reach: int | None, span_ms: int) -> Start:
     """reach: where the rebuild starts, if `processed` has a clock; -1: all records are older."""
     low, states = ends.low, range(ends.states_low, ends.states_high)
     lost, live_from, checkpoint = max(low - processed.offset, 0), max(processed.offset, low), processed.checkpoint
-    if not processed.windows:
-        return Start(Partition(number, live_from, live_from), states, 0, incomplete=False)
+    if not processed.windows or span_ms == 0:
+        clock, lost = checkpoint.clock if checkpoint else NEVER, lost if processed.windows else 0
+        return Start(Partition(number, live_from, live_from, clock), states, lost, incomplete=False)
     if reach is not None:
         start = max(min(reach, live_from) if reach >= 0 else live_from, low)
         # If offset 0 still exists, the rebuild is complete.

@@ -2,8 +2,6 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ from local.examples import Example
 from local.kafka import kafka_broker
 from local.mlflow_server import mlflow_server
 from local.stage import Stage
-from local.worker_process import start_worker, stop_worker
+from training.promotion.by_metric import CHAMPION
 from training.run.train import Trained, table, train
-from worker.config.pipeline import FILE_NAME, load_pipeline
+from worker.config.pipeline import load_pipeline
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 
@@ -45,39 +43,35 @@ def run_pipeline(example: Example, options: RunOptions, console: Console) -> dic
         UserError: something cannot be started, or rows cannot be read; the text says what.
     """
     began = time.monotonic()
-    recipe = example.recipe
-    pipeline = load_pipeline(recipe.name)
-    directory = Path(tempfile.mkdtemp(prefix=f"hazardstream-{recipe.name}-"))
-    with _servers(directory, console) as (bootstrap, tracking_uri):
-        trained = _train(example, options, tracking_uri, console)
-        create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
-        console.print("starting the worker …")
-        worker, address = start_worker(
-            directory, ["--bootstrap", bootstrap, "--pipeline", str(pipeline.folder / FILE_NAME)], tracking_uri
-        )
-        try:
-            stage = Stage(pipeline, bootstrap, tracking_uri, address, directory)
-            replay = example.replay(recipe, trained, pipeline)
-            console.print(f"replaying {len(replay.records):,} records …")
-            check = stage.replay(replay)
-            more = example.after(stage, trained, console) if example.after else {}
-        finally:
-            stop_worker(worker)
+    name = example.recipe.name
+    directory = Path(tempfile.mkdtemp(prefix=f"hazardstream-{name}-"))
+    console.print(f"starting Kafka and MLflow (logs: {directory}) …")
+    with kafka_broker(directory / "kafka") as bootstrap, mlflow_server(directory / "mlflow") as tracking_uri:
+        stage = Stage(load_pipeline(name), bootstrap, tracking_uri, directory)
+        result = run_on(stage, example, options, console)
+    return result | {"seconds": round(time.monotonic() - began, 1)}
+
+
+def run_on(stage: Stage, example: Example, options: RunOptions, console: Console) -> dict[str, Any]:
+    """As `run_pipeline`, with servers that run already."""
+    recipe, pipeline = example.recipe, stage.pipeline
+    trained = _train(example, options, stage.tracking_uri, console)
+    admin = admin_client(client_config(stage.bootstrap))
+    create_topics(admin, pipeline, partitions=PARTITIONS, replication_factor=1)
+    console.print("starting the worker …")
+    model = f"models:/{recipe.name}@{CHAMPION}"
+    with stage.worker(model):
+        replay = example.replay(recipe, trained, pipeline)
+        console.print(f"replaying {len(replay.records):,} records …")
+        check = stage.replay(replay)
+        more = example.after(stage, trained, console) if example.after else {}
     return {
-        "pipeline": recipe.name,
+        "pipeline": pipeline.name,
         "model": f"{trained.comparison.served.name} version {trained.logged.version}",
         "rows": trained.rows.origin,
         **asdict(check),
         **more,
-        "seconds": round(time.monotonic() - began, 1),
     }
-
-
-@contextmanager
-def _servers(directory: Path, console: Console) -> Iterator[tuple[str, str]]:
-    console.print(f"starting Kafka and MLflow (logs: {directory}) …")
-    with kafka_broker(directory / "kafka") as bootstrap, mlflow_server(directory / "mlflow") as tracking_uri:
-        yield bootstrap, tracking_uri
 
 
 def _train(example: Example, options: RunOptions, tracking_uri: str, console: Console) -> Trained:

@@ -1,5 +1,7 @@
 """A pipeline that runs on this machine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,27 +10,48 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from common.errors import UserError
 from local.check_predictions import Check, check_predictions
+from local.process import stop
+from local.worker_process import start_worker, stop_worker
 from producers.rows import publish_rows
 from training.run.replay import Replay
-from worker.config.pipeline import Pipeline
+from worker.config.pipeline import FILE_NAME, Pipeline
 
 _SWITCH_S = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stage:
-    """Broker, MLflow and a ready worker.
+    """Broker and MLflow, and a worker while it runs.
 
     Attributes:
-        worker: address of its sidecar.
         directory: of logs and reports.
+        address: of the worker's sidecar.
     """
 
     pipeline: Pipeline
     bootstrap: str
     tracking_uri: str
-    worker: str
     directory: Path
+    address: str = ""
+
+    @contextmanager
+    def worker(self, model: str) -> Iterator[None]:
+        """Run a worker during the block, and wait until it is ready.
+
+        Args:
+            model: its URI in MLflow.
+
+        Raises:
+            UserError: it does not become ready, or it ends with an error; the text has the end of its log.
+        """
+        options = ["--bootstrap", self.bootstrap, "--pipeline", str(self.pipeline.folder / FILE_NAME), "--model", model]
+        worker, self.address = start_worker(self.directory, options, self.tracking_uri)
+        try:
+            yield
+        except BaseException:
+            stop([worker])
+            raise
+        stop_worker(worker)
 
     def replay(self, replay: Replay) -> Check:
         """Publish records, await their predictions, and check them."""
@@ -46,7 +69,7 @@ class Stage:
             stop=stop_after_delay(_SWITCH_S), wait=wait_fixed(0.5), retry=retry_if_result(lambda now: now != version)
         )
         try:
-            attempts(lambda: httpx.get(f"{self.worker}/model", timeout=5.0, trust_env=False).json().get("version"))
+            attempts(lambda: httpx.get(f"{self.address}/model", timeout=5.0, trust_env=False).json().get("version"))
         except RetryError as error:
             raise UserError(
                 f"the worker does not switch to version {version}; its log {self.directory / 'worker.log'} says why"

@@ -72,3 +72,12 @@ class DeadLetterReason(StrEnum):
         "the reading is older than its key's newest readings by more than the allowed lateness",
         "only after the newer readings of its key have expired (7.5 minutes by default); before that it is late again",
     )
+    UNSCORABLE = (
+        "unscorable",
+        "the model requires a value that is missing, or has one that it does not know",
+        "after a model is in use that can score it; while its window holds it, the copy counts as a duplicate",
+    )
+
+
+IN_WINDOWS = frozenset({DeadLetterReason.LATE, DeadLetterReason.UNSCORABLE})
+"""Readings with these reasons were not scored, and count in windows all the same: a replay keeps them."""

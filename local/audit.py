@@ -125,7 +125,7 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
     predictions = records(outputs.predictions.topic, outputs.predictions.avro_schema)
     # A redrive writes markers to the dead-letter topic. They have no reason.
     dead = [m for m in read_all(outputs.dead_letters.topic, bootstrap) if "hazardstream.reason" in dict(headers_of(m))]
-    alarms = records(outputs.alarms.topic, outputs.alarms.avro_schema)
+    alarms = records(outputs.alarms.topic, outputs.alarms.avro_schema) if outputs.alarms else []
 
     scored = {(r["source_partition"], r["source_offset"]) for _, r in predictions}
     scored_as = {(r[source.key], r[source.time]): set[Address]() for _, r in predictions}

@@ -48,7 +48,7 @@ class Watcher:
     def start(self) -> None:
         """Start reading all topics from the beginning."""
         roles = ("input", "predictions", "alarms", "dead_letters")
-        topics = [self._pipeline.topics[role] for role in roles]
+        topics = [topic for role, topic in self._pipeline.topics.items() if role in roles]
         numbers = {t: self._consumer.list_topics(t, timeout=15).topics[t].partitions for t in topics}
         self._consumer.assign([TopicPartition(t, n, 0) for t in topics for n in numbers[t]])
         self._thread.start()
@@ -97,7 +97,7 @@ class Watcher:
             else:
                 self._early[address] = now_ms
         elif role == "alarms":
-            self._alarm(self._decoded(message, self._pipeline.outputs.alarms.avro_schema))
+            self._alarm(self._decoded(message, self._pipeline.records["alarms"].schema))
 
     def _decoded(self, message: Message, schema: Schema) -> dict[str, Any]:
         record = decode(value_of(message) or b"", self._writer_schema_of, schema)

@@ -12,7 +12,7 @@ from schemas.field_rules import FieldRules, Kind, field_rules
 from schemas.load import Schema, line_of
 from schemas.wire import Fingerprint, fingerprint
 
-_PYTHON: dict[Kind, type] = {"text": str, "whole": int, "number": float}
+_PYTHON: dict[Kind, type] = {"text": str, "whole": int, "number": float, "flag": bool}
 
 
 class AvroRecord:
@@ -46,6 +46,12 @@ class AvroRecord:
         """A field with the file and line of its declaration, for messages."""
         at = [*self.rules].index(field)
         return f"{shown(self.file)}:{line_of(self.file, 'fields', at)}: field {shown(field)!r}"
+
+    @cached_property
+    def reader_schema(self) -> Schema:
+        """The schema without the fields of types that the engine does not read, such as arrays and nested records."""
+        read = [field for field in self.schema["fields"] if self.rules[field["name"]].kind != "other"]
+        return self.schema if len(read) == len(self.schema["fields"]) else {**self.schema, "fields": read}
 
     @cached_property
     def versions(self) -> dict[Fingerprint, Schema]:

@@ -35,6 +35,8 @@ class Field(NamedTuple):
         target: column to fill; None to skip the field.
         size: size of a fixed type, bytes.
         conversion: conversion of the values, if any.
+        symbols: of an enum.
+        readable: which of the symbols the reader's enum has.
     """
 
     kind: str
@@ -42,6 +44,8 @@ class Field(NamedTuple):
     target: str | None
     size: int = 0
     conversion: Conversion | None = None
+    symbols: tuple[str, ...] = ()
+    readable: tuple[bool, ...] = ()
 
 
 Plan = tuple[Field, ...]
@@ -52,8 +56,8 @@ def decoding_plan(
 ) -> Plan | None:
     """Plan how to decode the writer's records into columns with the reader's names.
 
-    Supports records of strings, bytes, numbers and booleans, each possibly nullable. Fields that the reader does not
-    have are skipped.
+    Supports records of strings, bytes, enums, numbers and booleans, each possibly nullable. Fields that the reader does
+    not have are skipped.
 
     Args:
         writer: a record whose fields already have the reader's names (`schemas.resolution.aligned`).
@@ -66,11 +70,13 @@ def decoding_plan(
     if writer.get("type") != "record":
         return None
     wanted = {f["name"]: primitive(f["type"]) for f in reader["fields"]}
+    enums = {f["name"]: enum_of(f["type"]) for f in reader["fields"]}
     plan = []
     for field in writer["fields"]:
         kind, null_branch = primitive(field["type"])
         target = field["name"] if field["name"] in wanted else None
-        if kind in {None, "null"}:
+        enum, ours = enum_of(field["type"]), enums[target] if target else None
+        if kind in {None, "null"} or (ours and enum and _short_name(ours) != _short_name(enum)):
             return None
         conversion = None
         if target is not None and target in conversions:
@@ -79,7 +85,9 @@ def decoding_plan(
             (conversion,) = (c for c in conversions[target].by_type.values() if c is not None)
         elif target is not None and not _promotes(str(kind), null_branch, wanted[target]):
             return None
-        plan.append(Field(str(kind), null_branch, target, _fixed_size(field["type"]), conversion))
+        symbols = tuple(enum["symbols"]) if enum else ()
+        readable = tuple(ours is None or symbol in ours["symbols"] for symbol in symbols)
+        plan.append(Field(str(kind), null_branch, target, _fixed_size(field["type"]), conversion, symbols, readable))
     found = [f.target for f in plan if f.target is not None]
     optional = {f["name"] for f in reader["fields"] if "default" in f and f["default"] is None}
     if set(wanted) - set(found) - optional:
@@ -97,8 +105,18 @@ def primitive(avro_type: Any) -> tuple[str | None, int | None]:
         return branches[1 - null], null
     if isinstance(avro_type, dict):
         avro_type = avro_type.get("type")
-    known = ("null", "string", "long", "int", "double", "float", "boolean", "bytes", "fixed")
+    known = ("null", "string", "long", "int", "double", "float", "boolean", "bytes", "fixed", "enum")
     return (avro_type, None) if isinstance(avro_type, str) and avro_type in known else (None, None)
+
+
+def enum_of(avro_type: Any) -> Mapping[str, Any] | None:
+    """The definition of an enum, or of the one in a union with null; None for any other type."""
+    branches = avro_type if isinstance(avro_type, list) else [avro_type]
+    return next((t for t in branches if isinstance(t, dict) and t.get("type") == "enum"), None)
+
+
+def _short_name(enum: Mapping[str, Any]) -> str:
+    return str(enum["name"]).rpartition(".")[2]
 
 
 def _fixed_size(avro_type: Any) -> int:
@@ -107,13 +125,24 @@ def _fixed_size(avro_type: Any) -> int:
 
 
 def _promotes(kind: str, null_branch: int | None, wanted: tuple[str | None, int | None]) -> bool:
-    into = {"string": ("string",), "long": ("long", "int"), "double": ("double", "float", "long", "int")}
+    into = {
+        "string": ("string",),
+        "enum": ("enum",),
+        "boolean": ("boolean",),
+        "int": ("int",),
+        "long": ("long", "int"),
+        "float": ("float", "long", "int"),
+        "double": ("double", "float", "long", "int"),
+    }
     accepted = into.get(wanted[0] or "", ())
     return kind in accepted and (null_branch is None or wanted[1] is not None)
 
 
 class Decoded(NamedTuple):
-    """Columns by name (text, integers or floats), which values are not null, and which rows were understood."""
+    """Columns by name, which values are not null, and which rows were understood.
+
+    `text` has strings and enums; `integer` integers and booleans.
+    """
 
     text: dict[str, TextColumn]
     integer: dict[str, Int]
@@ -157,6 +186,8 @@ def _decode_field(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int,
     kind, target, conversion = field.kind, field.target, field.conversion
     if kind in ("bytes", "fixed"):
         return _decode_bytes(field, out, buffer, at, left, present)
+    if kind in ("enum", "boolean"):
+        return _decode_choice(field, out, buffer, at)
     if kind in ("long", "int"):
         value, length, sane = _varint(buffer, at)
         if kind == "int":
@@ -169,8 +200,6 @@ def _decode_field(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int,
         return length, sane
     if kind == "string":
         return _decode_text(field, out, buffer, at, left, present)
-    if kind == "boolean":
-        return np.ones(len(at), np.int64), buffer[at] <= 1
     width = 8 if kind == "double" else 4
     if target is not None:
         # A view of the buffer with a number at every position, aligned or not.
@@ -194,6 +223,22 @@ def _decode_text(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, 
         return prefix + size, sane
     out.integer[field.target], is_time = _times(text, field.conversion, present & sane)
     return prefix + size, sane & is_time
+
+
+def _decode_choice(field: Field, out: Decoded, buffer: Bytes, at: Int) -> tuple[Int, Bool]:
+    """Decode a boolean or an enum."""
+    if field.kind == "boolean":
+        if field.target is not None:
+            out.integer[field.target] = buffer[at].astype(np.int64)
+        return np.ones(len(at), np.int64), buffer[at] <= 1
+    index, length, sane = _varint(buffer, at)
+    sane &= (length <= LONGEST_INT) & (index >= 0) & (index < len(field.symbols))
+    index = np.where(sane, index, 0)
+    if field.target is not None:
+        # The record-by-record decoder says what is wrong with a symbol that the reader does not have.
+        sane &= np.array(field.readable)[index]
+        out.text[field.target] = TextColumn.of([symbol.encode() for symbol in field.symbols]).take(index)
+    return length, sane
 
 
 def _decode_bytes(field: Field, out: Decoded, buffer: Bytes, at: Int, left: Int, present: Bool) -> tuple[Int, Bool]:

@@ -1,13 +1,13 @@
 """Encodes columns as Avro binary: all rows of a batch at once, field by field."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.arrays import Bool, Float, Int
-from schemas.columnar_decoder import primitive
+from schemas.columnar_decoder import enum_of, primitive
 from schemas.text_column import Bytes, TextColumn
 
 
@@ -18,7 +18,22 @@ class Flags(NamedTuple):
     names: tuple[str, ...]
 
 
-Column = TextColumn | Flags | Int | Float | Bool | str | float
+class NumberMap(NamedTuple):
+    """A column of maps to numbers, with the same names in each row. values: [n, names]."""
+
+    values: Float
+    names: tuple[str, ...]
+
+
+class Nullable(NamedTuple):
+    """A column in which some rows are null. present: [n], or [1] if the column is one value for all rows."""
+
+    column: TextColumn | Int | Float | Bool
+    present: Bool
+
+
+Value = TextColumn | Flags | NumberMap | Int | Float | Bool | str | float
+Column = Value | Nullable
 Segment = tuple[Bytes, Int | None]
 """Bytes [n, width] and how many of each row are used [n]; None: all. n is 1 if all rows are equal."""
 
@@ -27,14 +42,15 @@ def encode_columns(schema: Mapping[str, Any], columns: Mapping[str, Column], row
     """Encode n rows as Avro, each after a wire-format prefix.
 
     Args:
-        schema: a record of strings, integers, doubles, booleans and arrays of strings, none of them nullable.
+        schema: a record of strings, enums, numbers and booleans, each possibly nullable, and of arrays of strings and
+            maps to doubles.
         columns: a column for each field. A plain string or number applies to all rows.
         rows: n.
         prefix: prefix of the wire format.
     """
     segments = [_constant(prefix)]
     for field in schema["fields"]:
-        segments += _segments(primitive(field["type"])[0], columns[field["name"]])
+        segments += _field_segments(field["type"], columns[field["name"]])
     width = sum(s.shape[1] for s, _ in segments)
     data, inside = np.empty((rows, width), np.uint8), np.ones((rows, width), np.bool_)
     length, at = np.full(rows, width), 0
@@ -49,20 +65,63 @@ def encode_columns(schema: Mapping[str, Any], columns: Mapping[str, Column], row
     return [text[a:b] for a, b in itertools.pairwise([0, *ends])]
 
 
-def _segments(kind: str | None, column: Column) -> list[Segment]:
+def _field_segments(avro_type: Any, column: Column) -> list[Segment]:
+    kind, null_branch = primitive(avro_type)
+    enum = enum_of(avro_type)
+    if isinstance(column, Nullable):
+        if null_branch is None:
+            raise TypeError("a nullable column does not fit a field that is not nullable")
+        branch = np.where(column.present, 1 - null_branch, null_branch)
+        values = _segments(kind, enum, column.column)
+        return [_zigzags(branch), *(_only(segment, column.present) for segment in values)]
+    values = _segments(kind, enum, column)
+    return values if null_branch is None else [_constant(zigzag(1 - null_branch)), *values]
+
+
+def _only(segment: Segment, present: Bool) -> Segment:
+    """The segment, with no bytes in rows that are null."""
+    data, count = segment
+    return data, np.where(present, data.shape[1] if count is None else count, 0)
+
+
+def _segments(kind: str | None, enum: Mapping[str, Any] | None, column: Value) -> list[Segment]:
+    if isinstance(column, NumberMap):
+        return list(_map(column))
+    if isinstance(column, Flags):
+        return [_names(column)]
     if isinstance(column, str):
         text = column.encode()
         return [_constant(zigzag(len(text)) + text)]
-    if isinstance(column, Flags):
-        return [_names(column)]
     if isinstance(column, TextColumn):
+        if enum is not None:
+            return [_zigzags(_indices(column, enum["symbols"]))]
         return [_zigzags(column.length), (column.matrix(), column.length)]
-    values = np.atleast_1d(column)
+    return [_numbers(kind, np.atleast_1d(column))]
+
+
+def _numbers(kind: str | None, values: Int | Float | Bool) -> Segment:
     if kind in ("long", "int"):
-        return [_zigzags(values.astype(np.int64))]
-    if kind == "double":
-        return [(np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(-1, 8), None)]
-    return [(values.astype(np.uint8)[:, None], None)]
+        return _zigzags(values.astype(np.int64))
+    if kind in ("double", "float"):
+        width = 8 if kind == "double" else 4
+        return np.ascontiguousarray(values, f"<f{width}").view(np.uint8).reshape(-1, width), None
+    return values.astype(np.uint8)[:, None], None
+
+
+def _indices(column: TextColumn, symbols: Sequence[str]) -> Int:
+    """The index of each row's text among the symbols of an enum."""
+    codes, texts = column.distinct()
+    # A row that is null has any text, and is not written.
+    numbers = {symbol.encode(): at for at, symbol in enumerate(symbols)}
+    return np.array([numbers.get(text, 0) for text in texts], np.int64)[codes]
+
+
+def _map(column: NumberMap) -> Iterator[Segment]:
+    for at, name in enumerate(column.names):
+        text = name.encode()
+        yield _constant((zigzag(len(column.names)) if at == 0 else b"") + zigzag(len(text)) + text)
+        yield np.ascontiguousarray(column.values[:, at], "<f8").view(np.uint8).reshape(-1, 8), None
+    yield _constant(b"\0")
 
 
 def _constant(data: bytes) -> Segment:

@@ -19,12 +19,15 @@ from common.environment import closest
 from common.errors import UserError
 from common.text import shown
 from schemas.load import Schema, line_of
+from schemas.resolution import named_types
 
-Kind: TypeAlias = Literal["text", "whole", "number", "other"]
-"""Type of a field, apart from null: string; int or long; float or double; anything else."""
+Kind: TypeAlias = Literal["text", "whole", "number", "flag", "other"]
+"""Type of a field, apart from null: string or enum; int or long; float or double; boolean; anything else."""
 
 _KINDS: Mapping[str, Kind] = {
     "string": "text",
+    "enum": "text",
+    "boolean": "flag",
     "int": "whole",
     "long": "whole",
     "float": "number",
@@ -43,7 +46,7 @@ class FieldRules(NamedTuple):
 
     Attributes:
         kind: type of its values.
-        avro: Avro type as written, such as long; empty if the type is not a plain name.
+        avro: Avro type, such as long; empty if it is a union of several.
         logical: logical type, such as timestamp-millis.
         nullable: whether null is allowed.
         low: smallest allowed number; minus infinity without a rule.
@@ -51,6 +54,7 @@ class FieldRules(NamedTuple):
         shortest: smallest allowed number of characters.
         longest: largest allowed number of characters; None without a rule.
         unit: unit of a number; empty if none is declared.
+        symbols: of an enum; otherwise empty.
     """
 
     kind: Kind
@@ -62,6 +66,12 @@ class FieldRules(NamedTuple):
     shortest: int = 0
     longest: int | None = None
     unit: str = ""
+    symbols: tuple[str, ...] = ()
+
+    @property
+    def numeric(self) -> bool:
+        """Whether values are numbers; a boolean is 0 or 1."""
+        return self.kind in {"whole", "number", "flag"}
 
 
 def field_rules(schema: Schema, file: Path) -> dict[str, FieldRules]:
@@ -74,18 +84,19 @@ def field_rules(schema: Schema, file: Path) -> dict[str, FieldRules]:
     Raises:
         UserError: a property has an invalid value. The text names file, line and remedy of each fault.
     """
+    enums = named_types(schema)
     faults = [
         f"{shown(file)}:{line_of(file, 'fields', at, name)}: field {shown(field['name'])!r}: {text}"
         for at, field in enumerate(schema["fields"])
-        for name, text in _faults(field)
+        for name, text in _faults(field, enums)
     ]
     if faults:
         raise UserError("; ".join(faults))
-    return {field["name"]: _rules(field) for field in schema["fields"]}
+    return {field["name"]: _rules(field, enums) for field in schema["fields"]}
 
 
-def _rules(field: Mapping[str, Any]) -> FieldRules:
-    avro, logical, nullable = _plain(field["type"])
+def _rules(field: Mapping[str, Any], named: Mapping[str, Any]) -> FieldRules:
+    avro, logical, nullable = _plain(field["type"], named)
     return FieldRules(
         _KINDS.get(avro, "other"),
         avro,
@@ -96,24 +107,33 @@ def _rules(field: Mapping[str, Any]) -> FieldRules:
         field.get("minLength", 0),
         field.get("maxLength"),
         field.get("unit", ""),
+        _symbols(field["type"], named),
     )
 
 
-def _plain(avro_type: Any) -> tuple[str, str | None, bool]:
+def _symbols(avro_type: Any, named: Mapping[str, Any]) -> tuple[str, ...]:
+    branches = avro_type if isinstance(avro_type, list) else [avro_type]
+    defined = (named.get(branch, branch) if isinstance(branch, str) else branch for branch in branches)
+    return next((tuple(d["symbols"]) for d in defined if isinstance(d, dict) and d.get("type") == "enum"), ())
+
+
+def _plain(avro_type: Any, named: Mapping[str, Any]) -> tuple[str, str | None, bool]:
     """Type and logical type of a field (of the other branch if it is a union with null), and whether it is nullable."""
     if isinstance(avro_type, list):
         others = [branch for branch in avro_type if branch != "null"]
-        avro, logical, _ = _plain(others[0]) if len(others) == 1 else ("", None, False)
+        avro, logical, _ = _plain(others[0], named) if len(others) == 1 else ("", None, False)
         return avro, logical, len(others) < len(avro_type)
     if isinstance(avro_type, dict):
         inner = avro_type.get("type")
         return inner if isinstance(inner, str) else "", avro_type.get("logicalType"), False
+    if avro_type in named:
+        return named[avro_type]["type"], None, False
     return avro_type, None, False
 
 
-def _faults(field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _faults(field: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Each invalid property, and the problem."""
-    kind = _KINDS.get(_plain(field["type"])[0], "other")
+    kind = _KINDS.get(_plain(field["type"], named)[0], "other")
     yield from _misspelt(field)
     if _UNIT in field and not isinstance(field[_UNIT], str):
         yield _UNIT, f"unit must be text, not {shown(field[_UNIT], 60)}; put it in quotes"

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from common.arrays import Bool, Int
+from common.arrays import Bool, Int, Texts
 
 Bytes = NDArray[np.uint8]
+_LONGEST_COMPARED = 64  # bytes; longer texts would take too much memory side by side
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,21 @@ class TextColumn:
         text, row = self.flat()
         return np.bincount(row[(text & 0xC0) != 0x80], minlength=len(self))  # counts first bytes of characters
 
+    def distinct(self) -> tuple[Int, list[bytes]]:
+        """Which of the distinct texts each row has, shape [n], and these texts."""
+        longest = int(self.length.max(initial=0))
+        if longest > _LONGEST_COMPARED:
+            codes: dict[bytes, int] = {}
+            rows = (codes.setdefault(self.raw(row), len(codes)) for row in range(len(self)))
+            return np.fromiter(rows, np.int64, len(self)), list(codes)
+        # The length, so that zeros in a text count, and a last byte that is none, as NumPy drops zeros at the end.
+        cells = np.zeros((len(self), longest + 3), np.uint8)
+        cells[:, :longest] = np.where(np.arange(longest) < self.length[:, None], self.matrix(), 0)
+        cells[:, longest : longest + 2] = self.length.astype("<u2")[:, None].view(np.uint8)
+        cells[:, -1] = 1
+        _, example, code = np.unique(cells.view(f"S{longest + 3}")[:, 0], return_index=True, return_inverse=True)
+        return code.reshape(-1), [self.raw(row) for row in example.tolist()]
+
     @classmethod
     def concatenate(cls, columns: Sequence["TextColumn"]) -> Self:
         """The rows of several columns, one column after the other."""
@@ -91,3 +107,32 @@ class TextColumn:
         start = np.concatenate([c.start + base[id(c.buffer)] for c in columns])
         whole = next(iter(buffers.values())) if len(buffers) == 1 else np.concatenate(list(buffers.values()))
         return cls(whole, start, np.concatenate([c.length for c in columns]))
+
+
+class NullableText(NamedTuple):
+    """Texts of n rows, some of which are null. present: shape [n]; the text of a row that is null is any."""
+
+    text: TextColumn
+    present: Bool
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def take(self, rows: Int | Bool) -> "NullableText":
+        """Some of the rows."""
+        return NullableText(self.text.take(rows), self.present[rows])
+
+    def objects(self) -> Texts:
+        """The texts as Python objects, None where null, shape [n]. Each distinct text is one object."""
+        found = np.full(len(self), None, np.object_)
+        rows = np.flatnonzero(self.present)
+        codes, texts = self.text.take(rows).distinct()
+        if len(rows):
+            found[rows] = np.array([text.decode() for text in texts], np.object_)[codes]
+        return found
+
+    @classmethod
+    def concatenate(cls, columns: Sequence["NullableText"]) -> "NullableText":
+        """The rows of several columns, one column after the other."""
+        texts, present = [c.text for c in columns], [c.present for c in columns]
+        return cls(TextColumn.concatenate(texts), np.concatenate(present))

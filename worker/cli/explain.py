@@ -158,8 +158,10 @@ class _Published:
 
     def alarm(self, key: str, ts: int, prediction: dict[str, Any]) -> dict[str, Any] | None:
         """The alarm transition that the reading of this prediction caused; None if it caused none."""
-        place = _place(prediction)
-        for record in self._records(self._pipeline.outputs.alarms, key, ts, prediction["source_partition"]):
+        place, output = _place(prediction), self._pipeline.outputs.alarms
+        if output is None:
+            return None
+        for record in self._records(output, key, ts, prediction["source_partition"]):
             if _place(record) == place:
                 return record
         return None

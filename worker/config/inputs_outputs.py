@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationInfo
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, PrivateAttr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from common.errors import UserError
@@ -52,18 +52,40 @@ class Input(Strict):
 
     topic: Topic
     record: _Record = Field(alias="schema")
-    key: str
-    group: str
-    time: str
+    # Fields of the record. Without one: the message's key, no group, the message's Kafka timestamp.
+    key_field: str | None = Field(None, alias="key")
+    group_field: str | None = Field(None, alias="group")
+    time_field: str | None = Field(None, alias="time")
     max_future_ms: Annotated[Number, Field(ge=0, le=MOST_FUTURE_MS)] = 300_000
     on_invalid_sensor: Literal["mask", "dead_letter"] = "mask"
     # Of local times and of texts that do not say it. Zones with daylight saving are not fixed, so they are not allowed.
     utc_offset: str | None = Field(None, pattern=r"^(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
 
     @property
+    def key(self) -> str:
+        """Name of the key in outputs: the record's own, if it has a field of it, else the engine's."""
+        return self.key_field or "key"
+
+    @property
+    def group(self) -> str:
+        """Name of the group in outputs, as for `key`."""
+        return self.group_field or "group"
+
+    @property
+    def time(self) -> str:
+        """Name of the event time in outputs, as for `key`."""
+        return self.time_field or "time"
+
+    @property
     def identity(self) -> dict[str, str]:
-        """The record's own names of the key, the group and the time."""
+        """Names of key, group and time in outputs, whether the record has fields of them or not."""
         return {"key": self.key, "group": self.group, "time": self.time}
+
+    @property
+    def identity_fields(self) -> dict[str, str]:
+        """The fields of the record that are its key, group and time."""
+        named = {"key": self.key_field, "group": self.group_field, "time": self.time_field}
+        return {role: name for role, name in named.items() if name is not None}
 
     @property
     def utc_offset_ms(self) -> int | None:
@@ -75,8 +97,13 @@ class Input(Strict):
 
     @property
     def avro_schema(self) -> Schema:
-        """The reader schema of the input's values."""
+        """The schema of the input's values."""
         return self.record.schema
+
+    @property
+    def reader_schema(self) -> Schema:
+        """The schema that values are decoded to: without fields of types that the engine does not read."""
+        return self.record.reader_schema
 
     @property
     def record_model(self) -> type[BaseModel]:
@@ -88,15 +115,34 @@ class Input(Strict):
         return self.record.rules[field]
 
     def sensors(self) -> tuple[str, ...]:
-        """Names of the record's measured columns: every field that may be null."""
-        return tuple(name for name, rules in self.record.rules.items() if rules.nullable)
+        """Names of the record's numeric columns: every field that is a number or a boolean, but for key and time."""
+        identity = set(self.identity_fields.values())
+        return tuple(name for name, rules in self.record.rules.items() if rules.numeric and name not in identity)
+
+    def categories(self) -> tuple[str, ...]:
+        """Names of the record's columns of texts: every string and enum, but for key and group."""
+        identity = set(self.identity_fields.values())
+        return tuple(n for n, rules in self.record.rules.items() if rules.kind == "text" and n not in identity)
 
 
 class Output(Strict):
-    """An output topic and the schema of its records."""
+    """An output topic and the schema of its records; without one, the schema follows from role and task."""
 
     topic: Topic
-    record: _Record = Field(alias="schema")
+    given: _Record | None = Field(None, alias="schema")
+    _derived: AvroRecord | None = PrivateAttr(None)
+
+    @property
+    def record(self) -> AvroRecord:
+        """Declaration of the records."""
+        record = self.given or self._derived
+        if record is None:
+            raise TypeError("the pipeline of this output was not checked")
+        return record
+
+    def derive(self, record: AvroRecord) -> None:
+        """Take this declaration where the file gives none."""
+        self._derived = record
 
     @property
     def avro_schema(self) -> Schema:

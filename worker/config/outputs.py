@@ -12,6 +12,8 @@ class Outputs(OutputTopics):
     """The output topics, and the fields whose names in the schemas differ from the engine's."""
 
     fields: dict[str, str] = Field(default_factory=dict)
+    # Fields of the input that are copied to predictions.
+    echo: tuple[str, ...] = ()
     # Headers copied from a reading to its prediction and its alarm: by default those of a W3C trace.
     headers: tuple[str, ...] = ("traceparent", "tracestate")
 

@@ -19,11 +19,15 @@ from schemas.avro_record import AvroRecord
 from schemas.folder import SchemaFolder
 from schemas.load import Schema
 from schemas.wire import Fingerprint
+from worker.config.derived_schemas import derived_record
+from worker.config.features import Feature
 from worker.config.inputs_outputs import DeadLetters, Input, Number, Output, Strict
 from worker.config.outputs import Outputs
 from worker.config.pipeline_check import sense_faults, shape_faults
 from worker.config.pipeline_file import read_yaml
 from worker.config.roles import ROLES, MonitorTopics
+from worker.config.task import Task
+from worker.config.written_fields import WrittenField, written_fields
 
 SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 """Folders of the pipelines that come with hazardstream."""
@@ -102,13 +106,42 @@ class Pipeline(Strict):
     input: Input
     outputs: Outputs
     model: Annotated[str, Field(min_length=1)]
+    # Where the file does not say it, the model does.
+    task: Task | None = None
+    # Without them, each input of the model is the field of the same name, or what the model's package computes.
+    given_features: Annotated[tuple[Feature, ...] | None, Field(alias="features")] = None
     topology: Topology = Topology()
     alarm: dict[str, Any] = Field(default_factory=dict)
     monitor: Monitor | None = None
 
     def model_post_init(self, context: SchemaFolder, /) -> None:
-        """Remember the folder that the pipeline is read from."""
+        """Remember the folder that the pipeline is read from, and derive the schemas that the file does not give."""
         self._folder = context.path
+        for role, part in self._parts():
+            if isinstance(part, Output) and part.given is None:
+                file = self._folder / FILE_NAME
+                part.derive(derived_record(self.name, role, self.written(role), file))
+
+    def written(self, role: str) -> dict[str, WrittenField]:
+        """What is written to an output, by the names of its schema."""
+        return written_fields(self.input, self.outputs, role, self.expected_task)
+
+    @property
+    def expected_task(self) -> Task:
+        """What the model must predict: the file says it, or the schema of predictions shows it."""
+        if self.task is not None or self.outputs.predictions.given is None:
+            return self.task or Task.BINARY
+        carried = set(self.outputs.with_engine_names(self.outputs.predictions.given.rules))
+        if "predicted_class" in carried:
+            return Task.MULTICLASS
+        return Task.REGRESSION if "value" in carried else Task.BINARY
+
+    @property
+    def features(self) -> tuple[Feature, ...] | None:
+        """The features with all that follows from what the file says of them; None: it says none."""
+        if self.given_features is None:
+            return None
+        return tuple(feature.resolved(self.input.record.rules) for feature in self.given_features)
 
     @property
     def folder(self) -> Path:

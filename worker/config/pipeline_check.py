@@ -1,7 +1,6 @@
 """Checks of a pipeline that every command makes at start, so that no fault waits for the first record."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -11,8 +10,9 @@ from common.environment import closest
 from common.text import shown
 from common.validation_errors import faults
 from worker.alarms.state_machine import AlarmPolicy
+from worker.config.features import feature_faults
 from worker.config.input_check import input_faults
-from worker.config.output_fields import IDENTITY
+from worker.config.output_check import output_faults, topic_faults
 from worker.config.pipeline_file import Place
 from worker.config.roles import ROLES
 from worker.config.schema_check import schema_faults
@@ -65,49 +65,29 @@ def _names(model: type[BaseModel], at: Place) -> list[str]:
 
 def sense_faults(pipeline: "Pipeline") -> list[Found]:
     """What would fail later, though the shape is right: topics, records, schemas, names, topology, alarm policy."""
-    names = [*_input(pipeline), *_fields(pipeline)]
+    names = [*_input(pipeline), *output_faults(pipeline)]
     # With a wrong name, what the schemas lack would be no more than its consequence.
-    schemas = [] if names else [*_schemas(pipeline)]
-    return [*names, *schemas, *_topics(pipeline), *_topology(pipeline), *_alarm(pipeline.alarm)]
-
-
-def _topics(pipeline: "Pipeline") -> Iterator[Found]:
-    used = Counter(pipeline.topics.values())
-    for role, topic in pipeline.topics.items():
-        if topic in {".", ".."}:
-            yield (*ROLES[role].place, "topic"), f"{topic!r} is not a legal name of a topic; choose another"
-        if used[topic] > 1:
-            others = ", ".join(r for r, t in pipeline.topics.items() if t == topic and r != role)
-            yield (*ROLES[role].place, "topic"), f"{topic!r} is the topic of {others}, too; give each its own"
+    following = [] if names else [*_schemas(pipeline), *_features(pipeline)]
+    return [*names, *following, *topic_faults(pipeline), *_topology(pipeline), *_alarm(pipeline.alarm)]
 
 
 def _input(pipeline: "Pipeline") -> Iterator[Found]:
-    source = pipeline.input
-    yield from ((("input", setting), text) for setting, text in input_faults(source.record, source.identity))
-
-
-def _fields(pipeline: "Pipeline") -> Iterator[Found]:
-    source, fields = pipeline.input, pipeline.outputs.fields
-    known = {field for role in ROLES.values() if role.mapped for field in role.fields}
-    written = known - set(IDENTITY) | set(source.identity.values())
-    for field, in_schema in fields.items():
-        at = ("outputs", "fields", field)
-        if field not in written:
-            hint = closest(field, sorted(written), _ALIKE)
-            advice = f"did you mean {hint!r}?" if hint else f"there are {', '.join(sorted(written))}"
-            yield at, f"the worker writes no value of this name; {advice}"
-        elif [*fields.values()].count(in_schema) > 1 or (in_schema in written and in_schema not in fields):
-            yield at, f"field {shown(in_schema)!r} carries another value already; give each value its own field"
+    yield from ((("input", setting), text) for setting, text in input_faults(pipeline.input))
 
 
 def _schemas(pipeline: "Pipeline") -> Iterator[Found]:
-    identity = pipeline.input.identity
-    mapped = {**identity, **pipeline.outputs.fields}
-    mapped |= {field: pipeline.outputs.schema_name(name) for field, name in identity.items()}
     for role, record in pipeline.records.items():
         if role != "input":
-            names = mapped if ROLES[role].mapped else identity
-            yield from (((*ROLES[role].place, "schema"), text) for text in schema_faults(ROLES[role], record, names))
+            faults = schema_faults(record, pipeline.written(role), pipeline.input, columnar=ROLES[role].columnar)
+            yield from (((*ROLES[role].place, "schema"), text) for text in faults)
+
+
+def _features(pipeline: "Pipeline") -> Iterator[Found]:
+    source, features = pipeline.input, pipeline.features
+    if features is None:
+        return
+    for at, text in feature_faults(features, source.record.rules, set(source.identity_fields.values())):
+        yield ("features", *at), text
 
 
 def _topology(pipeline: "Pipeline") -> Iterator[Found]:

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from common.times import DAY_MS, MINUTE_MS
 from worker.config.inputs_outputs import DeadLetters, Output, Strict
-from worker.config.output_fields import ALARM, ALARM_STATE, EVENT, LABEL, PREDICTION, SHADOW, SKETCH, Fields
+from worker.config.output_fields import ALARM, ALARM_STATE, EVENT, LABEL, SHADOW, SKETCH, Fields
+from worker.config.prediction_fields import PREDICTION
 from worker.config.topic_rules import (
     BROKER_DEFAULT_MAX_BYTES,
     CLEAN,
@@ -42,6 +43,7 @@ class Role:
         mapped: whether `outputs.fields` renames its fields.
         written: whether workers write to the topic.
         read: whether workers read it.
+        echoes: whether fields of the input are copied to it.
         shows_progress: whether each record names the reading that it is about, so that the newest shows how far its
             partition was processed.
         rebuilds: what happens if its records are deleted before the windows they rebuild end; empty if none are needed.
@@ -55,6 +57,7 @@ class Role:
     mapped: bool = False
     written: bool = False
     read: bool = False
+    echoes: bool = False
     shows_progress: bool = False
     rebuilds: str = ""
     rules: tuple[Rule, ...] = ()
@@ -87,6 +90,7 @@ _PREDICTIONS = Role(
     fields=PREDICTION,
     columnar=True,
     mapped=True,
+    echoes=True,
     written=True,
     read=True,
     shows_progress=True,
@@ -196,8 +200,8 @@ class OutputTopics(Strict):
     """The roles in `outputs`."""
 
     predictions: Annotated[Output, _PREDICTIONS]
-    alarms: Annotated[Output, _ALARMS]
-    alarm_state: Annotated[Output, _ALARM_STATE]
+    alarms: Annotated[Output | None, _ALARMS] = None
+    alarm_state: Annotated[Output | None, _ALARM_STATE] = None
     dead_letters: Annotated[DeadLetters, _DEAD_LETTERS]
 
 

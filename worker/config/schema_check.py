@@ -11,53 +11,59 @@ from common.environment import closest
 from common.text import shown
 from schemas.avro_record import AvroRecord
 from schemas.codec import compile_decoder, encode
-from schemas.columnar_encoder import Column, Flags, encode_columns
+from schemas.columnar_encoder import Column, Flags, Nullable, NumberMap, encode_columns
 from schemas.load import Schema, parsed
 from schemas.text_column import TextColumn
+from worker.config.inputs_outputs import Input
 from worker.config.output_fields import OutputField
-from worker.config.roles import Role
+from worker.config.written_fields import WrittenField
 
 _MILLISECONDS = "timestamp-millis"
 _ALIKE = 0.6
 
 
-def schema_faults(role: Role, record: AvroRecord, schema_names: Mapping[str, str]) -> Iterator[str]:
-    """What keeps a record from being the one of a role.
+def schema_faults(
+    record: AvroRecord, written: Mapping[str, WrittenField], source: Input, *, columnar: bool
+) -> Iterator[str]:
+    """What keeps a record from being the one of an output.
 
     Args:
-        role: of the output.
         record: that the pipeline names for it.
-        schema_names: names of the engine's fields in the schema, where they differ.
+        written: the fields that are written, by name in the schema.
+        source: the input, whose fields may be copied.
+        columnar: whether they are written in columns, so that each field of the schema must be one of them.
     """
-    written = {schema_names.get(engine_name, engine_name): engine_name for engine_name in role.fields}
     fields = {field["name"]: field for field in record.schema["fields"]}
-    for field, engine_name in written.items():
-        if field not in fields and not (role.columnar and role.fields[engine_name].optional):
-            advice = _add(role, field, engine_name, fields)
+    for field, each in written.items():
+        if field not in fields and not each.field.optional:
+            advice = _add(written, field, fields)
             yield f"{shown(record.file)}: no field {shown(field)!r}, which is written; {advice}"
     for field, declared in fields.items():
         if field in written:
-            name = written[field]
-            if not _holds(declared, role.fields[name], columnar=role.columnar):
-                unit = " (ms since 1970)" if role.fields[name].is_time else ""
+            name, wanted = written[field][:2]
+            if not _holds(declared, wanted, columnar=columnar):
+                unit = " (ms since 1970)" if wanted.is_time else ""
                 yield (
                     f"{record.place(field)} cannot hold the worker's {name!r}{unit}; "
-                    f"declare it as {json.dumps(role.fields[name].type)}"
+                    f"declare it as {json.dumps(wanted.type)}"
                 )
-        elif role.columnar or "default" not in declared:
-            hint = closest(field, written, _ALIKE)
-            meant = f" (did you mean {hint!r}?)" if hint else ""
-            yield (
-                f"{record.place(field)}: nothing is written to it{meant}; take it out, or give it a value with "
-                "outputs.fields"
-            )
+        elif columnar or "default" not in declared:
+            yield f"{record.place(field)}: nothing is written to it{_unwritten(field, written, source)}"
 
 
-def _add(role: Role, field: str, engine_name: str, fields: Mapping[str, Any]) -> str:
+def _unwritten(field: str, written: Mapping[str, WrittenField], source: Input) -> str:
+    if field in source.record.rules:
+        return "; name it as key, group or time of input, or copy it with outputs.echo, or take it out"
+    hint = closest(field, written, _ALIKE)
+    meant = f" (did you mean {hint!r}?)" if hint else ""
+    return f"{meant}; take it out, or give it a value with outputs.fields"
+
+
+def _add(written: Mapping[str, WrittenField], field: str, fields: Mapping[str, Any]) -> str:
     hint = closest(field, fields, _ALIKE)
-    if hint and hint not in role.fields:
-        return f"did you mean {hint!r}? Then map it: outputs.fields: {{{engine_name}: {hint}}}"
-    return f"add it as {json.dumps(role.fields[engine_name].type)}, or name the field that carries it in outputs.fields"
+    if hint and hint not in written:
+        return f"did you mean {hint!r}? Then map it: outputs.fields: {{{written[field].engine_name}: {hint}}}"
+    return f"add it as {json.dumps(written[field].field.type)}, or name the field that carries it in outputs.fields"
 
 
 def _holds(field: Schema, written: OutputField, *, columnar: bool) -> bool:
@@ -92,7 +98,9 @@ def _column(value: Any) -> Column:
     if isinstance(value, list):
         names = tuple(value) or ("none",)
         return Flags(np.full((1, len(names)), bool(value)), names)
-    return np.array([value])
+    if isinstance(value, dict):
+        return NumberMap(np.array([[*value.values()]]), tuple(value))
+    return Nullable(np.zeros(1), np.zeros(1, np.bool_)) if value is None else np.array([value])
 
 
 def _logical_types(avro_type: Any) -> set[str]:

@@ -156,7 +156,8 @@ class Assignment:
             self.start_over()
             return
         self.topic.begin(topics[topic].topic_id)
-        states_id = topics[states].topic_id if (states := self._pipeline.outputs.alarm_state.topic) in topics else ""
+        states = self._pipeline.topics.get("alarm_state", "")
+        states_id = topics[states].topic_id if states in topics else ""
         found = self._starts.of([each.number for each in due], topics, self._scorer.windows.rebuild_span_ms)
         for number, start in found.items():
             each = self.assigned[number]

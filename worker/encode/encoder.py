@@ -5,15 +5,17 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from schemas.codec import encode
-from schemas.columnar_encoder import Column, encode_columns
-from schemas.load import parsed
+from schemas.columnar_encoder import Column, Nullable, encode_columns
+from schemas.load import Schema, parsed
 from schemas.wire import Headers as SentHeaders
 from schemas.wire import single_object_prefix
 from worker.alarms.state_machine import IDLE, AlarmState
+from worker.config.inputs_outputs import Input
 from worker.config.output_fields import Scores
 from worker.config.pipeline import Pipeline
-from worker.config.roles import ROLES
 from worker.encode.dead_letter import OMITTED, Original, letter_headers
 from worker.kafka.message import LOG_APPEND_TIME, Headers
 from worker.kafka.records import HEADER_ALLOWANCE, Bulk, Outgoing, Record, headers_size
@@ -41,7 +43,10 @@ class Encoder:
     ) -> None:
         self._pipeline = pipeline
         outputs = pipeline.outputs
-        self._schemas = {role: pipeline.records[role].schema for role in ("predictions", "alarms", "alarm_state")}
+        records = pipeline.records
+        written = ("predictions", "alarms", "alarm_state")
+        self._schemas: dict[str, Schema] = {role: records[role].schema for role in written if role in records}
+        self._topics = pipeline.topics
         self._parsed = {role: parsed(schema) for role, schema in self._schemas.items()}
         self._prefixes = {role: prefixes.get(role) or single_object_prefix(s) for role, s in self._schemas.items()}
         self._dead_letter_max_bytes = dead_letter_max_bytes
@@ -102,15 +107,15 @@ class Encoder:
                 "source_partition": int(origin.partition[row]),
                 "source_offset": int(origin.offset[row]),
             }
-            record = self._record("alarms", self._pipeline.outputs.alarms.topic, origin, row, fields)
+            record = self._record("alarms", origin, row, fields)
             records.append(record._replace(headers=headers.get(row)))
         return records
 
     def _states(self, outcome: Outcome) -> list[Record]:
-        topic, records = self._pipeline.outputs.alarm_state.topic, []
+        records: list[Record] = []
         for (partition, key), (row, state) in outcome.alarms.changed.items():
             if state == IDLE:
-                records.append(Record(topic, partition, key, None))
+                records.append(Record(self._topics["alarm_state"], partition, key, None))
                 continue
             fields = self._identity(outcome, row) | {
                 "state": "ACTIVE" if state.active else "NORMAL",
@@ -123,7 +128,7 @@ class Encoder:
                 "peak_probability": state.peak_probability,
                 "model_version": outcome.model.version,
             }
-            records.append(self._record("alarm_state", topic, outcome.scored.origin, row, fields))
+            records.append(self._record("alarm_state", outcome.scored.origin, row, fields))
         return records
 
     def _identity(self, outcome: Outcome, row: int) -> dict[str, Any]:
@@ -134,10 +139,10 @@ class Encoder:
             source.time: int(readings.ts[row]),
         }
 
-    def _record(self, role: str, topic: str, origin: Origin, row: int, fields: Mapping[str, Any]) -> Record:
-        named = self._pipeline.outputs.with_schema_names(fields)
-        value = encode(named, self._parsed[role], self._prefixes[role])
-        return Record(topic, int(origin.partition[row]), origin.keys[row], value)
+    def _record(self, role: str, origin: Origin, row: int, fields: Mapping[str, Any]) -> Record:
+        named, declared = self._pipeline.outputs.with_schema_names(fields), self._pipeline.records[role].rules
+        value = encode({n: v for n, v in named.items() if n in declared}, self._parsed[role], self._prefixes[role])
+        return Record(self._topics[role], int(origin.partition[row]), origin.keys[row], value)
 
     def _dead_letter(self, batch: Batch, rejection: Rejection, topic_id: str) -> Record:
         row = rejection.row
@@ -166,9 +171,23 @@ class Encoder:
 
 def _predicted(pipeline: Pipeline) -> dict[str, Callable[[Scores], Column]]:
     """What the predictions carry, by the engine's field names: the values of the fields that their schema declares."""
-    identity, declared = pipeline.input.identity, pipeline.records["predictions"].rules
-    values = {identity.get(name, name): field.value for name, field in ROLES["predictions"].fields.items()}
-    return {name: of for name, of in values.items() if of and pipeline.outputs.schema_name(name) in declared}
+    declared = pipeline.records["predictions"].rules
+    written = [each for name, each in pipeline.written("predictions").items() if name in declared]
+    return {each.engine_name: each.field.value or _copy(pipeline.input, each.engine_name) for each in written}
+
+
+def _copy(source: Input, name: str) -> Callable[[Scores], Column]:
+    """A field of the readings as a column."""
+    if name in source.categories():
+        return lambda scores: Nullable(*scores.outcome.scored.readings.categories[name])
+    at = source.sensors().index(name)
+
+    def numbers(scores: Scores) -> Column:
+        readings = scores.outcome.scored.readings
+        present = readings.present[:, at]
+        return Nullable(np.where(present, readings.values[:, at], 0.0), present)
+
+    return numbers
 
 
 def in_bulk(topic: str, origin: Origin, values: list[bytes], headers: Mapping[int, Headers] | None = None) -> Bulk:

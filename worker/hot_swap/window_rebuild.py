@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import structlog
 
-from common.dead_letter_reasons import DeadLetterReason
+from common.dead_letter_reasons import IN_WINDOWS
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.consume.message_columns import batch_of
@@ -99,7 +99,7 @@ class WindowRebuild:
 
     def _follow(self, outcome: Outcome) -> None:
         # A record that is a dead letter now could pass a second check. It must stay out of the windows all the same.
-        excluded = [r.row for r in outcome.rejections if r.reason != DeadLetterReason.LATE]
+        excluded = [r.row for r in outcome.rejections if r.reason not in IN_WINDOWS]
         batch = outcome.batch
         if excluded:
             batch = batch.take(np.delete(np.arange(len(batch)), excluded))

@@ -3,27 +3,19 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from common.arrays import Float, Int, Texts
 from worker.alarms.state_machine import AlarmPolicy
+from worker.config.task import Task as Task  # noqa: PLC0414 - users of this contract import it from here
 from worker.model.package_files import PackageError
 from worker.model.reference import Reference
 from worker.windows.feature_spec import FeatureSpec
 
 DEFAULT_THRESHOLD = 0.5
 InputType = Literal["double", "float", "long", "integer", "boolean", "string"]
-
-
-class Task(StrEnum):
-    """What a model predicts."""
-
-    BINARY = "binary"
-    MULTICLASS = "multiclass"
-    REGRESSION = "regression"
 
 
 class ModelInput(NamedTuple):
@@ -87,6 +79,11 @@ class Prediction(NamedTuple):
     label: Int | None = None
     probabilities: Float | None = None
     unscored: Mapping[int, str] = MappingProxyType({})
+
+    def take(self, rows: Int) -> "Prediction":
+        """Some of the rows, all of them scored."""
+        label = None if self.label is None else self.label[rows]
+        return Prediction(self.value[rows], label, None if self.probabilities is None else self.probabilities[rows])
 
 
 class Contributions(NamedTuple):

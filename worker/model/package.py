@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 
 from common.arrays import Float
 from worker.alarms.state_machine import AlarmPolicy
+from worker.config.task import Task
 from worker.model.boosting import UnfitBoosterError, exact_contributions, load_booster, xgboost
-from worker.model.contract import Contributions, Features, Model, ModelFailedError, ModelInput, Prediction, Task
+from worker.model.contract import Contributions, Features, Model, ModelFailedError, ModelInput, Prediction
 from worker.model.package_files import (
     MANIFEST,
     SCALER,

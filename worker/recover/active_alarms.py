@@ -42,7 +42,7 @@ def active_alarms(
         DependencyDownError: broker or registry does not answer, a transaction is still open, or the registry has lost a
             schema; call again.
     """
-    topic, schema = pipeline.outputs.alarms.topic, pipeline.outputs.alarms.avro_schema
+    topic, schema = pipeline.topics["alarms"], pipeline.records["alarms"].schema
     found: dict[bytes, AlarmState] = {}
     with TopicReader(config, LOOP_PATIENCE_S) as reader:
         for messages in reader.read(topic, {partition: reader.span_while_running(topic, partition)}):

@@ -36,15 +36,16 @@ class AlarmRestore:
     ) -> None:
         """Beat: called regularly while published alarms are read."""
         self._config, self._pipeline, self._metrics, self._beat = config, pipeline, metrics, beat
-        outputs = pipeline.outputs
         self._fixed = {
             "group.id": "hazardstream-unused",  # required by the client, never joined
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
         }
-        self._topic, self._schema = outputs.alarm_state.topic, outputs.alarm_state.avro_schema
-        self._with_engine_names = outputs.with_engine_names
+        states = pipeline.outputs.alarm_state
+        # Empty: the pipeline has no alarms.
+        self._topic, self._schema = (states.topic, states.avro_schema) if states else ("", {})
+        self._with_engine_names = pipeline.outputs.with_engine_names
         self._writer_schema_of = writer_schema_of
         self._reader: Consumer | None = None
         self._left: dict[int, range] = {}
@@ -64,6 +65,9 @@ class AlarmRestore:
         """
         number = partition.number
         self.drop(number)
+        if not self._topic:
+            self._latest[number] = {}
+            return
         replaced = partition.states_id not in {"", states_id}
         # If the checkpoint has no id, an empty topic may be a new one.
         if partition.live_from > 0 and (replaced or offsets.start > 0 or not (offsets or partition.states_id)):

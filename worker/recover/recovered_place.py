@@ -115,17 +115,20 @@ def recovered_places(
     with TopicReader(config, LOOP_PATIENCE_S) as reader:
         # To the uncommitted end: a predecessor's transaction may still be ending.
         spans = {
-            role: reader.spans(pipeline.topics[role], ends.keys(), committed=False) for role in (*_ROLES, "alarm_state")
+            role: reader.spans(topic, ends.keys(), committed=False)
+            for role, topic in pipeline.topics.items()
+            if role in (*_ROLES, "alarm_state")
         }
         newest = {
             role: _newest(
                 reader, pipeline.topics[role], spans[role], _outcome_reader(pipeline, role, writer_schema_of), beat
             )
             for role in _ROLES
+            if role in spans
         }
     found: dict[int, Place | str] = {}
     for partition, span in ends.items():
-        doubts = [newest[role].doubts[partition] for role in _ROLES if partition in newest[role].doubts]
+        doubts = [each.doubts[partition] for each in newest.values() if partition in each.doubts]
         if doubts:
             found[partition] = "; ".join(doubts)
         else:
@@ -136,10 +139,10 @@ def recovered_places(
 def _evidence(
     pipeline: Pipeline, partition: int, spans: Mapping[str, Mapping[int, Span]], newest: Mapping[str, _Newest]
 ) -> _Evidence:
-    outcomes = [outcome for role in _ROLES for outcome in newest[role].outcomes.get(partition, ())]
+    outcomes = [outcome for each in newest.values() for outcome in each.outcomes.get(partition, ())]
     # A log that still has its first record, and no outcome, holds nothing but foreign or aborted records.
     without_ours = {
-        role for role in _ROLES if spans[role][partition].low == 0 and partition not in newest[role].outcomes
+        role for role, each in newest.items() if spans[role][partition].low == 0 and partition not in each.outcomes
     }
     if "predictions" in without_ours and spans["predictions"][partition].high > 0:
         without_ours.add("alarm_state")  # its records are of the same transactions or from the same writers

@@ -11,7 +11,7 @@ import numpy as np
 from confluent_kafka import Message
 
 from common.arrays import Int
-from common.dead_letter_reasons import DeadLetterReason
+from common.dead_letter_reasons import IN_WINDOWS
 from worker.config.pipeline import Pipeline
 from worker.kafka.message import stamped_by_broker, time_of
 from worker.kafka.topic_reader import Span, TopicReader, UnreadableBatchError
@@ -53,8 +53,7 @@ def replay_exclusions(
     if since_ms is not None:
         span = span._replace(low=max(span.low, reader.since(topic, number, since_ms, span.high)))
     letters = letters_about(reader, pipeline, topic_id, number, span, beat)
-    # A late reading counts as an arrival (worker/windows/late_filter.py).
-    offsets = (letter.source[2] for letter in letters if letter.reason != DeadLetterReason.LATE)
+    offsets = (letter.source[2] for letter in letters if letter.reason not in IN_WINDOWS)
     return np.unique(np.array([offset for offset in offsets if replayed.low <= offset < replayed.high], np.int64))
 
 

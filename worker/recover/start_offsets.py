@@ -45,8 +45,8 @@ class _Ends(NamedTuple):
 
     low: int
     high: int
-    states_low: int
-    states_high: int
+    states_low: int = 0
+    states_high: int = 0
 
 
 class _Processed(NamedTuple):
@@ -166,7 +166,7 @@ class StartOffsets:
 
     def _ends(self, partitions: list[int]) -> tuple[dict[int, _Ends], dict[int, Start | str]]:
         """The ends of each partition, and texts why the ends of others are not known."""
-        names = (self._topic, self._pipeline.outputs.alarm_state.topic)
+        names = [topic for role, topic in self._pipeline.topics.items() if role in {"input", "alarm_state"}]
         for name in names:
             # This refreshes the leader epochs: the admin client would use old ones, which a restarted broker refuses.
             self._admin.list_topics(name, timeout=_TIMEOUT_S)

@@ -14,7 +14,7 @@ from schemas.columnar_decoder import PADDING, Decoded, Plan, decode_columns, dec
 from schemas.errors import UnreadableValueError
 from schemas.load import Schema
 from schemas.resolution import aligned, field_conversions, union_branches
-from schemas.text_column import Bytes, TextColumn
+from schemas.text_column import Bytes, NullableText, TextColumn
 from schemas.wire import CONFLUENT_MAGIC, LONG_ID_PREFIX_LENGTH, SINGLE_OBJECT_MARKER, SchemaKey, parse_prefix
 from worker.config.inputs_outputs import Input
 from worker.score.readings import Readings, Rejection
@@ -41,8 +41,8 @@ class Decoder:
 
     def __init__(self, source: Input, writer_schema_of: WriterSchemaOf) -> None:
         self._source = source
-        self._sensors = source.sensors()
-        self._reader = source.avro_schema
+        self._sensors, self._categories = source.sensors(), source.categories()
+        self._reader = source.reader_schema
         self._writer_schema_of = writer_schema_of
         self._utc_offset_ms = source.utc_offset_ms
         self._plans: LRUCache[SchemaKey, list[_Branch]] = LRUCache(DECODERS_KEPT)
@@ -150,8 +150,9 @@ class Decoder:
                 yield _Branch(None if branches is None else index, plan)
 
     def _part(self, rows: Int, columns: Decoded) -> Readings:
-        source = self._source
-        key, group = columns.text[source.key], columns.text[source.group]
+        source, count = self._source, len(rows)
+        key, group = (columns.text[f] if f else _no_texts(count) for f in (source.key_field, source.group_field))
+        ts = columns.integer[source.time_field] if source.time_field else np.zeros(count, np.int64)
         values = np.full((len(rows), len(self._sensors)), np.nan)
         present = np.zeros(values.shape, np.bool_)
         for i, sensor in enumerate(self._sensors):
@@ -159,7 +160,13 @@ class Decoder:
                 sent = columns.floating[sensor] if sensor in columns.floating else columns.integer[sensor]
                 present[:, i] = columns.present[sensor]
                 values[:, i] = np.where(present[:, i], sent, np.nan)
-        part = Readings(rows, key, group, columns.integer[source.time], values, present)
+        categories = {
+            name: NullableText(columns.text[name], columns.present[name])
+            if name in columns.present
+            else NullableText(_no_texts(count), np.zeros(count, np.bool_))
+            for name in self._categories
+        }
+        part = Readings(rows, key, group, ts, values, present, categories)
         return part.take(columns.understood)
 
     def _decode_one(
@@ -169,22 +176,28 @@ class Decoder:
         try:
             if isinstance(framing, UnreadableValueError):
                 raise framing
-            key, start = parse_prefix(value) if framing is None else (framing, 0)
-            writer = self._writer_schema_of(key)
+            schema_key, start = parse_prefix(value) if framing is None else (framing, 0)
+            writer = self._writer_schema_of(schema_key)
             record = decoder_for(writer, self._reader, self._utc_offset_ms)(value, start)
         except UnreadableValueError as error:
             return Rejection(row, error.reason, str(error))
-        key_text, group = (TextColumn.of([record[f].encode()]) for f in (source.key, source.group))
+        key, group = (
+            TextColumn.of([record[f].encode()]) if f else _no_texts(1) for f in (source.key_field, source.group_field)
+        )
+        ts = record[source.time_field] if source.time_field else 0
+        categories = {
+            name: NullableText(TextColumn.of([(record[name] or "").encode()]), np.array([record[name] is not None]))
+            for name in self._categories
+        }
         values = np.array([[record[s] for s in self._sensors]], np.float64)  # None becomes NaN
         present = np.array([[record[s] is not None for s in self._sensors]])
-        return Readings(np.array([row]), key_text, group, np.array([record[source.time]]), values, present)
+        return Readings(np.array([row]), key, group, np.array([ts]), values, present, categories)
 
     def _readings(self, parts: list[Readings]) -> Readings:
         if not parts:
-            nothing, empty = np.empty((0, len(self._sensors))), TextColumn.of([])
-            return Readings(
-                np.empty(0, np.int64), empty, empty, np.empty(0, np.int64), nothing, nothing.astype(np.bool_)
-            )
+            nothing, empty, none = np.empty((0, len(self._sensors))), TextColumn.of([]), np.empty(0, np.int64)
+            categories = {name: NullableText(empty, np.empty(0, np.bool_)) for name in self._categories}
+            return Readings(none, empty, empty, none, nothing, nothing.astype(np.bool_), categories)
         row = np.concatenate([p.row for p in parts])
         order = np.argsort(row, kind="stable")
         return Readings(
@@ -194,4 +207,12 @@ class Decoder:
             np.concatenate([p.ts for p in parts])[order],
             np.concatenate([p.values for p in parts])[order],
             np.concatenate([p.present for p in parts])[order],
+            {
+                name: NullableText.concatenate([p.categories[name] for p in parts]).take(order)
+                for name in self._categories
+            },
         )
+
+
+def _no_texts(count: int) -> TextColumn:
+    return TextColumn.of([b""] * count)

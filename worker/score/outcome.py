@@ -1,6 +1,6 @@
 """The result of scoring a batch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from common.arrays import Bool, Float, Int
@@ -27,6 +27,19 @@ class Scored:
     masked: Bool
     imputed: Bool
     shift: Int
+
+    def only(self, rows: Int) -> "Scored":
+        """Some of the readings; `prediction` is of these already."""
+        return replace(
+            self,
+            readings=self.readings.take(rows),
+            origin=self.origin.take(rows),
+            features=self.features.take(rows),
+            in_window=self.in_window[rows],
+            masked=self.masked[rows],
+            imputed=self.imputed[rows],
+            shift=self.shift[rows],
+        )
 
     @property
     def probability(self) -> Float:

@@ -1,11 +1,12 @@
 """Readings of a batch as columns, where they come from, and the messages that became none."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
-from schemas.text_column import TextColumn
+from schemas.text_column import NullableText, TextColumn
 
 
 @dataclass(frozen=True)
@@ -14,11 +15,12 @@ class Readings:
 
     Attributes:
         row: row in the consumed batch, shape [n].
-        key: what the reading is about.
-        group: what the key belongs to.
-        ts: event time, ms since the epoch, shape [n].
+        key: what the reading is about (also the Kafka key); empty as decoded where the record has no field of it.
+        group: what the key belongs to; empty where the record has no field of it.
+        ts: event time, ms since the epoch, shape [n]; 0 as decoded where the record has no field of it.
         values: sensors in raw units, NaN where null, shape [n, sensors].
         present: which sensors were not null, shape [n, sensors]; a NaN that is present was sent as NaN.
+        categories: the fields of texts, by name, n rows each.
     """
 
     row: Int
@@ -27,11 +29,13 @@ class Readings:
     ts: Int
     values: Float
     present: Bool
+    categories: Mapping[str, NullableText] = field(default_factory=dict)
 
     def take(self, rows: Int | Bool) -> "Readings":
         """Some of the readings."""
         key, group = self.key.take(rows), self.group.take(rows)
-        return Readings(self.row[rows], key, group, self.ts[rows], self.values[rows], self.present[rows])
+        categories = {name: texts.take(rows) for name, texts in self.categories.items()}
+        return Readings(self.row[rows], key, group, self.ts[rows], self.values[rows], self.present[rows], categories)
 
 
 class Origin(NamedTuple):

@@ -12,14 +12,16 @@ from typing import Protocol
 import numpy as np
 
 from common.arrays import Bool, Int
-from worker.alarms.state_machine import AlarmPolicy, Alarms
+from common.dead_letter_reasons import DeadLetterReason
+from worker.alarms.state_machine import AlarmPolicy, Alarms, StagedAlarms
 from worker.config.pipeline import Pipeline
-from worker.model.contract import Model, Prediction
+from worker.model.contract import Model
 from worker.model.shap import explain_rows
 from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed, WriterSchemaOf
 from worker.score.feature_plan import FeaturePlan, plan_for
 from worker.score.outcome import Outcome, Scored
+from worker.score.predict import predict
 from worker.score.readings import Origin, Readings, Rejection
 from worker.score.validate import Valid, Validator
 from worker.score.windows import KeyedWindows, NoWindows, Windows
@@ -90,36 +92,43 @@ class Scorer:
             readings, origin = valid.readings.take(windowed.row), origin.take(windowed.row)
             features = self.plan.features(windowed.features, readings)
         with self._timed("score"):
-            prediction = self.model.predict(features) if len(features) else Prediction(np.empty(0))
+            predicted = predict(self.model, features)
+            scored = Scored(
+                readings,
+                origin,
+                features,
+                predicted.prediction,
+                windowed.in_window,
+                valid.masked[windowed.row],
+                windowed.imputed,
+                windowed.shift,
+            )
+            if predicted.refused:
+                scored = scored.only(predicted.rows)
         with self._timed("alarms"):
-            partition = origin.partition.tolist()
-            alarms = self.alarms.stage(partition, origin.keys, readings.ts, prediction.value, windowed.shift)
+            alarms = self._stage_alarms(scored)
         with self._timed("explain"):
             rows = [transition.row for transition in alarms.transitions]
-            explanations = explain_rows(self.model, features.take(rows)) if rows else []
-        masked = valid.masked[windowed.row]
+            explanations = explain_rows(self.model, scored.features.take(rows)) if rows else []
+        refused = [_unscorable(int(readings.row[row]), why) for row, why in predicted.refused.items()]
+        made = (*rejections, *invalid, *staged.late, *refused)
         return Outcome(
             model=self.model,
             threshold=self.model.threshold_under(self.alarms.policy),
             batch=batch,
-            scored=Scored(
-                readings,
-                origin,
-                features,
-                prediction,
-                windowed.in_window,
-                masked,
-                windowed.imputed,
-                windowed.shift,
-            ),
+            scored=scored,
             alarms=alarms,
             explanations=explanations,
-            rejections=[rejection for rejection in (*rejections, *invalid, *staged.late) if live[rejection.row]],
+            rejections=[rejection for rejection in made if live[rejection.row]],
             deduplicated=int(is_live[staged.duplicate].sum()),
             replayed=int((~live).sum()),
             clocks=clocks,
             staged=staged,
         )
+
+    def _stage_alarms(self, scored: Scored) -> StagedAlarms:
+        partition, keys = scored.origin.partition.tolist(), scored.origin.keys
+        return self.alarms.stage(partition, keys, scored.readings.ts, scored.probability, scored.shift)
 
     def merge(self, outcome: Outcome, partitions: Mapping[int, Partition]) -> None:
         """Make a committed batch part of the state."""
@@ -149,6 +158,10 @@ class Scorer:
         """Drop the windows and alarms of a partition."""
         self.windows.revoke(partition)
         self.alarms.revoke(partition.number)
+
+
+def _unscorable(row: int, why: str) -> Rejection:
+    return Rejection(row, DeadLetterReason.UNSCORABLE, why)
 
 
 def _windows_of(plan: FeaturePlan, pipeline: Pipeline) -> Windows:

@@ -4,7 +4,8 @@ A row that fails is then validated by a Pydantic model of the same rules, so tha
 rule and value.
 """
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
 from common.validation_errors import fault_texts
+from schemas.field_rules import FieldRules
 from schemas.text_column import TextColumn
 from worker.config.inputs_outputs import Input
 from worker.score.event_time import implausible, implausible_text, other_unit
@@ -41,7 +43,7 @@ class Validator:
         largest = np.finfo(np.float64).max
         self._low = np.array([max(rule.low, -largest) for rule in rules], np.float64)
         self._high = np.array([min(rule.high, largest) for rule in rules], np.float64)
-        self._time = source.rules(source.time)
+        self._time = source.rules(source.time_field) if source.time_field else FieldRules("whole")
 
     @property
     def max_future_ms(self) -> int:
@@ -57,14 +59,16 @@ class Validator:
             broker_ts: Kafka timestamps of the whole batch, ms, by row; negative where a record has none, and its time
                 cannot be checked.
         """
-        r, source = readings, self._source
+        r, source = self._identified(readings, message_keys, broker_ts), self._source
         with np.errstate(invalid="ignore"):
             usable = r.present & (r.values >= self._low) & (r.values <= self._high)
         masked = r.present & ~usable
         # The record's own rule may refuse another unit, too, but cannot say that it is one.
         invalid = ((r.ts < self._time.low) | (r.ts > self._time.high)) & ~other_unit(r.ts)
-        invalid |= ~usable.any(axis=1)
-        invalid |= self._out_of_length(r.key, source.key) | self._out_of_length(r.group, source.group)
+        invalid |= self._empty(r, usable)
+        for text, field in ((r.key, source.key_field), (r.group, source.group_field)):
+            if field is not None:
+                invalid |= self._out_of_length(text, field)
         if source.on_invalid_sensor == "dead_letter":
             invalid |= masked.any(axis=1)
         wrong_key = ~invalid & ~r.key.equals(message_keys.take(r.row))
@@ -103,8 +107,23 @@ class Validator:
         good = ~(invalid | wrong_key | mistimed | unstamped | future)
         kept = r.take(good)
         values: Float = np.where(usable[good], kept.values, np.nan)
-        readings = Readings(kept.row, kept.key, kept.group, kept.ts, values, usable[good])
+        readings = replace(kept, values=values, present=usable[good])
         return Valid(readings, masked[good], rekeyed[good]), rejections
+
+    def _identified(self, readings: Readings, message_keys: TextColumn, broker_ts: Int) -> Readings:
+        """Readings with the key and the time of their messages, where the record has no fields of them."""
+        source = self._source
+        key = readings.key if source.key_field else message_keys.take(readings.row)
+        return replace(readings, key=key, ts=readings.ts if source.time_field else broker_ts[readings.row])
+
+    def _empty(self, r: Readings, usable: Bool) -> Bool:
+        """Which readings hold no usable value, of a record that has fields of values."""
+        if not (self._sensors or r.categories):
+            return np.zeros(len(r.row), np.bool_)
+        found: Bool = np.asarray(usable.any(axis=1))
+        for texts in r.categories.values():
+            found |= texts.present
+        return ~found
 
     def _implausible_text(self, ts: int) -> str:
         return f"{self._source.time} {ts} {implausible_text(ts)}"
@@ -126,10 +145,12 @@ class Validator:
 
     def _invalid_text(self, r: Readings, i: int) -> str:
         source = self._source
-        record = {source.key: r.key[i], source.group: r.group[i], source.time: int(r.ts[i])}
+        found: dict[str, Any] = {"key": r.key[i], "group": r.group[i], "time": int(r.ts[i])}
+        record = {name: found[role] for role, name in source.identity_fields.items()}
+        record |= {name: texts.text[i] if texts.present[i] else None for name, texts in r.categories.items()}
         record |= {s: float(r.values[i, j]) if r.present[i, j] else None for j, s in enumerate(self._sensors)}
         try:
             source.record_model.model_validate(record)
         except ValidationError as error:
             return fault_texts(error)
-        return "no sensor has a usable value"
+        return "no field has a usable value"

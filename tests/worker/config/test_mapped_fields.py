@@ -45,8 +45,7 @@ def renamed(tmp_path: Path) -> Pipeline:
 def written(pipeline: Pipeline, role: str) -> bytes:
     """A record of a role as the worker writes it."""
     schema = pipeline.records[role].schema
-    values = {IDENTITY.get(field, field): declared.samples[0] for field, declared in ROLES[role].fields.items()}
-    record = {pipeline.outputs.schema_name(field): value for field, value in values.items()}
+    record = {name: written.field.samples[0] for name, written in pipeline.written(role).items()}
     assert set(record) == {field["name"] for field in schema["fields"]}
     return encode(record, parsed(schema), single_object_prefix(schema))
 

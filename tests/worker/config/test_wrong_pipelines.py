@@ -16,7 +16,13 @@ from worker.config.pipeline import load_pipeline
 # What is replaced in the pipeline that comes with the package, by what; what is said, and the marker of its line.
 WRONG: dict[str, tuple[str, str, str, str]] = {
     "unknown key": ("  key: module_id", "  kee: module_id", r"input\.kee: .*did you mean 'key'\?", "kee:"),
-    "missing key": ("  time: ts\n", "", r"input\.time: it is missing; add it", "input:"),
+    "missing topic": ("  topic: battery.readings\n", "", r"input\.topic: it is missing; add it", "input:"),
+    "time that is not named": (
+        "  time: ts\n",
+        "",
+        r"field 'ts': nothing is written to it; name it as key, group or time of input, or copy it with outputs\.echo",
+        "schema: HazardPrediction",
+    ),
     "unknown section": ("topology:", "topolgy:", r"topolgy: .*did you mean 'topology'\?", "topolgy:"),
     "unknown key below": ("schema: HazardAlarm}", "schma: HazardAlarm}", r"schma: .*did you mean 'schema'\?", "schma:"),
     "number for a topic": (

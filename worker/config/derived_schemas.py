@@ -1,0 +1,38 @@
+"""The schemas of outputs that the pipeline file gives none: they follow from the input, the role and the task."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from schemas.avro_record import AvroRecord
+from worker.config.written_fields import WrittenField
+
+_PARTS = re.compile(r"[A-Za-z0-9]+")
+
+
+def derived_record(pipeline: str, role: str, written: Mapping[str, WrittenField], file: Path) -> AvroRecord:
+    """The declaration of an output's records, named after pipeline and role.
+
+    Args:
+        pipeline: its name.
+        role: of the output.
+        written: see `written_fields`.
+        file: the pipeline file, for messages.
+    """
+    name = f"{_camel(pipeline)}{_camel(role.removesuffix('s'))}"
+    fields = [_declared(field, each) for field, each in written.items() if each.derived]
+    schema = {"type": "record", "name": name, "namespace": "hazardstream.derived", "fields": fields}
+    return AvroRecord(name, file, schema)
+
+
+def _declared(name: str, written: WrittenField) -> dict[str, Any]:
+    field = written.field
+    default = {"default": None} if isinstance(field.type, list) else {}
+    return {"name": name, "type": field.type, **default, "doc": field.doc, **written.properties}
+
+
+def _camel(name: str) -> str:
+    """An Avro name."""
+    words = "".join(part[0].upper() + part[1:] for part in _PARTS.findall(name))
+    return f"P{words}" if words[:1].isdigit() or not words else words

@@ -1,0 +1,185 @@
+"""The features of a pipeline file: what a model's inputs are computed from, where the model does not say it."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from common.environment import closest
+from common.text import shown
+from common.times import DAY_MS, HOUR_MS, MINUTE_MS
+from schemas.field_rules import FieldRules
+from worker.config.inputs_outputs import Number, Strict
+
+Kind = Literal[
+    "value",
+    "category",
+    "difference",
+    "mean",
+    "std",
+    "count",
+    "sum",
+    "min",
+    "max",
+    "distinct_days",
+    "time_since_last",
+]
+_UNITS_MS: Mapping[str, int] = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
+_LENGTH = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+_SHORTEST_MS, _LONGEST_MS, _MOST_READINGS = MINUTE_MS, 400 * DAY_MS, 10_000
+_ROLLING: frozenset[Kind] = frozenset({"mean", "std"})
+_AGGREGATES: frozenset[Kind] = frozenset({"count", "sum", "mean", "min", "max", "distinct_days", "time_since_last"})
+_WITHOUT_FIELD: frozenset[Kind] = frozenset({"count", "distinct_days", "time_since_last"})
+_NUMBERS: frozenset[Kind] = frozenset({"value", "difference", "mean", "std", "sum", "min", "max"})
+_ALIKE = 0.6
+
+Found = tuple[tuple[int | str, ...], str]
+"""Place below `features`, and what is wrong there."""
+
+
+class Feature(Strict):
+    """One feature. A bare name in the file is short for the value or the category of the field of that name.
+
+    Attributes:
+        name: of the model's input.
+        kind: what is computed; None: `value`, or `category` for a field of texts.
+        field: of the input record; where it is left out, counts are of all readings.
+        where: only readings with these values of category or boolean fields count.
+        last: over so many readings, this one included.
+        over: over so much event time: a number and s, m, h or d.
+        per: of a difference: from reading to reading, or divided by the seconds between them.
+        fill: of a value: the last one that the window holds, where the reading has none.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    kind: Kind | None = None
+    field: str | None = None
+    where: dict[str, str | Annotated[bool, Field(strict=True)]] = Field(default_factory=dict)
+    last: Annotated[Number, Field(ge=1, le=_MOST_READINGS)] | None = None
+    over: Annotated[str, Field(pattern=rf"^{_LENGTH.pattern}$")] | None = None
+    per: Literal["reading", "second"] | None = None
+    fill: Annotated[bool, Field(strict=True)] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+    @property
+    def over_ms(self) -> int | None:
+        """Length of the window of event time; None: the window counts readings, or there is none."""
+        return None if self.over is None else milliseconds(self.over)
+
+    @property
+    def windowed(self) -> bool:
+        """Whether it needs earlier readings of the key."""
+        return self.fill or self.kind not in {None, "value", "category"}
+
+    @property
+    def aggregate(self) -> bool:
+        """Whether it is kept in buckets of event time."""
+        return self.over is not None or self.kind == "time_since_last"
+
+    def resolved(self, rules: Mapping[str, FieldRules]) -> "Feature":
+        """With kind, field and `per` as they follow from what is given, for an input with these fields."""
+        field = self.field if self.field or self.kind in _WITHOUT_FIELD else self.name
+        texts = field is not None and field in rules and rules[field].kind == "text"
+        kind: Kind = self.kind or ("category" if texts else "value")
+        per = self.per or ("reading" if kind == "difference" else None)
+        return self.model_copy(update={"field": field, "kind": kind, "per": per})
+
+
+def milliseconds(length: str) -> int:
+    """A length such as 90m or 7d in ms."""
+    match = _LENGTH.fullmatch(length)
+    if match is None:
+        raise ValueError(f"{length!r} is no length of time")
+    return int(match[1]) * _UNITS_MS[match[2]]
+
+
+def feature_faults(features: Sequence[Feature], rules: Mapping[str, FieldRules], identity: set[str]) -> Iterator[Found]:
+    """What is wrong with features.
+
+    Args:
+        features: resolved.
+        rules: of the input's fields.
+        identity: names of the fields that are key, group and time.
+    """
+    if not features:
+        yield (), "there is none; name the inputs of the model, or take `features` out"
+    names = [feature.name for feature in features]
+    for at, feature in enumerate(features):
+        if feature.name in names[:at]:
+            yield (at, "name"), f"{shown(feature.name)!r} is the name of an earlier feature; give each its own"
+        for setting, text in (*_field(feature, rules, identity), *_window(feature), *_where(feature, rules)):
+            yield (at, *setting), text
+
+
+Setting = tuple[tuple[str, ...], str]
+
+
+def _field(feature: Feature, rules: Mapping[str, FieldRules], identity: set[str]) -> Iterator[Setting]:
+    field = feature.field
+    if field is None:
+        return
+    # A bare name has no setting `field` to point to.
+    at = ("field",)
+    if field not in rules:
+        hint = closest(field, rules, _ALIKE)
+        advice = f"did you mean {hint!r}?" if hint else f"there are {', '.join(rules)}"
+        yield at, f"the input has no field {shown(field)!r}; {advice}"
+    elif field in identity:
+        yield at, f"{shown(field)!r} is the key, the group or the time; name a field that is measured"
+    elif feature.kind in _NUMBERS and not rules[field].numeric:
+        yield at, f"{shown(field)!r} is no number, which {feature.kind} needs; name another field, or kind: category"
+    elif feature.kind == "category" and rules[field].kind != "text":
+        yield at, f"{shown(field)!r} is no string and no enum, so it is no category; write kind: value"
+
+
+def _window(feature: Feature) -> Iterator[Setting]:
+    kind = feature.kind
+    if feature.fill and kind != "value":
+        yield ("fill",), f"only a value is filled, not a {kind}; take it out"
+    if feature.per and kind != "difference":
+        yield ("per",), f"only a difference has it, not a {kind}; take it out"
+    if feature.where and kind not in _AGGREGATES:
+        yield ("where",), f"only aggregates have it, not a {kind}; take it out"
+    if feature.last is not None and kind not in _ROLLING:
+        yield ("last",), f"only mean and std are over readings, not {kind}; {_instead(feature)}"
+    elif feature.last is not None and feature.over is not None:
+        yield ("last",), "a window has so many readings or so much time; take `last` or `over` out"
+    elif kind == "std" and feature.last is None:
+        yield (), "std is over readings; give `last`, such as last: 10"
+    elif feature.over is not None and kind not in _AGGREGATES:
+        yield ("over",), f"a {kind} has no window of time; take it out"
+    elif feature.over is None and feature.last is None and kind in _AGGREGATES - {"time_since_last"}:
+        yield (
+            (),
+            f"{kind} needs a window; give `over`, such as over: 7d"
+            + (", or `last`, such as last: 10" if kind in _ROLLING else ""),
+        )
+    if feature.over_ms is not None and not _SHORTEST_MS <= feature.over_ms <= _LONGEST_MS:
+        yield ("over",), f"it must be at least 1m and at most {_LONGEST_MS // DAY_MS}d, not {feature.over}; correct it"
+
+
+def _instead(feature: Feature) -> str:
+    return "write `over` for a window of time" if feature.kind in _AGGREGATES else "take it out"
+
+
+def _where(feature: Feature, rules: Mapping[str, FieldRules]) -> Iterator[Setting]:
+    for field, value in feature.where.items():
+        at = ("where", field)
+        found = rules.get(field)
+        if found is None:
+            hint = closest(field, rules, _ALIKE)
+            yield at, f"the input has no such field; {f'did you mean {hint!r}?' if hint else 'correct it'}"
+        elif found.kind != "text" and found.avro != "boolean":
+            yield at, "it must be a string, an enum or a boolean, whose values can be equal; name another field"
+        elif isinstance(value, bool) != (found.avro == "boolean"):
+            wanted = "true or false" if found.avro == "boolean" else "text; put it in quotes"
+            yield at, f"it must be {wanted}, not {value!r}"
+        elif found.symbols and value not in found.symbols:
+            hint = closest(str(value), found.symbols, _ALIKE)
+            advice = f"did you mean {hint!r}?" if hint else f"there are {', '.join(found.symbols)}"
+            yield at, f"the enum has no symbol {shown(value)!r}; {advice}"

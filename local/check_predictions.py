@@ -17,8 +17,9 @@ from training.fitting.predictions import measure, predict
 from training.registry.load_model import load_registered
 from training.run.replay import Replay
 from worker.config.pipeline import Pipeline
+from worker.config.task import Task
 from worker.kafka.message import headers_of, value_of
-from worker.model.contract import Prediction, Task
+from worker.model.contract import Prediction
 
 _WITHIN_S = 120.0
 

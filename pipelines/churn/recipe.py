@@ -13,7 +13,6 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from worker.config.task import Task
 
 from common.text import shown
 from common.times import DAY_MS
@@ -24,11 +23,12 @@ from training.fitting.stream_features import stream_features
 from training.run.replay import Replay, records_of
 from training.run.train import Trained
 from worker.config.pipeline import Pipeline, load_pipeline
+from worker.config.task import Task
 
 TARGET = "leaves"
 WARM_UP_DAYS = 30
 """Before, the longest windows are not full."""
-_SHARE = 0.15
+_SHARE = 0.1
 """Of the events that are training rows: those of one user are much alike."""
 _NEW_USERS = 150
 _PIPELINE = load_pipeline(str(Path(__file__).parent))
@@ -91,7 +91,7 @@ RECIPE = Recipe(
     categories=CATEGORIES,
     target=TARGET,
     split_by="user_id",
-    tries=3,
+    tries=2,
     folds=3,
     candidates=(
         Candidate("prior", DummyClassifier(strategy="prior")),
@@ -102,14 +102,14 @@ RECIPE = Recipe(
         ),
         Candidate(
             "random_forest",
-            _encoded(RandomForestClassifier(n_estimators=60, random_state=0)),
+            _encoded(RandomForestClassifier(n_estimators=40, max_samples=0.3, random_state=0)),
             {"randomforestclassifier__min_samples_leaf": [5, 20]},
         ),
         Candidate(
             "gradient_boosting",
-            _encoded(HistGradientBoostingClassifier(max_iter=100, random_state=0)),
+            _encoded(HistGradientBoostingClassifier(max_iter=60, random_state=0)),
             {
-                "histgradientboostingclassifier__learning_rate": [0.05, 0.1],
+                "histgradientboostingclassifier__learning_rate": [0.1],
                 "histgradientboostingclassifier__max_leaf_nodes": [7, 15],
             },
         ),

@@ -24,7 +24,7 @@ from common.errors import UserError
 from common.text import shown
 from training.fitting.predictions import HEADLINE, SCORING, depends_on_batch, measure, predict
 from training.fitting.recipe import Candidate, Recipe
-from worker.model.contract import Task
+from worker.config.task import Task
 
 _TEST_SHARE = 0.2
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from worker.model.contract import DEFAULT_THRESHOLD, Prediction, Task
+from worker.config.task import Task
+from worker.model.contract import DEFAULT_THRESHOLD, Prediction
 
 SCORING = {
     Task.BINARY: "roc_auc",

@@ -11,7 +11,7 @@ from training.fitting.recipe import Recipe
 from training.registry.load_model import load_registered
 from training.registry.log_model import fluent_mlflow
 from training.registry.register import store_of, version_behind
-from worker.model.contract import Task
+from worker.config.task import Task
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,7 +15,7 @@ from tests.recipes import NUMBERS, made_up, small_recipe
 from training.fitting.fit import compare, split_rows
 from training.fitting.predictions import HEADLINE, depends_on_batch, predict, required_inputs
 from training.fitting.recipe import Candidate
-from worker.model.contract import Task
+from worker.config.task import Task
 
 
 @pytest.mark.parametrize("task", Task)

@@ -10,7 +10,7 @@ from training.promotion.by_metric import fall_back, promote
 from training.registry.load_model import load_registered
 from training.registry.register import version_behind
 from training.run.train import Trained, train
-from worker.model.contract import Task
+from worker.config.task import Task
 from worker.model.mlflow_client import mlflow_client
 
 

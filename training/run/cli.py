@@ -1,56 +1,35 @@
 """The commands that each pipeline with a recipe has: train, promote, return to the last good version, monitor."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from common.cli_options import (
-    MODELS,
-    BootstrapOption,
-    JsonOption,
-    RegistryOption,
-    TrackingUriOption,
-    training_packages,
-)
-from common.errors import UserError
+from common.cli_options import MODELS, JsonOption, TrackingUriOption, training_packages
 from common.json_text import strict_json
 from common.progress import progress_bar
 from common.terminal import say, terminal
-from common.text import shown
+from training.run.monitor_cli import add_monitor
 
 if TYPE_CHECKING:
     from training.fitting.recipe import Recipe
-    from worker.config.settings import Settings
 
 DataOption = Annotated[Path | None, typer.Option(help="File with rows of your own, in the form of the published ones.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same seed and rows give the same model.")]
-RecentOption = Annotated[
-    Path | None, typer.Option(help="CSV file of recent rows. Default: the newest records of the input topic.")
-]
-LastOption = Annotated[int, typer.Option(min=100, help="Number of records of the input topic to read.")]
-ReportOption = Annotated[Path, typer.Option(help="Directory for drift.png and drift.json.")]
-RetrainOption = Annotated[
-    bool, typer.Option("--retrain", help="Train again on the rows of --recent, if there is a reason to.")
-]
 TriesOption = Annotated[
     int | None, typer.Option(min=1, help="Parameter sets to try for each candidate. Default: as the recipe says.")
 ]
 
 
-def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> typer.Typer:
+def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> None:
     """Add the command group of a pipeline, named after it, to the program.
 
     Args:
         app: the program.
         name: of the pipeline.
         load: imports the recipe, which takes seconds.
-
-    Returns:
-        The group, for commands that only this pipeline has.
     """
     group = typer.Typer(help=f"Train and serve the pipeline {name}.", no_args_is_help=True)
     app.add_typer(group, name=name, rich_help_panel=MODELS)
@@ -90,76 +69,7 @@ def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> t
             else f"{name}: champion is version {now}, not {left}"
         )
 
-    @group.command()
-    def monitor(
-        *,
-        data: DataOption = None,
-        seed: SeedOption = 0,
-        recent: RecentOption = None,
-        last: LastOption = 5000,
-        report: ReportOption = Path("drift-report"),
-        retrain: RetrainOption = False,
-        bootstrap: BootstrapOption = None,
-        registry: RegistryOption = None,
-        tracking_uri: TrackingUriOption = None,
-    ) -> None:
-        """Compare recent rows with those of the training, and write a report as a picture and JSON.
-
-        Exits with 1 where there is a reason to train again and --retrain is not given.
-        """
-        from worker.config.settings import load_settings
-
-        settings = load_settings(
-            pipeline=name, bootstrap_servers=bootstrap, registry_url=registry, tracking_uri=tracking_uri
-        )
-        _monitor(load, settings, data, seed, recent, last, report, retrain=retrain)
-
-    return group
-
-
-def _monitor(
-    load: "Callable[[], Recipe]",
-    settings: "Settings",
-    data: Path | None,
-    seed: int,
-    recent: Path | None,
-    last: int,
-    report: Path,
-    *,
-    retrain: bool,
-) -> None:
-    with training_packages():
-        import pandas as pd
-
-        from training.datasets.source import digest
-        from training.monitoring.rows.recent import recent_rows
-        from training.run.monitor import monitor_rows
-        from training.run.train import train
-
-        recipe = load()
-    rows = recipe.rows(data, seed)
-    if recent is not None:
-        now = pd.read_csv(recent)
-    else:
-        from worker.config.pipeline import load_pipeline
-
-        now = recent_rows(settings, load_pipeline(settings.pipeline), last)
-    found = monitor_rows(recipe, rows.frame, now, report, seed=seed, tracking_uri=settings.tracking_uri)
-    for reason in found.reasons or ("no reason to train again",):
-        say(reason)
-    say(f"report: {report}/drift.png, {report}/drift.json")
-    if found.retrain and not retrain:
-        raise typer.Exit(1)
-    if found.retrain and recent is not None and recipe.target in now.columns:
-        again = replace(rows, frame=now, origin=f"the file {shown(recent)}", sha256=digest(now))
-        trained = train(recipe, again, seed=seed, tracking_uri=settings.tracking_uri)
-        say(f"trained again: version {trained.logged.version} is {_role(trained.promotion.promoted)}")
-    elif found.retrain:
-        raise UserError(f"--retrain needs rows with their truth: give --recent with a file that has {recipe.target}")
-
-
-def _role(promoted: bool) -> str:
-    return "champion" if promoted else "challenger: the champion is better"
+    add_monitor(group, name, load)
 
 
 def _train(
@@ -172,7 +82,7 @@ def _train(
     as_json: bool,
 ) -> None:
     with training_packages():
-        from training.run.train import table
+        from training.run.train import role, table
         from training.run.train import train as run
 
         recipe = load()
@@ -195,5 +105,5 @@ def _train(
     for row in table(recipe, trained.comparison):
         shown.add_row(*row)
     terminal().print(shown)
-    role = _role(trained.promotion.promoted)
-    say(f"{recipe.name} version {trained.logged.version} is {role} ({trained.logged.tracking_uri})")
+    what = role(trained.promotion.promoted)
+    say(f"{recipe.name} version {trained.logged.version} is {what} ({trained.logged.tracking_uri})")

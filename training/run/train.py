@@ -81,3 +81,8 @@ def _remark(served: bool, repeatable: bool) -> str:
     if served:
         return "registered"
     return "" if repeatable else "not the same in each batch"
+
+
+def role(promoted: bool) -> str:
+    """What a version is after its training, in text."""
+    return "champion" if promoted else "challenger: the champion is better"

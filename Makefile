@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo train test lint bench peers lock clean
+.PHONY: install demo train test test-fast lint bench peers lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -28,6 +28,9 @@ run-%: install  ## Train, start, replay and check a pipeline: absenteeism, churn
 
 test: install  ## All tests; those of the worker run on a real Apache Kafka that the suite starts
 	$(BIN)/python -m pytest -n 2
+
+test-fast: install  ## The tests that need no server and are not slow: under a minute
+	$(BIN)/python -m pytest -n 2 -m "not server and not slow"
 
 lint: install  ## Format check, lint, which package may import which, types
 	$(BIN)/ruff format --check .

@@ -25,7 +25,7 @@ from common.terminal import say, terminal
 from local.flagship import FLAGSHIP
 from local.isolated_pipeline import isolated_pipeline
 from local.kafka import kafka_broker
-from local.process import Server, free_ports, start
+from local.process import Server, free_ports, http_client, start
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.settings import load_settings
 from worker.kafka.client_config import admin_client, client_config
@@ -50,7 +50,7 @@ class Worker:
             UserError: the worker has ended.
         """
         try:
-            return httpx.get(self.address + path, timeout=30.0, trust_env=False)
+            return http_client().get(self.address + path, timeout=30.0)
         except httpx.TransportError:
             self.server.check_alive()
             return None

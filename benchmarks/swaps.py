@@ -17,7 +17,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Annotated, Any
 
-import httpx
 import numpy as np
 import typer
 from fastavro import schemaless_reader
@@ -32,7 +31,7 @@ from local.audit import read
 from local.isolated_pipeline import isolated_pipeline
 from local.kafka import kafka_broker
 from local.mlflow_server import mlflow_server
-from local.process import Server, answers, free_ports, start, stop
+from local.process import Server, answers, free_ports, http_client, start, stop
 from schemas.load import parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
@@ -73,7 +72,7 @@ class Site:
     def model(self) -> dict[str, Any]:
         """The worker's model, as its sidecar shows it."""
         self.worker.check_alive()
-        answer = httpx.get(f"{self.address}/model", timeout=10.0, trust_env=False)
+        answer = http_client().get(f"{self.address}/model", timeout=10.0)
         return dict(answer.json())
 
 

@@ -26,7 +26,7 @@ from local.isolated_pipeline import isolated_pipeline
 from local.kafka import BOOTSTRAP_VARIABLE, broker
 from local.mock import mock_cluster
 from local.output_watcher import Watcher
-from local.process import Server, stop
+from local.process import Server, http_client, stop
 from local.worker_process import start_worker, stop_worker
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from training.registry.default_model import demo_store
@@ -186,7 +186,7 @@ def _settled(simulated: SimulationSummary, watcher: Watcher) -> bool:
 
 def _health(address: str) -> dict[str, Any]:
     try:
-        answer = httpx.get(f"{address}/health", timeout=2.0, trust_env=False)
+        answer = http_client().get(f"{address}/health", timeout=2.0)
     except httpx.TransportError:
         return {}
     health: dict[str, Any] = answer.json()

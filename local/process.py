@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -193,9 +194,15 @@ def pid_file(log: Path) -> Path:
     return log.with_suffix(".pid")
 
 
+@cache
+def http_client() -> httpx.Client:
+    """For requests to loopback addresses, also from several threads. A new client would read all CA certificates."""
+    return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 def answers(url: str) -> bool:
     """Whether a GET of a loopback address succeeds now."""
     try:
-        return httpx.get(url, timeout=2.0, trust_env=False).is_success
+        return http_client().get(url, timeout=2.0).is_success
     except httpx.TransportError:
         return False

@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from common.errors import UserError
 from local.check_predictions import Check, check_predictions
-from local.process import stop
+from local.process import http_client, stop
 from local.worker_process import start_worker, stop_worker
 from producers.rows import publish_rows
 from training.run.replay import Replay
@@ -69,7 +68,7 @@ class Stage:
             stop=stop_after_delay(_SWITCH_S), wait=wait_fixed(0.5), retry=retry_if_result(lambda now: now != version)
         )
         try:
-            attempts(lambda: httpx.get(f"{self.address}/model", timeout=5.0, trust_env=False).json().get("version"))
+            attempts(lambda: http_client().get(f"{self.address}/model", timeout=5.0).json().get("version"))
         except RetryError as error:
             raise UserError(
                 f"the worker does not switch to version {version}; its log {self.directory / 'worker.log'} says why"

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from local.kafka import broker
+from local.process import Server
 from local.registry import schema_registry
 from tests.repository import ROOT
 from tests.secured_broker import Secured, secured_broker
@@ -18,6 +19,7 @@ pytest_plugins = ["tests.models", "tests.fixtures_worker", "tests.fixtures_produ
 
 # Marker (and fixture of the same name): how the summary calls it.
 REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry"}
+SERVER_FIXTURES = {*REAL_SERVERS, "secured", "mlflow_url"}
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +58,17 @@ def _logs_as_by_default() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(autouse=True)
+def _no_server_without_its_mark(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make test-fast` leaves out the tests that are marked: no other one may start a server."""
+
+    def refuse(server: Server) -> None:
+        pytest.fail(f"{server.name} is started by a test without the mark `server`: add its fixture to SERVER_FIXTURES")
+
+    if not any(map(request.node.get_closest_marker, ("server", "slow"))):
+        monkeypatch.setattr(Server, "launch", refuse)
+
+
 @pytest.fixture
 def unique_name(request: pytest.FixtureRequest) -> str:
     """A name that no other test has, legal as (the beginning of) a topic, group, subject or transactional id."""
@@ -87,6 +100,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker(server):
                 # Properties travel with the report from an xdist worker.
                 item.user_properties.append(("server", server))
+                item.add_marker("server")
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("server")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,12 +1,11 @@
 """Run workers as processes on the suite's Kafka, feed them, and read what they commit."""
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,14 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from local.audit import read, read_all
 from local.isolated_pipeline import isolated_pipeline
-from local.process import free_ports
+from local.process import free_ports, http_client
 from schemas.codec import decode, encode
 from schemas.load import parsed
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from schemas.wire import single_object_prefix
 from tests.flagship import SHIPPED_MODEL, flagship_schema
+from tests.forked import Forked
 from tests.metric_text import metric_in
-from tests.repository import ROOT
 from tests.spared_trial import spare_the_trial
 from worker.alarms.state_machine import AlarmState
 from worker.config.pipeline import Pipeline, load_pipeline
@@ -84,7 +83,10 @@ class Stage:
 
     @property
     def pipeline(self) -> Pipeline:
-        return load_pipeline(str(self.pipeline_file))
+        changed = tuple(
+            path.stat().st_mtime_ns for path in (self.pipeline_file, *self.pipeline_file.parent.glob("*.avsc"))
+        )
+        return _loaded(self.pipeline_file, changed)
 
     def publish(self, messages: Iterable[tuple[str | bytes | None, bytes | None]], **more: Any) -> None:
         """Produce (key, value) pairs to the input topic and wait until they are there."""
@@ -131,14 +133,7 @@ class Stage:
         }
         if self.model == SHIPPED_MODEL and "model" not in settings:
             spare_the_trial(self.model, self.pipeline_file, self.directory / "cache")
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, *launcher, "worker"],
-                env=environment,
-                stderr=output,
-                stdout=output,
-                cwd=ROOT,
-            )
+        process = Forked([*launcher, "worker"], environment, log)
         worker = Worker(process, f"http://127.0.0.1:{port}", log)
         try:
             yield worker
@@ -187,17 +182,23 @@ class Stage:
         return (m for m in messages if "hazardstream.reason" in dict(m.headers() or ()))
 
 
+@lru_cache
+def _loaded(pipeline_file: Path, changed: tuple[int, ...]) -> Pipeline:
+    """The pipeline of a file, which is asked for again and again and takes 50 ms to load."""
+    return load_pipeline(str(pipeline_file))
+
+
 @dataclass
 class Worker:
     """A worker process and its sidecar's address."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked
     address: str
     log: Path
 
     def get(self, path: str) -> httpx.Response | None:
         try:
-            return httpx.get(self.address + path, timeout=5.0, trust_env=False)
+            return http_client().get(self.address + path, timeout=5.0)
         except httpx.TransportError:
             assert self.process.poll() is None, f"the worker ended: {self.log.read_text()[-3000:]}"
             return None

@@ -49,6 +49,7 @@ def test_a_run_with_other_output_says_what_is_wrong(account: Audit, fault: str) 
     assert fault in faults(account, 10)
 
 
+@pytest.mark.slow  # a process of its own
 def test_too_few_readings_to_time_are_refused() -> None:
     command = [sys.executable, "-m", "benchmarks.throughput", "--readings", "100"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

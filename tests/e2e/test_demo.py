@@ -45,6 +45,7 @@ def test_the_demo_accounts_for_every_record() -> None:
     assert told["broker"] == "Apache Kafka, local"
 
 
+@pytest.mark.slow  # runs the demo
 @pytest.mark.timeout(300)
 def test_the_demo_without_kafkas_jars_says_what_it_cannot_show(tmp_path: Path) -> None:
     told = demo("--seconds", "15", XDG_CACHE_HOME=str(tmp_path), HAZARDSTREAM_MAVEN_REPOSITORY="http://127.0.0.1:1")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ WRITERS = Writers(Random(3), 40)
 AT_HAND = source(Random(3), WRITERS, 300)
 
 
+@pytest.mark.slow  # hundreds of payloads
 def test_a_seeded_run_finds_no_difference_and_reaches_every_verdict() -> None:
     account = run(7, payloads=6000)
     assert account.payloads == account.accepted + sum(account.reasons.values())
@@ -30,6 +32,7 @@ def test_a_seeded_run_finds_no_difference_and_reaches_every_verdict() -> None:
     assert account.by_kind["spliced"]["accepted"] + account.by_kind["overlong number"]["accepted"] > 0
 
 
+@pytest.mark.slow  # hundreds of payloads
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.randoms(use_true_random=False), min_size=1, max_size=6), st.lists(st.booleans(), min_size=6))
 def test_whatever_is_drawn_all_ways_of_reading_agree(randoms: list[Random], right: list[bool]) -> None:
@@ -45,6 +48,7 @@ def test_whatever_is_drawn_all_ways_of_reading_agree(randoms: list[Random], righ
     )
 
 
+@pytest.mark.slow  # hundreds of payloads
 def test_the_command_prints_its_account_as_json() -> None:
     command = [sys.executable, "-m", "tests.fuzz", "--payloads", "200", "--seed", "5", "--json"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)

@@ -140,6 +140,7 @@ def test_a_killed_node_comes_back_and_clients_of_a_gate_are_led_to_its_outer_por
     outer.shut()
 
 
+@pytest.mark.slow  # starts Java
 def test_a_directory_of_another_cluster_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data-1").mkdir()
     (tmp_path / "data-1" / "meta.properties").write_text("version=1\ncluster.id=another-cluster\nnode.id=1\n")

@@ -48,6 +48,7 @@ def test_the_run_s_registry_answers(registry: str) -> None:
     assert httpx.get(f"{registry}/subjects").is_success
 
 
+@pytest.mark.slow  # starts servers
 def test_the_mlflow_server_keeps_a_model_and_is_gone_after(tmp_path: Path) -> None:
     with mlflow_server(tmp_path) as url:
         MlflowClient(url).create_registered_model("hazard")
@@ -71,6 +72,7 @@ def test_the_mock_cluster_carries_records_on_as_many_partitions_as_asked() -> No
         assert message.value() == b"hello"
 
 
+@pytest.mark.slow  # starts servers
 def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
     server = start("a server", ["sh", "-c", "seq 1000; echo out of order; exit 3"], tmp_path / "a.log")
     with pytest.raises(
@@ -81,6 +83,7 @@ def test_a_server_that_dies_shows_the_end_of_its_log(tmp_path: Path) -> None:
     assert server.watchdog.returncode is not None
 
 
+@pytest.mark.slow  # starts servers
 def test_stopping_ends_the_children_of_a_server_too(tmp_path: Path) -> None:
     family = "import subprocess, sys; subprocess.run(['sleep', '600'])"
     server = start("a parent", [sys.executable, "-c", family], tmp_path / "parent.log")
@@ -92,6 +95,7 @@ def test_stopping_ends_the_children_of_a_server_too(tmp_path: Path) -> None:
     assert not parent.is_running()
 
 
+@pytest.mark.slow  # starts servers
 def test_a_server_stopped_twice_is_just_stopped(tmp_path: Path) -> None:
     server = start("a sleeper", ["sleep", "600"], tmp_path / "sleeper.log")
     os.kill(server.process.pid, signal.SIGKILL)

@@ -65,10 +65,12 @@ def run(suite: Path, *arguments: str) -> list[str]:
     return record.read_text().split() if record.exists() else []
 
 
+@pytest.mark.slow  # runs pytest in a process of its own
 @pytest.mark.parametrize("workers", [(), ("-n", "3")])
 def test_one_server_is_started_for_all_and_stopped_after_the_last_use(tmp_path: Path, workers: tuple[str, ...]) -> None:
     assert run(tmp_path, *workers) == ["start", *["use"] * 20, "stop"]
 
 
+@pytest.mark.slow  # runs pytest in a process of its own
 def test_no_server_is_started_when_no_selected_test_needs_it(tmp_path: Path) -> None:
     assert run(tmp_path, "-k", "needs_nothing") == []

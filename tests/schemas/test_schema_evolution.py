@@ -192,6 +192,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow  # thousands of damaged schemas
 @given(path=st.sampled_from(paths(EVERY_TYPE)[1:]), junk=json_values)
 @settings(max_examples=1000)
 def test_a_damaged_schema_gives_declared_errors_only(path: tuple[Any, ...], junk: Any) -> None:

@@ -54,6 +54,7 @@ def test_an_unknown_id_is_asked_for_again_only_after_a_while(server: HttpServer)
     assert registry.schema_of(ConfluentId(7)) == READING
 
 
+@pytest.mark.slow  # thousands of schemas
 def test_a_flood_of_unknown_ids_neither_hammers_the_registry_nor_hides_a_new_schema(server: HttpServer) -> None:
     now_s = 100.0
     server.answer = lambda request: (
@@ -73,6 +74,7 @@ def test_a_flood_of_unknown_ids_neither_hammers_the_registry_nor_hides_a_new_sch
         registry.schema_of(ConfluentId(2_000_000))
 
 
+@pytest.mark.slow  # thousands of schemas
 def test_a_schema_registered_for_every_message_fills_no_memory(server: HttpServer) -> None:
     server.always(200, KNOWN)
     registry = SchemaRegistry(server.url)

@@ -40,6 +40,7 @@ CELL_OPTIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow  # simulates a recording
 def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: ModelPackage, tmp_path: Path) -> None:
     """Against messages as `replay` would publish them, through decode and all, in one partition."""
     replayed = read_recording(recordings / "R1.csv", PIPELINE, CELL)
@@ -167,6 +168,7 @@ def test_a_directory_without_recordings_is_told(tmp_path: Path) -> None:
         files_in([tmp_path])
 
 
+@pytest.mark.slow  # simulates a recording
 def test_the_command_warns_writes_plots_and_says_which_model(model_package: Path, tmp_path: Path) -> None:
     frame = recording("fails", runaway_h=1.8).assign(voltage_v=4.0)
     path, output = saved(frame, tmp_path / "x.csv"), tmp_path / "out"
@@ -196,6 +198,7 @@ policy_of = st.builds(
 )
 
 
+@pytest.mark.slow  # simulates a recording
 @settings(deadline=None, max_examples=200)
 @given(
     policy_of,

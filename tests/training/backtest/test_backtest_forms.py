@@ -12,6 +12,7 @@ from tests.backtests import recording, run, saved
 from worker.model.package import ModelPackage
 
 
+@pytest.mark.slow  # simulates a recording
 def test_dense_readings_are_thinned_to_the_models_period(package: ModelPackage, tmp_path: Path) -> None:
     dense = recording(runaway_h=1.8, period_s=1)
     result = run(package, saved(dense, tmp_path / "dense.csv"), label_column="hazard")
@@ -40,6 +41,7 @@ def test_sparse_readings_are_fed_as_they_are(package: ModelPackage, tmp_path: Pa
     assert set(result.every_ms.values()) == {0}
 
 
+@pytest.mark.slow  # simulates a recording
 @pytest.mark.parametrize("form", ["iso", "epoch s", "epoch ms", "shuffled", "doubled", "interleaved", "no key", "gaps"])
 def test_however_it_is_written_the_alarms_are_the_same(package: ModelPackage, tmp_path: Path, form: str) -> None:
     frame = recording("fails", runaway_h=1.8)

@@ -38,6 +38,7 @@ def site() -> Recording:
     return recording(4, 37, season_ms=270 * DAY_MS)
 
 
+@pytest.mark.slow  # simulates days of a site
 def test_thirty_days_of_normal_operation_raise_nothing(
     site: Recording, package: ModelPackage, reference: Reference
 ) -> None:
@@ -85,6 +86,7 @@ def silent(sensor: int, modules: slice) -> Change:
     return late(silence)
 
 
+@pytest.mark.slow  # simulates days of a site
 @pytest.mark.parametrize(
     ("change", "kind", "subject", "within_days"),
     [
@@ -134,6 +136,7 @@ def ageing_cells(values: Values, day: NDArray[np.float64]) -> None:
     values[..., VOLTAGE] += np.nan_to_num(values[..., CURRENT]) * 14 * 0.8e-3 * 0.05 * np.maximum(day - 7, 0)
 
 
+@pytest.mark.slow  # simulates days of a site
 @pytest.mark.parametrize(
     ("change", "subject"),
     [(creeping_gas, "offgas_co_ppm"), (ageing_cells, "voltage_v_std_30")],
@@ -146,6 +149,7 @@ def test_slow_ageing_is_found_within_a_fortnight(
     assert seen.days_after(7)["drift", subject] <= 14
 
 
+@pytest.mark.slow  # simulates days of a site
 def test_a_new_site_that_the_model_was_not_trained_for_is_found_in_its_first_days(
     site: Recording, package: ModelPackage, reference: Reference
 ) -> None:
@@ -158,6 +162,7 @@ def test_a_new_site_that_the_model_was_not_trained_for_is_found_in_its_first_day
     assert seen.days_after(0)["untrained", "voltage_v"] <= 5
 
 
+@pytest.mark.slow  # simulates days of a site
 def test_a_writer_s_schema_that_is_new_is_told(site: Recording, package: ModelPackage, reference: Reference) -> None:
     before, after = site.until(8), site.until(9)
     published = sketches(before, package, PIPELINE)
@@ -167,6 +172,7 @@ def test_a_writer_s_schema_that_is_new_is_told(site: Recording, package: ModelPa
     assert [(e.kind, e.subject, e.state) for e in seen.events] == [("schema", "registry id 7", "ACTIVE")]
 
 
+@pytest.mark.slow  # simulates days of a site
 def test_a_sensor_that_comes_back_is_told_too_and_nothing_is_told_twice(
     site: Recording, package: ModelPackage, reference: Reference
 ) -> None:
@@ -184,6 +190,7 @@ def test_a_sensor_that_comes_back_is_told_too_and_nothing_is_told_twice(
     assert Published.of(records).still_to_tell(again) == []
 
 
+@pytest.mark.slow  # simulates days of a site
 @given(arrays(np.bool_, st.tuples(st.integers(0, 40), st.just(1))))
 def test_a_state_changes_only_with_several_windows_behind_it(over: NDArray[np.bool_]) -> None:
     active = hysteresis(over)

@@ -24,6 +24,7 @@ def site(reference: Reference) -> MadeUpSite:
     return site
 
 
+@pytest.mark.slow  # simulates days of a site
 def test_a_sensor_that_is_dead_stays_told_under_a_model_with_another_reference(site: MadeUpSite) -> None:
     site.goes_on(24, dead=True)
     assert [told[:3] for told in site.told()] == [("missing", "offgas_co_ppm", "ACTIVE")]

@@ -16,7 +16,7 @@ import pytest
 
 from common.cli_options import moment_ms
 from common.times import DAY_MS
-from local.process import free_ports
+from local.process import free_ports, http_client
 from pipelines.battery_hazard.simulator.plant.sensing import CO
 from schemas.codec import decode
 from tests.commands import hazardstream
@@ -142,7 +142,7 @@ def test_the_watch_publishes_and_serves_metrics(drifting: Stage) -> None:
 
         def active() -> bool:
             try:
-                text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+                text = http_client().get(f"http://127.0.0.1:{port}/metrics").text
             except httpx.TransportError:
                 assert process.poll() is None
                 return False

@@ -19,6 +19,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(given_cache_directory=tmp_path / "cache", tracking_uri=local_store(tmp_path / "mlflow"))
 
 
+@pytest.mark.slow  # imports all of MLflow
 def test_a_run_that_is_set_goes_before_the_model_of_the_pipeline(settings: Settings, package: ModelPackage) -> None:
     run = register_package(package.origin, tracking_uri=settings.tracking_uri).run_id
     found = _reference(settings.model_copy(update={"best_run_id": run}), OF_THE_PIPELINE)

@@ -31,6 +31,7 @@ def pipeline(model_package: Path, tmp_path: Path) -> Pipeline:
     return load_pipeline(str(file))
 
 
+@pytest.mark.slow  # loads the model in a sandbox
 def test_the_model_in_the_folder_needs_the_trust_of_the_settings(settings: Settings, pipeline: Pipeline) -> None:
     said: list[str] = []
     with pytest.raises(UserError, match="HAZARDSTREAM_MODEL_TRUST"):

@@ -47,6 +47,7 @@ def test_mlflow_shows_it_as_a_model_with_a_signature(package: Path, mlflow_url: 
     assert not any(column.required for column in signature.inputs.inputs)
 
 
+@pytest.mark.slow  # trains a model
 def test_a_local_store_keeps_everything_in_its_own_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique_name: str, tiniest_data: Path
 ) -> None:

@@ -27,6 +27,7 @@ def register(store: str, *options: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow  # imports all of MLflow
 def test_the_model_that_comes_along_is_registered_and_workers_find_it(store: str, tmp_path: Path) -> None:
     told = register(store)
     assert told == {"name": "battery_hazard", "version": "1", "alias": "champion", "registered": True}
@@ -34,12 +35,14 @@ def test_the_model_that_comes_along_is_registered_and_workers_find_it(store: str
     assert found.manifest == load_package(SHIPPED_MODEL, version="1").manifest
 
 
+@pytest.mark.slow  # imports all of MLflow
 def test_an_exported_file_is_registered_behind_another_alias(store: str, tmp_path: Path) -> None:
     pack(load_package(SHIPPED_MODEL, version="7"), "models:/battery_hazard@champion", tmp_path / "model.hazardmodel")
     told = register(store, str(tmp_path / "model.hazardmodel"), "--alias", "challenger")
     assert (told["version"], told["alias"]) == ("1", "challenger")
 
 
+@pytest.mark.slow  # imports all of MLflow
 def test_a_champion_that_stands_is_left_alone_where_that_is_asked(store: str) -> None:
     first = register(store, "--if-none")
     assert register(store, "--if-none") == first | {"registered": False}

@@ -207,6 +207,7 @@ def broken_trees(package: Path) -> None:
     (package / "booster.ubj").write_bytes(json.dumps(model).encode())
 
 
+@pytest.mark.slow  # a process that crashes
 def test_what_crashes_xgboost_is_a_refusal(package: Path, tmp_path: Path) -> None:
     broken_trees(package)
     resealed(package)

@@ -45,6 +45,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.slow  # imports all of MLflow
 def test_a_store_in_files_gives_a_model_by_alias_version_and_run(
     model_package: Path, cache: Path, tmp_path: Path
 ) -> None:

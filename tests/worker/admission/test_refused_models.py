@@ -127,6 +127,7 @@ def test_every_fault_has_a_package_that_shows_it() -> None:
     assert {*SEALED, *LATER, "failed_in_use", "not_there"} == set(FAULTS)
 
 
+@pytest.mark.slow  # loads each package in a sandbox of its own
 @pytest.mark.parametrize("fault", [*SEALED, *LATER])
 def test_a_broken_package_is_refused_by_the_name_of_its_fault(model_package: Path, tmp_path: Path, fault: str) -> None:
     directory = broken(model_package, tmp_path / "broken", fault)

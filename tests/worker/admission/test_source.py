@@ -39,6 +39,7 @@ def store_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
+@pytest.mark.slow  # loads the model in a sandbox
 def test_a_directory_is_a_model_named_by_its_digest(model_package: Path, cache: Path) -> None:
     model = resolve(str(model_package), cache_directory=cache)
     assert model.version == f"sha256:{digest(model_package / MANIFEST)[:12]}"
@@ -70,6 +71,7 @@ def test_a_server_gives_a_model_by_alias_version_and_run(package: Path, cache: P
         assert (model.name, model.version) == (done.name, version)
 
 
+@pytest.mark.slow  # imports all of MLflow
 def test_a_local_store_gives_a_model(package: Path, cache: Path, store_directory: Path) -> None:
     store = local_store(store_directory)
     done = register_package(package, tracking_uri=store)
@@ -110,6 +112,7 @@ class Malicious:
         return Path.touch, (self.trace,)
 
 
+@pytest.mark.slow  # imports all of MLflow
 def test_a_package_forged_in_the_artifact_store_is_refused_and_not_kept(
     package: Path, cache: Path, tmp_path: Path, store_directory: Path
 ) -> None:
@@ -146,6 +149,7 @@ def test_a_local_store_that_is_not_there_is_not_created(cache: Path, tmp_path: P
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow  # imports all of MLflow
 def test_a_local_store_needs_the_whole_of_mlflow(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").touch()
     code = (
@@ -158,6 +162,7 @@ def test_a_local_store_needs_the_whole_of_mlflow(cache: Path, tmp_path: Path) ->
     assert "hazardstream[training]" in done.stderr
 
 
+@pytest.mark.slow  # starts an MLflow server
 def test_while_mlflow_is_down_the_cached_version_serves(package: Path, cache: Path, tmp_path: Path) -> None:
     with mlflow_server(tmp_path / "server") as url:
         done = register_package(package, tracking_uri=url)
@@ -187,6 +192,7 @@ class Forbidding(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow  # starts an MLflow server
 def test_while_mlflow_refuses_the_cached_version_serves(package: Path, cache: Path, tmp_path: Path) -> None:
     with mlflow_server(tmp_path / "server") as url:
         uri = f"models:/{register_package(package, tracking_uri=url).name}@champion"

@@ -154,12 +154,14 @@ def test_a_value_that_is_refused_is_not_shown_and_its_variable_is_named(monkeypa
         load_settings()
 
 
+@pytest.mark.slow  # a process of its own
 def test_a_worker_tells_a_wrong_list_of_unreadable_batches_before_it_waits_for_a_broker(tmp_path: Path) -> None:
     done = run("worker", "--bootstrap", "127.0.0.1:1", HAZARDSTREAM_SKIP_UNREADABLE="3:512", HOME=str(tmp_path))
     assert done.returncode == 2
     assert "HAZARDSTREAM_SKIP_UNREADABLE=3:512: write PARTITION/OFFSET" in done.stderr
 
 
+@pytest.mark.slow  # a process of its own
 def test_without_a_home_nothing_but_the_cache_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = run("doctor", "--json", "--bootstrap", "127.0.0.1:1", "--registry", "", homeless=True)
     assert told.returncode == 1
@@ -183,6 +185,7 @@ def test_without_a_home_nothing_but_the_cache_is_missed(tmp_path: Path, monkeypa
         cache_directory()
 
 
+@pytest.mark.slow  # a process of its own
 def test_terminals_and_locales_as_they_come() -> None:
     odd = {"COLUMNS": "abc", "TERMINAL_WIDTH": "wide", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for arguments in (["--help"], ["worker", "--pipeline", "ä\x1b[31m …"], ["dlq", "list", "--reason", "ü"]):
@@ -192,6 +195,7 @@ def test_terminals_and_locales_as_they_come() -> None:
         assert told.returncode == (0 if arguments == ["--help"] else 2)
 
 
+@pytest.mark.slow  # a process of its own
 def test_a_cache_that_cannot_be_used_is_no_traceback(tmp_path: Path) -> None:
     package = str(SHIPPED_MODEL)
 
@@ -271,6 +275,7 @@ WRONG_PIPELINE = (
 SAYS_SOMETHING = "import hazardstream.cli as c; from common.terminal import say; c.app = lambda: say('x'); c.main()"
 
 
+@pytest.mark.slow  # a process of its own
 @pytest.mark.parametrize(
     ("program", "streams", "said"),
     [

@@ -125,6 +125,7 @@ def test_probes_are_answered_whatever_else_is_connected(port: int, begin: Callab
             assert probe(port, path)[0] == expected
 
 
+@pytest.mark.slow  # thousands of connections
 def test_a_probe_among_thousands_of_connections_at_once(port: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = min(hard, 6000) if hard != resource.RLIM_INFINITY else 6000
@@ -141,6 +142,7 @@ def test_a_probe_among_thousands_of_connections_at_once(port: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow  # thousands of connections
 def test_probes_are_answered_while_connections_come_without_end(port: int) -> None:
     stop = threading.Event()
 

@@ -3,7 +3,6 @@
 import threading
 from typing import Any
 
-import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +10,7 @@ from schemathesis.core.result import Ok
 from schemathesis.schemas import BaseSchema
 from starlette.testclient import TestClient
 
+from local.process import http_client
 from tests.harness import START_MS, Stage, reading, wait_until
 from worker.http.sidecar import build_app
 from worker.observe.loop_questions import LoopQuestions
@@ -42,6 +42,7 @@ def status() -> Status:
     return Status(Metrics(), "p", "i", "exactly_once")
 
 
+@pytest.mark.slow  # hundreds of generated requests
 def test_a_worker_that_is_starting_answers_as_described() -> None:
     exercise(schemathesis.openapi.from_asgi("/openapi.json", build_app(status(), LoopQuestions())))
 
@@ -55,7 +56,7 @@ def test_a_worker_at_work_answers_as_described(stage: Stage) -> None:
         worker.await_consumed(3 * len(odd))
         exercise(schemathesis.openapi.from_url(f"{worker.address}/openapi.json"), examples=10)
         for key in ("a", "%C3%BC/m", "%C3%BC%2Fm", "50%25", "%2E%2E", "a%20b"):
-            answer = httpx.get(f"{worker.address}/keys/{key}", trust_env=False)
+            answer = http_client().get(f"{worker.address}/keys/{key}")
             assert answer.status_code == 200, key
             assert len(answer.json()["window"]["ts"]) == 3
         assert worker.process.poll() is None

@@ -45,6 +45,7 @@ def test_the_same_package_gives_the_same_bytes(model_package: Path, archive: Pat
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again", "elsewhere", "model.hazardmodel"]
 
 
+@pytest.mark.slow  # loads the model in a sandbox
 def test_it_is_a_source_that_scores_alike_under_its_own_version(
     model_package: Path, archive: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_compressed_one_is_refused(archive: Path, tmp_path: Path) -> None:
         resolve(str(rewritten(archive, lambda _: None, compressed=True)), cache_directory=tmp_path / "cache")
 
 
+@pytest.mark.slow  # loads the model in a sandbox
 def test_a_file_of_format_1_is_read_and_only_the_package_says_what_it_is(archive: Path, tmp_path: Path) -> None:
     repeated = {"name": "another", "metrics": {"recall": 1.0}, "trained_at": "2030-01-01", "features": []}
     older = rewritten(archive, claiming(format=1, libraries={}, **repeated))

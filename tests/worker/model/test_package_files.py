@@ -151,12 +151,14 @@ def test_objects_in_golden_rows_are_not_unpickled(package: Path, tmp_path: Path,
     assert not trace.exists()
 
 
+@pytest.mark.slow  # unpacks gigabytes
 def test_golden_rows_that_unpack_to_gigabytes_are_refused(package: Path) -> None:
     np.savez_compressed(package / "golden.npz", features=np.zeros((10**6, 30)), probability=np.zeros(10**6))
     with pytest.raises(PackageError, match="it unpacks to more than"):
         load_package(resealed(package), version="1")
 
 
+@pytest.mark.slow  # loads the model in a sandbox
 def test_code_runs_only_where_this_very_package_is_trusted(package: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     contents = read_package(with_pickled_scaler(package, Touch(trace)))

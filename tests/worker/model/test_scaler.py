@@ -101,6 +101,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path, hidden: Any, compress: in
     assert not trace.exists()
 
 
+@pytest.mark.slow  # unpacks gigabytes
 def test_a_pickle_that_unpacks_to_gigabytes_is_refused() -> None:
     with pytest.raises(pickle.UnpicklingError, match="it unpacks to more than"):
         read_pickled_scaler(zlib.compress(bytes(1 << 27)))
@@ -123,6 +124,7 @@ def test_what_is_no_scaler_is_refused(content: bytes, words: str) -> None:
         read_scaler(content, 3)
 
 
+@pytest.mark.slow  # a process of its own
 @pytest.mark.parametrize("scaler", [True, False], ids=["scaler", "no scaler"])
 def test_a_worker_loads_its_model_without_scikit_learn_and_without_the_unpickler(
     model_package: Path, tmp_path: Path, *, scaler: bool

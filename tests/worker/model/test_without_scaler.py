@@ -43,6 +43,7 @@ def test_its_contributions_add_up_to_the_log_odds(package: Path) -> None:
     np.testing.assert_allclose(1 / (1 + np.exp(-np.array(totals))), probability, rtol=1e-5)
 
 
+@pytest.mark.slow  # loads the model in a sandbox
 def test_it_passes_the_check_in_the_sandbox_and_can_be_exported(package: Path, tmp_path: Path) -> None:
     demands, cache = Demands(PIPELINE, max_ms=2000), tmp_path / "cache"
     model = resolve(str(package), cache_directory=cache, demands=demands)

@@ -88,6 +88,7 @@ records = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow  # hundreds of examples
 @settings(max_examples=200, deadline=None)
 @given(st.lists(records, max_size=8))
 def test_columns_equal_records(batch: list[Record]) -> None:
@@ -95,6 +96,7 @@ def test_columns_equal_records(batch: list[Record]) -> None:
     same(as_records(values), one_by_one(values))
 
 
+@pytest.mark.slow  # hundreds of examples
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(records, st.integers(0, 400), st.integers(0, 7), st.integers(-3, 5)), min_size=1, max_size=8))
 def test_corrupted_values_are_accepted_by_both_or_by_neither(batch: list[tuple[Record, int, int, int]]) -> None:

@@ -163,6 +163,7 @@ ATTACKS = {
 }
 
 
+@pytest.mark.slow  # scores hours of readings
 @pytest.mark.parametrize("live", [True, False], ids=["live", "a recording"])
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_the_alarm_comes_as_if_all_clocks_were_right(model_package: Path, attack: str, live: bool) -> None:
@@ -175,6 +176,7 @@ def test_the_alarm_comes_as_if_all_clocks_were_right(model_package: Path, attack
     assert abs(off) <= 3
 
 
+@pytest.mark.slow  # scores hours of readings
 def test_a_clock_ahead_leaves_the_windows_of_other_keys_as_they_are(model_package: Path) -> None:
     """However short they are cut by time: these have one reading each 40 s, and reach back 15 minutes."""
     honest = developing_fault()[:200]
@@ -206,6 +208,7 @@ def transitions(times: list[tuple[int, int]], probability: list[float]) -> list[
     return made
 
 
+@pytest.mark.slow  # scores hours of readings
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([0.1, 0.45, 0.6, 0.9]), st.integers(1, 8)), min_size=2, max_size=8),

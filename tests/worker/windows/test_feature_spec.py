@@ -103,6 +103,7 @@ def run(readings: list[Any], cuts: list[int]) -> tuple[np.ndarray, np.ndarray, n
     return features, verdict, in_window, clock
 
 
+@pytest.mark.slow  # hundreds of examples, each beside pandas
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stream, st.lists(st.integers(0, 60), max_size=6))
 def test_features_equal_pandas_under_gaps_duplicates_and_missing_values(readings: list[Any], cuts: list[int]) -> None:
@@ -119,6 +120,7 @@ def test_features_equal_pandas_under_gaps_duplicates_and_missing_values(readings
     assert in_window[order].tolist() == starts.tolist()
 
 
+@pytest.mark.slow  # hundreds of examples
 @settings(max_examples=200, deadline=None)
 @given(stream, st.lists(st.integers(0, 60), max_size=10))
 def test_any_batch_split_gives_the_same_bits_and_verdicts(readings: list[Any], cuts: list[int]) -> None:
@@ -128,6 +130,7 @@ def test_any_batch_split_gives_the_same_bits_and_verdicts(readings: list[Any], c
     assert verdict.tolist() == verdict_of_parts.tolist()
 
 
+@pytest.mark.slow  # hundreds of examples
 @settings(max_examples=300, deadline=None)
 @given(stream, stream)
 def test_a_rebuild_from_two_spans_before_gives_the_same_bits(before: list[Any], after: list[Any]) -> None:
@@ -151,6 +154,7 @@ def test_a_rebuild_from_two_spans_before_gives_the_same_bits(before: list[Any], 
     assert features[order].tobytes() == whole[expected].tobytes()
 
 
+@pytest.mark.slow  # hundreds of examples
 @settings(max_examples=200, deadline=None)
 @given(stream, stream)
 def test_freeing_expired_keys_changes_nothing(before: list[Any], after: list[Any]) -> None:

@@ -109,6 +109,7 @@ def run(stream: Stream, bounds: list[int], since: int = 0) -> dict[int, tuple[An
     return outcome
 
 
+@pytest.mark.slow  # a hundred examples
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stream, st.lists(st.integers(1, 200), max_size=8), st.booleans())
 def test_verdicts_are_those_of_the_rules_however_the_stream_is_cut(
@@ -120,6 +121,7 @@ def test_verdicts_are_those_of_the_rules_however_the_stream_is_cut(
     assert outcome == run(made, [])
 
 
+@pytest.mark.slow  # a hundred examples
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stream, stream, st.integers(0, 200), st.booleans())
 def test_a_rebuild_gives_the_same_verdicts_bits_and_timers(

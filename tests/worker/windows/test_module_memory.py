@@ -79,6 +79,7 @@ def test_scales_are_remembered_by_what_the_topology_declares(scorer: Scorer) -> 
     assert outcome.scored.features.numbers[300, at] == pytest.approx(51.0)
 
 
+@pytest.mark.slow  # a run of a benchmark
 def test_the_benchmark_scores_everything_and_holds_one_generation(tmp_path: Path) -> None:
     figures = measure(8000, tmp_path)
     assert figures["scored"] == 16_000

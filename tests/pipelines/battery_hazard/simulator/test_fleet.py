@@ -49,6 +49,7 @@ def test_rack_names_go_on_after_z() -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_readings_do_not_depend_on_how_the_run_is_cut() -> None:
     def short() -> Fleet:
         return Fleet(
@@ -113,6 +114,7 @@ def test_about_one_value_in_two_thousand_is_missing_and_some_sensors_for_minutes
     assert runs.any()
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_every_mechanism_yields_events_whose_times_are_in_order(failing: tuple[Fleet, NDArray[np.float64]]) -> None:
     of, _ = failing
     begun = [fault for fault in of.faults if fault.mechanism != "propagation"]
@@ -127,6 +129,7 @@ def test_every_mechanism_yields_events_whose_times_are_in_order(failing: tuple[F
     assert {fault.vents_early for fault in of.faults} == {True, False}
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_a_fire_spreads_to_neighbours_and_they_to_theirs() -> None:
     of = fleet(modules=64, faults=8, seed=3)
     caught = [fault for fault in of.faults if fault.mechanism == "propagation"]
@@ -147,6 +150,7 @@ def window(
     return seen[max(0, round(at + minutes_from * 6)) : round(at + minutes_to * 6), fault.module]
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_slow_faults_are_hot_at_the_point_of_no_return_and_none_is_past_it_before(
     failing: tuple[Fleet, NDArray[np.float64]],
 ) -> None:
@@ -160,6 +164,7 @@ def test_slow_faults_are_hot_at_the_point_of_no_return_and_none_is_past_it_befor
         assert np.nanmax(before) > 80 or fault.mechanism not in slow
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_a_hard_short_gives_no_warning_and_then_no_doubt() -> None:
     of = Fleet(64, 5, faults=6, start_ms=START_MS, mechanisms=("hard_short",))
     _, seen = of.block(STEPS)
@@ -169,6 +174,7 @@ def test_a_hard_short_gives_no_warning_and_then_no_doubt() -> None:
         assert after > before + 5  # before the sensors burn
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_gas_warns_of_faults_that_vent_early(failing: tuple[Fleet, NDArray[np.float64]]) -> None:
     of, seen = failing
     early = [np.nanmax(window(of, f, seen, -1, 0)[:, VOC]) for f in of.faults if f.vents_early]
@@ -176,11 +182,13 @@ def test_gas_warns_of_faults_that_vent_early(failing: tuple[Fleet, NDArray[np.fl
     assert np.median(early) > 100
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_saturated_gas_sensors_show_the_end_of_their_range(failing: tuple[Fleet, NDArray[np.float64]]) -> None:
     _, seen = failing
     assert np.nanmax(seen[..., CO:AMBIENT], axis=(0, 1)).tolist() == [1000, 5000, 10_000]
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_neighbours_in_the_rack_smell_the_gas_and_other_racks_do_not(
     failing: tuple[Fleet, NDArray[np.float64]],
 ) -> None:
@@ -192,6 +200,7 @@ def test_neighbours_in_the_rack_smell_the_gas_and_other_racks_do_not(
         assert (most[module] > 150) == (module // 8 in burning)
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_sensors_die_in_the_fire(failing: tuple[Fleet, NDArray[np.float64]]) -> None:
     of, seen = failing
     dead = [np.isnan(window(of, fault, seen, 10, 60)).all(axis=0) for fault in of.faults]
@@ -199,6 +208,7 @@ def test_sensors_die_in_the_fire(failing: tuple[Fleet, NDArray[np.float64]]) -> 
     assert any(module.all() for module in dead)
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_nuisances_of_every_kind_are_listed_and_none_runs_away() -> None:
     of = fleet(modules=64, seed=2)
     troubled = Fleet(64, 2, nuisances=40, start_ms=START_MS)
@@ -212,6 +222,7 @@ def test_nuisances_of_every_kind_are_listed_and_none_runs_away() -> None:
     assert np.isnan(seen).all(axis=2).sum() > np.isnan(calm).all(axis=2).sum()  # maintenance: powered down
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_cells_on_a_bench_are_cycled_and_tested_to_destruction() -> None:
     bench = Fleet(
         16, 4, faults=8, start_ms=START_MS, span_ms=8 * 3_600_000, cells_in_series=1, capacity_ah=2.6, period_ms=10_000
@@ -231,6 +242,7 @@ def test_cells_on_a_bench_are_cycled_and_tested_to_destruction() -> None:
     assert 0.4 * 2.6 < np.nanmax(np.abs(current)) < 3.2 * 2.6
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 @pytest.mark.parametrize("period_ms", [1_000, 10_000, 60_000])
 def test_any_period_shows_the_same_physics(period_ms: int) -> None:
     of = Fleet(8, 6, faults=1, start_ms=START_MS, span_ms=7_200_000, period_ms=period_ms, mechanisms=("overcharge",))
@@ -241,6 +253,7 @@ def test_any_period_shows_the_same_physics(period_ms: int) -> None:
     assert ts[-1].max() < fault.no_return_ts
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 @pytest.mark.parametrize("span_s", [60, 5400])
 def test_faults_of_a_short_run_still_happen_within_it(span_s: int) -> None:
     of = fleet(modules=8, faults=3, span_ms=span_s * 1000)
@@ -251,6 +264,7 @@ def test_faults_of_a_short_run_still_happen_within_it(span_s: int) -> None:
     assert all(abs(fault.no_return_ts - mid) < 0.3 * span_s * 1000 + 15 * 60_000 for fault in begun)
 
 
+@pytest.mark.slow  # simulates hours of a fleet
 def test_all_values_lie_in_the_declared_ranges(failing: tuple[Fleet, NDArray[np.float64]]) -> None:
     _, seen = failing
     for i, sensor in enumerate(SENSORS):

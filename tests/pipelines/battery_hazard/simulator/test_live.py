@@ -41,6 +41,7 @@ def messages(bad_rate: float, steps: int = 5, modules: int = 64) -> list[tuple[s
     return [message for step in fleet.steps(steps) for message in made.of(step, NOW_MS)]
 
 
+@pytest.mark.slow  # simulates a fleet twice
 def test_values_are_the_fleets_readings_to_the_bit() -> None:
     fleet = Fleet(64, 5, start_ms=START_MS)
     step = next(fleet.steps(1))

@@ -25,6 +25,7 @@ def series() -> list[Series]:
     return list(series_of(SITE))
 
 
+@pytest.mark.slow  # simulates a site
 def test_a_faulty_module_is_seen_with_every_set_of_sensors_and_a_healthy_one_with_one(series: list[Series]) -> None:
     faulty = [s.about.sensors for s in series if s.about.fault is not None and s.about.module == series[0].about.module]
     healthy = [s.about.module for s in series if s.about.fault is None]
@@ -33,6 +34,7 @@ def test_a_faulty_module_is_seen_with_every_set_of_sensors_and_a_healthy_one_wit
     assert len(healthy) == len(set(healthy)) == 4
 
 
+@pytest.mark.slow  # simulates a site
 def test_a_sensor_that_a_site_lacks_is_missing_throughout(series: list[Series]) -> None:
     for one in series:
         missing = np.isnan(one.features[:, : len(SENSORS)]).all(axis=0)
@@ -52,11 +54,13 @@ def test_a_fault_is_labelled_in_its_own_module_only(series: list[Series]) -> Non
         assert (HAZARD in one.label) == (one.about.fault is not None)
 
 
+@pytest.mark.slow  # simulates a site
 def test_a_single_cell_has_no_more_than_a_thermometer_voltage_and_current() -> None:
     kept = {s for one in series_of(BENCH) for s in set(SENSORS) - set(SITES[one.about.sensors][1])}
     assert kept == {"avg_surface_temp_c", "voltage_v", "current_a"}
 
 
+@pytest.mark.slow  # simulates a site
 def test_a_site_is_written_and_read_back_the_same_twice(tmp_path: Path, series: list[Series]) -> None:
     for name in ("first", "again"):
         write_sites(tmp_path / name, [SITE], stage="", progress=silent)
@@ -69,6 +73,7 @@ def test_a_site_is_written_and_read_back_the_same_twice(tmp_path: Path, series: 
         np.testing.assert_array_equal(read.features, made.features.astype(np.float32))
 
 
+@pytest.mark.slow  # simulates a site
 def test_all_hazards_and_each_nth_normal_reading_are_trained_on(tmp_path: Path, series: list[Series]) -> None:
     write_sites(tmp_path, [SITE], thin=4, stage="", progress=silent)
     features, target, weight = read_rows([site_file(tmp_path, SITE)])

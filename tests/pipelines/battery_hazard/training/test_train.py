@@ -13,6 +13,7 @@ from pipelines.battery_hazard.training.fitting.train import train
 from tests.models import TINIEST
 from worker.model.package import MANIFEST, load_package
 
+pytestmark = pytest.mark.slow  # trains models
 REPEATABLE = [
     "alarm.json",
     "booster.ubj",

@@ -40,6 +40,7 @@ def test_json_tells_what_was_registered(mlflow_url: str, unique_name: str, tinie
     assert len(result["manifest_sha256"]) == 64
 
 
+@pytest.mark.slow  # trains a model
 def test_output_only_writes_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiniest_data: Path) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", local_store(tmp_path / "untouched"))
     done = CliRunner().invoke(
@@ -65,6 +66,7 @@ def test_parameters_that_are_none_are_refused_in_words(tmp_path: Path) -> None:
     assert "hazardstream tune" in str(done.exception)
 
 
+@pytest.mark.slow  # trains a model
 def test_a_study_that_was_broken_off_goes_on_and_its_parameters_train(tmp_path: Path, tiniest_data: Path) -> None:
     tuned = tmp_path / "boosting.json"
 
@@ -102,6 +104,7 @@ def test_models_are_compared_and_logged(mlflow_url: str, tiniest_data: Path) -> 
     assert set(compared) <= names
 
 
+@pytest.mark.slow  # trains a model
 def test_an_evaluation_is_one_page_and_one_object(tmp_path: Path, tiniest_data: Path) -> None:
     package = train_to(tmp_path / "package", preset=TINIEST, data=tiniest_data)
     options = ["--module-days", "5", "--events", "2", "--bench-events", "1", "--bench-days", "1", "--processes", "1"]

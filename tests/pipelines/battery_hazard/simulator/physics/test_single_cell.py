@@ -13,10 +13,12 @@ from pipelines.battery_hazard.simulator.physics.cell import (
 from pipelines.battery_hazard.simulator.physics.single import critical_oven_c, heat_cells
 
 
+@pytest.mark.slow  # integrates hours of physics
 def test_the_critical_oven_is_within_3_degrees_of_the_published_148() -> None:
     assert critical_oven_c() == pytest.approx(148, abs=3)
 
 
+@pytest.mark.slow  # integrates hours of physics
 def test_a_cell_survives_an_oven_of_145_degrees_and_not_one_of_155() -> None:
     tested = heat_cells(np.array([140.0, 145.0, 155.0, 160.0]))
     assert np.isinf(tested.runaway_s).tolist() == [True, True, False, False]
@@ -26,6 +28,7 @@ def test_a_cell_survives_an_oven_of_145_degrees_and_not_one_of_155() -> None:
     assert 600 < tested.runaway_s[3] < tested.runaway_s[2] < 3600
 
 
+@pytest.mark.slow  # integrates hours of physics
 def test_the_knee_of_an_internal_short_lies_between_7_and_10_watts() -> None:
     power = np.array([3.0, 7.0, 10.0, 30.0])
     tested = heat_cells(np.full(4, 25.0), power_w=power)
@@ -36,6 +39,7 @@ def test_the_knee_of_an_internal_short_lies_between_7_and_10_watts() -> None:
     assert hot_s < 2.8 * 60 < quick < 4 * 60
 
 
+@pytest.mark.slow  # integrates hours of physics
 def test_the_sei_goes_before_the_anode_and_the_anode_before_the_cathode() -> None:
     tested = heat_cells(np.array([155.0]))
     left = tested.contents[:, :, 0]
@@ -45,6 +49,7 @@ def test_the_sei_goes_before_the_anode_and_the_anode_before_the_cathode() -> Non
     assert when[0] < when[1] < when[2]
 
 
+@pytest.mark.slow  # integrates hours of physics
 def test_the_heat_released_is_that_of_what_was_consumed() -> None:
     tested = heat_cells(np.array([165.0]))
     all_of_it = np.array([0.15, 0.75, 0.96, 1.0]) * HEAT_J_M3 * CYLINDRICAL_18650.volume_m3
@@ -66,6 +71,7 @@ def test_contents_never_fall_below_nothing(dt_s: float) -> None:
     assert (heat.sum(axis=0) <= (HEAT_J_M3 * START).sum() * 1.001 + HEAT_J_M3[CATHODE]).all()
 
 
+@pytest.mark.slow  # integrates hours of physics
 def test_the_step_of_half_a_second_is_fine_enough() -> None:
     ovens = np.array([148.0, 155.0])
     np.testing.assert_allclose(

@@ -172,6 +172,7 @@ def test_alarms_that_nobody_marked_are_left_out_and_false_ones_are_learned_from(
     assert (rows.features[:, 0] == 140.0).sum() == 30
 
 
+@pytest.mark.slow  # trains a model
 @pytest.mark.timeout(180)
 def test_a_candidate_is_trained_on_a_seed_of_its_own_and_compared(tmp_path: Path, model_package: Path) -> None:
     shop = workshop(tmp_path, str(model_package), "http://127.0.0.1:1")

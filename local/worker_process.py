@@ -9,6 +9,8 @@ from common.errors import UserError
 from local.process import Server, answers, free_ports, port_is_free, start, wait_until_ready
 
 _HTTP_PORT = 8080
+_READY_S = 180.0
+"""It imports the model's libraries twice: for the check in a process of its own, too."""
 
 
 def start_worker(directory: Path, options: Sequence[str], tracking_uri: str) -> tuple[Server, str]:
@@ -33,7 +35,7 @@ def start_worker(directory: Path, options: Sequence[str], tracking_uri: str) -> 
         directory / "worker.log",
         {"MLFLOW_TRACKING_URI": tracking_uri},
     )
-    wait_until_ready([worker], lambda: answers(f"{address}/ready"))
+    wait_until_ready([worker], lambda: answers(f"{address}/ready"), _READY_S)
     return worker, address
 
 

@@ -20,14 +20,17 @@ def cache_directory() -> Path:
     return _own(user_cache_path, "to keep a cache in", cure)
 
 
-def data_directory() -> Path:
-    """The default directory of the local MLflow store.
+def data_directory(purpose: str, cure: str) -> Path:
+    """The default directory of what must not be lost.
+
+    Args:
+        purpose: what it is needed for, such as `for a local MLflow store`.
+        cure: what the user may set instead.
 
     Raises:
         UserError: this process has no home directory.
     """
-    cure = "set MLFLOW_TRACKING_URI to an MLflow server, or HOME"
-    return _own(user_data_path, "for a local MLflow store", cure)
+    return _own(user_data_path, purpose, cure)
 
 
 def _own(path: Callable[[str], Path], purpose: str, cure: str) -> Path:

@@ -15,6 +15,7 @@ import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
 import pipelines.cli
 import producers.cli
+import sink.cli
 import training.backtest.cli
 import training.monitoring.cli
 import training.promotion.cli
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 worker.cli.commands.register(app)
 producers.cli.register(app)
+sink.cli.register(app)
 pipelines.battery_hazard.cli.register(app)
 training.registry.cli.register(app)
 pipelines.battery_hazard.training.cli.register(app)

@@ -107,6 +107,8 @@ def conversion(writer_type: Any, reader_type: Any, name: str, utc_offset_ms: int
     if theirs == "decimal" and plain in ("bytes", "fixed"):
         if reader_type == "double":
             return Conversion("number", scale=_scale(writer_type, name))
+        if ours == "decimal" and writer_type.get("scale", 0) == reader_type.get("scale", 0):
+            return None
         raise IncompatibleSchemaError(f"the writer's {name!r} is a decimal, but the reader expects {reader_type}")
     if theirs and ours and theirs != ours:
         raise IncompatibleSchemaError(f"the writer's {name!r} is {theirs}, but the reader expects {ours}")

@@ -11,6 +11,7 @@ import structlog
 from local.kafka import broker
 from local.process import Server
 from local.registry import schema_registry
+from tests.postgresql import new_database, postgresql
 from tests.repository import ROOT
 from tests.secured_broker import Secured, secured_broker
 from tests.shared_server import join_run, leave_run, shared_server
@@ -18,8 +19,8 @@ from tests.shared_server import join_run, leave_run, shared_server
 pytest_plugins = ["tests.models", "tests.fixtures_worker", "tests.fixtures_producers"]
 
 # Marker (and fixture of the same name): how the summary calls it.
-REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry"}
-SERVER_FIXTURES = {*REAL_SERVERS, "secured", "mlflow_url"}
+REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry", "postgresql": "real PostgreSQL"}
+SERVER_FIXTURES = {*REAL_SERVERS, "secured", "mlflow_url", "postgresql_url"}
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,12 @@ def kafka(pytestconfig: pytest.Config) -> str:
 def registry(pytestconfig: pytest.Config) -> str:
     """Address of the Confluent-compatible API of the run's schema registry. It is shared: use subjects of your own."""
     return shared_server(pytestconfig, "registry", schema_registry)
+
+
+@pytest.fixture
+def postgresql_url(pytestconfig: pytest.Config) -> str:
+    """Address of an empty database of this test's own on the run's PostgreSQL server."""
+    return new_database(shared_server(pytestconfig, "postgresql", postgresql))
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +102,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for server in REAL_SERVERS:
-            if server in getattr(item, "fixturenames", ()):
+            if {server, f"{server}_url"} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(server)
             if item.get_closest_marker(server):
                 # Properties travel with the report from an xdist worker.

@@ -21,6 +21,7 @@ PRODUCT = (
     "pipelines",
     "training",
     "producers",
+    "sink",
     "worker",
     "schemas",
     "common",
@@ -118,7 +119,7 @@ def test_a_cycle_is_found() -> None:
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
-ENGINE = ("worker", "schemas", "producers", "training", "common")
+ENGINE = ("worker", "schemas", "producers", "training", "sink", "common")
 DOMAIN = re.compile(
     r"batter(y|ies)|module_id|(?<!client\.)\brack|voltage|thermal|runaway|off_?gas|\bsoc\b|soc_percent|surface_temp"
     r"|ambient_temp|current_a\b|_ppm\b|cells_in_series|capacity_ah|lithium|electrolyte"

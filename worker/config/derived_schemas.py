@@ -29,7 +29,8 @@ def derived_record(pipeline: str, role: str, written: Mapping[str, WrittenField]
 def _declared(name: str, written: WrittenField) -> dict[str, Any]:
     field = written.field
     default = {"default": None} if isinstance(field.type, list) else {}
-    return {"name": name, "type": field.type, **default, "doc": field.doc, **written.properties}
+    doc = {"doc": field.doc} if field.doc else {}
+    return {"name": name, "type": field.type, **default, **doc, **written.properties}
 
 
 def _camel(name: str) -> str:

@@ -11,6 +11,8 @@ from common.text import shown
 from common.times import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.field_rules import FieldRules
 from worker.config.inputs_outputs import Number, Strict
+from worker.windows.aggregates import Aggregate, Selection, fault
+from worker.windows.aggregates import Kind as AggregateKind
 
 Kind = Literal[
     "value",
@@ -27,7 +29,7 @@ Kind = Literal[
 ]
 _UNITS_MS: Mapping[str, int] = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 _LENGTH = re.compile(r"([1-9][0-9]{0,8})([smhd])")
-_SHORTEST_MS, _LONGEST_MS, _MOST_READINGS = MINUTE_MS, 400 * DAY_MS, 10_000
+_MOST_READINGS = 10_000
 _ROLLING: frozenset[Kind] = frozenset({"mean", "std"})
 _AGGREGATES: frozenset[Kind] = frozenset({"count", "sum", "mean", "min", "max", "distinct_days", "time_since_last"})
 _WITHOUT_FIELD: frozenset[Kind] = frozenset({"count", "distinct_days", "time_since_last"})
@@ -76,10 +78,12 @@ class Feature(Strict):
         """Whether it needs earlier readings of the key."""
         return self.fill or self.kind not in {None, "value", "category"}
 
-    @property
-    def aggregate(self) -> bool:
-        """Whether it is kept in buckets of event time."""
-        return self.over is not None or self.kind == "time_since_last"
+    def as_aggregate(self) -> Aggregate | None:
+        """The declaration of an aggregate that is kept in buckets of event time; None: it is no such feature."""
+        if self.kind not in _AGGREGATES or self.over_ms is None:
+            return None
+        selection = Selection(self.field, tuple(self.where.items()))
+        return Aggregate(self.name, AggregateKind(self.kind), selection, self.over_ms)
 
     def resolved(self, rules: Mapping[str, FieldRules]) -> "Feature":
         """With kind, field and `per` as they follow from what is given, for an input with these fields."""
@@ -153,14 +157,14 @@ def _window(feature: Feature) -> Iterator[Setting]:
         yield (), "std is over readings; give `last`, such as last: 10"
     elif feature.over is not None and kind not in _AGGREGATES:
         yield ("over",), f"a {kind} has no window of time; take it out"
-    elif feature.over is None and feature.last is None and kind in _AGGREGATES - {"time_since_last"}:
+    elif feature.over is None and feature.last is None and kind in _AGGREGATES:
         yield (
             (),
             f"{kind} needs a window; give `over`, such as over: 7d"
             + (", or `last`, such as last: 10" if kind in _ROLLING else ""),
         )
-    if feature.over_ms is not None and not _SHORTEST_MS <= feature.over_ms <= _LONGEST_MS:
-        yield ("over",), f"it must be at least 1m and at most {_LONGEST_MS // DAY_MS}d, not {feature.over}; correct it"
+    if (aggregate := feature.as_aggregate()) and (text := fault(aggregate)):
+        yield ("over",), f"{text}; correct {feature.over}"
 
 
 def _instead(feature: Feature) -> str:

@@ -23,6 +23,7 @@ def output_faults(pipeline: "Pipeline") -> Iterator[Found]:
     yield from _fields(pipeline)
     yield from _echo(pipeline)
     yield from _alarms(pipeline)
+    yield from _window_state(pipeline)
     yield from _task(pipeline)
 
 
@@ -84,6 +85,18 @@ def _alarms(pipeline: "Pipeline") -> Iterator[Found]:
                 "and alarm_state out, or write task: binary"
             ),
         )
+
+
+def _window_state(pipeline: "Pipeline") -> Iterator[Found]:
+    part, at = pipeline.outputs.window_state, ("outputs", "window_state")
+    kept = [feature.name for feature in pipeline.features or () if feature.as_aggregate()]
+    if kept and part is None:
+        text = f"window_state is missing, where the windows of {shown(', '.join(kept))} are kept"
+        yield ("outputs",), f"{text}; add window_state: {{topic: NAME}}"
+    elif part is not None and not kept:
+        yield at, "no feature has a window of time (`over`), so nothing is kept there; take it out"
+    elif part is not None and part.given is not None:
+        yield (*at, "schema"), "the schema follows from the features; take it out"
 
 
 def _task(pipeline: "Pipeline") -> Iterator[Found]:

@@ -28,6 +28,7 @@ from worker.config.pipeline_file import read_yaml
 from worker.config.roles import ROLES, MonitorTopics
 from worker.config.task import Task
 from worker.config.written_fields import WrittenField, written_fields
+from worker.windows.aggregates import Aggregate
 
 SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 """Folders of the pipelines that come with hazardstream."""
@@ -117,9 +118,9 @@ class Pipeline(Strict):
     def model_post_init(self, context: SchemaFolder, /) -> None:
         """Remember the folder that the pipeline is read from, and derive the schemas that the file does not give."""
         self._folder = context.path
+        file = self._folder / FILE_NAME
         for role, part in self._parts():
-            if isinstance(part, Output) and part.given is None:
-                file = self._folder / FILE_NAME
+            if isinstance(part, Output) and part is not self.outputs.window_state and part.given is None:
                 part.derive(derived_record(self.name, role, self.written(role), file))
 
     def written(self, role: str) -> dict[str, WrittenField]:
@@ -144,6 +145,11 @@ class Pipeline(Strict):
         return tuple(feature.resolved(self.input.record.rules) for feature in self.given_features)
 
     @property
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """The features that are kept in buckets of event time."""
+        return tuple(aggregate for feature in self.features or () if (aggregate := feature.as_aggregate()))
+
+    @property
     def folder(self) -> Path:
         """The pipeline's folder."""
         return self._folder
@@ -161,7 +167,8 @@ class Pipeline(Strict):
     @property
     def records(self) -> dict[str, AvroRecord]:
         """Declaration of the records on the topic of each role; dead letters have none."""
-        return {role: part.record for role, part in self._parts() if not isinstance(part, DeadLetters)}
+        parts = ((role, part) for role, part in self._parts() if role != "window_state")  # its schema is not there yet
+        return {role: part.record for role, part in parts if not isinstance(part, DeadLetters)}
 
     def _parts(self) -> Iterator[tuple[str, Input | Output | DeadLetters]]:
         """The parts of the file that name a topic, by role."""

@@ -142,6 +142,22 @@ _ALARM_STATE = Role(
     ),
     settings={"cleanup.policy": "compact"},
 )
+_WINDOW_STATE = Role(
+    written=True,
+    read=True,
+    rules=(
+        Rule(
+            "cleanup.policy",
+            equal_to("compact"),
+            "compact",
+            breaks=True,
+            why="if buckets of a window are deleted, aggregates are computed without them",
+        ),
+        STAMPED,
+        CLEAN,
+    ),
+    settings={"cleanup.policy": "compact"},
+)
 _DEAD_LETTERS = Role(
     written=True,
     read=True,
@@ -202,6 +218,7 @@ class OutputTopics(Strict):
     predictions: Annotated[Output, _PREDICTIONS]
     alarms: Annotated[Output | None, _ALARMS] = None
     alarm_state: Annotated[Output | None, _ALARM_STATE] = None
+    window_state: Annotated[Output | None, _WINDOW_STATE] = None
     dead_letters: Annotated[DeadLetters, _DEAD_LETTERS]
 
 

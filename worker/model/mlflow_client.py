@@ -59,7 +59,8 @@ def store_file(tracking_uri: str) -> Path | None:
 
 def tracking_uri_or_default(given: str | None) -> str:
     """The tracking URI given, else MLFLOW_TRACKING_URI, else a store in the user's data directory."""
-    return given or variable("MLFLOW_TRACKING_URI") or local_store(data_directory())
+    cure = "set MLFLOW_TRACKING_URI to an MLflow server, or HOME"
+    return given or variable("MLFLOW_TRACKING_URI") or local_store(data_directory("for a local MLflow store", cure))
 
 
 def without_credentials(tracking_uri: str) -> str:

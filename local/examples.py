@@ -7,10 +7,13 @@ from typing import Any
 
 from rich.console import Console
 
+from local.churn_example import alarms_and_finished_features
 from local.drift_example import drift_and_retraining
 from local.promotion_example import promotion_and_fallback
 from local.stage import Stage
 from pipelines.absenteeism.recipe import RECIPE as ABSENTEEISM
+from pipelines.churn.recipe import RECIPE as CHURN
+from pipelines.churn.recipe import replay_of_new_users
 from pipelines.housing.recipe import RECIPE as HOUSING
 from pipelines.tabular.recipe import RECIPE as TABULAR
 from training.fitting.recipe import Recipe
@@ -38,6 +41,7 @@ EXAMPLES = {
     example.recipe.name: example
     for example in (
         Example(ABSENTEEISM),
+        Example(CHURN, replay_of_new_users, alarms_and_finished_features),
         Example(HOUSING, after=drift_and_retraining),
         Example(TABULAR, after=partial(promotion_and_fallback, TABULAR)),
     )

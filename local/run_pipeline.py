@@ -14,11 +14,7 @@ from local.mlflow_server import mlflow_server
 from local.stage import Stage
 from training.promotion.by_metric import CHAMPION
 from training.run.train import Trained, table, train
-from worker.config.pipeline import load_pipeline
-from worker.kafka.client_config import admin_client, client_config
-from worker.kafka.topics import create_topics
-
-PARTITIONS = 3
+from worker.config.pipeline import FILE_NAME, SHIPPED_PIPELINES
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ def run_pipeline(example: Example, options: RunOptions, console: Console) -> dic
     directory = Path(tempfile.mkdtemp(prefix=f"hazardstream-{name}-"))
     console.print(f"starting Kafka and MLflow (logs: {directory}) …")
     with kafka_broker(directory / "kafka") as bootstrap, mlflow_server(directory / "mlflow") as tracking_uri:
-        stage = Stage(load_pipeline(name), bootstrap, tracking_uri, directory)
+        stage = Stage(SHIPPED_PIPELINES / name / FILE_NAME, bootstrap, tracking_uri, directory)
         result = run_on(stage, example, options, console)
     return result | {"seconds": round(time.monotonic() - began, 1)}
 
@@ -56,8 +52,7 @@ def run_on(stage: Stage, example: Example, options: RunOptions, console: Console
     """As `run_pipeline`, with servers that run already."""
     recipe, pipeline = example.recipe, stage.pipeline
     trained = _train(example, options, stage.tracking_uri, console)
-    admin = admin_client(client_config(stage.bootstrap))
-    create_topics(admin, pipeline, partitions=PARTITIONS, replication_factor=1)
+    stage.create_topics()
     console.print("starting the worker …")
     model = f"models:/{recipe.name}@{CHAMPION}"
     with stage.worker(model):

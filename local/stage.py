@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
@@ -13,9 +14,12 @@ from local.process import http_client, stop
 from local.worker_process import start_worker, stop_worker
 from producers.rows import publish_rows
 from training.run.replay import Replay
-from worker.config.pipeline import FILE_NAME, Pipeline
+from worker.config.pipeline import Pipeline, load_pipeline
+from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.topics import create_topics
 
-_SWITCH_S = 60.0
+PARTITIONS = 3
+_SWITCH_S = 180.0
 
 
 @dataclass
@@ -23,15 +27,26 @@ class Stage:
     """Broker and MLflow, and a worker while it runs.
 
     Attributes:
+        pipeline_file: of the pipeline that the worker runs.
         directory: of logs and reports.
         address: of the worker's sidecar.
     """
 
-    pipeline: Pipeline
+    pipeline_file: Path
     bootstrap: str
     tracking_uri: str
     directory: Path
     address: str = ""
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """What the file says."""
+        return load_pipeline(str(self.pipeline_file))
+
+    def create_topics(self) -> None:
+        """Create the pipeline's topics."""
+        admin = admin_client(client_config(self.bootstrap))
+        create_topics(admin, self.pipeline, partitions=PARTITIONS, replication_factor=1)
 
     @contextmanager
     def worker(self, model: str) -> Iterator[None]:
@@ -43,7 +58,7 @@ class Stage:
         Raises:
             UserError: it does not become ready, or it ends with an error; the text has the end of its log.
         """
-        options = ["--bootstrap", self.bootstrap, "--pipeline", str(self.pipeline.folder / FILE_NAME), "--model", model]
+        options = ["--bootstrap", self.bootstrap, "--pipeline", str(self.pipeline_file), "--model", model]
         worker, self.address = start_worker(self.directory, options, self.tracking_uri)
         try:
             yield
@@ -62,7 +77,7 @@ class Stage:
         """Wait until the worker scores with a version of the model.
 
         Raises:
-            UserError: it does not within a minute.
+            UserError: it does not within three minutes.
         """
         attempts = Retrying(
             stop=stop_after_delay(_SWITCH_S), wait=wait_fixed(0.5), retry=retry_if_result(lambda now: now != version)

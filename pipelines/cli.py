@@ -11,7 +11,7 @@ from training.run.cli import add_commands
 if TYPE_CHECKING:
     from training.fitting.recipe import Recipe
 
-WITH_RECIPE = ("absenteeism", "housing", "tabular")
+WITH_RECIPE = ("absenteeism", "churn", "housing", "tabular")
 """Folders with a module `recipe`."""
 
 

@@ -57,9 +57,14 @@ def _rows(given: Path | None, seed: int) -> Rows:
     return Rows(chosen, f"events of made-up users, seed {seed}", generated=True, sha256=digest(chosen))
 
 
+def new_users() -> Users:
+    """Users whom the model has not seen."""
+    return simulate(seed=1_000_000, users=_NEW_USERS)
+
+
 def replay_of_new_users(_recipe: Recipe, _trained: Trained, pipeline: Pipeline) -> Replay:
-    """Events of users whom the model has not seen, as they happen."""
-    users = simulate(seed=1_000_000, users=_NEW_USERS)
+    """Their events, as they happen."""
+    users = new_users()
     events = users.events
     return Replay(
         keys=events["user_id"].tolist(),

@@ -42,10 +42,10 @@ def fewer(rows: Rows) -> Rows:
 def test_what_is_trained_is_what_the_worker_predicts(
     name: str, kafka: str, mlflow_url: str, unique_name: str, tmp_path: Path
 ) -> None:
-    pipeline = load_pipeline(str(isolated_pipeline(unique_name, tmp_path, of=name)))
+    file = isolated_pipeline(unique_name, tmp_path, of=name)
     example = replace(of_served(EXAMPLES[name], unique_name), after=None)
 
-    result = run_on(Stage(pipeline, kafka, mlflow_url, tmp_path), example, RunOptions(), terminal(stderr=True))
+    result = run_on(Stage(file, kafka, mlflow_url, tmp_path), example, RunOptions(), terminal(stderr=True))
 
     assert {what: result[what] for what in ("missing", "duplicates", "differing", "dead_lettered")} == {
         "missing": 0,

@@ -1,5 +1,6 @@
 """Tunes, compares and fits the candidates of a recipe. Same rows and seed, same result."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,8 @@ def compare(recipe: Recipe, frame: pd.DataFrame, *, seed: int = 0, progress: Pro
     """
     split = split_rows(recipe, frame, seed)
     results = []
-    with threadpool_limits(1):  # on few rows, threads wait for each other longer than they work
+    # On few rows, threads wait for each other longer than they work. Probabilities in float32 sum to 1 only nearly.
+    with threadpool_limits(1), warnings.catch_warnings(action="ignore", category=UserWarning):
         for number, candidate in enumerate(recipe.candidates):
             progress("comparing", number, len(recipe.candidates))
             results.append(_tuned(recipe, candidate, split, seed))

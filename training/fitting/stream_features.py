@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from worker.config.features import Feature
 
-from common.arrays import Float
+from common.arrays import Float, Int
 from common.errors import UserError
+from worker.config.features import Feature
 from worker.windows.aggregate_state import AggregateState
-from worker.windows.aggregates import Aggregate, Kind, Layout, Selection
+from worker.windows.aggregates import Layout, Selection
 
 _CHUNK = 8192  # rows at a time: bounds memory, changes no bit of the result
 
@@ -28,10 +28,10 @@ def stream_features(features: Sequence[Feature], events: pd.DataFrame, *, key: s
     """
     if not events[time].is_monotonic_increasing:
         raise UserError(f"sort the events by {time} first")
-    if other := [feature.name for feature in features if feature.windowed and not feature.aggregate]:
+    if other := [feature.name for feature in features if feature.windowed and feature.as_aggregate() is None]:
         raise UserError(f"{', '.join(other)}: only values, categories and aggregates are computed here")
     plain = {f.name: events[f.field] for f in features if not f.windowed and f.field is not None}
-    aggregates = tuple(_aggregate(feature) for feature in features if feature.aggregate)
+    aggregates = tuple(aggregate for f in features if (aggregate := f.as_aggregate()) is not None)
     if aggregates:
         layout = Layout(aggregates)
         computed = _computed(layout, events, events[key].factorize()[0], events[time].to_numpy(np.int64))
@@ -39,14 +39,7 @@ def stream_features(features: Sequence[Feature], events: pd.DataFrame, *, key: s
     return pd.DataFrame({feature.name: plain[feature.name] for feature in features}, index=events.index)
 
 
-def _aggregate(feature: Feature) -> Aggregate:
-    where = tuple(feature.where.items())
-    if feature.over_ms is None:
-        raise UserError(f"{feature.name}: give the length of its window with `over`")
-    return Aggregate(feature.name, Kind(str(feature.kind)), Selection(feature.field, where), feature.over_ms)
-
-
-def _computed(layout: Layout, events: pd.DataFrame, key: np.ndarray, ts: np.ndarray) -> Float:
+def _computed(layout: Layout, events: pd.DataFrame, key: Int, ts: Int) -> Float:
     values = np.column_stack([_selected(selection, events) for selection in layout.selections])
     state = AggregateState(layout)
     slots = state.allocate(int(key.max()) + 1 if len(key) else 0)

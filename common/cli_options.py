@@ -14,7 +14,9 @@ RUN, DATA, MODELS, MONITOR = "Run and inspect", "Publish data", "Models", "Monit
 
 PipelineOption = Annotated[
     str | None,
-    typer.Option(help="A pipeline's folder, file or name. Default: HAZARDSTREAM_PIPELINE, or the shipped one."),
+    typer.Option(
+        help="A pipeline's folder, file or name. Default: HAZARDSTREAM_PIPELINE, this folder, or the shipped one."
+    ),
 ]
 BootstrapOption = Annotated[
     str | None, typer.Option("--bootstrap", help="Kafka brokers, host:port,… Default: KAFKA_BOOTSTRAP_SERVERS.")

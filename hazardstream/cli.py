@@ -4,6 +4,7 @@ import os
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ from common.logs import configure_logs
 from common.terminal import give_up, say, terminal
 from common.text import lines, shown
 from local.flagship import FLAGSHIP
+from worker.config.pipeline_file import FILE_NAME
 
 _PIPELINE = "HAZARDSTREAM_PIPELINE"
 
@@ -67,9 +69,10 @@ def options(
     ] = False,
 ) -> None:
     """Options of the program itself."""
-    # The engine knows no pipeline by name. Which one is meant where none is given is decided here.
+    # The engine knows no pipeline by name. Which one is meant where none is given is decided here: that of the current
+    # folder, or else the one that comes with the package.
     if variable(_PIPELINE) is None:
-        os.environ[_PIPELINE] = FLAGSHIP
+        os.environ[_PIPELINE] = "." if Path(FILE_NAME).is_file() else FLAGSHIP
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ from local.process import Server, http_client, stop
 from local.worker_process import start_worker, stop_worker
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from training.registry.default_model import demo_store
-from worker.config.pipeline import FILE_NAME, SHIPPED_PIPELINES, Pipeline, load_pipeline
+from worker.config.pipeline import SHIPPED_PIPELINES, Pipeline, load_pipeline
+from worker.config.pipeline_file import FILE_NAME
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
 

@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from local.flagship import FLAGSHIP
-from worker.config.pipeline import FILE_NAME, SHIPPED_PIPELINES
+from worker.config.pipeline import SHIPPED_PIPELINES
+from worker.config.pipeline_file import FILE_NAME
 
 
 def isolated_pipeline(name: str, directory: Path, *, same_input: bool = False, of: str = FLAGSHIP) -> Path:

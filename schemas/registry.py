@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from textwrap import shorten
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
@@ -185,6 +186,25 @@ class SchemaRegistry:
             f"subject {subject!r} does not have {name}, and SCHEMA_REGISTRY_AUTO_REGISTER=false does not "
             f"allow to register it: {_BY_HAND.format(name)}",
         )
+
+    def incompatibility(self, subject: str, schema: Schema) -> str | None:
+        """Why a schema cannot be registered under a subject; None if it can, or is there already.
+
+        Raises:
+            DependencyDownError: the registry does not answer, or not in its format.
+        """
+        path = f"compatibility/subjects/{quote(subject, safe='')}/versions/latest?verbose=true"
+        body, to = {"schema": json.dumps(schema), "schemaType": "AVRO"}, f"check {schema['name']} against {subject!r}"
+        try:
+            answer = self._client.ask(path, self._fetcher.budget(), body, to=to)
+        except UnknownSchemaError:  # there is no such subject yet
+            return None
+        except IncompatibleSchemaError as error:
+            return str(error)
+        if not isinstance(answer, dict) or answer.get("is_compatible") is not False:
+            return None
+        reasons = "; ".join(map(str, answer.get("messages") or ()))
+        return f"the subject's compatibility rule rejects it{f' ({shorten(reasons, 300)})' if reasons else ''}"
 
     def _same_bytes(self, subject: str, schema: Schema) -> int | None:
         """The id of the newest schema, if it differs from ours only in docs or defaults; otherwise None."""

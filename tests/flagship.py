@@ -8,7 +8,8 @@ from pathlib import Path
 
 from schemas.folder import SchemaFolder
 from schemas.load import Schema
-from worker.config.pipeline import FILE_NAME, load_pipeline
+from worker.config.pipeline import load_pipeline
+from worker.config.pipeline_file import FILE_NAME
 
 PIPELINE = load_pipeline("battery_hazard")
 FILE = PIPELINE.folder / FILE_NAME

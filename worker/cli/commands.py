@@ -11,6 +11,7 @@ from common.logs import configure_logs
 from common.terminal import say, terminal
 from worker.cli.dlq import app as dlq_app
 from worker.cli.model import app as model_app
+from worker.cli.pipeline import app as pipeline_app
 
 topics_app = typer.Typer(help="Create or check a pipeline's topics.", no_args_is_help=True)
 
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the `hazardstream` program."""
     for command in (worker, doctor, tail, explain):
         app.command(rich_help_panel=RUN)(command)
+    app.add_typer(pipeline_app, name="pipeline", rich_help_panel=RUN)
     app.add_typer(topics_app, name="topics", rich_help_panel=RUN)
     app.add_typer(dlq_app, name="dlq", rich_help_panel=RUN)
     app.add_typer(model_app, name="model", rich_help_panel=MODELS)

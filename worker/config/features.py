@@ -181,8 +181,8 @@ def _where(feature: Feature, rules: Mapping[str, FieldRules]) -> Iterator[Settin
         elif found.kind != "text" and found.avro != "boolean":
             yield at, "it must be a string, an enum or a boolean, whose values can be equal; name another field"
         elif isinstance(value, bool) != (found.avro == "boolean"):
-            wanted = "true or false" if found.avro == "boolean" else "text; put it in quotes"
-            yield at, f"it must be {wanted}, not {value!r}"
+            wanted = "true or false" if found.avro == "boolean" else "text"
+            yield at, f"it must be {wanted}, not {value!r}; correct it"
         elif found.symbols and value not in found.symbols:
             hint = closest(str(value), found.symbols, _ALIKE)
             advice = f"did you mean {hint!r}?" if hint else f"there are {', '.join(found.symbols)}"

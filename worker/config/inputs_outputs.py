@@ -35,7 +35,7 @@ def _find_record(name: object, info: ValidationInfo) -> AvroRecord:
 # In JSON the whole schema: what is remembered of a pipeline must not outlive a change of its schemas.
 _Record = Annotated[
     AvroRecord,
-    PlainValidator(_find_record),
+    PlainValidator(_find_record, json_schema_input_type=str),
     PlainSerializer(lambda record: record.schema, return_type=dict, when_used="json"),
 ]
 """Given by name in the file."""
@@ -48,17 +48,28 @@ class Strict(BaseModel):
 
 
 class Input(Strict):
-    """The input topic and the record on it."""
+    """The input topic and the record on it.
+
+    Attributes:
+        topic: the readings.
+        record: name of the .avsc file beside this file that declares the fields, without `.avsc`.
+        key_field: field that says what a reading is about, as the message key does; without it, the message key alone.
+        group_field: field that says what the key belongs to; without it, there are no groups.
+        time_field: field of the event time; without it, the message's Kafka timestamp.
+        max_future_ms: a reading further ahead of its Kafka timestamp is a dead letter.
+        on_invalid_sensor: what becomes of a reading with a value out of its range: the value counts as missing, or the
+            reading is a dead letter.
+        utc_offset: of local times and of texts that do not say it, such as "+02:00".
+    """
 
     topic: Topic
     record: _Record = Field(alias="schema")
-    # Fields of the record. Without one: the message's key, no group, the message's Kafka timestamp.
     key_field: str | None = Field(None, alias="key")
     group_field: str | None = Field(None, alias="group")
     time_field: str | None = Field(None, alias="time")
     max_future_ms: Annotated[Number, Field(ge=0, le=MOST_FUTURE_MS)] = 300_000
     on_invalid_sensor: Literal["mask", "dead_letter"] = "mask"
-    # Of local times and of texts that do not say it. Zones with daylight saving are not fixed, so they are not allowed.
+    # Zones with daylight saving are not fixed, so they are not allowed.
     utc_offset: str | None = Field(None, pattern=r"^(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
 
     @property
@@ -126,7 +137,13 @@ class Input(Strict):
 
 
 class Output(Strict):
-    """An output topic and the schema of its records; without one, the schema follows from role and task."""
+    """An output topic and the schema of its records.
+
+    Attributes:
+        topic: its name.
+        given: name of the .avsc file beside this file that declares the fields, without `.avsc`; without it, the schema
+            follows from the role and the task.
+    """
 
     topic: Topic
     given: _Record | None = Field(None, alias="schema")
@@ -151,6 +168,10 @@ class Output(Strict):
 
 
 class DeadLetters(Strict):
-    """The dead-letter topic: records go there byte for byte, so it has no schema."""
+    """The dead-letter topic: records go there byte for byte, so it has no schema.
+
+    Attributes:
+        topic: its name.
+    """
 
     topic: Topic

@@ -93,7 +93,7 @@ def _window_state(pipeline: "Pipeline") -> Iterator[Found]:
     if kept and part is None:
         text = f"window_state is missing, where the windows of {shown(', '.join(kept))} are kept"
         yield ("outputs",), f"{text}; add window_state: {{topic: NAME}}"
-    elif part is not None and not kept:
+    elif part is not None and not kept and pipeline.given_features != ():
         yield at, "no feature has a window of time (`over`), so nothing is kept there; take it out"
     elif part is not None and part.given is not None:
         yield (*at, "schema"), "the schema follows from the features; take it out"

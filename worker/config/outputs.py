@@ -9,12 +9,21 @@ from worker.config.roles import OutputTopics
 
 
 class Outputs(OutputTopics):
-    """The output topics, and the fields whose names in the schemas differ from the engine's."""
+    """The output topics, and the fields whose names in the schemas differ from the engine's.
+
+    Attributes:
+        predictions: one for each reading that is scored.
+        alarms: transitions of alarms; without it, none are raised.
+        alarm_state: the current alarm of each key, from which workers restore it; compacted.
+        window_state: the windows of time (`over`) of each key; compacted.
+        dead_letters: records that cannot be scored.
+        fields: the engine's name of a value, and the field that carries it in the schemas.
+        echo: fields of the input that are copied to predictions.
+        headers: copied from a reading to its prediction and its alarm; by default those of a W3C trace.
+    """
 
     fields: dict[str, str] = Field(default_factory=dict)
-    # Fields of the input that are copied to predictions.
     echo: tuple[str, ...] = ()
-    # Headers copied from a reading to its prediction and its alarm: by default those of a W3C trace.
     headers: tuple[str, ...] = ("traceparent", "tracestate")
 
     def schema_name(self, field: str) -> str:

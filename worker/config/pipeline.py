@@ -24,7 +24,7 @@ from worker.config.features import Feature
 from worker.config.inputs_outputs import DeadLetters, Input, Number, Output, Strict
 from worker.config.outputs import Outputs
 from worker.config.pipeline_check import sense_faults, shape_faults
-from worker.config.pipeline_file import read_yaml
+from worker.config.pipeline_file import FILE_NAME, read_yaml
 from worker.config.roles import ROLES, MonitorTopics
 from worker.config.task import Task
 from worker.config.written_fields import WrittenField, written_fields
@@ -32,7 +32,6 @@ from worker.windows.aggregates import Aggregate
 
 SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 """Folders of the pipelines that come with hazardstream."""
-FILE_NAME = "pipeline.yaml"
 
 _Size = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100)]
@@ -43,6 +42,9 @@ class Topology(Strict):
 
     Attributes:
         per: input field -> the parameter that its value is proportional to. Recordings are rescaled by it.
+        default: value of each parameter.
+        groups: other values for all keys of a group.
+        keys: other values for a key.
     """
 
     per: dict[str, str] = Field(default_factory=dict)
@@ -56,7 +58,12 @@ class Topology(Strict):
 
 
 class SiteRule(Strict):
-    """What a site is: the first group of a pattern that a reading's key or group begins with."""
+    """What a site is: the first group of a pattern that a reading's key or group begins with.
+
+    Attributes:
+        of: which of the two.
+        pattern: regular expression with one group (...).
+    """
 
     of: Literal["key", "group"] = "group"
     pattern: str
@@ -92,14 +99,36 @@ class Performance(Strict):
 
 
 class Monitor(MonitorTopics):
-    """The topics by which data and model are watched, and what a site is; the whole fleet is one without a rule."""
+    """The topics by which data and model are watched.
+
+    Attributes:
+        sketches: counts of values, by site and hour.
+        events: drift that was found.
+        labels: what happened in fact.
+        shadow: results of champion and challenger.
+        site: what a site is; the whole fleet is one without a rule.
+        performance: limits of model performance.
+    """
 
     site: SiteRule | None = None
     performance: Performance = Performance()
 
 
 class Pipeline(Strict):
-    """A whole pipeline file."""
+    """A pipeline: what is scored, from which topic, by which model, to which topics.
+
+    Attributes:
+        name: of the pipeline, and of the consumer group of its workers.
+        input: the topic and the record on it.
+        outputs: the topics that workers write to.
+        model: models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH, a directory or an exported file.
+        task: what the model predicts. It may be left out if predictions have a schema.
+        given_features: the inputs of the model, in any order; without them, each is the field of the same name, or what
+            the model's own package computes.
+        topology: how the equipment behind a key is built.
+        alarm: when alarms are raised; what is given overrides the policy of the model's package, if there is one.
+        monitor: how data and model are watched.
+    """
 
     _folder: Path = PrivateAttr()
 
@@ -107,9 +136,7 @@ class Pipeline(Strict):
     input: Input
     outputs: Outputs
     model: Annotated[str, Field(min_length=1)]
-    # Where the file does not say it, the model does.
     task: Task | None = None
-    # Without them, each input of the model is the field of the same name, or what the model's package computes.
     given_features: Annotated[tuple[Feature, ...] | None, Field(alias="features")] = None
     topology: Topology = Topology()
     alarm: dict[str, Any] = Field(default_factory=dict)

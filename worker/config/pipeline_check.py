@@ -51,12 +51,21 @@ def shape_faults(error: ValidationError, model: type[BaseModel]) -> list[Found]:
     return found
 
 
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in a type, such as that of the items of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
+
+
 def _names(model: type[BaseModel], at: Place) -> list[str]:
     """Names that a mapping at a place of the file may have."""
     for part in at:
+        if isinstance(part, int):
+            continue
         field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
-        inner = field and [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
-        models = [t for t in inner or () if issubclass(t, BaseModel)]
+        models = [] if field is None else list(_models(field.annotation))
         if not models:
             return []
         model = models[0]

@@ -15,6 +15,7 @@ _DEEPEST = 30
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
 
+FILE_NAME = "pipeline.yaml"
 Place = tuple[str | int, ...]
 
 

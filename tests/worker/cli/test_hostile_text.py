@@ -28,7 +28,7 @@ from local.demo_view import picture
 from tests.flagship import PIPELINE
 from tests.repository import ROOT
 from training.reports.render import render
-from worker.cli import doctor
+from worker.cli import doctor, findings
 from worker.cli.dlq_view import print_letter, print_table
 from worker.cli.explain_view import as_tables
 from worker.model.shap import Contribution, Explanation
@@ -183,7 +183,7 @@ def test_errors_and_findings_of_a_command(
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert ended.value.code == code
-    monkeypatch.setattr(doctor, "_findings", lambda _: iter([doctor.Finding("broker", "wrong", text)]))
+    monkeypatch.setattr(doctor, "_findings", lambda _: iter([findings.Finding("broker", "wrong", text)]))
     doctor.examine(None, as_json=False)  # type: ignore[arg-type]
     terminal.say(text)
     printed = capsys.readouterr()

@@ -247,6 +247,7 @@ def test_hostile_text_in_a_file_does_not_reach_the_terminal(tmp_path: Path) -> N
     [
         ["worker"],
         ["doctor"],
+        ["pipeline", "check"],
         ["tail", "alarms"],
         ["explain", "--key", "a", "--at", "0"],
         ["topics", "check"],
@@ -259,13 +260,14 @@ def test_hostile_text_in_a_file_does_not_reach_the_terminal(tmp_path: Path) -> N
 )
 def test_every_command_refuses_it(tmp_path: Path, arguments: list[str]) -> None:
     file = write(tmp_path, GOOD.replace("time: ts", "time: when"))
-    done = CliRunner().invoke(app, [*arguments, "--pipeline", str(file), "--bootstrap", "127.0.0.1:1"])
-    if arguments == ["doctor"]:
+    broker = [] if arguments[0] == "pipeline" else ["--bootstrap", "127.0.0.1:1"]
+    done = CliRunner().invoke(app, [*arguments, "--pipeline", str(file), *broker])
+    if arguments in (["doctor"], ["pipeline", "check"]):
         assert done.exit_code == 1
-        assert f"{file}:9: input.time" in done.output.replace("\n", "")
+        assert f"{file}:10: input.time" in done.output.replace("\n", "")
     else:
         assert isinstance(done.exception, UserError), done.output
-        assert f"{file}:9: input.time" in str(done.exception)
+        assert f"{file}:10: input.time" in str(done.exception)
 
 
 def test_doctor_tells_all_faults_as_json(tmp_path: Path) -> None:

@@ -1,0 +1,220 @@
+"""Pipeline files for any model on any topic: what follows from them, and every way to get one wrong."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.generic_pipeline import TEXT, changed_visit, write_generic
+from tests.wrong_pipelines import line_of, told
+from worker.config.pipeline import Pipeline, load_pipeline
+from worker.config.task import Task
+
+SHORT = "name: n\ninput: {topic: i, schema: Visit}\nmodel: m\n"
+OUTPUTS = "outputs: {predictions: {topic: p}, dead_letters: {topic: d}}\n"
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    return load_pipeline(str(write_generic(tmp_path)))
+
+
+def names(pipeline: Pipeline, role: str) -> list[str]:
+    return [field["name"] for field in pipeline.records[role].schema["fields"]]
+
+
+def test_numbers_and_categories_are_the_fields_that_are_not_identity(pipeline: Pipeline) -> None:
+    assert pipeline.input.sensors() == ("spent", "pages", "member")
+    assert pipeline.input.categories() == ("kind", "country")
+    assert [field["name"] for field in pipeline.input.reader_schema["fields"]][-1] == "country"
+
+
+def test_features_are_resolved(pipeline: Pipeline) -> None:
+    assert pipeline.features is not None
+    kinds = {feature.name: (feature.kind, feature.field, feature.per) for feature in pipeline.features}
+    assert kinds["spent"] == ("value", "spent", None)
+    assert kinds["country"] == ("category", "country", None)
+    assert kinds["change"] == ("difference", "spent", "second")
+    assert kinds["visits"] == ("count", None, None)
+    assert [aggregate.over_ms for aggregate in pipeline.aggregates][:2] == [7 * 86_400_000, 30 * 86_400_000]
+
+
+def test_the_shortest_file_has_no_key_no_group_and_no_time(tmp_path: Path) -> None:
+    pipeline = load_pipeline(str(write_generic(tmp_path, f"{SHORT}task: regression\n{OUTPUTS}")))
+    assert pipeline.topics == {"input": "i", "predictions": "p", "dead_letters": "d"}
+    written = "value error_band model_name model_version imputed masked"
+    source = "source_topic_id source_partition source_offset scored_at"
+    assert " ".join(names(pipeline, "predictions")) == f"{written} {source}"
+
+
+@pytest.mark.parametrize(
+    ("task", "carried"),
+    [
+        ("binary", ["probability", "positive", "threshold"]),
+        ("multiclass", ["predicted_class", "probability", "probabilities"]),
+        ("regression", ["value", "error_band"]),
+    ],
+)
+def test_the_schema_of_predictions_follows_from_the_task(tmp_path: Path, task: str, carried: list[str]) -> None:
+    text = f"{SHORT}task: {task}\n{OUTPUTS.replace('{predictions', '{echo: [country, pages], predictions')}"
+    derived = load_pipeline(str(write_generic(tmp_path, text.replace("Visit}", "Visit, key: user, time: at}"))))
+    assert names(derived, "predictions")[: 4 + len(carried)] == ["user", "at", "country", "pages", *carried]
+    assert derived.records["predictions"].schema["name"] == "NPrediction"
+
+    # The same schema in a file says the task, and is found to hold all that is written.
+    text = text.replace(f"task: {task}\n", "").replace("topic: p}", "topic: p, schema: Mine}")
+    file = write_generic(
+        tmp_path,
+        text.replace("Visit}", "Visit, key: user, time: at}"),
+        Mine=derived.records["predictions"].schema,
+    )
+    assert load_pipeline(str(file)).expected_task is Task(task)
+
+
+FEATURES = TEXT[TEXT.index("features:") : TEXT.index("outputs:")]
+
+# What is replaced, by what; what is said (place and fix), and the marker of its line.
+WRONG: dict[str, tuple[str, str, str, str]] = {
+    "unknown task": ("task: binary", "task: ternary", r"task: .*'binary', 'multiclass' or 'regression'", "task:"),
+    "no task and no schema": (
+        "task: binary\n",
+        "",
+        r"predictions: .*add task: binary, multiclass",
+        "  predic",
+    ),
+    "alarms of a regression": ("task: binary", "task: regression", r"outputs\.alarms: .*take alarms", "  alarms:"),
+    "half of the alarms": ("  alarm_state: {topic: shop.alarm-state}\n", "", r"add alarm_state: \{topic", "  alarms:"),
+    "a policy without alarms": (
+        "  alarms: {topic: shop.alarms}\n  alarm_state: {topic: shop.alarm-state}\n",
+        "",
+        r"alarm: there are no alarms; add outputs\.alarms",
+        "alarm: {",
+    ),
+    "windows without a topic": (
+        "  window_state: {topic: shop.windows}\n",
+        "",
+        r"outputs: window_state is missing.*add window_state: \{topic: NAME\}",
+        "outputs:",
+    ),
+    "a schema for windows": (
+        "{topic: shop.windows}",
+        "{topic: shop.windows, schema: Visit}",
+        r"window_state\.schema: the schema follows from the features; take it out",
+        "  window_state",
+    ),
+    "unknown key": ("key: user", "key: usr", r"input\.key: Visit has no field 'usr'; did you mean 'user'", "key:"),
+    "key that is an enum": ("key: user", "key: kind", r"input\.key: .*must be 'string', not null", "key:"),
+    "time that is a number": ("time: at", "time: pages", r"input\.time: .*must be 'long' with logicalType", "time:"),
+    "one field twice": ("time: at", "group: user", r"input\.group: 'user' is the key already; name another", "group:"),
+    "unknown echo": ("[country, pages]", "[county]", r"outputs\.echo\.0: .*did you mean 'country'\?", "  echo"),
+    "echo of the key": ("[country, pages]", "[user]", r"'user' is on every prediction already; take it out", "  echo"),
+    "echo of an array": ("[country, pages]", "[tags]", r"field 'tags' is no number.*take it out", "  echo"),
+    "echo twice": ("[country, pages]", "[pages, pages]", r"'pages' is copied already; take one", "  echo"),
+    "unknown kind": ("kind: std,", "kind: median,", r"features\.5\.kind: .*'value', 'category'", "spread"),
+    "unknown field": (
+        "field: spent, last: 10}\n  - {name: spread",
+        "field: spend, last: 10}\n  - {name: spread",
+        r"features\.4\.field: the input has no field 'spend'; did you mean 'spent'\?",
+        "usual",
+    ),
+    "mean of texts": ("mean, field: spent", "mean, field: country", r"'country' is no number, which mean", "usual"),
+    "category of numbers": (
+        "  - country",
+        "  - {name: pages, kind: category}",
+        r"'pages' is no string.*value",
+        "pages",
+    ),
+    "feature of the key": ("  - country", "  - user", r"'user' is the key, the group or the time; name", "  - user"),
+    "two of a name": ("name: paid", "name: spent", r"features\.2\.name: 'spent' is the name of an earlier", "fill"),
+    "no window": ("mean, field: spent, last: 10", "mean, field: spent", r"mean needs a window; give `over`", "usual"),
+    "two windows": (
+        "mean, field: spent, last: 10",
+        "mean, field: spent, last: 10, over: 7d",
+        r"take `last` or",
+        "usual",
+    ),
+    "std of a time": (
+        "std, field: spent, last: 10",
+        "std, field: spent, over: 7d",
+        r"std is over readings; give",
+        "spread",
+    ),
+    "count of readings": ("count, over: 7d", "count, last: 7", r"features\.6\.last: only mean and std", "name: visits"),
+    "length without unit": ("over: 14d", "over: 14", r"features\.9\.over: it must be text", "days"),
+    "unknown unit": ("over: 14d", "over: 2w", r"features\.9\.over: .*pattern", "days"),
+    "window too long": ("over: 14d", "over: 500d", r"features\.9\.over: .*at most 400 days; correct 500d", "days"),
+    "window of odd length": ("over: 90m", "over: 91m", r"whole number of them; correct 91m", "total"),
+    "fill of a mean": ("mean, field: spent", "mean, fill: true, field: spent", r"only a value is filled", "usual"),
+    "per of a mean": ("mean, field: spent", "mean, per: second, field: spent", r"only a difference has it", "usual"),
+    "where of a value": (
+        "value, field: spent",
+        "value, where: {kind: order}, field: spent",
+        r"only aggregates",
+        "paid",
+    ),
+    "where of a number": (
+        "where: {kind: order}, over",
+        "where: {pages: x}, over",
+        r"must be a string, an enum",
+        "orders",
+    ),
+    "unknown symbol": (
+        "{kind: order}, over: 30d}\n  - {name: t",
+        "{kind: oder}, over: 30d}\n  - {name: t",
+        r"features\.7\.where\.kind: the enum has no symbol 'oder'; did you mean 'order'\?",
+        "orders",
+    ),
+    "text for a boolean": ("{member: true}", "{member: 'yes'}", r"it must be true or false, not 'yes'", "total"),
+    "setting of a feature": ("fill: true", "filled: true", r"features\.2\.filled: .*did you mean 'fill'\?", "paid"),
+    "no features": (
+        TEXT[TEXT.index("features:") : TEXT.index("outputs:")],
+        "features: []\n",
+        r"there is none; name",
+        "features",
+    ),
+    "incomplete policy": ("deadband: 0.1", "deadband: 0.7", r"alarm: deadband 0\.7 must be smaller", "alarm: {"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_pipeline_is_told_with_place_and_fix(tmp_path: Path, case: str) -> None:
+    old, new, said, marker = WRONG[case]
+    assert old in TEXT
+    text = TEXT.replace(old, new, 1)
+    faults = told(write_generic(tmp_path, text))
+    found = [fault for fault in faults if re.search(said, fault)]
+    assert found, "\n".join(faults)
+    assert f":{line_of(text, marker)}: " in found[0]
+
+
+SCHEMAS: dict[str, tuple[dict[str, Any], str]] = {
+    "key that may be null": ({"user": ["null", "string"]}, r"input\.key: .*Visit\.avsc:\d+: field 'user' must be"),
+    "time in microseconds": (
+        {"at": {"type": "long", "logicalType": "timestamp-micros"}},
+        r"input\.time: .*must be 'long' with logicalType timestamp-millis",
+    ),
+    "number that became an array": ({"spent": {"type": "array", "items": "double"}}, r"minimum is only for a number"),
+    "category that became bytes": ({"country": "bytes"}, r"maxLength is only for a string, which this field is not"),
+    "enum that became a record": (
+        {"kind": {"type": "record", "name": "K", "fields": []}},
+        r"features\.7\.where\.kind: it must be a string, an enum or a boolean",
+    ),
+    "type that does not exist": ({"pages": "integer"}, r"not a valid Avro schema"),
+}
+
+
+@pytest.mark.parametrize("case", SCHEMAS)
+def test_a_wrong_schema_is_told(tmp_path: Path, case: str) -> None:
+    types, said = SCHEMAS[case]
+    faults = told(write_generic(tmp_path, TEXT, changed_visit(**types)))
+    assert [fault for fault in faults if re.search(said, fault)], "\n".join(faults)
+
+
+def test_a_given_schema_must_hold_what_is_copied_even_where_it_is_masked(tmp_path: Path) -> None:
+    derived = load_pipeline(str(write_generic(tmp_path))).records["predictions"].schema
+    fields = [f | ({"type": "int"} if f["name"] == "pages" else {}) for f in derived["fields"]]
+    fields = [{k: v for k, v in f.items() if k != "default"} for f in fields]
+    text = TEXT.replace("shop.predictions}", "shop.predictions, schema: Mine}")
+    (fault,) = told(write_generic(tmp_path, text, Mine=derived | {"fields": fields}))
+    assert re.search(r"Mine\.avsc:\d+: field 'pages' cannot hold .*declare it as \[\"null\", \"int\"\]", fault)

@@ -14,7 +14,8 @@ from local.mlflow_server import mlflow_server
 from local.stage import Stage
 from training.promotion.by_metric import CHAMPION
 from training.run.train import Trained, table, train
-from worker.config.pipeline import FILE_NAME, SHIPPED_PIPELINES
+from worker.config.pipeline import SHIPPED_PIPELINES
+from worker.config.pipeline_file import FILE_NAME
 
 
 @dataclass(frozen=True)

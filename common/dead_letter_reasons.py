@@ -46,6 +46,11 @@ class DeadLetterReason(StrEnum):
         "the message key differs from the record's key field",
         "only after the pipeline's key field is corrected; the copy goes to the same partition",
     )
+    NO_KEY = (
+        "no_key",
+        "the message has no key that is text, and the pipeline keeps windows or alarms by the messages' keys",
+        "never: the copy has no key either. Correct the sender",
+    )
     NULL_VALUE = ("null_value", "the message has no value", "never: there is nothing to score")
     FUTURE = (
         "future",

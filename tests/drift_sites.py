@@ -15,6 +15,7 @@ from schemas.registry import writer_schema_lookup
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE, flagship_schema
+from tests.kept import kept
 from training.monitoring.drift.check import SiteState, Watched, check
 from training.monitoring.drift.events import DriftEvent, new_baseline, transitions
 from training.monitoring.drift.history import Histories
@@ -64,10 +65,14 @@ class Recording:
 
 def recording(seed: int, days: int, *, modules: int = 16, season_ms: int = 0) -> Recording:
     """A site in normal operation, nuisances included, beginning so long after midwinter."""
-    start = START_MS + season_ms
-    fleet = Fleet(modules, seed, start_ms=start, span_ms=days * DAY_MS, period_ms=PERIOD_MS, nuisances=0.05)
-    ts, values = fleet.block(days * DAY_MS // PERIOD_MS)
-    return Recording(np.maximum(ts - season_ms, START_MS), values)
+
+    def simulated() -> Recording:
+        start = START_MS + season_ms
+        fleet = Fleet(modules, seed, start_ms=start, span_ms=days * DAY_MS, period_ms=PERIOD_MS, nuisances=0.05)
+        ts, values = fleet.block(days * DAY_MS // PERIOD_MS)
+        return Recording(np.maximum(ts - season_ms, START_MS), values)
+
+    return kept(f"site-{seed}-{days}-{modules}-{season_ms}", simulated)
 
 
 def sketches(

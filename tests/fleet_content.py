@@ -1,11 +1,13 @@
 """Input for runs that are compared with an uninterrupted one."""
 
+import hashlib
 import itertools
 
 from pipelines.battery_hazard.simulator.fleet import Fleet
 from pipelines.battery_hazard.simulator.messages import Messages
 from producers.kafka_publisher import encoder
 from tests.harness import START_MS, Stage
+from tests.kept import kept
 from tests.uninterrupted import uninterrupted_run
 from worker.config.pipeline import Pipeline
 
@@ -13,17 +15,11 @@ Content = list[tuple[str | None, bytes | None]]
 _FAR_FUTURE_MS = 4_000_000_000_000
 
 
-_MADE: dict[tuple[str, int, int], Content] = {}
-
-
 def fleet_content(stage: Stage, steps: int = 400, seed: int = 3) -> Content:
     """A fleet of twelve modules, two of them failing, with bad records of every kind among the readings."""
     pipeline = stage.pipeline
-    # To make it takes seconds, and many tests want the same.
-    made = pipeline.input.model_dump_json(exclude={"topic"}), steps, seed
-    if made not in _MADE:
-        _MADE[made] = _make(pipeline, steps, seed)
-    return list(_MADE[made])
+    reads = hashlib.sha256(pipeline.input.model_dump_json(exclude={"topic"}).encode()).hexdigest()[:8]
+    return kept(f"fleet-{reads}-{steps}-{seed}", lambda: _make(pipeline, steps, seed))
 
 
 def _make(pipeline: Pipeline, steps: int, seed: int) -> Content:

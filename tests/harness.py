@@ -22,7 +22,7 @@ from schemas.wire import single_object_prefix
 from tests.flagship import SHIPPED_MODEL, flagship_schema
 from tests.forked import Forked
 from tests.metric_text import metric_in
-from tests.spared_trial import spare_the_trial
+from tests.sandbox_note import note_that_it_passed
 from worker.alarms.state_machine import AlarmState
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.encode.encoder import state_from
@@ -33,7 +33,7 @@ from worker.score.decode import WriterSchemaOf
 READING = parsed(flagship_schema("SensorReading"))
 PREFIX = single_object_prefix(flagship_schema("SensorReading"))
 START_MS = 1_780_000_000_000
-STOPS_AT_WORK = ("-m", "tests.stops_at_work")
+STOPS_ITSELF = ("-m", "tests.stops_itself")
 """Launcher of a worker that stops itself amid its work; see `Worker.await_stopped`."""
 NORMAL = {
     "avg_surface_temp_c": 26.0,
@@ -132,7 +132,7 @@ class Stage:
             **self.environment,
         }
         if self.model == SHIPPED_MODEL and "model" not in settings:
-            spare_the_trial(self.model, self.pipeline_file, self.directory / "cache")
+            note_that_it_passed(self.model, self.pipeline_file, self.directory / "cache")
         process = Forked([*launcher, "worker"], environment, log)
         worker = Worker(process, f"http://127.0.0.1:{port}", log)
         try:
@@ -234,7 +234,7 @@ class Worker:
         wait_until(lambda: self.metric("hazardstream_scored_total") >= count, f"{count} readings scored")
 
     def await_stopped(self) -> None:
-        """Wait until the worker has stopped itself in a transaction, as one launched with `STOPS_AT_WORK` does."""
+        """Wait until the worker has stopped itself in a transaction, as one launched with `STOPS_ITSELF` does."""
         state = Path(f"/proc/{self.process.pid}/stat")
         wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", "the worker has stopped itself")
 

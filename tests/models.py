@@ -1,7 +1,6 @@
 """Model packages for tests: the one that comes along, tiny datasets to train others; and ways to change a copy."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import joblib
 import numpy as np
 import pytest
 import xgboost
-from filelock import FileLock
 from sklearn.preprocessing import StandardScaler
 
 from local.mlflow_server import mlflow_server
@@ -18,6 +16,7 @@ from pipelines.battery_hazard.training.fitting.models import Boosting
 from pipelines.battery_hazard.training.fitting.presets import Counts, Preset
 from pipelines.battery_hazard.training.fitting.train import prepare, silent
 from tests.flagship import SHIPPED_MODEL
+from tests.kept import kept_directory
 from tests.shared_server import shared_server
 from worker.config.settings import ARTIFACT_PATH
 from worker.model.mlflow_client import DIGEST_TAG, mlflow_client
@@ -41,18 +40,10 @@ TINIEST = Preset(
 """Where it does not matter what the model finds."""
 
 
-def _shared(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
-
-
 @pytest.fixture(scope="session")
-def tiniest_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiniest_data() -> Path:
     """Datasets of `TINIEST` and seed 0. They are shared: only read them."""
-    directory = _shared(tmp_path_factory, "tiniest-data")
-    with FileLock(f"{directory}.lock"):
-        prepare(directory, TINIEST, 0, silent)
-    return directory
+    return kept_directory("tiniest-data", lambda directory: prepare(directory, TINIEST, 0, silent))
 
 
 @pytest.fixture(scope="session")

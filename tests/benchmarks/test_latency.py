@@ -12,7 +12,7 @@ from tests.benchmarks.running import benchmark
 
 @pytest.mark.kafka
 @pytest.mark.timeout(240)
-def test_a_small_run_tells_percentiles_of_each_contender_over_all_readings_of_the_time() -> None:
+def test_a_small_run_reports_percentiles_of_each_contender_over_all_readings_of_the_time() -> None:
     result = benchmark("latency", "--rate", "200", "--rate", "400", "--seconds", "1")
     assert result["latency_ms"].keys() == set(CONTENDERS)
     for by_rate in result["latency_ms"].values():

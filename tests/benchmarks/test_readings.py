@@ -35,7 +35,7 @@ def test_a_reading_is_known_again_by_its_head(numbers: list[int]) -> None:
     assert READINGS.numbers(heads).tolist() == numbers
 
 
-def test_what_is_none_of_these_readings_is_told_apart() -> None:
+def test_other_records_are_distinguished_from_readings() -> None:
     _, of_others = Readings(modules=50, start_ms=START_MS + 1).encode(np.arange(100))
     _, (of_41st, *_) = Readings(modules=41, start_ms=START_MS).encode(np.array([40]))
     for value in [*of_others, of_41st, bytes(HEAD_BYTES), b"\xff" * HEAD_BYTES]:
@@ -55,5 +55,5 @@ def test_an_output_with_every_reading_once_in_any_order_has_no_faults() -> None:
         ([0, 1, 2, -1], "1 of 4 records are about readings that were never sent"),
     ],
 )
-def test_any_other_output_is_told_of(found: list[int], fault: str) -> None:
+def test_any_other_output_is_reported(found: list[int], fault: str) -> None:
     assert faults(np.array(found), 3) == [fault]

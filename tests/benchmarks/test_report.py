@@ -105,7 +105,7 @@ def test_what_has_no_result_stays_as_it_is(page: Path) -> None:
     assert page.read_text().count("\nold\n") == len(RESULTS)
 
 
-def test_a_page_without_a_place_for_it_is_left_alone_and_told_of(page: Path) -> None:
+def test_a_page_without_a_place_for_it_is_left_alone_and_reported(page: Path) -> None:
     page.write_text("Nothing here.")
     done = report(page)
     assert done.exit_code == 2

@@ -5,7 +5,7 @@ from tests.benchmarks.running import benchmark
 
 @pytest.mark.kafka
 @pytest.mark.timeout(240)
-def test_a_small_run_tells_pace_cost_and_memory_by_modules_and_pace_by_workers() -> None:
+def test_a_small_run_reports_pace_cost_and_memory_by_modules_and_pace_by_workers() -> None:
     result = benchmark("scale", "--modules", "64", "--modules", "10000", "--readings", "20000")
     few, many = result["by_modules"]["64"], result["by_modules"]["10000"]
     assert (few["readings"], many["readings"]) == (20_000, 40_000)

@@ -20,7 +20,7 @@ def test_a_worker_that_stays_as_it_is_is_flat() -> None:
 
 
 @pytest.mark.parametrize("growing", ["rss_mb", "files", "threads"])
-def test_what_grows_is_told_by_name(growing: str) -> None:
+def test_what_grows_is_reported_by_name(growing: str) -> None:
     (told,) = not_flat(looks(**{growing: 5.0}), 180.0)
     assert told.startswith({"rss_mb": "rss_mb", "files": "file_descriptors", "threads": "threads"}[growing])
     assert "grew from" in told

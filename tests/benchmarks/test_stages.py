@@ -7,7 +7,7 @@ STAGES = {"decode", "validate", "features", "score", "alarms", "encode"}
 
 @pytest.mark.kafka
 @pytest.mark.timeout(240)
-def test_a_small_run_tells_the_time_of_each_stage_by_batch_size_and_on_kafka() -> None:
+def test_a_small_run_reports_the_time_of_each_stage_by_batch_size_and_on_kafka() -> None:
     result = benchmark("stages", "--readings", "20000")
     assert result["in_process_us"].keys() == {"100", "1000", "10000"}
     on_kafka = result["on_kafka"]

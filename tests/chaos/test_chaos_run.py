@@ -108,7 +108,9 @@ def test_nothing_is_found_in_the_expected_output() -> None:
         (lambda o: o.alarm_states.clear(), {"alarm_states_different": 1}),
     ],
 )
-def test_what_was_done_to_the_output_is_found_and_told(doctor: Callable[[Output], Any], found: dict[str, int]) -> None:
+def test_what_was_done_to_the_output_is_found_and_reported(
+    doctor: Callable[[Output], Any], found: dict[str, int]
+) -> None:
     doctored = deepcopy(SOUND)
     doctor(doctored)
     assert faults(doctored) == found

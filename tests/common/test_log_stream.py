@@ -54,7 +54,7 @@ class Disk(FileIO):
 
 
 @pytest.mark.usefixtures("logs")
-def test_lines_that_were_lost_are_told_once_it_works_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_lines_are_reported_once_it_works_again(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(room=3)
     monkeypatch.setattr(sys, "stderr", TextIOWrapper(BufferedWriter(disk)))
     configure_logs("info")

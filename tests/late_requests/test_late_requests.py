@@ -8,7 +8,7 @@ import pytest
 from tests.late_requests.run import DEFENDED, Launcher, Result, Site, late_site, run_schedule
 from tests.late_requests.schedules import LEAST, Schedule, schedules
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300), pytest.mark.xdist_group("late_requests")]
 STEPS = 120
 UNDEFENDED: Launcher = ("-m", "tests.late_requests.undefended")
 SCHEDULES = {schedule.name: schedule for schedule in schedules(7)}

@@ -40,7 +40,7 @@ def test_with_a_registry_a_value_is_in_confluents_format_and_read_back_by_its_id
     assert (record["module_id"], record["ts"], record["voltage_v"]) == ("m1", 1_750_000_000_123, 50.5)
 
 
-def test_a_registry_that_is_away_is_told() -> None:
+def test_a_registry_that_is_away_is_reported() -> None:
     with pytest.raises(UserError, match=r"schema registry http://127\.0\.0\.1:1: .*omit --registry"):
         encoder(PIPELINE, "http://127.0.0.1:1")
 

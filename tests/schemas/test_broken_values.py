@@ -40,7 +40,7 @@ def test_no_bytes_are_too_strange_to_be_looked_at(noise: bytes) -> None:
         assert len(found.record) + len(found.unread) == len(ORDER)
 
 
-def test_bytes_behind_the_record_are_told() -> None:
+def test_bytes_behind_the_record_are_reported() -> None:
     found = decode_fields(encode(RECORD, parsed(READER), confluent_prefix(7)) + b"xy", ours, READER)
     assert (found.record, found.unread) == (RECORD, [])
     assert str(found.fault).startswith("2 bytes follow the record")

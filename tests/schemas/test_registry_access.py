@@ -66,7 +66,9 @@ def test_a_schema_is_looked_up_before_it_is_registered(server: HttpServer) -> No
 
 
 @pytest.mark.parametrize("missing", [NO_SUBJECT, NO_SCHEMA])
-def test_who_may_not_register_is_told_subject_operation_and_cure(server: HttpServer, missing: Any) -> None:
+def test_a_client_that_may_not_register_is_reported_with_subject_operation_and_fix(
+    server: HttpServer, missing: Any
+) -> None:
     server.answer = lambda request: (403, DENIED) if request.path.endswith("versions") else (404, missing)
     with pytest.raises(DependencyDownError) as caught:
         SchemaRegistry(server.url).register("x-value", READING)
@@ -74,7 +76,7 @@ def test_who_may_not_register_is_told_subject_operation_and_cure(server: HttpSer
         assert words in str(caught.value)
 
 
-def test_who_may_not_even_look_up_is_told_so(server: HttpServer) -> None:
+def test_a_client_that_may_not_look_up_is_reported(server: HttpServer) -> None:
     server.always(403, DENIED)
     with pytest.raises(DependencyDownError, match=r"could not look up SensorReading under subject 'x-value'.*grant"):
         SchemaRegistry(server.url).register("x-value", READING)
@@ -108,7 +110,7 @@ def test_registering_can_be_forbidden_by_the_environment(server: HttpServer, mon
     assert not [p for p in paths(server) if p.startswith("POST") and p.endswith("/versions")]
 
 
-def test_a_token_in_a_file_is_read_anew_when_it_was_renewed(
+def test_a_token_in_a_file_is_read_again_when_it_was_renewed(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     server.always(200, KNOWN)

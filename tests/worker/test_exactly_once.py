@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.fleet_content import expected_outcomes, fleet_content
-from tests.harness import STOPS_AT_WORK, Stage, wait_until
+from tests.harness import STOPS_ITSELF, Stage, wait_until
 from tests.uninterrupted import assert_equals_uninterrupted_run, uninterrupted_run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
@@ -25,7 +25,7 @@ def test_every_reading_is_scored_once_and_in_order(stage: Stage) -> None:
 
 def test_sigterm_in_mid_stream_loses_and_doubles_nothing(stage: Stage) -> None:
     stage.publish(fleet_content(stage))
-    with stage.worker(STOPS_AT_WORK, batch_max_messages="20") as worker:
+    with stage.worker(STOPS_ITSELF, batch_max_messages="20") as worker:
         worker.await_stopped()
         worker.process.send_signal(signal.SIGTERM)
         worker.process.send_signal(signal.SIGCONT)
@@ -44,7 +44,7 @@ def test_kill_in_mid_stream_loses_and_doubles_nothing(stage: Stage) -> None:
     stage.publish(content)
     for _ in range(3):
         # A session of its own length: the successor must not wait for the dead one's.
-        with stage.worker(STOPS_AT_WORK, batch_max_messages="20", session_timeout_ms="6000") as worker:
+        with stage.worker(STOPS_ITSELF, batch_max_messages="20", session_timeout_ms="6000") as worker:
             worker.await_stopped()
             worker.kill()
     expected = expected_outcomes(stage)

@@ -19,7 +19,7 @@ from schemas.registry import SchemaRegistry
 from schemas.wire import confluent_prefix
 from tests.flagship import flagship_schema
 from tests.fleet_content import expected_outcomes, fleet_content
-from tests.harness import START_MS, STOPS_AT_WORK, Stage, Worker, make_stage, reading, wait_until
+from tests.harness import START_MS, STOPS_ITSELF, Stage, Worker, make_stage, reading, wait_until
 from tests.models import renamed, resealed
 from tests.tcp_gate import tcp_gate
 from tests.uninterrupted import assert_equals_uninterrupted_run
@@ -103,7 +103,7 @@ def test_a_broker_that_is_killed_while_readings_are_scored(own_stage: Stage, bro
     # The same happens to a commit that such a broker had promised and not carried out when it was killed, which
     # docs/operations.md tells of: so the worker is held, and what it asked for is given time to end.
     settings = {"batch_max_messages": "20", "transaction_timeout_ms": "60000"}
-    with own_stage.worker(STOPS_AT_WORK, **settings) as worker:
+    with own_stage.worker(STOPS_ITSELF, **settings) as worker:
         worker.await_stopped()
         time.sleep(1.0)
         broker.kill()
@@ -118,7 +118,7 @@ def test_a_broker_that_is_killed_while_readings_are_scored(own_stage: Stage, bro
 
 def test_a_broker_that_hangs_for_longer_than_a_transaction_may_last(own_stage: Stage, broker: Broker) -> None:
     settings = {"batch_max_messages": "20", "transaction_timeout_ms": "2000"}
-    with own_stage.worker(STOPS_AT_WORK, **settings) as worker:
+    with own_stage.worker(STOPS_ITSELF, **settings) as worker:
         worker.await_stopped()
         broker.signal(signal.SIGSTOP)
         worker.process.send_signal(signal.SIGCONT)

@@ -130,17 +130,18 @@ def _run(
     """The result, and a description of the model."""
     from training.backtest.run import run_backtest
     from training.registry.default_model import model_or_default
-    from worker.admission.compatibility import alarm_policy, require_fit
+    from worker.admission.compatibility import require_fit
 
     package, where = model_or_default(settings, pipeline, lambda text: console.print(text, markup=False))
     require_fit(package, pipeline)
+    policy = package.policy.changed(pipeline.alarm)
     with _bar(console, quiet) as bar:
         task = bar.add_task("reading", total=None)
         result = run_backtest(
             options,
             pipeline,
             package,
-            alarm_policy(package, pipeline),
+            policy,
             lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None),
         )
     return result, where

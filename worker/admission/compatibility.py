@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from common.validation_errors import fault_texts
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
-from worker.model.contract import Model
+from worker.model.contract import Model, Task
 from worker.model.package import ModelPackage, PackageError
 
 _TIMED_ROWS, _TRIES = 1000, 3
@@ -30,12 +30,25 @@ def require_compatible(package: ModelPackage, pipeline: Pipeline, *, max_ms: int
     _require_speed(package, max_ms)
 
 
-def alarm_policy(model: Model, pipeline: Pipeline) -> AlarmPolicy:
+def alarm_policy(model: Model, pipeline: Pipeline) -> AlarmPolicy | None:
     """The model's alarm policy with the pipeline's overrides, or that of the pipeline if the model brings none.
 
+    Returns:
+        The policy; None for a pipeline without alarms.
+
     Raises:
-        PackageError: the overrides make the policy invalid, or the pipeline's policy is not complete.
+        PackageError: the overrides make the policy invalid, the pipeline's policy is not complete, or the model gives
+            no probability of one class, by which alarms are raised.
     """
+    if pipeline.outputs.alarms is None:
+        return None
+    if model.task is not Task.BINARY:
+        raise PackageError(
+            "bad_thresholds",
+            f"model {model.name} {model.version} is for {model.task}, and pipeline {pipeline.name} raises alarms, for "
+            "which the probability of one class is needed; take `alarms`, `alarm_state` and `alarm` out of the "
+            "pipeline, or use a binary model",
+        )
     try:
         if model.policy is None:
             return AlarmPolicy.model_validate(pipeline.alarm)

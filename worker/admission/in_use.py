@@ -32,12 +32,13 @@ def show_swapped(status: Status, pipeline: Pipeline, uri: str, package: ModelPac
 
 def show(status: Status, pipeline: Pipeline, uri: str, package: ModelPackage) -> None:
     """Show a model as the one in use."""
+    policy = alarm_policy(package, pipeline)
     status.model = {
         "name": package.name,
         "version": package.version,
         "uri": uri,
         "features": package.spec.model_dump() | {"names": package.spec.names},
-        "alarm_policy": alarm_policy(package, pipeline).model_dump(),
+        "alarm_policy": policy and policy.model_dump(),
         "metrics": package.metrics,
         "manifest": package.manifest.model_dump(),
     }

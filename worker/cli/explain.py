@@ -39,7 +39,8 @@ class Explained:
         alarm: the published alarm transition that the reading caused, likewise; None if it caused none.
         probability: recomputed.
         same_bits: whether it equals the published one bit for bit.
-        same_contributions: whether the contributions published with the alarm are equal; None without an alarm.
+        same_contributions: whether the contributions published with the alarm are equal; None without an alarm, and if
+            the model does not say them.
         readings_in_window: recomputed.
         window: event times, ms, and rolled sensors, scaled, oldest first.
         features: by name, as the model gets them; None where missing.
@@ -102,7 +103,7 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
         alarm,
         again,
         again == probability,
-        None if alarm is None else _published(alarm) == explanation.published(),
+        None if alarm is None or explanation.bias is None else _published(alarm) == explanation.published(),
         int(outcome.scored.in_window[0]),
         window,
         {c.feature: c.value for c in explanation.contributions},

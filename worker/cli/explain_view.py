@@ -83,7 +83,10 @@ def _comparison(found: Explained) -> str:
 def _alarm(found: Explained) -> str:
     if found.alarm is None:
         return "the reading caused no transition"
-    same = "equal" if found.same_contributions else "[red]different[/]"
+    if found.explanation.bias is None:
+        same = "not known: the model does not say them"
+    else:
+        same = "equal" if found.same_contributions else "[red]different[/]"
     named = markup(f"{found.alarm['state']} {found.alarm['priority']}, {found.alarm['alarm_id']}")
     return f"{named}; its published contributions are {same}"
 

@@ -68,7 +68,7 @@ def _features(pipeline: Pipeline) -> list[dict[str, Any]] | str:
 def _model(pipeline: Pipeline, settings: Settings, uri: str) -> dict[str, Any]:
     try:
         model = resolve_by_settings(settings, uri, pipeline)
-        policy = alarm_policy(model, pipeline).model_dump() if pipeline.outputs.alarms else None
+        policy = alarm_policy(model, pipeline)
     except (UserError, DependencyDownError) as error:
         return {"fault": str(error)}
     return {
@@ -76,7 +76,7 @@ def _model(pipeline: Pipeline, settings: Settings, uri: str) -> dict[str, Any]:
         "version": model.version,
         "task": str(model.task),
         "inputs": [{"name": each.name, "type": each.type, "required": each.required} for each in model.inputs],
-        "alarm_policy": policy,
+        "alarm_policy": policy and policy.model_dump(),
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     PrivateAttr,
     ValidationError,
@@ -14,13 +15,13 @@ from pydantic import (
 
 from common.errors import UserError
 from common.text import shown
-from common.times import HOUR_MS
+from common.times import DAY_MS, HOUR_MS
 from schemas.avro_record import AvroRecord
 from schemas.folder import SchemaFolder
 from schemas.load import Schema
 from schemas.wire import Fingerprint
 from worker.config.derived_schemas import derived_record
-from worker.config.features import Feature
+from worker.config.features import Feature, milliseconds
 from worker.config.inputs_outputs import DeadLetters, Input, Number, Output, Strict
 from worker.config.outputs import Outputs
 from worker.config.pipeline_check import sense_faults, shape_faults
@@ -33,6 +34,7 @@ from worker.windows.aggregates import Aggregate
 SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 """Folders of the pipelines that come with hazardstream."""
 
+_LONGEST_WINDOW_MS = 30 * DAY_MS
 _Size = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -114,6 +116,12 @@ class Monitor(MonitorTopics):
     performance: Performance = Performance()
 
 
+def _window_span(text: str) -> str:
+    if not 0 < milliseconds(text) <= _LONGEST_WINDOW_MS:
+        raise ValueError(f"it must be at most {_LONGEST_WINDOW_MS // DAY_MS}d, not {text}")
+    return text
+
+
 class Pipeline(Strict):
     """A pipeline: what is scored, from which topic, by which model, to which topics.
 
@@ -138,6 +146,9 @@ class Pipeline(Strict):
     model: Annotated[str, Field(min_length=1)]
     task: Task | None = None
     given_features: Annotated[tuple[Feature, ...] | None, Field(alias="features")] = None
+    # How far back windows of readings reach in event time. A longer silence empties them. A restart replays twice as
+    # much of the log.
+    window_span: Annotated[str, AfterValidator(_window_span)] = "1d"
     topology: Topology = Topology()
     alarm: dict[str, Any] = Field(default_factory=dict)
     monitor: Monitor | None = None
@@ -170,6 +181,11 @@ class Pipeline(Strict):
         if self.given_features is None:
             return None
         return tuple(feature.resolved(self.input.record.rules) for feature in self.given_features)
+
+    @property
+    def window_ms(self) -> int:
+        """`window_span` in ms."""
+        return milliseconds(self.window_span)
 
     @property
     def aggregates(self) -> tuple[Aggregate, ...]:

@@ -1,5 +1,6 @@
 """Explains a probability: what each feature contributes to the log-odds."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,12 +43,12 @@ class Explanation:
     bias: float | None
 
     def published(self) -> dict[str, Any]:
-        """The fields of an alarm: the largest contributions, the sum of the others, and the bias."""
+        """The fields of an alarm: the largest contributions, the sum of the others, and the bias; NaN: not known."""
         top, rest = self.contributions[:TOP_CONTRIBUTIONS], self.contributions[TOP_CONTRIBUTIONS:]
         return {
             "contributions": [asdict(c) for c in top],
-            "other_contributions": None if self.bias is None else float(sum(c.contribution for c in rest)),
-            "bias": self.bias,
+            "other_contributions": math.nan if self.bias is None else float(sum(c.contribution for c in rest)),
+            "bias": math.nan if self.bias is None else self.bias,
         }
 
 

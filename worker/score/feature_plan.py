@@ -1,15 +1,24 @@
 """Where the inputs of a model come from: which windows have to be kept, and which column becomes which input."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from common.arrays import Float
 from common.environment import closest
+from common.text import shown
+from worker.config.features import Feature
 from worker.config.pipeline import Pipeline
-from worker.model.contract import Features, Model
+from worker.model.contract import Features, Model, ModelInput
 from worker.model.package_files import PackageError
 from worker.score.readings import Readings
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import rebuild_reach_ms
+
+LEAST_READINGS = 60
+"""How many readings back, at least, a value is filled from and a difference is taken."""
+_ALIKE = 0.6
 
 
 @dataclass(frozen=True)
@@ -19,12 +28,15 @@ class FeaturePlan:
     Attributes:
         sensors: names of the columns of `Readings.values`.
         spec: features computed from windows; None: no feature needs a window, and the sensors are the features.
-        columns: for each numeric input its column among the features; None: the inputs are the features.
+        columns: for each numeric input its column among the features, and behind them the sensors; None: the inputs are
+            the features.
+        categories: name and field of each input that is a text.
     """
 
     sensors: tuple[str, ...]
     spec: FeatureSpec | None
     columns: tuple[int, ...] | None = None
+    categories: tuple[tuple[str, str], ...] = ()
 
     def rebuild_reach_ms(self, max_future_ms: int) -> int:
         """See `worker.windows.keyed_state.rebuild_reach_ms`; 0 where nothing has to be rebuilt."""
@@ -34,30 +46,123 @@ class FeaturePlan:
         """The inputs of n readings.
 
         Args:
-            windowed: their features, shape [n, f].
+            windowed: what their windows give, shape [n, f].
             readings: themselves.
         """
-        del readings
-        return Features(windowed if self.columns is None else windowed[:, self.columns], {})
+        numbers = windowed
+        if self.columns is not None:
+            everything = windowed if self.spec is None else np.concatenate((windowed, readings.values), axis=1)
+            numbers = everything[:, self.columns]
+        return Features(numbers, {name: readings.categories[field].objects() for name, field in self.categories})
 
 
 def plan_for(model: Model, pipeline: Pipeline) -> FeaturePlan:
     """The plan by which a pipeline's records become the inputs of a model.
 
     Raises:
-        PackageError: an input has no field.
+        PackageError: they cannot; the text names each input that has no source.
     """
     sensors = pipeline.input.sensors()
     if model.spec is not None:
+        if pipeline.features is not None:
+            raise _unfit(model, f"brings its own features, and pipeline {pipeline.name} declares others; take them out")
         return FeaturePlan(sensors, model.spec)
-    lacking = [name for name in model.numeric if name not in sensors]
-    if lacking:
-        near = closest(lacking[0], sensors)
-        raise PackageError(
-            "wrong_signature",
-            f"model {model.name} {model.version} takes {', '.join(map(repr, lacking))}, and record "
-            f"{pipeline.input.record.name} of pipeline {pipeline.name} has no numeric field of that name"
-            + (f"; did you mean {near!r}?" if near else ""),
-        )
-    columns = tuple(sensors.index(name) for name in model.numeric)
-    return FeaturePlan(sensors, None, None if columns == tuple(range(len(sensors))) else columns)
+    features = _own(model) if pipeline.features is None else pipeline.features
+    _require_sources(model, pipeline, features)
+    of = {feature.name: feature for feature in features}
+    spec = _spec(features, sensors, pipeline.window_ms)
+    places = _places(spec, sensors)
+    columns = tuple(places[_column(of[name])] for name in model.numeric)
+    unchanged = spec is None and columns == tuple(range(len(sensors)))
+    categories = tuple((name, of[name].field or name) for name in model.categorical)
+    return FeaturePlan(sensors, spec, None if unchanged else columns, categories)
+
+
+def _own(model: Model) -> tuple[Feature, ...]:
+    """Each input is the field of the same name."""
+    return tuple(
+        Feature(name=each.name, field=each.name, kind="category" if each.categorical else "value")
+        for each in model.inputs
+    )
+
+
+def _spec(features: Sequence[Feature], sensors: tuple[str, ...], span_ms: int) -> FeatureSpec | None:
+    """All that the features need of windows; None: nothing."""
+    windowed = [each for each in features if each.windowed and each.as_aggregate() is None]
+    if not windowed:
+        return None
+    lasts = {each.last for each in windowed if each.last is not None}
+    if any(each.last is None for each in windowed):
+        lasts.add(max(LEAST_READINGS, *lasts))
+
+    def fields(kinds: set[str], per: str | None = None) -> tuple[str, ...]:
+        wanted = {each.field for each in windowed if each.kind in kinds and each.per == per}
+        return tuple(sensor for sensor in sensors if sensor in wanted)
+
+    return FeatureSpec(
+        sensors=sensors,
+        differences=fields({"difference"}, "reading"),
+        rates=fields({"difference"}, "second"),
+        rolling=fields({"mean", "std"}),
+        windows=tuple(sorted(lasts)),
+        max_span_ms=span_ms,
+    )
+
+
+def _column(feature: Feature) -> tuple[str, str]:
+    """Where the feature stands: among those of the windows or among the sensors, and its name there."""
+    field = str(feature.field)
+    if feature.kind == "difference":
+        return "window", f"{field}_{'diff' if feature.per == 'reading' else 'rate'}"
+    if feature.kind in {"mean", "std"}:
+        return "window", f"{field}_{feature.kind}_{feature.last}"
+    return ("window" if feature.fill else "sensor"), field
+
+
+def _places(spec: FeatureSpec | None, sensors: tuple[str, ...]) -> dict[tuple[str, str], int]:
+    windowed = [] if spec is None else spec.names
+    places = {("window", name): at for at, name in enumerate(windowed)}
+    return places | {("sensor", name): len(windowed) + at for at, name in enumerate(sensors)}
+
+
+def _require_sources(model: Model, pipeline: Pipeline, features: Sequence[Feature]) -> None:
+    faults = [*_without_source(model, pipeline, features), *_unused(model, features)]
+    if faults:
+        raise _unfit(model, "; ".join(faults))
+
+
+def _without_source(model: Model, pipeline: Pipeline, features: Sequence[Feature]) -> Iterator[str]:
+    of = {feature.name: feature for feature in features}
+    record, numbers, texts = pipeline.input.record.name, pipeline.input.sensors(), pipeline.input.categories()
+    for each in model.inputs:
+        feature = of.get(each.name)
+        if feature is None:
+            yield f"takes {shown(each.name)!r}, and pipeline {pipeline.name} declares no such feature{_hint(each, of)}"
+        elif each.categorical != (feature.kind == "category"):
+            yield f"takes {shown(each.name)!r} as {_type(each)}, and the feature is a {feature.kind}"
+        elif feature.kind == "value" and feature.field not in numbers:
+            kind = "is a text" if feature.field in texts else f"is not there{_hint(each, numbers)}"
+            yield f"takes {shown(each.name)!r} as a number, and in record {record} that field {kind}"
+        elif feature.kind == "category" and feature.field not in texts:
+            kind = "is a number" if feature.field in numbers else f"is not there{_hint(each, texts)}"
+            yield f"takes {shown(each.name)!r} as a text, and in record {record} that field {kind}"
+
+
+def _unused(model: Model, features: Sequence[Feature]) -> Iterator[str]:
+    inputs = [each.name for each in model.inputs]
+    for feature in features:
+        if feature.name not in inputs:
+            yield f"takes no {shown(feature.name)!r}, which the pipeline declares; take that feature out"
+
+
+def _type(each: ModelInput) -> str:
+    return "a text" if each.categorical else "a number"
+
+
+def _hint(each: ModelInput, known: Sequence[str] | dict[str, Feature]) -> str:
+    near = closest(each.name, known, _ALIKE)
+    return f" (did you mean {shown(near)!r}?)" if near else ""
+
+
+def _unfit(model: Model, text: str) -> PackageError:
+    return PackageError("wrong_signature", f"model {model.name} {model.version} {text}")

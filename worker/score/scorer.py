@@ -69,7 +69,8 @@ class Scorer:
         self.alarms = Alarms(policy)
         self.follow: Callable[[Outcome], None] | None = None
         self.windows = _windows_of(self.plan, pipeline)
-        self._decode, self._validate, self._timed = decode, Validator(pipeline.input), timed
+        keyed = self.plan.spec is not None or policy is not None
+        self._decode, self._validate, self._timed = decode, Validator(pipeline.input, keyed=keyed), timed
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
         """Score a batch.

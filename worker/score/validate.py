@@ -35,8 +35,9 @@ class Valid(NamedTuple):
 class Validator:
     """Checks readings of one input."""
 
-    def __init__(self, source: Input) -> None:
-        self._source = source
+    def __init__(self, source: Input, *, keyed: bool = True) -> None:
+        """Checks for an input. `keyed`: whether windows or alarms are kept by key, so that each reading needs one."""
+        self._source, self._key_needed = source, keyed and source.key_field is None
         self._sensors = source.sensors()
         rules = [source.rules(sensor) for sensor in self._sensors]
         # Also refuses NaN and infinities: a comparison with NaN is false, and the largest double is finite.
@@ -71,18 +72,19 @@ class Validator:
                 invalid |= self._out_of_length(text, field)
         if source.on_invalid_sensor == "dead_letter":
             invalid |= masked.any(axis=1)
-        wrong_key = ~invalid & ~r.key.equals(message_keys.take(r.row))
-        rekeyed = np.zeros(len(r.row), np.bool_)
-        other = np.flatnonzero(wrong_key)
-        rekeyed[other] = all_that_say(message_keys.take(r.row[other]), r.key.take(other))
-        wrong_key &= ~rekeyed
+        unkeyed, wrong_key, rekeyed = self._compare_keys(r.key, message_keys.take(r.row), ~invalid)
+        invalid |= unkeyed
         stamped = broker_ts[r.row]
         mistimed = ~invalid & ~wrong_key & implausible(r.ts, stamped)
         unstamped = ~(invalid | wrong_key | mistimed) & (stamped < 0)
         future = ~(invalid | wrong_key | mistimed | unstamped) & (r.ts > stamped + source.max_future_ms)
         rejections = [
             Rejection(int(r.row[i]), DeadLetterReason.INVALID, self._invalid_text(r, i))
-            for i in np.flatnonzero(invalid).tolist()
+            for i in np.flatnonzero(invalid & ~unkeyed).tolist()
+        ]
+        rejections += [
+            Rejection(int(r.row[i]), DeadLetterReason.NO_KEY, "the message has no key that is text")
+            for i in np.flatnonzero(unkeyed).tolist()
         ]
         rejections += [
             Rejection(int(r.row[i]), DeadLetterReason.WRONG_KEY, f"the message key is not {source.key} {r.key[i]!r}")
@@ -110,10 +112,19 @@ class Validator:
         readings = replace(kept, values=values, present=usable[good])
         return Valid(readings, masked[good], rekeyed[good]), rejections
 
+    def _compare_keys(self, keys: TextColumn, message_keys: TextColumn, valid: Bool) -> tuple[Bool, Bool, Bool]:
+        """Which valid readings have no key, another key than their message, or the same in another form, shape [n]."""
+        other, none = valid & ~keys.equals(message_keys), np.zeros(len(keys), np.bool_)
+        if self._source.key_field is None:
+            return (other | valid & (keys.length == 0)) if self._key_needed else none, none, none
+        rekeyed, rows = none.copy(), np.flatnonzero(other)
+        rekeyed[rows] = all_that_say(message_keys.take(rows), keys.take(rows))
+        return none, other & ~rekeyed, rekeyed
+
     def _identified(self, readings: Readings, message_keys: TextColumn, broker_ts: Int) -> Readings:
         """Readings with the key and the time of their messages, where the record has no fields of them."""
         source = self._source
-        key = readings.key if source.key_field else message_keys.take(readings.row)
+        key = readings.key if source.key_field else _text(message_keys.take(readings.row))
         return replace(readings, key=key, ts=readings.ts if source.time_field else broker_ts[readings.row])
 
     def _empty(self, r: Readings, usable: Bool) -> Bool:
@@ -154,3 +165,10 @@ class Validator:
         except ValidationError as error:
             return fault_texts(error)
         return "no field has a usable value"
+
+
+def _text(keys: TextColumn) -> TextColumn:
+    """Message keys as texts: bytes that are none are written as an escape."""
+    if keys.ascii().all():
+        return keys
+    return TextColumn.of([keys.raw(i).decode(errors="backslashreplace").encode() for i in range(len(keys))])

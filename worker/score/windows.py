@@ -1,5 +1,6 @@
 """What the scorer keeps of keys, to compute features from: their windows, or nothing where no feature needs any."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +13,7 @@ from worker.config.pipeline import Topology
 from worker.score.readings import Origin, Readings, Rejection
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import EMPTY, KeyedState, lateness_ms
+from worker.windows.late_filter import Content
 from worker.windows.partition import Partition
 from worker.windows.staged import Staged, Windowed
 
@@ -135,7 +137,8 @@ class KeyedWindows:
                 if slot == EMPTY:
                     slots[row] = new.setdefault((partition[row], keys[row]), -1 - len(new))
         scaled = readings.values / self._scales(readings, keys)
-        staged = self.state.stage(np.array(slots, np.int64), readings.ts, clock, scaled)
+        slot_of, texts = np.array(slots, np.int64), _content_of_texts(readings)
+        staged = self.state.stage(slot_of, readings.ts, clock, scaled, texts)
         return StagedKeys(staged, list(new), [self._late(readings, row) for row in staged.late.tolist()])
 
     def merge(self, staged: StagedKeys, partitions: Partitions) -> None:
@@ -183,6 +186,20 @@ class KeyedWindows:
             f"{readings.key[row]!r} has readings newer than {readings.ts[row]} by {self.state.lateness_ms} ms or more, "
             "or has sent so many since then that a repetition cannot be recognised",
         )
+
+
+def _content_of_texts(readings: Readings) -> Content | None:
+    """A number for the categories of each reading, shape [n]: equal for equal texts, in any run."""
+    if not readings.categories:
+        return None
+    content = np.zeros(len(readings.row), np.uint32)
+    for name, texts in readings.categories.items():
+        codes, distinct = texts.text.distinct()
+        numbers = np.array([zlib.crc32(text, zlib.crc32(name.encode())) for text in distinct], np.uint32)
+        content = content * np.uint32(0x9E3779B1)
+        if len(codes):
+            content ^= np.where(texts.present, numbers[codes], np.uint32(0))
+    return content
 
 
 class StagedAlone(NamedTuple):

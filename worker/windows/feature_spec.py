@@ -23,6 +23,8 @@ class FeatureSpec(BaseModel):
     Attributes:
         sensors: columns whose value (forward-filled from the window) is a feature.
         differences: sensors whose first difference within the window is a feature.
+        rates: sensors whose difference, divided by the seconds since the reading before, is a feature; it is missing
+            where no time has passed.
         rolling: sensors whose mean and sample standard deviation (ddof=1) over the last readings are features.
         windows: lengths of the rolling windows, in readings, ascending.
         max_span_ms: how far back a window reaches in event time.
@@ -39,10 +41,11 @@ class FeatureSpec(BaseModel):
     max_span_ms: Annotated[int, Field(gt=0, le=LONGEST_MS)]
     per: dict[str, str] = {}
     period_ms: PositiveInt | None = None
+    rates: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> "FeatureSpec":
-        unknown = (set(self.differences) | set(self.rolling) | set(self.per)) - set(self.sensors)
+        unknown = (set(self.differences) | set(self.rates) | set(self.rolling) | set(self.per)) - set(self.sensors)
         if unknown:
             raise ValueError(f"features of columns that are not among the sensors: {sorted(unknown)}")
         if not self.windows or list(self.windows) != sorted(set(self.windows)):
@@ -53,7 +56,8 @@ class FeatureSpec(BaseModel):
     def sensor_of(self) -> dict[str, str]:
         """The sensor that each feature is of, in column order."""
         rolled = {f"{c}_{s}_{w}": c for c in self.rolling for w in self.windows for s in ("mean", "std")}
-        return {c: c for c in self.sensors} | {f"{c}_diff": c for c in self.differences} | rolled
+        changes = {f"{c}_diff": c for c in self.differences} | {f"{c}_rate": c for c in self.rates}
+        return {c: c for c in self.sensors} | changes | rolled
 
     @property
     def names(self) -> list[str]:

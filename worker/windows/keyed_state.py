@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from common.arrays import NEVER, Bool, Float, Int
 from worker.windows.feature_spec import LONGEST_MS, FeatureSpec
-from worker.windows.late_filter import Arrivals, content_of, sort_arrivals
+from worker.windows.late_filter import Arrivals, Content, content_of, sort_arrivals
 from worker.windows.staged import Staged
 
 REBUILD_SPANS = 2
@@ -67,7 +67,7 @@ class KeyedState:
         self.spec = spec
         self.lateness_ms = spec.max_span_ms // 2 if lateness_ms is None else lateness_ms
         self.rolling = [spec.sensors.index(c) for c in spec.rolling]
-        self.differences = [spec.sensors.index(c) for c in spec.differences]
+        self.changes = [spec.sensors.index(c) for c in (*spec.differences, *spec.rates)]
         self._free: list[int] = []
         self._used = 1  # slots from here on were never given out, and their memory never touched
         # Arrivals of disordered keys: those for which the accepted readings are not enough to check the next one.
@@ -155,7 +155,7 @@ class KeyedState:
         never, ever = np.zeros(len(held), np.bool_), np.ones(len(held), np.bool_)
         return Arrivals(self.ts[slot, held], clock, self.content[slot, held], never, ever)
 
-    def stage(self, slot: Int, ts: Int, clock: Int, values: Float) -> Staged:
+    def stage(self, slot: Int, ts: Int, clock: Int, values: Float, texts: Content | None = None) -> Staged:
         """What a batch would add, leaving the state as it is.
 
         Args:
@@ -164,9 +164,12 @@ class KeyedState:
             ts: event time, ms, shape [n].
             clock: stream time of the reading's partition, this reading included, ms, shape [n].
             values: sensors scaled for features, NaN where missing, shape [n, sensors].
+            texts: a number for all other contents of a reading, shape [n]; None: there are none.
         """
         order = np.argsort(slot, kind="stable")
         content = content_of(values)
+        if texts is not None:
+            content ^= texts
         held = np.maximum(slot, EMPTY)[order]
         found = sort_arrivals(
             slot[order],

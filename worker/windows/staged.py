@@ -180,12 +180,12 @@ class Staged:
         return filled
 
     def _previous(self) -> Float:
-        """Sensors with differences, forward-filled within the row's window up to the row before, [m, differences]."""
-        before = np.full((len(self.slot), len(self.state.differences)), np.nan)
-        before[1:] = self.values[:-1, self.state.differences]
+        """Sensors whose changes count, forward-filled within the row's window up to the row before, [m, changes]."""
+        before = np.full((len(self.slot), len(self.state.changes)), np.nan)
+        before[1:] = self.values[:-1, self.state.changes]
         before[self._first] = np.nan
         row, column = np.nonzero(np.isnan(before) | (self.in_window < 2)[:, None])
-        sensor = np.array(self.state.differences, np.int64)[column]
+        sensor = np.array(self.state.changes, np.int64)[column]
         known = np.where(self._first[row], -1, self.last_known_row[row - 1, sensor])
         before[row, column] = self._last_known(row, sensor, known)
         return before
@@ -219,8 +219,17 @@ class Staged:
             self.row[order], self.features()[order], self.in_window[order], self.imputed[order], self.shift[order]
         )
 
+    @cached_property
+    def _elapsed_s(self) -> Float:
+        """Seconds since the reading before, shape [m]; NaN where there is none in the window, or no time has passed."""
+        ts = self.timeline.ts
+        elapsed = ts[self.position] - ts[self.position - 1]
+        return np.where((self.in_window > 1) & (elapsed > 0), elapsed / 1000.0, np.nan)
+
     def features(self) -> Float:
         """Features of each row, shape [m, f], in the order of `FeatureSpec.names`. Call before `merge`."""
-        change = self._filled[:, self.state.differences] - self._previous()
+        change = self._filled[:, self.state.changes] - self._previous()
+        if self.state.spec.rates:
+            change[:, len(self.state.spec.differences) :] /= self._elapsed_s[:, None]
         rolling = rolling_features(self.state.spec, self.timeline, self.position, self.in_window)
         return np.concatenate((self._filled, change, rolling), axis=1)

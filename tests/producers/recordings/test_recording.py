@@ -189,7 +189,7 @@ def test_bad_rows_of_a_parquet_file_are_named_by_row(tmp_path: Path) -> None:
         read(path)
 
 
-def test_only_the_first_few_bad_rows_are_told(tmp_path: Path) -> None:
+def test_only_the_first_few_bad_rows_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"line 6, .*; and 15 more"):
         read(csv_file(tmp_path, *["a,R,1750000000000,x,1"] * 20))
 

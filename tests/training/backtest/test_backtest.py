@@ -108,7 +108,7 @@ def test_a_runaway_is_warned_of_by_label(package: ModelPackage, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("told", ["fails=6480", "file", "1800 s early"])
-def test_events_can_be_told(package: ModelPackage, tmp_path: Path, told: str) -> None:
+def test_events_can_be_given(package: ModelPackage, tmp_path: Path, told: str) -> None:
     path = saved(recording("fails", runaway_h=1.8), tmp_path / "test.csv")
     (tmp_path / "events.csv").write_text("module,time\nfails,6480\n")
     by_label = run(package, path, label_column="hazard")
@@ -163,7 +163,7 @@ def test_a_recording_of_which_nothing_can_be_scored_is_an_error(package: ModelPa
         run(package, saved(frame, tmp_path / "test.csv"))
 
 
-def test_a_directory_without_recordings_is_told(tmp_path: Path) -> None:
+def test_a_directory_without_recordings_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no .csv and no .parquet file"):
         files_in([tmp_path])
 

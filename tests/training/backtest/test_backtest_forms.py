@@ -85,6 +85,8 @@ def test_a_directory_is_read_whole_and_equal_names_are_kept_apart(package: Model
         ({"events": "m1=soon"}, "--events: 'soon' is not a time"),
     ],
 )
-def test_what_cannot_be_used_is_told(package: ModelPackage, tmp_path: Path, options: dict[str, Any], says: str) -> None:
+def test_what_cannot_be_used_is_reported(
+    package: ModelPackage, tmp_path: Path, options: dict[str, Any], says: str
+) -> None:
     with pytest.raises(UserError, match=says):
         run(package, saved(recording(), tmp_path / "x.csv"), **options)

@@ -163,7 +163,9 @@ def test_a_new_site_that_the_model_was_not_trained_for_is_found_in_its_first_day
 
 
 @pytest.mark.slow  # simulates days of a site
-def test_a_writer_s_schema_that_is_new_is_told(site: Recording, package: ModelPackage, reference: Reference) -> None:
+def test_a_writer_s_schema_that_is_new_is_reported(
+    site: Recording, package: ModelPackage, reference: Reference
+) -> None:
     before, after = site.until(8), site.until(9)
     published = sketches(before, package, PIPELINE)
     newer = sketches(after, package, PIPELINE, prefix=b"\x00\x00\x00\x00\x07")
@@ -173,7 +175,7 @@ def test_a_writer_s_schema_that_is_new_is_told(site: Recording, package: ModelPa
 
 
 @pytest.mark.slow  # simulates days of a site
-def test_a_sensor_that_comes_back_is_told_too_and_nothing_is_told_twice(
+def test_a_sensor_that_comes_back_is_reported_too_and_nothing_is_reported_twice(
     site: Recording, package: ModelPackage, reference: Reference
 ) -> None:
     def two_days(values: Values, day: NDArray[np.float64]) -> None:

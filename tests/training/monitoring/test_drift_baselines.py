@@ -25,7 +25,7 @@ def site(reference: Reference) -> MadeUpSite:
 
 
 @pytest.mark.slow  # simulates days of a site
-def test_a_sensor_that_is_dead_stays_told_under_a_model_with_another_reference(site: MadeUpSite) -> None:
+def test_a_sensor_that_is_dead_stays_reported_under_a_model_with_another_reference(site: MadeUpSite) -> None:
     site.goes_on(24, dead=True)
     assert [told[:3] for told in site.told()] == [("missing", "offgas_co_ppm", "ACTIVE")]
     for hours in (1, 20 * 24):
@@ -38,13 +38,13 @@ def test_a_sensor_that_is_dead_stays_told_under_a_model_with_another_reference(s
     assert "no longer: offgas_co_ppm is missing in 1% of the readings (limit 11%)" in message
 
 
-def test_a_sensor_that_dies_in_the_week_after_a_model_change_is_told(site: MadeUpSite) -> None:
+def test_a_sensor_that_dies_in_the_week_after_a_model_change_is_reported(site: MadeUpSite) -> None:
     site.goes_on(24, digest="other")
     site.goes_on(6, dead=True, digest="other")
     assert [told[:3] for told in site.told()] == [("missing", "offgas_co_ppm", "ACTIVE")]
 
 
-def test_a_new_schema_stays_told_under_a_model_with_another_reference(site: MadeUpSite) -> None:
+def test_a_new_schema_stays_reported_under_a_model_with_another_reference(site: MadeUpSite) -> None:
     site.goes_on(24, schema="id 7")
     assert [told[:3] for told in site.told()] == [("schema", "id 7", "ACTIVE")]
     site.goes_on(24, schema="id 7", digest="other")
@@ -52,7 +52,7 @@ def test_a_new_schema_stays_told_under_a_model_with_another_reference(site: Made
     assert ("North", "schema", "id 7") in site.stands()
 
 
-def test_drift_that_cannot_be_compared_any_more_is_not_told_as_mended_and_told_again_where_it_can(
+def test_drift_that_cannot_be_compared_any_more_is_not_reported_as_ended_and_is_reported_again_once_it_can(
     site: MadeUpSite,
 ) -> None:
     site.goes_on(5 * 24, shift=True)

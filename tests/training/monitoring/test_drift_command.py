@@ -95,7 +95,7 @@ def drifting(stage: Stage) -> Stage:
     return stage
 
 
-def test_drift_is_shown_reported_and_told_once(drifting: Stage, tmp_path: Path) -> None:
+def test_drift_is_shown_and_reported_once(drifting: Stage, tmp_path: Path) -> None:
     gas = {"site": "all", "kind": "drift", "subject": "offgas_co_ppm"}
     shown = run(drifting, "drift", "--report", str(tmp_path / "report"))
     assert gas in shown["active"]

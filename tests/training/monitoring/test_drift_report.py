@@ -26,7 +26,7 @@ def page_of(found: Figures, directory: Path) -> str:
     return re.sub("<style>.*?</style>", "", page, flags=re.DOTALL)
 
 
-def test_performance_is_told_in_words_and_times(tmp_path: Path) -> None:
+def test_performance_is_reported_in_words_and_times(tmp_path: Path) -> None:
     labels = [Label("A", START_MS, EVENT), Label("B", START_MS - 60_000, EVENT)]
     text = page_of(figures([], labels, {}, Performance(), ("m", "3")), tmp_path)
     for words in (

@@ -49,7 +49,7 @@ def test_a_champion_that_stands_is_left_alone_where_that_is_asked(store: str) ->
     assert register(store)["version"] == "2"
 
 
-def test_what_is_no_model_is_told(store: str, tmp_path: Path) -> None:
+def test_a_path_that_is_no_model_is_reported(store: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["model", "register", str(tmp_path), "--tracking-uri", store])
     assert done.exit_code != 0
     assert "no model package" in str(done.exception)

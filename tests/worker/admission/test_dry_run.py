@@ -106,7 +106,7 @@ def test_other_features_are_refused(package: Path, columns: int, options: dict[s
     assert caught.value.fault == "wrong_output"
 
 
-def test_splits_by_category_are_found_although_the_types_of_features_are_not_told(package: Path) -> None:
+def test_splits_by_category_are_found_although_the_types_of_features_are_not_given(package: Path) -> None:
     rows = np.floor(4 * np.random.default_rng(1).random((200, COLUMNS)))
     matrix = xgboost.DMatrix(rows, rows[:, 0] > 1, feature_types=["c"] * COLUMNS, enable_categorical=True)
     booster = xgboost.train({"objective": "binary:logistic", "max_cat_to_onehot": 1, "nthread": 1}, matrix, 3)

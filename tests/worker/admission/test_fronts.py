@@ -23,6 +23,8 @@ from training.registry.register import register_package
 from worker.admission.source import resolve, resolve_or_last_good
 from worker.model.mlflow_download import download, require_no_page
 
+pytestmark = pytest.mark.xdist_group("fronts")
+
 Answer = Callable[[BaseHTTPRequestHandler], None]
 LOGIN = b"<!doctype html><title>Sign in</title>"
 

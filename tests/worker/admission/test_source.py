@@ -21,6 +21,8 @@ from worker.admission.source import resolve
 from worker.model.mlflow_client import NotAllowedError, local_store, mlflow_client, without_credentials
 from worker.model.package import MANIFEST, digest
 
+pytestmark = pytest.mark.xdist_group("source")
+
 
 @pytest.fixture
 def package(model_package: Path, tmp_path: Path, unique_name: str) -> Path:

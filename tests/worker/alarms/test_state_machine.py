@@ -51,7 +51,7 @@ def test_rising_again_during_the_off_delay_keeps_the_alarm() -> None:
     assert play(0.6, 0.6, 0.6, 0.3, 0.3, 0.3, 0.41, 0.3, 0.3, 0.3) == [(2, ACTIVE, "HIGH")]
 
 
-def test_a_higher_priority_is_told_and_never_lowered() -> None:
+def test_a_higher_priority_is_published_and_never_lowered() -> None:
     assert play(0.6, 0.6, 0.6, 0.95, 0.6, 0.95) == [(2, ACTIVE, "HIGH"), (3, ACTIVE, "CRITICAL")]
 
 

@@ -46,7 +46,7 @@ def test_doctor_on_a_broker_that_is_down_says_so_and_what_to_do() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_doctor_tells_of_a_mistyped_setting() -> None:
+def test_doctor_reports_a_mistyped_setting() -> None:
     done = hazardstream("doctor", "--bootstrap", "127.0.0.1:1", "--json", HAZARDSTREAM_CHALENGER="models:/a@b")
     (found,) = [f for f in json.loads(done.stdout)["findings"] if f["subject"] == "settings"]
     assert found["verdict"] == "warning"
@@ -80,7 +80,7 @@ def test_doctor_finds_a_wrong_schema(kafka: str, registry: str, stage: Stage) ->
     assert "correct the producer's schema" in done.stdout
 
 
-def test_a_pipeline_file_with_a_mistake_is_told_by_field(tmp_path: Path) -> None:
+def test_a_pipeline_file_with_a_mistake_is_reported_by_field(tmp_path: Path) -> None:
     text = "name: x\ninput: {topic: t, schema: SensorReading, key: a, group: b, tme: c}\n"
     file = write_folder(tmp_path, text, file="p.yaml")
     done = hazardstream("worker", "--pipeline", str(file), "--http-port", "0")
@@ -90,7 +90,7 @@ def test_a_pipeline_file_with_a_mistake_is_told_by_field(tmp_path: Path) -> None
     assert "Traceback" not in done.stderr
 
 
-def test_a_secret_file_that_is_missing_is_told() -> None:
+def test_a_secret_file_that_is_missing_is_reported() -> None:
     done = hazardstream("topics", "check", KAFKA_SASL_PASSWORD_FILE="/run/secrets/none")  # noqa: S106 - a path
     assert done.returncode == 2
     assert "KAFKA_SASL_PASSWORD_FILE=/run/secrets/none: cannot be read" in done.stderr

@@ -15,7 +15,7 @@ from tests.harness import START_MS, Stage, make_stage, reading, wait_until
 from worker.cli.explain import Explained, explain
 from worker.config.settings import Settings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180), pytest.mark.xdist_group("explain")]
 STEPS = 300
 
 
@@ -100,7 +100,7 @@ def test_a_time_between_two_readings_means_the_one_before(ran: Stage) -> None:
     assert explained(ran, "healthy", START_MS + 105_000).prediction["ts"] == START_MS + 100_000
 
 
-def test_a_reading_from_before_the_first_or_of_nobody_is_told(ran: Stage) -> None:
+def test_a_reading_before_the_first_or_of_an_unknown_key_is_reported(ran: Stage) -> None:
     with pytest.raises(
         UserError, match=f"no prediction for module_id 'healthy'.*the next one after it is at {START_MS}"
     ):
@@ -109,7 +109,7 @@ def test_a_reading_from_before_the_first_or_of_nobody_is_told(ran: Stage) -> Non
         explained(ran, "nobody", START_MS)
 
 
-def test_a_model_that_is_not_to_be_had_is_told(ran: Stage, tmp_path: Path) -> None:
+def test_a_missing_model_is_reported(ran: Stage, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"which made this prediction, was not found.*--model"):
         explained(ran, "healthy", START_MS, model=None, tracking_uri=f"sqlite:///{tmp_path}/none.db")
 

@@ -33,7 +33,6 @@ from worker.cli.dlq_view import print_letter, print_table
 from worker.cli.explain_view import as_tables
 from worker.model.shap import Contribution, Explanation
 
-REPORT = ROOT / "training/monitoring/report.html.j2"
 HOSTILE = [
     "[/bold]",
     "[red]x",
@@ -200,24 +199,49 @@ def test_a_log_line_stays_one_line(text: str, capsys: pytest.CaptureFixture[str]
     assert line.isprintable()
 
 
-@given(TEXT)
-@QUICK
-def test_html(text: str) -> None:
+def drift_report(shown: str) -> dict[str, Any]:
+    rows = [(shown, shown, shown)]
+    check = {"kind": shown, "plot": shown, "rows": [[shown] * 6], "distributions": shown}
+    site = {"name": shown, "model": shown, "baseline": shown, "until": shown, "checks": [check]}
+    return {"title": shown, "active": rows, "sites": [site], "performance": rows}
+
+
+def evaluation_report(shown: str) -> dict[str, Any]:
+    tables = "normal", "by_mechanism", "events_by_sensors", "normal_by_sensors", "events_by_site", "normal_by_site"
+    bars = [{"name": shown, "required": shown, "found": shown, "of": shown, "met": met} for met in (True, False)]
+    plots = {name: {"text": shown, "data": shown} for name in ("causes", "modules", "bench", "shares")}
+    return {"title": shown, "bars": bars, "plots": plots} | {name: [[shown] * 9] for name in tables}
+
+
+REPORTS = {
+    "training/monitoring/report.html.j2": drift_report,
+    "pipelines/battery_hazard/training/study/evaluation_report.html.j2": evaluation_report,
+}
+
+
+def tags_of(page: str) -> list[str]:
+    """The names of all tags and attributes."""
     tags: list[str] = []
 
     class Tags(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             tags.extend([tag, *(name for name, _ in attrs)])
 
-    def tags_of(shown: str) -> list[str]:
-        check = {"kind": shown, "plot": shown, "rows": [[shown] * 6], "distributions": shown}
-        site = {"name": shown, "model": shown, "baseline": shown, "until": shown, "checks": [check]}
-        rows = [(shown, shown, shown)]
-        tags.clear()
-        Tags().feed(render(REPORT, title=shown, active=rows, sites=[site], performance=rows))
-        return tags.copy()
+    Tags().feed(page)
+    return tags
 
-    assert tags_of(text) == tags_of("plain")
+
+@pytest.mark.parametrize("report", REPORTS)
+@given(text=TEXT)
+@QUICK
+def test_html(report: str, text: str) -> None:
+    values = REPORTS[report]
+    assert tags_of(render(ROOT / report, **values(text))) == tags_of(render(ROOT / report, **values("plain")))
+
+
+def test_all_html_reports_are_tried() -> None:
+    found = {str(path.relative_to(ROOT)) for path in ROOT.glob("[a-z]*/**/*.html.j2") if "extends" in path.read_text()}
+    assert found == set(REPORTS)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "$", "$$", "$\\frac{$", "a$b$c$d"])

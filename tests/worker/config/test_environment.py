@@ -122,7 +122,7 @@ def test_a_mistyped_variable_of_kafka_s_security_is_refused(
     assert "secret" not in str(refused.value)
 
 
-def test_mistyped_settings_are_told_and_those_of_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistyped_settings_are_reported_and_those_of_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAZARDSTREAM_PIPLINE", "x")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVER", "x")
     monkeypatch.setenv("SCHEMA_REGISTRY_URI", "x")
@@ -155,7 +155,7 @@ def test_a_value_that_is_refused_is_not_shown_and_its_variable_is_named(monkeypa
 
 
 @pytest.mark.slow  # a process of its own
-def test_a_worker_tells_a_wrong_list_of_unreadable_batches_before_it_waits_for_a_broker(tmp_path: Path) -> None:
+def test_a_worker_reports_a_wrong_list_of_unreadable_batches_before_it_waits_for_a_broker(tmp_path: Path) -> None:
     done = run("worker", "--bootstrap", "127.0.0.1:1", HAZARDSTREAM_SKIP_UNREADABLE="3:512", HOME=str(tmp_path))
     assert done.returncode == 2
     assert "HAZARDSTREAM_SKIP_UNREADABLE=3:512: write PARTITION/OFFSET" in done.stderr
@@ -249,7 +249,7 @@ def test_a_certificate_file_that_is_not_there_is_named(monkeypatch: pytest.Monke
         Access()
 
 
-def test_a_fault_of_a_proxy_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_a_proxy_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://user:p4ss@127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     with pytest.raises(DependencyDownError, match=r"through the proxy http://\*\*\*@127.0.0.1:9 of HTTP_PROXY"):
@@ -260,7 +260,7 @@ def test_a_fault_of_a_proxy_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> 
     ("address", "told"),
     [("nonsense", "neither an address nor a directory"), ("ftp://x", "MLflow has no such scheme")],
 )
-def test_a_store_of_mlflow_s_that_is_none_is_told_and_none_is_made(
+def test_an_mlflow_store_that_does_not_exist_is_reported_and_not_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, told: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -84,7 +84,7 @@ SCHEMAS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", SCHEMAS)
-def test_a_schema_that_cannot_carry_what_is_written_is_told(tmp_path: Path, case: str) -> None:
+def test_a_schema_that_cannot_carry_what_is_written_is_reported(tmp_path: Path, case: str) -> None:
     name, change, said = SCHEMAS[case]
     changed = changeable_schema(name)
     change(changed)
@@ -113,7 +113,7 @@ RECORDS: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("case", RECORDS)
-def test_a_record_that_cannot_be_scored_is_told(tmp_path: Path, case: str) -> None:
+def test_a_record_that_cannot_be_scored_is_reported(tmp_path: Path, case: str) -> None:
     changes, said, setting = RECORDS[case]
     fields = [{"name": n, "type": t} for n, t in (FIELDS | changes).items() if t is not None]
     text = GOOD.replace("schema: SensorReading", "schema: Odd").replace("key: module_id", "key: unit")
@@ -122,7 +122,7 @@ def test_a_record_that_cannot_be_scored_is_told(tmp_path: Path, case: str) -> No
     assert [f for f in faults if re.search(rf": input\.{setting}: .*Odd\.avsc.*: {said}", f)], "\n".join(faults)
 
 
-def test_a_range_that_cannot_be_is_told_at_the_schema_that_has_it(tmp_path: Path) -> None:
+def test_an_impossible_range_is_reported_at_the_schema_that_has_it(tmp_path: Path) -> None:
     changed = changeable_schema("SensorReading")
     field(changed, "voltage_v")["minimum"] = 3000
     (fault,) = told(write(tmp_path, GOOD, {"SensorReading": changed}))

@@ -174,7 +174,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_pipeline_is_told_with_file_line_and_fix(tmp_path: Path, case: str) -> None:
+def test_a_wrong_pipeline_is_reported_with_file_line_and_fix(tmp_path: Path, case: str) -> None:
     old, new, said, marker = WRONG[case]
     assert old in GOOD
     text = GOOD.replace(old, new, 1)
@@ -184,7 +184,7 @@ def test_a_wrong_pipeline_is_told_with_file_line_and_fix(tmp_path: Path, case: s
     assert int(found[0].removeprefix(str(tmp_path / "own.yaml")).split(":")[1]) == line_of(text, marker), found
 
 
-def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     for path, said in {
         tmp_path / "no.yaml": "there is no such file",
         tmp_path: "the folder has no pipeline.yaml",
@@ -224,7 +224,7 @@ def test_a_sensor_may_be_scaled_by_any_declared_parameter(tmp_path: Path) -> Non
     assert topology.per == {"soc_percent": "capacity_ah", "current_a": "capacity_ah"}
 
 
-def test_all_faults_are_told_at_once_in_order_of_lines(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once_in_order_of_lines(tmp_path: Path) -> None:
     text = (
         GOOD.replace("time: ts", "time: when")
         .replace("{probability: h", "{prob: h")
@@ -270,7 +270,7 @@ def test_every_command_refuses_it(tmp_path: Path, arguments: list[str]) -> None:
         assert f"{file}:10: input.time" in str(done.exception)
 
 
-def test_doctor_tells_all_faults_as_json(tmp_path: Path) -> None:
+def test_doctor_reports_all_faults_as_json(tmp_path: Path) -> None:
     file = write(tmp_path, GOOD.replace("time: ts", "time: when").replace("key: module_id", "key: id"))
     done = CliRunner().invoke(app, ["doctor", "--json", "--pipeline", str(file), "--bootstrap", "127.0.0.1:1"])
     findings = [f for f in json.loads(done.output)["findings"] if f["subject"] == "pipeline"]

@@ -33,7 +33,7 @@ def await_told(worker: Worker, words: str) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.timeout(240)
-def test_a_batch_that_cannot_be_inflated_is_told_and_skipped_only_when_named(stage: Stage) -> None:
+def test_a_batch_that_cannot_be_inflated_is_reported_and_skipped_only_when_named(stage: Stage) -> None:
     def send(*times: int) -> None:
         stage.publish(((b"m", avro(reading("m", START_MS + t * 10_000))) for t in times), partition=0)
 
@@ -78,12 +78,12 @@ def test_a_batch_that_cannot_be_inflated_is_told_and_skipped_only_when_named(sta
 
 
 @pytest.mark.parametrize("text", ["3", "a/b", "1/2;3/4", "-1/3", "1/" + "9" * 30])
-def test_a_place_that_is_none_is_told(text: str) -> None:
+def test_an_invalid_place_is_reported(text: str) -> None:
     with pytest.raises(UserError, match="write PARTITION/OFFSET"):
         parse_places(text)
 
 
-def test_places_are_read_as_they_are_told() -> None:
+def test_places_are_read_as_they_are_written() -> None:
     assert parse_places(" 3/512, 0/7,") == {(3, 512), (0, 7)}
     assert parse_places("") == frozenset()
 

@@ -73,7 +73,7 @@ def test_a_letter_is_shown_as_far_as_it_can_be_read_with_the_rule_it_breaks(stag
     assert "offgas_voc_ppm" in process.communicate(timeout=60)[0]
 
 
-def test_a_dead_letter_tells_the_originals_headers_from_its_own(stage: Stage) -> None:
+def test_a_dead_letter_separates_the_original_headers_from_its_own(stage: Stage) -> None:
     """A record that was somebody else's dead letter before keeps the headers that it had then."""
     theirs = [("hazardstream.reason", b"late"), ("__streams.errors.offset", b"9"), *HEADERS]
     with stage.worker():
@@ -86,7 +86,7 @@ def test_a_dead_letter_tells_the_originals_headers_from_its_own(stage: Stage) ->
 
 
 @pytest.mark.parametrize("wrong", [("--at", "17"), ("--from", "yesterday")], ids=str)
-def test_an_address_or_time_that_is_none_is_told(stage: Stage, wrong: tuple[str, str]) -> None:
+def test_an_invalid_address_or_time_is_reported(stage: Stage, wrong: tuple[str, str]) -> None:
     process = start(stage, "show", *wrong)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 2

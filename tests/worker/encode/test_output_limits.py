@@ -60,7 +60,7 @@ def test_a_batch_too_large_for_a_limit_that_the_broker_does_not_tell_is_split(st
 
 @pytest.mark.kafka
 @pytest.mark.timeout(180)
-def test_a_record_that_fits_in_no_batch_is_told_with_topic_and_cure_and_goes_out_after_it(stage: Stage) -> None:
+def test_a_record_that_fits_in_no_batch_is_reported_with_topic_and_fix_and_goes_out_after_it(stage: Stage) -> None:
     set_topic(stage, "predictions", max_message_bytes=150)
     with stage.worker() as worker:
         worker.await_ready()

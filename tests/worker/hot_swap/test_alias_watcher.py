@@ -103,14 +103,14 @@ def test_the_next_sound_version_ends_a_refusal(scene: Scene) -> None:
     assert scene.swapped == ["3"]
 
 
-def test_an_alias_that_stands_for_nothing_is_told_once(scene: Scene) -> None:
+def test_an_alias_that_stands_for_nothing_is_reported_once(scene: Scene) -> None:
     gone = RefusedModelError("not_there", "", "there is no such alias")
     for _ in range(3):
         assert scene.look(gone)["refused"]["fault"] == "not_there"
     assert scene.refused("not_there") == 1
 
 
-def test_mlflow_out_of_reach_is_told_and_a_swap_comes_later(scene: Scene) -> None:
+def test_mlflow_out_of_reach_is_reported_and_a_swap_comes_later(scene: Scene) -> None:
     assert scene.look(DependencyDownError("mlflow", "connection refused"))["down"] == "mlflow: connection refused"
     assert scene.gauge("model_source_down") == 1
     assert scene.look("2")["down"] is None
@@ -118,7 +118,7 @@ def test_mlflow_out_of_reach_is_told_and_a_swap_comes_later(scene: Scene) -> Non
     assert scene.swapped == ["2"]
 
 
-def test_mlflow_that_refuses_is_told_as_out_of_reach(scene: Scene) -> None:
+def test_mlflow_that_refuses_is_reported_as_out_of_reach(scene: Scene) -> None:
     assert scene.look(NotAllowedError("MLflow refuses: token expired"))["down"] == "MLflow refuses: token expired"
     assert scene.gauge("model_source_down") == 1
     assert scene.look("2")["down"] is None

@@ -230,7 +230,7 @@ def test_hosts_of_its_own_are_answered_to(port: int, host: str) -> None:
     "host",
     ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "[", "", "a b", "*"],
 )
-def test_other_hosts_are_refused_and_told_how(port: int, host: str) -> None:
+def test_other_hosts_are_refused_with_the_remedy(port: int, host: str) -> None:
     for path in ("/live", "/health", "/docs", "/nowhere"):
         status, headers, body = probe(port, path, Host=host)
         assert status == 421
@@ -249,7 +249,7 @@ def test_every_answer_carries_the_headers_that_browsers_heed(port: int, path: st
     assert "server" not in headers
 
 
-def test_an_address_that_cannot_be_had_is_told_with_the_reason(port: int) -> None:
+def test_an_unavailable_address_is_reported_with_the_reason(port: int) -> None:
     status = Status(Metrics(), "p", "i", "exactly_once")
     for host, taken, reason in (
         ("127.0.0.1", port, "in use"),

@@ -68,7 +68,7 @@ def test_not_ready_says_why_when_topics_are_missing(stage: Stage) -> None:
         assert worker.stop() == 0
 
 
-def test_a_port_that_is_taken_is_told(stage: Stage) -> None:
+def test_a_port_that_is_taken_is_reported(stage: Stage) -> None:
     with stage.worker() as first:
         wait_until(lambda: first.get("/live"), "the first is up")
         with stage.worker(http_port=first.address.rpartition(":")[2]) as second:

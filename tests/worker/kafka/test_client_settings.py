@@ -118,7 +118,7 @@ def test_what_must_not_be_changed_is_refused_by_name(use_file: UseFile, name: st
         ("sasl.password hunter2", "line 1: '=' is missing"),
     ],
 )
-def test_a_mistake_in_the_file_is_told_and_no_secret_with_it(use_file: UseFile, text: str, told: str) -> None:
+def test_a_mistake_in_the_file_is_reported_and_no_secret_with_it(use_file: UseFile, text: str, told: str) -> None:
     use_file(text)
     with pytest.raises(UserError) as refused:
         producer(client_config(NOBODY))

@@ -71,7 +71,9 @@ def use(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_cause_is_told_with_address_and_cure(secured: Secured, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+def test_the_cause_is_reported_with_address_and_fix(
+    secured: Secured, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
     environment, told = FAULTS[fault]
     use(monkeypatch, environment(secured))
     admin = admin_client(client_config())
@@ -95,7 +97,7 @@ def test_the_cause_is_told_with_address_and_cure(secured: Secured, monkeypatch: 
         ({"KAFKA_BOOTSTRAP_SERVERS": "SASL_SSL://127.0.0.1:1"}, "set KAFKA_SECURITY_PROTOCOL=SASL_SSL"),
     ],
 )
-def test_what_cannot_be_used_is_told_before_anything_is_tried(
+def test_what_cannot_be_used_is_reported_before_anything_is_tried(
     secured: Secured, monkeypatch: pytest.MonkeyPatch, change: dict[str, str], told: str
 ) -> None:
     use(monkeypatch, secured.sasl("worker") | change)
@@ -115,7 +117,7 @@ def test_readers_and_producers_tell_it_too(secured: Secured, monkeypatch: pytest
         ReadingPublisher("any")
 
 
-def test_a_worker_tells_it_in_ready_and_in_few_lines_of_its_log(
+def test_a_worker_reports_it_in_ready_and_in_few_lines_of_its_log(
     secured: Secured, tmp_path: Path, model_package: Path, unique_name: str
 ) -> None:
     stage = Stage(secured.at("SASL"), isolated_pipeline(unique_name, tmp_path), tmp_path, model_package)
@@ -139,5 +141,5 @@ def test_a_worker_tells_it_in_ready_and_in_few_lines_of_its_log(
         (KafkaError.INVALID_TIMESTAMP, "this machine's clock"),
     ],
 )
-def test_limits_of_the_broker_are_told_with_their_setting(code: int, cure: str) -> None:
+def test_limits_of_the_broker_are_reported_with_their_setting(code: int, cure: str) -> None:
     assert cure in error_text(KafkaException(KafkaError(code, "refused")))

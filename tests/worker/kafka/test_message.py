@@ -49,7 +49,7 @@ def test_headers_of_a_batch_are_those_of_its_messages_whichever_of_them_are_bad(
     assert all_headers_of(messages[:1]) == {}
 
 
-def test_what_is_not_there_and_what_is_empty_are_told_apart(kafka: str, unique_name: str) -> None:
+def test_missing_and_empty_values_are_distinguished(kafka: str, unique_name: str) -> None:
     messages = read_back(kafka, unique_name, [Raw(None, None), Raw(b"", b"", [(b"", None), (b"", b"")])])
     assert keys_of(messages) == [None, b""]
     assert values_of(messages) == [None, b""]

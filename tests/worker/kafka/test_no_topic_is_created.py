@@ -15,7 +15,7 @@ from tests.harness import wait_until
 from worker.config.pipeline import load_pipeline
 from worker.kafka.client_config import admin_client, client_config, topic_partitions
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("no_topic_is_created")]
 AT = "2026-01-31T12:00:00Z"
 COMMANDS = [
     "topics check",

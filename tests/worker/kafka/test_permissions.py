@@ -119,7 +119,7 @@ def test_what_may_not_be_described_is_not_called_missing(guarded: Stage, acls: A
 
 
 @pytest.mark.usefixtures("as_worker")
-def test_topics_that_may_not_be_created_are_told(tmp_path: Path) -> None:
+def test_topics_that_may_not_be_created_are_reported(tmp_path: Path) -> None:
     other = load_pipeline(str(isolated_pipeline("other", tmp_path)))
     config = client_config()
     with pytest.raises(UserError, match=r"may not Create and Describe topic other\..*--operation Create"):

@@ -18,7 +18,7 @@ from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.publisher import TransactionalPublisher
 from worker.kafka.records import Outgoing, Record
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180), pytest.mark.xdist_group("producer_renewal")]
 TIMEOUT_MS = 3000
 
 

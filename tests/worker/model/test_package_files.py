@@ -110,7 +110,7 @@ def test_names_outside_of_the_package_are_refused(package: Path, name: str) -> N
         read_package(package)
 
 
-def test_a_file_that_cannot_be_read_is_told_by_its_name(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_is_reported_by_its_name(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing(io.BytesIO):
         def read(self, _size: int | None = -1, /) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -7,7 +7,7 @@ from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, Producer, 
 from confluent_kafka.admin import AdminClient
 
 from tests.fleet_content import Content, expected_outcomes, fleet_content
-from tests.harness import START_MS, STOPS_AT_WORK, Stage, Worker, reading, wait_until
+from tests.harness import START_MS, STOPS_ITSELF, Stage, Worker, reading, wait_until
 from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.encode.dead_letter import ERRORS, LAST_OFFSET, REASON
 from worker.kafka.client_config import admin_client, client_config
@@ -72,7 +72,7 @@ def test_a_killed_worker_whose_group_is_deleted(stage: Stage, admin: AdminClient
     content = fleet_content(stage, steps=100)
     stage.publish(content)
     settings = {"instance_id": "", "batch_max_messages": "20", "session_timeout_ms": "6000"}
-    with stage.worker(STOPS_AT_WORK, **settings) as worker:
+    with stage.worker(STOPS_ITSELF, **settings) as worker:
         worker.await_stopped()
         worker.kill()
     forget(admin, group)

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from tests.fleet_content import expected_outcomes, fleet_content
-from tests.harness import START_MS, STOPS_AT_WORK, Stage, Worker, reading, wait_until
+from tests.harness import START_MS, STOPS_ITSELF, Stage, Worker, reading, wait_until
 from tests.uninterrupted import assert_equals_uninterrupted_run, uninterrupted_run
 from worker.kafka.client_config import admin_client, client_config
 
@@ -34,7 +34,7 @@ def devices_with_clocks_of_their_own(steps: int) -> Iterator[dict[str, Any]]:
 def test_devices_whose_clocks_are_hours_behind(stage: Stage) -> None:
     stage.publish_readings(devices_with_clocks_of_their_own(500))
     for _ in range(3):
-        with stage.worker(STOPS_AT_WORK, batch_max_messages="40") as worker:
+        with stage.worker(STOPS_ITSELF, batch_max_messages="40") as worker:
             worker.await_stopped()
             worker.kill()
     expected = expected_outcomes(stage)

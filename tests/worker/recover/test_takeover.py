@@ -66,7 +66,7 @@ def test_a_worker_held_up_for_longer_than_its_session_and_its_transaction_goes_o
     assert_equals_uninterrupted_run(stage)
 
 
-def test_a_group_offset_beyond_the_log_is_told_and_other_partitions_go_on(stage: Stage) -> None:
+def test_a_group_offset_beyond_the_log_is_reported_and_other_partitions_go_on(stage: Stage) -> None:
     """The topic was made anew, or an unclean election lost records: only an operator can tell which."""
     stage.publish_readings(reading(f"m{i}", START_MS) for i in range(50))
     source = stage.pipeline.input.topic
@@ -99,7 +99,7 @@ def publish_to_each_partition(stage: Stage, steps: range) -> None:
         stage.publish(((r["module_id"], avro(r)) for r in readings), partition=number)
 
 
-def test_records_deleted_in_mid_run_before_they_were_read_are_told_and_the_worker_goes_on(stage: Stage) -> None:
+def test_records_deleted_in_mid_run_before_they_were_read_are_reported_and_the_worker_goes_on(stage: Stage) -> None:
     with stage.worker(session_timeout_ms="30000") as worker:
         publish_to_each_partition(stage, range(10))
         worker.await_scored(20)

@@ -105,7 +105,7 @@ def test_confluents_own_serializer_is_understood() -> None:
         (single_object_prefix(READER), parse_prefix(single_object_prefix(READER))[0]),
     ],
 )
-def test_an_id_of_four_bytes_is_told_from_one_of_eight(prefix: bytes, key: SchemaKey) -> None:
+def test_ids_of_four_and_eight_bytes_are_distinguished(prefix: bytes, key: SchemaKey) -> None:
     assert parse_prefix(prefix + BODY) == (key, len(prefix))
     assert prefix_of(prefix + BODY) == prefix
 

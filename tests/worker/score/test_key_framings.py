@@ -42,7 +42,7 @@ FORMS = (
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(FORMS), st.booleans()), max_size=30))
-def test_keys_of_a_batch_are_told_as_one_by_one(rows: list[tuple[str, str, Callable[[str], bytes], bool]]) -> None:
+def test_keys_of_a_batch_are_decoded_as_one_by_one(rows: list[tuple[str, str, Callable[[str], bytes], bool]]) -> None:
     texts = [text.encode() for text, _, _, _ in rows]
     keys = [form(text if same else other) for text, other, form, same in rows]
     found = all_that_say(TextColumn.of(keys), TextColumn.of(texts))

@@ -19,6 +19,7 @@ SPEC = FeatureSpec(
     rolling=("temperature", "voltage"),
     windows=(3, 6, 12),
     max_span_ms=SPAN_MS,
+    rates=("voltage", "gas"),
 )
 
 
@@ -32,6 +33,10 @@ def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
         part = pd.DataFrame({c: [w[c].iloc[-1] for w in last] for c in SPEC.sensors}, index=rows.index)
         for c in SPEC.differences:
             part[f"{c}_diff"] = [w[c].diff().iloc[-1] for w in last]
+        seconds = [rows["ts"].iloc[s : i + 1].diff().iloc[-1] / 1000 for i, s in enumerate(start)]
+        elapsed = np.array([s if s > 0 else np.nan for s in seconds])
+        for c in SPEC.rates:
+            part[f"{c}_rate"] = np.array([w[c].diff().iloc[-1] for w in last]) / elapsed
         for c in SPEC.rolling:
             for n in SPEC.windows:
                 indexer = FixedStarts(np.maximum(start, np.arange(len(rows)) - n + 1))

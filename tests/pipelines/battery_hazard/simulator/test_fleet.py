@@ -9,6 +9,8 @@ from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIE
 from pipelines.battery_hazard.simulator.plant.site import rack_name
 from tests.flagship import PIPELINE
 
+pytestmark = pytest.mark.xdist_group("fleet")
+
 START_MS = 1_750_000_000_000
 SIX_HOURS_MS = 6 * 3_600_000
 STEPS = SIX_HOURS_MS // 10_000

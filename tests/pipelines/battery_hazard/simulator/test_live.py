@@ -135,13 +135,13 @@ def test_an_option_that_cannot_be_is_refused(options: SimulateOptions, says: str
 
 
 @pytest.mark.timeout(60)
-def test_a_broker_that_is_away_at_the_start_is_told_within_seconds() -> None:
+def test_a_broker_that_is_away_at_the_start_is_reported_within_seconds() -> None:
     with pytest.raises(UserError, match=r"no Kafka broker answers at 127\.0\.0\.1:1 .*--bootstrap"):
         simulate(SimulateOptions(bootstrap="127.0.0.1:1", duration_s=1))
 
 
 @pytest.mark.kafka
-def test_a_topic_that_is_not_there_is_told(kafka: str, pipeline_file: Path) -> None:
+def test_a_topic_that_is_not_there_is_reported(kafka: str, pipeline_file: Path) -> None:
     path = pipeline_file.with_name("other.yaml")
     path.write_text(pipeline_file.read_text().replace("readings-", "absent-"))
     with pytest.raises(UserError, match=r"no topic absent-\w+ on .*topics create"):
@@ -222,7 +222,7 @@ def test_a_signal_ends_an_endless_run_with_its_summary(
 
 
 @pytest.mark.kafka
-def test_a_pace_that_cannot_be_kept_ends_in_time_and_is_told(
+def test_a_pace_that_cannot_be_kept_ends_in_time_and_is_reported(
     kafka: str, pipeline_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = SimulateOptions(pipeline=str(pipeline_file), modules=500, speed=1e6, duration_s=1, bootstrap=kafka)

@@ -9,11 +9,12 @@ import pytest
 from common.errors import UserError
 from pipelines.battery_hazard.training.datasets.features import HELD_OUT, MONOTONE
 from pipelines.battery_hazard.training.fitting.presets import SMALL
-from pipelines.battery_hazard.training.fitting.train import train
+from pipelines.battery_hazard.training.fitting.train import prepare, silent, train
+from tests.kept import kept_directory
 from tests.models import TINIEST
 from worker.model.package import MANIFEST, load_package
 
-pytestmark = pytest.mark.slow  # trains models
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train")]  # trains models
 REPEATABLE = [
     "alarm.json",
     "booster.ubj",
@@ -41,7 +42,8 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(tmp_path: P
 
 @pytest.fixture(scope="module")
 def small_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tmp_path_factory.mktemp("small") / "package", preset=SMALL)
+    data = kept_directory("small-data", lambda directory: prepare(directory, SMALL, 0, silent))
+    return train(tmp_path_factory.mktemp("small") / "package", preset=SMALL, data=data)
 
 
 def test_the_model_warns_of_faults_on_sites_it_never_saw_minutes_ahead(small_package: Path) -> None:

@@ -30,7 +30,7 @@ def _default_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAZARDSTREAM_PIPELINE", "battery_hazard")
 
 
-def test_json_tells_what_was_registered(mlflow_url: str, unique_name: str, tiniest_data: Path) -> None:
+def test_json_reports_what_was_registered(mlflow_url: str, unique_name: str, tiniest_data: Path) -> None:
     options = ["--data", str(tiniest_data), "--name", unique_name, "--alias", "next", "--tracking-uri", mlflow_url]
     done = CliRunner().invoke(app, ["train", "--small", *options, "--json"])
     assert done.exit_code == 0, done.exception

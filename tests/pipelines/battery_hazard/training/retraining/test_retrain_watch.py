@@ -34,7 +34,7 @@ def topics(kafka: str, topic_prefix: str, tmp_path: Path, model_package: Path) -
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("held", ["", "5", '["half'])
-def test_a_damaged_memory_of_what_was_answered_is_told(topics: MonitoringTopics, tmp_path: Path, held: str) -> None:
+def test_a_damaged_memory_of_what_was_answered_is_reported(topics: MonitoringTopics, tmp_path: Path, held: str) -> None:
     memory = tmp_path / "answered.json"
     memory.write_text(held)
     file = tmp_path / "retrain"
@@ -48,7 +48,7 @@ def test_a_damaged_memory_of_what_was_answered_is_told(topics: MonitoringTopics,
 
 
 @pytest.mark.kafka
-def test_a_trigger_file_that_is_no_file_is_told(topics: MonitoringTopics, tmp_path: Path) -> None:
+def test_a_trigger_path_that_is_no_file_is_reported(topics: MonitoringTopics, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trigger file .* directory"):
         Triggers(topics, tmp_path / "answered.json", tmp_path).waiting()
     done = CliRunner().invoke(app, ["retrain", "--watch", "--trigger-file", str(tmp_path)], env={"COLUMNS": "300"})
@@ -124,7 +124,7 @@ def test_the_service_goes_on_past_what_it_cannot_read(
     assert "answered.json" in told[1][1]
 
 
-def test_a_damaged_report_is_told_before_the_training(tmp_path: Path, model_package: Path) -> None:
+def test_a_damaged_report_is_reported_before_the_training(tmp_path: Path, model_package: Path) -> None:
     shop = workshop(tmp_path, str(model_package), "http://127.0.0.1:1")
     (pending(shop, model_package, 1, "battery_hazard") / REPORT).write_text("{}")
     command = ["retrain", "--small", "--days", "0", "--home", str(shop.home), "--model", str(model_package)]
@@ -133,7 +133,7 @@ def test_a_damaged_report_is_told_before_the_training(tmp_path: Path, model_pack
     assert f"remove {shop.home / '000001'}" in str(done.exception)
 
 
-def test_an_alias_of_a_bad_name_is_told_before_the_training(tmp_path: Path) -> None:
+def test_an_alias_of_a_bad_name_is_reported_before_the_training(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["retrain", "--alias", "a b/c", "--home", str(tmp_path / "home")])
     assert "MLflow takes no alias 'a b/c'" in str(done.exception)
 

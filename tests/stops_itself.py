@@ -1,8 +1,8 @@
-"""Run a worker that stops itself (SIGSTOP) in its tenth transaction, for a test that does something to it at work.
+"""Run a worker that stops itself (SIGSTOP) in its tenth transaction, so that a test can act in mid-stream.
 
-    python -m tests.stops_at_work worker
+    python -m tests.stops_itself worker
 
-Told to from outside, it may have finished by then: on a loaded machine a test gets its turn seconds later.
+A signal from the test may come too late: on a loaded machine the worker may have finished by then.
 """
 
 import os

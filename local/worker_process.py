@@ -33,7 +33,8 @@ def start_worker(directory: Path, options: Sequence[str], tracking_uri: str) -> 
         "the worker",
         [sys.executable, "-m", "hazardstream", "worker", *options, "--http-port", str(port)],
         directory / "worker.log",
-        {"MLFLOW_TRACKING_URI": tracking_uri},
+        # Threads of scikit-learn's trees wait for each other longer than they work, above all on a busy machine.
+        {"MLFLOW_TRACKING_URI": tracking_uri, "OMP_NUM_THREADS": "1"},
     )
     wait_until_ready([worker], lambda: answers(f"{address}/ready"), _READY_S)
     return worker, address

@@ -16,6 +16,7 @@ import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
 import pipelines.cli
 import producers.cli
+import serve.cli
 import sink.cli
 import training.backtest.cli
 import training.monitoring.cli
@@ -41,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 worker.cli.commands.register(app)
+serve.cli.register(app)
 producers.cli.register(app)
 sink.cli.register(app)
 pipelines.battery_hazard.cli.register(app)

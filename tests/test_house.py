@@ -21,6 +21,7 @@ PRODUCT = (
     "pipelines",
     "training",
     "producers",
+    "serve",
     "sink",
     "worker",
     "schemas",
@@ -119,7 +120,7 @@ def test_a_cycle_is_found() -> None:
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
-ENGINE = ("worker", "schemas", "producers", "training", "sink", "common")
+ENGINE = ("worker", "schemas", "producers", "training", "serve", "sink", "common")
 DOMAIN = re.compile(
     r"batter(y|ies)|module_id|(?<!client\.)\brack|voltage|thermal|runaway|off_?gas|\bsoc\b|soc_percent|surface_temp"
     r"|ambient_temp|current_a\b|_ppm\b|cells_in_series|capacity_ah|lithium|electrolyte"

@@ -2,7 +2,7 @@
 
 import socket
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar, overload
 
 from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -16,6 +16,7 @@ from worker.config.kafka_environment import KNOWN as KAFKA_VARIABLES
 from worker.config.kafka_environment import SECURITY
 from worker.config.trust import Trust, parse_trust
 
+T = TypeVar("T", bound="Settings")
 ARTIFACT_PATH = "model"
 """Where an MLflow run keeps its package."""
 
@@ -27,6 +28,8 @@ _OTHERS = {
     "HAZARDSTREAM_SINK",
     "HAZARDSTREAM_REQUEST_LOG",
 }
+# Of another command (serve/settings.py), for which the same environment may be meant.
+_OTHER_COMMANDS = ("HAZARDSTREAM_SERVE_", "HAZARDSTREAM_REQUEST_LOG")
 _SERVICES = KAFKA_VARIABLES | {f"SCHEMA_REGISTRY_{name}" for name in REGISTRY_NAMES}
 
 
@@ -150,6 +153,7 @@ def unread_settings() -> list[str]:
     return [
         f"{name} is not a setting; " + (f"did you mean {meant}?" if meant else "docs/operations.md lists them")
         for name, meant in unread.items()
+        if not name.startswith(_OTHER_COMMANDS)
     ]
 
 
@@ -158,14 +162,22 @@ def ignored_service_links() -> list[str]:
     return service_links((_PREFIX, "KAFKA_", "SCHEMA_REGISTRY_", "MLFLOW_"))
 
 
-def load_settings(**given: object) -> Settings:
+@overload
+def load_settings(**given: object) -> Settings: ...
+@overload
+def load_settings(form: type[T], /, **given: object) -> T: ...
+def load_settings(form: type[Settings] = Settings, /, **given: object) -> Settings:
     """Settings from the environment, with what the command line gives (not None, not empty) on top.
+
+    Args:
+        form: the settings to read.
+        given: by name.
 
     Raises:
         UserError: a value is not allowed; the text names it.
     """
     try:
-        return Settings(**{n: value for n, value in given.items() if value not in (None, "")})  # type: ignore[arg-type]
+        return form(**{n: value for n, value in given.items() if value not in (None, "")})  # type: ignore[arg-type]
     except ValidationError as error:
         found = [f._replace(at=(_variable(f.at), *f.at[1:])) for f in faults(error, with_values=False)]
         raise UserError(f"settings: {'; '.join(str(f) for f in found)}") from error

@@ -26,15 +26,16 @@ class Guard:
     that nobody else can own are accepted. IP addresses are always accepted.
     """
 
-    def __init__(self, app: ASGIApp, host: str, allowed: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, host: str, allowed: Iterable[str], refusal: ASGIApp | None = None) -> None:
         """Names are compared without case.
 
         Args:
             app: the guarded application.
             host: that it listens on.
             allowed: further names; `*`: all names.
+            refusal: answers requests for other host names.
         """
-        self._app = app
+        self._app, self._refusal = app, refusal or _NOT_OURS
         names = (*_LOOPBACK, host, socket.gethostname(), *allowed)
         self._names = {name.strip().lower().rstrip(".") for name in names if name.strip()}
 
@@ -51,7 +52,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        answer = self._app if self._is_ours(Headers(scope=scope).getlist("host")) else _NOT_OURS
+        answer = self._app if self._is_ours(Headers(scope=scope).getlist("host")) else self._refusal
         await answer(scope, receive, send_with_headers)
 
     def _is_ours(self, given: list[str]) -> bool:
@@ -61,10 +62,8 @@ class Guard:
         return len(given) == 1 and ("*" in self._names or name in self._names or _is_address(name))
 
 
-_NOT_OURS = JSONResponse(
-    {"detail": "the Host header names another host; if it means this one, add it to HAZARDSTREAM_HTTP_ALLOWED_HOSTS"},
-    status_code=421,
-)
+WRONG_HOST = "the Host header names another host; if it means this one, add it to HAZARDSTREAM_HTTP_ALLOWED_HOSTS"
+_NOT_OURS = JSONResponse({"detail": WRONG_HOST}, status_code=421)
 
 
 def _without_port(host: str) -> str:

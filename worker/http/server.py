@@ -1,4 +1,4 @@
-"""An HTTP server that stays reachable under hostile connections: one request per connection, within limited time.
+"""An HTTP server that stays reachable under hostile connections: each request must be complete within limited time.
 
 Beyond the limit, new connections are still accepted, so that probes get through: the server closes the oldest
 connection of the client that has most.
@@ -17,8 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from common.errors import UserError
 from common.text import shown
 
-# From connecting to the last byte of the response, however slow the client is.
-CONNECTION_S = 10.0
+# From connecting, or from the response before, to the last byte of the response, however slow the client is.
+REQUEST_S = 10.0
 _CONNECTIONS = 256
 # One in this many of the process's file descriptors may be an HTTP connection.
 _DESCRIPTORS_A_CONNECTION = 4
@@ -45,9 +45,14 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         super().connection_made(transport)
         self._made_at = self.loop.time()
-        self._deadline = self.loop.call_later(CONNECTION_S, transport.abort)
+        self._deadline = self.loop.call_later(REQUEST_S, transport.abort)
         if len(self.connections) > self.limit:
             self._make_room()
+
+    def on_response_complete(self) -> None:
+        self._deadline.cancel()
+        self._deadline = self.loop.call_later(REQUEST_S, self.transport.abort)
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
@@ -74,10 +79,26 @@ class _Connection(H11Protocol):
 
 
 class HttpServer:
-    """Serves an application in its own thread."""
+    """Serves an application in its own thread.
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        self._host, self._port = host, port
+    Args:
+        app: the application.
+        host: address to listen on.
+        port: to listen on; 0: any free one.
+        keep_alive: whether a connection may carry several requests.
+        options: the command-line options that set host and port, for messages.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        keep_alive: bool = False,
+        options: tuple[str, str] = ("--http-host", "--http-port"),
+    ) -> None:
+        self._host, self._port, self._options = host, port, options
         config = uvicorn.Config(
             app,
             http=type("Connection", (_Connection,), {"limit": connection_limit()}),
@@ -87,13 +108,13 @@ class HttpServer:
             log_level="error",  # one line per malformed request would let anyone fill the log
             access_log=False,
             server_header=False,
-            headers=[("connection", "close")],
+            headers=[] if keep_alive else [("connection", "close")],
             backlog=_ACCEPTED_AT_ONCE,
             h11_max_incomplete_event_size=_LONGEST_REQUEST_HEAD,
             timeout_graceful_shutdown=_STOP_WITHIN_S,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._serve, name="sidecar", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._socket: socket.socket | None = None
 
     def start(self) -> int:
@@ -102,12 +123,12 @@ class HttpServer:
         Raises:
             UserError: the address cannot be used.
         """
-        self._socket = _listen(self._host, self._port)
+        self._socket = self._listen()
         self._thread.start()
         while not self._server.started:
             self._thread.join(0.01)
             if not self._thread.is_alive():
-                raise UserError(f"the sidecar did not start on {shown(self._host)}:{self._port}; see the log")
+                raise UserError(f"the HTTP server did not start on {shown(self._host)}:{self._port}; see the log")
         # The kernel queues more connections than are accepted in a row.
         self._socket.listen(_KERNEL_QUEUE)
         return int(self._socket.getsockname()[1])
@@ -120,14 +141,14 @@ class HttpServer:
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket] if self._socket else None)
 
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        return socket.create_server((host, port), family=family, backlog=_KERNEL_QUEUE)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(
-            f"the sidecar cannot listen on {shown(host)}:{port} ({reason}); choose another port with --http-port "
-            "or another address with --http-host"
-        ) from error
+    def _listen(self) -> socket.socket:
+        host, port = self._host, self._port
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+            return socket.create_server((host, port), family=family, backlog=_KERNEL_QUEUE)
+        except OSError as error:
+            reason, (host_option, port_option) = error.strerror or str(error), self._options
+            raise UserError(
+                f"the HTTP server cannot listen on {shown(host)}:{port} ({reason}); choose another port with "
+                f"{port_option} or another address with {host_option}"
+            ) from error

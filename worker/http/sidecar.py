@@ -1,20 +1,17 @@
 """The HTTP sidecar: health, metrics and details of one worker, served by a thread beside the loop."""
 
 import asyncio
-import base64
-import hashlib
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, HTTPException, Path, Response
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from worker.http.docs_page import add_docs
 from worker.http.guard import Guard
 from worker.http.server import HttpServer
 from worker.observe.loop_questions import LoopQuestions
@@ -27,7 +24,6 @@ _ANSWER_WITHIN_S = 2.0
 _QUESTIONS_WAITING = 100
 # Threads that answer requests, except probes and questions to the loop, which need none.
 _THREADS = 4
-_SWAGGER = "https://cdn.jsdelivr.net/npm/"
 
 
 class Live(BaseModel):
@@ -64,7 +60,7 @@ def build_app(status: Status, questions: LoopQuestions) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    _add_docs(app)
+    add_docs(app)
     _add_health(app, status)
     _add_inside(app, status, questions)
     return app
@@ -75,21 +71,6 @@ async def _few_threads(_: FastAPI) -> AsyncIterator[None]:
     """Few threads, so that many requests cannot slow the loop down. Probes need no thread."""
     current_default_thread_limiter().total_tokens = _THREADS
     yield
-
-
-def _add_docs(app: FastAPI) -> None:
-    html = get_swagger_ui_html(openapi_url="openapi.json", title=app.title, swagger_favicon_url="data:,")
-    (script,) = re.findall(rb"<script>(.*?)</script>", html.body, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
-    html.headers["content-security-policy"] = (
-        f"default-src 'none'; script-src {_SWAGGER} 'sha256-{digest}'; style-src {_SWAGGER} 'unsafe-inline'; "
-        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-
-    @app.get("/docs", include_in_schema=False)
-    def docs() -> Response:
-        """The description of all routes as a page; the browser fetches Swagger UI from its usual place."""
-        return html
 
 
 def _add_health(app: FastAPI, status: Status) -> None:

@@ -173,14 +173,14 @@ def test_probes_are_answered_while_connections_come_without_end(port: int) -> No
 def test_every_connection_ends_by_itself(
     monkeypatch: pytest.MonkeyPatch, port: int, begin: Callable[[socket.socket], None]
 ) -> None:
-    monkeypatch.setattr(worker.http.server, "CONNECTION_S", 0.5)
+    monkeypatch.setattr(worker.http.server, "REQUEST_S", 0.5)
     with connect(port) as connection:
         begin(connection)
         wait_until(lambda: is_closed(connection), "the connection is closed")
 
 
 def test_a_header_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    monkeypatch.setattr(worker.http.server, "CONNECTION_S", 0.5)
+    monkeypatch.setattr(worker.http.server, "REQUEST_S", 0.5)
     with connect(port) as connection, contextlib.suppress(OSError):
         begun = time.monotonic()
         for byte in b"GET /live HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: b\r\n" * 1000:

@@ -1,0 +1,92 @@
+"""Errors of the API: one JSON form for all of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
+
+from common.times import iso_now
+from common.validation_errors import faults
+from serve.json_response import json_response
+
+_DETAILS = 20
+_DOCUMENTED: Mapping[int, str] = {
+    400: "The body is not JSON.",
+    401: "The API key is missing or wrong.",
+    404: "There is no such path.",
+    405: "The path has no such method.",
+    413: "The body is too large.",
+    415: "The body is not `application/json`.",
+    422: "The request does not fit the schema, or rows cannot be scored. `details` lists the faults.",
+    429: "Too many requests; `Retry-After` says when to try again.",
+    503: "No model is loaded, or too many requests are waiting.",
+}
+
+
+class Detail(BaseModel):
+    """One fault: where in the request, and what is wrong."""
+
+    at: str
+    message: str
+    reason: str | None = None
+
+
+class Problem(BaseModel):
+    """The body of every error.
+
+    Attributes:
+        error: code for programs.
+        message: for people.
+        request_id: also in the header `X-Request-Id` and in the log.
+    """
+
+    error: str
+    message: str
+    request_id: str
+    timestamp: str
+    details: list[Detail] = []
+
+
+class ProblemError(Exception):
+    """A request that gets an error as its answer."""
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        message: str,
+        details: Sequence[Detail] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.error, self.message, self.details = status, error, message, tuple(details)
+        self.headers = {} if retry_after_s is None else {"retry-after": str(math.ceil(retry_after_s))}
+        if status == 401:
+            self.headers["www-authenticate"] = "Bearer"
+
+    def response(self, request_id: str) -> Response:
+        """The answer."""
+        problem = Problem(
+            error=self.error,
+            message=self.message,
+            request_id=request_id,
+            timestamp=iso_now(),
+            details=list(self.details[:_DETAILS]),
+        )
+        return json_response(problem.model_dump(), self.status, self.headers)
+
+
+def unfit(error: ValidationError) -> ProblemError:
+    """The answer to a body that does not fit its schema."""
+    found = faults(error)
+    if found and found[0].kind == "json_invalid":
+        return ProblemError(400, "malformed_json", f"the body is not JSON: {found[0].text}")
+    details = [Detail(at=".".join(map(str, fault.at)), message=fault.text) for fault in found]
+    return ProblemError(422, "invalid_request", f"the request does not fit the schema: {found[0]}", details)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route in the OpenAPI description."""
+    return {status: {"model": Problem, "description": _DOCUMENTED[status]} for status in statuses}

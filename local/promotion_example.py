@@ -24,7 +24,7 @@ def promotion_and_fallback(recipe: Recipe, stage: Stage, trained: Trained, conso
     uri = stage.tracking_uri
     second = train(recipe, trained.rows, tries=1, seed=1, tracking_uri=uri)
     found, metric = second.promotion.found, second.promotion.metric
-    console.print(f"compared by {metric}: {found}; promoted: {second.promotion.promoted}", markup=False)
+    console.print(f"{metric} by version: {found}; promoted: {second.promotion.promoted}", markup=False)
     if not second.promotion.promoted:
         console.print(f"promoting version {second.logged.version} by hand …")
         promote(recipe.name, second.logged.version, tracking_uri=uri)

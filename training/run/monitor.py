@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-from worker.config.task import Task
 
 from common.errors import UserError
 from training.fitting.fit import split_rows
@@ -14,6 +13,7 @@ from training.monitoring.rows.report import write_row_report
 from training.promotion.by_metric import CHAMPION
 from training.registry.load_model import load_registered
 from training.registry.register import version_behind
+from worker.config.task import Task
 
 PREDICTION = "prediction"
 _ERROR = {Task.REGRESSION: "mae", Task.BINARY: "log_loss", Task.MULTICLASS: "log_loss"}
@@ -26,7 +26,6 @@ def monitor_rows(
     recent: pd.DataFrame,
     directory: Path,
     *,
-    seed: int = 0,
     tracking_uri: str | None = None,
 ) -> Decision:
     """Compare recent rows, and the champion's predictions for them, with those of the training; write a report.
@@ -36,7 +35,6 @@ def monitor_rows(
         trained_on: all rows of the training.
         recent: recent rows; with the target, if the truth of all of them is known.
         directory: gets `drift.png` and `drift.json`.
-        seed: of the training, which says what its test rows were.
         tracking_uri: MLflow's address.
 
     Raises:
@@ -49,7 +47,7 @@ def monitor_rows(
         raise UserError(f"the recent rows have no column {', '.join(missing)}")
     model = load_registered(recipe.name, version, tracking_uri=tracking_uri)
     # Training rows would make the predictions look better than they are on any new row.
-    before = split_rows(recipe, trained_on, seed).test
+    before = split_rows(recipe, trained_on).test
     own = [predict(model.estimator, recipe.task, rows[recipe.inputs]) for rows in (before, recent)]
     metric, error_now = _ERROR[recipe.task], None
     if recipe.target in recent.columns and recent[recipe.target].notna().all():

@@ -25,7 +25,7 @@ RetrainOption = Annotated[
     bool, typer.Option("--retrain", help="Train again on the rows of --recent, if there is a reason to.")
 ]
 DataOption = Annotated[Path | None, typer.Option(help="File of the rows of the training. Default: as for `train`.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the training.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of generated rows, and of a new training.")]
 
 
 def add_monitor(group: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> None:
@@ -89,7 +89,7 @@ def _monitor(
         from worker.config.pipeline import load_pipeline
 
         now = recent_rows(settings, load_pipeline(settings.pipeline), last)
-    found = monitor_rows(recipe, rows.frame, now, report, seed=seed, tracking_uri=settings.tracking_uri)
+    found = monitor_rows(recipe, rows.frame, now, report, tracking_uri=settings.tracking_uri)
     for reason in found.reasons or ("no reason to train again",):
         say(reason)
     say(f"report: {report}/drift.png, {report}/drift.json")

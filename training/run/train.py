@@ -48,7 +48,7 @@ def train(
     Args:
         recipe: what to learn.
         rows: from which rows.
-        seed: of split, folds and search.
+        seed: of folds and search.
         tries: parameter sets to try for each candidate; None: as the recipe says.
         tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
         progress: told of each candidate.

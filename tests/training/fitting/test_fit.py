@@ -47,7 +47,7 @@ def test_results_are_best_first_and_the_recipe_may_name_the_one_to_serve() -> No
 def test_rows_of_one_owner_are_on_one_side_of_the_split() -> None:
     rows = made_up(Task.REGRESSION)
 
-    split = split_rows(replace(small_recipe(Task.REGRESSION), split_by="owner"), rows, seed=0)
+    split = split_rows(replace(small_recipe(Task.REGRESSION), split_by="owner"), rows)
 
     assert set(split.train["owner"]).isdisjoint(split.test["owner"])
     assert sorted([*split.train.index, *split.test.index]) == list(rows.index)

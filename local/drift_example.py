@@ -28,7 +28,8 @@ def drift_and_retraining(stage: Stage, trained: Trained, console: Console) -> di
 
     later = ten_years_later(rows)
     recent = later.sample(min(_RECENT, len(later)), random_state=0)
-    replay = replay_of_rows(RECIPE, recent, stage.pipeline, np.ones(len(recent), np.bool_))
+    held_out = np.isin(recent.index, trained.comparison.split.test.index)  # as in the training that follows
+    replay = replay_of_rows(RECIPE, recent, stage.pipeline, held_out)
     before = stage.replay(replay)
     found = monitor_rows(RECIPE, rows, recent, report, tracking_uri=stage.tracking_uri)
     console.print(f"ten years later: {'; '.join(found.reasons) or 'no drift'}", markup=False)

@@ -41,8 +41,8 @@ def configure_logs(level: str) -> None:
     )
     handler.addFilter(RepeatFilter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # One line for every scrape or request is noise.
-    for chatty in ("uvicorn.access", "httpx", "httpx2"):
+    # One line for every scrape or request is noise, and so is how Alembic works.
+    for chatty in ("uvicorn.access", "httpx", "httpx2", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -1,12 +1,13 @@
 """The folder of .avsc files that declare the records of a pipeline."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from common.environment import closest
 from common.errors import UserError
 from common.text import shown
 from schemas.avro_record import AvroRecord
-from schemas.load import read_record
+from schemas.load import Schema, read_record
 
 ENGINE_SCHEMAS = Path(__file__).parent / "avro"
 """Folder of the records that are the same for every pipeline."""
@@ -47,8 +48,19 @@ class SchemaFolder:
             hint = closest(name, known, _ALIKE)
             advice = f"did you mean {hint!r}?" if hint else f"name one of {', '.join(known)}, or add the file"
             raise UserError(f"there is no {shown(name)}{_SUFFIX} in {shown(self.path)}; {advice}")
-        older = [read_record(file) for other, file in sorted(files.items()) if other.startswith(f"{name}.")]
-        return AvroRecord(name, files[name], read_record(files[name]), older)
+        return AvroRecord(name, files[name], read_record(files[name]), _superseded(name, files))
+
+    def superseded(self, name: str) -> list[Schema]:
+        """Earlier versions of a record that has no file of its own, as `record` finds them.
+
+        Raises:
+            UserError: a file does not declare a record.
+        """
+        return _superseded(name, self._own)
+
+
+def _superseded(name: str, files: Mapping[str, Path]) -> list[Schema]:
+    return [read_record(file) for other, file in sorted(files.items()) if other.startswith(f"{name}.")]
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -47,6 +47,7 @@ def newest_rows(
         rows = table_of_records(table, columns)
         query = sa.select(rows)
         if key is not None:
+            key = text_or_hex(key.encode("utf-8", "surrogateescape")) or ""  # as the sink stores it
             indexed = sa.func.substr(rows.c.kafka_key, sa.text("1"), sa.text(f"{KEY_INDEXED}"))
             query = query.where(indexed == key[:KEY_INDEXED], rows.c.kafka_key == key)
         if since is not None:
@@ -92,8 +93,7 @@ def database_stats(engine: Engine) -> dict[str, Any]:
     """
     with waiting_for(engine), engine.connect() as connection:
         _check(connection)
-        names = connection.execute(sa.select(COLUMNS.c.table_name).distinct().order_by(COLUMNS.c.table_name)).scalars()
-        tables = {name: _of_table(connection, name) for name in [*names]}
+        tables = {name: _of_table(connection, name) for name in _tables(connection)}
         unreadable = table_of_records(UNREADABLE, [*RECORD, *known_columns(connection, UNREADABLE).values()])
         reasons = sa.select(unreadable.c.table_name, unreadable.c.reason, sa.func.count().label("records"))
         reasons = reasons.group_by(unreadable.c.table_name, unreadable.c.reason)
@@ -133,11 +133,14 @@ def _database_bytes(connection: Connection) -> int:
 
 def _columns(connection: Connection, table: str) -> list[Column]:
     _check(connection)
-    known = known_columns(connection, table)
-    if not known:
-        names = connection.execute(sa.select(COLUMNS.c.table_name).distinct().order_by(COLUMNS.c.table_name)).scalars()
+    if table not in (names := _tables(connection)):
         raise UserError(f"there is no table {table!r}; there are: {', '.join(names) or 'none'}")
-    return [*RECORD, *known.values()]
+    return [*RECORD, *known_columns(connection, table).values()]
+
+
+def _tables(connection: Connection) -> list[str]:
+    names = connection.execute(sa.select(COLUMNS.c.table_name).distinct().order_by(COLUMNS.c.table_name))
+    return [*names.scalars()]
 
 
 def _check(connection: Connection) -> None:
@@ -146,7 +149,11 @@ def _check(connection: Connection) -> None:
 
 
 def _bound(engine: Engine, time: datetime) -> Any:
-    return iso_text(time) if engine.dialect.name == "sqlite" else time
+    try:
+        utc = time.astimezone(UTC)
+    except OverflowError:  # within a day of the calendar's ends
+        utc = time.replace(tzinfo=UTC)
+    return iso_text(utc) if engine.dialect.name == "sqlite" else utc
 
 
 def _json_value(value: Any, kind: Kind) -> Any:

@@ -27,6 +27,7 @@ _KINDS: Mapping[str, Kind] = {
     "fixed": "bytes",
     "null": "text",
 }
+_JSON = json.JSONEncoder(allow_nan=False)
 _LONGEST_DECIMAL = 170  # bytes; more than MAX_PRECISION digits
 
 
@@ -133,6 +134,6 @@ def _decimal(raw: bytes, scale: int) -> Decimal:
 def json_text(value: Any) -> str:
     """A nested value as JSON: NaN and infinities are null, bytes are text or hex digits."""
     try:
-        return json.dumps(value, allow_nan=False)
+        return _JSON.encode(value)
     except (ValueError, TypeError):
         return strict_json(value)

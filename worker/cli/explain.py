@@ -19,7 +19,8 @@ from worker.kafka.message import key_of, time_of, value_of
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
 from worker.model.package import ModelPackage
-from worker.model.shap import Explanation, explain_rows
+from worker.model.shap import Explanation, explain_rows, values_of
+from worker.recover.replay_exclusions import replay_exclusions
 from worker.score.decode import WriterSchemaOf
 from worker.score.feature_plan import plan_for
 from worker.score.outcome import Outcome
@@ -75,6 +76,11 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
         UserError: there is no such prediction, or its reading or its model no longer exists.
         DependencyDownError: broker, registry or MLflow do not answer.
     """
+    if pipeline.input.key_field is None or pipeline.input.time_field is None:
+        raise UserError(
+            f"pipeline {pipeline.name} names no fields for key and time (`key` and `time` of `input`), by which a "
+            "prediction is found"
+        )
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
     config = client_config(settings.bootstrap_servers)
     with TopicReader(config, per_call=MANY) as log:
@@ -84,8 +90,8 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
         _require_same_topic(config, pipeline.input.topic, prediction)
         alarm = published.alarm(key, prediction[pipeline.input.time], prediction)
         package = _model(settings, pipeline, prediction)
-        probability = prediction["probability"]
-        rebuilds = _rebuilds(log, pipeline, package, lookup, number, offset)
+        probability = published_value(prediction)
+        rebuilds = _rebuilds(log, pipeline, package, lookup, prediction)
         for rebuilt in rebuilds:
             start, outcome, window = rebuilt
             again = float(outcome.scored.probability[0]) if len(outcome.scored.probability) else None
@@ -106,11 +112,16 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
         None if alarm is None or explanation.bias is None else _published(alarm) == explanation.published(),
         int(outcome.scored.in_window[0]),
         window,
-        {c.feature: c.value for c in explanation.contributions},
+        values_of(package, outcome.scored.features.take([0])),
         explanation,
         package,
         start,
     )
+
+
+def published_value(prediction: dict[str, Any]) -> float:
+    """What the model gave: a probability, or for regression the value."""
+    return float(prediction["value"] if "value" in prediction else prediction["probability"])
 
 
 def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str, Any]) -> None:
@@ -202,14 +213,14 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
 
 
 def _rebuilds(
-    log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, number: int, offset: int
+    log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, prediction: dict[str, Any]
 ) -> Iterator[tuple[int, Outcome, dict[str, Any]]]:
     """Rebuild the windows, each time from an earlier start.
 
     Yields:
-        Offset of the first replayed message, outcome of the message at `offset`, and its window.
+        Offset of the first replayed message, outcome of the message that the prediction is about, and its window.
     """
-    topic = pipeline.input.topic
+    topic, (topic_id, number, offset) = pipeline.input.topic, _place(prediction)
     low, high = log.spans(topic, {number})[number]
     itself = log.read(topic, {number: Span(offset, offset + 1)}) if low <= offset < high else iter(())
     arrived = next((time_of(m) for some in itself for m in some), None)
@@ -221,20 +232,23 @@ def _rebuilds(
     reach_ms = plan_for(package, pipeline).rebuild_reach_ms(pipeline.input.max_future_ms)
     while True:
         start = max(low, min(log.since(topic, number, arrived - reach_ms, high), offset))
-        yield start, *_rebuild(log, pipeline, package, lookup, (number, start, offset))
-        if start == low:
+        start = start if reach_ms else offset
+        partition = Partition(number, start, offset)
+        partition.exclusions = replay_exclusions(log, pipeline, topic_id, partition)
+        yield start, *_rebuild(log, pipeline, package, lookup, partition)
+        if start == low or not reach_ms:
             return
         reach_ms *= 4
 
 
 def _rebuild(
-    log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, place: tuple[int, int, int]
+    log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, partition: Partition
 ) -> tuple[Outcome, dict[str, Any]]:
     """Replay messages as a worker does on assignment; only the last one counts as live."""
-    number, start, offset = place
+    number, start, offset = partition.number, partition.next_offset, partition.live_from
     source = pipeline.input
     scorer = scorer_of(pipeline, package, package.policy, lookup)
-    partitions = {number: Partition(number, start, offset)}
+    partitions = {number: partition}
     scorer.alarms.assign(number, {})
     for messages in log.read(source.topic, {number: Span(start, offset + 1)}):
         if not messages:

@@ -11,9 +11,10 @@ from rich.text import Text
 from common.terminal import styled
 from common.text import markup, shown
 from common.times import iso_utc
-from worker.cli.explain import Explained
+from worker.cli.explain import Explained, published_value
 from worker.config.pipeline import Pipeline
-from worker.model.shap import Explanation, value_text
+from worker.model.contract import Task
+from worker.model.shap import value_text
 
 
 def as_json(found: Explained, pipeline: Pipeline) -> dict[str, Any]:
@@ -38,28 +39,33 @@ def as_json(found: Explained, pipeline: Pipeline) -> dict[str, Any]:
 def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
     """Tables for a terminal."""
     source, made = pipeline.input, found.prediction
-    published = made["probability"]
+    published = published_value(made)
     facts = Table(
         show_header=False, title=Text(shown(f"{made[source.key]} at {iso_utc(made[source.time], 'milliseconds')}"))
     )
     model = f"{found.package.name} {found.package.version}"
     place = f"{markup(source.topic)}, partition {made['source_partition']}, offset {made['source_offset']}"
     other = "" if made["model_version"] == found.package.version else " [yellow](another version, as requested)[/]"
+    what = "value" if found.package.task is Task.REGRESSION else "probability"
     for row in (
         ("reading", f"{place}; rebuilt from offset {found.rebuilt_from}"),
         ("model", f"{markup(model)}; published by {markup(made['model_version'])}{other}"),
-        ("probability", f"[bold]{found.probability!r}[/], published {published!r}: {_comparison(found)}"),
+        (
+            what,
+            f"[bold]{found.probability!r}[/], published {published!r}: {_comparison(found)}",
+        ),
         ("alarm", _alarm(found)),
         ("window", _window(found)),
     ):
         facts.add_row(*map(styled, row))
-    return Group(facts, _contributions(found.explanation))
+    return Group(facts, _contributions(found))
 
 
-def _contributions(explanation: Explanation) -> RenderableType:
+def _contributions(found: Explained) -> RenderableType:
+    explanation, regression = found.explanation, found.package.task is Task.REGRESSION
     if explanation.bias is None:
         return Text("The model does not say what its inputs contribute.")
-    parts = Table(title="Contributions to the log-odds, largest first")
+    parts = Table(title=f"Contributions to the {'value' if regression else 'log-odds'}, largest first")
     for name, side in (("feature", "left"), ("value", "right"), ("contribution", "right")):
         parts.add_column(name, justify=side)  # type: ignore[arg-type]  # literals
     parts.add_row("(bias)", "", f"{explanation.bias:+.4f}")
@@ -67,7 +73,8 @@ def _contributions(explanation: Explanation) -> RenderableType:
         unit = "" if c.per is None or c.value is None else f" per {shown(c.per)}"
         parts.add_row(Text(shown(c.feature)), Text(f"{value_text(c.value)}{unit}"), f"{c.contribution:+.4f}")
     total = explanation.bias + sum(c.contribution for c in explanation.contributions)
-    parts.add_row(styled("[bold]log-odds[/]"), f"probability {1 / (1 + math.exp(-total)):.6g}", f"{total:+.4f}")
+    name, sum_text = ("value", "") if regression else ("log-odds", f"probability {1 / (1 + math.exp(-total)):.6g}")
+    parts.add_row(styled(f"[bold]{name}[/]"), sum_text, f"{total:+.4f}")
     return parts
 
 
@@ -92,5 +99,7 @@ def _alarm(found: Explained) -> str:
 
 
 def _window(found: Explained) -> str:
+    if not found.window:
+        return "the model takes the reading alone"
     first, last = (iso_utc(found.window["ts"][at], "milliseconds") for at in (0, -1))
     return f"{found.readings_in_window} readings from {first} to {last}"

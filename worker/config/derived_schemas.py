@@ -2,28 +2,32 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from schemas.avro_record import AvroRecord
+from schemas.folder import SchemaFolder
+from worker.config.pipeline_file import FILE_NAME
 from worker.config.written_fields import WrittenField
 
 _PARTS = re.compile(r"[A-Za-z0-9]+")
 
 
-def derived_record(pipeline: str, role: str, written: Mapping[str, WrittenField], file: Path) -> AvroRecord:
+def derived_record(pipeline: str, role: str, written: Mapping[str, WrittenField], folder: SchemaFolder) -> AvroRecord:
     """The declaration of an output's records, named after pipeline and role.
 
     Args:
         pipeline: its name.
         role: of the output.
         written: see `written_fields`.
-        file: the pipeline file, for messages.
+        folder: of the pipeline. It may hold earlier versions of the record.
+
+    Raises:
+        UserError: a file with an earlier version does not declare a record.
     """
     name = f"{_camel(pipeline)}{_camel(role.removesuffix('s'))}"
     fields = [_declared(field, each) for field, each in written.items() if each.derived]
     schema = {"type": "record", "name": name, "namespace": "hazardstream.derived", "fields": fields}
-    return AvroRecord(name, file, schema)
+    return AvroRecord(name, folder.path / FILE_NAME, schema, folder.superseded(name))
 
 
 def _declared(name: str, written: WrittenField) -> dict[str, Any]:

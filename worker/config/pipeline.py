@@ -133,6 +133,8 @@ class Pipeline(Strict):
         task: what the model predicts. It may be left out if predictions have a schema.
         given_features: the inputs of the model, in any order; without them, each is the field of the same name, or what
             the model's own package computes.
+        window_span: how far back windows of readings reach in event time: a number with s, m, h or d. A longer silence
+            empties them, and a restart replays twice as much of the log.
         topology: how the equipment behind a key is built.
         alarm: when alarms are raised; what is given overrides the policy of the model's package, if there is one.
         monitor: how data and model are watched.
@@ -146,8 +148,6 @@ class Pipeline(Strict):
     model: Annotated[str, Field(min_length=1)]
     task: Task | None = None
     given_features: Annotated[tuple[Feature, ...] | None, Field(alias="features")] = None
-    # How far back windows of readings reach in event time. A longer silence empties them. A restart replays twice as
-    # much of the log.
     window_span: Annotated[str, AfterValidator(_window_span)] = "1d"
     topology: Topology = Topology()
     alarm: dict[str, Any] = Field(default_factory=dict)
@@ -156,10 +156,9 @@ class Pipeline(Strict):
     def model_post_init(self, context: SchemaFolder, /) -> None:
         """Remember the folder that the pipeline is read from, and derive the schemas that the file does not give."""
         self._folder = context.path
-        file = self._folder / FILE_NAME
         for role, part in self._parts():
             if isinstance(part, Output) and part is not self.outputs.window_state and part.given is None:
-                part.derive(derived_record(self.name, role, self.written(role), file))
+                part.derive(derived_record(self.name, role, self.written(role), context))
 
     def written(self, role: str) -> dict[str, WrittenField]:
         """What is written to an output, by the names of its schema."""

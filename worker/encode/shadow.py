@@ -20,10 +20,11 @@ from common.arrays import Bool, Float, Int
 from common.text import in_label
 from worker.alarms.state_machine import RTN, AlarmPolicy, Alarms, StagedAlarms, Transition
 from worker.kafka.records import Bulk, Outgoing
-from worker.model.contract import Features, Model
+from worker.model.contract import Features, Model, Task
 from worker.observe.metrics import ShadowMetrics
 from worker.observe.worker_status import Status
 from worker.score.outcome import Outcome
+from worker.score.predict import predict
 
 _LOG = structlog.get_logger(__name__)
 _MISSES = 10
@@ -81,7 +82,8 @@ class _Attempt(threading.Thread):
     def run(self) -> None:
         """Score the batch; the result, or the fault, is in the attributes."""
         try:
-            probability = self.challenger.model.predict(self._features).value
+            predicted = predict(self.challenger.model, self._features)
+            self.rows, probability = self.rows[predicted.rows], predicted.prediction.value
             if probability.shape != self.rows.shape or not ((probability >= 0) & (probability <= 1)).all():
                 self.fault = f"gives no probability for each of {len(self.rows)} readings"
             else:
@@ -235,8 +237,14 @@ def _unfit(challenger: Model, champion: Model) -> str | None:
     """Why a model cannot score in the champion's shadow; None: it can."""
     if (challenger.name, challenger.version) == (champion.name, champion.version):
         return "it is the champion"
-    if challenger.spec != champion.spec:
-        return "its features are others than the champion's, and so are its windows: it cannot score in the shadow"
+    if (challenger.task, champion.task) != (Task.BINARY, Task.BINARY):
+        return "only models with the probability of one class are compared in the shadow"
+    if (challenger.spec, challenger.numeric, challenger.categorical) != (
+        champion.spec,
+        champion.numeric,
+        champion.categorical,
+    ):
+        return "it takes other features, or other windows, than the champion: it cannot score in the shadow"
     return None
 
 

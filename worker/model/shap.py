@@ -69,6 +69,12 @@ def explain_rows(model: Model, features: Features) -> list[Explanation]:
     return explanations
 
 
+def values_of(model: Model, features: Features) -> dict[str, float | str | None]:
+    """The inputs of one row, by name; None where missing."""
+    columns = features.by_name(model.numeric)
+    return {each.name: _value(columns[each.name][0]) for each in model.inputs}
+
+
 def value_text(value: float | str | None, digits: int = 6) -> str:
     """A feature's value for people."""
     if value is None:

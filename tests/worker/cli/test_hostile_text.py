@@ -31,6 +31,7 @@ from training.reports.render import render
 from worker.cli import doctor, findings
 from worker.cli.dlq_view import print_letter, print_table
 from worker.cli.explain_view import as_tables
+from worker.model.contract import Task
 from worker.model.shap import Contribution, Explanation
 
 HOSTILE = [
@@ -147,7 +148,7 @@ def test_an_explained_prediction(text: str) -> None:
         readings_in_window=1,
         window={"ts": [0, 1]},
         explanation=Explanation([Contribution(text, 1.0, text, 0.5)], 0.1),
-        package=SimpleNamespace(name=text, version="1"),
+        package=SimpleNamespace(name=text, version="1", task=Task.BINARY),
         rebuilt_from=0,
     )
     console.print(as_tables(found, PIPELINE))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from schemas.wire import fingerprint
 from tests.generic_pipeline import TEXT, changed_visit, write_generic
 from tests.wrong_pipelines import line_of, told
 from worker.config.pipeline import Pipeline, load_pipeline
@@ -72,6 +73,15 @@ def test_the_schema_of_predictions_follows_from_the_task(tmp_path: Path, task: s
     assert load_pipeline(str(file)).expected_task is Task(task)
 
 
+def test_a_superseded_derived_schema_is_still_known(tmp_path: Path) -> None:
+    before = load_pipeline(str(write_generic(tmp_path))).records["predictions"].schema
+    text = TEXT.replace("[country, pages]", "[country]")
+    after = load_pipeline(str(write_generic(tmp_path, text, **{"ShopPrediction.v1": before})))
+    assert [fingerprint(before), fingerprint(after.records["predictions"].schema)] == [
+        *after.records["predictions"].versions
+    ]
+
+
 FEATURES = TEXT[TEXT.index("features:") : TEXT.index("outputs:")]
 
 # What is replaced, by what; what is said (place and fix), and the marker of its line.
@@ -111,6 +121,12 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "echo of the key": ("[country, pages]", "[user]", r"'user' is on every prediction already; take it out", "  echo"),
     "echo of an array": ("[country, pages]", "[tags]", r"field 'tags' is no number.*take it out", "  echo"),
     "echo twice": ("[country, pages]", "[pages, pages]", r"'pages' is copied already; take one", "  echo"),
+    "span of windows": (
+        "task: binary",
+        "task: binary\nwindow_span: 2w",
+        r"window_span: '2w' is no length of time",
+        "n: 2w",
+    ),
     "unknown kind": ("kind: std,", "kind: median,", r"features\.5\.kind: .*'value', 'category'", "spread"),
     "unknown field": (
         "field: spent, last: 10}\n  - {name: spread",

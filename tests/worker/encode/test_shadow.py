@@ -14,6 +14,7 @@ import pytest
 from tests.models import changed, without_scaler
 from tests.shadow_scene import MODULES, POLICY, Fake, Scene
 from worker.consume.message_columns import batch_of
+from worker.model.contract import Task
 from worker.model.package import ModelPackage, load_package
 
 
@@ -220,3 +221,10 @@ def test_when_the_alias_stands_for_nothing_none_scores(scene: Scene) -> None:
     assert scene.records == []
     assert scene.status.challenger is None
     assert scene.metric("challenger_info", name=scene.champion.name, version="2") == 0
+
+
+def test_only_the_probability_of_one_class_is_compared(scene: Scene) -> None:
+    scene.challenge(lambda features: np.zeros(len(features)), task=Task.REGRESSION)
+    scene.batch()
+    assert scene.records == []
+    assert "probability of one class" in scene.idle

@@ -1,0 +1,174 @@
+"""What the destinations make of unusual values, of new fields, and of a second sink."""
+
+import math
+import random
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from common.errors import DependencyDownError, UserError
+from sink.batch import FencedError, Store, Stored
+from sink.columns import Columns
+from sink.destination import destination as destination_of
+from sink.engine import database_url, reading_engine, writing_engine
+from sink.queries import newest_rows
+from sink.schema import METADATA, UNREADABLE
+from sink.sql_store import SqlStore
+from sink.tables import tables_of
+from tests.flagship import PIPELINE
+from tests.sink.records import ORIGIN, TOPIC, part, record_of, table, written
+from tests.sink_scene import rows_of
+
+RECORD = record_of(("s", "string"), ("d", "double"), ("j", {"type": "map", "values": "string"}))
+
+
+@pytest.fixture
+def store(destination: str) -> Store:
+    opened = destination_of(destination, "p").store()
+    opened.prepare({"predictions": TOPIC})
+    opened.start(ORIGIN)
+    return opened
+
+
+def values(**given: Any) -> bytes:
+    return written(RECORD, {"s": "", "d": 0.0, "j": {}, **given})
+
+
+def test_the_values_of_records_are_stored(store: Store, destination: str) -> None:
+    long = "x" * 3_000_000
+    given: list[dict[str, Any]] = [{"s": "é\t\n\\N\\.'\""}, {"s": long}, {"d": math.inf}, {"j": {"a": "\x1f\u2028"}}]
+
+    store.write([part(table(RECORD), [values(**each) for each in given])])
+
+    rows = sorted(rows_of(destination, "predictions"), key=lambda row: row["kafka_offset"])
+    assert [row["s"] for row in rows[:2]] == [given[0]["s"], long]
+    assert rows[2]["d"] == math.inf
+    assert [row["kafka_key"] for row in rows] == ["k"] * 4
+    assert store.start(ORIGIN) == Stored(4)
+
+
+def test_a_nul_character_is_replaced_in_databases_because_postgresql_refuses_it(database: str) -> None:
+    opened = SqlStore(database_url(database))
+    opened.prepare({"predictions": TOPIC})
+
+    opened.write([part(table(RECORD), [values(s="a\0b", j={"\0": "\0\\u0000"})])])
+
+    (row,) = newest_rows(reading_engine(database_url(database)))
+    assert row["s"] == "a␀b"
+    assert row["j"] == {"␀": "␀\\u0000"}
+
+
+def test_not_a_number_is_kept_where_the_destination_can(store: Store, destination: str) -> None:
+    store.write([part(table(RECORD), [values(d=math.nan)])])
+
+    (row,) = rows_of(destination, "predictions")
+    assert row["d"] is None if destination.startswith("sqlite") else math.isnan(row["d"])
+
+
+def test_unreadable_and_keyless_records_and_tombstones_are_stored(store: Store, destination: str) -> None:
+    store.write([part(table(RECORD), [b"", None, values(), b"\0\0\0\0\1x"])])
+
+    rows = rows_of(destination, "predictions")
+    assert sorted((row["kafka_offset"], row["s"]) for row in rows) == [(1, None), (2, "")]
+    unreadable = {row["kafka_offset"]: row for row in rows_of(destination, UNREADABLE)}
+    assert {offset: row["raw_value"] for offset, row in unreadable.items()} == {0: b"", 3: b"\0\0\0\0\1x"}
+    assert {row["table_name"] for row in unreadable.values()} == {"predictions"}
+    assert unreadable[0]["reason"] == "malformed"
+
+
+def test_the_rows_of_a_second_sink_are_refused_whole(store: Store, destination: str) -> None:
+    made = table(RECORD)
+    other = destination_of(destination, "p").store()
+    other.prepare({"predictions": TOPIC})
+    store.write([part(made, [values()] * 3)])
+
+    with pytest.raises(FencedError):
+        other.write([part(made, [values()] * 5)])
+    store.write([part(made, [values()] * 2, expected=3)])
+    store.close()
+
+    assert other.start(ORIGIN) == Stored(5)
+    assert sorted(row["kafka_offset"] for row in rows_of(destination, "predictions")) == [0, 1, 2, 3, 4]
+
+
+@contextmanager
+def full_disk(largest: int) -> Iterator[None]:
+    """Writes beyond this size of a file fail, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("kind", ["sqlite:///{}/x.sqlite", "parquet:{}/x"])
+def test_a_full_disk_is_waited_for_and_nothing_is_stored_in_part(kind: str, tmp_path: Path) -> None:
+    place = kind.format(tmp_path)
+    opened = destination_of(place, "p").store()
+    opened.prepare({"predictions": TOPIC})
+    opened.start(ORIGIN)
+    batch = part(table(RECORD), [values(s=f"{i}" * 50_000) for i in range(100)])
+
+    batch.rows[0]["s"] = random.Random(7).randbytes(500_000).hex()  # not to be compressed
+    with full_disk(300_000), pytest.raises(DependencyDownError):
+        opened.write([batch])
+    assert rows_of(place, "predictions") == []
+    opened.write([batch])
+
+    assert len(rows_of(place, "predictions")) == 100
+
+
+def test_new_fields_become_nullable_columns_also_after_a_restart(database: str) -> None:
+    newer = record_of(("s", "string"), ("d", "double"), ("j", {"type": "map", "values": "string"}), ("S", "long"))
+    opened = SqlStore(database_url(database))
+    opened.prepare({"predictions": TOPIC})
+    opened.write([part(table(RECORD), [values()])])
+
+    again = SqlStore(database_url(database))
+    again.prepare({"predictions": TOPIC})
+    made = table(newer, RECORD, columns=Columns(again.columns("predictions")))
+    again.write([part(made, [written(newer, {"s": "", "d": 0.0, "j": {}, "S": 7})], expected=1)])
+
+    name = made.columns.by_field["S"].name
+    rows = {row["kafka_offset"]: row[name] for row in rows_of(database, "predictions")}
+    assert rows == {0: None, 1: 7}
+
+
+def test_a_row_that_the_database_refuses_becomes_unreadable_and_the_others_are_stored(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = SqlStore(database_url(database))
+    opened.prepare({"predictions": TOPIC})
+    batch = part(table(RECORD), [values(s=f"{i}") for i in range(3)])
+    batch.rows[1]["s"] = "\udc80"  # no decoder gives this
+
+    assert opened.write([batch]) == 1
+
+    assert sorted(row["s"] for row in rows_of(database, "predictions")) == ["0", "2"]
+    (refused,) = rows_of(database, UNREADABLE)
+    assert (refused["reason"], refused["kafka_offset"], refused["raw_value"]) == ("refused", 1, values(s="1"))
+
+
+def test_a_changed_type_of_a_field_is_reported_at_the_start() -> None:
+    known = Columns({})
+    known.add({"threshold": "text"})
+
+    with pytest.raises(UserError, match=r"table predictions: field 'threshold' is double.* another database"):
+        tables_of(PIPELINE, {"predictions": "t"}, lambda _: {}, lambda _: known.by_field)
+
+
+def test_the_migrations_make_the_tables_that_the_sink_uses(database: str) -> None:
+    SqlStore(database_url(database)).prepare({})
+    engine = writing_engine(database_url(database))
+
+    with engine.begin() as connection:
+        names = METADATA.tables.keys()
+        options = {"include_name": lambda name, kind, _: kind != "table" or name in names}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), METADATA) == []

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from common.text import shown
 from schemas.field_rules import FieldRules, Kind, field_rules
 from schemas.load import Schema, line_of
+from schemas.resolution import named_types, self_contained
 from schemas.wire import Fingerprint, fingerprint
 
 _PYTHON: dict[Kind, type] = {"text": str, "whole": int, "number": float, "flag": bool}
@@ -51,7 +52,9 @@ class AvroRecord:
     def reader_schema(self) -> Schema:
         """The schema without the fields of types that the engine does not read, such as arrays and nested records."""
         read = [field for field in self.schema["fields"] if self.rules[field["name"]].kind != "other"]
-        return self.schema if len(read) == len(self.schema["fields"]) else {**self.schema, "fields": read}
+        if len(read) == len(self.schema["fields"]):
+            return self.schema
+        return {**self.schema, "fields": self_contained(read, named_types(self.schema))}
 
     @cached_property
     def versions(self) -> dict[Fingerprint, Schema]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from common.arrays import Bool, Float, Int
 from schemas.columnar_decoder import enum_of, primitive
+from schemas.resolution import expanded, named_types
 from schemas.text_column import Bytes, TextColumn
 
 
@@ -48,9 +49,9 @@ def encode_columns(schema: Mapping[str, Any], columns: Mapping[str, Column], row
         rows: n.
         prefix: prefix of the wire format.
     """
-    segments = [_constant(prefix)]
+    segments, named = [_constant(prefix)], named_types(schema)
     for field in schema["fields"]:
-        segments += _field_segments(field["type"], columns[field["name"]])
+        segments += _field_segments(expanded(field["type"], named), columns[field["name"]])
     width = sum(s.shape[1] for s, _ in segments)
     data, inside = np.empty((rows, width), np.uint8), np.ones((rows, width), np.bool_)
     length, at = np.full(rows, width), 0

@@ -1,6 +1,6 @@
 """Resolves a writer's schema to the reader's: names, unions, and conversions beyond Avro's rules."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from schemas.conversions import Conversion, conversion
@@ -153,6 +153,30 @@ def raw_reader(writer: Schema, reader: Schema, converted: Mapping[str, Any]) -> 
     return raw
 
 
+def expanded(avro_type: Any, named: Mapping[str, Any]) -> Any:
+    """A type with the definition in place of the name of a named type."""
+    if isinstance(avro_type, list):
+        return [_defined(branch, named) for branch in avro_type]
+    return _defined(avro_type, named)
+
+
+def self_contained(fields: Iterable[Mapping[str, Any]], named: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Fields that need no definition outside of them: a named type is defined where it is used first.
+
+    Args:
+        fields: some of a record's.
+        named: the named types of the record, from `named_types`.
+    """
+    used = set[str]()
+
+    def written_out(avro_type: Any) -> Any:
+        if isinstance(avro_type, list):
+            return [_written_out(branch, named, used) for branch in avro_type]
+        return _written_out(avro_type, named, used)
+
+    return [{**field, "type": written_out(field["type"])} for field in fields]
+
+
 def named_types(schema: Any) -> dict[str, Any]:
     """Definitions of fixed types and enums in a schema, by name as written and by full name."""
     found: dict[str, Any] = {}
@@ -181,9 +205,11 @@ def _written_out(branch: Any, named: Mapping[str, Any], used: set[str]) -> Any:
     defined = _defined(branch, named)
     if not isinstance(defined, dict) or "name" not in defined:
         return branch
-    if defined["name"] in used:
-        return defined["name"]
-    used.add(defined["name"])
+    name = defined["name"]
+    full_name = f"{defined['namespace']}.{name}" if defined.get("namespace") and "." not in name else name
+    if full_name in used:
+        return full_name
+    used.add(full_name)
     return defined
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -109,7 +109,8 @@ class TextColumn:
         return cls(whole, start, np.concatenate([c.length for c in columns]))
 
 
-class NullableText(NamedTuple):
+@dataclass(frozen=True)
+class NullableText:
     """Texts of n rows, some of which are null. present: shape [n]; the text of a row that is null is any."""
 
     text: TextColumn

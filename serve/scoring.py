@@ -148,7 +148,7 @@ class RequestScorer:
             **self._identity(scored.readings, at),
             "readings_in_window": scored.in_window[at].tolist(),
             "imputed": _names(scored.imputed[at], source.sensors()),
-            "masked": _names(scored.masked[at], source.sensors()),
+            "masked": _names(scored.masked[at], (*source.sensors(), *source.categories())),
         }
         told = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return Answer([mine | its for mine, its in zip(told, found, strict=True)], len(readings))

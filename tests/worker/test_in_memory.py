@@ -109,6 +109,11 @@ def test_a_model_that_gives_no_probability_of_one_class_raises_no_alarms(tmp_pat
         InMemory(pipeline, model(task, "pressure", classes=("a", "b")))
 
 
+def test_a_model_for_another_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="sum 1 is for regression, and pipeline pump for multiclass"):
+        InMemory(plain_pipeline(tmp_path, "multiclass"), model(Task.REGRESSION, "pressure"))
+
+
 FEATURES = """
 features:
   - pressure

@@ -99,6 +99,19 @@ def _window_state(pipeline: "Pipeline") -> Iterator[Found]:
         yield (*at, "schema"), "the schema follows from the features; take it out"
 
 
+def monitor_faults(pipeline: "Pipeline") -> Iterator[Found]:
+    """What the monitor needs of the input."""
+    lacking = [role for role in ("key", "time") if role not in pipeline.input.identity_fields]
+    if pipeline.monitor is not None and lacking:
+        yield (
+            ("monitor",),
+            (
+                "labels and performance are about a key at an event time; name the fields of "
+                f"{' and '.join(f'input.{role}' for role in lacking)}, or take monitor out"
+            ),
+        )
+
+
 def _task(pipeline: "Pipeline") -> Iterator[Found]:
     if pipeline.task is None and pipeline.outputs.predictions.given is None:
         yield (

@@ -19,6 +19,7 @@ from common.times import DAY_MS, HOUR_MS
 from schemas.avro_record import AvroRecord
 from schemas.folder import SchemaFolder
 from schemas.load import Schema
+from schemas.resolution import named_types
 from schemas.wire import Fingerprint
 from worker.config.derived_schemas import derived_record
 from worker.config.features import Feature, milliseconds
@@ -156,9 +157,10 @@ class Pipeline(Strict):
     def model_post_init(self, context: SchemaFolder, /) -> None:
         """Remember the folder that the pipeline is read from, and derive the schemas that the file does not give."""
         self._folder = context.path
+        named = named_types(self.input.avro_schema)
         for role, part in self._parts():
             if isinstance(part, Output) and part is not self.outputs.window_state and part.given is None:
-                part.derive(derived_record(self.name, role, self.written(role), context))
+                part.derive(derived_record(self.name, role, self.written(role), named, context))
 
     def written(self, role: str) -> dict[str, WrittenField]:
         """What is written to an output, by the names of its schema."""

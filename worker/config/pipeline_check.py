@@ -12,7 +12,7 @@ from common.validation_errors import faults
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.features import feature_faults
 from worker.config.input_check import input_faults
-from worker.config.output_check import output_faults, topic_faults
+from worker.config.output_check import monitor_faults, output_faults, topic_faults
 from worker.config.pipeline_file import Place
 from worker.config.roles import ROLES
 from worker.config.schema_check import schema_faults
@@ -76,7 +76,7 @@ def sense_faults(pipeline: "Pipeline") -> list[Found]:
     """What would fail later, though the shape is right: topics, records, schemas, names, topology, alarm policy."""
     names = [*_input(pipeline), *output_faults(pipeline)]
     # With a wrong name, what the schemas lack would be no more than its consequence.
-    following = [] if names else [*_schemas(pipeline), *_features(pipeline)]
+    following = [] if names else [*_schemas(pipeline), *_features(pipeline), *monitor_faults(pipeline)]
     return [*names, *following, *topic_faults(pipeline), *_topology(pipeline), *_alarm(pipeline.alarm)]
 
 

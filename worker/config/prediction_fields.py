@@ -85,7 +85,7 @@ PREDICTION: Final[Fields] = {
     "masked": OutputField(
         TEXTS,
         "Fields whose value was not finite or outside its range, and counts as missing.",
-        lambda s: Flags(s.outcome.scored.masked, s.sensors),
+        lambda s: Flags(s.outcome.scored.masked, (*s.sensors, *s.outcome.scored.readings.categories)),
         optional=True,
     ),
     "source_topic_id": OutputField("string", TOPIC_ID, lambda s: s.topic_id),

@@ -13,6 +13,7 @@ from schemas.avro_record import AvroRecord
 from schemas.codec import compile_decoder, encode
 from schemas.columnar_encoder import Column, Flags, Nullable, NumberMap, encode_columns
 from schemas.load import Schema, parsed
+from schemas.resolution import expanded, named_types
 from schemas.text_column import TextColumn
 from worker.config.inputs_outputs import Input
 from worker.config.output_fields import OutputField
@@ -33,7 +34,8 @@ def schema_faults(
         source: the input, whose fields may be copied.
         columnar: whether they are written in columns, so that each field of the schema must be one of them.
     """
-    fields = {field["name"]: field for field in record.schema["fields"]}
+    named = named_types(record.schema)
+    fields = {field["name"]: field | {"type": expanded(field["type"], named)} for field in record.schema["fields"]}
     for field, each in written.items():
         if field not in fields and not each.field.optional:
             advice = _add(written, field, fields)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from schemas.resolution import expanded, named_types
 from worker.config.inputs_outputs import Input
 from worker.config.output_fields import IDENTITY, OutputField, nullable
 from worker.config.outputs import Outputs
@@ -63,7 +64,8 @@ def written_fields(source: Input, outputs: Outputs, role_name: str, task: Task) 
 def _copied(source: Input, name: str) -> WrittenField:
     """A field of the input on a prediction. It is null where its value was masked."""
     declared = next(field for field in source.avro_schema["fields"] if field["name"] == name)
-    branches = declared["type"] if isinstance(declared["type"], list) else [declared["type"]]
+    found = expanded(declared["type"], named_types(source.avro_schema))
+    branches = found if isinstance(found, list) else [found]
     (avro_type, *_) = [branch for branch in branches if branch != "null"]
     properties = {key: declared[key] for key in _KEPT if key in declared}
     return WrittenField(name, OutputField(nullable(avro_type), properties.pop("doc", "")), properties=properties)

@@ -18,9 +18,10 @@ def count_outcome(metrics: Metrics, outcome: Outcome, sensors: Sequence[str]) ->
     metrics.deduplicated.inc(outcome.deduplicated)
     for reason, count in Counter(r.reason for r in outcome.rejections).items():
         metrics.dead_letters.labels(reason).inc(count)
-    for sensor, count in zip(sensors, scored.masked.sum(axis=0).tolist(), strict=True):
+    fields = (*sensors, *scored.readings.categories)
+    for field, count in zip(fields, scored.masked.sum(axis=0).tolist(), strict=True):
         if count:
-            metrics.masked.labels(sensor).inc(count)
+            metrics.masked.labels(field).inc(count)
     for transition in outcome.alarms.transitions:
         metrics.transitions.labels(transition.kind, transition.state.priority).inc()
     if len(scored.probability):

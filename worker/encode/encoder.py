@@ -10,6 +10,7 @@ import numpy as np
 from schemas.codec import encode
 from schemas.columnar_encoder import Column, Nullable, encode_columns
 from schemas.load import Schema, parsed
+from schemas.text_column import NullableText
 from schemas.wire import Headers as SentHeaders
 from schemas.wire import single_object_prefix
 from worker.alarms.state_machine import IDLE, AlarmState
@@ -176,10 +177,14 @@ def _predicted(pipeline: Pipeline) -> dict[str, Callable[[Scores], Column]]:
     return {each.engine_name: each.field.value or _copy(pipeline.input, each.engine_name) for each in written}
 
 
+def _nullable(texts: NullableText) -> Nullable:
+    return Nullable(texts.text, texts.present)
+
+
 def _copy(source: Input, name: str) -> Callable[[Scores], Column]:
     """A field of the readings as a column."""
     if name in source.categories():
-        return lambda scores: Nullable(*scores.outcome.scored.readings.categories[name])
+        return lambda scores: _nullable(scores.outcome.scored.readings.categories[name])
     at = source.sensors().index(name)
 
     def numbers(scores: Scores) -> Column:

@@ -60,8 +60,10 @@ def plan_for(model: Model, pipeline: Pipeline) -> FeaturePlan:
     """The plan by which a pipeline's records become the inputs of a model.
 
     Raises:
-        PackageError: they cannot; the text names each input that has no source.
+        PackageError: an input has no source, which the text names, or the predictions are for another task.
     """
+    if model.task is not pipeline.expected_task:
+        raise _unfit(model, f"is for {model.task}, and pipeline {pipeline.name} for {pipeline.expected_task}")
     sensors = pipeline.input.sensors()
     if model.spec is not None:
         if pipeline.features is not None:

@@ -16,7 +16,8 @@ from worker.score.windows import StagedReadings
 class Scored:
     """Live readings of a batch with their scores, in the order of the batch. Shapes [n].
 
-    masked and imputed: shape [n, sensors]. shift: ms, see `worker.windows.staged.Staged.shift`.
+    imputed: shape [n, sensors]. masked: shape [n, sensors and categories of the readings].
+    shift: ms, see `worker.windows.staged.Staged.shift`.
     """
 
     readings: Readings

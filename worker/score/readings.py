@@ -15,7 +15,7 @@ class Readings:
 
     Attributes:
         row: row in the consumed batch, shape [n].
-        key: what the reading is about (also the Kafka key); empty as decoded where the record has no field of it.
+        key: what the reading is about; empty as decoded where the record has no field of it.
         group: what the key belongs to; empty where the record has no field of it.
         ts: event time, ms since the epoch, shape [n]; 0 as decoded where the record has no field of it.
         values: sensors in raw units, NaN where null, shape [n, sensors].

@@ -4,6 +4,7 @@ A row that fails is then validated by a Pydantic model of the same rules, so tha
 rule and value.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -22,7 +23,9 @@ from worker.score.readings import Readings, Rejection
 
 
 class Valid(NamedTuple):
-    """Readings fit to be scored. Masked values are NaN and no longer present; masked: shape [n, sensors].
+    """Readings fit to be scored. Masked values are no longer present, and NaN where they are numbers.
+
+    masked: shape [n, sensors and categories].
 
     rekeyed: which of them have a message key that says the same as the record's key field in another form, shape [n].
     """
@@ -63,10 +66,11 @@ class Validator:
         r, source = self._identified(readings, message_keys, broker_ts), self._source
         with np.errstate(invalid="ignore"):
             usable = r.present & (r.values >= self._low) & (r.values <= self._high)
-        masked = r.present & ~usable
+        fitting = {name: texts.present & ~self._out_of_length(texts.text, name) for name, texts in r.categories.items()}
+        masked = _masked(r, usable, fitting)
         # The record's own rule may refuse another unit, too, but cannot say that it is one.
         invalid = ((r.ts < self._time.low) | (r.ts > self._time.high)) & ~other_unit(r.ts)
-        invalid |= self._empty(r, usable)
+        invalid |= self._empty(r, usable, fitting)
         for text, field in ((r.key, source.key_field), (r.group, source.group_field)):
             if field is not None:
                 invalid |= self._out_of_length(text, field)
@@ -95,11 +99,7 @@ class Validator:
             for i in np.flatnonzero(mistimed).tolist()
         ]
         rejections += [
-            Rejection(
-                int(r.row[i]),
-                DeadLetterReason.NO_TIMESTAMP,
-                f"no Kafka timestamp that {source.time} {r.ts[i]} can be checked against",
-            )
+            Rejection(int(r.row[i]), DeadLetterReason.NO_TIMESTAMP, self._unstamped_text(int(r.ts[i])))
             for i in np.flatnonzero(unstamped).tolist()
         ]
         rejections += [
@@ -109,7 +109,8 @@ class Validator:
         good = ~(invalid | wrong_key | mistimed | unstamped | future)
         kept = r.take(good)
         values: Float = np.where(usable[good], kept.values, np.nan)
-        readings = replace(kept, values=values, present=usable[good])
+        categories = {name: replace(texts, present=fitting[name][good]) for name, texts in kept.categories.items()}
+        readings = replace(kept, values=values, present=usable[good], categories=categories)
         return Valid(readings, masked[good], rekeyed[good]), rejections
 
     def _compare_keys(self, keys: TextColumn, message_keys: TextColumn, valid: Bool) -> tuple[Bool, Bool, Bool]:
@@ -127,14 +128,17 @@ class Validator:
         key = readings.key if source.key_field else _text(message_keys.take(readings.row))
         return replace(readings, key=key, ts=readings.ts if source.time_field else broker_ts[readings.row])
 
-    def _empty(self, r: Readings, usable: Bool) -> Bool:
+    def _empty(self, r: Readings, usable: Bool, fitting: Mapping[str, Bool]) -> Bool:
         """Which readings hold no usable value, of a record that has fields of values."""
         if not (self._sensors or r.categories):
             return np.zeros(len(r.row), np.bool_)
         found: Bool = np.asarray(usable.any(axis=1))
-        for texts in r.categories.values():
-            found |= texts.present
+        for present in fitting.values():
+            found |= present
         return ~found
+
+    def _unstamped_text(self, ts: int) -> str:
+        return f"no Kafka timestamp that {self._source.time} {ts} can be checked against"
 
     def _implausible_text(self, ts: int) -> str:
         return f"{self._source.time} {ts} {implausible_text(ts)}"
@@ -172,3 +176,10 @@ def _text(keys: TextColumn) -> TextColumn:
     if keys.ascii().all():
         return keys
     return TextColumn.of([keys.raw(i).decode(errors="backslashreplace").encode() for i in range(len(keys))])
+
+
+def _masked(r: Readings, usable: Bool, fitting: Mapping[str, Bool]) -> Bool:
+    """Which values are present and not usable, shape [n, sensors and categories]."""
+    unfit = [texts.present & ~fitting[name] for name, texts in r.categories.items()]
+    masked = r.present & ~usable
+    return np.column_stack([masked, *unfit]) if unfit else masked

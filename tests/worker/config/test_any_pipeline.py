@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from schemas.load import parsed
 from schemas.wire import fingerprint
-from tests.generic_pipeline import TEXT, changed_visit, write_generic
+from tests.generic_pipeline import TEXT, VISIT, changed_visit, write_generic
 from tests.wrong_pipelines import line_of, told
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.task import Task
@@ -82,6 +83,22 @@ def test_a_superseded_derived_schema_is_still_known(tmp_path: Path) -> None:
     ]
 
 
+def test_fields_of_one_named_type_are_copied(tmp_path: Path) -> None:
+    fields = [*VISIT["fields"], {"name": "before", "type": ["null", "Kind"], "default": None}]
+    text = TEXT.replace("[country, pages]", "[before, kind]")
+    pipeline = load_pipeline(str(write_generic(tmp_path, text, VISIT | {"fields": fields})))
+    assert pipeline.input.categories() == ("kind", "country", "before")
+    parsed(pipeline.records["predictions"].schema)
+    parsed(pipeline.input.reader_schema)
+
+
+MONITOR = """\
+monitor:
+  sketches: {topic: s1, schema: FeatureSketch}
+  events: {topic: s2, schema: DriftEvent}
+  labels: {topic: s3}
+  shadow: {topic: s4}
+"""
 FEATURES = TEXT[TEXT.index("features:") : TEXT.index("outputs:")]
 
 # What is replaced, by what; what is said (place and fix), and the marker of its line.
@@ -188,6 +205,12 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         "features: []\n",
         r"there is none; name",
         "features",
+    ),
+    "monitor without time": (
+        "  key: user\n  time: at\n",
+        MONITOR,
+        r"monitor: labels and .*; name the fields of input\.key and input\.time",
+        "monitor:",
     ),
     "incomplete policy": ("deadband: 0.1", "deadband: 0.7", r"alarm: deadband 0\.7 must be smaller", "alarm: {"),
 }

@@ -34,7 +34,11 @@ outputs:
   echo: [user, kind, spent, pages, member, country]
 """
 ROW = {"user": "u", "at": 5, "kind": "order", "spent": 2.5, "pages": 3, "member": True, "country": "DE", "tags": []}
-ROWS: list[dict[str, Any]] = [ROW, ROW | {"pages": None, "country": None}, ROW | {"spent": -1.0, "member": False}]
+ROWS: list[dict[str, Any]] = [
+    ROW,
+    ROW | {"pages": None, "country": None},
+    ROW | {"spent": -1.0, "member": False, "country": "Germany"},
+]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,8 +91,8 @@ def test_predictions_carry_the_task_and_the_fields_that_are_copied(
     assert not outcome.rejections
     copied = [{name: prediction[name] for name in pipeline.outputs.echo} for prediction in predictions]
     expected = [{name: row[name] for name in pipeline.outputs.echo} for row in ROWS]
-    assert copied == [*expected[:2], expected[2] | {"spent": None}], "a masked value is null"
-    assert [prediction["masked"] for prediction in predictions] == [[], [], ["spent"]]
+    assert copied == [*expected[:2], expected[2] | {"spent": None, "country": None}], "a masked value is null"
+    assert [prediction["masked"] for prediction in predictions] == [[], [], ["spent", "country"]]
     assert {name: predictions[0][name] for name in first} == first
     assert [p["source_offset"] for p in predictions] == [0, 1, 2]
 
@@ -98,5 +102,5 @@ def test_values_are_null_or_the_time_of_the_message(tmp_path: Path) -> None:
     outcome, _ = scored(pipeline, Task.REGRESSION, ROWS)
     readings = outcome.scored.readings
     assert readings.ts.tolist() == [STAMP_MS] * 3
-    assert readings.categories["country"].objects().tolist() == ["DE", None, "DE"]
+    assert readings.categories["country"].objects().tolist() == ["DE", None, None]
     assert np.isnan(readings.values[1, pipeline.input.sensors().index("pages")])

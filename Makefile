@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Test processes. More than there are cores: many tests wait, for instance for a session to time out.
+WORKERS ?= 3
 
 .PHONY: install demo train test test-fast lint bench peers lock clean
 .DEFAULT_GOAL := help
@@ -27,7 +29,7 @@ run-%: install  ## Train, start, replay and check a pipeline: absenteeism, churn
 	$(BIN)/hazardstream run $*
 
 test: install  ## All tests; those of the worker run on a real Apache Kafka that the suite starts
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_OPTIONS)
 
 test-fast: install  ## The tests that need no server and are not slow: under a minute
 	$(BIN)/python -m pytest -n 2 -m "not server and not slow"

@@ -60,11 +60,12 @@ def avro(record: dict[str, Any]) -> bytes:
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
     """Poll until the condition gives something true, and return that."""
-    deadline = time.monotonic() + timeout_s
+    deadline, pause_s = time.monotonic() + timeout_s, 0.05
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.05)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, 0.2)  # to ask takes CPU time, of the worker too
     raise AssertionError(f"not within {timeout_s} s: {what}")
 
 
@@ -219,6 +220,21 @@ class Worker:
         """Why /ready says that the worker is not ready; nothing if it is, or if it does not answer."""
         answer = self.get("/ready")
         return [] if answer is None else answer.json().get("reasons", [])
+
+    def await_reason(self, *texts: str, timeout_s: float = 60.0) -> str:
+        """Wait until /ready gives reasons with all these texts; returns the reasons, a line each."""
+        seen = ""
+
+        def reasons() -> str:
+            nonlocal seen
+            seen = "\n".join(self.reasons_not_ready())
+            return seen if all(text in seen for text in texts) else ""
+
+        try:
+            wait_until(reasons, f"/ready says {texts}", timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says: {seen}\n{self.log.read_text()[-3000:]}") from error
+        return seen
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a metric's samples with these labels; 0 where the worker has the metric and no such sample yet."""

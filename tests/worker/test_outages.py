@@ -33,15 +33,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 def await_reason(worker: Worker, words: str) -> None:
     """Wait until `/ready` is 503 and says why, and see that `/live` is green all the same."""
-
-    def told() -> bool:
-        answer = worker.get("/ready")
-        return answer is not None and answer.status_code == 503 and words in answer.text
-
-    try:
-        wait_until(told, f"{words!r} in /ready")
-    except AssertionError as error:
-        raise AssertionError(f"{error}; {worker.answer('/ready').text}\n{worker.log.read_text()[-3000:]}") from error
+    worker.await_reason(words)
     assert worker.answer("/live").status_code == 200
 
 

@@ -4,36 +4,35 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from common.environment import closest
 from common.text import shown
 from common.times import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.field_rules import FieldRules
 from worker.config.inputs_outputs import Number, Strict
-from worker.windows.aggregates import Aggregate, Selection, fault
+from worker.windows.aggregates import OF_VALUES, Aggregate, Selection, fault
 from worker.windows.aggregates import Kind as AggregateKind
 
-Kind = Literal[
-    "value",
-    "category",
-    "difference",
-    "mean",
-    "std",
-    "count",
-    "sum",
-    "min",
-    "max",
-    "distinct_days",
-    "time_since_last",
-]
+_OF_READINGS = ("value", "category", "difference", "mean", "std")
+_AGGREGATES = frozenset(map(str, AggregateKind))
+KINDS = tuple(dict.fromkeys((*_OF_READINGS, *map(str, AggregateKind))))
+"""What `kind` may say: features of readings, and those of worker/windows/aggregates.py."""
+
+
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"it must be one of {', '.join(KINDS)}")
+    return kind
+
+
+Kind = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(KINDS)})]
 _UNITS_MS: Mapping[str, int] = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 _LENGTH = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 _MOST_READINGS = 10_000
-_ROLLING: frozenset[Kind] = frozenset({"mean", "std"})
-_AGGREGATES: frozenset[Kind] = frozenset({"count", "sum", "mean", "min", "max", "distinct_days", "time_since_last"})
-_WITHOUT_FIELD: frozenset[Kind] = frozenset({"count", "distinct_days", "time_since_last"})
-_NUMBERS: frozenset[Kind] = frozenset({"value", "difference", "mean", "std", "sum", "min", "max"})
+_ROLLING = frozenset({"mean", "std"})
+_WITHOUT_FIELD = _AGGREGATES - OF_VALUES
+_NUMBERS = frozenset({"value", "difference", "mean", "std"}) | OF_VALUES
 _ALIKE = 0.6
 
 Found = tuple[tuple[int | str, ...], str]
@@ -89,7 +88,7 @@ class Feature(Strict):
         """With kind, field and `per` as they follow from what is given, for an input with these fields."""
         field = self.field if self.field or self.kind in _WITHOUT_FIELD else self.name
         texts = field is not None and field in rules and rules[field].kind == "text"
-        kind: Kind = self.kind or ("category" if texts else "value")
+        kind = self.kind or ("category" if texts else "value")
         per = self.per or ("reading" if kind == "difference" else None)
         return self.model_copy(update={"field": field, "kind": kind, "per": per})
 

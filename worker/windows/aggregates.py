@@ -55,7 +55,8 @@ _KEPT = {
     Kind.DISTINCT_DAYS: (Statistic.COUNT,),
     Kind.TIME_SINCE_LAST: (),
 }
-_OF_VALUES = {Kind.SUM, Kind.MEAN, Kind.MIN, Kind.MAX}
+OF_VALUES = frozenset({Kind.SUM, Kind.MEAN, Kind.MIN, Kind.MAX})
+"""Aggregates of the values of a field; the others are of readings."""
 
 
 class Selection(NamedTuple):
@@ -119,7 +120,7 @@ def _bucket(over_ms: int) -> tuple[str, int]:
 
 def fault(aggregate: Aggregate) -> str | None:
     """What is wrong with a declaration; None if nothing is."""
-    if aggregate.kind in _OF_VALUES and aggregate.selection.field is None:
+    if aggregate.kind in OF_VALUES and aggregate.selection.field is None:
         return f"{aggregate.kind} needs a field"
     if not SHORTEST_MS <= aggregate.over_ms <= LONGEST_MS:
         return f"over must be at least 1 minute and at most {LONGEST_MS // DAY_MS} days"

@@ -75,6 +75,7 @@ def test_a_linear_model_depends_on_the_batch_in_the_last_bits_and_is_not_served(
         compare(only_linear, rows)
 
 
+@pytest.mark.slow  # trains models
 def test_trees_predict_row_by_row() -> None:
     rows = made_up(Task.REGRESSION)
     tree = HistGradientBoostingRegressor(max_iter=5).fit(rows[list(NUMBERS)], rows["target"])

@@ -90,12 +90,7 @@ def test_without_another_one_the_partition_waits_and_the_worker_does_not_end(
     failing("1")
     with models.worker(stage) as worker:
         stage.publish_readings(readings(0, 4, avg_surface_temp_c=77.7))
-
-        def reasons() -> str:
-            answer = worker.get("/ready")
-            return " ".join(answer.json()["reasons"]) if answer is not None and answer.status_code == 503 else ""
-
-        wait_until(lambda: "waiting for model" in reasons() and "for this test" in reasons(), "the reason")
+        worker.await_reason("waiting for model", "for this test")
         assert worker.process.poll() is None
         assert not list(stage.stream("predictions"))
         second = models.add(changed(model_package, tmp_path / "second", shift=0.2))

@@ -86,7 +86,7 @@ def test_a_pipeline_file_with_a_mistake_is_reported_by_field(tmp_path: Path) -> 
     done = hazardstream("worker", "--pipeline", str(file), "--http-port", "0")
     assert done.returncode == 2
     assert "p.yaml:2: input.tme: there is no such setting; did you mean 'time'?" in done.stderr
-    assert "input.time: it is missing; add it" in done.stderr
+    assert "outputs: it is missing; add it" in done.stderr
     assert "Traceback" not in done.stderr
 
 

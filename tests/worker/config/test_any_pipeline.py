@@ -144,7 +144,12 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         r"window_span: '2w' is no length of time",
         "n: 2w",
     ),
-    "unknown kind": ("kind: std,", "kind: median,", r"features\.5\.kind: .*'value', 'category'", "spread"),
+    "unknown kind": (
+        "kind: std,",
+        "kind: median,",
+        r"features\.5\.kind: it must be one of value, category, .*, not 'median'; correct the value",
+        "spread",
+    ),
     "unknown field": (
         "field: spent, last: 10}\n  - {name: spread",
         "field: spend, last: 10}\n  - {name: spread",

@@ -50,19 +50,8 @@ def member(stage: Stage, **properties: str) -> Iterator[Consumer]:
         other.close()
 
 
-def await_told(worker: Worker, *words: str) -> None:
-    seen = ""
-
-    def told() -> bool:
-        nonlocal seen
-        answer = worker.get("/ready")
-        seen = answer.text if answer is not None else ""
-        return answer is not None and answer.status_code == 503 and all(word in seen for word in words)
-
-    try:
-        wait_until(told, f"/ready says {words}", 120)
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {seen}") from error
+def await_reported(worker: Worker, *words: str) -> None:
+    worker.await_reason(*words, timeout_s=120)
     assert words[0] in worker.answer("/health").text
 
 
@@ -70,7 +59,7 @@ def test_another_assignor(own: Stage) -> None:
     with ExitStack() as others:
         others.enter_context(member(own, **{"partition.assignment.strategy": "range"}))
         with own.worker() as worker:
-            await_told(worker, "JoinGroup failed: Broker: Inconsistent group protocol", "another assignor")
+            await_reported(worker, "JoinGroup failed: Broker: Inconsistent group protocol", "another assignor")
             others.close()
             worker.await_ready()
 
@@ -78,13 +67,13 @@ def test_another_assignor(own: Stage) -> None:
 @pytest.mark.parametrize("session_ms", ["100000", "500"])
 def test_a_session_timeout_that_the_broker_refuses(own: Stage, session_ms: str) -> None:
     with own.worker(session_timeout_ms=session_ms) as worker:
-        await_told(worker, "Invalid session timeout", "set HAZARDSTREAM_SESSION_TIMEOUT_MS")
+        await_reported(worker, "Invalid session timeout", "set HAZARDSTREAM_SESSION_TIMEOUT_MS")
 
 
 def test_a_full_group(own: Stage) -> None:
     cooperative = {"partition.assignment.strategy": "cooperative-sticky"}
     with member(own, **cooperative), member(own, **cooperative), own.worker() as worker:
-        await_told(worker, "maximum size", "group.max.size")
+        await_reported(worker, "maximum size", "group.max.size")
 
 
 def test_a_member_that_hangs_is_named(own: Stage) -> None:
@@ -98,7 +87,7 @@ def test_a_member_that_hangs_is_named(own: Stage) -> None:
     other.subscribe([own.pipeline.input.topic])
     wait_until(lambda: other.poll(0.1) or other.assignment(), "the other member has joined")
     with own.worker() as worker:
-        await_told(worker, f"group {group} has", "hung at", "stop members that hang")
+        await_reported(worker, f"group {group} has", "hung at", "stop members that hang")
     other.close()
 
 
@@ -110,7 +99,7 @@ def test_an_advertised_listener_out_of_reach(secured: Secured, own: Stage) -> No
             own.environment = {"KAFKA_BOOTSTRAP_SERVERS": secured.at(listener)}
             workers.append(running.enter_context(own.worker()))
         for worker, words in zip(workers, told.values(), strict=True):
-            await_told(worker, words, "which the cluster advertises as broker 1", "advertised.listeners")
+            await_reported(worker, words, "which the cluster advertises as broker 1", "advertised.listeners")
 
 
 def await_scored(worker: Worker, count: int) -> None:
@@ -125,7 +114,7 @@ def test_exactly_once_by_the_protocol_of_kip_848(stage: Stage) -> None:
     with stage.worker() as worker:
         await_scored(worker, 300)
         with stage.worker() as second:  # of the same name: it waits, and leaves the first alone
-            await_told(second, "instance ID is still used", "group.consumer.session.timeout.ms")
+            await_reported(second, "instance ID is still used", "group.consumer.session.timeout.ms")
             before = worker.metric("hazardstream_scored_total")
             stage.publish(fleet_content(stage, steps=450)[-300:])
             await_scored(worker, int(before) + 50)
@@ -145,4 +134,4 @@ def test_a_worker_that_is_spare(own: Stage) -> None:
     alone = make_stage(own.bootstrap, f"{own.pipeline.name}-one.", own.directory, own.model, partitions=1)
     alone.settings = UNHURRIED
     with member(alone, **cooperative), alone.worker() as worker:
-        await_told(worker, "has fewer partitions than members", "w1 at", "this worker is spare")
+        await_reported(worker, "has fewer partitions than members", "w1 at", "this worker is spare")

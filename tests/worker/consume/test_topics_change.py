@@ -109,7 +109,7 @@ def test_partitions_that_outputs_lack_are_named_and_the_others_go_on(stage: Stag
     with stage.worker() as worker:
         worker.await_ready()
         admin.create_partitions([NewPartitions(topic, 3)])[topic].result()
-        (reason,) = wait_until(lambda: [r for r in worker.reasons_not_ready() if "partition 2" in r], "it is seen", 20)
+        reason = worker.await_reason("partition 2", timeout_s=20)
         for output in outputs:
             assert f"{output} has 2" in reason
             assert f"--alter --topic {output} --partitions 3" in reason

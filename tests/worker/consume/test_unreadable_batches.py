@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import DependencyDownError, UserError
 from tests.dlq_commands import dlq
-from tests.harness import START_MS, Stage, Worker, avro, reading, wait_until
+from tests.harness import START_MS, Stage, avro, reading, wait_until
 from tests.raw_batches import ZSTD, Raw, batch, produce, records_section
 from worker.consume.unreadable import Unreadable, parse_places
 from worker.encode.dead_letter import letter_of
@@ -27,10 +27,6 @@ def produce_unreadable(stage: Stage, records: int) -> int:
     return produce(stage.bootstrap, stage.pipeline.topics["input"], 0, encoded)
 
 
-def await_told(worker: Worker, words: str) -> None:
-    wait_until(lambda: (r := worker.get("/ready")) is not None and r.status_code == 503 and words in r.text, words)
-
-
 @pytest.mark.kafka
 @pytest.mark.timeout(240)
 def test_a_batch_that_cannot_be_inflated_is_reported_and_skipped_only_when_named(stage: Stage) -> None:
@@ -43,7 +39,7 @@ def test_a_batch_that_cannot_be_inflated_is_reported_and_skipped_only_when_named
     send(2, 3)
     stage.publish([(b"n", avro(reading("n", START_MS)))], partition=1)
     with stage.worker() as worker:
-        await_told(worker, "HAZARDSTREAM_SKIP_UNREADABLE=0/2")
+        worker.await_reason("HAZARDSTREAM_SKIP_UNREADABLE=0/2")
         worker.await_scored(3)  # what lies before it, and the other partition
         assert worker.metric("hazardstream_partitions_unreadable") == 1
         assert worker.stop() == 0
@@ -51,7 +47,7 @@ def test_a_batch_that_cannot_be_inflated_is_reported_and_skipped_only_when_named
         assert sum("compress" in str(line) for line in logged) <= 6
     # Named as it is told, and only that one.
     with stage.worker(skip_unreadable="0/2") as worker:
-        await_told(worker, "HAZARDSTREAM_SKIP_UNREADABLE=0/7")
+        worker.await_reason("HAZARDSTREAM_SKIP_UNREADABLE=0/7")
         assert worker.stop() == 0
     letter = letter_of(stage.committed("dead_letters")[0])
     assert letter is not None

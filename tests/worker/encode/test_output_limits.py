@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.harness import START_MS, Stage, Worker, reading, wait_until
+from tests.harness import START_MS, Stage, reading
 from tests.topic_settings import set_topic
 from tests.uninterrupted import assert_equals_uninterrupted_run
 
@@ -20,11 +20,6 @@ def publish(stage: Stage, start: int, modules: int = 40, each: int = 25) -> int:
         reading(f"m{m}", START_MS + (start + t) * 10_000) for t in range(each) for m in range(modules)
     )
     return modules * each
-
-
-def reasons(worker: Worker) -> str:
-    answer = worker.get("/ready")
-    return "" if answer is None or answer.status_code == 200 else answer.text
 
 
 @pytest.mark.kafka
@@ -67,10 +62,10 @@ def test_a_record_that_fits_in_no_batch_is_reported_with_topic_and_fix_and_goes_
         count = publish(stage, 0, each=2)
         topic = stage.pipeline.topics["predictions"]
         cure = f"--topic {topic} --add-config max.message.bytes="
-        wait_until(lambda: cure in reasons(worker), "the reason is told")
+        worker.await_reason(cure)
         aborts = worker.metric("hazardstream_transactions_aborted_total")
         for _ in range(10):  # and stays told: nothing of the kind is ready for a moment in between
-            assert cure in reasons(worker)
+            assert cure in str(worker.reasons_not_ready())
             time.sleep(0.1)
         assert worker.metric("hazardstream_transactions_aborted_total") <= aborts + 2
         set_topic(stage, "predictions", max_message_bytes=None)

@@ -123,10 +123,7 @@ def test_a_worker_reports_it_in_ready_and_in_few_lines_of_its_log(
     stage = Stage(secured.at("SASL"), isolated_pipeline(unique_name, tmp_path), tmp_path, model_package)
     stage.environment = secured.sasl("worker", "wrong")
     with stage.worker() as running:
-        wait_until(
-            lambda: (r := running.get("/ready")) is not None and "Invalid username or password" in r.text, "the cause"
-        )
-        assert "waiting for broker" in running.answer("/ready").text
+        running.await_reason("Invalid username or password", "waiting for broker")
         assert "Invalid username or password" in running.answer("/health").text
         wait_until(lambda: running.metric("hazardstream_dependency_waits_total") >= 2, "tried again")
     lines = running.log.read_text().splitlines()

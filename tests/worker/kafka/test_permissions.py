@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
 
 from common.errors import UserError
 from local.isolated_pipeline import isolated_pipeline
-from tests.harness import Stage, Worker, avro, make_stage, reading, wait_until
+from tests.harness import Stage, avro, make_stage, reading, wait_until
 from tests.secured_broker import Secured
 from worker.cli.doctor import _findings
 from worker.config.pipeline import load_pipeline
@@ -126,32 +126,21 @@ def test_topics_that_may_not_be_created_are_reported(tmp_path: Path) -> None:
         create_topics(admin_client(config), other, partitions=1, replication_factor=1, config=config)
 
 
-def await_told(worker: Worker, *words: str) -> None:
-    def told() -> bool:
-        answer = worker.get("/ready")
-        return answer is not None and answer.status_code == 503 and all(word in answer.text for word in words)
-
-    try:
-        wait_until(told, f"/ready says {words}")
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {(a := worker.get('/ready')) and a.text}") from error
-
-
 def test_a_worker_waits_for_what_it_lacks_and_goes_on_once_it_is_granted(guarded: Stage, acls: Acls) -> None:
     topics, name = guarded.pipeline.topics, guarded.pipeline.name
     acls.forbid(ID, f"hazardstream-{name}-w1", "WRITE")
     acls.forbid(TOPIC, topics["dead_letters"], "WRITE")
     guarded.publish([("m", avro(reading("m", 1_780_000_000_000)))])
     with guarded.worker() as worker:
-        await_told(worker, "waiting for permissions", f"may not Write topic {topics['dead_letters']}", "kafka-acls.sh")
+        worker.await_reason("waiting for permissions", f"may not Write topic {topics['dead_letters']}", "kafka-acls.sh")
         acls.allow(TOPIC, topics["dead_letters"], "WRITE")
-        await_told(worker, f"transactional id hazardstream-{name}-w1", "--transactional-id")
+        worker.await_reason(f"transactional id hazardstream-{name}-w1", "--transactional-id")
         acls.allow(ID, f"hazardstream-{name}-w1", "WRITE")
         worker.await_scored(1)
         # In mid-run, too.
         acls.forbid(TOPIC, topics["dead_letters"], "WRITE")
         guarded.publish([("m", b"broken")])
-        await_told(worker, f"may not Write topic {topics['dead_letters']}")
+        worker.await_reason(f"may not Write topic {topics['dead_letters']}")
         acls.allow(TOPIC, topics["dead_letters"], "WRITE")
         wait_until(lambda: guarded.outcomes() == 2, "the dead letter is there")
         worker.await_ready()

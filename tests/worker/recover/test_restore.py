@@ -100,9 +100,7 @@ def test_a_partition_that_moves_on_while_it_is_being_rebuilt(stage: Stage) -> No
     stage.publish(content[len(content) // 2 :])
     # One message at a time makes the rebuild slow, and the first worker crawls through it until another one comes in.
     with stage.worker(instance_id="w1", batch_max_messages="1", session_timeout_ms="6000") as first:
-        wait_until(
-            lambda: (r := first.get("/ready")) and "rebuilding its windows" in r.text, "the first one to rebuild"
-        )
+        first.await_reason("rebuilding its windows")
         first.process.send_signal(signal.SIGSTOP)
         with stage.worker(instance_id="w2") as second:
             wait_until(lambda: "joining the group" in second.log.read_text(), "the second one to join")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -165,6 +166,7 @@ def run(frame: pd.DataFrame, cuts: list[int], restarts: list[int], again: int = 
     return out
 
 
+@pytest.mark.slow  # hundreds of examples, each beside pandas
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(streams, st.lists(st.integers(0, 40), max_size=6))
 def test_aggregates_equal_pandas_in_and_out_of_order(readings: list[Any], cuts: list[int]) -> None:
@@ -173,6 +175,7 @@ def test_aggregates_equal_pandas_in_and_out_of_order(readings: list[Any], cuts: 
     np.testing.assert_array_equal(run(frame, cuts, []), pandas_reference(frame))
 
 
+@pytest.mark.slow  # hundreds of examples, each beside pandas
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(reading, min_size=1, max_size=120),

@@ -57,6 +57,7 @@ def test_what_the_pipeline_fills_may_be_missing_and_what_it_does_not_may_not(tmp
     )
 
 
+@pytest.mark.slow  # logs models with MLflow
 def test_a_text_that_the_encoder_does_not_know_costs_its_own_row_only(tmp_path: Path) -> None:
     pipeline = mixed_pipeline(LogisticRegression())
     model = loaded(save(pipeline, tmp_path / "m", ROWS, leaks(ROWS), **PICKLED), trusted=True)
@@ -156,6 +157,7 @@ def test_classes_have_their_own_names(tmp_path: Path) -> None:
     assert (model.task, model.classes) == (Task.MULTICLASS, ("north", "south", "west"))
 
 
+@pytest.mark.slow  # logs models with MLflow
 def test_a_model_that_was_trained_with_gaps_takes_them(tmp_path: Path) -> None:
     gaps = TABLE.mask(np.random.default_rng(1).random(TABLE.shape) < 0.2)
     model = loaded(save(HistGradientBoostingClassifier(max_iter=3), tmp_path / "m", gaps, leaks(ROWS), **PICKLED),
@@ -175,6 +177,7 @@ def test_an_integer_stays_one_where_the_model_treats_doubles_differently(tmp_pat
     np.testing.assert_allclose(model.predict(features(model, table)).value, table.starts, atol=1e-9)
 
 
+@pytest.mark.slow  # a process of its own
 def test_an_xgboost_classifier_in_a_pipeline_is_found_by_a_worker_that_has_not_loaded_scikit_learn(
     tmp_path: Path,
 ) -> None:

@@ -20,6 +20,12 @@ from worker.kafka.topics import create_topics
 
 PARTITIONS = 3
 _SWITCH_S = 180.0
+_ENVIRONMENT = {
+    # Threads of scikit-learn's trees wait for each other longer than they work, above all on a busy machine.
+    "OMP_NUM_THREADS": "1",
+    # The models were trained here, a moment ago.
+    "HAZARDSTREAM_MODEL_TRUST": "registry",
+}
 
 
 @dataclass
@@ -59,7 +65,7 @@ class Stage:
             UserError: it does not become ready, or it ends with an error; the text has the end of its log.
         """
         options = ["--bootstrap", self.bootstrap, "--pipeline", str(self.pipeline_file), "--model", model]
-        worker, self.address = start_worker(self.directory, options, self.tracking_uri)
+        worker, self.address = start_worker(self.directory, options, self.tracking_uri, _ENVIRONMENT)
         try:
             yield
         except BaseException:

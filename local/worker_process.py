@@ -2,8 +2,9 @@
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from common.errors import UserError
 from local.process import Server, answers, free_ports, port_is_free, start, wait_until_ready
@@ -13,13 +14,16 @@ _READY_S = 180.0
 """It imports the model's libraries twice: for the check in a process of its own, too."""
 
 
-def start_worker(directory: Path, options: Sequence[str], tracking_uri: str) -> tuple[Server, str]:
+def start_worker(
+    directory: Path, options: Sequence[str], tracking_uri: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Server, str]:
     """Start a worker and wait until it is ready.
 
     Args:
         directory: of its log.
         options: of the command `hazardstream worker`.
         tracking_uri: of MLflow.
+        environment: further variables.
 
     Returns:
         The process, and the address of its sidecar.
@@ -33,8 +37,7 @@ def start_worker(directory: Path, options: Sequence[str], tracking_uri: str) -> 
         "the worker",
         [sys.executable, "-m", "hazardstream", "worker", *options, "--http-port", str(port)],
         directory / "worker.log",
-        # Threads of scikit-learn's trees wait for each other longer than they work, above all on a busy machine.
-        {"MLFLOW_TRACKING_URI": tracking_uri, "OMP_NUM_THREADS": "1"},
+        {"MLFLOW_TRACKING_URI": tracking_uri, **environment},
     )
     wait_until_ready([worker], lambda: answers(f"{address}/ready"), _READY_S)
     return worker, address

@@ -30,7 +30,7 @@ WARM_UP_DAYS = 30
 """Before, the longest windows are not full."""
 _SHARE = 0.1
 """Of the events that are training rows: those of one user are much alike."""
-_NEW_USERS = 150
+_NEW_USERS = 100
 _PIPELINE = load_pipeline(str(Path(__file__).parent))
 FEATURES = tuple(feature.name for feature in _PIPELINE.features or ())
 NUMBERS = tuple(name for name in FEATURES if name not in CATEGORIES)

@@ -151,6 +151,9 @@ class Sink:
             self._store_batch()
 
     def _add(self, message: Message, each: Assigned) -> None:
+        if message.offset() < each.next_offset:
+            # The client may still deliver messages from before a seek. The destination already holds them.
+            return
         if not self._batch:
             self._due = time.monotonic() + self._limits.seconds
         self._batch.setdefault((each.topic, each.partition), []).append(message)

@@ -33,13 +33,15 @@ def register_model(
     from worker.admission.source import resolve_by_settings
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
+    from worker.model.formats import require_package
 
     with training_packages():
         from training.registry.register import register_package, version_behind
 
     settings = load_settings(pipeline=pipeline, tracking_uri=tracking_uri)
     loaded, store = load_pipeline(settings.pipeline), settings.tracking_uri
-    package = resolve_by_settings(settings, model or str(loaded.shipped_model), loaded)
+    found = resolve_by_settings(settings, model or str(loaded.shipped_model), loaded)
+    package = require_package(found, "`hazardstream model register`")
     known = version_behind(package.name, alias, tracking_uri=store) if if_none else None
     version = known or register_package(package.origin, alias=alias, tracking_uri=store).version
     if as_json:

@@ -8,6 +8,7 @@ from training.registry.register import register_package
 from worker.admission.source import resolve, resolve_by_settings
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
+from worker.model.formats import require_package
 from worker.model.mlflow_client import local_store
 from worker.model.package import MANIFEST, ModelPackage, digest
 
@@ -42,7 +43,7 @@ def model_or_default(settings: Settings, pipeline: Pipeline, say: Callable[[str]
     """
 
     def found(uri: str) -> tuple[ModelPackage, str]:
-        package = resolve_by_settings(settings, uri)
+        package = require_package(resolve_by_settings(settings, uri), "this command")
         return package, f"{package.name} {package.version} ({uri})"
 
     if (uri := settings.model_uri(pipeline.model)) != pipeline.model:
@@ -53,5 +54,5 @@ def model_or_default(settings: Settings, pipeline: Pipeline, say: Callable[[str]
         if not pipeline.shipped_model.is_dir():
             raise
         say(f"{error}; using the model in the pipeline's folder instead")
-        package = resolve_by_settings(settings, str(pipeline.shipped_model))
+        package = require_package(resolve_by_settings(settings, str(pipeline.shipped_model)), "this command")
         return package, f"{package.name} {package.version} (of the pipeline's folder, as there is no {pipeline.model})"

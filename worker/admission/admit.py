@@ -1,6 +1,7 @@
 """Admits a model to use: check trust, load it in a sandbox, load it here, check that it suits the pipeline."""
 
 import hashlib
+import importlib.metadata
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,19 +9,22 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from worker.admission.compatibility import require_compatible
+from worker.admission.compatibility import demanded_task, require_compatible
 from worker.admission.failures import ModelFailures
 from worker.admission.sandboxed_load import load_in_sandbox
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.config.trust import Trust
 from worker.model.boosting import xgboost
-from worker.model.package import ModelPackage, open_package
-from worker.model.package_files import Contents, PackageError
+from worker.model.contract import Model
+from worker.model.formats import AnyFiles, open_model
+from worker.model.model_files import ModelFiles
+from worker.model.package_files import PackageError
 
 _LOG = structlog.get_logger(__name__)
-_CHECK = 1
+_CHECK = 2
 """Version of the check. Raise it when the check changes, so that models are checked again."""
+_LIBRARIES = ("scikit-learn", "pandas", "scipy", "skops", "onnxruntime", "mlflow-skinny")
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,13 @@ def demands_of(settings: Settings, pipeline: Pipeline | None = None) -> Demands:
         UserError: HAZARDSTREAM_MODEL_TRUST is invalid.
     """
     failures = ModelFailures(settings.cache_directory)
-    return Demands(pipeline, settings.model_max_ms, settings.trust, failures if pipeline else None)
+    trust = settings.trust if pipeline is None else settings.trust.and_(pipeline.trust)
+    return Demands(pipeline, settings.model_max_ms, trust, failures if pipeline else None)
 
 
 def admit(
-    contents: Contents, version: str, demands: Demands, cache_directory: Path, *, from_registry: bool = False
-) -> ModelPackage:
+    contents: AnyFiles, version: str, demands: Demands, cache_directory: Path, *, from_registry: bool = False
+) -> Model:
     """Check a model and load it.
 
     Args:
@@ -66,27 +71,35 @@ def admit(
         PackageError: it does not meet the demands.
     """
     trusted = demands.trust.covers(contents.digest, from_registry=from_registry)
-    name = contents.manifest.name
-    if demands.failures is not None and (why := demands.failures.of(name, version, contents.digest)):
-        raise PackageError("failed_in_use", f"model package {contents.origin} failed while it scored: {why}")
+    if demands.failures is not None and (why := demands.failures.of(contents.name, version, contents.digest)):
+        raise PackageError("failed_in_use", f"model {contents.origin} failed while it scored: {why}")
     passed = passed_note(cache_directory, contents, version, demands.pipeline, trusted=trusted)
     if not _exists(passed):
         load_in_sandbox(contents, version, demands.pipeline, max_ms=demands.max_ms, trusted=trusted)
-    package = open_package(contents, version=version, trusted=trusted)
+    model = open_model(contents, version=version, trusted=trusted, task=demanded_task(demands.pipeline))
     if demands.pipeline is not None:
-        require_compatible(package, demands.pipeline, max_ms=demands.max_ms)
+        require_compatible(model, demands.pipeline, max_ms=demands.max_ms)
     note(passed)
-    return package
+    return model
 
 
 def passed_note(
-    cache_directory: Path, contents: Contents, version: str, pipeline: Pipeline | None, *, trusted: bool
+    cache_directory: Path, contents: AnyFiles, version: str, pipeline: Pipeline | None, *, trusted: bool
 ) -> Path:
     """The file that exists if a model has passed the check for this pipeline with the installed libraries."""
-    libraries = [np.__version__, xgboost.__version__]
+    libraries: list[object] = [np.__version__, xgboost.__version__]
+    if isinstance(contents, ModelFiles):  # of a plain model, other libraries matter too
+        libraries += [_version_of(name) for name in _LIBRARIES] + [contents.facts.model_dump(mode="json")]
     scored = pipeline and pipeline.model_dump_json(by_alias=True)
     identity = [_CHECK, contents.digest, version, scored, libraries, trusted]
     return cache_directory / "models" / "passed" / hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+
+def _version_of(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _exists(file: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Checks that a worker can use a valid model package for its pipeline: features, thresholds, speed."""
+"""Checks that a worker can use a valid model for its pipeline: inputs, thresholds, speed."""
 
 import time
 
@@ -8,26 +8,36 @@ from pydantic import ValidationError
 from common.validation_errors import fault_texts
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
-from worker.model.contract import Model, Task
-from worker.model.package import ModelPackage, PackageError
+from worker.model.backends.plain_model import PlainModel
+from worker.model.contract import Features, Model, Task
+from worker.model.package import ModelPackage
+from worker.model.package_files import PackageError
+from worker.score.feature_plan import plan_for
 
 _TIMED_ROWS, _TRIES = 1000, 3
 
 
-def require_compatible(package: ModelPackage, pipeline: Pipeline, *, max_ms: int) -> None:
+def demanded_task(pipeline: Pipeline | None) -> Task | None:
+    """The task that the pipeline file or its schema of predictions says; None: it is not said."""
+    if pipeline is None or (pipeline.task is None and pipeline.outputs.predictions.given is None):
+        return None
+    return pipeline.expected_task
+
+
+def require_compatible(model: Model, pipeline: Pipeline, *, max_ms: int) -> None:
     """Check that a pipeline can use a model.
 
     Args:
-        package: verified.
+        model: verified.
         pipeline: whose records the model will score.
         max_ms: processor time, ms, that 1,000 readings may take.
 
     Raises:
         PackageError: it cannot.
     """
-    require_fit(package, pipeline)
-    alarm_policy(package, pipeline)
-    _require_speed(package, max_ms)
+    require_fit(model, pipeline)
+    alarm_policy(model, pipeline)
+    _require_speed(model, max_ms)
 
 
 def alarm_policy(model: Model, pipeline: Pipeline) -> AlarmPolicy | None:
@@ -57,38 +67,57 @@ def alarm_policy(model: Model, pipeline: Pipeline) -> AlarmPolicy | None:
         raise PackageError("bad_thresholds", f"pipeline {pipeline.name}: alarm: {fault_texts(error)}") from error
 
 
-def require_fit(package: ModelPackage, pipeline: Pipeline) -> None:
-    """Check that the model's features can be computed from the pipeline's records.
+def require_fit(model: Model, pipeline: Pipeline) -> None:
+    """Check that the model's inputs can be computed from the pipeline's records.
 
     Raises:
         PackageError: they cannot.
     """
-    if package.spec.sensors != pipeline.input.sensors():
+    if model.task is not pipeline.expected_task:
+        raise PackageError(
+            "wrong_output",
+            f"model {model.name} {model.version} is a {model.task} model, and pipeline {pipeline.name} expects "
+            f"{pipeline.expected_task}; write `task: {model.task}` in the pipeline file, or name another model",
+        )
+    plan_for(model, pipeline)
+    if model.spec is None:
+        return
+    if model.spec.sensors != pipeline.input.sensors():
         raise PackageError(
             "wrong_signature",
-            f"model {package.name} {package.version} was trained on the sensors {', '.join(package.spec.sensors)}, but "
+            f"model {model.name} {model.version} was trained on the sensors {', '.join(model.spec.sensors)}, but "
             f"{pipeline.input.record.name} has {', '.join(pipeline.input.sensors())}; train a model for this record",
         )
-    if missing := sorted(set(package.spec.per.values()) - pipeline.topology.default.keys()):
+    if missing := sorted(set(model.spec.per.values()) - pipeline.topology.default.keys()):
         raise PackageError(
             "wrong_signature",
             f"pipeline {pipeline.name}: topology.default lacks {', '.join(missing)}, which the model needs",
         )
 
 
-def _require_speed(package: ModelPackage, max_ms: int) -> None:
-    rows = np.resize(package.golden, (_TIMED_ROWS, package.golden.shape[1]))
+def sample_rows(model: Model) -> Features:
+    """Rows that a model scores: the golden rows of a package, or those that a plain model was tried with."""
+    if isinstance(model, ModelPackage):
+        return Features(model.golden, {})
+    if isinstance(model, PlainModel):
+        return model.proven.probes
+    raise TypeError(f"no rows are known for a {type(model).__name__}")
+
+
+def _require_speed(model: Model, max_ms: int) -> None:
+    samples = sample_rows(model)
+    rows = samples.take(np.resize(np.arange(len(samples)), _TIMED_ROWS))
     best_ms = np.inf
     # The best of several, because the first fills caches. Processor time of this thread, which does all the scoring, so
     # that other load on the machine does not count.
     for _ in range(_TRIES):
         started = time.thread_time()
-        package.score(rows)
+        model.predict(rows)
         best_ms = min(best_ms, (time.thread_time() - started) * 1000)
         if best_ms <= max_ms:
             return
     raise PackageError(
         "too_slow",
-        f"model {package.name} {package.version} takes {best_ms:.0f} ms to score {_TIMED_ROWS} readings; "
+        f"model {model.name} {model.version} takes {best_ms:.0f} ms to score {_TIMED_ROWS} readings; "
         f"HAZARDSTREAM_MODEL_MAX_MS allows {max_ms} ms",
     )

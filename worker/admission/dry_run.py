@@ -1,8 +1,8 @@
 """A dry run of a model: generated rows go through all stages of a worker, before the model is used.
 
-The author of a package chose its golden rows. The rows here are generated: within the declared ranges of the
-pipeline's record and at both ends, with single values missing and with all of them missing, in windows of every length.
-A model that would stop a worker in mid-stream fails here instead.
+The author of a model chose its golden rows or its example. The rows here are generated: within the declared ranges of
+the pipeline's record and at both ends, with single values missing and with all of them missing, in windows of every
+length. A model that would stop a worker in mid-stream fails here instead.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,17 @@ from dataclasses import replace
 import numpy as np
 
 from common.arrays import Float
-from schemas.text_column import TextColumn
-from worker.admission.compatibility import alarm_policy, require_fit
+from schemas.text_column import NullableText, TextColumn
+from worker.admission.compatibility import alarm_policy, require_fit, sample_rows
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import Encoder
-from worker.model.contract import Features, ModelFailedError
+from worker.model.contract import Features, Model, ModelFailedError
 from worker.model.package import ModelPackage
 from worker.model.package_files import PackageError
 from worker.score.batch import columns_only
 from worker.score.decode import Framed
+from worker.score.feature_plan import plan_for
 from worker.score.outcome import Outcome
 from worker.score.readings import Readings, Rejection
 from worker.score.scorer import Scorer
@@ -35,11 +36,11 @@ _UNBOUNDED = 1e6  # where a field declares no range
 _LOWEST = 1e-9  # nearly every score reaches a setpoint this low
 
 
-def dry_run(package: ModelPackage, pipeline: Pipeline | None) -> None:
+def dry_run(model: Model, pipeline: Pipeline | None) -> None:
     """Check that all kinds of rows get a score, an explanation, an alarm state and output records.
 
     Args:
-        package: loaded.
+        model: loaded.
         pipeline: whose records the model will score; None: only the model is checked.
 
     Raises:
@@ -47,10 +48,12 @@ def dry_run(package: ModelPackage, pipeline: Pipeline | None) -> None:
     """
     rng = np.random.default_rng(_SEED)
     try:
-        _check_features(package, _feature_rows(package, rng))
+        if isinstance(model, ModelPackage):  # of a plain model, this was checked when it was loaded
+            _check_features(model, _feature_rows(model, rng))
+        model.contributions(sample_rows(model).take(slice(0, _EXPLAINED)))
         if pipeline is not None:
-            require_fit(package, pipeline)
-            _check_records(package, pipeline, rng)
+            require_fit(model, pipeline)
+            _check_records(model, pipeline, rng)
     except ModelFailedError as error:
         raise PackageError("wrong_output", f"{error} (in the check before use)") from error
     except PackageError:
@@ -58,7 +61,7 @@ def dry_run(package: ModelPackage, pipeline: Pipeline | None) -> None:
     except Exception as error:  # a stage may raise anything on an unexpected score
         raise PackageError(
             "wrong_output",
-            f"model {package.name} {package.version}: a stage of the worker fails on its scores: "
+            f"model {model.name} {model.version}: a stage of the worker fails on its scores: "
             f"{type(error).__name__}: {error}",
         ) from error
 
@@ -97,15 +100,22 @@ def _check_features(package: ModelPackage, rows: Float) -> None:
         package.reference.bins(rows, probability)
 
 
-def _check_records(package: ModelPackage, pipeline: Pipeline, rng: np.random.Generator) -> None:
-    policy = alarm_policy(package, pipeline)
-    values = _sensor_rows(package, pipeline, rng)
-    # Once with the real policy, and once with one that raises as many alarms as possible, to encode their records too.
-    own = _score(package, pipeline, policy, values)
-    _check_features(package, own.scored.features.numbers[-_RANDOM_ROWS:])
-    encoder, outcomes = Encoder(pipeline, {}, 1 << 20), [own]
-    if policy is not None:
-        outcomes.append(_score(package, pipeline, _eager(policy), values[:2]))
+def _check_records(model: Model, pipeline: Pipeline, rng: np.random.Generator) -> None:
+    policy = alarm_policy(model, pipeline)
+    values = _sensor_rows(model, pipeline, rng)
+    outcomes = [_score(model, pipeline, policy, values)]
+    if isinstance(model, ModelPackage):
+        _check_features(model, outcomes[0].scored.features.numbers[-_RANDOM_ROWS:])
+    if policy is not None:  # again with a policy that raises as many alarms as possible, to encode their records too
+        outcomes.append(_score(model, pipeline, _eager(policy), values[:2]))
+    if not len(outcomes[0].scored.origin.keys):
+        why = outcomes[0].rejections[0].message if outcomes[0].rejections else "no record is valid"
+        raise PackageError(
+            "wrong_signature",
+            f"model {model.name} {model.version} scores none of the generated records, whose values are within what "
+            f"{pipeline.input.record.name} declares: {why}",
+        )
+    encoder = Encoder(pipeline, {}, 1 << 20)
     for outcome in outcomes:
         encoder.records(replace(outcome, rejections=[]))
 
@@ -119,16 +129,21 @@ def _eager(policy: AlarmPolicy) -> AlarmPolicy:
     )
 
 
-def _sensor_rows(package: ModelPackage, pipeline: Pipeline, rng: np.random.Generator) -> Float:
+def _sensor_rows(model: Model, pipeline: Pipeline, rng: np.random.Generator) -> Float:
     """Raw sensor values, shape [steps, keys, sensors]: one step more than a window holds."""
     sensors = pipeline.input.sensors()
     rules = [pipeline.input.rules(sensor) for sensor in sensors]
     low = np.maximum([rule.low for rule in rules], -_UNBOUNDED)
     high = np.minimum([rule.high for rule in rules], _UNBOUNDED)
     low, high = np.minimum(low, high), np.maximum(low, high)
+    flags = [rule.kind == "flag" for rule in rules]
+    low[flags], high[flags] = 0.0, 1.0
     keys = _RANDOM_KEYS + 3 + len(sensors)
-    steps = min(package.spec.max_readings + 1, max(_MOST_READINGS // keys, 1))
+    spec = plan_for(model, pipeline).spec
+    steps = 1 if spec is None else min(spec.max_readings + 1, max(_MOST_READINGS // keys, 1))
     values = low + (high - low) * rng.random((steps, keys, len(sensors)))
+    whole = [rule.kind in {"whole", "flag"} for rule in rules]
+    values[..., whole] = np.round(values[..., whole])
     gaps = values[:, :_RANDOM_KEYS]
     gaps[rng.random(gaps.shape) < _MISSING_SHARE] = np.nan
     values[:, _RANDOM_KEYS] = low
@@ -137,6 +152,20 @@ def _sensor_rows(package: ModelPackage, pipeline: Pipeline, rng: np.random.Gener
     for at in range(len(sensors)):
         values[:, _RANDOM_KEYS + 3 + at, at] = np.nan
     return np.asarray(values, np.float64)
+
+
+def _texts(model: Model, pipeline: Pipeline, rows: int) -> dict[str, NullableText]:
+    """Text columns of so many rows: symbols of an enum, or texts that the model knows; some missing where allowed."""
+    known, found = sample_rows(model).categories, {}
+    for name in pipeline.input.categories():
+        rules = pipeline.input.rules(name)
+        texts = rules.symbols or tuple(sorted(set(known[name].tolist()) if name in known else {"a"}))
+        present = np.full(rows, fill_value=True)
+        if rules.nullable:
+            present[:: int(1 / _MISSING_SHARE)] = False
+        column = TextColumn.of([texts[row % len(texts)].encode() for row in range(rows)])
+        found[name] = NullableText(column, present)
+    return found
 
 
 class _Columns:
@@ -149,16 +178,19 @@ class _Columns:
         return self._readings, []
 
 
-def _score(package: ModelPackage, pipeline: Pipeline, policy: AlarmPolicy | None, values: Float) -> Outcome:
+def _score(model: Model, pipeline: Pipeline, policy: AlarmPolicy | None, values: Float) -> Outcome:
     steps, keys, sensors = values.shape
-    period_ms = max(min(package.spec.period_ms or _PERIOD_MS, package.spec.max_span_ms // (steps + 1)), 1)
+    spec, period_ms = plan_for(model, pipeline).spec, _PERIOD_MS
+    if spec is not None:
+        period_ms = max(min(spec.period_ms or _PERIOD_MS, spec.max_span_ms // (steps + 1)), 1)
     names = [f"key-{at}".encode() for at in range(keys)]
     batch_keys = names * steps
     ts = np.repeat(_START_MS + period_ms * np.arange(steps), keys)
     flat = values.reshape(-1, sensors)
     text, rows = TextColumn.of(batch_keys), np.arange(len(flat))
     readings = Readings(rows, text, TextColumn.of([b"group"] * len(flat)), ts, flat, ~np.isnan(flat))
-    scorer = Scorer(_Columns(readings), pipeline, package, policy)
+    readings = replace(readings, categories=_texts(model, pipeline, len(flat)))
+    scorer = Scorer(_Columns(readings), pipeline, model, policy)
     scorer.alarms.assign(0, {})
     batch = columns_only(batch_keys, np.zeros(len(flat), np.int64), rows, ts)
     return scorer.process(batch, {0: Partition(0, 0, 0)})

@@ -1,7 +1,7 @@
-"""Model packages from MLflow's registry and runs, and the cache that is used while MLflow is down.
+"""Models from MLflow's registry and runs, and from S3, and the cache that is used while these are down.
 
     CACHE/models/STORE/resolved/URI.json       the versions that a URI named and that passed the check, newest first
-    CACHE/models/STORE/packages/NAME/VERSION/  complete packages: downloaded elsewhere, checked, then renamed
+    CACHE/models/STORE/packages/NAME/VERSION/  complete models: downloaded elsewhere, checked, then renamed
 
 STORE is a digest of the tracking URI, because different stores may have the same version numbers.
 """
@@ -10,36 +10,31 @@ import hashlib
 import shutil
 import tempfile
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from common.errors import DependencyDownError
 from worker.admission.admit import Demands, admit
-from worker.config.settings import ARTIFACT_PATH
-from worker.model.mlflow_client import (
-    DIGEST_TAG,
-    NotInMlflowError,
-    mlflow_client,
-    require_answer,
-    store_file,
-    tracking_uri_or_default,
+from worker.admission.versions import ResolvedVersion, version_in
+from worker.model.contract import Model
+from worker.model.facts import Facts
+from worker.model.formats import AnyFiles, read_model
+from worker.model.mlflow_client import DIGEST_TAG, NotInMlflowError, store_file, tracking_uri_or_default
+from worker.model.mlflow_download import (
+    download,
+    download_classical,
+    download_location,
+    require_no_page,
+    storage_fault,
 )
-from worker.model.mlflow_download import download, require_no_page, storage_fault
-from worker.model.package import ModelPackage
-from worker.model.package_files import Contents, Fault, PackageError, read_package
+from worker.model.package_files import Contents, Fault, PackageError
 from worker.model.uri import ParsedUri
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 CACHE = "model cache"
 _LOG = structlog.get_logger(__name__)
@@ -56,24 +51,6 @@ class RefusedModelError(PackageError):
     def __init__(self, fault: Fault, version: str, text: str) -> None:
         super().__init__(fault, text)
         self.version = version
-
-
-class ResolvedVersion(BaseModel):
-    """The version that a URI names.
-
-    Attributes:
-        version: as predictions name it.
-        folder: in the cache.
-        digest: of its manifest, according to MLflow; None: MLflow has none.
-        artifacts: where MLflow keeps its files.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    version: str
-    folder: str
-    digest: str | None
-    artifacts: str
 
 
 class Remembered(ResolvedVersion):
@@ -96,12 +73,13 @@ class MlflowSource:
         self._uri, self._cache, self._demands = parsed, cache, demands
         self._store = tracking_uri_or_default(tracking_uri)
         self._home = cache / "models" / hashlib.sha256(self._store.encode()).hexdigest()[:12]
+        self._facts = dict[str, Facts]()
         self._memory = self._home / "resolved" / f"{quote(parsed.uri, safe='')}.json"
 
     @property
     def moves(self) -> bool:
         """Whether the URI may name another version later."""
-        return self._uri.kind in {"alias", "stage"}
+        return self._uri.kind in {"alias", "stage", "latest"}
 
     def look_up(self) -> ResolvedVersion:
         """Ask MLflow which version the URI names now.
@@ -111,35 +89,22 @@ class MlflowSource:
             DependencyDownError: MLflow does not answer.
         """
         uri, store = self._uri, self._store
+        if uri.kind == "location":  # its files say the version
+            folder = f"locations/{hashlib.sha256(uri.uri.encode()).hexdigest()[:16]}"
+            name = uri.which.rstrip("/").rpartition("/")[2]
+            return ResolvedVersion(version="", folder=folder, digest=None, artifacts=uri.uri, name=name)
         advice = "run `hazardstream model register` or `hazardstream train`, or correct the URI or MLFLOW_TRACKING_URI"
         file = store_file(store)
         if file is not None and not file.exists():  # a client would create an empty one
             raise RefusedModelError("not_there", "", f"there is no {uri.uri}: no MLflow store in {file}; {advice}")
         try:
-            with mlflow_client(store) as client:
-                if uri.kind == "run":
-                    run = client.get_run(uri.name)
-                    require_answer(store, run.info.run_id == uri.name, f"run {run.info.run_id!r}")
-                    folder = f"runs/{quote(uri.name, safe='')}/{quote(uri.which, safe='')}"
-                    registered = run.data.tags.get(DIGEST_TAG) if uri.which == ARTIFACT_PATH else None
-                    return ResolvedVersion(
-                        version=f"run:{uri.name}", folder=folder, digest=registered, artifacts=uri.uri
-                    )
-                version = _version(client, uri)
-                number = str(version.version)
-                require_answer(store, version.name == uri.name and number.isdecimal(), f"version {number!r}")
-                artifacts = client.get_model_version_download_uri(uri.name, number)
-                require_answer(store, bool(artifacts), "an empty address of the model's files")
-                return ResolvedVersion(
-                    version=number,
-                    folder=f"packages/{quote(uri.name, safe='')}/{number}",
-                    digest=version.tags.get(DIGEST_TAG),
-                    artifacts=artifacts,
-                )
+            found = version_in(store, uri, self._facts)
         except NotInMlflowError as error:
             raise RefusedModelError("not_there", "", f"there is no {uri.uri}: {error}; {advice}") from error
+        self._facts = {found.folder: found.facts}
+        return found
 
-    def fetch(self, found: ResolvedVersion) -> ModelPackage:
+    def fetch(self, found: ResolvedVersion) -> Model:
         """Load this version, from the cache or else from MLflow, check it, and remember that it is good.
 
         Raises:
@@ -147,7 +112,7 @@ class MlflowSource:
             DependencyDownError: MLflow does not answer, or the cache cannot be written.
         """
         try:
-            package = self._cached(found) or self._downloaded(found)
+            model = self._cached(found) or self._downloaded(found)
         except (NotInMlflowError, PackageError) as error:
             fault: Fault = error.fault if isinstance(error, PackageError) else "missing_file"
             raise RefusedModelError(
@@ -157,9 +122,9 @@ class MlflowSource:
                 "train another with `hazardstream train`, or move the alias to a good version",
             ) from error
         self._remember(found)
-        return package
+        return model
 
-    def last_good(self, reason: str) -> ModelPackage | None:
+    def last_good(self, reason: str) -> Model | None:
         """The newest package that passed the check under this URI, from the cache; None: there is none.
 
         Args:
@@ -175,21 +140,28 @@ class MlflowSource:
             raise DependencyDownError(CACHE, f"{reason}; and the cache cannot be used: {error}") from error
         for found in [remembered, *remembered.before] if remembered else []:
             try:
-                package = self._admit(read_package(self._home / found.folder, found.digest), found)
+                model = self._admit(self._read(self._home / found.folder, found), found)
             except PackageError as error:
                 refused.append(error)
                 continue
-            _LOG.warning("last good model used", uri=self._uri.uri, version=found.version, reason=reason)
-            return package
+            _LOG.warning("last good model used", uri=self._uri.uri, version=model.version, reason=reason)
+            return model
         if refused and refused[0].fault == "failed_in_use":
             return None
         if refused:
             raise DependencyDownError(CACHE, f"{reason}; and the cache cannot be used: {refused[0]}") from refused[0]
         return None
 
-    def _admit(self, contents: Contents, found: ResolvedVersion) -> ModelPackage:
+    def _read(self, directory: Path, found: ResolvedVersion) -> AnyFiles:
+        return read_model(directory, found.name, expected_digest=found.digest, facts=found.facts)
+
+    def _admit(self, contents: AnyFiles, found: ResolvedVersion) -> Model:
         trust = self._demands.trust
-        if found.digest is None and not trust.covers(contents.digest, from_registry=True):
+        if (
+            isinstance(contents, Contents)
+            and found.digest is None
+            and not trust.covers(contents.digest, from_registry=True)
+        ):
             raise PackageError(
                 "untrusted",
                 f"MLflow has no digest for it (tag {DIGEST_TAG} of the version or run), so anyone may have written it; "
@@ -197,14 +169,15 @@ class MlflowSource:
                 f"HAZARDSTREAM_MODEL_TRUST=sha256:{contents.digest}, or every package in MLflow with "
                 "HAZARDSTREAM_MODEL_TRUST=registry",
             )
-        return admit(contents, found.version, self._demands, self._cache, from_registry=True)
+        version = found.version or f"sha256:{contents.digest[:12]}"
+        return admit(contents, version, self._demands, self._cache, from_registry=self._uri.kind != "location")
 
-    def _cached(self, found: ResolvedVersion) -> ModelPackage | None:
+    def _cached(self, found: ResolvedVersion) -> Model | None:
         place = self._home / found.folder
-        if not place.is_dir():
+        if not place.is_dir() or not found.version:  # other files may be in a location now
             return None
         try:
-            contents = read_package(place, found.digest)
+            contents = self._read(place, found)
         except PackageError as error:
             _LOG.warning("cached model discarded", uri=self._uri.uri, reason=str(error))
             with self._writing():
@@ -212,7 +185,7 @@ class MlflowSource:
             return None
         return self._admit(contents, found)
 
-    def _downloaded(self, found: ResolvedVersion) -> ModelPackage:
+    def _downloaded(self, found: ResolvedVersion) -> Model:
         place = self._home / found.folder
         with self._writing():
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -220,24 +193,34 @@ class MlflowSource:
                 dir=self._home, prefix=".download-", ignore_cleanup_errors=True
             ) as directory:
                 try:
-                    fetched = download(found.artifacts, directory, self._store)
+                    fetched = self._fetched(found, Path(directory, "files"))
                 except DependencyDownError as down:
                     if fault := storage_fault(down):
                         raise self._cache_down(fault) from down
                     raise
                 try:
-                    package = self._admit(read_package(fetched, found.digest), found)
+                    model = self._admit(self._read(fetched, found), found)
                 except PackageError as error:  # the text must not name the temporary directory
                     require_no_page(fetched, found.artifacts)
                     text = str(error).replace(str(fetched), found.artifacts)
                     raise PackageError(error.fault, text) from error
+                if not found.version and place.is_dir():
+                    shutil.rmtree(place)
                 try:
                     fetched.rename(place)
                 except OSError:
                     if not place.is_dir():  # otherwise another worker was faster
                         raise
-        _LOG.info("model downloaded", uri=self._uri.uri, version=found.version)
-        return replace(package, origin=place)
+        _LOG.info("model downloaded", uri=self._uri.uri, version=model.version)
+        return replace(model, origin=place)
+
+    def _fetched(self, found: ResolvedVersion, directory: Path) -> Path:
+        directory.mkdir()
+        if self._uri.kind == "location":
+            return download_location(found.artifacts, str(directory))
+        if found.scaler is not None:
+            return download_classical(found.artifacts, found.scaler, str(directory), self._store)
+        return download(found.artifacts, str(directory), self._store)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -276,15 +259,3 @@ class MlflowSource:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             _LOG.warning("cannot remember the model; while MLflow is down, it cannot be found", reason=str(error))
-
-
-def _version(client: "MlflowClient", uri: ParsedUri) -> "ModelVersion":
-    if uri.kind == "stage":
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):
-            versions = client.get_latest_versions(uri.name, stages=[uri.which.capitalize()])
-        if not versions:
-            raise NotInMlflowError(f"no version of {uri.name} is in stage {uri.which}")
-        return versions[0]
-    if uri.kind == "alias":
-        return client.get_model_version_by_alias(uri.name, uri.which)
-    return client.get_model_version(uri.name, uri.which)

@@ -1,7 +1,7 @@
 """Loads a model in a sandbox first: a separate process, so that a crash or a hang does not affect the worker.
 
 XGBoost does not validate the trees of a booster: a flipped bit can crash the process that loads it. The sandbox gets
-the bytes of the package, few environment variables, and limited memory and time.
+the bytes of the model, few environment variables, and limited memory and time.
 """
 
 import os
@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 
-from worker.admission.compatibility import require_compatible
+from worker.admission.compatibility import demanded_task, require_compatible
 from worker.config.pipeline import Pipeline
-from worker.model.package import open_package
-from worker.model.package_files import FAULTS, Contents, PackageError
+from worker.model.formats import AnyFiles, open_model
+from worker.model.package_files import FAULTS, PackageError
 
 _LONGEST_S = 120
 _MOST_BYTES = 1 << 32
@@ -36,15 +36,15 @@ _PASSED_ON = (
 """Prefixes of the environment variables that the process gets: none that may hold a secret."""
 
 
-def load_in_sandbox(contents: Contents, version: str, pipeline: Pipeline | None, *, max_ms: int, trusted: bool) -> None:
-    """Load a package in a sandbox, check that it suits the pipeline, and do a dry run.
+def load_in_sandbox(contents: AnyFiles, version: str, pipeline: Pipeline | None, *, max_ms: int, trusted: bool) -> None:
+    """Load a model in a sandbox, check that it suits the pipeline, and do a dry run.
 
     Args:
         contents: its files.
         version: as predictions will name it.
         pipeline: whose records the model will score; None: only the model is checked.
         max_ms: processor time, ms, that 1,000 readings may take.
-        trusted: whether code in a pickled scaler may run.
+        trusted: whether code of the model's author may run.
 
     Raises:
         PackageError: the check fails, or the process crashes or takes too long.
@@ -60,7 +60,7 @@ def load_in_sandbox(contents: Contents, version: str, pipeline: Pipeline | None,
         )
     except subprocess.TimeoutExpired as error:
         raise PackageError(
-            "too_slow", f"model package {contents.origin}: the check before use takes more than {_LONGEST_S} s"
+            "too_slow", f"model {contents.origin}: the check before use takes more than {_LONGEST_S} s"
         ) from error
     if done.returncode == 0:
         return
@@ -69,9 +69,7 @@ def load_in_sandbox(contents: Contents, version: str, pipeline: Pipeline | None,
         raise PackageError(fault, text)
     how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
     output = done.stderr.decode(errors="replace")[-300:].strip()
-    raise PackageError(
-        "crashes", f"model package {contents.origin}: the process that checks it crashes ({how}) {output}"
-    )
+    raise PackageError("crashes", f"model {contents.origin}: the process that checks it crashes ({how}) {output}")
 
 
 def _main() -> int:
@@ -83,10 +81,10 @@ def _main() -> int:
 
     contents, version, pipeline, max_ms, trusted = pickle.load(sys.stdin.buffer)  # noqa: S301 - from `load_in_sandbox`
     try:
-        package = open_package(contents, version=version, trusted=trusted)
+        model = open_model(contents, version=version, trusted=trusted, task=demanded_task(pipeline))
         if pipeline is not None:  # first, because a slow model makes everything else slow
-            require_compatible(package, pipeline, max_ms=max_ms)
-        dry_run(package, pipeline)
+            require_compatible(model, pipeline, max_ms=max_ms)
+        dry_run(model, pipeline)
     except PackageError as error:
         sys.stdout.write(f"{error.fault} {error}")
         return _REFUSED

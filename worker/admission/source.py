@@ -1,7 +1,8 @@
-"""Finds a model package by its URI: in MLflow's registry, a run, a directory or an exported file."""
+"""Finds a model by its URI: in MLflow's registry, a run, S3, a directory or an exported file."""
 
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from common.errors import DependencyDownError, UserError
 from worker.admission.admit import Demands, admit, demands_of
@@ -9,44 +10,49 @@ from worker.admission.mlflow_source import MlflowSource, RefusedModelError
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.model.archive import read_archive
+from worker.model.contract import Model
+from worker.model.formats import holds_model, read_model
 from worker.model.mlflow_client import NotAllowedError
-from worker.model.package import ModelPackage
-from worker.model.package_files import MANIFEST, PackageError, read_package
+from worker.model.package_files import PackageError
 from worker.model.uri import parse
 
+BUNDLED = "bundled"
 _NOTHING_MORE = Demands()
 _FORMS = (
-    "write models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/Production, runs:/ID/PATH or the path of a "
-    "directory or of an exported file"
+    "write models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/Production, models:/NAME/latest, models:/m-ID, "
+    "runs:/ID/PATH, s3://BUCKET/PATH, file:///PATH, `bundled`, or the path of a directory or of a file made by "
+    "`hazardstream model export`"
 )
 
 
 def resolve(
     uri: str, *, cache_directory: Path, tracking_uri: str | None = None, demands: Demands = _NOTHING_MORE
-) -> ModelPackage:
-    """Find, fetch, verify and load a model package.
+) -> Model:
+    """Find, fetch, verify and load a model.
 
-    If MLflow is down or denies access, or the cache cannot be written, the package last used for this URI is taken.
+    If MLflow is down or denies access, or the cache cannot be written, the model last used for this URI is taken.
 
     Args:
-        uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/NAME/STAGE`, `runs:/ID/PATH`, a directory, or a file
-            made by `hazardstream model export`.
-        cache_directory: keeps downloaded packages in `models`.
+        uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/NAME/STAGE`, `models:/NAME/latest`, `models:/m-ID`,
+            `runs:/ID/PATH`, `s3://BUCKET/PATH`, `file:///PATH`, `bundled` (in the pipeline's folder), a directory, or
+            a file made by `hazardstream model export`.
+        cache_directory: keeps downloaded models in `models`.
         tracking_uri: MLflow's address; None: MLFLOW_TRACKING_URI, or else the user's local store.
-        demands: that the package has to meet.
+        demands: that the model has to meet.
 
     Returns:
-        The package. Its version is the registry's, `run:ID`, or `sha256:` and the start of the manifest's digest.
+        The model. Its version is the registry's, `run:ID`, `m-ID`, or `sha256:` and the start of its digest.
 
     Raises:
         RefusedModelError: there is no such model, or it must not be used.
         UserError: the URI has no known form.
-        DependencyDownError: MLflow does not answer or the cache cannot be written, and the cache holds no package for
+        DependencyDownError: MLflow does not answer or the cache cannot be written, and the cache holds no model for
             this URI; try again later.
     """
     source = mlflow_source(uri, cache_directory=cache_directory, tracking_uri=tracking_uri, demands=demands)
     if source is None:
-        return _from_path(Path(uri), cache_directory, demands)
+        path, name = _path(uri, demands)
+        return _from_path(path, name, cache_directory, demands)
     try:
         return source.fetch(source.look_up())
     except (DependencyDownError, NotAllowedError) as down:
@@ -56,7 +62,7 @@ def resolve(
         return package
 
 
-def resolve_by_settings(settings: Settings, uri: str, pipeline: Pipeline | None = None) -> ModelPackage:
+def resolve_by_settings(settings: Settings, uri: str, pipeline: Pipeline | None = None) -> Model:
     """As `resolve`, with the cache, the MLflow and the demands of these settings.
 
     Args:
@@ -74,7 +80,7 @@ def resolve_by_settings(settings: Settings, uri: str, pipeline: Pipeline | None 
 
 def resolve_or_last_good(
     uri: str, *, cache_directory: Path, tracking_uri: str | None = None, demands: Demands = _NOTHING_MORE
-) -> ModelPackage:
+) -> Model:
     """As `resolve`, but if an alias was moved to a model that must not be used, the last good one is taken.
 
     If a model failed while it scored and there is no other one, it raises DependencyDownError: another may come.
@@ -99,7 +105,7 @@ def mlflow_source(
     Raises:
         UserError: the URI has no known form.
     """
-    if not uri.startswith(("models:", "runs:")):
+    if not uri.startswith(("models:", "runs:", "s3:")):
         return None
     parsed = parse(uri)
     if parsed is None:
@@ -107,21 +113,33 @@ def mlflow_source(
     return MlflowSource(parsed, cache_directory, tracking_uri, demands)
 
 
-def _from_path(path: Path, cache_directory: Path, demands: Demands) -> ModelPackage:
+def _path(uri: str, demands: Demands) -> tuple[Path, str]:
+    """Where a model is that needs no download, and its name, if its files do not say it."""
+    if uri == BUNDLED:
+        if demands.pipeline is None:
+            raise UserError(f"model {uri!r} is in a pipeline's folder; say --pipeline")
+        return demands.pipeline.shipped_model, demands.pipeline.name
+    parts = urlsplit(uri)
+    if "://" in uri and parts.scheme != "file":
+        raise UserError(f"model {uri!r} has no known form: {_FORMS}")
+    path = Path(unquote(parts.path) if parts.scheme == "file" else uri)
+    return path, path.resolve().name
+
+
+def _from_path(path: Path, name: str, cache_directory: Path, demands: Demands) -> Model:
     try:
         if path.is_file():
             contents, metadata, _ = read_archive(path)
             package = admit(contents, metadata.version, demands, cache_directory)
-        elif (path / MANIFEST).is_file():
-            contents = read_package(path)
-            package = admit(contents, f"sha256:{contents.digest[:12]}", demands, cache_directory)
+        elif holds_model(path):
+            files = read_model(path, name)
+            package = admit(files, f"sha256:{files.digest[:12]}", demands, cache_directory)
         else:
             raise UserError(
-                f"no model package in {path}; write one with `hazardstream train --output DIR`, or {_FORMS}"
+                f"no model in {path}: it has neither manifest.json nor MLmodel; write a package with `hazardstream "
+                f"train --output DIR`, or a model with MLflow's `save_model`, or {_FORMS}"
             )
     except PackageError as error:
-        advice = (
-            "copy or export it again" if path.is_file() else "write it again with `hazardstream train --output DIR`"
-        )
+        advice = "copy or export it again" if path.is_file() else "write it again, or name another model"
         raise RefusedModelError(error.fault, str(path), f"{error}; {advice}") from error
     return package

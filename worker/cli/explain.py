@@ -18,7 +18,7 @@ from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.message import key_of, time_of, value_of
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
-from worker.model.package import ModelPackage
+from worker.model.contract import Model
 from worker.model.shap import Explanation, explain_rows, values_of
 from worker.recover.replay_exclusions import replay_exclusions
 from worker.score.decode import WriterSchemaOf
@@ -59,7 +59,7 @@ class Explained:
     window: dict[str, Any]
     features: dict[str, float | str | None]
     explanation: Explanation
-    package: ModelPackage
+    package: Model
     rebuilt_from: int
 
 
@@ -189,7 +189,7 @@ class _Published:
                     yield self._pipeline.outputs.with_engine_names(decode(value, self._lookup, schema))
 
 
-def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> ModelPackage:
+def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> Model:
     """The model version that a prediction names, from wherever it is found; or the model in the settings."""
     name, version = prediction["model_name"], prediction["model_version"]
     candidates = [settings.model_uri(pipeline.model)]
@@ -213,7 +213,7 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
 
 
 def _rebuilds(
-    log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, prediction: dict[str, Any]
+    log: TopicReader, pipeline: Pipeline, package: Model, lookup: WriterSchemaOf, prediction: dict[str, Any]
 ) -> Iterator[tuple[int, Outcome, dict[str, Any]]]:
     """Rebuild the windows, each time from an earlier start.
 
@@ -242,7 +242,7 @@ def _rebuilds(
 
 
 def _rebuild(
-    log: TopicReader, pipeline: Pipeline, package: ModelPackage, lookup: WriterSchemaOf, partition: Partition
+    log: TopicReader, pipeline: Pipeline, package: Model, lookup: WriterSchemaOf, partition: Partition
 ) -> tuple[Outcome, dict[str, Any]]:
     """Replay messages as a worker does on assignment; only the last one counts as live."""
     number, start, offset = partition.number, partition.next_offset, partition.live_from

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from worker.model.archive import Archive
 
 app = typer.Typer(help="Register models, and carry them in a file to sites without MLflow.", no_args_is_help=True)
-FileArgument = Annotated[Path, typer.Argument(help="File written by `hazardstream model export`.")]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        help="File written by `hazardstream model export`, a directory, or a URI such as models:/NAME@champion."
+    ),
+]
 
 
 @app.command()
@@ -39,66 +44,90 @@ def export(
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
     from worker.model.archive import pack, read_archive
+    from worker.model.formats import require_package
 
     settings = load_settings(pipeline=pipeline, model=model)
     uri = settings.model_uri(load_pipeline(settings.pipeline).model)
-    package = resolve_by_settings(settings, uri)
+    package = require_package(resolve_by_settings(settings, uri), "`hazardstream model export`")
     try:
         pack(package, uri, output)
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error}; name another file") from error
-    _show(output, read_archive(output), as_json=as_json)
+    _show_archive(output, read_archive(output), as_json=as_json)
 
 
 @app.command()
-def info(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Show which model a file holds. The model is not loaded; `hazardstream model verify` checks that it works.
+def info(
+    model: ModelArgument,
+    pipeline: PipelineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a model is: name, version, digest, task, columns, metrics.
+
+    A file or a directory is not loaded; `hazardstream model verify` checks that it works. A model in MLflow is
+    downloaded and checked.
 
     Example: hazardstream model info champion.hazardmodel
     """
+    from worker.admission.in_use import described, described_files
+    from worker.admission.source import resolve_by_settings
+    from worker.config.settings import load_settings
     from worker.model.archive import read_archive
+    from worker.model.model_files import is_model, read_model_files
+    from worker.model.package_files import MANIFEST
 
-    _show(file, read_archive(_existing(file)), as_json=as_json)
+    path = Path(model)
+    if path.is_file():
+        _show_archive(path, read_archive(path), as_json=as_json)
+    elif is_model(path) and not (path / MANIFEST).is_file():
+        _show({"directory": model} | described_files(read_model_files(path, path.resolve().name)), as_json=as_json)
+    else:
+        found = resolve_by_settings(load_settings(pipeline=pipeline), model)
+        _show({"model": model} | described(found), as_json=as_json)
 
 
 @app.command()
 def verify(
-    file: FileArgument,
+    model: ModelArgument,
     sha256: Annotated[str | None, typer.Option(help="SHA-256 of the file, as `export` printed it.")] = None,
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a file as a worker does before it uses a model: digests, golden rows, speed, records of the pipeline.
+    """Check a model as a worker does before it uses it: digests, types, speed, records of the pipeline.
 
-    No code in the file runs, whatever HAZARDSTREAM_MODEL_TRUST says.
-    Without --sha256, the file is complete, but anyone may have written it.
+    No code in an exported file runs, whatever HAZARDSTREAM_MODEL_TRUST says. Any other model that is code runs only if
+    that setting, or the pipeline file, trusts it.
+    Without --sha256, a file is complete, but anyone may have written it.
 
     Example: hazardstream model verify champion.hazardmodel --sha256 2f6c…
     """
     from worker.admission.admit import Demands, admit
+    from worker.admission.in_use import described
+    from worker.admission.source import resolve_by_settings
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
     from worker.model.archive import read_archive
 
-    settings, archive = load_settings(pipeline=pipeline), read_archive(_existing(file))
+    settings, path = load_settings(pipeline=pipeline), Path(model)
+    loaded = load_pipeline(settings.pipeline)
+    if not path.is_file():
+        if sha256 is not None:
+            raise UserError(f"--sha256 is of an exported file, and {model} is none")
+        found = resolve_by_settings(settings, model, loaded)
+        _show({"model": model} | described(found) | {"verified": True}, as_json=as_json)
+        return
+    archive = read_archive(path)
     if sha256 is not None and sha256.lower() != archive.sha256:
-        raise UserError(f"{file} has the SHA-256 {archive.sha256}, not {sha256}: it is not the exported file")
-    demands = Demands(load_pipeline(settings.pipeline), settings.model_max_ms)
+        raise UserError(f"{path} has the SHA-256 {archive.sha256}, not {sha256}: it is not the exported file")
+    demands = Demands(loaded, settings.model_max_ms)
     admit(archive.contents, archive.metadata.version, demands, settings.cache_directory)
-    _show(file, archive, as_json=as_json, verified=True)
+    _show_archive(path, archive, as_json=as_json, verified=True)
 
 
-def _existing(file: Path) -> Path:
-    if not file.is_file():
-        raise UserError(f"there is no file {file}; write one with `hazardstream model export`")
-    return file
-
-
-def _show(file: Path, archive: "Archive", *, as_json: bool, **more: Any) -> None:
+def _show_archive(file: Path, archive: "Archive", *, as_json: bool, **more: Any) -> None:
     from worker.model.package import read_features, read_metrics
 
     contents, metadata = archive.contents, archive.metadata
-    features, metrics = read_features(contents).names, read_metrics(contents)
     facts = {"file": str(file), "sha256": archive.sha256} | more
     facts |= {
         "name": contents.manifest.name,
@@ -106,13 +135,25 @@ def _show(file: Path, archive: "Archive", *, as_json: bool, **more: Any) -> None
         "source": metadata.source,
         "trained_at": contents.manifest.created_at,
         "manifest_sha256": contents.digest,
+        "libraries": contents.manifest.libraries,
+        "features": read_features(contents).names,
+        "metrics": read_metrics(contents),
     }
+    _show(facts, as_json=as_json)
+
+
+def _show(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        all_facts = {"libraries": contents.manifest.libraries, "features": features, "metrics": metrics}
-        say(strict_json(facts | all_facts))
+        say(strict_json(facts))
         return
-    facts["libraries"] = ", ".join(f"{name} {version}" for name, version in contents.manifest.libraries.items())
-    facts["features"] = f"{len(features)}: {', '.join(features)}"
-    facts |= {f"metrics.{name}": json.dumps(value) for name, value in metrics.items()}
     for name, value in facts.items():  # not a table, which would wrap a digest in a narrow terminal
-        say(f"{name:<18} {value}")
+        if name in {"metrics", "manifest", "libraries"}:
+            for part, content in value.items():
+                say(f"{f'{name}.{part}':<18} {content if isinstance(content, str) else json.dumps(content)}")
+        elif isinstance(value, list | tuple):
+            texts = [
+                f"{v['name']} ({v['type']}{', required' * v['required']})" if name == "inputs" else v for v in value
+            ]
+            say(f"{name:<18} {len(value)}: {', '.join(map(str, texts))}")
+        elif not isinstance(value, dict) and value is not None:
+            say(f"{name:<18} {value}")

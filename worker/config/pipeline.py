@@ -29,6 +29,7 @@ from worker.config.pipeline_check import sense_faults, shape_faults
 from worker.config.pipeline_file import FILE_NAME, read_yaml
 from worker.config.roles import ROLES, MonitorTopics
 from worker.config.task import Task
+from worker.config.trust import Trust, parse_trust
 from worker.config.written_fields import WrittenField, written_fields
 from worker.windows.aggregates import Aggregate
 
@@ -130,7 +131,10 @@ class Pipeline(Strict):
         name: of the pipeline, and of the consumer group of its workers.
         input: the topic and the record on it.
         outputs: the topics that workers write to.
-        model: models:/NAME@ALIAS, models:/NAME/VERSION, runs:/ID/PATH, a directory or an exported file.
+        model: models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest, models:/m-ID, runs:/ID/PATH,
+            s3://BUCKET/PATH, `bundled` (the folder `model` beside this file), a directory or an exported file.
+        trusted_models: models that may run code of their authors: `registry`, or sha256: and the digest of a model; one
+            of these or a list.
         task: what the model predicts. It may be left out if predictions have a schema.
         given_features: the inputs of the model, in any order; without them, each is the field of the same name, or what
             the model's own package computes.
@@ -147,6 +151,7 @@ class Pipeline(Strict):
     input: Input
     outputs: Outputs
     model: Annotated[str, Field(min_length=1)]
+    trusted_models: Annotated[str | tuple[str, ...], Field(alias="trust")] = ()
     task: Task | None = None
     given_features: Annotated[tuple[Feature, ...] | None, Field(alias="features")] = None
     window_span: Annotated[str, AfterValidator(_window_span)] = "1d"
@@ -192,6 +197,21 @@ class Pipeline(Strict):
     def aggregates(self) -> tuple[Aggregate, ...]:
         """The features that are kept in buckets of event time."""
         return tuple(aggregate for feature in self.features or () if (aggregate := feature.as_aggregate()))
+
+    @field_validator("trusted_models")
+    @classmethod
+    def _names_models(cls, trusted: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        try:
+            parse_trust(trusted if isinstance(trusted, str) else ",".join(trusted), "trust")
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        return trusted
+
+    @property
+    def trust(self) -> Trust:
+        """Which models the pipeline trusts."""
+        trusted = self.trusted_models
+        return parse_trust(trusted if isinstance(trusted, str) else ",".join(trusted))
 
     @property
     def folder(self) -> Path:

@@ -8,7 +8,8 @@ import structlog
 
 from common.errors import DependencyDownError, UserError
 from common.times import iso_now
-from worker.admission.mlflow_source import MlflowSource, RefusedModelError, ResolvedVersion
+from worker.admission.mlflow_source import MlflowSource, RefusedModelError
+from worker.admission.versions import ResolvedVersion
 from worker.model.contract import Model
 from worker.observe.dependency_wait import StoppedError
 from worker.observe.metrics import WatchMetrics

@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 from common.bounded_http import bounded_download
-from common.errors import DependencyDownError
-from worker.model.mlflow_client import NotInMlflowError, mlflow_client, without_credentials
+from common.errors import DependencyDownError, UserError
+from worker.model.mlflow_client import NotInMlflowError, mlflow_client, prepare_mlflow, without_credentials
+from worker.model.model_files import TUNED_MODEL, TUNED_SCALER
 from worker.model.package_files import MANIFEST, NEEDED
 from worker.model.uri import PATTERNS
 
@@ -53,6 +54,54 @@ def download(artifacts: str, directory: str, store: str) -> Path:
             artifacts = f"{client.get_run(run['name']).info.artifact_uri}/{run['which']}"
         with bounded_download():
             return Path(download_artifacts(artifact_uri=artifacts, dst_path=directory, tracking_uri=store))
+
+
+def download_classical(artifacts: str, scaler: str, directory: str, store: str) -> Path:
+    """Fetch the two parts of the classical layout of a run: the model, and the scaler beside it.
+
+    Args:
+        artifacts: location of the model.
+        scaler: location of the scaler; empty: there is none.
+        directory: local directory to write them to.
+        store: tracking URI of the MLflow store that gave the locations.
+
+    Returns:
+        Directory of both, inside `directory`.
+
+    Raises:
+        NotInMlflowError: there are no files.
+        DependencyDownError: the files are not available now.
+    """
+    home, model, beside = (Path(directory, name) for name in ("run", "model", "beside"))
+    for each in (home, model, beside):
+        each.mkdir()
+    download(artifacts, str(model), store).rename(home / TUNED_MODEL)
+    if scaler:
+        download(scaler, str(beside), store).rename(home / TUNED_SCALER)
+    return home
+
+
+def download_location(uri: str, directory: str) -> Path:
+    """Fetch a model's files from S3.
+
+    Args:
+        uri: `s3://BUCKET/PATH`.
+        directory: local directory to write them to.
+
+    Raises:
+        UserError: the client for S3 is not installed.
+        DependencyDownError: the files are not available now.
+    """
+    prepare_mlflow()
+    from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - the import takes seconds
+
+    try:
+        with bounded_download():
+            return Path(download_artifacts(artifact_uri=uri, dst_path=directory))
+    except ImportError as error:
+        raise UserError(f"{uri}: pip install 'hazardstream[s3]'") from error
+    except Exception as error:  # clients of S3 raise exceptions of their own
+        raise DependencyDownError("model store", f"{uri}: {type(error).__name__}: {error}") from error
 
 
 def require_no_page(fetched: Path, artifacts: str) -> None:

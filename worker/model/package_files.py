@@ -109,6 +109,11 @@ class Contents:
     files: Mapping[str, bytes]
     manifest_bytes: bytes
 
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.manifest.name
+
     def write(self, directory: Path) -> None:
         """Write the package into a directory.
 

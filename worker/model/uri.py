@@ -1,15 +1,19 @@
-"""Parses the URIs of models in MLflow: by alias, version or stage in the registry, or by run."""
+"""Parses the URIs of models: in MLflow's registry, of a run, or of a place where files are."""
 
 import re
 from typing import Literal, NamedTuple, get_args
 
-_Kind = Literal["alias", "version", "stage", "run"]
+_Kind = Literal["alias", "version", "stage", "latest", "logged", "run", "location"]
 PATTERNS = {
     "alias": re.compile(r"models:/(?P<name>[^/@]+)@(?P<which>[^/@]+)"),
     "version": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>\d+)"),
     # Before MLflow 2.9, registries had these stages and no aliases.
     "stage": re.compile(r"models:/(?P<name>[^/@]+)/(?P<which>production|staging|archived)", re.IGNORECASE),
+    "latest": re.compile(r"models:/(?P<name>[^/@']+)/(?P<which>latest)"),
+    # MLflow 3 logs a model as an object of its own.
+    "logged": re.compile(r"models:/(?P<which>(?P<name>m-[0-9a-f]{32}))"),
     "run": re.compile(r"runs:/(?P<name>[^/]+)/(?P<which>.+)"),
+    "location": re.compile(r"(?P<name>s3)://(?P<which>[^/]+/.+)"),
 }
 """The form of each kind of URI."""
 

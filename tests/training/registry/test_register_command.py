@@ -32,7 +32,7 @@ def test_the_model_that_comes_along_is_registered_and_workers_find_it(store: str
     told = register(store)
     assert told == {"name": "battery_hazard", "version": "1", "alias": "champion", "registered": True}
     found = resolve("models:/battery_hazard@champion", cache_directory=tmp_path, tracking_uri=store)
-    assert found.manifest == load_package(SHIPPED_MODEL, version="1").manifest
+    assert found.digest == load_package(SHIPPED_MODEL, version="1").digest
 
 
 @pytest.mark.slow  # imports all of MLflow
@@ -52,7 +52,7 @@ def test_a_champion_that_stands_is_left_alone_where_that_is_asked(store: str) ->
 def test_a_path_that_is_no_model_is_reported(store: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["model", "register", str(tmp_path), "--tracking-uri", store])
     assert done.exit_code != 0
-    assert "no model package" in str(done.exception)
+    assert "no model in" in str(done.exception)
 
 
 def test_an_alias_of_a_bad_name_leaves_nothing_behind(store: str, tmp_path: Path) -> None:

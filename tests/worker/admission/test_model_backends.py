@@ -9,13 +9,16 @@ from pathlib import Path
 from uuid import uuid4
 
 import boto3  # type: ignore[import-untyped]  # its stubs are another package
+import mlflow.xgboost
 import pytest
+import xgboost
 from moto.server import ThreadedMotoServer
 
-from common.errors import UserError
+from common.errors import DependencyDownError, UserError
 from local.process import free_ports
 from tests.model_registry import Registry
 from tests.models import register_unseen, renamed
+from tests.plain_models import NUMBERS, pump_rows, saved, wear
 from training.registry.register import register_package
 from worker.admission.source import resolve
 from worker.config.settings import ARTIFACT_PATH, load_settings
@@ -68,7 +71,7 @@ def test_artifacts_in_s3_are_fetched_from_there(
         run = client.get_model_version(unique_name, version).run_id
         assert client.get_run(run).info.artifact_uri.startswith(s3)
     model = resolve(f"models:/{unique_name}/{version}", cache_directory=cache, tracking_uri=mlflow_url)
-    assert model.manifest == load_package(package, version="1").manifest
+    assert model.digest == load_package(package, version="1").digest
 
 
 def test_a_file_that_s3_has_lost_is_named(
@@ -84,6 +87,27 @@ def test_a_file_that_s3_has_lost_is_named(
     with pytest.raises(PackageError, match=r"booster\.ubj is missing") as caught:
         resolve(f"models:/{unique_name}/{version}", cache_directory=cache, tracking_uri=mlflow_url)
     assert caught.value.fault == "missing_file"
+
+
+def test_a_model_in_s3_needs_no_mlflow_server_and_is_cached(
+    cache: Path, tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pump_rows()[NUMBERS]
+    booster = xgboost.train({"objective": "reg:squarederror"}, xgboost.DMatrix(rows, wear(rows)), 2)
+    directory = saved(mlflow.xgboost, booster, tmp_path / "pump", rows, [1.5])
+    bucket = boto3.resource("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"]).Bucket(s3.removeprefix("s3://"))
+    for file in directory.iterdir():
+        bucket.upload_file(str(file), f"models/pump/{file.name}")
+    uri = f"{s3}/models/pump"
+
+    model = resolve(uri, cache_directory=cache)
+
+    assert (model.name, model.version) == ("pump", f"sha256:{model.digest[:12]}")
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    assert resolve(uri, cache_directory=cache).version == model.version
+    with pytest.raises(DependencyDownError, match="model store"):
+        resolve(f"{s3}/models/another", cache_directory=cache)
 
 
 @pytest.mark.parametrize("stage", ["Production", "staging"])

@@ -19,7 +19,7 @@ from tests.models import renamed, resealed, with_pickled_scaler
 from training.registry.register import register_package
 from worker.admission.source import resolve
 from worker.model.mlflow_client import NotAllowedError, local_store, mlflow_client, without_credentials
-from worker.model.package import MANIFEST, digest
+from worker.model.package import MANIFEST, ModelPackage, digest
 
 pytestmark = pytest.mark.xdist_group("source")
 
@@ -85,6 +85,7 @@ def test_a_moved_alias_is_followed(package: Path, cache: Path, mlflow_url: str) 
     assert resolve(uri, cache_directory=cache, tracking_uri=mlflow_url).version == "1"
     register_package(resealed(package, created_at="later"), tracking_uri=mlflow_url)
     second = resolve(uri, cache_directory=cache, tracking_uri=mlflow_url)
+    assert isinstance(second, ModelPackage)
     assert (second.version, second.manifest.created_at) == ("2", "later")
 
 

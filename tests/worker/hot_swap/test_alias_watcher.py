@@ -9,7 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.errors import DependencyDownError
-from worker.admission.mlflow_source import RefusedModelError, ResolvedVersion
+from worker.admission.mlflow_source import RefusedModelError
+from worker.admission.versions import ResolvedVersion
 from worker.hot_swap.alias_watcher import ModelWatch
 from worker.model.mlflow_client import NotAllowedError
 from worker.model.package import ModelPackage

@@ -16,6 +16,7 @@ from tests.model_registry import Registry, readings
 from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.admission.source import resolve
 from worker.model.archive import pack, read_archive
+from worker.model.contract import Features
 from worker.model.package import MANIFEST, PackageError, digest, load_package
 
 
@@ -52,8 +53,9 @@ def test_it_is_a_source_that_scores_alike_under_its_own_version(
     original = load_package(model_package, version="7")
     for _ in range(2):
         model = resolve(str(archive), cache_directory=tmp_path / "cache")
-        assert (model.name, model.version, model.manifest) == (original.name, "7", original.manifest)
-        np.testing.assert_array_equal(model.score(original.golden), original.score(original.golden))
+        assert (model.name, model.version, model.digest) == (original.name, "7", original.digest)
+        golden = Features(original.golden, {})
+        np.testing.assert_array_equal(model.predict(golden).value, original.predict(golden).value)
 
 
 def test_it_says_what_it_is(model_package: Path, archive: Path) -> None:

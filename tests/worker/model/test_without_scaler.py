@@ -12,7 +12,7 @@ from worker.admission.admit import Demands
 from worker.admission.source import resolve
 from worker.model.archive import pack
 from worker.model.contract import Features
-from worker.model.package import load_package
+from worker.model.package import ModelPackage, load_package
 from worker.model.package_files import SCALER, PackageError, read_package
 from worker.model.shap import explain_rows
 
@@ -47,12 +47,14 @@ def test_its_contributions_add_up_to_the_log_odds(package: Path) -> None:
 def test_it_passes_the_check_in_the_sandbox_and_can_be_exported(package: Path, tmp_path: Path) -> None:
     demands, cache = Demands(PIPELINE, max_ms=2000), tmp_path / "cache"
     model = resolve(str(package), cache_directory=cache, demands=demands)
+    assert isinstance(model, ModelPackage)
     pack(model, str(package), tmp_path / "exported")
 
     exported = resolve(str(tmp_path / "exported"), cache_directory=cache, demands=demands)
 
     assert (exported.version, exported.digest) == (model.version, model.digest)
-    np.testing.assert_array_equal(exported.score(model.golden), model.score(model.golden))
+    golden = Features(model.golden, {})
+    np.testing.assert_array_equal(exported.predict(golden).value, model.predict(golden).value)
 
 
 def test_a_scaler_that_was_lost_is_not_taken_for_none(model_package: Path, package: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from worker.model.backends.backend import Score
 from worker.model.contract import Features
 
-MOST_AT_ONCE = 1024
+MOST_AT_ONCE = 8192
 _ROUNDING = 1e-4  # of float32 sums, generously
 SIZES = (None, 64, 1)
 """Rows in one call, in the order of preference; None: as many as there are, at most `MOST_AT_ONCE`."""

@@ -6,14 +6,16 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import Int
+from common.text import shown
 from worker.model.backends.backend import Backend
-from worker.model.backends.batches import MOST_AT_ONCE
 from worker.model.backends.proving import Proven
 from worker.model.contract import Contributions, Features, Model, ModelFailedError, Prediction, Task
 
 _ROUNDING = 1e-6
 """By how much a probability may lie outside 0 to 1: sums of float32 do."""
 _FEW = 4
+_SHOWN = 60  # characters of a text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,15 +35,26 @@ class PlainModel(Model):
 
     def predict(self, features: Features) -> Prediction:
         """See `Model.predict`. Rows that the model cannot score are named in the prediction's `unscored`."""
-        unscored: dict[int, str] = {}
-        parts = []
+        refused = self._unknown_texts(features)
+        kept = np.delete(np.arange(len(features)), list(refused)) if refused else np.arange(len(features))
+        given = np.full((len(features), *self.proven.output.shape[1:]), np.nan)
         with self._one_at_a_time:
-            for start in range(0, len(features), MOST_AT_ONCE):
-                rows = np.arange(start, min(start + MOST_AT_ONCE, len(features)))
-                given, refused = self._scored(features.take(rows))
-                parts.append(given)
-                unscored |= {start + row: why for row, why in refused.items()}
-        return self._prediction(np.concatenate(parts), unscored)
+            if len(kept):
+                given[kept], more = self._scored(features.take(kept) if refused else features)
+                refused |= {int(kept[row]): why for row, why in more.items()}
+        return self._prediction(given, refused)
+
+    def _unknown_texts(self, features: Features) -> dict[int, str]:
+        refused: dict[int, str] = {}
+        for name, known in self.proven.known_texts.items():
+            texts = features.categories[name].tolist()
+            if not known.issuperset(texts):
+                refused |= {
+                    row: f"{name} is '{shown(text, _SHOWN)}', which the model was not trained on"
+                    for row, text in enumerate(texts)
+                    if text not in known and row not in refused
+                }
+        return refused
 
     def contributions(self, features: Features) -> Contributions | None:
         """See `Model.contributions`."""
@@ -61,8 +74,13 @@ class PlainModel(Model):
         refused: dict[int, str] = {}
         try:
             given = self.proven.score(features)
-        except Exception as error:  # noqa: BLE001 - a model may raise anything
-            given, refused = self._scored_one_by_one(features, error)
+        except Exception as error:
+            given = np.full((len(features), *self.proven.output.shape[1:]), np.nan)
+            self._score_halves(features, np.arange(len(features)), error, given, refused)
+            if not refused:
+                raise ModelFailedError(
+                    self, f"cannot score rows together that it scores alone: {_text(error)}"
+                ) from error
         if given.shape[1:] != self.proven.output.shape[1:]:
             raise ModelFailedError(self, f"gives an output of shape {given.shape} for {len(features)} rows")
         finite = np.isfinite(given.reshape(len(given), -1)).all(axis=1)
@@ -72,18 +90,26 @@ class PlainModel(Model):
             self._require_works()
         return given, refused
 
-    def _scored_one_by_one(self, features: Features, first: Exception) -> tuple[NDArray[np.float64], dict[int, str]]:
-        """Score rows alone, because one of them makes the model fail, for example by a text that it does not know."""
-        refused: dict[int, str] = {}
-        given = np.full((len(features), *self.proven.output.shape[1:]), np.nan)
-        for row in range(len(features)):
+    def _score_halves(
+        self, features: Features, rows: Int, error: Exception, given: NDArray[np.float64], refused: dict[int, str]
+    ) -> None:
+        """Find the rows that make the model fail, for example by a text that it does not know, and score the others.
+
+        Args:
+            features: of all rows.
+            rows: those in question, which the model cannot score together.
+            error: what it raised.
+            given: to write the outputs of rows to.
+            refused: to write to which rows fail, and why.
+        """
+        if len(rows) == 1:
+            refused[int(rows[0])] = f"the model cannot score it: {_text(error)}"
+            return
+        for half in np.array_split(rows, 2):
             try:
-                given[row] = self.proven.score(features.take([row]))[0]
-            except Exception as error:  # noqa: BLE001 - a model may raise anything
-                refused[row] = f"the model cannot score it: {_text(error)}"
-        if not refused:
-            raise ModelFailedError(self, f"cannot score rows together that it scores alone: {_text(first)}") from first
-        return given, refused
+                given[half] = self.proven.score(features.take(half))
+            except Exception as again:  # noqa: BLE001 - a model may raise anything
+                self._score_halves(features, half, again, given, refused)
 
     def _require_works(self) -> None:
         """Check that rows are at fault and not the model: it still scores those that it was tried with."""

@@ -17,6 +17,8 @@ from worker.model.contract import Features, ModelInput
 from worker.model.model_files import ModelFiles
 from worker.model.package_files import PackageError
 
+_UNKNOWN = "a text that no model was trained on"
+
 
 @dataclass(frozen=True)
 class Proven:
@@ -28,6 +30,8 @@ class Proven:
         output: of the probe rows, shape [n] or [n, classes].
         probes: rows that it scores.
         rows_per_call: see `worker.model.backends.batches.SIZES`.
+        known_texts: by input, the only texts with which the model does not fail; other inputs take any, or are not
+            known.
         fractions: whether the output is of a type that holds fractions, and not of integers.
     """
 
@@ -36,6 +40,7 @@ class Proven:
     output: NDArray[np.float64]
     probes: Features
     rows_per_call: int | None
+    known_texts: Mapping[str, frozenset[str]]
     fractions: bool
 
 
@@ -64,7 +69,7 @@ def prove(files: ModelFiles, backend: Backend, example: Mapping[str, list[Any]])
     score = sized(score, size)
     required = _required(score, backend.inputs, probes)
     inputs = tuple(each._replace(required=each.name in required) for each in backend.inputs)
-    return Proven(score, inputs, output, probes, size, fractions)
+    return Proven(score, inputs, output, probes, size, _known_texts(score, backend, probes, example), fractions)
 
 
 def _types_it_takes(
@@ -108,6 +113,23 @@ def _required(score: Score, inputs: tuple[ModelInput, ...], probes: Features) ->
     if optional and not scored_without(optional):
         return {each.name for each in inputs}
     return required
+
+
+def _known_texts(
+    score: Score, backend: Backend, probes: Features, example: Mapping[str, list[Any]]
+) -> dict[str, frozenset[str]]:
+    """Texts of the training data, where the model fails on any other and the example confirms that it sees them raw."""
+    known = {}
+    few = probes.take(slice(0, 4))
+    for name, texts in backend.texts.items():
+        if not example.get(name) or not set(example[name]) <= set(texts):
+            continue
+        strange = Features(few.numbers, few.categories | {name: np.full(len(few), _UNKNOWN, object)})
+        try:
+            score(strange)
+        except Exception:  # noqa: BLE001 - a model may raise anything
+            known[name] = frozenset(texts)
+    return known
 
 
 def _of(example: Mapping[str, list[Any]]) -> str:

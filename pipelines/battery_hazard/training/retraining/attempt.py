@@ -21,6 +21,7 @@ from pipelines.battery_hazard.training.retraining.recorded import recorded_rows
 from worker.admission.source import resolve_by_settings
 from worker.config.pipeline import load_pipeline
 from worker.config.settings import Settings
+from worker.model.formats import require_package
 from worker.model.package import ModelPackage, load_package
 
 _LOG = structlog.get_logger(__name__)
@@ -85,7 +86,8 @@ class Workshop:
             DependencyDownError: MLflow does not answer, and the cache has nothing.
         """
         settings = self.settings
-        return resolve_by_settings(settings, settings.model_uri(load_pipeline(settings.pipeline).model))
+        uri = settings.model_uri(load_pipeline(settings.pipeline).model)
+        return require_package(resolve_by_settings(settings, uri), "retraining")
 
     def attempts(self) -> list[Path]:
         """Directories of the retrainings so far, oldest first. Other files there are ignored."""

@@ -58,16 +58,19 @@ def test_what_the_pipeline_fills_may_be_missing_and_what_it_does_not_may_not(tmp
 
 
 @pytest.mark.slow  # logs models with MLflow
-def test_a_text_that_the_encoder_does_not_know_costs_its_own_row_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("example", [None, ROWS])
+def test_a_text_that_the_encoder_does_not_know_costs_its_own_row_only(tmp_path: Path, example: Any) -> None:
     pipeline = mixed_pipeline(LogisticRegression())
-    model = loaded(save(pipeline, tmp_path / "m", ROWS, leaks(ROWS), **PICKLED), trusted=True)
+    directory = save(pipeline, tmp_path / "m", ROWS, leaks(ROWS), input_example=example, **PICKLED)
+    model = loaded(directory, trusted=True)
     strange = ROWS.copy()
     strange.loc[[3, 7], "site"] = "mars"
 
     predicted, usual = model.predict(features(model, strange)), model.predict(features(model, ROWS))
 
     assert set(predicted.unscored) == {3, 7}
-    assert "unknown categories" in predicted.unscored[3]
+    expected = "unknown categories" if example is None else "site is 'mars', which the model was not trained on"
+    assert expected in predicted.unscored[3]
     assert np.isnan(predicted.value[[3, 7]]).all()
     others = np.delete(np.arange(len(ROWS)), [3, 7])
     np.testing.assert_array_equal(predicted.value[others], usual.value[others])

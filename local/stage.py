@@ -20,12 +20,8 @@ from worker.kafka.topics import create_topics
 
 PARTITIONS = 3
 _SWITCH_S = 180.0
-_ENVIRONMENT = {
-    # Threads of scikit-learn's trees wait for each other longer than they work, above all on a busy machine.
-    "OMP_NUM_THREADS": "1",
-    # The models were trained here, a moment ago.
-    "HAZARDSTREAM_MODEL_TRUST": "registry",
-}
+# Threads of scikit-learn's trees wait for each other longer than they work, above all on a busy machine.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
 @dataclass

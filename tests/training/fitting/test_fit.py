@@ -25,7 +25,6 @@ def test_the_tree_beats_the_guess_and_same_seed_gives_the_same_result(task: Task
     first, second = (compare(recipe, rows, seed=1) for _ in range(2))
 
     by_name = {result.name: result for result in first.results}
-    assert by_name["tree"].score > by_name["guess"].score
     better = -1 if task == Task.REGRESSION else 1
     metric = HEADLINE[task]
     assert better * by_name["tree"].metrics[metric] > better * by_name["guess"].metrics[metric]

@@ -1,5 +1,6 @@
-# Two images from one file:
+# Three images from one file:
 #   worker    the default: run-time dependencies only
+#   lambda    the same behind AWS Lambda's runtime interface (docs/lambda.md)
 #   training  also trains and registers models, serves MLflow, simulates and replays
 # The base is pinned by tag; pin it by digest with --build-arg PYTHON_IMAGE=python@sha256:…
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
@@ -52,6 +53,21 @@ ENV PATH=/opt/hazardstream/bin:$PATH
 USER 10001:10001
 VOLUME ["/var/cache/hazardstream"]
 CMD ["--help"]
+
+FROM worker-dependencies AS lambda-dependencies
+COPY requirements-lambda.lock /tmp/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m pip --python /opt/hazardstream/bin/python install --require-hashes -r /tmp/requirements-lambda.lock
+
+FROM runtime AS lambda
+COPY --from=lambda-dependencies /opt/hazardstream /opt/hazardstream
+RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
+    python3 -m pip --no-cache-dir --python /opt/hazardstream/bin/python install --no-deps /dist/*.whl
+# Of the file system, Lambda lets a function write only here.
+ENV HAZARDSTREAM_CACHE_DIRECTORY=/tmp/hazardstream
+USER 10001:10001
+ENTRYPOINT ["/opt/hazardstream/bin/python", "-m", "awslambdaric"]
+CMD ["serve.aws_lambda.function.handler"]
 
 FROM runtime AS worker
 COPY --from=worker-dependencies /opt/hazardstream /opt/hazardstream

@@ -62,6 +62,7 @@ lock:  ## Pin all dependencies again; the images' lock files hold subsets of the
 	$(PIN) --constraint requirements.lock --output-file requirements-worker.lock pyproject.toml
 	$(PIN) --constraint requirements.lock --extra training --extra replay --output-file requirements-training.lock pyproject.toml
 	echo 'hatchling>=1.27' | $(PIN) --constraint requirements.lock --output-file requirements-build.lock -
+	echo 'awslambdaric>=4' | $(PIN) --constraint requirements.lock --output-file requirements-lambda.lock -
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,10 +1,7 @@
 """The HTTP API: routes, layers around them, and their OpenAPI description."""
 
-import asyncio
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -23,13 +20,13 @@ from serve.live_model import LiveModel
 from serve.metrics import ServeMetrics
 from serve.problems import ProblemError, documented
 from serve.request_log import RequestLog
-from serve.scoring import Answer, RequestScorer
+from serve.scoring import RequestScorer
+from serve.scoring_thread import ScoringThread
 from serve.settings import ServeSettings
 from worker.config.pipeline import Pipeline
 from worker.http.docs_page import add_docs
 from worker.http.guard import WRONG_HOST, Guard
 
-_WAITING = 64
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _JSON = ("application/json", "application/vnd.api+json")
 
@@ -47,17 +44,19 @@ class Ready(BaseModel):
     reasons: list[str]
 
 
-class Service:
-    """What the routes need: the model, and the one thread that scores.
+class Scored(NamedTuple):
+    """The predictions of a request, and what made them."""
 
-    One thread, because a request takes about a millisecond, and models compute best without neighbours. Run more
-    processes for more cores.
-    """
+    scorer: RequestScorer
+    predictions: list[dict[str, Any]]
+
+
+class Service:
+    """What the routes need: the model, and the thread that scores."""
 
     def __init__(self, settings: ServeSettings, pipeline: Pipeline, live: LiveModel, metrics: ServeMetrics) -> None:
         self.settings, self.pipeline, self.live, self.metrics = settings, pipeline, live, metrics
-        self._thread = ThreadPoolExecutor(1, "score")
-        self._waiting = 0
+        self._thread = ScoringThread(metrics)
 
     def scorer(self) -> RequestScorer:
         """The current one.
@@ -85,31 +84,22 @@ class Service:
             parts.append(part)
         return b"".join(parts)
 
-    async def score(self, request: Request, work: Callable[[RequestScorer, int], tuple[Answer, Any]]) -> Response:
-        """Score on the scoring thread.
+    async def score(self, request: Request, read: Callable[[RequestScorer, bytes], Mapping[str, Any]]) -> Scored:
+        """Score the body of a request.
 
         Args:
             request: that is answered.
-            work: given the scorer and the time, ms: the answer, and the body of the response.
+            read: gives the request of `/v1/predict` that a body means.
 
         Raises:
-            ProblemError: 422, or 503 while too many requests wait.
+            ProblemError: it cannot be scored.
         """
-        scorer = self.scorer()
-        if self._waiting >= _WAITING:
-            raise ProblemError(503, "busy", "too many requests are waiting", retry_after_s=1)
-        self._waiting += 1
-        self.metrics.waiting.set(self._waiting)
+        body, scorer = await self.body(request), self.scorer()
         request.state.logged |= {"model_name": scorer.model.name, "model_version": scorer.model.version}
-        try:
-            now_ms = time.time_ns() // 1_000_000
-            answer, body = await asyncio.get_running_loop().run_in_executor(self._thread, work, scorer, now_ms)
-        finally:
-            self._waiting -= 1
-            self.metrics.waiting.set(self._waiting)
+        answer = await self._thread.score(scorer, lambda scorer: read(scorer, body), len(body))
         request.state.logged["rows"] = answer.rows
         self.metrics.rows.inc(answer.rows)
-        return json_response(body | {"request_id": request_id_of(request.scope)})
+        return Scored(scorer, answer.predictions)
 
 
 def build_app(
@@ -164,13 +154,9 @@ def _add_v1(router: APIRouter, service: Service) -> None:
     @router.post("/v1/predict", responses=documented(400, 413, 415, 422, 503))
     async def predict(request: Request) -> Response:
         """Score readings with their history, or rows of finished features."""
-        body = await service.body(request)
-
-        def work(scorer: RequestScorer, now_ms: int) -> tuple[Answer, dict[str, Any]]:
-            answer = scorer.score(scorer.read(body), now_ms)
-            return answer, {"model": scorer.shown, "predictions": answer.predictions}
-
-        return await service.score(request, work)
+        scored = await service.score(request, RequestScorer.read)
+        body = {"model": scored.scorer.shown, "predictions": scored.predictions}
+        return json_response(body | {"request_id": request_id_of(request.scope)})
 
     @router.get("/v1/model", responses=documented(503))
     async def model() -> Response:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 from pydantic_core import from_json
 
+from serve.context import request_id_of
+from serve.json_response import json_response
 from serve.problems import ProblemError, documented
-from serve.scoring import Answer, RequestScorer
+from serve.scoring import RequestScorer
 from worker.model.contract import Task
 
 if TYPE_CHECKING:
@@ -38,18 +40,19 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
 
 
 async def _scored(service: "Service", request: Request, *, single: bool) -> Response:
-    body = await service.body(request)
+    echoed: dict[str, Any] = {}
 
-    def work(scorer: RequestScorer, now_ms: int) -> tuple[Answer, dict[str, Any]]:
+    def read(scorer: RequestScorer, body: bytes) -> Mapping[str, Any]:
         given = _parsed(body)
-        answer = scorer.score(scorer.check(newer(given, scorer, single=single)), now_ms)
-        echoed = {"user_id": given["user_id"]} if "features" in given and "user_id" in given else {}
-        shown = {"model_name": scorer.model.name, "model_version": scorer.model.version} | echoed
-        if single and len(answer.predictions) == 1:
-            return answer, shown | _older(answer.predictions[0], scorer)
-        return answer, shown | {"predictions": [_older(each, scorer) for each in answer.predictions]}
+        if "features" in given and "user_id" in given:
+            echoed["user_id"] = given["user_id"]
+        return scorer.check(newer(given, scorer, single=single))
 
-    return await service.score(request, work)
+    scorer, predictions = await service.score(request, read)
+    found = [_older(each, scorer) for each in predictions]
+    answer = found[0] if single and len(found) == 1 else {"predictions": found}
+    model = {"model_name": scorer.model.name, "model_version": scorer.model.version}
+    return json_response(model | echoed | answer | {"request_id": request_id_of(request.scope)})
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

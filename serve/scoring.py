@@ -1,11 +1,9 @@
 """Scores the rows of one request, with the worker's own stages. Nothing is remembered from one request to the next."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from common.arrays import Float, Int
@@ -15,25 +13,20 @@ from schemas.errors import InvalidValueError
 from schemas.load import parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import fingerprint, single_object_prefix
+from serve.answers import Answer, described, with_readings
 from serve.forms import request_form
 from serve.problems import Detail, ProblemError, unfit
 from worker.admission.compatibility import alarm_policy
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Features, Model, ModelFailedError, Prediction, Task
 from worker.score.batch import Batch
-from worker.score.outcome import Outcome
 from worker.score.predict import predict
-from worker.score.readings import Readings
+from worker.score.readings import Rejection
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
-
-@dataclass(frozen=True)
-class Answer:
-    """The result of a request: its predictions, in the order of their rows, and how many rows it had."""
-
-    predictions: list[dict[str, Any]]
-    rows: int
+Messages = tuple[list[bytes | None], list[bytes]]
+"""Keys and values."""
 
 
 class RequestScorer:
@@ -71,14 +64,14 @@ class RequestScorer:
             ProblemError: 400 or 422.
         """
         try:
-            return self.form.validate_json(body)
+            return _of_one_kind(self.form.validate_json(body))
         except ValidationError as error:
             raise unfit(error) from error
 
     def check(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """As `read`, for a request that is parsed already."""
         try:
-            return self.form.validate_python(request)
+            return _of_one_kind(self.form.validate_python(request))
         except ValidationError as error:
             raise unfit(error) from error
 
@@ -104,68 +97,95 @@ class RequestScorer:
             "metrics": model.metrics,
         }
 
-    def score(self, request: Mapping[str, Any], now_ms: int) -> Answer:
-        """Score a request that `form` has read.
+    def score_all(self, requests: Sequence[Mapping[str, Any]], now_ms: int) -> list[Answer | ProblemError]:
+        """Score requests that `form` has read, in one go: their rows do not see each other.
 
         Args:
-            request: with either readings or rows.
+            requests: with either readings or rows each.
             now_ms: takes the place of the Kafka timestamp of each reading.
 
-        Raises:
-            ProblemError: rows cannot be scored.
+        Returns:
+            For each request its answer, or why it cannot be scored.
         """
-        if ("readings" in request) == ("rows" in request):
-            raise ProblemError(422, "invalid_request", "give either `readings` or `rows`")
-        explain = bool(request.get("explain", False))
+        found: dict[int, Answer | ProblemError] = {}
+        messages, rows = dict[int, Messages](), dict[int, Features]()
+        for at, request in enumerate(requests):
+            try:
+                if "rows" in request:
+                    rows[at] = features_of(self.model, request["rows"])
+                else:
+                    messages[at] = self._messages(request["readings"])
+            except ProblemError as problem:
+                found[at] = problem
         try:
-            if "rows" in request:
-                return self._rows(request["rows"], explain=explain)
-            return self._readings(request["readings"], now_ms, last=request.get("predict") == "last", explain=explain)
+            found |= self._score_rows(rows, requests) | self._score_readings(messages, requests, now_ms)
         except ModelFailedError as error:
-            raise ProblemError(503, "model_failed", str(error)) from error
+            if len(requests) > 1:  # find those that it fails on
+                return [self.score_all([request], now_ms)[0] for request in requests]
+            found[0] = ProblemError(503, "model_failed", str(error))
+        return [found[at] for at in range(len(requests))]
 
-    def _rows(self, rows: Sequence[Mapping[str, Any]], *, explain: bool) -> Answer:
-        features = features_of(self.model, rows)
-        predicted = predict(self.model, features)
-        if predicted.refused:
-            details = [Detail(at=f"rows.{row}", message=why) for row, why in sorted(predicted.refused.items())]
-            raise ProblemError(
-                422, "rejected", f"rows cannot be scored; {details[0].at}: {details[0].message}", details
-            )
-        found = self._described(features, predicted.prediction, explain=explain)
-        return Answer([{"row": at, **each} for at, each in enumerate(found)], len(rows))
-
-    def _readings(self, readings: Sequence[dict[str, Any]], now_ms: int, *, last: bool, explain: bool) -> Answer:
-        outcome = self._scorer.process(self._batch(readings, now_ms), {0: Partition(0, 0, 0)})
-        if outcome.rejections:
-            raise _rejected(outcome)
-        scored, source = outcome.scored, self.pipeline.input
-        keyed = last and source.key_field is not None
-        at = _last_of_each(scored.origin.keys) if keyed else np.arange(len(scored.origin.keys))
-        found = self._described(scored.features.take(at), scored.prediction.take(at), explain=explain)
-        columns = {
-            "row": scored.readings.row[at].tolist(),
-            **self._identity(scored.readings, at),
-            "readings_in_window": scored.in_window[at].tolist(),
-            "imputed": _names(scored.imputed[at], source.sensors()),
-            "masked": _names(scored.masked[at], (*source.sensors(), *source.categories())),
-        }
-        told = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return Answer([mine | its for mine, its in zip(told, found, strict=True)], len(readings))
-
-    def _identity(self, readings: Readings, at: Int) -> dict[str, list[Any]]:
-        """Key, group and time, as far as the record has fields of them."""
-        source, found = self.pipeline.input, dict[str, list[Any]]()
-        if source.key_field is not None:
-            found[source.key_field] = [readings.key[i] for i in at.tolist()]
-        if source.group_field is not None:
-            found[source.group_field] = [readings.group[i] for i in at.tolist()]
-        if source.time_field is not None:
-            found[source.time_field] = readings.ts[at].tolist()
+    def _score_rows(
+        self, rows: Mapping[int, Features], requests: Sequence[Mapping[str, Any]]
+    ) -> dict[int, Answer | ProblemError]:
+        found: dict[int, Answer | ProblemError] = {}
+        for at, features in rows.items():
+            predicted = predict(self.model, features)
+            if predicted.refused:
+                details = [Detail(at=f"rows.{row}", message=why) for row, why in sorted(predicted.refused.items())]
+                text = f"rows cannot be scored; {details[0].at}: {details[0].message}"
+                found[at] = ProblemError(422, "rejected", text, details)
+                continue
+            each = self._described(features, predicted.prediction, requests[at])
+            found[at] = Answer([{"row": row} | its for row, its in enumerate(each)], len(features))
         return found
 
-    def _batch(self, readings: Sequence[dict[str, Any]], now_ms: int) -> Batch:
-        """The readings as messages that arrive now."""
+    def _score_readings(
+        self, messages: Mapping[int, Messages], requests: Sequence[Mapping[str, Any]], now_ms: int
+    ) -> dict[int, Answer | ProblemError]:
+        """Each request is a partition of its own, so its readings meet no others."""
+        if not messages:
+            return {}
+        sizes = np.array([len(values) for _, values in messages.values()])
+        first = dict(zip(messages, (np.cumsum(sizes) - sizes).tolist(), strict=True))
+        n = int(sizes.sum())
+        batch = Batch(
+            [key for keys, _ in messages.values() for key in keys],
+            [value for _, values in messages.values() for value in values],
+            np.repeat(np.array(list(messages), np.int64), sizes),
+            np.arange(n),
+            np.full(n, now_ms),
+            np.zeros(n, np.int64),
+        )
+        outcome = self._scorer.process(batch, {at: Partition(at, 0, 0) for at in messages})
+        rejections: dict[int, list[Rejection]] = {}
+        for rejection in sorted(outcome.rejections, key=lambda one: one.row):
+            rejections.setdefault(int(batch.partition[rejection.row]), []).append(rejection)
+        found: dict[int, Answer | ProblemError] = {}
+        for at, (_, values) in messages.items():
+            if at in rejections:
+                found[at] = _rejected(rejections[at], first[at], len(values))
+                continue
+            mine = np.flatnonzero(outcome.scored.origin.partition == at)
+            if requests[at].get("predict") == "last" and self.pipeline.input.key_field is not None:
+                mine = mine[_last_of_each([outcome.scored.origin.keys[row] for row in mine.tolist()])]
+            scored = outcome.scored
+            each = self._described(scored.features.take(mine), scored.prediction.take(mine), requests[at])
+            found[at] = Answer(with_readings(self.pipeline, scored, mine, first[at], each), len(values))
+        return found
+
+    def _described(
+        self, features: Features, prediction: Prediction, request: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        explain = bool(request.get("explain", False))
+        return described(self.model, self.threshold, features, prediction, explain=explain)
+
+    def _messages(self, readings: Sequence[dict[str, Any]]) -> Messages:
+        """The readings as keys and values of messages.
+
+        Raises:
+            ProblemError: a reading does not fit the schema.
+        """
         values, faults = list[bytes](), list[Detail]()
         for row, reading in enumerate(readings):
             try:
@@ -173,14 +193,10 @@ class RequestScorer:
             except (ValueError, InvalidValueError) as error:
                 faults.append(Detail(at=f"readings.{row}", message=str(error)))
         if faults:
-            raise ProblemError(
-                422, "invalid_request", f"a reading does not fit the schema: {faults[0].message}", faults
-            )
-        n = len(readings)
+            text = f"a reading does not fit the schema: {faults[0].message}"
+            raise ProblemError(422, "invalid_request", text, faults)
         key = self.pipeline.input.key_field
-        keys: list[bytes | None] = [None if key is None else reading[key].encode() for reading in readings]
-        zeros = np.zeros(n, np.int64)
-        return Batch(keys, list(values), zeros, np.arange(n), np.full(n, now_ms), zeros)
+        return [None if key is None else reading[key].encode() for reading in readings], values
 
     def _timed(self, reading: dict[str, Any]) -> dict[str, Any]:
         """A reading with its time in ms, if that is a text."""
@@ -190,20 +206,11 @@ class RequestScorer:
             return reading
         return reading | {source.time: iso_to_ms(time, source.utc_offset_ms)}
 
-    def _described(self, features: Features, prediction: Prediction, *, explain: bool) -> list[dict[str, Any]]:
-        model, value = self.model, prediction.value.tolist()
-        found: list[dict[str, Any]]
-        if model.task is Task.BINARY:
-            found = [{"probability": p, "positive": p >= self.threshold, "threshold": self.threshold} for p in value]
-        elif model.task is Task.REGRESSION:
-            found = [{"value": v, "error_band": model.error_band} for v in value]
-        else:
-            found = _multiclass(model, prediction)
-        if explain and (parts := model.contributions(features)) is not None:
-            names = [each.name for each in model.inputs]
-            for each, mine, bias in zip(found, parts.parts.tolist(), parts.bias.tolist(), strict=True):
-                each |= {"contributions": dict(zip(names, mine, strict=True)), "bias": bias}
-        return found
+
+def _of_one_kind(request: dict[str, Any]) -> dict[str, Any]:
+    if ("readings" in request) == ("rows" in request):
+        raise ProblemError(422, "invalid_request", "give either `readings` or `rows`")
+    return request
 
 
 def features_of(model: Model, rows: Sequence[Mapping[str, Any]]) -> Features:
@@ -216,39 +223,14 @@ def features_of(model: Model, rows: Sequence[Mapping[str, Any]]) -> Features:
     return Features(numbers, texts)
 
 
-def _multiclass(model: Model, prediction: Prediction) -> list[dict[str, Any]]:
-    if prediction.label is None or prediction.probabilities is None:
-        raise ModelFailedError(model, "gives no class")
-    return [
-        {
-            "predicted_class": model.classes[label],
-            "probability": p,
-            "probabilities": dict(zip(model.classes, of, strict=True)),
-        }
-        for label, p, of in zip(
-            prediction.label.tolist(), prediction.value.tolist(), prediction.probabilities.tolist(), strict=True
-        )
-    ]
-
-
 def _last_of_each(keys: Sequence[bytes]) -> Int:
     return np.array(sorted({key: at for at, key in enumerate(keys)}.values()), np.int64)
 
 
-def _names(flags: NDArray[np.bool_], names: Sequence[str]) -> list[list[str]]:
-    if not flags.any():
-        return [[] for _ in range(len(flags))]
-    return [[name for name, flag in zip(names, row, strict=True) if flag] for row in flags.tolist()]
-
-
-def _rejected(outcome: Outcome) -> ProblemError:
+def _rejected(rejections: Sequence[Rejection], first_row: int, readings: int) -> ProblemError:
     """A worker would make these readings dead letters."""
-    found = sorted(outcome.rejections, key=lambda rejection: rejection.row)
-    details = [Detail(at=f"readings.{one.row}", message=one.message, reason=one.reason) for one in found]
-    first = found[0]
-    return ProblemError(
-        422,
-        "rejected",
-        f"{len(found)} of {len(outcome.batch)} readings cannot be scored; readings.{first.row}: {first.message}",
-        details,
-    )
+    details = [
+        Detail(at=f"readings.{one.row - first_row}", message=one.message, reason=one.reason) for one in rejections
+    ]
+    text = f"{len(details)} of {readings} readings cannot be scored; {details[0].at}: {details[0].message}"
+    return ProblemError(422, "rejected", text, details)

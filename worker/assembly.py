@@ -12,8 +12,7 @@ from typing import Any, TypedDict
 import structlog
 from confluent_kafka.admin import AdminClient
 
-from common.errors import DependencyDownError, UserError
-from schemas.errors import UnreadableValueError
+from common.errors import DependencyDownError
 from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
 from worker.admission.admit import Demands
 from worker.admission.compatibility import alarm_policy
@@ -21,7 +20,6 @@ from worker.admission.in_use import show, show_swapped
 from worker.admission.mlflow_source import MlflowSource
 from worker.admission.source import mlflow_source, resolve_or_last_good
 from worker.config.pipeline import Pipeline
-from worker.config.roles import ROLES
 from worker.config.settings import Settings
 from worker.consume.assignment import Assignment
 from worker.consume.batch_loop import Loop
@@ -32,6 +30,7 @@ from worker.consume.unreadable import Unreadable, parse_places
 from worker.encode.drift_sketch import Sketcher
 from worker.encode.encoder import Encoder
 from worker.encode.output_limits import OutputLimits
+from worker.encode.prefixes import output_prefixes
 from worker.encode.shadow import Shadow
 from worker.encode.side_output import SideOutput
 from worker.hot_swap.alias_watcher import ModelWatch
@@ -144,7 +143,7 @@ def assemble(around: Surroundings) -> Worker:
     config = client_config(settings.bootstrap_servers)
     wait_for(lambda: _check_topics(around, config), status, stop)
     registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
-    prefixes = wait_for(lambda: _prefixes(registry, pipeline), status, stop)
+    prefixes = wait_for(lambda: output_prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
     model = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
     show(status, pipeline, uri, model)
@@ -225,17 +224,6 @@ def _next_scorer(settings: Settings, pipeline: Pipeline, model: Model) -> Scorer
     """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
     return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup)
-
-
-def _prefixes(registry: SchemaRegistry | None, pipeline: Pipeline) -> dict[str, bytes]:
-    """Confluent prefixes of the outputs where there is a registry; none means single-object encoding."""
-    if registry is None:
-        return {}
-    written = {role: record for role, record in pipeline.records.items() if ROLES[role].written}
-    try:
-        return {role: registry.prefix(pipeline.topics[role], record.schema) for role, record in written.items()}
-    except UnreadableValueError as error:
-        raise UserError(f"{error}; see the compatibility rule of the subject in the registry") from error
 
 
 def _publisher(around: Surroundings, config: dict[str, Any], consumer: ReportingConsumer) -> Publisher:

@@ -16,7 +16,7 @@ from serve.settings import ServeSettings
 from tests.flagship import PIPELINE
 from tests.harness import reading
 from worker.config.settings import load_settings
-from worker.model.contract import Model
+from worker.model.contract import Model, Task
 from worker.model.package import ModelPackage
 
 Start = Callable[..., TestClient]
@@ -27,14 +27,15 @@ def start() -> Iterator[Start]:
     """Starts an API with a model (or without one) and these settings."""
     with ExitStack() as clients:
 
-        def started(model: Model | None, **given: Any) -> TestClient:
+        def started(model: Model | None, task: Task = Task.BINARY, **given: Any) -> TestClient:
+            pipeline = PIPELINE.model_copy(update={"task": task})
             settings = load_settings(ServeSettings, pipeline="battery_hazard", **given)
             metrics = ServeMetrics()
-            live, log = LiveModel(settings, PIPELINE, metrics), RequestLog(settings, metrics)
+            live, log = LiveModel(settings, pipeline, metrics), RequestLog(settings, metrics)
             clients.callback(log.close)
             if model is not None:
                 live.use(model)
-            app = build_app(settings, PIPELINE, live, metrics, log)
+            app = build_app(settings, pipeline, live, metrics, log)
             return clients.enter_context(TestClient(app, base_url="http://localhost"))
 
         yield started

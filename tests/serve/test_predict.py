@@ -16,6 +16,7 @@ from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import avro
 from tests.plain_models import loaded, saved
 from tests.serve.conftest import Start
+from worker.model.contract import Task
 from worker.model.package import ModelPackage
 from worker.score.batch import Batch
 from worker.score.scorer import scorer_of
@@ -113,7 +114,7 @@ def test_a_multiclass_model(start: Start, tmp_path: Path, history: list[dict[str
     states = np.tile(["discharging", "idle", "charging"], 20)
     forest = RandomForestClassifier(5, random_state=0).fit(rows, states)
     saved(mlflow.sklearn, forest, tmp_path / "m", rows, forest.predict(rows), serialization_format="cloudpickle")
-    api = start(loaded(tmp_path / "m", trusted=True))
+    api = start(loaded(tmp_path / "m", trusted=True), Task.MULTICLASS)
 
     (found,) = post(api, {"rows": [{"voltage_v": 50.0, "current_a": 5.0}]})["predictions"]
 
@@ -126,7 +127,7 @@ def test_a_regression_model(start: Start, tmp_path: Path, history: list[dict[str
     rows = pd.DataFrame({"voltage_v": np.linspace(40, 60, 60), "current_a": np.tile([-5.0, 0.0, 5.0], 20)})
     line = LinearRegression().fit(rows, rows.voltage_v * rows.current_a)
     saved(mlflow.sklearn, line, tmp_path / "m", rows, line.predict(rows))
-    api = start(loaded(tmp_path / "m", trusted=True))
+    api = start(loaded(tmp_path / "m", trusted=True), Task.REGRESSION)
 
     by_row = post(api, {"rows": [{s: r[s] for s in SENSORS} for r in history]})["predictions"]
     by_reading = post(api, {"readings": history})["predictions"]

@@ -1,4 +1,4 @@
-"""The `hazardstream pipeline` commands: look at a pipeline folder without a broker."""
+"""The `hazardstream pipeline` commands: make, check, test and show a pipeline folder without a broker."""
 
 from typing import Annotated
 
@@ -8,8 +8,11 @@ from common.cli_options import JsonOption, PipelineOption, RegistryOption
 from common.errors import UserError
 from common.json_text import strict_json
 from common.terminal import say
+from worker.cli.pipeline_fixtures import run_tests
+from worker.cli.pipeline_init import init
 
-app = typer.Typer(help="Check and show a pipeline folder. No broker is needed.", no_args_is_help=True)
+app = typer.Typer(help="Make, check, test and show a pipeline folder. No broker is needed.", no_args_is_help=True)
+app.command()(init)
 
 FolderArgument = Annotated[
     str | None, typer.Argument(metavar="[FOLDER]", help="The pipeline's folder, file or name; as --pipeline.")
@@ -41,6 +44,9 @@ def check(
     settings = load_settings(pipeline=chosen(folder, pipeline), registry_url=registry, model=model)
     if not report(list(findings(settings, offline=offline)), as_json=as_json):
         raise typer.Exit(1)
+
+
+app.command("test")(run_tests)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.consume.message_columns import batch_of
 from worker.consume.unreadable import skipped_batches
-from worker.kafka.topic_reader import Span, TopicReader
+from worker.kafka.topic_reader import Span, TopicReader, UnreadableBatchError
 from worker.recover.replay_exclusions import replay_exclusions
 from worker.recover.start_offsets import rebuild_since_ms
 from worker.score.batch import Batch
@@ -137,11 +137,18 @@ class WindowRebuild:
         return Partition(number, start, offset)
 
     def _read(self, partition: Partition) -> None:
-        skipped = skipped_batches(self._reader, self._pipeline, self._topic_id, partition.number)
-        for span in _outside(Span(partition.next_offset, partition.live_from), skipped):
-            for messages in self._reader.read(self._pipeline.input.topic, {partition.number: span}):
-                if messages:
-                    self._merge(batch_of(messages))
+        try:
+            self._read_span(partition.number, Span(partition.next_offset, partition.live_from))
+        except UnreadableBatchError:
+            # The loop has skipped it. Dead letters are searched for that only now, because they may be many.
+            skipped = skipped_batches(self._reader, self._pipeline, self._topic_id, partition.number)
+            for span in _outside(Span(partition.next_offset, partition.live_from), skipped):
+                self._read_span(partition.number, span)
+
+    def _read_span(self, number: int, span: Span) -> None:
+        for messages in self._reader.read(self._pipeline.input.topic, {number: span}):
+            if messages:
+                self._merge(batch_of(messages))
 
     def _offset(self, number: int) -> int:
         return self._partitions[number].next_offset if number in self._partitions else 0

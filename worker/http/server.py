@@ -145,10 +145,13 @@ class HttpServer:
         host, port = self._host, self._port
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-            return socket.create_server((host, port), family=family, backlog=_KERNEL_QUEUE)
+            made = socket.create_server((host, port), family=family, backlog=_KERNEL_QUEUE)
+            # Accepted sockets inherit it. Without it, a response's body waits 40 ms for the client's delayed ACK.
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             reason, (host_option, port_option) = error.strerror or str(error), self._options
             raise UserError(
                 f"the HTTP server cannot listen on {shown(host)}:{port} ({reason}); choose another port with "
                 f"{port_option} or another address with {host_option}"
             ) from error
+        return made

@@ -179,7 +179,9 @@ class TopicReader:
         while any(offset < spans[number].high for number, offset in at.items()):
             messages = self.consumer.consume(self._per_call, timeout=0.2)
             cause = next((m.error().str() for m in messages if m.error() is not None), cause)
-            if bad := next((m for m in messages if is_unreadable(m)), None):
+            # What comes behind a span is fetched with it, too.
+            unreadable = (m for m in messages if is_unreadable(m))
+            if bad := next((m for m in unreadable if (m.offset() or 0) < spans[m.partition()].high), None):
                 raise UnreadableBatchError(
                     "broker",
                     f"the batch at offset {bad.offset()} of {topic}/{bad.partition()} cannot be read: {cause}. If it "

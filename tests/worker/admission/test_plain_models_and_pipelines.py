@@ -26,6 +26,7 @@ from worker.config.trust import Trust
 from worker.model.contract import Task
 from worker.model.package import PackageError
 
+pytestmark = pytest.mark.slow  # logs models with MLflow
 ROWS = pump_rows()
 TABLE = ROWS[NUMBERS]
 

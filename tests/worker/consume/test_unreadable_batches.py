@@ -12,9 +12,12 @@ from tests.harness import START_MS, Stage, avro, reading, wait_until
 from tests.raw_batches import ZSTD, Raw, batch, produce, records_section
 from worker.consume.unreadable import Unreadable, parse_places
 from worker.encode.dead_letter import letter_of
+from worker.hot_swap.window_rebuild import WindowRebuild
 from worker.kafka.client_config import client_config
 from worker.kafka.topic_reader import TopicReader
+from worker.model.package import load_package
 from worker.observe.metrics import Metrics
+from worker.score.scorer import scorer_of
 
 TOO_MUCH = 110_000_000  # more than receive.message.max.bytes, once inflated
 
@@ -68,6 +71,12 @@ def test_a_batch_that_cannot_be_inflated_is_reported_and_skipped_only_when_named
     ]
     assert scored == [(0, 1), (1, 2), (8, 3), (9, 4), (10, 5)]
     assert len(stage.committed("dead_letters")) == 2
+    # So does a rebuild of windows for another model.
+    package = load_package(stage.model, version="1")
+    scorer = scorer_of(stage.pipeline, package, package.policy, stage.writer_schema_of)
+    with TopicReader(client_config(stage.bootstrap)) as reader:
+        WindowRebuild(scorer, stage.pipeline, reader, "").chase({0: (11, START_MS + 40_000)})
+    assert scorer.windows.held == 1
     said = dlq(stage, "redrive", "--yes")
     assert said["redriven"] == 0
     assert sum(said["skipped"].values()) == 2

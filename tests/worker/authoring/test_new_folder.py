@@ -1,0 +1,89 @@
+"""From an Avro schema and one's own model to a pipeline that scores, without Python."""
+
+import json
+from pathlib import Path
+
+import mlflow.sklearn
+import pytest
+import yaml
+from sklearn.ensemble import RandomForestRegressor
+
+from tests.commands import Done, hazardstream
+from tests.plain_models import NUMBERS, pump_rows, saved, wear
+from worker.model.model_files import read_model_files
+
+PUMP = {
+    "type": "record",
+    "name": "PumpReading",
+    "fields": [
+        {"name": "pump", "type": "string", "maxLength": 20},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "pressure_bar", "type": "double", "minimum": 0, "maximum": 40},
+        {"name": "flow", "type": ["null", "float"], "default": None},
+    ],
+}
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> Path:
+    file = tmp_path / "Pump.avsc"
+    file.write_text(json.dumps(PUMP))
+    return file
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    rows = pump_rows()
+    forest = RandomForestRegressor(n_estimators=5, random_state=0).fit(rows[NUMBERS], wear(rows))
+    directory = saved(
+        mlflow.sklearn, forest, tmp_path / "forest", rows[NUMBERS], wear(rows), serialization_format="cloudpickle"
+    )
+    monkeypatch.setenv("HAZARDSTREAM_MODEL_TRUST", f"sha256:{read_model_files(directory, 'forest').digest}")
+    return directory
+
+
+def init(schema: Path | str, model: Path, *more: str) -> Done:
+    return hazardstream("pipeline", "init", "pumps", "--schema", str(schema), "--model", str(model), *more)
+
+
+def test_a_new_folder_runs_and_its_first_test_passes(
+    schema: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = init(schema, model, "--key", "pump", "--time", "at", "--field", "pressure=pressure_bar")
+    assert made.returncode == 0, made.stderr
+    assert sorted(file.name for file in Path("pumps").iterdir()) == ["PumpReading.avsc", "pipeline.yaml", "tests.yaml"]
+    content = yaml.safe_load(Path("pumps/pipeline.yaml").read_text())
+    assert content["task"] == "regression"
+    assert content["features"] == [{"name": "pressure", "field": "pressure_bar"}, {"name": "flow", "field": "flow"}]
+    tested = hazardstream("pipeline", "test", "pumps")
+    assert (tested.returncode, "1 passed, 0 failed" in tested.stdout) == (0, True), tested.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ((), "the model takes 'pressure': record 'PumpReading' has no such field (did you mean 'pressure_bar'?)"),
+        (("--field", "pressure"), "is not INPUT=FIELD"),
+        (("--field", "force=flow"), "the model has no such input; it takes flow, pressure"),
+        (("--field", "pressure=pressure_bar", "--key", "pmp"), "--key 'pmp': record 'PumpReading' has no such field"),
+    ],
+)
+def test_what_does_not_fit_is_named_and_nothing_is_written(
+    schema: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = init(schema, model, *more)
+    assert refused.returncode == 2
+    assert text in " ".join(refused.stderr.split())
+    assert not Path("pumps").exists()
+
+
+def test_a_schema_that_is_nowhere_and_a_folder_that_is_there_are_refused(
+    schema: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "there is no file 'Pumps.avsc'" in init("Pumps.avsc", model).stderr
+    Path("pumps").mkdir()
+    Path("pumps/mine").touch()
+    assert "is not empty" in init(schema, model).stderr

@@ -10,7 +10,7 @@ WORKERS ?= 3
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(STAMP)  ## Create .venv with all locked dependencies
 
@@ -24,6 +24,9 @@ $(STAMP): pyproject.toml requirements.lock
 
 demo: install  ## Broker, model, worker and fleet on this machine; watched live and accounted for
 	$(BIN)/hazardstream demo
+
+run-%: install  ## Train, start, replay and check a pipeline: absenteeism, churn, housing or tabular
+	$(BIN)/hazardstream run $*
 
 test: install  ## All tests; those of the worker run on a real Apache Kafka that the suite starts
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_OPTIONS)

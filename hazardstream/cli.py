@@ -11,10 +11,10 @@ import typer
 from rich.text import Text
 
 import local.cli
-import pipelines.absenteeism.cli
 import pipelines.battery_hazard.cli
 import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
+import pipelines.cli
 import producers.cli
 import serve.cli
 import sink.cli
@@ -52,7 +52,7 @@ training.backtest.cli.register(app)
 training.monitoring.cli.register(app)
 training.promotion.cli.register(app)
 pipelines.battery_hazard.training.retraining.cli.register(app)
-pipelines.absenteeism.cli.register(app)
+pipelines.cli.register(app)
 local.cli.register(app)
 
 

@@ -1,18 +1,21 @@
-"""The command `demo`, which runs everything on this machine."""
+"""The commands `demo` and `run`, which run everything on this machine."""
 
 import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from common.cli_options import RUN, JsonOption
+from common.cli_options import RUN, JsonOption, training_packages
 from common.errors import UserError
+from common.json_text import strict_json
 from common.terminal import say, terminal
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the main command."""
     app.command(rich_help_panel=RUN)(demo)
+    app.command(rich_help_panel=RUN)(run)
 
 
 def demo(
@@ -41,3 +44,33 @@ def demo(
         raise UserError(
             f"{result.audit.missing} readings are missing and {result.audit.duplicates} duplicated: this is a defect"
         )
+
+
+def run(
+    name: Annotated[str, typer.Argument(help="absenteeism, churn, housing or tabular.")],
+    data: Annotated[
+        Path | None, typer.Option(help="File of rows of your own, in the form of the published ones.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of training and generated rows.")] = 0,
+    tries: Annotated[int | None, typer.Option(min=1, help="Parameter sets to try for each candidate.")] = None,
+) -> None:
+    """Train, start, replay and check a pipeline that comes along: Kafka, MLflow and a worker on this machine.
+
+    Nothing needs to be installed or running. The last line is one JSON object: how many records were scored, are
+    missing, doubled, or differ from what the model itself predicts for the same rows; and the model's metrics.
+
+    Example: hazardstream run absenteeism
+    """
+    import structlog
+
+    with training_packages():
+        from local.examples import EXAMPLES
+        from local.run_pipeline import RunOptions, run_pipeline
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    if name not in EXAMPLES:
+        raise UserError(f"there is no pipeline {name!r} to run; name one of {', '.join(EXAMPLES)}")
+    result = run_pipeline(EXAMPLES[name], RunOptions(data, seed, tries), terminal(stderr=True))
+    say(strict_json(result))
+    if wrong := {what: result[what] for what in ("missing", "duplicates", "differing") if result[what]}:
+        raise UserError(f"{name}: {wrong}: this is a defect")

@@ -1,8 +1,6 @@
 """The whole system on one machine: broker, model, worker and fleet, with a live view and a final count."""
 
 import json
-import signal
-import sys
 import tempfile
 import threading
 import time
@@ -28,7 +26,8 @@ from local.isolated_pipeline import isolated_pipeline
 from local.kafka import BOOTSTRAP_VARIABLE, broker
 from local.mock import mock_cluster
 from local.output_watcher import Watcher
-from local.process import Server, answers, free_ports, http_client, port_is_free, start, stop, wait_until_ready
+from local.process import Server, http_client, stop
+from local.worker_process import start_worker, stop_worker
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from training.registry.default_model import demo_store
 from worker.config.pipeline import SHIPPED_PIPELINES, Pipeline, load_pipeline
@@ -40,7 +39,6 @@ PARTITIONS = 4
 EVENT_HOURS = 1.5  # long enough for a fault to develop, whatever the duration of the demo
 FAULTS = 3
 BAD_RATE = 0.003
-_HTTP_PORT = 8080
 _SETTLE_S = 60.0
 MOCK_LIMITS = (
     "Kafka's jars cannot be downloaded, so the demo runs on the mock cluster of the client library. It shows records "
@@ -97,7 +95,9 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
         console.print("registering the model …")
         tracking_uri = demo_store(flagship)
         console.print("starting the worker …")
-        worker, address = _start_worker(directory, bootstrap, pipeline_file, tracking_uri, transactions=kind != "mock")
+        guarantee = "at_least_once" if kind == "mock" else "exactly_once"
+        options_of_worker = ["--bootstrap", bootstrap, "--pipeline", str(pipeline_file), "--guarantee", guarantee]
+        worker, address = start_worker(directory, options_of_worker, tracking_uri)
         stack.callback(stop, [worker])
         watcher = Watcher(pipeline, bootstrap)
         watcher.start()
@@ -105,7 +105,7 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
         simulated = _play(options, bootstrap, pipeline_file, watcher, worker, address, console)
         if options.keep:
             _linger(console, bootstrap, address, tracking_uri)
-        _stop_worker(worker)
+        stop_worker(worker)
         result = Result(
             audit(pipeline, bootstrap),
             simulated,
@@ -136,23 +136,6 @@ def _broker(directory: Path, flagship: Pipeline, console: Console) -> Iterator[t
             # A broker of the user: the demo uses its own topics, so that it changes no others and the counts are right.
             kind, pipeline = "given", load_pipeline(str(isolated_pipeline(directory.name, directory)))
         yield bootstrap, kind, pipeline
-
-
-def _start_worker(
-    directory: Path, bootstrap: str, pipeline_file: Path, tracking_uri: str, *, transactions: bool
-) -> tuple[Server, str]:
-    port = _HTTP_PORT if port_is_free(_HTTP_PORT) else free_ports(1)[0]
-    address = f"http://127.0.0.1:{port}"
-    options = ["--bootstrap", bootstrap, "--pipeline", str(pipeline_file), "--http-port", str(port)]
-    guarantee = "exactly_once" if transactions else "at_least_once"
-    worker = start(
-        "the worker",
-        [sys.executable, "-m", "hazardstream", "worker", *options, "--guarantee", guarantee],
-        directory / "worker.log",
-        {"MLFLOW_TRACKING_URI": tracking_uri},
-    )
-    wait_until_ready([worker], lambda: answers(f"{address}/ready"))
-    return worker, address
 
 
 def _play(
@@ -220,11 +203,3 @@ def _linger(console: Console, bootstrap: str, address: str, tracking_uri: str) -
     )
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
-
-
-def _stop_worker(worker: Server) -> None:
-    """Stop it with SIGTERM, and check its exit code."""
-    worker.process.send_signal(signal.SIGTERM)
-    code = worker.process.wait(60)
-    if code:
-        raise UserError(f"the worker ended with exit code {code}; {worker.log_tail()}")

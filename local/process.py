@@ -150,8 +150,8 @@ def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str
     return server
 
 
-def wait_until_ready(servers: Sequence[Server], ready: Callable[[], bool]) -> None:
-    """Wait until `ready()` is true, at most a minute. If that fails, stop all servers.
+def wait_until_ready(servers: Sequence[Server], ready: Callable[[], bool], within_s: float = _START_S) -> None:
+    """Wait until `ready()` is true, by default at most a minute. If that fails, stop all servers.
 
     Raises:
         PortTakenError: a server ended because its port is taken.
@@ -164,7 +164,7 @@ def wait_until_ready(servers: Sequence[Server], ready: Callable[[], bool]) -> No
         return ready()
 
     attempts = Retrying(
-        stop=stop_after_delay(_START_S),
+        stop=stop_after_delay(within_s),
         wait=wait_fixed(0.1),
         retry=retry_if_result(lambda done: not done),
     )
@@ -174,7 +174,7 @@ def wait_until_ready(servers: Sequence[Server], ready: Callable[[], bool]) -> No
         stop(servers)
         if isinstance(error, RetryError):
             first = servers[0]
-            raise UserError(f"{first.name} does not answer after {_START_S:.0f} s; {first.log_tail()}") from error
+            raise UserError(f"{first.name} does not answer after {within_s:.0f} s; {first.log_tail()}") from error
         raise
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
@@ -39,7 +39,7 @@ def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
     """
     source = pipeline.input
     schema = source.avro_schema
-    prefix = _registered_prefix(registry_url, source.topic, schema) if registry_url else single_object_prefix(schema)
+    prefix = value_prefix(pipeline, registry_url)
     writer = parsed(schema)
     names = (source.key, source.group, source.time, *source.sensors())
 
@@ -49,12 +49,24 @@ def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
     return encode_reading
 
 
-def _registered_prefix(url: str, topic: str, schema: dict[str, Any]) -> bytes:
+def value_prefix(pipeline: Pipeline, registry_url: str | None) -> bytes:
+    """What each value on the input topic begins with.
+
+    Args:
+        pipeline: names topic and schema.
+        registry_url: registry of Confluent's wire format; None: Avro's single-object encoding.
+
+    Raises:
+        UserError: the registry cannot be used.
+    """
+    schema = pipeline.input.avro_schema
+    if not registry_url:
+        return single_object_prefix(schema)
     try:
-        return registry_from_environment(url).prefix(topic, schema)
+        return registry_from_environment(registry_url).prefix(pipeline.input.topic, schema)
     except (DependencyDownError, UnreadableValueError) as error:
         raise UserError(
-            f"schema registry {url}: {error}; correct it, or omit --registry to write Avro's "
+            f"schema registry {registry_url}: {error}; correct it, or omit --registry to write Avro's "
             "single-object encoding, which needs no registry"
         ) from error
 

@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from training.datasets.source import Rows
 from training.fitting.recipe import Candidate, Recipe
-from worker.model.contract import Task
+from worker.config.task import Task
 
 NUMBERS = ("a", "b", "c", "d", "e", "f", "g", "h")
 

@@ -1,6 +1,7 @@
 """Rules of the house: sizes of functions and modules, no import cycles, no domain words in the engine."""
 
 import ast
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -9,6 +10,7 @@ from statistics import median
 
 import grimp
 import pytest
+import yaml
 
 from tests.repository import ROOT
 
@@ -139,6 +141,38 @@ def test_the_engine_names_no_domain(package: str) -> None:
     ]
 
     assert not named, "say key, group, sensor, reading: " + "; ".join(named)
+
+
+ORDINARY = {"event", "plan", "population", "ts"}
+"""Fields of pipelines that are also words of English or of the engine: population stability index, a test plan."""
+
+
+def own_fields() -> set[str]:
+    """Names of the fields of the records that pipelines read."""
+    files = {
+        file.parent / f"{yaml.safe_load(file.read_text())['input']['schema']}.avsc"
+        for file in (ROOT / "pipelines").glob("*/*.yaml")
+    }
+    return {field["name"] for file in files for field in json.loads(file.read_text())["fields"]} - ORDINARY
+
+
+# One of the older request shapes that serve/compatibility.py reads has a key of that name, too.
+@pytest.mark.parametrize("package", [name for name in ENGINE if name != "serve"])
+def test_the_engine_names_no_field_of_a_pipeline(package: str) -> None:
+    words = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join(map(re.escape, sorted(own_fields())))})(?![A-Za-z0-9_])")
+    named = [
+        f"{path.relative_to(ROOT)}:{number}: {word[0]}"
+        for path in sorted((ROOT / package).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if (word := words.search(line))
+    ]
+
+    assert not named, "; ".join(named)
+
+
+def test_fields_of_all_pipelines_are_known() -> None:
+    assert own_fields() >= {"module_id", "transportation_expense", "ocean_proximity", "pixel_0_0", "marketing_source"}
 
 
 @pytest.mark.parametrize(

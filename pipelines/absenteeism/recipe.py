@@ -17,7 +17,7 @@ from sklearn.svm import SVR
 from pipelines.absenteeism.rows import CODES, FEATURES, SOURCE, TARGET
 from training.datasets.source import Rows, find_rows
 from training.fitting.recipe import Candidate, Recipe
-from worker.model.contract import Task
+from worker.config.task import Task
 
 
 def _rows(given: Path | None, seed: int) -> Rows:

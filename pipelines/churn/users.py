@@ -34,7 +34,7 @@ _SHARES = {
 }
 CATEGORIES = tuple(FACTORS)
 FADING_DAYS = 25
-HORIZON_DAYS = 30
+HORIZON_DAYS = 14
 """A user who leaves within this time after an event is what the model looks for."""
 START_MS = 1_735_689_600_000
 """2025-01-01T00:00:00Z, the first day of the history."""

@@ -16,7 +16,7 @@ from xgboost import XGBRegressor
 from pipelines.housing.rows import NUMBERS, PROXIMITY, SOURCE, TARGET
 from training.datasets.source import Rows, find_rows
 from training.fitting.recipe import Candidate, Recipe
-from worker.model.contract import Task
+from worker.config.task import Task
 
 
 def _rows(given: Path | None, seed: int) -> Rows:

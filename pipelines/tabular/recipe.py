@@ -12,7 +12,7 @@ from xgboost import XGBClassifier
 
 from training.datasets.source import Rows, digest
 from training.fitting.recipe import Candidate, Recipe
-from worker.model.contract import Task
+from worker.config.task import Task
 
 TARGET = "digit"
 PIXELS = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))

@@ -1,5 +1,6 @@
 """Tunes, compares and fits the candidates of a recipe. Same rows and seed, same result."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +25,9 @@ from common.errors import UserError
 from common.text import shown
 from training.fitting.predictions import HEADLINE, SCORING, depends_on_batch, measure, predict
 from training.fitting.recipe import Candidate, Recipe
-from worker.model.contract import Task
+from worker.config.task import Task
 
-_TEST_SHARE = 0.2
+_TEST_SHARE, _SPLIT_SEED = 0.2, 0
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, the steps done and the total."""
@@ -77,8 +78,8 @@ class Comparison:
     split: Split
 
 
-def split_rows(recipe: Recipe, frame: pd.DataFrame, seed: int) -> Split:
-    """Set a fifth of the rows aside for the test.
+def split_rows(recipe: Recipe, frame: pd.DataFrame) -> Split:
+    """Set a fifth of the rows aside for the test: the same ones each time, so that versions can be compared on them.
 
     Raises:
         UserError: a column is missing.
@@ -88,11 +89,11 @@ def split_rows(recipe: Recipe, frame: pd.DataFrame, seed: int) -> Split:
         raise UserError(f"the rows have no column {shown(', '.join(missing))}; {recipe.name} needs it")
     at = np.arange(len(frame))
     if recipe.split_by is not None:
-        splitter = GroupShuffleSplit(1, test_size=_TEST_SHARE, random_state=seed)
+        splitter = GroupShuffleSplit(1, test_size=_TEST_SHARE, random_state=_SPLIT_SEED)
         _, test = next(splitter.split(at, groups=frame[recipe.split_by]))
     else:
         stratify = None if recipe.task == Task.REGRESSION else frame[recipe.target]
-        _, test = train_test_split(at, test_size=_TEST_SHARE, random_state=seed, stratify=stratify)
+        _, test = train_test_split(at, test_size=_TEST_SHARE, random_state=_SPLIT_SEED, stratify=stratify)
     held_out = np.isin(at, test)
     return Split(frame[~held_out], frame[held_out])
 
@@ -103,15 +104,16 @@ def compare(recipe: Recipe, frame: pd.DataFrame, *, seed: int = 0, progress: Pro
     Args:
         recipe: what to learn.
         frame: all rows.
-        seed: of split, folds and search.
+        seed: of folds and search.
         progress: told of each candidate.
 
     Raises:
         UserError: a column is missing, or no candidate can be served.
     """
-    split = split_rows(recipe, frame, seed)
+    split = split_rows(recipe, frame)
     results = []
-    with threadpool_limits(1):  # on few rows, threads wait for each other longer than they work
+    # On few rows, threads wait for each other longer than they work. Probabilities in float32 sum to 1 only nearly.
+    with threadpool_limits(1), warnings.catch_warnings(action="ignore", category=UserWarning):
         for number, candidate in enumerate(recipe.candidates):
             progress("comparing", number, len(recipe.candidates))
             results.append(_tuned(recipe, candidate, split, seed))

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from worker.model.contract import DEFAULT_THRESHOLD, Prediction, Task
+from worker.config.task import Task
+from worker.model.contract import DEFAULT_THRESHOLD, Prediction
 
 SCORING = {
     Task.BINARY: "roc_auc",
@@ -62,11 +63,13 @@ def measure(task: Task, truth: Any, found: Prediction, threshold: float | None =
             "accuracy": metrics.accuracy_score(truth, positive),
         }
     else:
-        classes = range(0 if found.probabilities is None else found.probabilities.shape[1])
+        if found.probabilities is None:
+            raise ValueError("a multiclass prediction has a probability of each class")
+        probabilities = found.probabilities / found.probabilities.sum(axis=1, keepdims=True)
         values = {
             "accuracy": metrics.accuracy_score(truth, found.label),
             "f1_macro": metrics.f1_score(truth, found.label, average="macro"),
-            "log_loss": metrics.log_loss(truth, found.probabilities, labels=list(classes)),
+            "log_loss": metrics.log_loss(truth, probabilities, labels=list(range(probabilities.shape[1]))),
         }
     return {name: float(value) for name, value in values.items()}
 

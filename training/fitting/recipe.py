@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from training.datasets.source import Rows
-from worker.model.contract import Task
+from worker.config.task import Task
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from training.fitting.recipe import Recipe
 from training.registry.load_model import load_registered
 from training.registry.log_model import fluent_mlflow
 from training.registry.register import store_of, version_behind
-from worker.model.contract import Task
+from worker.config.task import Task
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,14 +56,29 @@ def promote_if_better(
     found = {one: _measured(recipe, one, test, tracking_uri)[metric] for one in compared}
     sign = -1 if recipe.task == Task.REGRESSION else 1
     promoted = champion is None or sign * found[version] >= sign * found[champion]
-    with fluent_mlflow(store_of(tracking_uri)) as client:
-        if not promoted:
+    if promoted:
+        promote(recipe.name, version, tracking_uri=tracking_uri)
+    else:
+        with fluent_mlflow(store_of(tracking_uri)) as client:
             _point(client, recipe.name, CHALLENGER, version)
-        else:
-            if champion not in {None, version}:
-                _point(client, recipe.name, LAST_GOOD, str(champion))
-            _point(client, recipe.name, CHAMPION, version)  # last: workers follow it
     return Promotion(version, promoted, metric, found)
+
+
+def promote(name: str, version: str, *, tracking_uri: str | None = None) -> None:
+    """Make a version the champion, whatever its metrics; the champion before becomes `last_good`.
+
+    Raises:
+        UserError: there is no such version.
+        DependencyDownError: MLflow does not answer.
+    """
+    champion, challenger = (version_behind(name, a, tracking_uri=tracking_uri) for a in (CHAMPION, CHALLENGER))
+    with fluent_mlflow(store_of(tracking_uri)) as client:
+        client.get_model_version(name, version)
+        if champion not in {None, version}:
+            _point(client, name, LAST_GOOD, str(champion))
+        _point(client, name, CHAMPION, version)  # workers follow it
+        if challenger == version:
+            client.delete_registered_model_alias(name, CHALLENGER)
 
 
 def fall_back(name: str, *, tracking_uri: str | None = None) -> tuple[str, str]:

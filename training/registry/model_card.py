@@ -8,7 +8,7 @@ from training.datasets.source import Rows
 from training.fitting.fit import Comparison, headline
 from training.fitting.recipe import Recipe
 from training.reports.render import render
-from worker.model.contract import Task
+from worker.config.task import Task
 
 _TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 

@@ -1,4 +1,4 @@
-"""The commands that each pipeline with a recipe has: train, and return to the last good version."""
+"""The commands that each pipeline with a recipe has: train, promote, return to the last good version, monitor."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from common.cli_options import JsonOption, TrackingUriOption, training_packages
+from common.cli_options import MODELS, JsonOption, TrackingUriOption, training_packages
 from common.json_text import strict_json
 from common.progress import progress_bar
 from common.terminal import say, terminal
+from training.run.monitor_cli import add_monitor
 
 if TYPE_CHECKING:
     from training.fitting.recipe import Recipe
@@ -22,19 +23,16 @@ TriesOption = Annotated[
 ]
 
 
-def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> typer.Typer:
+def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> None:
     """Add the command group of a pipeline, named after it, to the program.
 
     Args:
         app: the program.
         name: of the pipeline.
         load: imports the recipe, which takes seconds.
-
-    Returns:
-        The group, for commands that only this pipeline has.
     """
     group = typer.Typer(help=f"Train and serve the pipeline {name}.", no_args_is_help=True)
-    app.add_typer(group, name=name)
+    app.add_typer(group, name=name, rich_help_panel=MODELS)
 
     @group.command()
     def train(
@@ -49,6 +47,17 @@ def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> t
         _train(load, data, seed, tries, tracking_uri, as_json=as_json)
 
     @group.command()
+    def promote(
+        version: Annotated[str, typer.Argument(help="Version of the model in MLflow.")],
+        tracking_uri: TrackingUriOption = None,
+    ) -> None:
+        """Make a version the champion, whatever its metrics. Running workers follow; `fallback` undoes it."""
+        from training.promotion.by_metric import promote as move
+
+        move(name, version, tracking_uri=tracking_uri)
+        say(f"{name}: champion is version {version}")
+
+    @group.command()
     def fallback(*, tracking_uri: TrackingUriOption = None, as_json: JsonOption = False) -> None:
         """Make the version before the champion the champion again. Running workers follow."""
         from training.promotion.by_metric import fall_back
@@ -60,7 +69,7 @@ def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> t
             else f"{name}: champion is version {now}, not {left}"
         )
 
-    return group
+    add_monitor(group, name, load)
 
 
 def _train(
@@ -73,7 +82,7 @@ def _train(
     as_json: bool,
 ) -> None:
     with training_packages():
-        from training.run.train import table
+        from training.run.train import role, table
         from training.run.train import train as run
 
         recipe = load()
@@ -96,5 +105,5 @@ def _train(
     for row in table(recipe, trained.comparison):
         shown.add_row(*row)
     terminal().print(shown)
-    role = "champion" if trained.promotion.promoted else "challenger: the champion is better"
-    say(f"{recipe.name} version {trained.logged.version} is {role} ({trained.logged.tracking_uri})")
+    what = role(trained.promotion.promoted)
+    say(f"{recipe.name} version {trained.logged.version} is {what} ({trained.logged.tracking_uri})")

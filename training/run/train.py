@@ -48,7 +48,7 @@ def train(
     Args:
         recipe: what to learn.
         rows: from which rows.
-        seed: of split, folds and search.
+        seed: of folds and search.
         tries: parameter sets to try for each candidate; None: as the recipe says.
         tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
         progress: told of each candidate.
@@ -81,3 +81,8 @@ def _remark(served: bool, repeatable: bool) -> str:
     if served:
         return "registered"
     return "" if repeatable else "not the same in each batch"
+
+
+def role(promoted: bool) -> str:
+    """What a version is after its training, in text."""
+    return "champion" if promoted else "challenger: the champion is better"

@@ -15,7 +15,7 @@ from tests.recipes import NUMBERS, made_up, small_recipe
 from training.fitting.fit import compare, split_rows
 from training.fitting.predictions import HEADLINE, depends_on_batch, predict, required_inputs
 from training.fitting.recipe import Candidate
-from worker.model.contract import Task
+from worker.config.task import Task
 
 
 @pytest.mark.parametrize("task", Task)
@@ -25,7 +25,6 @@ def test_the_tree_beats_the_guess_and_same_seed_gives_the_same_result(task: Task
     first, second = (compare(recipe, rows, seed=1) for _ in range(2))
 
     by_name = {result.name: result for result in first.results}
-    assert by_name["tree"].score > by_name["guess"].score
     better = -1 if task == Task.REGRESSION else 1
     metric = HEADLINE[task]
     assert better * by_name["tree"].metrics[metric] > better * by_name["guess"].metrics[metric]
@@ -47,7 +46,7 @@ def test_results_are_best_first_and_the_recipe_may_name_the_one_to_serve() -> No
 def test_rows_of_one_owner_are_on_one_side_of_the_split() -> None:
     rows = made_up(Task.REGRESSION)
 
-    split = split_rows(replace(small_recipe(Task.REGRESSION), split_by="owner"), rows, seed=0)
+    split = split_rows(replace(small_recipe(Task.REGRESSION), split_by="owner"), rows)
 
     assert set(split.train["owner"]).isdisjoint(split.test["owner"])
     assert sorted([*split.train.index, *split.test.index]) == list(rows.index)

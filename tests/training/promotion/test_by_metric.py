@@ -6,11 +6,11 @@ import pytest
 
 from common.errors import UserError
 from tests.recipes import made_up, small_recipe
-from training.promotion.by_metric import fall_back
+from training.promotion.by_metric import fall_back, promote
 from training.registry.load_model import load_registered
 from training.registry.register import version_behind
 from training.run.train import Trained, train
-from worker.model.contract import Task
+from worker.config.task import Task
 from worker.model.mlflow_client import mlflow_client
 
 
@@ -45,6 +45,17 @@ def test_the_better_version_is_promoted_the_worse_is_not(unique_name: str, mlflo
     assert not worse.promotion.promoted
     assert behind(unique_name, mlflow_url) == {"champion": "2", "challenger": "3", "last_good": "1"}
     assert stages(unique_name, mlflow_url) == {"1": "Archived", "2": "Production", "3": "Staging"}
+
+
+def test_a_version_may_be_promoted_whatever_its_metrics(unique_name: str, mlflow_url: str) -> None:
+    trained(unique_name, mlflow_url, 5)
+    trained(unique_name, mlflow_url, 1)
+
+    promote(unique_name, "2", tracking_uri=mlflow_url)
+
+    assert behind(unique_name, mlflow_url) == {"champion": "2", "challenger": None, "last_good": "1"}
+    with pytest.raises(UserError, match="7"):
+        promote(unique_name, "7", tracking_uri=mlflow_url)
 
 
 def test_the_last_good_version_comes_back(unique_name: str, mlflow_url: str) -> None:

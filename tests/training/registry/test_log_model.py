@@ -15,7 +15,7 @@ from training.fitting.recipe import Candidate
 from training.registry.log_model import fluent_mlflow
 from training.registry.model_card import as_markdown, model_card
 from training.run.train import train
-from worker.model.contract import Task
+from worker.config.task import Task
 
 
 def test_runs_signature_and_card_are_logged(unique_name: str, mlflow_url: str) -> None:

@@ -38,7 +38,7 @@ def fewer(rows: Rows) -> Rows:
     return replace(rows, frame=rows.frame.head(700))
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "churn"])  # its windows are not kept yet
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_what_is_trained_is_what_the_worker_predicts(
     name: str, kafka: str, mlflow_url: str, unique_name: str, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from serve.request_log import RequestLog
 from serve.scoring import RequestScorer
 from serve.scoring_thread import ScoringThread
 from serve.settings import ServeSettings
+from serve.stored import stored
 from worker.config.pipeline import Pipeline
 from worker.http.docs_page import add_docs
 from worker.http.guard import WRONG_HOST, Guard
@@ -115,7 +116,10 @@ def build_app(
     app = FastAPI(title=f"hazardstream: {pipeline.name}", docs_url=None, redoc_url=None)
     add_docs(app)
     _add_health(app, live, metrics)
-    app.include_router(_protected(service, Clients(keys, settings.rate_limit)))
+    protected = _protected(service, Clients(keys, settings.rate_limit))
+    if routes := stored(settings, pipeline.name):
+        protected.include_router(routes)
+    app.include_router(protected)
     app.add_exception_handler(ProblemError, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http)
     describe(app, service.pipeline, live)

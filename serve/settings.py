@@ -22,6 +22,7 @@ class ServeSettings(Settings):
     serve_rate_limit: str = ""  # of each client, such as 600/minute; none: no limit
     serve_max_rows: PositiveInt = 10_000
     serve_max_bytes: PositiveInt = 8_000_000
+    serve_database: str = ""  # of `hazardstream sink`, as for its --to
     request_log: str = ""  # a topic
     request_log_file: Path | None = None
 

@@ -1,0 +1,32 @@
+"""The routes of what `hazardstream sink` has stored, where the settings name its database."""
+
+from fastapi import APIRouter
+
+from common.errors import UserError
+from serve.settings import ServeSettings
+
+
+def stored(settings: ServeSettings, pipeline: str) -> APIRouter | None:
+    """`/logs`, `/metrics/models` and `/database/stats`; None if no database is set.
+
+    Args:
+        settings: name the database.
+        pipeline: its name.
+
+    Raises:
+        UserError: there is no such database, no API key, or the extra `sink` is not installed.
+    """
+    if not settings.serve_database:
+        return None
+    if not settings.api_keys():
+        raise UserError(
+            "HAZARDSTREAM_SERVE_DATABASE shows all that is stored to whoever asks; set an API key "
+            "(HAZARDSTREAM_SERVE_API_KEY or HAZARDSTREAM_SERVE_API_KEY_FILE)"
+        )
+    try:
+        from sink.destination import database  # noqa: PLC0415 - an extra
+        from sink.engine import reading_engine  # noqa: PLC0415
+        from sink.http import stored_routes  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}; this needs more packages: pip install 'hazardstream[sink]'") from error
+    return stored_routes(reading_engine(database(settings.serve_database, pipeline)))

@@ -88,7 +88,7 @@ def field_rules(schema: Schema, file: Path) -> dict[str, FieldRules]:
     faults = [
         f"{shown(file)}:{line_of(file, 'fields', at, name)}: field {shown(field['name'])!r}: {text}"
         for at, field in enumerate(schema["fields"])
-        for name, text in _faults(field, enums)
+        for name, text in (*_unreadable(schema, field), *_faults(field, enums))
     ]
     if faults:
         raise UserError("; ".join(faults))
@@ -153,6 +153,36 @@ def _faults(field: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[tupl
                 low,
                 f"{low} {field[low]} is above {high} {field[high]}, so no value is allowed; correct one of them",
             )
+
+
+def _unreadable(schema: Schema, field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the Avro library accepts, and no record could be read with."""
+    if sum(other["name"] == field["name"] for other in schema["fields"]) > 1:
+        yield "name", "another field has the same name; rename one of them"
+    outer = {schema["name"], ".".join(filter(None, (schema.get("namespace"), schema["name"])))}
+    try:
+        _require_flat(field["type"], frozenset(outer))
+    except ValueError as error:
+        yield "type", str(error)
+
+
+def _require_flat(avro_type: Any, enclosing: frozenset[str]) -> None:
+    """Raise ValueError for a type that contains itself, and for a union directly in a union."""
+    if isinstance(avro_type, str) and avro_type in enclosing:
+        raise ValueError(f"type {shown(avro_type)!r} contains itself, and recursive types are not read; take it out")
+    if isinstance(avro_type, list):
+        if any(isinstance(branch, list) for branch in avro_type):
+            raise ValueError("a union stands directly in a union, which Avro does not allow; make it one union")
+        for branch in avro_type:
+            _require_flat(branch, enclosing)
+    elif isinstance(avro_type, dict):
+        own = enclosing | {avro_type["name"]} if avro_type.get("type") == "record" else enclosing
+        for inner in (
+            *(f["type"] for f in avro_type.get("fields", ())),
+            *(avro_type.get(n) for n in ("items", "values")),
+        ):
+            if inner is not None:
+                _require_flat(inner, own)
 
 
 def _misspelt(field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -61,6 +61,10 @@ def _run(arguments: list[str], environment: dict[str, str], log: Path) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)
+    for directory in environment.get("PYTHONPATH", "").split(os.pathsep):
+        # As Python would at its start, which this process has behind it.
+        if (start := Path(directory or ROOT, "sitecustomize.py")).is_file():
+            runpy.run_path(str(start))
     how, what, *rest = arguments
     sys.argv = [what, *rest]
     if how == "-m":

@@ -47,9 +47,9 @@ class KafkaRecord(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     topic: str
-    partition: Annotated[int, Field(ge=0)]
-    offset: Annotated[int, Field(ge=0)]
-    timestamp: int = -1
+    partition: Annotated[int, Field(ge=0, lt=2**31)]
+    offset: Annotated[int, Field(ge=0, lt=2**63)]
+    timestamp: Annotated[int, Field(ge=-(2**63), lt=2**63)] = -1
     timestamp_type: str = Field("", alias="timestampType")
     key: _Bytes = None
     value: _Bytes = None
@@ -74,8 +74,9 @@ class KafkaEvent(BaseModel):
     def _not_converted(cls, event: Any) -> Any:
         """Lambda can decode values itself, and then sends no Avro."""
         records = event.get("records") if isinstance(event, dict) else None
-        for record in (r for rs in records.values() for r in rs) if isinstance(records, dict) else ():
-            if isinstance(record, dict) and record.get("valueSchemaMetadata"):
+        lists = records.values() if isinstance(records, dict) else ()
+        for record in (r for each in lists if isinstance(each, list) for r in each):
+            if isinstance(record, dict) and (record.get("valueSchemaMetadata") or record.get("keySchemaMetadata")):
                 raise ValueError(
                     "Lambda has looked up the schemas of these records itself; remove the schema registry from the "
                     "event source mapping, because hazardstream reads Avro as it was published"

@@ -19,12 +19,13 @@ from serve.aws_lambda.event import batches_of, read_event
 from worker.admission.compatibility import alarm_policy
 from worker.admission.source import resolve_by_settings
 from worker.config.pipeline import Pipeline, load_pipeline
-from worker.config.settings import Settings
+from worker.config.settings import Settings, load_settings
 from worker.encode.encoder import Encoder
 from worker.encode.output_limits import OutputLimits
 from worker.encode.prefixes import output_prefixes
 from worker.kafka.client_config import admin_client, client_config, error_text, producer
 from worker.kafka.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED
+from worker.model.contract import ModelFailedError
 from worker.score.batch import Batch
 from worker.score.outcome import Outcome
 from worker.score.scorer import Scorer, scorer_of
@@ -65,7 +66,7 @@ class Function(NamedTuple):
         number, first = int(batch.partition[0]), int(batch.offset[0])
         try:
             outcome = self.scorer.process(batch, {number: Partition(number, first, first)})
-        except DependencyDownError as error:  # the registry cannot give a schema now
+        except (DependencyDownError, ModelFailedError) as error:  # the registry cannot give a schema now, for example
             _LOG.error("records not scored", partition=number, offset=first, reason=str(error))
             return first
         undelivered: dict[int, str] = {}
@@ -135,8 +136,9 @@ def function_of(settings: Settings) -> Function:
 @cache
 def _function() -> Function:
     # Once for each process of the function, which Lambda keeps for many calls.
-    configure_logs("info")
-    return function_of(Settings())
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    return function_of(settings)
 
 
 def handler(event: Any, _context: object) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from worker.model.contract import Model
 FILE_NAME = "tests.yaml"
 # No field of an Avro record has a name with such a sign.
 _KEY, _TIMESTAMP = "$key", "$timestamp"
+_LATEST_MS = 4_102_444_800_000  # 2100-01-01
+_WRITE = "write for example 2026-01-31T12:00:00Z"
 Record = dict[str, Any]
 
 
@@ -76,6 +79,8 @@ def read_fixtures(path: Path) -> Fixtures:
     Raises:
         UserError: it cannot be read or has another form; the text names file, line and fix.
     """
+    if not path.is_file():
+        raise UserError(f"there are no fixtures: no file {shown(path)}; write one (docs/your-model.md) or give --file")
     file = read_yaml(path)
     try:
         return Fixtures.model_validate(file.values)
@@ -116,18 +121,22 @@ def as_message(pipeline: Pipeline, row: Mapping[str, Any]) -> Message:
     own = value.get(source.key_field or "")
     key = row.get(_KEY, own)
     sent = _time(_TIMESTAMP, row.get(_TIMESTAMP))
-    return Message(value, None if key is None else str(key), sent if isinstance(sent, int) else None)
+    if sent is not None and not (isinstance(sent, int) and 0 <= sent < _LATEST_MS):
+        raise UserError(f"{_TIMESTAMP}: {shown(repr(sent), 60)} is no time; {_WRITE}")
+    return Message(value, None if key is None else str(key), sent)
 
 
 def _time(name: str, value: Any) -> Any:
     """Milliseconds since 1970, of ISO 8601 or a date of YAML; anything else as it is."""
-    if isinstance(value, datetime):
+    if isinstance(value, datetime) and value.tzinfo is not None:
         return round(value.timestamp() * 1000)
+    if isinstance(value, date):
+        raise UserError(f"{name}: {value} says no time zone or no time of day; {_WRITE}")
     if isinstance(value, str):
         try:
             return iso_to_ms(value, None)
         except InvalidValueError as error:
-            raise UserError(f"{name}: {error}; write for example 2026-01-31T12:00:00Z") from error
+            raise UserError(f"{name}: {error}; {_WRITE}") from error
     return value
 
 
@@ -166,8 +175,9 @@ def _equal(expected: Any, found: Any, tolerance: float) -> bool:
         return all(name in found and _equal(value, found[name], tolerance) for name, value in expected.items())
     if isinstance(expected, list) and isinstance(found, list):
         return len(expected) == len(found) and all(map(_equal, expected, found, [tolerance] * len(found)))
-    if isinstance(expected, datetime):
-        return bool(_time("", expected) == found)
+    if isinstance(expected, datetime | str) and isinstance(found, int):
+        with suppress(UserError):
+            return bool(_time("", expected) == found)
     numbers = isinstance(expected, int | float) and isinstance(found, int | float)
     if numbers and not (isinstance(expected, bool) or isinstance(found, bool)):
         return math.isclose(expected, found, rel_tol=tolerance, abs_tol=tolerance)

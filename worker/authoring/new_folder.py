@@ -23,6 +23,8 @@ from worker.config.pipeline_file import FILE_NAME
 from worker.model.contract import Model
 
 _ALIKE = 0.6
+_AVRO_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,230}")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Wanted:
         topic: input topic; the outputs are named after it.
         fields: input of the model -> field of the record, where their names differ.
         key, group, time: fields of the record; None: it has none.
+        trust: what the new file trusts, as its setting `trust`; empty: nothing.
     """
 
     folder: Path
@@ -44,6 +47,7 @@ class Wanted:
     key: str | None = None
     group: str | None = None
     time: str | None = None
+    trust: str = ""
 
 
 def input_schema(source: str, registry: SchemaRegistry | None) -> Schema:
@@ -85,6 +89,10 @@ def make_folder(wanted: Wanted, schema: Schema, model: Model, max_ms: int) -> li
         raise UserError(f"{shown(wanted.folder)!r} is not empty; name a folder that is not there yet")
     features = _features(wanted, schema, model)
     record = str(schema["name"])
+    if not _AVRO_NAME.fullmatch(record):
+        raise UserError(f"{shown(record)!r} is no legal name of an Avro record; rename it")
+    if not _TOPIC.fullmatch(wanted.topic):
+        raise UserError(f"{shown(wanted.topic)!r} is no legal name of a topic; give --topic")
     try:
         wanted.folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=wanted.folder.parent, prefix=".new-") as name:
@@ -139,12 +147,19 @@ def _pipeline_file(wanted: Wanted, record: str, model: Model, features: list[dic
             "predictions": {"topic": f"{wanted.topic}.predictions"},
             "dead_letters": {"topic": f"{wanted.topic}.dlq"},
         },
-        "model": wanted.model,
+        "model": _model(wanted.model),
         "task": str(model.task),
     }
+    if wanted.trust:
+        content["trust"] = wanted.trust
     if features:
         content["features"] = features
     return _HEAD.format(name=stem) + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _model(uri: str) -> str:
+    """A path from anywhere; other URIs as they are."""
+    return str(Path(uri).resolve()) if ":" not in uri and Path(uri).exists() else uri
 
 
 _HEAD = """\

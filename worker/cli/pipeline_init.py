@@ -1,5 +1,6 @@
 """The command that makes the folder of a new pipeline."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,10 @@ def init(
     from worker.config.settings import load_settings
 
     settings = load_settings(registry_url=registry, tracking_uri=tracking_uri)
-    wanted = Wanted(folder, model, topic or folder.resolve().name, _fields(field or []), key, group, time)
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", folder.resolve().name)
+    # What is trusted now must be trusted by whoever runs the folder, too.
+    trust = settings.model_trust
+    wanted = Wanted(folder, model, topic or name, _fields(field or []), key, group, time, trust)
     record = input_schema(schema, registry_at(settings.registry_url))
     files = make_folder(wanted, record, resolve_by_settings(settings, model), settings.model_max_ms)
     for file in files:
@@ -51,6 +55,8 @@ def init(
 
 def _fields(given: list[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in given]
+    if repeated := {name for name, _, _ in pairs if [n for n, _, _ in pairs].count(name) > 1}:
+        raise UserError(f"--field names {', '.join(sorted(repeated))} more than once; give each input one field")
     for (name, equals, in_record), text in zip(pairs, given, strict=True):
         if not (name and equals and in_record):
             raise UserError(f"--field {text!r} is not {_NAME}")

@@ -29,7 +29,7 @@ def _known(kind: str) -> str:
 Kind = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(KINDS)})]
 _UNITS_MS: Mapping[str, int] = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 _LENGTH = re.compile(r"([1-9][0-9]{0,8})([smhd])")
-_MOST_READINGS = 10_000
+_MOST_READINGS = 1000  # of 100,000 keys and one sensor, they take 0.8 GB
 _ROLLING = frozenset({"mean", "std"})
 _WITHOUT_FIELD = _AGGREGATES - OF_VALUES
 _NUMBERS = frozenset({"value", "difference", "mean", "std"}) | OF_VALUES

@@ -97,7 +97,7 @@ def _spec(features: Sequence[Feature], sensors: tuple[str, ...], span_ms: int) -
         return None
     lasts = {each.last for each in windowed if each.last is not None}
     if any(each.last is None for each in windowed):
-        lasts.add(max(LEAST_READINGS, *lasts))
+        lasts.add(max([LEAST_READINGS, *lasts]))
 
     def fields(kinds: set[str], per: str | None = None) -> tuple[str, ...]:
         wanted = {each.field for each in windowed if each.kind in kinds and each.per == per}
@@ -114,7 +114,7 @@ def _spec(features: Sequence[Feature], sensors: tuple[str, ...], span_ms: int) -
 
 
 def _column(feature: Feature) -> tuple[str, str]:
-    """Where the feature stands: among those of the windows, the sensors or the aggregates, and its name there."""
+    """Where a feature is found (filled sensors, results of windows, sensors or aggregates), and its name there."""
     if feature.as_aggregate() is not None:
         return "aggregate", feature.name
     field = str(feature.field)
@@ -122,12 +122,13 @@ def _column(feature: Feature) -> tuple[str, str]:
         return "window", f"{field}_{'diff' if feature.per == 'reading' else 'rate'}"
     if feature.kind in {"mean", "std"}:
         return "window", f"{field}_{feature.kind}_{feature.last}"
-    return ("window" if feature.fill else "sensor"), field
+    return ("filled" if feature.fill else "sensor"), field
 
 
 def _places(spec: FeatureSpec | None, sensors: Sequence[str], aggregates: Sequence[str]) -> dict[tuple[str, str], int]:
-    windowed = [] if spec is None else spec.names
-    named = (("window", windowed), ("sensor", sensors), ("aggregate", aggregates))
+    filled = [] if spec is None else spec.sensors
+    windowed = [] if spec is None else spec.names[len(spec.sensors) :]
+    named = (("filled", filled), ("window", windowed), ("sensor", sensors), ("aggregate", aggregates))
     return {place: at for at, place in enumerate((kind, name) for kind, names in named for name in names)}
 
 

@@ -61,8 +61,10 @@ class FeatureSpec(BaseModel):
 
     @property
     def names(self) -> list[str]:
-        """Names of the features in column order."""
-        return list(self.sensor_of)
+        """Names of the features in column order. A sensor may have the name of another feature, such as `x_diff`."""
+        changes = [*(f"{c}_diff" for c in self.differences), *(f"{c}_rate" for c in self.rates)]
+        rolled = [f"{c}_{s}_{w}" for c in self.rolling for w in self.windows for s in ("mean", "std")]
+        return [*self.sensors, *changes, *rolled]
 
     @property
     def max_readings(self) -> int:

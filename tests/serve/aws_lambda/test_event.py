@@ -32,6 +32,8 @@ def test_records_become_a_batch_for_each_partition_in_order_of_offsets(event: An
     [
         ({"Records": [{"eventSource": "aws:sqs"}]}, "records"),
         ({"eventSource": "aws:kafka"}, "records"),
+        ({"eventSource": "aws:kafka", "records": {"a-0": None}}, "records"),
+        (msk(record("pumps", 0, 2**63, b"")), "offset"),
         ([], "no event"),
         (msk(record("pumps", 0, 1, b"") | {"value": "%%%"}), "not Base64"),
         (msk(record("pumps", 0, -1, b"")), "offset"),

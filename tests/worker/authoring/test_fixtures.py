@@ -24,7 +24,7 @@ def differences(package: ModelPackage, file: Path, text: str) -> list[str]:
 
 def test_what_is_as_expected_passes(package: ModelPackage, tmp_path: Path) -> None:
     expected = """
-    predictions: [{module_id: m, hazardous: false, ts: 2026-01-01T00:00:00Z, imputed: []}]
+    predictions: [{module_id: m, hazardous: false, ts: "2026-01-01T00:00:00Z", imputed: []}]
     dead_letters: [{row: 2, reason: invalid}]
     duplicates: 1
 """
@@ -69,3 +69,24 @@ def test_a_row_that_does_not_fit_the_schema_is_named(package: ModelPackage, tmp_
     file.write_text("tests: [{name: one, rows: [{module_id: m, rack_id: r, ts: yesterday}]}]")
     with pytest.raises(UserError, match=r"test 'one': ts: .*'yesterday'.*2026-01-31T12:00:00Z"):
         list(run_fixtures(PIPELINE, package, read_fixtures(file)))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "{module_id: m, rack_id: r, ts: 2026-01-01 00:00:00}",
+        "{module_id: m, rack_id: r, ts: 2026-01-01}",
+        "{module_id: m, rack_id: r, ts: 0, $timestamp: 1.5}",
+        "{module_id: m, rack_id: r, ts: 0, $timestamp: 99999999999999999999}",
+    ],
+)
+def test_a_time_that_could_be_read_in_two_ways_is_refused(package: ModelPackage, tmp_path: Path, row: str) -> None:
+    file = tmp_path / "tests.yaml"
+    file.write_text(f"tests: [{{name: one, rows: [{row}]}}]")
+    with pytest.raises(UserError, match="2026-01-31T12:00:00Z"):
+        list(run_fixtures(PIPELINE, package, read_fixtures(file)))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no file .*tests\.yaml"):
+        read_fixtures(tmp_path / "tests.yaml")

@@ -87,3 +87,25 @@ def test_a_schema_that_is_nowhere_and_a_folder_that_is_there_are_refused(
     Path("pumps").mkdir()
     Path("pumps/mine").touch()
     assert "is not empty" in init(schema, model).stderr
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "a b"])
+def test_a_record_whose_name_is_a_path_writes_nothing(
+    schema: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    schema.write_text(json.dumps(PUMP | {"name": name}))
+    before = sorted(tmp_path.rglob("*.avsc"))
+    assert init(schema, model, "--field", "pressure=pressure_bar").returncode == 2
+    assert sorted(tmp_path.rglob("*.avsc")) == before
+
+
+def test_a_new_folder_is_trusted_and_finds_its_model_from_anywhere(
+    schema: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert init(schema, Path(model.name), "--field", "pressure=pressure_bar").returncode == 0
+    monkeypatch.delenv("HAZARDSTREAM_MODEL_TRUST")
+    monkeypatch.chdir("/")
+    tested = hazardstream("pipeline", "test", str(tmp_path / "pumps"))
+    assert tested.returncode == 0, tested.stdout + tested.stderr

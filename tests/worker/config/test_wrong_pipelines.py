@@ -189,7 +189,7 @@ def test_files_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
         tmp_path / "no.yaml": "there is no such file",
         tmp_path: "the folder has no pipeline.yaml",
         tmp_path / "folder.yaml": "the folder has no pipeline.yaml",
-        Path("no_such_name"): "no such file or folder; .* one of: battery_hazard",
+        Path("no_such_name"): "no such file or folder; .* one of: absenteeism, battery_hazard",
     }.items():
         if path.name == "folder.yaml":
             path.mkdir()

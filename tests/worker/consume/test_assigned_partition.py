@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from tests.flagship import PIPELINE
+from worker.alarms.state_machine import Alarms
 from worker.consume.assigned_partition import AssignedPartition, Hold, Standstill, UnreadableBatch
 from worker.consume.assignment import Assignment
 from worker.consume.progress import STALLED_AFTER_S, stalled
@@ -39,7 +40,9 @@ class Consumer:
 def assignment() -> Assignment:
     """An assignment without Kafka, with partition 0, which has everything that a partition can have."""
     revoked: list[int] = []
-    scorer = SimpleNamespace(revoke=lambda partition: revoked.append(partition.number), revoked=revoked)
+    scorer = SimpleNamespace(
+        revoke=lambda partition: revoked.append(partition.number), revoked=revoked, aggregates=None, alarms=Alarms(None)
+    )
     no_admin: Any = None
     metrics = Metrics()
     made = Assignment(cast("Any", Consumer()), no_admin, {}, PIPELINE, cast("Any", scorer), no_admin, metrics)

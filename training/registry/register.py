@@ -132,6 +132,8 @@ def store_of(tracking_uri: str | None) -> str:
 
 def experiment_id(client: "MlflowClient", store: str) -> str:
     """Id of the experiment. Its artifacts are beside a local store, never in the current directory."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see mlflow_client
+
     if (known := client.get_experiment_by_name(EXPERIMENT)) is not None:
         if known.lifecycle_stage != "active":
             raise UserError(
@@ -140,7 +142,13 @@ def experiment_id(client: "MlflowClient", store: str) -> str:
         return str(known.experiment_id)
     file = store_file(store)
     location = (file.parent / "artifacts").as_uri() if file is not None else None
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    try:
+        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    except MlflowException:
+        # Another process, which found none either, has created it in the meantime.
+        if (now := client.get_experiment_by_name(EXPERIMENT)) is None:
+            raise
+        return str(now.experiment_id)
 
 
 def _log(client: "MlflowClient", run_id: str, contents: Contents, metrics: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from common.errors import DependencyDownError, UserError
 from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS
 from pipelines.battery_hazard.training.registration import train_and_register
 from tests.models import TINIEST, renamed, resealed
-from training.registry.register import register_package
+from training.registry.register import EXPERIMENT, experiment_id, register_package
 from worker.model.mlflow_client import DIGEST_TAG, local_store, mlflow_client
 from worker.model.package import PackageError
 
@@ -35,6 +35,17 @@ def test_a_version_is_complete_and_the_alias_points_to_it(package: Path, mlflow_
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test.modules.events"] >= DEFAULT.faults
     assert run.data.params["seed"] == "0"
+
+
+def test_two_processes_may_create_the_experiment_at_once(mlflow_url: str, package: Path) -> None:
+    register_package(package, tracking_uri=mlflow_url)
+    with mlflow_client(mlflow_url) as client:
+        known = client.get_experiment_by_name
+        # The other process creates it between the question and the attempt.
+        answers = iter((None, known(EXPERIMENT)))
+        client.get_experiment_by_name = lambda _name: next(answers)
+        found = experiment_id(client, mlflow_url)
+    assert found == known(EXPERIMENT).experiment_id
 
 
 def test_mlflow_shows_it_as_a_model_with_a_signature(package: Path, mlflow_url: str) -> None:

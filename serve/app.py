@@ -117,7 +117,7 @@ def build_app(
     add_docs(app)
     _add_health(app, live, metrics)
     protected = _protected(service, Clients(keys, settings.rate_limit))
-    if routes := stored(settings, pipeline.name):
+    if routes := stored(settings, keys, pipeline.name):
         protected.include_router(routes)
     app.include_router(protected)
     app.add_exception_handler(ProblemError, _answer_problem)

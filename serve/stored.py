@@ -1,16 +1,20 @@
 """The routes of what `hazardstream sink` has stored, where the settings name its database."""
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter
 
 from common.errors import UserError
 from serve.settings import ServeSettings
+from sink.extra import sink_packages
 
 
-def stored(settings: ServeSettings, pipeline: str) -> APIRouter | None:
+def stored(settings: ServeSettings, keys: Sequence[str], pipeline: str) -> APIRouter | None:
     """`/logs`, `/metrics/models` and `/database/stats`; None if no database is set.
 
     Args:
         settings: name the database.
+        keys: the accepted API keys.
         pipeline: its name.
 
     Raises:
@@ -18,15 +22,13 @@ def stored(settings: ServeSettings, pipeline: str) -> APIRouter | None:
     """
     if not settings.serve_database:
         return None
-    if not settings.api_keys():
+    if not keys:
         raise UserError(
-            "HAZARDSTREAM_SERVE_DATABASE shows all that is stored to whoever asks; set an API key "
+            "HAZARDSTREAM_SERVE_DATABASE shows all stored records to anyone; set an API key "
             "(HAZARDSTREAM_SERVE_API_KEY or HAZARDSTREAM_SERVE_API_KEY_FILE)"
         )
-    try:
+    with sink_packages():
         from sink.destination import database  # noqa: PLC0415 - an extra
         from sink.engine import reading_engine  # noqa: PLC0415
         from sink.http import stored_routes  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error}; this needs more packages: pip install 'hazardstream[sink]'") from error
     return stored_routes(reading_engine(database(settings.serve_database, pipeline)))

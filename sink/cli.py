@@ -1,16 +1,14 @@
 """The commands `sink` (store output topics), `logs` and `stats` (query what is stored)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
-from common.errors import UserError
 from common.json_text import strict_json
 from common.terminal import say, terminal
+from sink.extra import sink_packages
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -38,14 +36,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     for command in (sink, logs, stats):
         app.command()(command)
-
-
-@contextmanager
-def _sink_packages() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error}; this needs more packages: pip install 'hazardstream[sink]'") from error
 
 
 def sink(
@@ -81,7 +71,7 @@ def sink(
 
     Example: hazardstream sink --to postgresql://hazardstream@db/hazardstream
     """
-    with _sink_packages():
+    with sink_packages():
         from sink.app import Given, run_sink
     from common.logs import configure_logs
     from common.progress import stop_on_signals
@@ -176,7 +166,7 @@ def stats(
 
 
 def _engine(of: str | None, pipeline: str | None) -> "Engine":
-    with _sink_packages():
+    with sink_packages():
         from sink.destination import database
         from sink.engine import reading_engine
     from worker.config.pipeline import load_pipeline

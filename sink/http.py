@@ -16,7 +16,7 @@ _Since = Annotated[
 
 
 def stored_routes(engine: Engine) -> APIRouter:
-    """`/logs`, `/metrics/models` and `/database/stats`. Whoever includes them checks the API key.
+    """`/logs`, `/metrics/models` and `/database/stats`. The application that includes them checks the API key.
 
     Args:
         engine: see `sink.engine.reading_engine`.

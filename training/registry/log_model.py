@@ -1,6 +1,7 @@
 """Logs compared models in MLflow, and registers the one to serve as a model version."""
 
 import io
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ARTIFACT = "model"
 _EXAMPLE_ROWS = 5
+_REGISTRY = "MLFLOW_REGISTRY_URI"
 _REQUIREMENTS = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
 """Packages that a model needs. MLflow would find them by loading the model in another process, which takes long."""
 
@@ -48,7 +50,8 @@ def fluent_mlflow(store: str) -> Iterator["MlflowClient"]:
     with mlflow_client(store) as client:
         import mlflow  # noqa: PLC0415 - see mlflow_client
 
-        before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+        # Where it is not set, the registry follows the tracking URI, and must do so afterwards.
+        tracking, registry = mlflow.get_tracking_uri(), os.environ.get(_REGISTRY)
         mlflow.set_tracking_uri(store)
         mlflow.set_registry_uri(store)
         try:
@@ -56,8 +59,10 @@ def fluent_mlflow(store: str) -> Iterator["MlflowClient"]:
                 warnings.simplefilter("ignore")  # it tells of each step; what goes wrong is an exception
                 yield client
         finally:
-            mlflow.set_tracking_uri(before[0])
-            mlflow.set_registry_uri(before[1])
+            mlflow.set_tracking_uri(tracking)
+            mlflow.set_registry_uri(registry)
+            if registry is None:
+                os.environ.pop(_REGISTRY, None)  # MLflow has set it
 
 
 def log_and_register(

@@ -155,7 +155,7 @@ def _sensor_rows(model: Model, pipeline: Pipeline, rng: np.random.Generator) -> 
 
 
 def _texts(model: Model, pipeline: Pipeline, rows: int) -> dict[str, NullableText]:
-    """Text columns of so many rows: symbols of an enum, or texts that the model knows; some missing where allowed."""
+    """Text columns, shape [rows] each: symbols of an enum, or texts that the model knows; some missing."""
     known, found = sample_rows(model).categories, {}
     for name in pipeline.input.categories():
         rules = pipeline.input.rules(name)

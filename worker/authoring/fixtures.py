@@ -19,11 +19,11 @@ from worker.config.pipeline_check import shape_faults
 from worker.config.pipeline_file import Located, read_yaml
 from worker.in_memory import InMemory, Message, Results
 from worker.model.contract import Model
+from worker.score.event_time import LATEST_MS
 
 FILE_NAME = "tests.yaml"
 # No field of an Avro record has a name with such a sign.
 _KEY, _TIMESTAMP = "$key", "$timestamp"
-_LATEST_MS = 4_102_444_800_000  # 2100-01-01
 _WRITE = "write for example 2026-01-31T12:00:00Z"
 Record = dict[str, Any]
 
@@ -121,7 +121,7 @@ def as_message(pipeline: Pipeline, row: Mapping[str, Any]) -> Message:
     own = value.get(source.key_field or "")
     key = row.get(_KEY, own)
     sent = _time(_TIMESTAMP, row.get(_TIMESTAMP))
-    if sent is not None and not (isinstance(sent, int) and 0 <= sent < _LATEST_MS):
+    if sent is not None and not (isinstance(sent, int) and 0 <= sent < LATEST_MS):
         raise UserError(f"{_TIMESTAMP}: {shown(repr(sent), 60)} is no time; {_WRITE}")
     return Message(value, None if key is None else str(key), sent)
 

@@ -50,6 +50,11 @@ class Wanted:
     trust: str = ""
 
 
+def folder_name(folder: Path) -> str:
+    """A folder's name, as a pipeline or a topic may have it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", folder.resolve().name).lstrip(".") or "pipeline"
+
+
 def input_schema(source: str, registry: SchemaRegistry | None) -> Schema:
     """The record of the input: from an .avsc file, or the newest one of a subject in the registry.
 
@@ -138,10 +143,10 @@ def _no_field(schema: Schema, name: str, names: list[str]) -> str:
 
 
 def _pipeline_file(wanted: Wanted, record: str, model: Model, features: list[dict[str, str]]) -> str:
-    stem = re.sub(r"[^A-Za-z0-9._-]", "-", wanted.folder.resolve().name).lstrip(".") or "pipeline"
+    name = folder_name(wanted.folder)
     identity = {"key": wanted.key, "group": wanted.group, "time": wanted.time}
     content: dict[str, Any] = {
-        "name": stem,
+        "name": name,
         "input": {"topic": wanted.topic, "schema": record} | {k: v for k, v in identity.items() if v is not None},
         "outputs": {
             "predictions": {"topic": f"{wanted.topic}.predictions"},
@@ -154,7 +159,7 @@ def _pipeline_file(wanted: Wanted, record: str, model: Model, features: list[dic
         content["trust"] = wanted.trust
     if features:
         content["features"] = features
-    return _HEAD.format(name=stem) + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return _HEAD.format(name=name) + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def _model(uri: str) -> str:

@@ -1,6 +1,5 @@
 """The command that makes the folder of a new pipeline."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -38,14 +37,13 @@ def init(
     """
     from schemas.registry import registry_at
     from worker.admission.source import resolve_by_settings
-    from worker.authoring.new_folder import Wanted, input_schema, make_folder
+    from worker.authoring.new_folder import Wanted, folder_name, input_schema, make_folder
     from worker.config.settings import load_settings
 
     settings = load_settings(registry_url=registry, tracking_uri=tracking_uri)
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", folder.resolve().name)
-    # What is trusted now must be trusted by whoever runs the folder, too.
+    # The folder must also run where this setting is absent.
     trust = settings.model_trust
-    wanted = Wanted(folder, model, topic or name, _fields(field or []), key, group, time, trust)
+    wanted = Wanted(folder, model, topic or folder_name(folder), _fields(field or []), key, group, time, trust)
     record = input_schema(schema, registry_at(settings.registry_url))
     files = make_folder(wanted, record, resolve_by_settings(settings, model), settings.model_max_ms)
     for file in files:

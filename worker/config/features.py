@@ -47,7 +47,7 @@ class Feature(Strict):
         kind: what is computed; None: `value`, or `category` for a field of texts.
         field: of the input record; where it is left out, counts are of all readings.
         where: only readings with these values of category or boolean fields count.
-        last: over so many readings, this one included.
+        last: number of readings in the window, this one included.
         over: over so much event time: a number and s, m, h or d.
         per: of a difference: from reading to reading, or divided by the seconds between them.
         fill: of a value: the last one that the window holds, where the reading has none.

@@ -32,6 +32,11 @@ from worker.config.topic_rules import (
 _WEEK_MS = 7 * DAY_MS
 
 
+def _kept_a_week(why: str) -> tuple[Rule, ...]:
+    """Rules of an output that is a log, with what happens if its records are deleted earlier."""
+    return (deleted(COMPACTED_OUTPUT), kept(_WEEK_MS, why), UNBOUNDED, STAMPED, CLEAN)
+
+
 @dataclass(frozen=True, eq=False)
 class Role:
     """What the engine knows of a role.
@@ -94,13 +99,7 @@ _PREDICTIONS = Role(
     written=True,
     read=True,
     shows_progress=True,
-    rules=(
-        deleted(COMPACTED_OUTPUT),
-        kept(_WEEK_MS, "a worker cannot find its position after the group's offsets expire (7 days by default)"),
-        UNBOUNDED,
-        STAMPED,
-        CLEAN,
-    ),
+    rules=_kept_a_week("a worker cannot find its position after the group's offsets expire (7 days by default)"),
 )
 _ALARMS = Role(
     fields=ALARM,
@@ -108,13 +107,7 @@ _ALARMS = Role(
     written=True,
     read=True,
     shows_progress=True,
-    rules=(
-        deleted(COMPACTED_OUTPUT),
-        kept(_WEEK_MS, "alarms are deleted before anybody explains or labels them"),
-        UNBOUNDED,
-        STAMPED,
-        CLEAN,
-    ),
+    rules=_kept_a_week("alarms are deleted before anybody explains or labels them"),
     settings=days(90),
 )
 _ALARM_STATE = Role(
@@ -171,13 +164,7 @@ _DEAD_LETTERS = Role(
     read=True,
     shows_progress=True,
     rebuilds="window rebuilds no longer know which records to exclude",
-    rules=(
-        deleted(COMPACTED_OUTPUT),
-        kept(_WEEK_MS, "letters are deleted before anybody redrives them"),
-        UNBOUNDED,
-        STAMPED,
-        CLEAN,
-    ),
+    rules=_kept_a_week("letters are deleted before anybody redrives them"),
     # A letter has headers in addition to the largest record.
     settings={"max.message.bytes": str(2 * BROKER_DEFAULT_MAX_BYTES), **days(30)},
 )

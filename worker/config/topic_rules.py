@@ -54,7 +54,7 @@ def stamped(why: str) -> Rule:
 
 
 def days(count: int) -> Mapping[str, str]:
-    """The setting that keeps records for so many days."""
+    """The setting that keeps records for this number of days."""
     return {"retention.ms": str(count * DAY_MS)}
 
 

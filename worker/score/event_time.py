@@ -6,7 +6,8 @@ from common.arrays import Bool, Int
 
 EARLIEST_MS = 946_684_800_000
 """2000-01-01. In milliseconds since 1970, and read as such, seconds of today lie in January 1970."""
-_LATEST_MS = 4_102_444_800_000  # 2100-01-01
+LATEST_MS = 4_102_444_800_000
+"""2100-01-01."""
 _LARGEST = 2**53  # beyond it, sums of times could overflow
 _UNITS = {"seconds": 1000, "microseconds": 1 / 1000, "nanoseconds": 1 / 1_000_000}
 
@@ -29,11 +30,11 @@ def implausible(ts: Int, stamped: Int) -> Bool:
 
 def implausible_text(ts: int) -> str:
     """What is wrong with a time that cannot be meant."""
-    unit = next((u for u, ms in _UNITS.items() if EARLIEST_MS <= ts * ms < _LATEST_MS), None)
+    unit = next((u for u, ms in _UNITS.items() if EARLIEST_MS <= ts * ms < LATEST_MS), None)
     if unit is not None:
         return f"looks like {unit} since 1970; milliseconds are expected"
     return "lies before 2000-01-01" if ts < EARLIEST_MS else "is beyond any date"
 
 
 def _within(ts: Int, factor: int) -> Bool:
-    return np.asarray((ts >= EARLIEST_MS * factor) & (ts < _LATEST_MS * factor))
+    return np.asarray((ts >= EARLIEST_MS * factor) & (ts < LATEST_MS * factor))

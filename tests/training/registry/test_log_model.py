@@ -69,3 +69,16 @@ def test_the_card_names_scalers_and_estimators(estimator: object, steps: str) ->
     rows = recipe.rows(None, 0)
 
     assert model_card(recipe, rows, compare(recipe, rows.frame))["estimator"] == steps
+
+
+def test_a_registry_that_follows_the_tracking_uri_still_does_afterwards(mlflow_url: str) -> None:
+    import mlflow  # noqa: PLC0415 - takes seconds
+
+    before, other = mlflow.get_tracking_uri(), "http://127.0.0.1:1"
+    with fluent_mlflow(mlflow_url):
+        assert mlflow.get_registry_uri() == mlflow_url
+    try:
+        mlflow.set_tracking_uri(other)
+        assert mlflow.get_registry_uri() == other
+    finally:
+        mlflow.set_tracking_uri(before)

@@ -54,7 +54,7 @@ peers: install  ## The worker beside Quix, Faust, Flink, Spark and others, each 
 	@mkdir -p $(RESULTS)
 	$(BIN)/python -m benchmarks.peers --json > $(RESULTS)/peers.json
 
-PIN := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+PIN := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras
 
 lock:  ## Pin all dependencies again; the images' lock files hold subsets of the same versions
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }

@@ -11,6 +11,7 @@ from confluent_kafka import Message
 from common.arrays import Int
 from common.errors import DependencyDownError
 from common.text import shown
+from common.times import HOUR_MS
 from worker.config.pipeline import Pipeline
 from worker.encode.window_state import parse_record_key
 from worker.kafka.message import key_of, value_of
@@ -84,15 +85,18 @@ class WindowStateRestore:
 
     def _report_lost(self, partition: Partition, offsets: range, window_state_id: str) -> None:
         known = partition.window_state_id
-        if not known and not offsets:
-            _LOG.warning("aggregates count from here: there is no window state yet", partition=partition.number)
-        elif known not in {"", window_state_id} or offsets.start > 0:
+        if known not in {"", window_state_id} or offsets.start > 0:
             self._metrics.recreated.labels("window_state").inc()
             _LOG.error(
-                "window state was deleted: aggregates lack what was counted before, until their windows have passed",
+                "window state was deleted: aggregates lack what was counted before",
                 topic=self._topic.topic,
                 partition=partition.number,
+                advice=f"they are right again after {self._aggregates.layout.longest_ms / HOUR_MS:g} hours of event "
+                "time. If that is too long: stop the workers; produce the lost records again from a copy of the topic, "
+                "or reset the group to offsets that old, whose readings are then scored and published again",
             )
+        elif not known and not offsets:
+            _LOG.warning("aggregates count from here: there is no window state yet", partition=partition.number)
 
     def drop(self, number: int) -> None:
         """Stop reading a partition, and forget what was read."""

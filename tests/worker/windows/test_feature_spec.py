@@ -33,10 +33,8 @@ def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
         part = pd.DataFrame({c: [w[c].iloc[-1] for w in last] for c in SPEC.sensors}, index=rows.index)
         for c in SPEC.differences:
             part[f"{c}_diff"] = [w[c].diff().iloc[-1] for w in last]
-        seconds = [rows["ts"].iloc[s : i + 1].diff().iloc[-1] / 1000 for i, s in enumerate(start)]
-        elapsed = np.array([s if s > 0 else np.nan for s in seconds])
         for c in SPEC.rates:
-            part[f"{c}_rate"] = np.array([w[c].diff().iloc[-1] for w in last]) / elapsed
+            part[f"{c}_rate"] = [rate(rows[["ts", c]].iloc[s : i + 1], c) for i, s in enumerate(start)]
         for c in SPEC.rolling:
             for n in SPEC.windows:
                 indexer = FixedStarts(np.maximum(start, np.arange(len(rows)) - n + 1))
@@ -45,6 +43,14 @@ def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
                 part[f"{c}_std_{n}"] = rows[c].rolling(indexer, min_periods=2).apply(sample_deviation, raw=True)
         out |= part[SPEC.names].T.to_dict("list")
     return np.array([out[i] for i in frame.index]).reshape(-1, len(SPEC.names))
+
+
+def rate(window: pd.DataFrame, sensor: str) -> float:
+    known = window.dropna(subset=sensor)
+    if len(known) < 2 or np.isnan(window[sensor].iloc[-1]):
+        return np.nan
+    seconds = known["ts"].diff().iloc[-1] / 1000
+    return float(known[sensor].diff().iloc[-1] / seconds) if seconds > 0 else np.nan
 
 
 def window_starts(rows: pd.DataFrame) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.base import clone
 
 from local.isolated_pipeline import isolated_pipeline
-from pipelines.churn.recipe import CATEGORIES, RECIPE, inputs_of
-from pipelines.churn.users import simulate
+from pipelines.churn.recipe import RECIPE, inputs_of
+from pipelines.churn.users import CATEGORIES, simulate
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.wire import single_object_prefix

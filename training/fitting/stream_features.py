@@ -59,8 +59,10 @@ def stream_features(pipeline: Pipeline, events: pd.DataFrame) -> pd.DataFrame:
         outcome = scorer.process(batch, {0: partition})
         scorer.merge(outcome, {0: partition})
         scored = outcome.scored
-        columns = scored.features.by_name(scorer.model.numeric)
-        parts.append(pd.DataFrame(columns, events.index[start + scored.readings.row]))
+        index = events.index[start + scored.readings.row]
+        columns = scored.features.by_name(scorer.model.numeric).items()
+        # Texts as the worker gives them to a model: objects, and None where missing.
+        parts.append(pd.DataFrame({name: pd.Series(each, index, each.dtype) for name, each in columns}))
     return pd.concat(parts)[[feature.name for feature in features]]
 
 
@@ -94,7 +96,7 @@ def _texts(events: pd.DataFrame, name: str) -> NullableText:
 def _milliseconds(time: "pd.Series[Any]") -> Int:
     if pd.api.types.is_datetime64_any_dtype(time):
         time = time.dt.as_unit("ms")
-    return time.astype(np.int64).to_numpy()
+    return np.asarray(time.astype(np.int64), np.int64)
 
 
 class _Rows:

@@ -72,7 +72,7 @@ def test_features_are_those_of_pandas(pipeline: Pipeline) -> None:
     expected = [by_pandas(rows[: n + 1][rows["user"][: n + 1] == user]) for n, user in enumerate(rows["user"])]
     assert list(found.columns) == [feature.name for feature in pipeline.features or ()]
     assert found.index.equals(rows.index)
-    assert found["country"].tolist() == rows["country"].tolist()
+    assert found["country"].tolist() == [None if pd.isna(each) else each for each in rows["country"]]
     np.testing.assert_allclose(found.iloc[:, 1:].to_numpy(np.float64), np.array(expected, np.float64), rtol=1e-9)
 
 

@@ -245,8 +245,9 @@ class Brittle(Weighted):
     """It fails on a value of one input that its author did not think of."""
 
     def predict(self, features: Features) -> Prediction:
-        failing = {"since_login": lambda v: v > 0, "minutes_7d": np.isnan, "days_30d": lambda v: v > 5}[self.version]
-        if failing(features.numbers[:, self.numeric.index(self.version)]).any():
+        values = features.numbers[:, self.numeric.index(self.version)]
+        failing = {"since_login": values > 0, "minutes_7d": np.isnan(values), "days_30d": values > 5}
+        if failing[self.version].any():
             raise ModelFailedError(self, f"{self.version} is new to it")
         return super().predict(features)
 

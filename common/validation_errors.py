@@ -14,7 +14,7 @@ _TEXTS: Mapping[str, str] = {
     "finite_number": "it must be a finite number",
     "bool_type": "it must be true or false",
     "bool_parsing": "it must be true or false",
-    "dict_type": "it must have named fields",
+    "dict_type": "it must be a mapping of names to values",
     "enum": "it must be {expected}",
     "float_parsing": "it must be a number",
     "float_type": "it must be a number",
@@ -27,11 +27,12 @@ _TEXTS: Mapping[str, str] = {
     "less_than_equal": "it must be at most {le}",
     "list_type": "it must be a list",
     "literal_error": "it must be {expected}",
-    "model_type": "it must have named fields",
+    "model_type": "it must be a mapping of names to values",
     "string_too_long": "it must have at most {max_length} characters",
     "string_too_short": "it must have at least {min_length} characters",
     "too_long": "it must have at most {max_length} entries",
     "too_short": "it must have at least {min_length} entries",
+    "tuple_type": "it must be a list",
 }
 # Their texts say what was given, or there is nothing to show.
 _WITHOUT_VALUE = {"missing", "extra_forbidden", "avro_schema"}

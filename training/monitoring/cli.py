@@ -43,9 +43,11 @@ def drift(
     registry: RegistryOption = None,
     model: Annotated[str | None, typer.Option(help="Model whose reference is used. Default: the pipeline's.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with plots to this directory.")] = None,
-    publish: Annotated[bool, typer.Option(help="Publish events that the topic does not have yet.")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Publish events that the topic does not have yet.")
+    ] = False,
     watch: Annotated[
-        bool, typer.Option(help="Check periodically, publish events and serve metrics, until stopped.")
+        bool, typer.Option("--watch", help="Check periodically, publish events and serve metrics, until stopped.")
     ] = False,
     every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two checks.")] = 300.0,
     metrics_port: Annotated[int, typer.Option(help="With --watch: port of /metrics.")] = 8081,

@@ -15,7 +15,7 @@ from worker.in_memory import InMemory
 from worker.model.contract import Model
 
 _ROWS = 3
-_TIME = "2026-01-01T00:00:00Z"
+_TIME = "2026-01-01T00:00:00Z"  # of all rows: nothing in a new pipeline depends on the time between them
 _COMPARED = {
     Task.BINARY: ("probability", "positive"),
     Task.MULTICLASS: ("predicted_class", "probability"),

@@ -14,8 +14,8 @@ from worker.config.pipeline import Pipeline
 from worker.config.task import Task
 from worker.model.contract import Features, Model, ModelInput, Prediction
 from worker.score.batch import columns_only
-from worker.score.decode import Framed
-from worker.score.readings import Readings, Rejection
+from worker.score.columns import GivenReadings
+from worker.score.readings import Readings
 from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
@@ -45,7 +45,7 @@ def stream_features(pipeline: Pipeline, events: pd.DataFrame) -> pd.DataFrame:
     ts = _milliseconds(events[time])
     if (np.diff(ts) < 0).any():
         raise UserError(f"sort the events by {time} first")
-    source, partition = _Rows(), Partition(0, 0, 0)
+    source, partition = GivenReadings(), Partition(0, 0, 0)
     scorer = Scorer(source, pipeline, _model(pipeline, features), None)
     scorer.alarms.assign(0, {})
     parts = []
@@ -97,15 +97,6 @@ def _milliseconds(time: "pd.Series[Any]") -> Int:
     if pd.api.types.is_datetime64_any_dtype(time):
         time = time.dt.as_unit("ms")
     return np.asarray(time.astype(np.int64), np.int64)
-
-
-class _Rows:
-    """A decode stage that returns given readings."""
-
-    readings: Readings
-
-    def __call__(self, _values: Sequence[bytes | None], _framed: Framed) -> tuple[Readings, list[Rejection]]:
-        return self.readings, []
 
 
 class _Unasked(Model):

@@ -96,7 +96,7 @@ def as_tables(found: dict[str, Any]) -> RenderableType:
     """Tables for a terminal; the schemas are in the JSON."""
     facts = Table(show_header=False, title=Text(shown(f"{found['name']}, in {found['folder']}")))
     for name, text in _facts(found):
-        facts.add_row(name, Text(shown(text, 2000)))
+        facts.add_row(name, Text("\n".join(shown(line, 2000) for line in text.split("\n"))))
     topics = Table(title="Topics")
     for column in ("role", "topic", "record", "a worker needs"):
         topics.add_column(column)
@@ -105,6 +105,15 @@ def as_tables(found: dict[str, Any]) -> RenderableType:
         derived = " (derived)" if topic["derived"] else ""
         topics.add_row(role, shown(topic["topic"]), f"{record}{derived}", ", ".join(topic["operations"]))
     return Group(facts, topics)
+
+
+def _said(feature: dict[str, Any]) -> str:
+    """A feature in words, such as `mean of temp, last 10`."""
+    text = feature["kind"] + (f" of {feature['field']}" if "field" in feature else "")
+    if where := feature.get("where"):
+        text += " where " + " and ".join(f"{field} = {json.dumps(value)}" for field, value in where.items())
+    settings = (f"{name} {feature[name]}" for name in ("last", "over", "per") if name in feature)
+    return ", ".join((text, *settings, *(["filled"] if feature.get("fill") else [])))
 
 
 def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -121,8 +130,7 @@ def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(features, str):
         yield "features", features
     else:
-        for feature in features:
-            yield "feature", ", ".join(f"{name}: {json.dumps(value)}" for name, value in feature.items())
+        yield "features", "\n".join(f"{each['name']}: {_said(each)}" for each in features)
     yield "model", model["uri"]
     for name in ("name", "version", "task", "fault"):
         if name in model:

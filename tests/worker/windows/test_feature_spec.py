@@ -34,7 +34,8 @@ def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
         for c in SPEC.differences:
             part[f"{c}_diff"] = [w[c].diff().iloc[-1] for w in last]
         for c in SPEC.rates:
-            part[f"{c}_rate"] = [rate(rows[["ts", c]].iloc[s : i + 1], c) for i, s in enumerate(start)]
+            ts, values = rows["ts"].to_numpy(), rows[c].to_numpy()
+            part[f"{c}_rate"] = [rate(ts[s : i + 1], values[s : i + 1]) for i, s in enumerate(start)]
         for c in SPEC.rolling:
             for n in SPEC.windows:
                 indexer = FixedStarts(np.maximum(start, np.arange(len(rows)) - n + 1))
@@ -45,12 +46,12 @@ def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
     return np.array([out[i] for i in frame.index]).reshape(-1, len(SPEC.names))
 
 
-def rate(window: pd.DataFrame, sensor: str) -> float:
-    known = window.dropna(subset=sensor)
-    if len(known) < 2 or np.isnan(window[sensor].iloc[-1]):
+def rate(ts: np.ndarray, values: np.ndarray) -> float:
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) < 2 or known[-1] != len(values) - 1:
         return np.nan
-    seconds = known["ts"].diff().iloc[-1] / 1000
-    return float(known[sensor].diff().iloc[-1] / seconds) if seconds > 0 else np.nan
+    seconds = (ts[known[-1]] - ts[known[-2]]) / 1000
+    return float((values[known[-1]] - values[known[-2]]) / seconds) if seconds > 0 else np.nan
 
 
 def window_starts(rows: pd.DataFrame) -> np.ndarray:

@@ -73,7 +73,7 @@ def load_in_sandbox(contents: AnyFiles, version: str, pipeline: Pipeline | None,
     how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
     printed = done.stderr.decode(errors="replace").strip().split("\n")[-1]  # of a traceback, the error
     said = f": {printed[:300]}" if printed else ""
-    raise PackageError("crashes", f"model {contents.origin}: the process that checks it ends ({how}){said}")
+    raise PackageError("crashes", f"model {contents.origin}: the process that checks it crashes ({how}){said}")
 
 
 def _too_long(contents: AnyFiles) -> PackageError:

@@ -194,7 +194,7 @@ WRONG: dict[str, Wrong] = {
 }
 IN_A_SANDBOX = {
     "pickle that ends the process": Wrong(
-        with_pickle(Exit()), r"the process that checks it ends \(exit code 9\); try ", TRUSTED
+        with_pickle(Exit()), r"the process that checks it crashes \(exit code 9\); try ", TRUSTED
     ),
     "function that raises": WRONG["function that raises"],
 }

@@ -1,6 +1,7 @@
 """The first fixture of a new pipeline: rows that its model can score, and what the worker makes of them today."""
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import yaml
@@ -60,7 +61,7 @@ def _rows(pipeline: Pipeline, model: Model) -> Iterator[dict[str, Any]]:
     if source.time_field is not None:
         plain[source.time_field] = _TIME
     for given in _inputs(pipeline, model):
-        yield plain | {name: _fitting(value, source.rules(name)) for name, value in given.items()}
+        yield deepcopy(plain) | {name: _fitting(value, source.rules(name)) for name, value in given.items()}
 
 
 def _inputs(pipeline: Pipeline, model: Model) -> Iterator[dict[str, Any]]:

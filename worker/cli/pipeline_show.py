@@ -98,7 +98,7 @@ def as_tables(found: dict[str, Any]) -> RenderableType:
     for name, text in _facts(found):
         facts.add_row(name, Text("\n".join(shown(line, 2000) for line in text.split("\n"))))
     topics = Table(title="Topics")
-    for column in ("role", "topic", "record", "a worker needs"):
+    for column in ("role", "topic", "record", "ACLs of a worker"):
         topics.add_column(column)
     for role, topic in found["topics"].items():
         record = topic["schema"]["name"] if topic["schema"] else ""
@@ -119,7 +119,7 @@ def _said(feature: dict[str, Any]) -> str:
 def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     source, model = found["input"], found["model"]
     yield "task", found["task"]
-    yield "group", found["group"]
+    yield "consumer group", found["group"]
     yield "input", f"{source['record']} on {source['topic']}"
     for name in ("key", "group", "time"):
         yield f"  {name}", source[name] or "none"

@@ -244,7 +244,7 @@ def test_the_request_log_on_a_topic_is_what_a_sink_stores(
 
     scene.store_all(database)
 
-    both = {
+    both: dict[str, Any] = {
         "path": "/v1/predict",
         "pipeline": "battery_hazard",
         "model_name": package.name,

@@ -18,7 +18,7 @@ def test_it_computes_with_one_thread_unless_told_otherwise_and_gets_no_secrets(
 
     def run(command: list[str], **more: Any) -> "subprocess.CompletedProcess[bytes]":
         environments.append(more["env"])
-        return subprocess.CompletedProcess(command, 0)
+        return subprocess.CompletedProcess(command, 0, stdout=b"passed", stderr=b"")
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

@@ -1,6 +1,7 @@
 """The HTTP API: routes, layers around them, and their OpenAPI description."""
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -118,7 +119,13 @@ def build_app(
     keys = settings.api_keys()
     service = Service(settings, pipeline, live, metrics)
     # A redirect of a path with a slash too many would repeat the Host header of the request.
-    app = FastAPI(title=f"hazardstream: {pipeline.name}", docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title=f"hazardstream: {pipeline.name}",
+        version=version("hazardstream"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     add_docs(app)
     _add_health(app, live, metrics)
     protected = _protected(service, Clients(keys, settings.rate_limit))

@@ -1,5 +1,6 @@
 """The model that scores: found in the background, watched, and replaced while requests are answered."""
 
+import gc
 import threading
 from functools import partial
 from typing import Any
@@ -61,6 +62,7 @@ class LiveModel:
         """Score with this model from the next request on."""
         self.scorer = RequestScorer(self._pipeline, model, self._settings.serve_max_rows)
         self.reason = ""
+        gc.freeze()  # or each collection would traverse all that was imported, while requests wait
         self._metrics.model_info.clear()
         self._metrics.model_info.labels(in_label(model.name), in_label(model.version)).set(1)
         _LOG.info("model loaded", name=model.name, version=model.version, uri=self.uri)

@@ -5,6 +5,7 @@ from typing import Any
 
 from training.datasets.source import Rows
 from training.fitting.fit import Comparison, Progress, compare, headline
+from training.fitting.predictions import SCORE_NAMES
 from training.fitting.recipe import Recipe
 from training.promotion.by_metric import Promotion, promote_if_better
 from training.registry.log_model import LoggedModel, log_and_register
@@ -69,8 +70,8 @@ def table(recipe: Recipe, comparison: Comparison) -> list[tuple[str, str, str, s
     return [
         (
             result.name,
-            f"{result.score:.4f} ± {result.deviation:.4f}",
-            "{} {:.4f}".format(*headline(recipe, result)),
+            f"{SCORE_NAMES[recipe.task]} {abs(result.score):.5g} ± {result.deviation:.3g}",
+            "{} {:.5g}".format(*headline(recipe, result)),
             _remark(result is comparison.served, result.repeatable),
         )
         for result in comparison.results
@@ -80,7 +81,7 @@ def table(recipe: Recipe, comparison: Comparison) -> list[tuple[str, str, str, s
 def _remark(served: bool, repeatable: bool) -> str:
     if served:
         return "registered"
-    return "" if repeatable else "not the same in each batch"
+    return "" if repeatable else "differs by batch"
 
 
 def role(promoted: bool) -> str:

@@ -77,5 +77,5 @@ def _train(example: Example, options: RunOptions, tracking_uri: str, console: Co
     console.print("training …")
     trained = train(recipe, rows, seed=options.seed, tries=options.tries, tracking_uri=tracking_uri)
     for line in [("model", "cross-validation", "test rows", ""), *table(recipe, trained.comparison)]:
-        console.print("  {:<18} {:<23} {:<16} {}".format(*line), markup=False, highlight=False)
+        console.print(" {:<19} {:<26} {:<15} {}".format(*line), markup=False, highlight=False)
     return trained

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from common.figures import figure
 from training.datasets.source import Rows
 from training.fitting.fit import Comparison, Progress, compare, headline
 from training.fitting.predictions import SCORE_NAMES
@@ -70,11 +71,12 @@ def table(recipe: Recipe, comparison: Comparison) -> list[tuple[str, str, str, s
     return [
         (
             result.name,
-            f"{SCORE_NAMES[recipe.task]} {abs(result.score):.5g} ± {result.deviation:.3g}",
-            "{} {:.5g}".format(*headline(recipe, result)),
+            f"{SCORE_NAMES[recipe.task]} {figure(abs(result.score))} ± {figure(result.deviation)}",
+            f"{metric} {figure(value)}",
             _remark(result is comparison.served, result.repeatable),
         )
         for result in comparison.results
+        for metric, value in [headline(recipe, result)]
     ]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from common.errors import UserError
+from common.figures import figure
 from training.monitoring.drift.check import FALSE_DISCOVERIES, LEAST_DISTANCE
 
 LEAST_ROWS = 100
@@ -106,13 +107,8 @@ def decide(
         names = ", ".join(f"{column.name} ({column.finding})" for column in drifted)
         reasons.append(f"{len(drifted)} of {len(columns)} columns have drifted: {names}")
     if error_before is not None and error_now is not None and error_now >= WORSE_BY * error_before:
-        reasons.append(f"the error on recent rows is {_figure(error_now)}, in the test it was {_figure(error_before)}")
+        reasons.append(f"the error on recent rows is {figure(error_now)}, in the test it was {figure(error_before)}")
     return Decision(columns, tuple(reasons))
-
-
-def _figure(value: float) -> str:
-    """Four digits, without an exponent in front of a whole number."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def _numbers_apart(before: pd.Series, now: pd.Series) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
+from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.json_text import strict_json
 from common.terminal import say, terminal
 from sink.extra import sink_packages
@@ -35,7 +35,7 @@ _RequestLogOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     for command in (sink, logs, stats):
-        app.command()(command)
+        app.command(rich_help_panel=DATA)(command)
 
 
 def sink(

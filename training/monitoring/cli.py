@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from worker.model.reference import Reference
 
 
+PublishOption = Annotated[bool, typer.Option("--publish", help="Publish events that the topic does not have yet.")]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Check periodically, publish events and serve metrics, until stopped.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     for command in (drift, label):
@@ -43,10 +49,8 @@ def drift(
     registry: RegistryOption = None,
     model: Annotated[str | None, typer.Option(help="Model whose reference is used. Default: the pipeline's.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with plots to this directory.")] = None,
-    publish: Annotated[bool, typer.Option(help="Publish events that the topic does not have yet.")] = False,
-    watch: Annotated[
-        bool, typer.Option(help="Check periodically, publish events and serve metrics, until stopped.")
-    ] = False,
+    publish: PublishOption = False,
+    watch: WatchOption = False,
     every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two checks.")] = 300.0,
     metrics_port: Annotated[int, typer.Option(help="With --watch: port of /metrics.")] = 8081,
     metrics_host: Annotated[str, typer.Option(help="With --watch: address of /metrics.")] = "127.0.0.1",

@@ -5,7 +5,6 @@ the pipeline's record and at both ends, with single values missing and with all 
 length. A model that would stop a worker in mid-stream fails here instead.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,10 +19,10 @@ from worker.model.contract import Features, Model, ModelFailedError
 from worker.model.package import ModelPackage
 from worker.model.package_files import PackageError
 from worker.score.batch import columns_only
-from worker.score.decode import Framed
+from worker.score.columns import GivenReadings
 from worker.score.feature_plan import plan_for
 from worker.score.outcome import Outcome
-from worker.score.readings import Readings, Rejection
+from worker.score.readings import Readings
 from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
@@ -168,16 +167,6 @@ def _texts(model: Model, pipeline: Pipeline, rows: int) -> dict[str, NullableTex
     return found
 
 
-class _Columns:
-    """A decode stage that returns given readings."""
-
-    def __init__(self, readings: Readings) -> None:
-        self._readings = readings
-
-    def __call__(self, _values: Sequence[bytes | None], _framed: Framed) -> tuple[Readings, list[Rejection]]:
-        return self._readings, []
-
-
 def _score(model: Model, pipeline: Pipeline, policy: AlarmPolicy | None, values: Float) -> Outcome:
     steps, keys, sensors = values.shape
     spec, period_ms = plan_for(model, pipeline).spec, _PERIOD_MS
@@ -190,7 +179,9 @@ def _score(model: Model, pipeline: Pipeline, policy: AlarmPolicy | None, values:
     text, rows = TextColumn.of(batch_keys), np.arange(len(flat))
     readings = Readings(rows, text, TextColumn.of([b"group"] * len(flat)), ts, flat, ~np.isnan(flat))
     readings = replace(readings, categories=_texts(model, pipeline, len(flat)))
-    scorer = Scorer(_Columns(readings), pipeline, model, policy)
+    decode = GivenReadings()
+    decode.readings = readings
+    scorer = Scorer(decode, pipeline, model, policy)
     scorer.alarms.assign(0, {})
     batch = columns_only(batch_keys, np.zeros(len(flat), np.int64), rows, ts)
     return scorer.process(batch, {0: Partition(0, 0, 0)})

@@ -35,6 +35,8 @@ _PASSED_ON = (
     "COVERAGE_",
 )
 """Prefixes of the environment variables that the process gets: none that may hold a secret."""
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Unless set: a thread for each core would take address space, and time from what runs beside."""
 
 
 def load_in_sandbox(contents: AnyFiles, version: str, pipeline: Pipeline | None, *, max_ms: int, trusted: bool) -> None:
@@ -51,7 +53,7 @@ def load_in_sandbox(contents: AnyFiles, version: str, pipeline: Pipeline | None,
         PackageError: the check fails, or the process crashes or takes too long.
     """
     task = pickle.dumps((contents, version, pipeline, max_ms, trusted))
-    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    environment = _ONE_THREAD | {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     # The same import path as here.
     environment["PYTHONPATH"] = os.pathsep.join(path or "." for path in sys.path)
     command = [sys.executable, "-m", "worker.admission.sandboxed_load"]

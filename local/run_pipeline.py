@@ -76,6 +76,6 @@ def _train(example: Example, options: RunOptions, tracking_uri: str, console: Co
     console.print(f"{len(rows.frame):,} rows: {rows.origin}", markup=False)
     console.print("training …")
     trained = train(recipe, rows, seed=options.seed, tries=options.tries, tracking_uri=tracking_uri)
-    for line in table(recipe, trained.comparison):
-        console.print("  {:<20} {:>22}  {:<18} {}".format(*line), markup=False)
+    for line in [("model", "cross-validation", "test rows", ""), *table(recipe, trained.comparison)]:
+        console.print(" {:<19} {:<26} {:<15} {}".format(*line), markup=False, highlight=False)
     return trained

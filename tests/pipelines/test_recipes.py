@@ -15,6 +15,7 @@ from pipelines.absenteeism import rows as absenteeism
 from pipelines.cli import WITH_RECIPE
 from pipelines.housing import rows as housing
 from training.datasets.source import Rows
+from worker.authoring.fixtures import FILE_NAME, read_fixtures
 from worker.config.pipeline import load_pipeline
 
 SOURCES = {"absenteeism": absenteeism.SOURCE, "housing": housing.SOURCE}
@@ -101,3 +102,14 @@ def published() -> dict[str, Any]:
             pytest.skip(f"the published rows are not at {file}; {source.url} has them")
         found[name] = source.read(file.read_bytes())
     return found
+
+
+@pytest.mark.parametrize("name", WITH_RECIPE)
+def test_rows_of_the_fixtures_fit_the_schema_and_each_result_is_a_field_of_its_record(name: str) -> None:
+    """`hazardstream pipeline test` runs them, with the model of a whole training."""
+    pipeline = load_pipeline(name)
+    predictions = {field["name"] for field in pipeline.records["predictions"].schema["fields"]}
+
+    for fixture in read_fixtures(pipeline.folder / FILE_NAME).tests:
+        assert all(set(row) - {"$key"} <= set(pipeline.input.record.rules) for row in fixture.rows)
+        assert all(set(each) <= predictions for each in fixture.predictions or [])

@@ -145,7 +145,7 @@ def _watch(watching: "Watch", every_s: float, host: str, port: int, stop: "threa
     log.info("watching", metrics=f"http://{host}:{server.server_port}/metrics")
 
     def say(look: "Look") -> None:
-        for event in look.told:
+        for event in look.new_events:
             log.warning("drift event", **event.record())
 
     watch(watching, metrics, every_s, stop, say)
@@ -160,7 +160,7 @@ def _print(look: "Look") -> None:
     console = terminal()
     sites = Table("site", "model", "baseline", "data until", "active")
     for site, state in look.states.items():
-        active = [shown(f"{kind}: {subject}") for of, kind, subject in look.standing if of == site]
+        active = [shown(f"{kind}: {subject}") for of, kind, subject in look.active if of == site]
         sites.add_row(
             shown(site),
             shown(" ".join(state.history.model)),
@@ -172,7 +172,7 @@ def _print(look: "Look") -> None:
         console.print(sites)
     else:
         console.print("no sketches yet: workers publish the sketches of an hour once it is over in event time")
-    for event in look.told:
+    for event in look.new_events:
         console.print(event.record()["message"], markup=False)
     if (found := look.figures) is not None:
         shares = (("precision", found.precision), ("recall", found.recall))

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ def run_pipeline(example: Example, options: RunOptions, console: Console) -> dic
     """
     began = time.monotonic()
     name = example.recipe.name
+    # Before the servers start, which takes a while: the user may have named a wrong file.
+    rows = example.recipe.rows(options.data, options.seed)
+    example = replace(example, recipe=replace(example.recipe, rows=lambda *_: rows))
     directory = Path(tempfile.mkdtemp(prefix=f"hazardstream-{name}-"))
     console.print(f"starting Kafka and MLflow (logs: {directory}) …")
     with kafka_broker(directory / "kafka") as bootstrap, mlflow_server(directory / "mlflow") as tracking_uri:

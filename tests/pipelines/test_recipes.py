@@ -14,6 +14,7 @@ from local.stage import Stage
 from pipelines.absenteeism import rows as absenteeism
 from pipelines.cli import WITH_RECIPE
 from pipelines.housing import rows as housing
+from tests.commands import hazardstream
 from training.datasets.source import Rows
 from worker.authoring.fixtures import FILE_NAME, read_fixtures
 from worker.config.pipeline import load_pipeline
@@ -113,3 +114,12 @@ def test_rows_of_the_fixtures_fit_the_schema_and_each_result_is_a_field_of_its_r
     for fixture in read_fixtures(pipeline.folder / FILE_NAME).tests:
         assert all(set(row) - {"$key"} <= set(pipeline.input.record.rules) for row in fixture.rows)
         assert all(set(each) <= predictions for each in fixture.predictions or [])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_wrong_file_of_rows_is_reported_before_anything_starts(name: str, tmp_path: Path) -> None:
+    done = hazardstream("run", name, "--data", str(tmp_path / "none.csv"))
+
+    assert done.returncode == 2
+    assert "none.csv cannot be read (No such file or directory); name a file of rows" in done.stderr
+    assert "starting" not in done.stderr

@@ -37,7 +37,7 @@ NUMBERS = tuple(name for name in FEATURES if name not in CATEGORIES)
 
 def inputs_of(users: Users, pipeline: Pipeline = _PIPELINE) -> pd.DataFrame:
     """What the model gets for each event, computed by the worker's kernel."""
-    return stream_features(pipeline.features or (), users.events, key="user_id", time="ts")
+    return stream_features(pipeline, users.events)
 
 
 def labelled(users: Users) -> pd.DataFrame:

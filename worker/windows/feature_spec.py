@@ -22,9 +22,9 @@ class FeatureSpec(BaseModel):
 
     Attributes:
         sensors: columns whose value (forward-filled from the window) is a feature.
-        differences: sensors whose first difference within the window is a feature.
-        rates: sensors whose difference, divided by the seconds since the reading before, is a feature; it is missing
-            where no time has passed.
+        differences: sensors whose first difference within the window, forward-filled, is a feature.
+        rates: sensors whose change from one value to the next, divided by the seconds between these two readings, is a
+            feature; it is missing where the reading has no value, or no time has passed.
         rolling: sensors whose mean and sample standard deviation (ddof=1) over the last readings are features.
         windows: lengths of the rolling windows, in readings, ascending.
         max_span_ms: how far back a window reaches in event time.

@@ -158,13 +158,12 @@ def rolling_features(spec: FeatureSpec, timeline: Timeline, position: Int, readi
         readings: how many each holds, shape [n].
     """
     out = np.empty((len(position), len(spec.rolling), len(spec.windows), 2))
-    if not out.size:
-        return out.reshape(len(position), 0)
-    full = readings >= spec.windows[-1]
-    _fill(out, np.flatnonzero(full), spec, timeline, position, None)
-    # Few windows lack a value. It shows in the mean of the longest.
-    lacking = ~full | np.isnan(out[:, :, -1, 0]).any(axis=1)
-    _fill(out, np.flatnonzero(lacking), spec, timeline, position, readings)
+    if spec.rolling:
+        full = readings >= spec.windows[-1]
+        _fill(out, np.flatnonzero(full), spec, timeline, position, None)
+        # Few windows lack a value. It shows in the mean of the longest.
+        lacking = ~full | np.isnan(out[:, :, -1, 0]).any(axis=1)
+        _fill(out, np.flatnonzero(lacking), spec, timeline, position, readings)
     return out.reshape(len(position), len(spec.rolling) * len(spec.windows) * 2)
 
 

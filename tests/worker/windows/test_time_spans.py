@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -87,6 +87,7 @@ def test_a_reading_with_an_earlier_time_knows_nothing_of_later_ones() -> None:
 reading = st.tuples(st.integers(1, 90), st.one_of(st.none(), st.floats(-50, 400, width=32)))
 
 
+@settings(deadline=None)
 @given(st.lists(reading, min_size=1, max_size=20), st.floats(0, 200, width=32), st.integers(1, 60))
 def test_a_higher_last_reading_lowers_no_rate_and_not_their_change(
     earlier: list[tuple[int, float | None]], more: float, period_s: int

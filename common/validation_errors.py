@@ -12,6 +12,9 @@ _TEXTS: Mapping[str, str] = {
     "extra_forbidden": "there is no such field; remove it or correct its name",
     "string_type": "it must be text; put it in quotes",
     "finite_number": "it must be a finite number",
+    "list_type": "it must be a list",
+    "tuple_type": "it must be a list",
+    "dict_type": "it must be a mapping of names to values",
 }
 # Their texts say what was given, or there is nothing to show.
 _WITHOUT_VALUE = {"missing", "extra_forbidden", "avro_schema"}

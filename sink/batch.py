@@ -9,6 +9,9 @@ from schemas.errors import UnreadableValueError
 from sink.columns import Column
 from sink.rows import Row, Table, record_row, unreadable_row
 
+REFUSED = "refused"
+"""Reason of records that the destination refuses, such as a row that is too large for it."""
+
 
 class Origin(NamedTuple):
     """A partition that rows come from.
@@ -143,3 +146,8 @@ def part_of(table: Table, origin: Origin, expected: int | None, first: int, mess
         except UnreadableValueError as error:
             unreadable.append(unreadable_row(message, origin.topic_id, table.name, error.reason, str(error)))
     return Part(table, origin, expected, first, messages[-1].offset() + 1, rows, of_rows, unreadable)
+
+
+def refused_row(part: Part, message: Message, error: Exception) -> Row:
+    """The unreadable record in place of a row that the destination refuses."""
+    return unreadable_row(message, part.origin.topic_id, part.table.name, REFUSED, str(error))

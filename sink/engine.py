@@ -76,7 +76,10 @@ def reading_engine(url: URL) -> Engine:
         UserError: there is no such SQLite file.
     """
     if url.drivername != "sqlite":
-        return _postgresql(url).execution_options(postgresql_readonly=True)
+        engine = _postgresql(url)
+        # In another zone, times in the first and the last hours of the calendar have no Python form.
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("SET LOCAL timezone = 'UTC'"))
+        return engine.execution_options(postgresql_readonly=True)
     path = Path(str(url.database)).absolute()
     if not path.is_file():
         raise UserError(f"there is no database {shown(path)} yet; `hazardstream sink` creates it")

@@ -5,38 +5,32 @@ sink that starts goes on behind the last file. While it writes a partition it lo
 locks of a process that was killed.
 """
 
+import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from common.errors import DependencyDownError, UserError
 from common.text import shown
-from sink.batch import FencedError, Loss, Origin, Part, Stored
-from sink.columns import RECORD, Column, Kind
-from sink.rows import Row
-from sink.schema import UNREADABLE, UNREADABLE_COLUMNS
+from sink.batch import FencedError, Loss, Origin, Part, Stored, refused_row
+from sink.columns import Column, Columns
+from sink.parquet_file import columns_in, make_directory, table_of, write
+from sink.rows import UNREADABLE_FIELDS, Row
+from sink.schema import UNREADABLE
 
 _NAME = re.compile(r"(\d{20})-(\d{20})\.parquet")
 _NO_ID = "no-topic-id"
-_TYPES: Mapping[Kind, Any] = {
-    "boolean": pa.bool_(),
-    "integer": pa.int64(),
-    "double": pa.float64(),
-    "text": pa.string(),
-    "bytes": pa.binary(),
-    "decimal": pa.string(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "local_timestamp": pa.timestamp("us"),
-    "date": pa.date32(),
-    "json": pa.string(),
-}
+_OF_UNREADABLE = Columns({})
+_OF_UNREADABLE.add(UNREADABLE_FIELDS)
+_REFUSALS = (ValueError, OverflowError, TypeError)  # of Arrow, about a value
+# Errors after which it makes no sense to wait: the user has to choose another directory.
+_USELESS = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EROFS}
 
 
 class ParquetStore:
@@ -52,21 +46,28 @@ class ParquetStore:
         for table, topic in topics.items():
             note = self._root / table / ".topic"
             try:
-                note.parent.mkdir(parents=True, exist_ok=True)
-                if not note.exists():
-                    note.write_text(topic, encoding="utf-8")
-                held = note.read_text(encoding="utf-8")
+                make_directory(note.parent)
+                held = _noted(note, topic)
             except OSError as error:
-                raise UserError(f"{shown(note)}: {error.strerror}; choose another directory") from error
+                if error.errno in _USELESS:
+                    raise UserError(f"{shown(note)}: {error.strerror}; choose another directory") from error
+                raise _down(error) from error
             if held != topic:
                 raise UserError(
                     f"{shown(note.parent)} holds records of topic {shown(held)}, not of {topic}; give each pipeline a "
                     "directory of its own"
                 )
 
-    def columns(self, table: str) -> dict[str, Column]:  # noqa: ARG002 - see `sink.batch.Store`
-        """None: each file has the columns of its rows."""
-        return {}
+    def columns(self, table: str) -> dict[str, Column]:
+        """Those of the newest file of each partition; see `sink.batch.Store`."""
+        found: dict[str, Column] = {}
+        try:
+            for directory in sorted((self._root / table).glob("*/*")):
+                if newest := max((path for path in directory.glob("*.parquet") if _end(path)), default=None):
+                    found |= columns_in(newest)
+        except OSError as error:
+            raise _down(error) from error
+        return found
 
     def start(self, origin: Origin) -> Stored:
         """Lock the partition, and see how far the files go; see `sink.batch.Store`."""
@@ -74,7 +75,7 @@ class ParquetStore:
         try:
             former = None if directory.is_dir() else self._former_id(origin)
             if former is None:
-                directory.mkdir(parents=True, exist_ok=True)
+                make_directory(directory)
             self._lock(origin)
             held = _ends(directory)
             next_offset = max(held, default=None)
@@ -92,25 +93,30 @@ class ParquetStore:
     def skip(self, loss: Loss) -> None:
         """Go on behind the gap, which the names of the files show."""
         if loss.reason == "created_again":
-            self._directory(loss.origin).mkdir(parents=True, exist_ok=True)
+            try:
+                make_directory(self._directory(loss.origin))
+            except OSError as error:
+                raise _down(error) from error
         self._next[loss.origin] = loss.resume
 
     def write(self, parts: Sequence[Part]) -> int:
         """See `sink.batch.Store`. Parts of different partitions are stored one after the other."""
+        all_refused = 0
         for part in parts:
             if part.origin not in self._locks or self._next[part.origin] not in {part.expected, part.first}:
                 raise FencedError(f"{part.origin.topic}/{part.origin.partition} is not this sink's")
             name = f"{part.first:020}-{part.end - 1:020}.parquet"
+            content, refused = _accepted(part)
             try:
                 # The file of the rows comes last: it is what counts.
-                if part.unreadable:
-                    columns = [*RECORD, *UNREADABLE_COLUMNS]
-                    _write(self._directory(part.origin, UNREADABLE) / name, columns, part.unreadable)
-                _write(self._directory(part.origin) / name, part.table.columns, part.rows)
+                if unreadable := [*part.unreadable, *refused]:
+                    write(self._directory(part.origin, UNREADABLE) / name, table_of(_OF_UNREADABLE, unreadable))
+                write(self._directory(part.origin) / name, content)
             except OSError as error:
                 raise _down(error) from error
             self._next[part.origin] = part.end
-        return 0
+            all_refused += len(refused)
+        return all_refused
 
     def close(self) -> None:
         """Release all locks."""
@@ -151,6 +157,36 @@ class ParquetStore:
                 path.unlink()
 
 
+def _accepted(part: Part) -> tuple[pa.Table, list[Row]]:
+    """The rows that Arrow takes, and unreadable records in place of the others."""
+    columns = part.table.columns
+    try:
+        return table_of(columns, part.rows), []
+    except _REFUSALS:
+        accepted, refused = [], []
+        for row, message in zip(part.rows, part.messages, strict=True):
+            try:
+                table_of(columns, [row])
+                accepted.append(row)
+            except _REFUSALS as error:
+                refused.append(refused_row(part, message, error))
+        return table_of(columns, accepted), refused
+
+
+def _noted(note: Path, topic: str) -> str:
+    """The topic that a table's note names; first the given one is noted, unless there is one."""
+    if not note.exists():
+        mine = note.with_name(f"{note.name}.{os.getpid()}.tmp")
+        mine.write_text(topic, encoding="utf-8")
+        try:
+            # Another sink may do the same at this moment; a note is there as a whole or not at all.
+            with suppress(FileExistsError):
+                note.hardlink_to(mine)
+        finally:
+            mine.unlink()
+    return note.read_text(encoding="utf-8")
+
+
 def _directory_name(origin: Origin) -> str:
     """The topic's id as Kafka's own tools write it: librdkafka writes characters that paths cannot have."""
     return origin.topic_id.replace("/", "_").replace("+", "-") or _NO_ID
@@ -163,35 +199,6 @@ def _end(path: Path) -> int:
 
 def _ends(directory: Path) -> list[int]:
     return [end for path in directory.glob("*.parquet") if (end := _end(path))]
-
-
-def _write(path: Path, columns: Iterable[Column], rows: Sequence[Row]) -> None:
-    each = list(columns)
-    arrays = [_array(column, [row.get(column.name) for row in rows]) for column in each]
-    content = pa.Table.from_arrays(arrays, names=[column.name for column in each])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            pq.write_table(content, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _array(column: Column, values: list[Any]) -> Any:
-    if column.kind == "decimal":
-        values = [None if value is None else str(value) for value in values]
-    return pa.array(values, _TYPES[column.kind])
 
 
 def _down(error: OSError) -> DependencyDownError:

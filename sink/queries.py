@@ -16,7 +16,7 @@ from sink.columns import RECORD, Column, Kind
 from sink.engine import waiting_for
 from sink.migration import known_columns
 from sink.schema import COLUMNS, KEY_INDEXED, LOSSES, UNREADABLE, table_of_records
-from sink.sql_values import iso_text
+from sink.sql_values import decimal_text, iso_text
 
 MOST_ROWS = 1000
 _PREDICTIONS = "predictions"
@@ -161,7 +161,9 @@ def _json_value(value: Any, kind: Kind) -> Any:
         return None  # as in all JSON of this project
     if isinstance(value, datetime):
         return iso_text(value.astimezone(UTC) if value.tzinfo else value)
-    if isinstance(value, date | Decimal | bytes):
+    if isinstance(value, Decimal):
+        return decimal_text(value)
+    if isinstance(value, date | bytes):
         return text_or_hex(value) if isinstance(value, bytes) else str(value)
     if kind == "boolean":
         return bool(value)

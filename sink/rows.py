@@ -6,13 +6,14 @@ from typing import Any, NamedTuple, TypeAlias
 from confluent_kafka import Message
 
 from common.json_text import strict_json
-from common.text import text_or_hex
+from common.text import shown, text_or_hex
 from sink.columns import Columns, Kind
 from sink.values import time_or_none
 from worker.kafka.message import headers_of, key_of, time_of, value_of
 
 Row: TypeAlias = dict[str, Any]
 """Value by name of the column; a column that is not named is null."""
+_LONGEST_MESSAGE = 2000
 
 
 class Table(NamedTuple):
@@ -51,7 +52,7 @@ def unreadable_row(message: Message, topic_id: str, table: str, reason: str, tex
         "kafka_topic": message.topic(),
         "table_name": table,
         "reason": reason,
-        "message": text[:2000],
+        "message": shown(text, _LONGEST_MESSAGE),
         "raw_key": key_of(message),
         "raw_value": value_of(message),
     }

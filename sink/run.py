@@ -159,11 +159,13 @@ class Sink:
         self._batch.setdefault((each.topic, each.partition), []).append(message)
         each.next_offset = message.offset() + 1
         self._messages += 1
-        self._bytes += len(value_of(message) or b"") + 100
+        self._bytes += _size(message)
 
     def _forget(self, each: Assigned) -> None:
         """Drop what the batch has of a partition."""
-        self._messages -= len(self._batch.pop((each.topic, each.partition), ()))
+        dropped = self._batch.pop((each.topic, each.partition), ())
+        self._messages -= len(dropped)
+        self._bytes -= sum(map(_size, dropped))
 
     def _note_error(self, message: Message) -> None:
         error, place = message.error(), (message.topic(), message.partition())
@@ -231,3 +233,8 @@ class Sink:
             self._consumer.commit(offsets=ends, asynchronous=True)
         except KafkaException as error:
             _LOG.debug("offsets not committed", reason=error_text(error, self._consumer))
+
+
+def _size(message: Message) -> int:
+    """Bytes of a message in memory, roughly."""
+    return len(value_of(message) or b"") + 100

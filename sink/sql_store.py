@@ -16,17 +16,14 @@ from sqlalchemy.engine import URL, Connection
 
 from common.errors import UserError
 from common.text import shown
-from sink.batch import FencedError, Loss, Origin, Part, Stored
+from sink.batch import FencedError, Loss, Origin, Part, Stored, refused_row
 from sink.columns import RECORD, Column
 from sink.engine import is_about_data, waiting_for, writing_engine
 from sink.migration import add_columns, known_columns, migrate
-from sink.rows import Row, Table, unreadable_row
+from sink.rows import Row, Table
 from sink.schema import LOSSES, OFFSETS, UNREADABLE, UNREADABLE_COLUMNS
 from sink.sql_insert import insert
 from sink.sql_values import iso_text
-
-REFUSED = "refused"
-"""Reason of records that the database refuses, such as a row that is too large for it."""
 
 
 class SqlStore:
@@ -139,8 +136,7 @@ class SqlStore:
                     except (sa.exc.SQLAlchemyError, psycopg.Error, ValueError, OverflowError) as error:
                         if not is_about_data(error):
                             raise
-                        text = shown(error, 500)
-                        refused.append(unreadable_row(message, part.origin.topic_id, part.table.name, REFUSED, text))
+                        refused.append(refused_row(part, message, error))
             self._insert_unreadable(connection, refused)
         return len(refused)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from sink.columns import Kind
@@ -36,6 +37,11 @@ def iso_text(time: datetime) -> str:
     return f"{time.replace(tzinfo=None).isoformat(timespec='microseconds')}{'Z' if time.tzinfo else ''}"
 
 
+def decimal_text(value: Decimal) -> str:
+    """All digits, without an exponent."""
+    return f"{value:f}"
+
+
 def _day(value: date) -> str:
     return value.isoformat()
 
@@ -43,6 +49,6 @@ def _day(value: date) -> str:
 _BOTH: Mapping[Kind, Convert] = {"text": _text, "json": _json}
 CONVERSIONS: Mapping[str, Mapping[Kind, Convert]] = {
     "postgresql": _BOTH,
-    "sqlite": {**_BOTH, "timestamp": iso_text, "local_timestamp": iso_text, "date": _day, "decimal": str},
+    "sqlite": {**_BOTH, "timestamp": iso_text, "local_timestamp": iso_text, "date": _day, "decimal": decimal_text},
 }
 """By dialect and kind. Kinds that are not there need no conversion."""

@@ -78,7 +78,7 @@ def _of_union(branches: list[FieldValues]) -> FieldValues:
         if len(kinds) == 1:
             return FieldValues(kinds.pop())
         if kinds == {"integer", "double"}:
-            return FieldValues("double")
+            return FieldValues("double", float)
     return FieldValues("json", json_text)
 
 

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from sink.engine import database_url, reading_engine
 from sink.http import stored_routes
+from sink.queries import newest_rows
 from sink.sql_store import SqlStore
 from tests.commands import hazardstream
 from tests.sink.records import TOPIC, part, record_of, table, written
@@ -138,3 +139,16 @@ def test_mistakes_are_explained(command: list[str], told: str) -> None:
 
     assert done.returncode == 2
     assert told in done.stderr
+
+
+@pytest.mark.postgresql
+def test_times_are_shown_whatever_the_time_zone_of_the_server(postgresql_url: str) -> None:
+    schema = record_of(("at", {"type": "long", "logicalType": "timestamp-millis"}), name="Ancient")
+    store, first_of_all = SqlStore(database_url(postgresql_url)), -62_135_596_800_000
+    store.prepare({"predictions": TOPIC})
+    store.write([part(table(schema), [written(schema, {"at": first_of_all})])])
+
+    url = database_url(f"{postgresql_url}?options=-c%20timezone%3DAmerica/New_York")
+    (row,) = newest_rows(reading_engine(url))
+
+    assert row["at"] == "0001-01-01T00:00:00.000000Z"

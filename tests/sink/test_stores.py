@@ -18,11 +18,12 @@ from sink.columns import Columns
 from sink.destination import destination as destination_of
 from sink.engine import database_url, reading_engine, writing_engine
 from sink.queries import newest_rows
+from sink.rows import unreadable_row
 from sink.schema import METADATA, UNREADABLE
 from sink.sql_store import SqlStore
 from sink.tables import tables_of
 from tests.flagship import PIPELINE
-from tests.sink.records import ORIGIN, TOPIC, part, record_of, table, written
+from tests.sink.records import ORIGIN, TOPIC, message, part, record_of, table, written
 from tests.sink_scene import rows_of
 
 RECORD = record_of(("s", "string"), ("d", "double"), ("j", {"type": "map", "values": "string"}))
@@ -172,3 +173,103 @@ def test_the_migrations_make_the_tables_that_the_sink_uses(database: str) -> Non
         names = METADATA.tables.keys()
         options = {"include_name": lambda name, kind, _: kind != "table" or name in names}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), METADATA) == []
+
+
+def test_a_parquet_directory_keeps_the_columns_and_their_kinds(tmp_path: Path) -> None:
+    place = f"parquet:{tmp_path}/x"
+    schema = record_of(("a-b", "string"), ("j", {"type": "array", "items": "int"}), name="Odd")
+    schema["fields"][0]["name"] = "kafka_key"  # taken: the column gets another name
+    opened = destination_of(place, "p").store()
+    opened.prepare({"predictions": TOPIC})
+    opened.start(ORIGIN)
+    made = table(schema)
+    opened.write([part(made, [written(schema, {"kafka_key": "v", "j": [1]})])])
+    opened.close()
+
+    assert destination_of(place, "p").store().columns("predictions") == made.columns.by_field
+
+
+def test_rows_that_parquet_refuses_become_unreadable_and_the_others_are_stored(tmp_path: Path) -> None:
+    place = f"parquet:{tmp_path}/x"
+    opened = destination_of(place, "p").store()
+    opened.prepare({"predictions": TOPIC})
+    opened.start(ORIGIN)
+    batch = part(table(RECORD), [values(s=f"{i}") for i in range(3)])
+    batch.rows[1]["s"] = "\udc80"  # no decoder gives this
+
+    assert opened.write([batch]) == 1
+
+    assert [row["s"] for row in rows_of(place, "predictions")] == ["0", "2"]
+    (refused,) = rows_of(place, UNREADABLE)
+    assert (refused["reason"], refused["kafka_offset"], refused["raw_value"]) == ("refused", 1, values(s="1"))
+
+
+def test_what_a_killed_sink_left_of_a_batch_is_removed_or_counts_as_a_whole(tmp_path: Path) -> None:
+    """Killed before the file of the rows has its name: nothing of the batch is stored."""
+    place, made = f"parquet:{tmp_path}/x", table(RECORD)
+    first = destination_of(place, "p").store()
+    first.prepare({"predictions": TOPIC})
+    first.start(ORIGIN)
+    first.write([part(made, [values(), b"?"])])
+    first.write([part(made, [values(), b"?"], expected=2)])
+    first.close()
+    last = max(Path(tmp_path, "x", "predictions").rglob("*.parquet"))
+    last.rename(last.with_name(f".{last.name}.tmp"))
+
+    again = destination_of(place, "p").store()
+    again.prepare({"predictions": TOPIC})
+
+    assert again.start(ORIGIN) == Stored(2)
+    assert [row["kafka_offset"] for row in rows_of(place, UNREADABLE)] == [1]
+    assert not list(tmp_path.rglob(".*.tmp"))
+
+
+def test_an_unreadable_record_is_stored_whatever_its_message_holds(store: Store, destination: str) -> None:
+    batch = part(table(RECORD), [values()])
+    batch.unreadable.append(unreadable_row(message(b"?", 1), "id", "predictions", "malformed", "\udc80 \0 \x1b[2J"))
+
+    store.write([batch])
+
+    (row,) = rows_of(destination, UNREADABLE)
+    assert row["message"] == r"\udc80 \x00 \x1b[2J"
+
+
+def test_numbers_at_the_edges_are_stored(store: Store, destination: str) -> None:
+    schema = record_of(
+        ("n", "long"),
+        ("mixed", ["null", "long", "double"]),
+        ("day", {"type": "int", "logicalType": "date"}),
+        ("at", {"type": "long", "logicalType": "timestamp-micros"}),
+        name="Edges",
+    )
+    first, last = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 and 9999
+    given: list[dict[str, Any]] = [
+        {"n": 2**63 - 1, "mixed": 2**53 + 1, "day": -719_162, "at": first},
+        {"n": -(2**63), "mixed": -0.5, "day": 2_932_896, "at": last},
+        {"n": 0, "mixed": None, "day": -1, "at": -1},
+    ]
+
+    store.write([part(table(schema), [written(schema, each) for each in given])])
+
+    rows = sorted(rows_of(destination, "predictions"), key=lambda row: row["kafka_offset"])
+    assert [row["n"] for row in rows] == [each["n"] for each in given]
+    assert [row["mixed"] for row in rows] == [float(2**53), -0.5, None]
+    assert [str(row["day"]) for row in rows] == ["0001-01-01", "9999-12-31", "1969-12-31"]
+    if not destination.startswith("parquet"):
+        shown = sorted(newest_rows(reading_engine(database_url(destination))), key=lambda row: row["kafka_offset"])
+        assert [row["at"] for row in shown] == [
+            "0001-01-01T00:00:00.000000Z",
+            "9999-12-31T23:59:59.999999Z",
+            "1969-12-31T23:59:59.999999Z",
+        ]
+
+
+def test_the_note_of_a_directory_is_written_whole(tmp_path: Path) -> None:
+    """A sink that is killed while it writes the note leaves none, rather than one that names no topic."""
+    opened = destination_of(f"parquet:{tmp_path}/x", "p").store()
+    opened.prepare({"predictions": TOPIC})
+    opened.prepare({"predictions": TOPIC})
+
+    assert [path.name for path in Path(tmp_path, "x", "predictions").iterdir()] == [".topic"]
+    with pytest.raises(UserError, match="holds records of topic"):
+        opened.prepare({"predictions": "another"})

@@ -75,7 +75,13 @@ def admit(
         raise PackageError("failed_in_use", f"model {contents.origin} failed while it scored: {why}")
     passed = passed_note(cache_directory, contents, version, demands.pipeline, trusted=trusted)
     if not _exists(passed):
-        load_in_sandbox(contents, version, demands.pipeline, max_ms=demands.max_ms, trusted=trusted)
+        try:
+            load_in_sandbox(contents, version, demands.pipeline, max_ms=demands.max_ms, trusted=trusted)
+        except PackageError as error:
+            if error.fault != "untrusted" or not demands.trust.digests:
+                raise
+            known = ", ".join(f"sha256:{each}" for each in sorted(demands.trust.digests))
+            raise PackageError("untrusted", f"{error}. Trusted is {known}: these files differ from it") from error
     model = open_model(contents, version=version, trusted=trusted, task=demanded_task(demands.pipeline))
     if demands.pipeline is not None:
         require_compatible(model, demands.pipeline, max_ms=demands.max_ms)

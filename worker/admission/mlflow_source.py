@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from common.errors import DependencyDownError
 from worker.admission.admit import Demands, admit
+from worker.admission.remedies import with_remedy
 from worker.admission.versions import ResolvedVersion, version_in
 from worker.model.contract import Model
 from worker.model.facts import Facts
@@ -114,12 +115,12 @@ class MlflowSource:
         try:
             model = self._cached(found) or self._downloaded(found)
         except (NotInMlflowError, PackageError) as error:
-            fault: Fault = error.fault if isinstance(error, PackageError) else "missing_file"
+            known = error if isinstance(error, PackageError) else PackageError("missing_file", str(error))
+            other = "; or move the alias to a good version" if self._uri.kind == "alias" else ""
             raise RefusedModelError(
-                fault,
+                known.fault,
                 found.version,
-                f"{self._uri.uri} (version {found.version}) must not be used: {error}; "
-                "train another with `hazardstream train`, or move the alias to a good version",
+                f"{self._uri.uri} (version {found.version}) must not be used: {with_remedy(known)}{other}",
             ) from error
         self._remember(found)
         return model

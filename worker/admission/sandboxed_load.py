@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from typing import TextIO
 
 from worker.admission.compatibility import demanded_task, require_compatible
 from worker.config.pipeline import Pipeline
@@ -59,17 +60,22 @@ def load_in_sandbox(contents: AnyFiles, version: str, pipeline: Pipeline | None,
             command, input=task, capture_output=True, timeout=_LONGEST_S, check=False, env=environment
         )
     except subprocess.TimeoutExpired as error:
-        raise PackageError(
-            "too_slow", f"model {contents.origin}: the check before use takes more than {_LONGEST_S} s"
-        ) from error
+        raise _too_long(contents) from error
     if done.returncode == 0:
         return
     fault, _, text = done.stdout.decode(errors="replace").partition(" ")
     if done.returncode == _REFUSED and fault in FAULTS:
         raise PackageError(fault, text)
+    if done.returncode == -signal.SIGXCPU:
+        raise _too_long(contents)
     how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
-    output = done.stderr.decode(errors="replace")[-300:].strip()
-    raise PackageError("crashes", f"model {contents.origin}: the process that checks it crashes ({how}) {output}")
+    printed = done.stderr.decode(errors="replace").strip().split("\n")[-1]  # of a traceback, the error
+    said = f": {printed[:300]}" if printed else ""
+    raise PackageError("crashes", f"model {contents.origin}: the process that checks it ends ({how}){said}")
+
+
+def _too_long(contents: AnyFiles) -> PackageError:
+    return PackageError("too_slow", f"model {contents.origin}: the check before use takes more than {_LONGEST_S} s")
 
 
 def _main() -> int:
@@ -77,18 +83,42 @@ def _main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (_LONGEST_S, _LONGEST_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from worker.admission.dry_run import dry_run  # noqa: PLC0415 - only this process needs all the stages
-
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a model may print
     contents, version, pipeline, max_ms, trusted = pickle.load(sys.stdin.buffer)  # noqa: S301 - from `load_in_sandbox`
     try:
-        model = open_model(contents, version=version, trusted=trusted, task=demanded_task(pipeline))
-        if pipeline is not None:  # first, because a slow model makes everything else slow
-            require_compatible(model, pipeline, max_ms=max_ms)
-        dry_run(model, pipeline)
+        check(contents, version, pipeline, max_ms=max_ms, trusted=trusted)
     except PackageError as error:
-        sys.stdout.write(f"{error.fault} {error}")
-        return _REFUSED
+        return _refused(answer, error.fault, str(error))
+    except MemoryError:
+        return _refused(
+            answer, "too_large", f"model {contents.origin} needs more than {_MOST_BYTES >> 30} GiB of memory"
+        )
+    except Exception as error:  # noqa: BLE001 - code of the author, or a file that a library fails on
+        return _refused(
+            answer, "crashes", f"model {contents.origin} cannot be checked: {type(error).__name__}: {error}"
+        )
     return 0
+
+
+def check(contents: AnyFiles, version: str, pipeline: Pipeline | None, *, max_ms: int, trusted: bool) -> None:
+    """What the sandbox does; the arguments are those of `load_in_sandbox`.
+
+    Raises:
+        PackageError: the check fails.
+    """
+    from worker.admission.dry_run import dry_run  # noqa: PLC0415 - only the sandbox needs all the stages
+
+    model = open_model(contents, version=version, trusted=trusted, task=demanded_task(pipeline))
+    if pipeline is not None:  # first, because a slow model makes everything else slow
+        require_compatible(model, pipeline, max_ms=max_ms)
+    dry_run(model, pipeline)
+
+
+def _refused(answer: TextIO, fault: str, text: str) -> int:
+    answer.write(f"{fault} {' '.join(text.split())}")
+    answer.flush()
+    return _REFUSED
 
 
 if __name__ == "__main__":

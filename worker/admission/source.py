@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 from common.errors import DependencyDownError, UserError
 from worker.admission.admit import Demands, admit, demands_of
 from worker.admission.mlflow_source import MlflowSource, RefusedModelError
+from worker.admission.remedies import with_remedy
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.model.archive import read_archive
@@ -140,6 +141,7 @@ def _from_path(path: Path, name: str, cache_directory: Path, demands: Demands) -
                 f"train --output DIR`, or a model with MLflow's `save_model`, or {_FORMS}"
             )
     except PackageError as error:
-        advice = "copy or export it again" if path.is_file() else "write it again, or name another model"
-        raise RefusedModelError(error.fault, str(path), f"{error}; {advice}") from error
+        text = with_remedy(error)
+        named = text if str(path) in text else f"{path}: {text}"
+        raise RefusedModelError(error.fault, str(path), named) from error
     return package

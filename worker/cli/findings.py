@@ -32,6 +32,8 @@ def finding(subject: str, check: Callable[[], str], *, unreachable: str = "wrong
     try:
         return Finding(subject, "ok", redacted(check()))
     except DependencyDownError as error:
+        if unreachable == "warning":
+            return Finding(subject, unreachable, f"not checked: {error}; start it, or correct its address")
         return Finding(subject, unreachable, str(error))
     except (UserError, UnreadableValueError) as error:
         return Finding(subject, "wrong", str(error))

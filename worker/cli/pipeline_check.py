@@ -12,6 +12,7 @@ from worker.cli.findings import Finding, finding
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.roles import ROLES
 from worker.config.settings import Settings, unread_settings
+from worker.model.contract import Model
 
 
 def findings(settings: Settings, *, offline: bool) -> Iterator[Finding]:
@@ -33,7 +34,32 @@ def findings(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     if offline:
         return
     yield finding("registry", lambda: registry_says(settings, pipeline), unreachable="warning")
-    yield finding("model", lambda: model_says(settings, pipeline), unreachable="warning")
+    yield from _of_model(settings, pipeline)
+
+
+def _of_model(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
+    loaded: list[Model] = []
+    yield finding("model", lambda: _passes(settings, pipeline, loaded), unreachable="warning")
+    yield from (Finding("model", "warning", text) for model in loaded for text in _missing_values(model, pipeline))
+
+
+def _missing_values(model: Model, pipeline: Pipeline) -> Iterator[str]:
+    """Inputs that a record may lack and the model must have."""
+    if model.spec is not None:
+        return
+    of = {feature.name: feature for feature in pipeline.features or ()}
+    record = pipeline.input.record
+    for each in model.inputs:
+        feature = of.get(each.name)
+        if feature is not None and feature.kind not in {"value", "category"}:
+            continue
+        field = each.name if feature is None else str(feature.field)
+        if each.required and record.rules[field].nullable:
+            yield (
+                f"{record.place(field)} may be null, and model {model.name} {model.version} needs a value of "
+                f"{shown(each.name)!r}: records without one become dead letters. Train the model with missing values, "
+                "or take null out of the schema"
+            )
 
 
 def _unread_fields(pipeline: Pipeline) -> Iterator[str]:
@@ -84,11 +110,11 @@ def model_says(settings: Settings, pipeline: Pipeline) -> str:
         UserError: it does not, or there is none.
         DependencyDownError: MLflow does not answer.
     """
+    return _passes(settings, pipeline, [])
+
+
+def _passes(settings: Settings, pipeline: Pipeline, loaded: list[Model]) -> str:
     uri = settings.model_uri(pipeline.model)
     model = resolve_by_settings(settings, uri, pipeline)
-    if model.task != pipeline.expected_task:
-        raise UserError(
-            f"{uri}: model {model.name} {model.version} is a {model.task} model, and the pipeline is for "
-            f"{pipeline.expected_task}; write task: {model.task}, or name another model"
-        )
+    loaded.append(model)
     return f"{uri}: {model.name} version {model.version} passes the check"

@@ -77,6 +77,20 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         r"input\.record: a pipeline names no Python code; write schema: NAME instead, put NAME\.avsc beside",
         "record:",
     ),
+    "topics that Kafka takes for one": (
+        "topic: battery.hazards,",
+        "topic: battery_predictions,",
+        "'battery_predictions' and 'battery.predictions' for one, as its metrics write _ for a dot; rename one of them",
+        "battery_predictions",
+    ),
+    "illegal name of a field": (
+        "positive: hazardous",
+        "positive: 1st hazard",
+        "'1st hazard' is no legal name of an Avro field; write letters, digits and _",
+        "fields:",
+    ),
+    "delay beyond time": ("alarm: {}", f"alarm: {{on_delay_ms: {10**20}}}", "less than or equal to", "alarm: {"),
+    "setpoint that is text": ("alarm: {}", "alarm: {setpoint: '0.5'}", "must be a number, not '0.5'", "alarm: {"),
     "negative limit": (
         "max_future_ms: 300000",
         "max_future_ms: -1",
@@ -235,6 +249,11 @@ def test_all_faults_are_reported_at_once_in_order_of_lines(tmp_path: Path) -> No
     assert len(faults) == 4
     lines = [int(fault.split(":")[1]) for fault in faults]
     assert lines == sorted(lines)
+
+
+@pytest.mark.parametrize("value", ["!!bool abc", "!!timestamp abc", "!!int abc", "!!omap abc", '"\\ud800"'])
+def test_a_value_that_yaml_cannot_make_is_reported(tmp_path: Path, value: str) -> None:
+    told(write(tmp_path, GOOD.replace("name: battery_hazard", f"name: {value}")))
 
 
 def test_hostile_text_in_a_file_does_not_reach_the_terminal(tmp_path: Path) -> None:

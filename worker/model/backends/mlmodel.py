@@ -15,6 +15,7 @@ from worker.model.package_files import PackageError
 
 _TYPES = get_args(InputType)
 _MOST_EXAMPLE_ROWS = 64
+_WRITE_AGAIN = "MLflow writes this file: copy the model again from there, or log it again"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def read_mlmodel(files: ModelFiles) -> MlModel:
     where = f"model {files.origin}: {MLMODEL}"
     try:
         content = yaml.safe_load(files.file(MLMODEL))
-        flavors = {str(name): dict(config or {}) for name, config in content["flavors"].items()}
+        flavors = _flavors(content)
         signature = content.get("signature") or {}
         columns = json.loads(signature.get("inputs") or "null")
         outputs = tuple(json.loads(signature.get("outputs") or "[]"))
@@ -54,8 +55,10 @@ def read_mlmodel(files: ModelFiles) -> MlModel:
     except PackageError:
         raise
     except Exception as error:  # YAML and JSON of unknown origin
-        text = " ".join(str(error).split())
-        raise PackageError("bad_model", f"{where} cannot be read: {type(error).__name__}: {text}") from error
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        text = str(getattr(error, "problem", None) or " ".join(str(error).split()))
+        raise PackageError("bad_model", f"{where}{line} cannot be read: {text}; {_WRITE_AGAIN}") from error
     if inputs is not None:
         _check_names(inputs, where)
     return MlModel(flavors, inputs, outputs, facts, _example(files, content))
@@ -100,7 +103,16 @@ def _input(column: Mapping[str, Any], where: str) -> ModelInput:
 def _check_names(inputs: tuple[ModelInput, ...], where: str) -> None:
     names = [each.name for each in inputs]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise PackageError("wrong_signature", f"{where}: the signature names {', '.join(doubled)} twice")
+        raise PackageError(
+            "wrong_signature",
+            f"{where}: the signature names {', '.join(doubled)} twice; log the model with columns of different names",
+        )
+
+
+def _flavors(content: Any) -> dict[str, Mapping[str, Any]]:
+    if not (isinstance(content, dict) and isinstance(content.get("flavors"), dict)):
+        raise TypeError("it does not list the model's flavors")
+    return {str(name): dict(config or {}) for name, config in content["flavors"].items()}
 
 
 def _example(files: ModelFiles, content: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -101,6 +101,9 @@ def _prediction(files: ModelFiles, estimator: Any) -> tuple[Task, Callable[[Any]
     from sklearn.base import is_classifier, is_regressor  # noqa: PLC0415 - only models of this format need it
 
     kind = type(estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator).__name__
+    if not hasattr(estimator, "predict"):
+        text = f"model {files.origin} holds a {kind}, which cannot predict; log the model itself"
+        raise PackageError("bad_model", text)
     if is_regressor(estimator):
         return Task.REGRESSION, estimator.predict
     if not is_classifier(estimator):

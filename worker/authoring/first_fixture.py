@@ -1,6 +1,7 @@
 """The first fixture of a new pipeline: rows that its model can score, and what the worker makes of them today."""
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import yaml
@@ -15,7 +16,7 @@ from worker.in_memory import InMemory
 from worker.model.contract import Model
 
 _ROWS = 3
-_TIME = "2026-01-01T00:00:00Z"
+_TIME = "2026-01-01T00:00:00Z"  # of all rows: nothing in a new pipeline depends on the time between them
 _COMPARED = {
     Task.BINARY: ("probability", "positive"),
     Task.MULTICLASS: ("predicted_class", "probability"),
@@ -60,7 +61,7 @@ def _rows(pipeline: Pipeline, model: Model) -> Iterator[dict[str, Any]]:
     if source.time_field is not None:
         plain[source.time_field] = _TIME
     for given in _inputs(pipeline, model):
-        yield plain | {name: _fitting(value, source.rules(name)) for name, value in given.items()}
+        yield deepcopy(plain) | {name: _fitting(value, source.rules(name)) for name, value in given.items()}
 
 
 def _inputs(pipeline: Pipeline, model: Model) -> Iterator[dict[str, Any]]:

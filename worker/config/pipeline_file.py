@@ -52,7 +52,9 @@ def read_yaml(path: Path) -> Located:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
-            raise UserError(f"{shown(path)}:1: the file is empty; write a pipeline, docs/operations.md shows one")
+            raise UserError(
+                f"{shown(path)}:1: the file is empty; docs/pipelines.md and docs/testing.md show what belongs there"
+            )
         faults = _Walk(path, lines).faults(node)
         if faults:
             raise UserError("\n".join(faults))

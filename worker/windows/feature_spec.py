@@ -24,9 +24,9 @@ class FeatureSpec(BaseModel):
 
     Attributes:
         sensors: columns whose value (forward-filled from the window) is a feature.
-        differences: sensors whose first difference within the window is a feature.
-        rates: sensors whose difference, divided by the seconds since the reading before, is a feature; it is missing
-            where no time has passed.
+        differences: sensors whose first difference within the window, forward-filled, is a feature.
+        rates: sensors whose change from one value to the next, divided by the seconds between these two readings, is a
+            feature; it is missing where the reading has no value, or no time has passed.
         spans: statistics over spans of event time, which mean the same at any sampling period.
         derived: features that are computed from those before them.
         holds: readings that a window holds at most; None: as many as the longest of `windows` has.

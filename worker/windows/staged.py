@@ -221,12 +221,21 @@ class Staged:
             self.row[order], self.features()[order], self.in_window[order], self.imputed[order], self.shift[order]
         )
 
-    @cached_property
-    def _elapsed_s(self) -> Float:
-        """Seconds since the reading before, shape [m]; NaN where there is none in the window, or no time has passed."""
-        ts = self.timeline.ts
-        elapsed = ts[self.position] - ts[self.position - 1]
-        return np.where((self.in_window > 1) & (elapsed > 0), elapsed / 1000.0, np.nan)
+    def _seconds_between_values(self) -> Float:
+        """Seconds since the value before of each sensor in `rates`, shape [m, rates].
+
+        NaN where the reading has no value, or there is no earlier one in the window, or no time has passed.
+        """
+        sensors = np.array(self.state.changes[len(self.state.spec.differences) :], np.int64)
+        row = np.arange(len(self.slot))[:, None]
+        known = np.full((len(row), len(sensors)), -1)
+        known[1:] = self.last_known_row[:-1, sensors]
+        known[self._first] = -1
+        age = row - self._first_of_group[:, None] + 1 + self.state.known_age[self.held[:, None], sensors]
+        age = np.where(known >= 0, row - known, age)
+        there = ~np.isnan(self.values[:, sensors]) & (age < self.in_window[:, None])
+        elapsed = self.ts[:, None] - self.timeline.ts[self.position[:, None] - np.where(there, age, 0)]
+        return np.where(there & (elapsed > 0), elapsed / 1000.0, np.nan)
 
     @property
     def _history(self) -> History:
@@ -238,7 +247,7 @@ class Staged:
         spec = self.state.spec
         change = self._filled[:, self.state.changes] - self._previous()
         if spec.rates:
-            change[:, len(spec.differences) :] /= self._elapsed_s[:, None]
+            change[:, len(spec.differences) :] /= self._seconds_between_values()
         rolling = rolling_features(spec, self.timeline, self.position, self.in_window)
         parts = [self._filled, change, rolling]
         if spec.spans:

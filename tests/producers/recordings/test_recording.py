@@ -138,7 +138,7 @@ def test_parquet_with_the_older_names_and_its_own_types(tmp_path: Path) -> None:
 GOOD = "a,R,1750000000000,50,1"
 BAD_LINES = [
     ("a,R,1750000000000,fifty,1", "voltage_v", "'fifty': is not a number"),
-    ("a,R,1750000000000,50,99999", "current_a", "'99999': current_a: Input should be less than or equal to 10000"),
+    ("a,R,1750000000000,50,99999", "current_a", "'99999': current_a: it must be at most 10000"),
     ("a,R,1750000000000,inf,1", "voltage_v", "'inf': voltage_v: it must be a finite number"),
     ("a,R,,50,1", "ts", "'': no ts"),
     ("a,R,yesterday,50,1", "ts", "'yesterday': is not a time"),

@@ -97,6 +97,7 @@ def test_fields_of_types_that_are_not_read_get_a_value_in_the_first_test(
     schema.write_text(json.dumps(PUMP | {"fields": [*PUMP["fields"], *more]}))
     made = init(schema, model, "--field", "pressure=pressure_bar")
     assert made.returncode == 0, made.stderr
+    assert "&id" not in Path("pumps/tests.yaml").read_text()  # anchors, which nobody would write
     tested = hazardstream("pipeline", "test", "pumps")
     assert (tested.returncode, "1 passed, 0 failed" in tested.stdout) == (0, True), tested.stdout
 

@@ -47,10 +47,9 @@ def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
         part = pd.DataFrame({c: [w[c].iloc[-1] for w in last] for c in SPEC.sensors}, index=rows.index)
         for c in SPEC.differences:
             part[f"{c}_diff"] = [w[c].diff().iloc[-1] for w in last]
-        seconds = [rows["ts"].iloc[s : i + 1].diff().iloc[-1] / 1000 for i, s in enumerate(start)]
-        elapsed = np.array([s if s > 0 else np.nan for s in seconds])
         for c in SPEC.rates:
-            part[f"{c}_rate"] = np.array([w[c].diff().iloc[-1] for w in last]) / elapsed
+            ts, values = rows["ts"].to_numpy(), rows[c].to_numpy()
+            part[f"{c}_rate"] = [rate(ts[s : i + 1], values[s : i + 1]) for i, s in enumerate(start)]
         for c in SPEC.rolling:
             for n in SPEC.windows:
                 indexer = FixedStarts(np.maximum(start, np.arange(len(rows)) - n + 1))
@@ -85,6 +84,14 @@ def span_of(span: Span, ts: np.ndarray, values: np.ndarray) -> float:
     return float(
         np.std(values[inside], ddof=1) if span.kind == SpanKind.STD else getattr(np, span.kind)(values[inside])
     )
+
+
+def rate(ts: np.ndarray, values: np.ndarray) -> float:
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) < 2 or known[-1] != len(values) - 1:
+        return np.nan
+    seconds = (ts[known[-1]] - ts[known[-2]]) / 1000
+    return float((values[known[-1]] - values[known[-2]]) / seconds) if seconds > 0 else np.nan
 
 
 def window_starts(rows: pd.DataFrame) -> np.ndarray:

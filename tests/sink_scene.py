@@ -59,7 +59,7 @@ class Scene:
         admin.create_topics([requests])[requests.topic].result()
 
     def renew_producer(self) -> None:
-        """Publish with another producer: the old one's sequence numbers are no good on a topic that is created again."""
+        """Publish with another producer: a topic that is created again does not go on with its sequence numbers."""
         self._producer = Producer(
             client_config(self.stage.bootstrap) | {"transactional.id": self._pipeline.name, "linger.ms": 5}
         )

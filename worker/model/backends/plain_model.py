@@ -98,9 +98,9 @@ class PlainModel(Model):
     def _usable(self, given: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Rows whose output is finite, and lies between 0 and 1 if it is a probability; shape [n]."""
         values = given.reshape(len(given), -1)
-        usable: NDArray[np.bool_] = np.isfinite(values).all(axis=1)
+        usable = np.asarray(np.isfinite(values).all(axis=1))
         if self.task is not Task.REGRESSION:
-            usable &= ((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all(axis=1)
+            usable &= np.asarray(((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all(axis=1))
         return usable
 
     def _score_halves(

@@ -125,3 +125,10 @@ def test_a_client_cannot_choose_the_address_that_its_rate_is_counted_for() -> No
     finally:
         server.stop()
     assert answer.text == "127.0.0.1"
+
+
+def test_a_request_with_two_lengths_is_refused_and_its_connection_closed(api: TestClient) -> None:
+    lengths = {"content-length": "2", "transfer-encoding": "chunked"}
+    answer = api.post("/v1/predict", content=b"{}", headers=JSON | lengths)
+    assert (answer.status_code, answer.json()["error"]) == (400, "malformed_request")
+    assert answer.headers["connection"] == "close"

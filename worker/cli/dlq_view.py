@@ -144,7 +144,8 @@ def describe(
         "omitted": {part: letter.said[OMITTED[part]] for part in letter.omitted},
     }
     if "value" in letter.omitted:
-        return facts | {"now": "unknown: the dead letter does not hold the value; a redrive reads it from the input topic"}
+        missing = "unknown: the dead letter does not hold the value; a redrive reads it from the input topic"
+        return facts | {"now": missing}
     try:
         if letter.value is not None:
             facts |= _decoded(letter, writer_schema_of, reader) | {"violations": recheck.violations(letter)}

@@ -13,6 +13,8 @@ from tests.commands import Done, hazardstream
 from tests.plain_models import NUMBERS, pump_rows, saved, wear
 from worker.model.model_files import read_model_files
 
+pytestmark = pytest.mark.slow  # loads models in a process of their own
+
 PUMP: dict[str, Any] = {
     "type": "record",
     "name": "PumpReading",

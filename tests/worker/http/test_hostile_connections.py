@@ -19,6 +19,8 @@ from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics
 from worker.observe.worker_status import Status
 
+pytestmark = pytest.mark.slow  # waits for deadlines
+
 PROBE_WITHIN_S = 5.0  # on a loaded machine; Kubernetes waits for 1 s by default
 
 

@@ -1,6 +1,7 @@
 """The HTTP API: routes, layers around them, and their OpenAPI description."""
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from worker.http.guard import WRONG_HOST, Guard
 
 _CLIENT_LEFT = 499
 """Before its request was complete. No standard status; nginx logs the same."""
+_NO_PATH = HTTPStatus.NOT_FOUND.phrase  # what Starlette says
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _JSON = ("application/json", "application/vnd.api+json")
 
@@ -222,7 +224,8 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 async def _answer_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    problem = ProblemError(error.status_code, _CODES.get(error.status_code, "http_error"), str(error.detail))
+    detail = "no such path; /docs lists all" if error.detail == _NO_PATH else str(error.detail)
+    problem = ProblemError(error.status_code, _CODES.get(error.status_code, "http_error"), detail)
     problem.headers |= error.headers or {}
     return problem.response(request_id_of(request.scope))
 

@@ -1,4 +1,4 @@
-"""The sidecar under connections that mean no good: probes are answered whatever else is connected."""
+"""The sidecar under malicious connections: probes are answered whatever else is connected."""
 
 import contextlib
 import resource

@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.observe.metrics import Metrics
 
-START_S = 600.0  # longest step of a start: download, check in the sandbox, load and dry run of a model
+START_S = 900.0  # longest step of a start: download, check in the sandbox (at most 600 s), load and dry run of a model
 
 
 @dataclass

@@ -33,7 +33,13 @@ class ScoringThread:
     def __init__(self, metrics: ServeMetrics) -> None:
         self._metrics, self._count = metrics, 0
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="score", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="score", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it scores."""
+        return self._thread.is_alive()
 
     async def score(self, scorer: RequestScorer, read: Read, size: int) -> Answer:
         """Score a request.
@@ -78,9 +84,9 @@ class ScoringThread:
         requests = list(_read(jobs))
         try:
             found = scorer.score_all([request for _, request in requests], time.time_ns() // 1_000_000)
-        except Exception as error:  # noqa: BLE001 - it belongs to the requests, not to this thread
+        except BaseException as error:  # noqa: BLE001 - it belongs to the requests, not to this thread
             for job, _ in requests:
-                job.answer.set_exception(error)
+                job.answer.set_exception(_harmless(error))
             return
         for (job, _), answer in zip(requests, found, strict=True):
             if isinstance(answer, ProblemError):
@@ -94,5 +100,10 @@ def _read(jobs: list[_Job]) -> Iterator[tuple[_Job, Mapping[str, Any]]]:
     for job in jobs:
         try:
             yield job, job.read(job.scorer)
-        except Exception as error:  # noqa: BLE001 - as above
-            job.answer.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - as above
+            job.answer.set_exception(_harmless(error))
+
+
+def _harmless(error: BaseException) -> Exception:
+    """What sys.exit raises, for example, would end the HTTP server."""
+    return error if isinstance(error, Exception) else RuntimeError(f"scoring raised {error!r}")

@@ -66,6 +66,19 @@ def test_a_request_that_the_model_fails_on_costs_no_other(
     assert (found[1].status, found[1].error) == (503, "model_failed")
 
 
+def test_a_model_that_exits_ends_neither_the_thread_nor_the_server(
+    api: TestClient, history: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exits(model: ModelPackage, features: Features) -> Prediction:
+        raise SystemExit(3)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ModelPackage, "predict", exits)
+        assert api.post("/v1/predict", json={"readings": history}).status_code == 500
+    assert api.post("/v1/predict", json={"readings": history}).status_code == 200
+    assert api.get("/ready").json()["ready"]
+
+
 def test_many_clients_at_once(api: TestClient, history: list[dict[str, Any]]) -> None:
     bodies = [{"readings": history[: 1 + n % 7]} for n in range(60)]
     with ThreadPoolExecutor(12) as clients:

@@ -108,6 +108,7 @@ class HttpServer:
             log_level="error",  # one line per malformed request would let anyone fill the log
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # or anyone on this machine could give an address of their own, and evade limits
             headers=[] if keep_alive else [("connection", "close")],
             backlog=_ACCEPTED_AT_ONCE,
             h11_max_incomplete_event_size=_LONGEST_REQUEST_HEAD,

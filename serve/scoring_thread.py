@@ -13,8 +13,11 @@ from serve.answers import Answer
 from serve.metrics import ServeMetrics
 from serve.problems import ProblemError
 from serve.scoring import RequestScorer
+from worker.http.server import REQUEST_S
 
 _WAITING = 256
+# Two seconds are left to read the request and to send the answer.
+_LONGEST_S = REQUEST_S - 2.0
 _TOGETHER, _TOGETHER_BYTES = 64, 500_000
 Read = Callable[[RequestScorer], Mapping[str, Any]]
 """Reads a request; raises ProblemError."""
@@ -50,7 +53,7 @@ class ScoringThread:
             size: of its body, bytes.
 
         Raises:
-            ProblemError: 400 or 422, 503 while too many requests wait.
+            ProblemError: 400 or 422, 503 while too many requests wait, or if its turn does not come or end in time.
         """
         if self._count >= _WAITING:
             raise ProblemError(503, "busy", "too many requests are waiting", retry_after_s=1)
@@ -59,7 +62,10 @@ class ScoringThread:
         answer: Future[Answer] = Future()
         self._jobs.put(_Job(scorer, read, size, answer))
         try:
-            return await asyncio.wrap_future(answer)
+            return await asyncio.wait_for(asyncio.wrap_future(answer), _LONGEST_S)
+        except TimeoutError as late:
+            text = f"the request was not scored within {_LONGEST_S:g} s"
+            raise ProblemError(503, "busy", text, retry_after_s=1) from late
         finally:
             self._count -= 1
             self._metrics.waiting.set(self._count)

@@ -8,6 +8,7 @@ import typer
 
 from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.logs import configure_logs
 from common.progress import INTERRUPTED, progress_bar, stop_on_signals
@@ -63,12 +64,9 @@ def replay(
 
     Example: hazardstream replay recording.csv --columns ts=time_s --key-columns site,device --as-fast-as-possible
     """
-    try:
-        from producers import replay as recorded
-        from producers.recordings import mapping
-    except ModuleNotFoundError as error:
-        raise UserError(f"replay needs {error.name}; install it with: pip install 'hazardstream[replay]'") from error
-
+    require_extras("replay")
+    from producers import replay as recorded
+    from producers.recordings import mapping
     from worker.config.settings import load_settings
 
     if as_fast_as_possible + (rate is not None) + (speed != 1.0) > 1:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from common.arrays import Bool, Float, Int
+from producers.recordings.piece import Piece
 from schemas.text_column import TextColumn
-from training.backtest.spool import Piece
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage

@@ -1,7 +1,8 @@
 """Scoring over HTTP: latency of single rows at a fixed rate, of 1,000 rows in one request, and hostile requests.
 
 Latency counts from the time at which a request was due, so a stall adds to the latency of every request behind it. The
-client is a separate process from the server; both run on this machine.
+client is a separate process from the server; both run on this machine. `client_late` says how punctual it was, and
+`server_cpu_ms` is the server's processor time for a request with one row.
 
 Example:
     python -m benchmarks.http --json
@@ -19,9 +20,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import psutil
 import typer
 from rich.table import Table
 
@@ -71,10 +73,22 @@ def serving(directory: Path, model: Path) -> Iterator[tuple[Server, int]]:
         stop([server])
 
 
-async def at_rate(port: int, body: bytes, rate: int, seconds: float) -> list[float]:
-    """Latency of each request, ms, from when it was due, without the first seconds."""
+class AtRate(NamedTuple):
+    """Requests that were sent at a fixed rate, without the first seconds, ms each.
+
+    Attributes:
+        latency: from when a request was due to the end of its response.
+        late: how long after that the client had time for it. Much: the client is too slow, or the machine busy.
+    """
+
+    latency: list[float]
+    late: list[float]
+
+
+async def at_rate(port: int, body: bytes, rate: int, seconds: float) -> AtRate:
+    """Send a request when it is due, whether those before it are answered or not."""
     due: asyncio.Queue[float | None] = asyncio.Queue()
-    found: list[float] = []
+    found, late = list[float](), list[float]()
 
     async def connection() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -94,6 +108,7 @@ async def at_rate(port: int, body: bytes, rate: int, seconds: float) -> list[flo
         begun = time.perf_counter()
         for n in range(round(rate * (seconds + _LEAD_S))):
             await asyncio.sleep(begun + n / rate - time.perf_counter())
+            late.append((time.perf_counter() - begun - n / rate) * 1000)
             due.put_nowait(begun + n / rate)
         for _ in range(_CONNECTIONS):
             due.put_nowait(None)
@@ -102,7 +117,7 @@ async def at_rate(port: int, body: bytes, rate: int, seconds: float) -> list[flo
         tasks.create_task(clock())
         for _ in range(_CONNECTIONS):
             tasks.create_task(connection())
-    return found[rate * _LEAD_S :]
+    return AtRate(found[rate * _LEAD_S :], late[rate * _LEAD_S :])
 
 
 def batches(port: int, body: bytes) -> list[float]:
@@ -153,11 +168,15 @@ def measure(rate: int, seconds: float, hostile_count: int) -> dict[str, Any]:
         load_package(model, version="1")
         one, many = bodies()
         with serving(Path(directory), model) as (server, port):
+            cpu = psutil.Process(server.process.pid).cpu_times
+            before = cpu()
             single = asyncio.run(at_rate(port, one, rate, seconds))
+            after = cpu()
             batch = batches(port, many)
             statuses = hostile(port, hostile_count)
             server.check_alive()
-    times = {"single": single, "batch": batch}
+    cpu_s = after.user + after.system - before.user - before.system
+    times = {"single": single.latency, "client_late": single.late, "batch": batch}
     found = {
         f"{name}_p{percent}": round(float(np.percentile(ms, percent)), 2)
         for name, ms in times.items()
@@ -168,6 +187,7 @@ def measure(rate: int, seconds: float, hostile_count: int) -> dict[str, Any]:
         "seconds": seconds,
         "cpus": os.cpu_count(),
         **found,
+        "server_cpu_ms": round(cpu_s / (rate * (seconds + _LEAD_S)) * 1000, 2),
         "bars_met": all(found[name] < bar for name, bar in BARS_MS.items()),
         "hostile": statuses,
         "errors_500": statuses.get("500", 0),
@@ -187,6 +207,7 @@ def main(
     figures = measure(rate, seconds, hostile_count)
     table = Table("requests", "p50 ms", "p99 ms", title=f"{rate} requests/s with one row, {figures['cpus']} CPUs")
     table.add_row("one row", str(figures["single_p50"]), str(figures["single_p99"]))
+    table.add_row("client late by", str(figures["client_late_p50"]), str(figures["client_late_p99"]))
     table.add_row(f"{_BATCH} rows", str(figures["batch_p50"]), str(figures["batch_p99"]))
     terminal(stderr=as_json).print(table)
     if as_json:

@@ -10,7 +10,8 @@ import typer
 from common.errors import UserError
 
 # The groups of commands that `hazardstream --help` shows.
-RUN, DATA, MODELS, MONITOR = "Run and inspect", "Publish data", "Models", "Monitor and improve"
+RUN, OPERATE, DATA = "Make and run a pipeline", "Inspect and operate", "Publish and store data"
+MODELS, MONITOR = "Models", "Monitor and improve"
 
 PipelineOption = Annotated[
     str | None,

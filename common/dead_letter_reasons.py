@@ -38,7 +38,7 @@ class DeadLetterReason(StrEnum):
     )
     INVALID = (
         "invalid",
-        "a field is out of range or has the wrong form, or no sensor has a usable value",
+        "a field is out of range or has the wrong form, or no field has a usable value",
         "after the ranges are widened, or the pipeline masks impossible values",
     )
     WRONG_KEY = (

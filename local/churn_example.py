@@ -32,7 +32,10 @@ def alarms_and_finished_features(stage: Stage, _trained: Trained, console: Conso
         What was found, for the last line of the output.
     """
     alarms = _alarms(stage)
-    console.print(f"alarms: {alarms}", markup=False)
+    console.print(
+        f"alarms: {alarms['raised']} raised, {alarms['right']} of them right; {alarms['warned_of']} of "
+        f"{alarms['leavers']} leavers warned of"
+    )
     console.print("starting a worker for finished features …")
     other = replace(stage, pipeline_file=FEATURES_FILE, directory=stage.directory / "features")
     other.create_topics()

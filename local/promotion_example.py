@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from common.figures import figure
 from local.stage import Stage
 from training.fitting.recipe import Recipe
 from training.promotion.by_metric import fall_back, promote
@@ -24,9 +25,10 @@ def promotion_and_fallback(recipe: Recipe, stage: Stage, trained: Trained, conso
     uri = stage.tracking_uri
     second = train(recipe, trained.rows, tries=1, seed=1, tracking_uri=uri)
     found, metric = second.promotion.found, second.promotion.metric
-    console.print(f"{metric} by version: {found}; promoted: {second.promotion.promoted}", markup=False)
+    versions = ", ".join(f"version {version} {figure(value)}" for version, value in found.items())
+    console.print(f"{metric} on the test rows: {versions}")
     if not second.promotion.promoted:
-        console.print(f"promoting version {second.logged.version} by hand …")
+        console.print(f"version {second.logged.version} is not better: promoting it by hand …")
         promote(recipe.name, second.logged.version, tracking_uri=uri)
     whole = replay_of_training(recipe, trained, stage.pipeline)
     few = replace(

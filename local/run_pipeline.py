@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ def run_pipeline(example: Example, options: RunOptions, console: Console) -> dic
     """
     began = time.monotonic()
     name = example.recipe.name
+    # Before the servers start, which takes a while: the user may have named a wrong file.
+    rows = example.recipe.rows(options.data, options.seed)
+    example = replace(example, recipe=replace(example.recipe, rows=lambda *_: rows))
     directory = Path(tempfile.mkdtemp(prefix=f"hazardstream-{name}-"))
     console.print(f"starting Kafka and MLflow (logs: {directory}) …")
     with kafka_broker(directory / "kafka") as bootstrap, mlflow_server(directory / "mlflow") as tracking_uri:
@@ -76,6 +79,6 @@ def _train(example: Example, options: RunOptions, tracking_uri: str, console: Co
     console.print(f"{len(rows.frame):,} rows: {rows.origin}", markup=False)
     console.print("training …")
     trained = train(recipe, rows, seed=options.seed, tries=options.tries, tracking_uri=tracking_uri)
-    for line in table(recipe, trained.comparison):
-        console.print("  {:<20} {:>22}  {:<18} {}".format(*line), markup=False)
+    for line in [("model", "cross-validation", "test rows", ""), *table(recipe, trained.comparison)]:
+        console.print(" {:<19} {:<26} {:<15} {}".format(*line), markup=False, highlight=False)
     return trained

@@ -1,6 +1,7 @@
 """Reads Avro schemas from .avsc files."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -9,6 +10,7 @@ from fastavro.schema import parse_schema
 
 from common.errors import UserError
 from common.text import shown
+from schemas.avro_rules import avro_faults
 
 Schema: TypeAlias = dict[str, Any]
 """An Avro schema as a JSON object. Do not change it: loaded schemas are shared."""
@@ -27,7 +29,7 @@ def read_record(file: Path) -> Schema:
         UserError: the file cannot be read, is not JSON, or is not a valid Avro record.
     """
     try:
-        schema = json.loads(file.read_bytes())
+        schema = json.loads(file.read_bytes(), object_pairs_hook=partial(_without_repeats, file))
     except OSError as error:
         raise UserError(f"{shown(file)}: cannot be read ({error.strerror}); correct its permissions") from error
     except (ValueError, RecursionError) as error:
@@ -36,10 +38,27 @@ def read_record(file: Path) -> Schema:
     if not (isinstance(schema, dict) and schema.get("type") == "record" and isinstance(schema.get("fields"), list)):
         raise UserError(f"{shown(file)}:1: not an Avro record; make it one")
     try:
-        parsed(schema)
+        found = [
+            f"{shown(file)}:{line_of(file, *at)}: not a valid Avro schema: {text}" for at, text in avro_faults(schema)
+        ]
+        if not found:
+            parsed(schema)
     except Exception as error:  # a file may hold any JSON, and fastavro fails on it in many ways
         raise UserError(f"{shown(file)}:1: not a valid Avro schema ({shown(error, 200)}); correct it") from error
+    if found:
+        raise UserError("; ".join(found))
     return schema
+
+
+def _without_repeats(file: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Of a repeated name, every reader takes another value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        name = next(name for name in names if names.count(name) > 1)
+        of = f" of {shown(repr(found['name']), 60)}" if "name" in found else ""
+        raise UserError(f"{shown(file)}:1: property {shown(name, 60)!r}{of} is given twice; take one of them out")
+    return found
 
 
 def parsed(schema: Schema) -> Schema:

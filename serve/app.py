@@ -1,6 +1,7 @@
 """The HTTP API: routes, layers around them, and their OpenAPI description."""
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -10,15 +11,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve.clients import Clients
 from serve.context import Context, request_id_of
 from serve.description import describe
+from serve.json_request import parsed
 from serve.json_response import json_response
 from serve.live_model import LiveModel
 from serve.metrics import ServeMetrics
-from serve.problems import ProblemError, documented
+from serve.problems import ProblemError, defect, documented
 from serve.request_log import RequestLog
 from serve.scoring import RequestScorer
 from serve.scoring_thread import ScoringThread
@@ -28,6 +31,8 @@ from worker.config.pipeline import Pipeline
 from worker.http.docs_page import add_docs
 from worker.http.guard import WRONG_HOST, Guard
 
+_CLIENT_LEFT = 499
+"""Before its request was complete. No standard status; nginx logs the same."""
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _JSON = ("application/json", "application/vnd.api+json")
 
@@ -85,19 +90,19 @@ class Service:
             parts.append(part)
         return b"".join(parts)
 
-    async def score(self, request: Request, read: Callable[[RequestScorer, bytes], Mapping[str, Any]]) -> Scored:
+    async def score(self, request: Request, read: Callable[[RequestScorer, Any], Mapping[str, Any]]) -> Scored:
         """Score the body of a request.
 
         Args:
             request: that is answered.
-            read: gives the request of `/v1/predict` that a body means.
+            read: gives the request of `/v1/predict` that parsed JSON means.
 
         Raises:
             ProblemError: it cannot be scored.
         """
         body, scorer = await self.body(request), self.scorer()
         request.state.logged |= {"model_name": scorer.model.name, "model_version": scorer.model.version}
-        answer = await self._thread.score(scorer, lambda scorer: read(scorer, body), len(body))
+        answer = await self._thread.score(scorer, lambda scorer: read(scorer, parsed(body)), len(body))
         request.state.logged["rows"] = answer.rows
         self.metrics.rows.inc(answer.rows)
         return Scored(scorer, answer.predictions)
@@ -113,7 +118,14 @@ def build_app(
     """
     keys = settings.api_keys()
     service = Service(settings, pipeline, live, metrics)
-    app = FastAPI(title=f"hazardstream: {pipeline.name}", docs_url=None, redoc_url=None)
+    # A redirect of a path with a slash too many would repeat the Host header of the request.
+    app = FastAPI(
+        title=f"hazardstream: {pipeline.name}",
+        version=version("hazardstream"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     add_docs(app)
     _add_health(app, live, metrics)
     protected = _protected(service, Clients(keys, settings.rate_limit))
@@ -122,6 +134,8 @@ def build_app(
     app.include_router(protected)
     app.add_exception_handler(ProblemError, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
+    app.add_exception_handler(Exception, _answer_defect)  # which then goes on to `Context`, for the log
     describe(app, service.pipeline, live)
     inner: ASGIApp = app
     if settings.cors_origins:
@@ -147,7 +161,7 @@ def _protected(service: Service, clients: Clients) -> APIRouter:
             Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
             Depends(HTTPBearer(auto_error=False)),
         ],
-        responses=documented(401, 429),
+        responses=documented(401, 429, 500),
     )
     _add_v1(router, service)
     add_older_shapes(router, service)
@@ -206,6 +220,15 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     problem = ProblemError(error.status_code, _CODES.get(error.status_code, "http_error"), str(error.detail))
     problem.headers |= error.headers or {}
     return problem.response(request_id_of(request.scope))
+
+
+async def _answer_nobody(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=_CLIENT_LEFT)
+
+
+async def _answer_defect(request: Request, _error: Exception) -> Response:
+    request.state.logged["error"] = "internal_error"
+    return defect(request_id_of(request.scope))
 
 
 async def _refuse_host(scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import from_json
 
 from serve.context import request_id_of
 from serve.json_response import json_response
@@ -42,27 +41,18 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
 async def _scored(service: "Service", request: Request, *, single: bool) -> Response:
     echoed: dict[str, Any] = {}
 
-    def read(scorer: RequestScorer, body: bytes) -> Mapping[str, Any]:
-        given = _parsed(body)
+    def read(scorer: RequestScorer, given: Any) -> Mapping[str, Any]:
+        if not isinstance(given, dict):
+            raise ProblemError(422, "invalid_request", "the body must be a JSON object")
         if "features" in given and "user_id" in given:
             echoed["user_id"] = given["user_id"]
-        return scorer.check(newer(given, scorer, single=single))
+        return scorer.read(newer(given, scorer, single=single))
 
     scorer, predictions = await service.score(request, read)
     found = [_older(each, scorer) for each in predictions]
     answer = found[0] if single and len(found) == 1 else {"predictions": found}
     model = {"model_name": scorer.model.name, "model_version": scorer.model.version}
     return json_response(model | echoed | answer | {"request_id": request_id_of(request.scope)})
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
-    try:
-        given = from_json(body)
-    except ValueError as error:
-        raise ProblemError(400, "malformed_json", f"the body is not JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise ProblemError(422, "invalid_request", "the body must be a JSON object")
-    return given
 
 
 def newer(given: Mapping[str, Any], scorer: RequestScorer, *, single: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.metrics import ServeMetrics
-from serve.problems import ProblemError
+from serve.problems import defect
 from serve.request_log import RequestLog
 
 _LOG = structlog.get_logger(__name__)
@@ -60,14 +60,10 @@ class Context:
         ):
             try:
                 await self._app(scope, receive, send_with_ids)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the server goes on; the log has the cause
                 _LOG.exception("a request failed", path=scope["path"][:200])
-                if status:
-                    raise  # part of the response is on its way: the server ends the connection
-                problem = ProblemError(
-                    500, "internal_error", "this is a defect of the server; its log has the request id"
-                )
-                await problem.response(request_id)(scope, receive, send_with_ids)
+                if not status:
+                    await defect(request_id)(scope, receive, send_with_ids)
         self._note(scope, status, received, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, received: datetime, seconds: float) -> None:

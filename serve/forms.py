@@ -4,12 +4,15 @@ Types are checked here, ranges by the worker's own stages: whether a value out o
 the pipeline's decision.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NotRequired, Optional, Union
 
-from pydantic import AliasChoices, ConfigDict, Field, Strict, TypeAdapter, with_config
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, FailFast, Field, Strict, TypeAdapter, with_config
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
+from schemas.conversions import iso_to_ms
+from schemas.errors import InvalidValueError
 from schemas.load import Schema
 from worker.config.pipeline import Pipeline
 from worker.model.contract import InputType, Model, ModelInput
@@ -20,6 +23,8 @@ _WHOLE: Mapping[str, int] = {"int": 2**31, "long": 2**63, "integer": 2**31}
 _TEXT, _NUMBER, _FLAG = Annotated[str, Strict()], Annotated[float, Strict()], Annotated[bool, Strict()]
 _FINITE = Annotated[float, Strict(), Field(ge=-_LARGEST, le=_LARGEST, allow_inf_nan=False)]
 _TIME_EXAMPLE = 1_767_225_600_000
+_UNKNOWN_NAMED = 20
+"""The most unknown fields of an object that are named one by one."""
 
 
 def request_form(pipeline: Pipeline, model: Model, max_rows: int) -> TypeAdapter[dict[str, Any]]:
@@ -35,12 +40,12 @@ def request_form(pipeline: Pipeline, model: Model, max_rows: int) -> TypeAdapter
 
 
 def reading_form(pipeline: Pipeline) -> Any:
-    """The JSON form of one reading."""
-    fields: dict[str, Any] = {}
-    for field in pipeline.input.reader_schema["fields"]:
+    """The JSON form of one reading. Its time is ms in the result, also where a text gave it."""
+    source, fields = pipeline.input, dict[str, Any]()
+    for field in source.reader_schema["fields"]:
         form = _avro(field["type"])
-        if field["name"] == pipeline.input.time_field:
-            form = Union[form, Annotated[str, Strict()]]  # noqa: UP007 - `form` is a value here
+        if field["name"] == source.time_field:
+            form = Annotated[form, BeforeValidator(_ms(source.utc_offset_ms), json_schema_input_type=int | str)]
         names = AliasChoices(field["name"], *field.get("aliases", ()))
         form = Annotated[form, Field(validation_alias=names, description=field.get("doc"))]
         fields[field["name"]] = NotRequired[form] if "default" in field else form
@@ -73,11 +78,37 @@ def example_row(model: Model) -> dict[str, Any]:
 
 def _typed(name: str, fields: Mapping[str, Any]) -> Any:
     made = TypedDict(name, fields)  # type: ignore[misc]  # fields are known at run time only
-    return with_config(ConfigDict(extra="forbid", title=name))(made)
+    form = with_config(ConfigDict(extra="forbid", title=name))(made)
+    return Annotated[form, BeforeValidator(_few(len(fields)))]
+
+
+def _few(fields: int) -> Callable[[Any], Any]:
+    """Refuses an object with far more fields at once: each unknown one would be a fault of its own."""
+
+    def check(given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > fields + _UNKNOWN_NAMED:
+            text = "it has {given} fields, and the schema {fields}"
+            raise PydanticCustomError("too_many_fields", text, {"given": len(given), "fields": fields})
+        return given
+
+    return check
+
+
+def _ms(utc_offset_ms: int | None) -> Callable[[Any], Any]:
+    def convert(given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        try:
+            return iso_to_ms(given, utc_offset_ms)
+        except InvalidValueError as error:
+            raise ValueError(str(error)) from error  # what Pydantic makes a fault of
+
+    return convert
 
 
 def _list(form: Any, longest: int) -> Any:
-    return Annotated[list[form], Field(min_length=1, max_length=longest)]
+    """Only the first item that does not fit is described: the faults of all would take seconds to collect."""
+    return Annotated[list[form], Field(min_length=1, max_length=longest), FailFast()]
 
 
 def _described(form: Any, text: str) -> Any:

@@ -1,5 +1,6 @@
 """The model that scores: found in the background, watched, and replaced while requests are answered."""
 
+import gc
 import threading
 from functools import partial
 from typing import Any
@@ -27,7 +28,7 @@ class LiveModel:
 
     Attributes:
         scorer: scores with the current model; None until one is found. It is replaced, never changed.
-        reason: why there is none.
+        reason: why there is none, in words for anyone who asks; the log says more.
         watch: how the alias is watched; None where the model cannot change.
     """
 
@@ -47,7 +48,7 @@ class LiveModel:
         self._source = mlflow_source(self.uri, **self._found_by)
         self._stop = threading.Event()
         self.scorer: RequestScorer | None = None
-        self.reason, self.watch = "the model is being loaded", None
+        self.reason, self.watch, self._logged = "the model is being loaded", None, ""
 
     def start(self) -> None:
         """Begin to look for the model."""
@@ -61,6 +62,7 @@ class LiveModel:
         """Score with this model from the next request on."""
         self.scorer = RequestScorer(self._pipeline, model, self._settings.serve_max_rows)
         self.reason = ""
+        gc.freeze()  # or each collection would traverse all that was imported, while requests wait
         self._metrics.model_info.clear()
         self._metrics.model_info.labels(in_label(model.name), in_label(model.version)).set(1)
         _LOG.info("model loaded", name=model.name, version=model.version, uri=self.uri)
@@ -83,11 +85,23 @@ class LiveModel:
         try:
             return resolve_or_last_good(self.uri, **self._found_by)
         except (DependencyDownError, UserError, RefusedModelError) as error:
-            reason = str(error)
-        except Exception:  # noqa: BLE001 - whatever a model does, the server goes on and says so
+            self._say(_reason(error), str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a model does, the server goes on and says so
             _LOG.exception("the model could not be loaded")
-            reason = "the model could not be loaded; see the log"
-        if reason != self.reason:
-            _LOG.warning("no model yet", reason=reason)
-        self.reason = reason
+            self._say(_reason(error), repr(error))
         return None
+
+    def _say(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        if detail != self._logged:
+            _LOG.warning("no model yet", reason=detail)
+        self._logged = detail
+
+
+def _reason(error: Exception) -> str:
+    """What anyone may know: without paths, addresses and digests."""
+    if isinstance(error, DependencyDownError):
+        return "the model store does not answer; the log has details"
+    if isinstance(error, RefusedModelError):
+        return f"the model is refused ({error.fault}); the log has details"
+    return "the model cannot be loaded; the log has details"

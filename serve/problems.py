@@ -13,7 +13,7 @@ from serve.json_response import json_response
 
 _DETAILS = 20
 _DOCUMENTED: Mapping[int, str] = {
-    400: "The body is not JSON.",
+    400: "The body is not JSON, or an object in it has a key twice.",
     401: "The API key is missing or wrong.",
     404: "There is no such path.",
     405: "The path has no such method.",
@@ -21,6 +21,7 @@ _DOCUMENTED: Mapping[int, str] = {
     415: "The body is not `application/json`.",
     422: "The request does not fit the schema, or rows cannot be scored. `details` lists the faults.",
     429: "Too many requests; `Retry-After` says when to try again.",
+    500: "A defect of the server. Its log has the cause, with the request id.",
     503: "No model is loaded, or too many requests are waiting.",
 }
 
@@ -81,10 +82,15 @@ class ProblemError(Exception):
 def unfit(error: ValidationError) -> ProblemError:
     """The answer to a body that does not fit its schema."""
     found = faults(error)
-    if found and found[0].kind == "json_invalid":
-        return ProblemError(400, "malformed_json", f"the body is not JSON: {found[0].text}")
     details = [Detail(at=".".join(map(str, fault.at)), message=fault.text) for fault in found]
     return ProblemError(422, "invalid_request", f"the request does not fit the schema: {found[0]}", details)
+
+
+def defect(request_id: str) -> Response:
+    """The answer where nothing else can be said."""
+    return ProblemError(500, "internal_error", "this is a defect of the server; its log has the request id").response(
+        request_id
+    )
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

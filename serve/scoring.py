@@ -4,29 +4,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import structlog
 from pydantic import ValidationError
 
 from common.arrays import Float, Int
-from schemas.codec import encode
-from schemas.conversions import iso_to_ms
-from schemas.errors import InvalidValueError
-from schemas.load import parsed
-from schemas.registry import writer_schema_lookup
-from schemas.wire import fingerprint, single_object_prefix
 from serve.answers import Answer, described, with_readings
 from serve.forms import request_form
 from serve.problems import Detail, ProblemError, unfit
 from worker.admission.compatibility import alarm_policy
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Features, Model, ModelFailedError, Prediction, Task
-from worker.score.batch import Batch
+from worker.score.batch import columns_only
+from worker.score.columns import GivenReadings, columns_of
 from worker.score.predict import predict
 from worker.score.readings import Rejection
-from worker.score.scorer import scorer_of
+from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
-Messages = tuple[list[bytes | None], list[bytes]]
-"""Keys and values."""
+_LOG = structlog.get_logger(__name__)
+Records = list[dict[str, Any]]
+"""Readings with all fields of the reader schema."""
 
 
 class RequestScorer:
@@ -46,30 +43,24 @@ class RequestScorer:
         self.threshold = model.threshold_under(alarms)
         # Its state stays empty: `Scorer.process` changes nothing, and nothing is merged. It raises no alarms, which
         # need the state of a key.
-        schema = pipeline.input.reader_schema
-        self._scorer = scorer_of(pipeline, model, None, writer_schema_lookup(None, {fingerprint(schema): schema}))
+        self._columns = GivenReadings()
+        self._scorer = Scorer(self._columns, pipeline, model, None)
+        fields = pipeline.input.reader_schema["fields"]
+        self._defaults = {field["name"]: field["default"] for field in fields if "default" in field}
         identity = set(pipeline.input.identity_fields.values()) - {each.name for each in model.inputs}
         self._names = {
-            name
-            for field in schema["fields"]
-            if field["name"] in identity
-            for name in (field["name"], *field.get("aliases", ()))
+            name for field in fields if field["name"] in identity for name in (field["name"], *field.get("aliases", ()))
         }
-        self._schema, self._prefix = parsed(schema), single_object_prefix(schema)
 
-    def read(self, body: bytes) -> dict[str, Any]:
-        """Read the body of a request.
+    def read(self, request: Any) -> dict[str, Any]:
+        """Read a request.
+
+        Args:
+            request: parsed JSON.
 
         Raises:
-            ProblemError: 400 or 422.
+            ProblemError: 422.
         """
-        try:
-            return _of_one_kind(self.form.validate_json(body))
-        except ValidationError as error:
-            raise unfit(error) from error
-
-    def check(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """As `read`, for a request that is parsed already."""
         try:
             return _of_one_kind(self.form.validate_python(request))
         except ValidationError as error:
@@ -107,22 +98,19 @@ class RequestScorer:
         Returns:
             For each request its answer, or why it cannot be scored.
         """
-        found: dict[int, Answer | ProblemError] = {}
-        messages, rows = dict[int, Messages](), dict[int, Features]()
+        rows, readings = dict[int, Features](), dict[int, Records]()
         for at, request in enumerate(requests):
-            try:
-                if "rows" in request:
-                    rows[at] = features_of(self.model, request["rows"])
-                else:
-                    messages[at] = self._messages(request["readings"])
-            except ProblemError as problem:
-                found[at] = problem
+            if "rows" in request:
+                rows[at] = features_of(self.model, request["rows"])
+            else:
+                readings[at] = [self._defaults | reading for reading in request["readings"]]
         try:
-            found |= self._score_rows(rows, requests) | self._score_readings(messages, requests, now_ms)
+            found = self._score_rows(rows, requests) | self._score_readings(readings, requests, now_ms)
         except ModelFailedError as error:
             if len(requests) > 1:  # find those that it fails on
                 return [self.score_all([request], now_ms)[0] for request in requests]
-            found[0] = ProblemError(503, "model_failed", str(error))
+            _LOG.warning("the model failed", reason=str(error))
+            found = {0: ProblemError(503, "model_failed", "the model fails on this request; the log has details")}
         return [found[at] for at in range(len(requests))]
 
     def _score_rows(
@@ -141,37 +129,33 @@ class RequestScorer:
         return found
 
     def _score_readings(
-        self, messages: Mapping[int, Messages], requests: Sequence[Mapping[str, Any]], now_ms: int
+        self, readings: Mapping[int, Records], requests: Sequence[Mapping[str, Any]], now_ms: int
     ) -> dict[int, Answer | ProblemError]:
         """Each request is a partition of its own, so its readings meet no others."""
-        if not messages:
+        if not readings:
             return {}
-        sizes = np.array([len(values) for _, values in messages.values()])
-        first = dict(zip(messages, (np.cumsum(sizes) - sizes).tolist(), strict=True))
-        n = int(sizes.sum())
-        batch = Batch(
-            [key for keys, _ in messages.values() for key in keys],
-            [value for _, values in messages.values() for value in values],
-            np.repeat(np.array(list(messages), np.int64), sizes),
-            np.arange(n),
-            np.full(n, now_ms),
-            np.zeros(n, np.int64),
-        )
-        outcome = self._scorer.process(batch, {at: Partition(at, 0, 0) for at in messages})
+        sizes = np.array([len(records) for records in readings.values()])
+        first = dict(zip(readings, (np.cumsum(sizes) - sizes).tolist(), strict=True))
+        records = [record for some in readings.values() for record in some]
+        key, row = self.pipeline.input.key_field, np.arange(len(records))
+        keys = [record[key].encode() if key else None for record in records]
+        self._columns.readings = columns_of(self.pipeline.input, row, records)
+        batch = columns_only(keys, np.repeat(np.array(list(readings), np.int64), sizes), row, np.full(len(row), now_ms))
+        outcome = self._scorer.process(batch, {at: Partition(at, 0, 0) for at in readings})
         rejections: dict[int, list[Rejection]] = {}
         for rejection in sorted(outcome.rejections, key=lambda one: one.row):
             rejections.setdefault(int(batch.partition[rejection.row]), []).append(rejection)
         found: dict[int, Answer | ProblemError] = {}
-        for at, (_, values) in messages.items():
+        for at, records in readings.items():
             if at in rejections:
-                found[at] = _rejected(rejections[at], first[at], len(values))
+                found[at] = _rejected(rejections[at], first[at], len(records))
                 continue
             mine = np.flatnonzero(outcome.scored.origin.partition == at)
             if requests[at].get("predict") == "last" and self.pipeline.input.key_field is not None:
                 mine = mine[_last_of_each([outcome.scored.origin.keys[row] for row in mine.tolist()])]
             scored = outcome.scored
             each = self._described(scored.features.take(mine), scored.prediction.take(mine), requests[at])
-            found[at] = Answer(with_readings(self.pipeline, scored, mine, first[at], each), len(values))
+            found[at] = Answer(with_readings(self.pipeline, scored, mine, first[at], each), len(records))
         return found
 
     def _described(
@@ -179,32 +163,6 @@ class RequestScorer:
     ) -> list[dict[str, Any]]:
         explain = bool(request.get("explain", False))
         return described(self.model, self.threshold, features, prediction, explain=explain)
-
-    def _messages(self, readings: Sequence[dict[str, Any]]) -> Messages:
-        """The readings as keys and values of messages.
-
-        Raises:
-            ProblemError: a reading does not fit the schema.
-        """
-        values, faults = list[bytes](), list[Detail]()
-        for row, reading in enumerate(readings):
-            try:
-                values.append(encode(self._timed(reading), self._schema, self._prefix))
-            except (ValueError, InvalidValueError) as error:
-                faults.append(Detail(at=f"readings.{row}", message=str(error)))
-        if faults:
-            text = f"a reading does not fit the schema: {faults[0].message}"
-            raise ProblemError(422, "invalid_request", text, faults)
-        key = self.pipeline.input.key_field
-        return [None if key is None else reading[key].encode() for reading in readings], values
-
-    def _timed(self, reading: dict[str, Any]) -> dict[str, Any]:
-        """A reading with its time in ms, if that is a text."""
-        source = self.pipeline.input
-        time = None if source.time_field is None else reading.get(source.time_field)
-        if not isinstance(time, str):
-            return reading
-        return reading | {source.time: iso_to_ms(time, source.utc_offset_ms)}
 
 
 def _of_one_kind(request: dict[str, Any]) -> dict[str, Any]:

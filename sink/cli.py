@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
+from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.json_text import strict_json
 from common.terminal import say, terminal
 from sink.extra import sink_packages
@@ -35,7 +35,7 @@ _RequestLogOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     for command in (sink, logs, stats):
-        app.command()(command)
+        app.command(rich_help_panel=DATA)(command)
 
 
 def sink(
@@ -142,27 +142,9 @@ def stats(
     if as_json:
         say(strict_json(found))
         return
-    from rich.table import Table
+    from sink.stats_view import show_stats
 
-    from common.text import shown
-
-    console = terminal()
-    tables = Table("table", "rows", "first", "last", title=f"{found['database']}, {found['bytes']:,} bytes")
-    for name, of_table in found["tables"].items():
-        tables.add_row(name, f"{of_table['rows']:,}", of_table["first_at"] or "-", of_table["last_at"] or "-")
-    console.print(tables)
-    models = Table("hour", "model", "version", "predictions", title=f"Predictions of the last {hours} hours")
-    for row in found["models"]:
-        models.add_row(row["hour"], shown(row["model_name"]), shown(row["model_version"]), f"{row['predictions']:,}")
-    console.print(models)
-    for row in found["unreadable"]:
-        console.print(f"unreadable: {row['records']:,} records of {shown(row['table_name'])}: {shown(row['reason'])}")
-    for row in found["losses"]:
-        last = "?" if row["last_offset"] is None else row["last_offset"]
-        console.print(
-            f"lost: {shown(row['topic'])}/{row['partition']}, offsets {row['first_offset']} to {last} "
-            f"({row['reason']}), noticed at {row['noticed_at']}"
-        )
+    show_stats(terminal(), found, hours)
 
 
 def _engine(of: str | None, pipeline: str | None) -> "Engine":

@@ -6,17 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow.xgboost
 import numpy as np
+import pandas as pd
+import xgboost
 
 from common.times import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.codec import encode
 from schemas.load import parsed
 from schemas.wire import single_object_prefix
 from tests.harness import Stage
+from tests.plain_models import saved
+from worker.admission.admit import note, passed_note
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topics import create_topics
-from worker.model.contract import Features, Model, ModelInput, Prediction, Task
+from worker.model.contract import Features, Model, ModelInput, Prediction
+from worker.model.formats import read_model
 
 EVENT: dict[str, Any] = {
     "type": "record",
@@ -45,8 +51,9 @@ outputs:
   predictions: {{topic: {name}.predictions}}
   dead_letters: {{topic: {name}.dead-letters}}
   window_state: {{topic: {name}.window-state}}
-task: regression
+task: {task}
 model: models:/activity@champion
+{more}
 features:{features}
 """
 PREFIX, SCHEMA = single_object_prefix(EVENT), parsed(EVENT)
@@ -62,22 +69,29 @@ class Weighted(Model):
 
 def activity_model(pipeline: Pipeline) -> Weighted:
     inputs = tuple(ModelInput(f.name, "double", required=False) for f in pipeline.features or ())
-    return Weighted(name="w", version="1", digest="d", origin="test", task=Task.REGRESSION, inputs=inputs)
+    return Weighted(name="w", version="1", digest="d", origin="test", task=pipeline.expected_task, inputs=inputs)
 
 
-def activity_pipeline(folder: Path, name: str = "activity", features: str = FEATURES) -> Pipeline:
-    """Write the pipeline's folder, and read it."""
+def activity_pipeline(
+    folder: Path, name: str = "activity", features: str = FEATURES, *, task: str = "regression", more: str = ""
+) -> Pipeline:
+    """Write the pipeline's folder, and read it; `more` is lines of its file."""
     folder.mkdir(exist_ok=True)
     (folder / "Event.avsc").write_text(json.dumps(EVENT))
-    (folder / "pipeline.yaml").write_text(_FILE.format(name=name, features=features))
+    (folder / "pipeline.yaml").write_text(_FILE.format(name=name, features=features, task=task, more=more))
     return load_pipeline(str(folder))
 
 
 def activity_stage(bootstrap: str, name: str, directory: Path, partitions: int = 2) -> Stage:
     """The pipeline with topics of its own on a real broker."""
-    pipeline = activity_pipeline(directory / name, name)
+    pipeline, model = activity_pipeline(directory / name, name), directory / "model"
     create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=partitions, replication_factor=1)
-    return Stage(bootstrap, directory / name / "pipeline.yaml", directory, directory / "no-model", partitions)
+    rows = pd.DataFrame(np.random.default_rng(0).random((50, 7)), columns=[f.name for f in pipeline.features or ()])
+    regressor = xgboost.XGBRegressor(n_estimators=3, max_depth=2).fit(rows, rows.sum(axis=1))
+    saved(mlflow.xgboost, regressor, model, rows, regressor.predict(rows))
+    files = read_model(model, "model")
+    note(passed_note(directory / "cache", files, f"sha256:{files.digest[:12]}", pipeline, trusted=False))
+    return Stage(bootstrap, directory / name / "pipeline.yaml", directory, model, partitions)
 
 
 def event(user: str, at: int, kind: str = "watch", minutes: float | None = 1.0) -> tuple[str, bytes]:

@@ -214,14 +214,14 @@ class MadeUpSite:
             )
         self.hour += hours
 
-    def begins_anew(self, day: int) -> None:
+    def restart_baseline(self, day: int) -> None:
         self.topics.publish("events", [("North", new_baseline("North", START_MS + day * DAY_MS).record())])
 
-    def told(self) -> list[tuple[str, str, str, str]]:
-        """Kind, subject, state and message of what a look tells."""
+    def new_events(self) -> list[tuple[str, str, str, str]]:
+        """Kind, subject, state and message of the new events of a check."""
         look = self.watch.look(publish=True)
-        records = [event.record() for event in look.told]
+        records = [event.record() for event in look.new_events]
         return [(r["kind"], r["subject"], r["state"], r["message"]) for r in records]
 
-    def stands(self) -> set[tuple[str, str, str]]:
-        return set(self.watch.look(publish=False).standing)
+    def active(self) -> set[tuple[str, str, str]]:
+        return set(self.watch.look(publish=False).active)

@@ -6,7 +6,8 @@ FAULT is POINT:N, the N-th passing of one of `POINTS`, or instruction:SEED: one 
 drawn from all the different ones that the main thread executes between one batch and the next. Exits with 0 once each
 worker has died where it should.
 
-The workers are forked from a process that has imported everything, because the import takes seconds.
+The workers are forked from a process that has imported everything, because the import takes seconds. The variable
+PRELOAD names more modules to import.
 """
 
 import ctypes
@@ -67,6 +68,7 @@ POINTS = {
     "features-made": Point("worker.windows.keyed_state:Staged.features", "after"),
     "aggregates-staged": Point("worker.score.aggregates:KeyedAggregates.stage", "after"),
     "scored": Point("worker.model.package:ModelPackage.score", "after"),
+    "plain-model-asked": Point("worker.model.backends.plain_model:PlainModel.predict", "after"),
     "alarms-staged": Point("worker.alarms.state_machine:Alarms.stage", "after"),
     "encoded": Point("worker.encode.encoder:Encoder.records", "after"),
     "window-state-encoded": Point("worker.encode.window_state:WindowStateOutput.records", "after"),
@@ -196,4 +198,6 @@ def die_one_after_another(faults: list[str], command: str) -> None:
 
 
 if __name__ == "__main__":
+    for module in os.environ.get("PRELOAD", "").split():
+        importlib.import_module(module)
     die_one_after_another(sys.argv[1:-1], sys.argv[-1])

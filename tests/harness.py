@@ -242,11 +242,11 @@ class Worker:
         return metric_in(answer.text, name, **labels)
 
     def await_consumed(self, count: int) -> None:
-        """Wait until so many messages have been committed by this worker."""
+        """Wait until this number of messages have been committed by this worker."""
         wait_until(lambda: self.metric("hazardstream_consumed_total") >= count, f"{count} messages consumed")
 
     def await_scored(self, count: int) -> None:
-        """Wait until so many readings have been scored by this worker."""
+        """Wait until this number of readings have been scored by this worker."""
         wait_until(lambda: self.metric("hazardstream_scored_total") >= count, f"{count} readings scored")
 
     def await_stopped(self) -> None:

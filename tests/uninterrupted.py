@@ -8,17 +8,21 @@ from tests.harness import Stage
 from worker.alarms.state_machine import IDLE
 from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
-from worker.score.scorer import scorer_of
+from worker.score.scorer import Scorer, scorer_of
 from worker.windows.partition import Partition
 
 
 def uninterrupted_run(stage: Stage, *, at_a_time: int = 20_000) -> Expected:
     """Score the whole input topic in this process, without Kafka's help and without a stop."""
-    pipeline, package = stage.pipeline, load_package(stage.model, version="offline")
-    scorer = scorer_of(pipeline, package, package.policy, stage.writer_schema_of)
-    partitions: dict[int, Partition] = {}
+    package = load_package(stage.model, version="offline")
+    scorer = scorer_of(stage.pipeline, package, package.policy, stage.writer_schema_of)
+    return score_all(stage, scorer, {}, at_a_time=at_a_time)
+
+
+def score_all(stage: Stage, scorer: Scorer, partitions: dict[int, Partition], *, at_a_time: int = 20_000) -> Expected:
+    """Score the whole input topic with this scorer; `partitions` gets the state of each."""
     expected = Expected()
-    messages = read(pipeline.input.topic, stage.bootstrap)
+    messages = read(stage.pipeline.input.topic, stage.bootstrap)
     while some := list(itertools.islice(messages, at_a_time)):
         batch = batch_of(some)
         for number in set(batch.partition.tolist()) - partitions.keys():

@@ -53,8 +53,11 @@ class OfAMissingModule:
 class Exit:
     """Unpickling it ends the process, as a crash does."""
 
+    def __init__(self, code: int) -> None:
+        self.code = code
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return os._exit, (9,)
+        return os._exit, (self.code,)
 
 
 def svr(directory: Path, **more: Any) -> Path:

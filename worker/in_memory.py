@@ -14,6 +14,7 @@ from common.dead_letter_reasons import DeadLetterReason
 from common.errors import UserError
 from common.text import shown
 from schemas.codec import decode, encode
+from schemas.field_rules import FieldRules
 from schemas.load import parsed
 from schemas.registry import writer_schema_lookup
 from schemas.wire import Headers, single_object_prefix
@@ -24,6 +25,7 @@ from worker.config.settings import load_settings
 from worker.encode.encoder import Encoder
 from worker.model.contract import Model
 from worker.score.batch import Batch
+from worker.score.event_time import LATEST_MS, implausible
 from worker.score.outcome import Outcome
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
@@ -40,7 +42,7 @@ class Message(NamedTuple):
     Attributes:
         value: a row of the input's schema, or the bytes of any value; None: a null value.
         key: of the message.
-        timestamp_ms: Kafka timestamp; None: the row's time, or a second after the message before.
+        timestamp_ms: Kafka timestamp; None: the row's time, if it is plausible, else a second after the message before.
         headers: of the message.
     """
 
@@ -130,7 +132,7 @@ class InMemory:
         if isinstance(value, Mapping):
             record = self._record(value)
             own = record.get(self.pipeline.input.time_field or "")
-            time_ms = own if time_ms is None and isinstance(own, int) else time_ms
+            time_ms = own if time_ms is None and _plausible(own) else time_ms
             try:
                 value = encode(record, self._schema, self._prefix)
             except ValueError as error:
@@ -149,7 +151,8 @@ class InMemory:
                 f"{', '.join(fields)}"
             )
         left_out = {name: None for name, each in fields.items() if "default" not in each and name not in row}
-        return left_out | {name: _milliseconds(value) for name, value in row.items()}
+        rules = self.pipeline.input.record.rules
+        return left_out | {name: _sent(name, value, rules[name]) for name, value in row.items()}
 
     def _collect(self, outcome: Outcome, results: Results) -> None:
         outgoing, topics, records = self._encoder.records(outcome), self.pipeline.topics, self.pipeline.records
@@ -172,8 +175,22 @@ class _Sent(NamedTuple):
     headers: Headers
 
 
-def _milliseconds(value: Any) -> Any:
-    return round(value.timestamp() * 1000) if isinstance(value, datetime) else value
+def _plausible(time: Any) -> bool:
+    """Whether a row's time can be the time at which it was sent. Any other would hide that it is implausible."""
+    if not (isinstance(time, int) and 0 <= time < LATEST_MS):
+        return False
+    return not implausible(np.array([time]), np.array([START_MS]))[0]
+
+
+def _sent(name: str, value: Any, rules: FieldRules) -> Any:
+    """A value of a field as it is encoded. The encoder would cut off fractions of whole numbers."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise UserError(f"{name}: {value} has no time zone; give it one, such as datetime.UTC")
+        return round(value.timestamp() * 1000)
+    if rules.kind == "whole" and (isinstance(value, bool) or (isinstance(value, float) and not value.is_integer())):
+        raise UserError(f"{name}: {value} is not a whole number, which the field is; round it")
+    return int(value) if rules.kind == "whole" and isinstance(value, float) else value
 
 
 def in_memory(pipeline: str, model: str | None = None) -> InMemory:

@@ -14,10 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from common.text import shown
 from common.times import DAY_MS
 from pipelines.churn.users import CATEGORIES, HORIZON_DAYS, START_MS, Users, simulate
-from training.datasets.source import Rows, digest
+from training.datasets.source import Rows, digest, given_rows
 from training.fitting.recipe import Candidate, Recipe
 from training.fitting.stream_features import stream_features
 from training.run.replay import Replay, records_of
@@ -38,7 +37,7 @@ NUMBERS = tuple(name for name in FEATURES if name not in CATEGORIES)
 
 def inputs_of(users: Users, pipeline: Pipeline = _PIPELINE) -> pd.DataFrame:
     """What the model gets for each event, computed by the worker's kernel."""
-    return stream_features(pipeline.features or (), users.events, key="user_id", time="ts")
+    return stream_features(pipeline, users.events)
 
 
 def labelled(users: Users) -> pd.DataFrame:
@@ -50,8 +49,7 @@ def labelled(users: Users) -> pd.DataFrame:
 
 def _rows(given: Path | None, seed: int) -> Rows:
     if given is not None:
-        frame = pd.read_csv(given)
-        return Rows(frame, f"the file {shown(given)}", generated=False, sha256=digest(frame))
+        return given_rows(given)
     frame = labelled(simulate(seed))
     chosen = frame[np.random.default_rng(seed).random(len(frame)) < _SHARE]
     return Rows(chosen, f"events of made-up users, seed {seed}", generated=True, sha256=digest(chosen))

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pandas as pd
 
-from training.datasets.source import Source
+from training.datasets.source import Source, wanted
 
 TARGET = "median_house_value"
 NUMBERS = (
@@ -28,7 +28,7 @@ def read(content: bytes) -> pd.DataFrame:
     Raises:
         ValueError: the content is another.
     """
-    frame = pd.read_csv(io.BytesIO(content))[[*NUMBERS, PROXIMITY, TARGET]]
+    frame = wanted(pd.read_csv(io.BytesIO(content)), [*NUMBERS, PROXIMITY, TARGET])
     return frame.astype(dict.fromkeys((*NUMBERS, TARGET), np.float64) | {PROXIMITY: object})
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 from scipy.stats import loguniform, uniform
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
@@ -10,7 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from xgboost import XGBClassifier
 
-from training.datasets.source import Rows, digest
+from training.datasets.source import Rows, digest, given_rows
 from training.fitting.recipe import Candidate, Recipe
 from worker.config.task import Task
 
@@ -20,11 +19,9 @@ PIXELS = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8
 
 def _rows(given: Path | None, _seed: int) -> Rows:
     if given is not None:
-        frame, origin = pd.read_csv(given), f"the file {given}"
-    else:
-        frame = load_digits(as_frame=True).frame.rename(columns={"target": TARGET})
-        origin = "sklearn.datasets.load_digits"
-    return Rows(frame, origin, generated=False, sha256=digest(frame))
+        return given_rows(given)
+    frame = load_digits(as_frame=True).frame.rename(columns={"target": TARGET})
+    return Rows(frame, "sklearn.datasets.load_digits", generated=False, sha256=digest(frame))
 
 
 RECIPE = Recipe(

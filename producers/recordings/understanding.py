@@ -110,7 +110,8 @@ def _sensor_facts(recording: Recording, sensor: str, pipeline: Pipeline) -> Sens
 
 
 def _outside(recording: Recording, column: str, low: str, high: str, factor: float) -> int:
-    sql = f"SELECT count(*) FILTER (NOT {column} * {factor!r}::DOUBLE BETWEEN {low} AND {high}) FROM readings WHERE fault = 0"
+    inside = f"{column} * {factor!r}::DOUBLE BETWEEN {low} AND {high}"
+    sql = f"SELECT count(*) FILTER (NOT {inside}) FROM readings WHERE fault = 0"
     ((outside,),) = recording.query(sql)
     return int(outside)
 

@@ -18,7 +18,7 @@ MODULES, FAULTS, BAD_RATE = 64, 8, 0.03
 STEPS_PER_S = 10  # 640 readings a second; event time runs 100 times as fast as the clock
 _PERIOD_MS = 10_000
 _FLEET_STEPS = 360  # an hour of event time, after which the fleet is whole again and fails in another way
-_FIRMWARE_STEPS = 60  # each so many steps the devices write with a schema that no worker has seen
+_FIRMWARE_STEPS = 60  # after each of these numbers of steps the devices write with a schema that no worker has seen
 _FAR_FUTURE_MS = 4_000_000_000_000
 
 

@@ -100,7 +100,7 @@ def drifted(package: Path, pipeline: Pipeline) -> list[dict[str, Any]]:
 
 
 def feed(stage: Stage, worker: Worker, first: int, count: int, **sensors: float) -> None:
-    """Publish so many steps of all modules, and wait until they are scored."""
+    """Publish this number of steps of all modules, and wait until they are scored."""
     before = worker.metric("hazardstream_scored_total")
     stage.publish_readings(readings(first, count, **sensors))
     worker.await_scored(int(before) + count * len(MODULES))

@@ -12,7 +12,7 @@ from tests.fuzz.run import Account, run
 
 
 def main(
-    payloads: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    payloads: Annotated[int | None, typer.Option(min=1, help="Stop after this number.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed and number of payloads make the same run.")] = 1,
     limit_s: Annotated[float, typer.Option(help="Processor time a batch may take to decode.")] = 5.0,

@@ -22,7 +22,7 @@ SEEDS, EVOLVED = 400, 60
 
 
 def main(seconds: str, corpus: str = "build/fuzz-corpus") -> None:
-    """Fuzz for so many seconds; libFuzzer prints what it does, and stops with the input at the first difference."""
+    """Fuzz for this number of seconds. libFuzzer prints what it does, and stops at the first difference."""
     rng = Random(1)
     writers = Writers(rng, EVOLVED)
     judge = Judge(writers)

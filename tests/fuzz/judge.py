@@ -40,7 +40,7 @@ class _CountingDecoder(Decoder):
 
     def _decode_one(
         self, row: int, value: bytes, framing: SchemaKey | UnreadableValueError | None
-    ) -> Readings | Rejection:
+    ) -> dict[str, Any] | Rejection:
         self.one_by_one += 1
         return super()._decode_one(row, value, framing)
 

@@ -14,7 +14,9 @@ from local.stage import Stage
 from pipelines.absenteeism import rows as absenteeism
 from pipelines.cli import WITH_RECIPE
 from pipelines.housing import rows as housing
+from tests.commands import hazardstream
 from training.datasets.source import Rows
+from worker.authoring.fixtures import FILE_NAME, read_fixtures
 from worker.config.pipeline import load_pipeline
 
 SOURCES = {"absenteeism": absenteeism.SOURCE, "housing": housing.SOURCE}
@@ -101,3 +103,23 @@ def published() -> dict[str, Any]:
             pytest.skip(f"the published rows are not at {file}; {source.url} has them")
         found[name] = source.read(file.read_bytes())
     return found
+
+
+@pytest.mark.parametrize("name", WITH_RECIPE)
+def test_rows_of_the_fixtures_fit_the_schema_and_each_result_is_a_field_of_its_record(name: str) -> None:
+    """`hazardstream pipeline test` runs them, with the model of a whole training."""
+    pipeline = load_pipeline(name)
+    predictions = {field["name"] for field in pipeline.records["predictions"].schema["fields"]}
+
+    for fixture in read_fixtures(pipeline.folder / FILE_NAME).tests:
+        assert all(set(row) - {"$key"} <= set(pipeline.input.record.rules) for row in fixture.rows)
+        assert all(set(each) <= predictions for each in fixture.predictions or [])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_wrong_file_of_rows_is_reported_before_anything_starts(name: str, tmp_path: Path) -> None:
+    done = hazardstream("run", name, "--data", str(tmp_path / "none.csv"))
+
+    assert done.returncode == 2
+    assert "none.csv cannot be read (No such file or directory); name a file of rows" in done.stderr
+    assert "starting" not in done.stderr

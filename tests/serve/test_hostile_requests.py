@@ -1,5 +1,6 @@
 """Requests that mean no good: generated from the API's own description, and made by hand. None gets a 500."""
 
+import os
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from benchmarks.hostile_requests import hostile_requests
 from tests.serve.conftest import Start
 from worker.model.package import ModelPackage
 
+EXAMPLES = int(os.environ.get("HAZARDSTREAM_TEST_GENERATED", "10"))
+"""For each path, with a model and without."""
 ANSWERED = {200, 400, 401, 404, 405, 413, 415, 421, 422, 429, 431, 503}
 
 
@@ -35,7 +38,7 @@ def test_every_generated_request_is_answered_as_described(
         operation = found.ok()
         exercised.add(operation.path)
 
-        @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(operation.as_strategy())
         def is_answered(case: schemathesis.Case[Any]) -> None:
             answer = case.call_and_validate(checks=CHECKS)

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import NewTopic
 from starlette.testclient import TestClient
 
 from common.errors import UserError
 from serve.settings import ServeSettings
-from tests.harness import wait_until
+from tests.harness import make_stage, wait_until
 from tests.serve.conftest import Start
 from tests.serve.test_predict import post
+from tests.sink_scene import Scene, rows_of
 from worker.config.settings import load_settings
-from worker.kafka.client_config import admin_client, client_config
-from worker.kafka.topic_reader import TopicReader
 from worker.model.package import ModelPackage
 
 KEY = "k" * 32
@@ -235,15 +233,29 @@ def test_the_request_log_in_a_file(start: Start, package: ModelPackage, tmp_path
 
 
 @pytest.mark.kafka
-def test_the_request_log_on_a_topic(start: Start, package: ModelPackage, kafka: str, unique_name: str) -> None:
-    admin = admin_client(client_config(kafka))
-    admin.create_topics([NewTopic(unique_name, 1, 1)])[unique_name].result()
-    api = start(package, request_log=unique_name, bootstrap_servers=kafka)
-    post(api, {"rows": [{}]}, **{"X-Request-Id": "r1"})
+def test_the_request_log_on_a_topic_is_what_a_sink_stores(
+    start: Start, package: ModelPackage, kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    scene, database = Scene(make_stage(kafka, topic_prefix, tmp_path, Path())), f"sqlite:///{tmp_path}/sink.sqlite"
+    api = start(package, request_log=scene.topics["requests"], bootstrap_servers=kafka)
+    post(api, {"rows": [{}, {}]}, **{"X-Request-Id": "good"})
+    refused(api, 422, "invalid_request", json={}, headers={"x-request-id": "bad"})
+    wait_until(lambda: len(scene.in_topics()) == 2, "both are on the topic")
 
-    with TopicReader(client_config(kafka)) as reader:
-        wait_until(lambda: reader.spans(unique_name)[0].high, "a record")
-        (message,) = (m for some in reader.read(unique_name, reader.spans(unique_name)) for m in some)
+    scene.store_all(database)
 
-    assert message.key() == b"r1"
-    assert json.loads(message.value())["rows"] == 1
+    both: dict[str, Any] = {
+        "path": "/v1/predict",
+        "pipeline": "battery_hazard",
+        "model_name": package.name,
+        "model_version": package.version,
+        "further": None,
+    }
+    expected = [
+        both | {"request_id": "bad", "status": 422, "rows": 0, "error": "invalid_request"},
+        both | {"request_id": "good", "status": 200, "rows": 2, "error": None},
+    ]
+    rows = sorted(rows_of(database, "requests"), key=lambda row: str(row["request_id"]))
+    assert [{name: row[name] for name in expected[0]} for row in rows] == expected
+    assert all(row["duration_ms"] > 0 for row in rows)
+    assert rows_of(database, "unreadable") == []

@@ -31,7 +31,7 @@ def test_each_request_gets_what_it_gets_alone(scorer: RequestScorer, history: li
         {"readings": history[:5]},  # the same keys and times again: no duplicates of another request's
         {"rows": [{"max_surface_temp_c": 90.0}]},
         {"readings": [history[0], history[1] | {"ts": 4_000_000_000_000}]},  # one is refused
-        {"readings": [history[0] | {"ts": "yesterday"}]},
+        {"readings": [history[0] | {"ts": 0}]},
         {"readings": history, "predict": "last", "explain": True},
     ]
     now_ms = time.time_ns() // 1_000_000

@@ -1,6 +1,7 @@
 """What `hazardstream logs`, `hazardstream stats` and the HTTP routes say of what is stored."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -113,11 +114,13 @@ def test_a_database_that_is_down_is_503() -> None:
 
 def test_the_commands_show_the_same(stored: str) -> None:
     logs = hazardstream("logs", "--database", stored, "--limit", "2")
-    stats = hazardstream("stats", "--database", stored)
+    stats = hazardstream("stats", "--database", stored, COLUMNS="80")
     as_json = hazardstream("stats", "--database", stored, "--json")
 
     assert [json.loads(line)["kafka_offset"] for line in logs.stdout.splitlines()] == [10, 9]
-    assert "malformed" in stats.stdout
+    assert "unreadable in predictions: 1 (malformed)" in stats.stdout
+    assert re.search(r"T\d\d:00Z │ m +│ 1 ", stats.stdout)
+    assert "…" not in stats.stdout
     assert json.loads(as_json.stdout.splitlines()[-1])["tables"]["predictions"]["rows"] == 11
 
 

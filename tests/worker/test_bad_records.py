@@ -91,8 +91,8 @@ def test_the_words_of_a_dead_letter_name_field_rule_and_value(stage: Stage) -> N
         stage.publish_readings([reading("m", -5), reading("n" * 300, START_MS)])
         wait_until(lambda: stage.outcomes() == 2, "both dead letters")
     words = sorted(dict(m.headers())["__streams.errors.message"].decode() for m in stage.committed("dead_letters"))
-    assert words[0] == f"module_id: String should have at most 200 characters, not '{'n' * 300}'"
-    assert words[1] == "ts: Input should be greater than or equal to 1, not -5"
+    assert words[0] == f"module_id: it must have at most 200 characters, not '{'n' * 300}'"
+    assert words[1] == "ts: it must be at least 1, not -5"
 
 
 def test_impossible_values_are_masked_and_the_reading_is_scored_on_the_rest(stage: Stage) -> None:
@@ -168,7 +168,7 @@ def test_strict_pipelines_refuse_readings_with_an_impossible_value(stage: Stage)
         wait_until(lambda: stage.outcomes() == 2, "both outcomes")
     (letter,) = stage.committed("dead_letters")
     words = dict(letter.headers())["__streams.errors.message"].decode()
-    assert words == "voltage_v: Input should be less than or equal to 2000, not 1000000000.0"
+    assert words == "voltage_v: it must be at most 2000, not 1000000000.0"
 
 
 def test_encoding_is_avros(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """Pipelines of any model on any topic, in memory: rows in, predictions, alarms and dead letters out."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -211,3 +212,26 @@ def test_bytes_are_sent_as_they_are_and_a_wrong_row_is_the_callers_fault(
         run.process([{"presure": 1.0}])
     with pytest.raises(UserError, match="row 2 does not fit"):
         run.process([{"pressure": "high"}])
+    for part in (1.7, True):
+        with pytest.raises(UserError, match=f"starts: {part} is not a whole number, which the field is; round it"):
+            run.process([{"pressure": 1.0, "starts": part}])
+    assert run.process([{"pressure": 1.0, "starts": 2.0}]).dead_letters == []
+
+
+def test_times_are_judged_as_a_worker_judges_them(tmp_path: Path) -> None:
+    run = InMemory(plain_pipeline(tmp_path, identity=KEYED), model(Task.BINARY, "pressure"))
+    reading = {"pump": "a", "pressure": 1.0}
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+    found = run.process(
+        [
+            reading | {"at": noon},
+            reading | {"at": 1000 * START_MS},  # microseconds
+            Message(reading | {"at": START_MS + 3_600_000}, key="a", timestamp_ms=START_MS),
+        ]
+    )
+
+    assert found.predictions[0]["at"] == noon.timestamp() * 1000
+    assert [(letter.row, letter.reason) for letter in found.dead_letters] == [(1, "implausible_time"), (2, "future")]
+    with pytest.raises(UserError, match="at: 2026-01-31 12:00:00 has no time zone; give it one"):
+        run.process([reading | {"at": noon.replace(tzinfo=None)}])

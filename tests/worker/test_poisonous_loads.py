@@ -27,7 +27,7 @@ HOT, COLD = 0, 1
 
 
 def interleaved(count: int, hot_share: float) -> Iterator[dict[str, Any]]:
-    """Readings of which so many are of one module, the others of fifty."""
+    """Readings of which this number are of one module, the others of fifty."""
     rng = random.Random(1)
     for i in range(count):
         module = "hot" if rng.random() < hot_share else f"m{rng.randrange(50)}"

@@ -1,71 +1,63 @@
-"""Kill -9 at any point, with aggregates over days: the committed output is that of one uninterrupted run."""
-
-from itertools import islice
+"""Kill -9 at any point, on the pipeline churn: the committed output is that of one uninterrupted run."""
 
 import pytest
 
-from local.audit import read
-from tests.activity import activity_model, activity_stage, events
+from tests.churn import churn_events, churn_stage, compare_with_uninterrupted_run
+from tests.fault_points import POINTS
 from tests.harness import Stage, wait_until
-from worker.consume.message_columns import batch_of
-from worker.score.scorer import scorer_of
-from worker.windows.partition import Partition
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
-WORKER = ("-m", "tests.activity_worker")
-SETTINGS = {"batch_max_messages": "40", "session_timeout_ms": "6000"}
+FAULT_POINTS = ("-m", "tests.fault_points")
+SETTINGS = {"batch_max_messages": "20", "session_timeout_ms": "6000"}
 FAULTS = [
-    *("merged:3", "assigned:1", "committed-offset-read:1", "window-state-part-read:1", "window-state-read:1"),
-    *("window-state-read:2", "resuming:1", "consumed:2", "validated:1", "aggregates-staged:2", "encoded:1"),
-    *("window-state-encoded:2", "begun:2", "predictions-queued:1", "predictions-sent:2", "predictions-sent:3"),
-    *("before-offsets:1", "offsets-sent:2", "before-commit:1", "during-commit:2", "committed:1", "before-merge:2"),
-    *("merged:2", *(f"instruction:{seed}" for seed in range(4))),
+    *("merged:3", "assigning:1", "assigned:1", "committed-offset-read:1", "window-state-part-read:1"),
+    *("alarm-state-read:1", "window-state-read:1", "window-state-read:2", "resuming:1", "consumed:2", "decoded:1"),
+    *("validated:1", "aggregates-staged:2", "plain-model-asked:1", "alarms-staged:2", "encoded:1"),
+    *("window-state-encoded:2", "before-begin:1", "begun:2", "predictions-queued:1", "predictions-sent:2"),
+    *("record-sent:1", "before-offsets:1", "during-offsets:1", "offsets-sent:2", "before-commit:1"),
+    *("during-commit:2", "committed:1", "before-merge:2", "merged:2", *(f"instruction:{seed}" for seed in range(4))),
 ]
+OF_SHORT_WINDOWS_AND_PACKAGES = {"replaying", "features-made", "scored"}
 
 
 @pytest.fixture
-def activity(kafka: str, topic_prefix: str, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """The pipeline of `tests.activity` on topics of this test's own."""
-    return activity_stage(kafka, topic_prefix.rstrip("."), tmp_path_factory.mktemp("activity"))
+def churn(kafka: str, unique_name: str, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """The pipeline on topics of this test's own."""
+    return churn_stage(kafka, unique_name, tmp_path_factory.mktemp("churn"))
 
 
-def uninterrupted(stage: Stage) -> dict[tuple[int, int], float]:
-    """The value of each reading by partition and offset, of one scorer that sees the whole input at once."""
-    pipeline, partitions = stage.pipeline, {n: Partition(n, 0, 0) for n in range(stage.partitions)}
-    scorer = scorer_of(pipeline, activity_model(pipeline), None, stage.writer_schema_of)
-    batch = batch_of(list(read(pipeline.input.topic, stage.bootstrap)))
-    scored = scorer.process(batch, partitions).scored
-    addresses = zip(scored.origin.partition.tolist(), scored.origin.offset.tolist(), strict=True)
-    return dict(zip(addresses, scored.prediction.value.tolist(), strict=True))
+def assert_equals_uninterrupted_run(churn: Stage) -> None:
+    found, transitions = compare_with_uninterrupted_run(churn)
+    assert not any(found.faults.values()), "\n".join([str(found.faults), *found.examples])
+    assert transitions > 20
 
 
-def test_workers_killed_one_after_another_count_each_event_once(activity: Stage) -> None:
-    activity.publish(islice(events(4000), 4000))
-    with activity.worker((*WORKER, *FAULTS), **SETTINGS) as workers:
-        returned = workers.process.wait(280)
+def test_workers_killed_one_after_another_count_each_event_once(churn: Stage) -> None:
+    events = churn_events(churn.pipeline)
+    churn.publish(events)
+    with churn.worker((*FAULT_POINTS, *FAULTS), **SETTINGS) as workers:
+        returned = workers.process.wait(380)
         assert returned == 0, workers.log.read_text()[-3000:]
-    expected = uninterrupted(activity)
-    assert len(expected) == 4000
-    assert activity.outcomes() < len(expected), "it had already finished: the kills were not in mid-stream"
-    with activity.worker(WORKER, session_timeout_ms="6000"):
-        wait_until(lambda: activity.outcomes() >= len(expected), "all outcomes")
-    found = [((r["source_partition"], r["source_offset"]), r["value"]) for r in activity.stream("predictions")]
-
-    assert len(found) == len(expected)
-    assert dict(found) == expected
+    assert churn.outcomes() < len(events), "it had already finished: the kills were not in mid-stream"
+    with churn.worker(session_timeout_ms="6000"):
+        wait_until(lambda: churn.outcomes() >= len(events), "all outcomes")
+    assert_equals_uninterrupted_run(churn)
 
 
-def test_a_successor_of_another_set_of_partitions_goes_on_with_the_same_state(activity: Stage) -> None:
-    half = 1000
-    activity.publish(islice(events(2 * half), half))
-    with activity.worker(WORKER, instance_id="w1", **SETTINGS) as first:
-        first.await_scored(1)
-        with activity.worker(WORKER, instance_id="w2", **SETTINGS):
-            activity.publish(islice(events(2 * half), half, 2 * half))
-            wait_until(lambda: activity.outcomes() >= half, "half of the outcomes")
-            first.kill()
-            wait_until(lambda: activity.outcomes() >= 2 * half, "all outcomes")
-    found = {(r["source_partition"], r["source_offset"]): r["value"] for r in activity.stream("predictions")}
+def test_a_worker_killed_while_it_gives_a_partition_away(churn: Stage) -> None:
+    events = churn_events(churn.pipeline)
+    half = len(events) // 2
+    churn.publish(events[:half])
+    with churn.worker((*FAULT_POINTS, "revoking:1"), instance_id="w1", **SETTINGS) as first:
+        wait_until(lambda: first.metric("hazardstream_scored_total") > 0, "the first one is at work")
+        with churn.worker(instance_id="w2", session_timeout_ms="6000"):
+            assert first.process.wait(120) == 0, first.log.read_text()[-3000:]
+            churn.publish(events[half:])
+            wait_until(lambda: churn.outcomes() >= len(events), "all outcomes")
+    assert_equals_uninterrupted_run(churn)
 
-    assert found == uninterrupted(activity)
+
+def test_every_point_is_died_at() -> None:
+    used = {fault.split(":")[0] for fault in FAULTS} - {"instruction"}
+    assert used | {"revoking"} | OF_SHORT_WINDOWS_AND_PACKAGES == set(POINTS)

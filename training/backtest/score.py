@@ -16,20 +16,11 @@ from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
 from worker.score.batch import columns_only
-from worker.score.decode import Framed
+from worker.score.columns import GivenReadings
 from worker.score.outcome import Outcome
-from worker.score.readings import Readings, Rejection
+from worker.score.readings import Readings
 from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
-
-
-class _Columns:
-    """Stands in for the decoder: the readings are columns already."""
-
-    readings: Readings
-
-    def __call__(self, _values: Sequence[bytes | None], _framed: Framed) -> tuple[Readings, list[Rejection]]:
-        return self.readings, []
 
 
 class ScoredPiece(NamedTuple):
@@ -79,7 +70,7 @@ class RecordingScorer:
         self._keys = [key.encode() for key, _ in names]
         self._key_text = TextColumn.of(self._keys)
         self._group_text = TextColumn.of([group.encode() for _, group in names])
-        self._decode = _Columns()
+        self._decode = GivenReadings()
         self._scorer = Scorer(self._decode, pipeline, package, policy)
         self._partitions: dict[int, Partition] = {}
 

@@ -1,7 +1,8 @@
 """Finds the rows to train on: a given file, the folder of shared recordings, the public source, else generated rows."""
 
 import hashlib
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,30 @@ def find_rows(source: Source, given: Path | None = None, *, seed: int = 0, share
     return rows
 
 
+def given_rows(path: Path) -> Rows:
+    """The rows of a CSV file of the user.
+
+    Raises:
+        UserError: it cannot be read, or is no CSV.
+    """
+    try:
+        frame = pd.read_csv(io.BytesIO(_content(path)))
+    except ValueError as error:
+        raise UserError(f"{shown(path)} is no CSV file: {shown(error, 300)}") from error
+    return _rows(frame, f"the file {shown(path)}")
+
+
+def wanted(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """These columns of the rows.
+
+    Raises:
+        ValueError: some are missing.
+    """
+    if missing := [name for name in columns if name not in frame.columns]:
+        raise ValueError(f"there is no column {', '.join(missing)}")
+    return frame[[*columns]]
+
+
 def digest(frame: pd.DataFrame) -> str:
     """SHA-256 of the column names and values, independent of the file format that they were read from."""
     text = frame.to_csv(index=False, float_format="%.9g", lineterminator="\n")
@@ -115,7 +140,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{shown(path)} cannot be read ({error.strerror}); give a file of rows with --data") from error
+        raise UserError(f"{shown(path)} cannot be read ({error.strerror}); name a file of rows") from error
 
 
 def _cached(source: Source) -> Path:

@@ -86,7 +86,7 @@ def split_rows(recipe: Recipe, frame: pd.DataFrame) -> Split:
     """
     wanted = [*recipe.inputs, recipe.target, *([recipe.split_by] if recipe.split_by else [])]
     if missing := [name for name in wanted if name not in frame.columns]:
-        raise UserError(f"the rows have no column {shown(', '.join(missing))}; {recipe.name} needs it")
+        raise UserError(f"the rows have no column {shown(', '.join(missing), 200)}; {recipe.name} needs it")
     at = np.arange(len(frame))
     if recipe.split_by is not None:
         splitter = GroupShuffleSplit(1, test_size=_TEST_SHARE, random_state=_SPLIT_SEED)

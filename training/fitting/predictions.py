@@ -15,6 +15,8 @@ SCORING = {
     Task.REGRESSION: "neg_mean_absolute_error",
 }
 """By which score of scikit-learn candidates of a task are compared; more is better."""
+SCORE_NAMES = {Task.BINARY: "auc", Task.MULTICLASS: "log_loss", Task.REGRESSION: "mae"}
+"""What the absolute value of that score is."""
 HEADLINE = {Task.BINARY: "auc", Task.MULTICLASS: "accuracy", Task.REGRESSION: "mae"}
 """The metric of `measure` that stands for a task."""
 _ROWS_TRIED = 64

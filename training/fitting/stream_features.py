@@ -1,60 +1,115 @@
-"""The features of recorded events as a worker computes them: by the same kernel, in order of time."""
+"""The features of recorded events, as a worker computes them: its own stages run over the columns of a table."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from common.arrays import Float, Int
 from common.errors import UserError
+from schemas.text_column import NullableText, TextColumn
 from worker.config.features import Feature
-from worker.windows.aggregate_state import AggregateState
-from worker.windows.aggregates import Layout, Selection
+from worker.config.pipeline import Pipeline
+from worker.config.task import Task
+from worker.model.contract import Features, Model, ModelInput, Prediction
+from worker.score.batch import columns_only
+from worker.score.columns import GivenReadings
+from worker.score.readings import Readings
+from worker.score.scorer import Scorer
+from worker.windows.partition import Partition
 
 _CHUNK = 8192  # rows at a time: bounds memory, changes no bit of the result
 
 
-def stream_features(features: Sequence[Feature], events: pd.DataFrame, *, key: str, time: str) -> pd.DataFrame:
-    """What the model gets for each event.
+def stream_features(pipeline: Pipeline, events: pd.DataFrame) -> pd.DataFrame:
+    """What the model of a pipeline gets for each event.
 
     Args:
-        features: resolved, of a pipeline file; values, categories and aggregates.
-        events: by time, the oldest first.
-        key: column of the key.
-        time: column of the event time, ms.
+        pipeline: declares the features, and which fields are key and time.
+        events: a column for each field of the record that features need; missing values are null. The time is in ms or
+            a pandas timestamp. The oldest event comes first.
+
+    Returns:
+        A column for each feature, and a row, with the index of its event, for each event that a worker would score:
+        all but those that it would drop as duplicates or make dead letters.
 
     Raises:
-        UserError: a feature is of another kind, or the events are not by time.
+        UserError: the pipeline declares no features, or the events have no such column or are not in order of time.
     """
-    if not events[time].is_monotonic_increasing:
+    features, time = pipeline.features, pipeline.input.time_field
+    if features is None or time is None:
+        raise UserError(f"pipeline {pipeline.name}: declare `features` and `input.time` in its file")
+    if lacking := sorted({*_needed(pipeline, features)} - {*events.columns}):
+        raise UserError(f"the events have no column {', '.join(lacking)}, which features of {pipeline.name} need")
+    ts = _milliseconds(events[time])
+    if (np.diff(ts) < 0).any():
         raise UserError(f"sort the events by {time} first")
-    if other := [feature.name for feature in features if feature.windowed and feature.as_aggregate() is None]:
-        raise UserError(f"{', '.join(other)}: only values, categories and aggregates are computed here")
-    plain = {f.name: events[f.field] for f in features if not f.windowed and f.field is not None}
-    aggregates = tuple(aggregate for f in features if (aggregate := f.as_aggregate()) is not None)
-    if aggregates:
-        layout = Layout(aggregates)
-        computed = _computed(layout, events, events[key].factorize()[0], events[time].to_numpy(np.int64))
-        plain |= {a.name: pd.Series(computed[:, i], events.index) for i, a in enumerate(aggregates)}
-    return pd.DataFrame({feature.name: plain[feature.name] for feature in features}, index=events.index)
-
-
-def _computed(layout: Layout, events: pd.DataFrame, key: Int, ts: Int) -> Float:
-    values = np.column_stack([_selected(selection, events) for selection in layout.selections])
-    state = AggregateState(layout)
-    slots = state.allocate(int(key.max()) + 1 if len(key) else 0)
-    parts = [np.empty((0, len(layout.aggregates)))]
-    for start in range(0, len(ts), _CHUNK):
+    source, partition = GivenReadings(), Partition(0, 0, 0)
+    scorer = Scorer(source, pipeline, _model(pipeline, features), None)
+    scorer.alarms.assign(0, {})
+    parts = []
+    for start in range(0, max(len(events), 1), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        staged = state.stage(slots[key[rows]], np.arange(len(ts))[rows], ts[rows], ts[rows], values[rows])
-        parts.append(staged.features)
-        state.merge(staged)
-    return np.concatenate(parts)
+        source.readings = _readings(pipeline, events.iloc[rows], ts[rows])
+        count = len(source.readings.ts)
+        offset = np.arange(start, start + count)
+        keys = [source.readings.key.raw(row) for row in range(count)]
+        batch = columns_only(keys, np.zeros(count, np.int64), offset, ts[rows])
+        outcome = scorer.process(batch, {0: partition})
+        scorer.merge(outcome, {0: partition})
+        scored = outcome.scored
+        index = events.index[start + scored.readings.row]
+        columns = scored.features.by_name(scorer.model.numeric).items()
+        # Texts as the worker gives them to a model: objects, and None where missing.
+        parts.append(pd.DataFrame({name: pd.Series(each, index, each.dtype) for name, each in columns}))
+    return pd.concat(parts)[[feature.name for feature in features]]
 
 
-def _selected(selection: Selection, events: pd.DataFrame) -> Float:
-    """A selection's value of each event, NaN where it is not selected."""
-    value = np.ones(len(events)) if selection.field is None else events[selection.field].to_numpy(np.float64)
-    for field, wanted in selection.where:
-        value = np.where(events[field] == wanted, value, np.nan)
-    return value
+def _needed(pipeline: Pipeline, features: Sequence[Feature]) -> list[str]:
+    selected = [name for feature in features for name in feature.where]
+    fields = [feature.field for feature in features if feature.field is not None]
+    return [*pipeline.input.identity_fields.values(), *selected, *fields]
+
+
+def _readings(pipeline: Pipeline, events: pd.DataFrame, ts: Int) -> Readings:
+    source = pipeline.input
+    values = np.column_stack([_numbers(events, name) for name in source.sensors()] or [np.empty((len(events), 0))])
+    texts = {name: _texts(events, name) for name in source.categories()}
+    key, group = (_texts(events, name or "").text for name in (source.key_field, source.group_field))
+    return Readings(np.arange(len(events)), key, group, ts, values, ~np.isnan(values), texts)
+
+
+def _numbers(events: pd.DataFrame, name: str) -> Float:
+    if name not in events:
+        return np.full(len(events), np.nan)
+    return pd.to_numeric(events[name]).to_numpy(np.float64, na_value=np.nan)
+
+
+def _texts(events: pd.DataFrame, name: str) -> NullableText:
+    given = events[name].tolist() if name in events else [None] * len(events)
+    present = np.array([not pd.isna(each) for each in given], np.bool_)
+    column = TextColumn.of([str(each).encode() if there else b"" for each, there in zip(given, present, strict=True)])
+    return NullableText(column, present)
+
+
+def _milliseconds(time: "pd.Series[Any]") -> Int:
+    if pd.api.types.is_datetime64_any_dtype(time):
+        time = time.dt.as_unit("ms")
+    return np.asarray(time.astype(np.int64), np.int64)
+
+
+class _Unasked(Model):
+    """It takes the features, and what it predicts is not looked at."""
+
+    def predict(self, features: Features) -> Prediction:
+        """See `Model.predict`."""
+        zeros = np.zeros(len(features))
+        return Prediction(zeros, zeros.astype(np.int64), np.zeros((len(features), 1)))
+
+
+def _model(pipeline: Pipeline, features: Sequence[Feature]) -> Model:
+    inputs = tuple(ModelInput(f.name, "string" if f.kind == "category" else "double", required=False) for f in features)
+    task = pipeline.expected_task
+    classes = ("any",) if task is Task.MULTICLASS else ()
+    return _Unasked(name="none", version="", digest="", origin="", task=task, inputs=inputs, classes=classes)

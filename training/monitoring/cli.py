@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from worker.model.reference import Reference
 
 
+PublishOption = Annotated[bool, typer.Option("--publish", help="Publish events that the topic does not have yet.")]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Check periodically, publish events and serve metrics, until stopped.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     for command in (drift, label):
@@ -43,10 +49,8 @@ def drift(
     registry: RegistryOption = None,
     model: Annotated[str | None, typer.Option(help="Model whose reference is used. Default: the pipeline's.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with plots to this directory.")] = None,
-    publish: Annotated[bool, typer.Option(help="Publish events that the topic does not have yet.")] = False,
-    watch: Annotated[
-        bool, typer.Option(help="Check periodically, publish events and serve metrics, until stopped.")
-    ] = False,
+    publish: PublishOption = False,
+    watch: WatchOption = False,
     every_s: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two checks.")] = 300.0,
     metrics_port: Annotated[int, typer.Option(help="With --watch: port of /metrics.")] = 8081,
     metrics_host: Annotated[str, typer.Option(help="With --watch: address of /metrics.")] = "127.0.0.1",
@@ -141,7 +145,7 @@ def _watch(watching: "Watch", every_s: float, host: str, port: int, stop: "threa
     log.info("watching", metrics=f"http://{host}:{server.server_port}/metrics")
 
     def say(look: "Look") -> None:
-        for event in look.told:
+        for event in look.new_events:
             log.warning("drift event", **event.record())
 
     watch(watching, metrics, every_s, stop, say)
@@ -156,7 +160,7 @@ def _print(look: "Look") -> None:
     console = terminal()
     sites = Table("site", "model", "baseline", "data until", "active")
     for site, state in look.states.items():
-        active = [shown(f"{kind}: {subject}") for of, kind, subject in look.standing if of == site]
+        active = [shown(f"{kind}: {subject}") for of, kind, subject in look.active if of == site]
         sites.add_row(
             shown(site),
             shown(" ".join(state.history.model)),
@@ -168,7 +172,7 @@ def _print(look: "Look") -> None:
         console.print(sites)
     else:
         console.print("no sketches yet: workers publish the sketches of an hour once it is over in event time")
-    for event in look.told:
+    for event in look.new_events:
         console.print(event.record()["message"], markup=False)
     if (found := look.figures) is not None:
         shares = (("precision", found.precision), ("recall", found.recall))

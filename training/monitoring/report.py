@@ -30,7 +30,7 @@ def write_report(look: Look, directory: Path) -> Path:
         render(
             _TEMPLATE,
             title="Drift and performance",
-            active=look.standing,
+            active=look.active,
             sites=list(_sites(look, directory)),
             performance=None if look.figures is None else _performance(look.figures),
         )

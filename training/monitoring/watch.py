@@ -10,7 +10,7 @@ import structlog
 from common.errors import DependencyDownError, UserError
 from common.text import in_label
 from training.monitoring.drift.check import SiteState, Watched, check
-from training.monitoring.drift.events import DriftEvent, Place, Published, corrections, standing, transitions
+from training.monitoring.drift.events import DriftEvent, Place, Published, active_places, corrections, transitions
 from training.monitoring.drift.history import Histories
 from training.monitoring.metrics import DriftMetrics
 from training.monitoring.performance.labels import labels_from
@@ -29,15 +29,15 @@ class Look:
         watched: all values that were compared with a limit.
         states: what is known of each site.
         figures: performance; None without labels.
-        told: events that the topic did not have yet.
-        standing: the active states.
+        new_events: events that the topic did not have yet.
+        active: the active states.
     """
 
     watched: list[Watched]
     states: dict[str, SiteState]
     figures: Figures | None
-    told: list[DriftEvent]
-    standing: list[Place]
+    new_events: list[DriftEvent]
+    active: list[Place]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values: the sites, the active states, the new events and the performance."""
@@ -52,8 +52,8 @@ class Look:
                 }
                 for site, state in self.states.items()
             },
-            "active": [dict(zip(("site", "kind", "subject"), place, strict=True)) for place in self.standing],
-            "new_events": [event.record() for event in self.told],
+            "active": [dict(zip(("site", "kind", "subject"), place, strict=True)) for place in self.active],
+            "new_events": [event.record() for event in self.new_events],
             "performance": None if self.figures is None else self.figures.as_json(),
         }
 
@@ -93,15 +93,15 @@ class Watch:
         labelled_at = max((record["labelled_at"] for record in self._records["labels"]), default=0)
         limits = self.topics.monitor.performance
         performance = [] if found is None else degradation(found, limits, labelled_at)
-        told = published.still_to_tell([*transitions(watched, states), *performance])
-        with_told = Published.of([*self._records["events"], *(event.record() for event in told)])
+        new = published.not_yet_published([*transitions(watched, states), *performance])
+        with_new = Published.of([*self._records["events"], *(event.record() for event in new)])
         if self.reference is not None:  # without it the kind "untrained" cannot be checked
-            told += corrections(with_told, watched, states)
-        if publish and told:
-            self.topics.publish("events", [(event.site, event.record()) for event in told])
+            new += corrections(with_new, watched, states)
+        if publish and new:
+            self.topics.publish("events", [(event.site, event.record()) for event in new])
             self._records["events"].extend(self.topics.news("events"))
-        known = [*self._records["events"], *([] if publish else (event.record() for event in told))]
-        return Look(watched, states, found, told, standing(Published.of(known)))
+        known = [*self._records["events"], *([] if publish else (event.record() for event in new))]
+        return Look(watched, states, found, new, active_places(Published.of(known)))
 
     def _figures(self) -> Figures | None:
         labels = labels_from(self._records["labels"], self.topics.pipeline)
@@ -152,13 +152,13 @@ def show(look: Look, metrics: DriftMetrics) -> None:
     for site, state in look.states.items():
         metrics.until.labels(in_label(site)).set(state.until_ts / 1000)
         metrics.baseline.labels(in_label(site)).set(86_400 * state.baseline_days)
-    for place in look.standing:
+    for place in look.active:
         metrics.active.labels(*map(in_label, place)).set(1)
     shown = {"missing": metrics.missing, "drift": metrics.distance}
     for one in (one for one in look.watched if one.kind in shown):
         for subject, value in zip(one.subjects, one.value[-1].tolist(), strict=True):
             shown[one.kind].labels(in_label(one.site), in_label(subject)).set(value)
-    for event in look.told:
+    for event in look.new_events:
         metrics.events.labels(event.kind, event.state).inc()
     if look.figures is not None:
         figures = look.figures

@@ -31,7 +31,7 @@ def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> N
         name: of the pipeline.
         load: imports the recipe, which takes seconds.
     """
-    group = typer.Typer(help=f"Train and serve the pipeline {name}.", no_args_is_help=True)
+    group = typer.Typer(help=f"Train, promote and monitor models of the pipeline {name}.", no_args_is_help=True)
     app.add_typer(group, name=name, rich_help_panel=MODELS)
 
     @group.command()

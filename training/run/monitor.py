@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from common.errors import UserError
+from common.text import shown
 from training.fitting.fit import split_rows
 from training.fitting.predictions import measure, predict
 from training.fitting.recipe import Recipe
@@ -44,7 +45,7 @@ def monitor_rows(
     if version is None:
         raise UserError(f"there is no {recipe.name}@{CHAMPION} in MLflow; run `hazardstream {recipe.name} train` first")
     if missing := [name for name in recipe.inputs if name not in recent.columns]:
-        raise UserError(f"the recent rows have no column {', '.join(missing)}")
+        raise UserError(f"the recent rows have no column {shown(', '.join(missing), 200)}")
     model = load_registered(recipe.name, version, tracking_uri=tracking_uri)
     # Training rows would make the predictions look better than they are on any new row.
     before = split_rows(recipe, trained_on).test

@@ -74,9 +74,7 @@ def _monitor(
     retrain: bool,
 ) -> None:
     with training_packages():
-        import pandas as pd
-
-        from training.datasets.source import digest
+        from training.datasets.source import digest, given_rows
         from training.monitoring.rows.recent import recent_rows
         from training.run.monitor import monitor_rows
         from training.run.train import role, train
@@ -84,7 +82,7 @@ def _monitor(
         recipe = load()
     rows = recipe.rows(data, seed)
     if recent is not None:
-        now = pd.read_csv(recent)
+        now = given_rows(recent).frame
     else:
         from worker.config.pipeline import load_pipeline
 

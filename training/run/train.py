@@ -3,8 +3,10 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from common.figures import figure
 from training.datasets.source import Rows
 from training.fitting.fit import Comparison, Progress, compare, headline
+from training.fitting.predictions import SCORE_NAMES
 from training.fitting.recipe import Recipe
 from training.promotion.by_metric import Promotion, promote_if_better
 from training.registry.log_model import LoggedModel, log_and_register
@@ -69,18 +71,19 @@ def table(recipe: Recipe, comparison: Comparison) -> list[tuple[str, str, str, s
     return [
         (
             result.name,
-            f"{result.score:.4f} ± {result.deviation:.4f}",
-            "{} {:.4f}".format(*headline(recipe, result)),
+            f"{SCORE_NAMES[recipe.task]} {figure(abs(result.score))} ± {figure(result.deviation)}",
+            f"{metric} {figure(value)}",
             _remark(result is comparison.served, result.repeatable),
         )
         for result in comparison.results
+        for metric, value in [headline(recipe, result)]
     ]
 
 
 def _remark(served: bool, repeatable: bool) -> str:
     if served:
         return "registered"
-    return "" if repeatable else "not the same in each batch"
+    return "" if repeatable else "differs by batch"
 
 
 def role(promoted: bool) -> str:

@@ -2,10 +2,10 @@
 
 The author of a model chose its golden rows or its example. The rows here are generated: within the declared ranges of
 the pipeline's record and at both ends, with single values missing and with all of them missing, in windows of every
-length. A model that would stop a worker in mid-stream fails here instead.
+length, at the pace of short windows and at that of aggregates over days. A model that would stop a worker in mid-stream
+fails here instead.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,10 +20,10 @@ from worker.model.contract import Features, Model, ModelFailedError
 from worker.model.package import ModelPackage
 from worker.model.package_files import PackageError
 from worker.score.batch import columns_only
-from worker.score.decode import Framed
+from worker.score.columns import GivenReadings
 from worker.score.feature_plan import plan_for
 from worker.score.outcome import Outcome
-from worker.score.readings import Readings, Rejection
+from worker.score.readings import Readings
 from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
@@ -31,6 +31,7 @@ _SEED = 20261125
 _RANDOM_ROWS, _ALONE, _EXPLAINED = 256, 16, 8  # exact explanations take milliseconds a row
 _RANDOM_KEYS, _MISSING_SHARE = 4, 0.1
 _MOST_READINGS = 100_000
+_AGGREGATED_STEPS = 24  # half of them fill the longest window, so that readings leave it, too
 _START_MS, _PERIOD_MS = 1_700_000_000_000, 10_000
 _UNBOUNDED = 1e6  # where a field declares no range
 _LOWEST = 1e-9  # nearly every score reaches a setpoint this low
@@ -103,11 +104,12 @@ def _check_features(package: ModelPackage, rows: Float) -> None:
 def _check_records(model: Model, pipeline: Pipeline, rng: np.random.Generator) -> None:
     policy = alarm_policy(model, pipeline)
     values = _sensor_rows(model, pipeline, rng)
-    outcomes = [_score(model, pipeline, policy, values)]
+    paces = _paces(model, pipeline, len(values))
+    outcomes = [_score(model, pipeline, policy, values, pace) for pace in paces]
     if isinstance(model, ModelPackage):
         _check_features(model, outcomes[0].scored.features.numbers[-_RANDOM_ROWS:])
     if policy is not None:  # again with a policy that raises as many alarms as possible, to encode their records too
-        outcomes.append(_score(model, pipeline, _eager(policy), values[:2]))
+        outcomes.append(_score(model, pipeline, _eager(policy), values[:2], paces[0]))
     if not len(outcomes[0].scored.origin.keys):
         why = outcomes[0].rejections[0].message if outcomes[0].rejections else "no record is valid"
         raise PackageError(
@@ -141,6 +143,7 @@ def _sensor_rows(model: Model, pipeline: Pipeline, rng: np.random.Generator) -> 
     keys = _RANDOM_KEYS + 3 + len(sensors)
     spec = plan_for(model, pipeline).spec
     steps = 1 if spec is None else min(spec.max_readings + 1, max(_MOST_READINGS // keys, 1))
+    steps = steps if pipeline.layout is None else max(steps, _AGGREGATED_STEPS)
     values = low + (high - low) * rng.random((steps, keys, len(sensors)))
     whole = [rule.kind in {"whole", "flag"} for rule in rules]
     values[..., whole] = np.round(values[..., whole])
@@ -154,43 +157,48 @@ def _sensor_rows(model: Model, pipeline: Pipeline, rng: np.random.Generator) -> 
     return np.asarray(values, np.float64)
 
 
-def _texts(model: Model, pipeline: Pipeline, rows: int) -> dict[str, NullableText]:
-    """Text columns, shape [rows] each: symbols of an enum, or texts that the model knows; some missing."""
+def _paces(model: Model, pipeline: Pipeline, steps: int) -> list[int]:
+    """Times between two readings of a key, ms, at which windows are filled."""
+    spec, layout, paces = plan_for(model, pipeline).spec, pipeline.layout, []
+    if spec is not None:
+        paces.append(max(min(spec.period_ms or _PERIOD_MS, spec.max_span_ms // (steps + 1)), 1))
+    if layout is not None:
+        paces.append(layout.longest_ms // (steps // 2))
+    return paces or [_PERIOD_MS]
+
+
+def _texts(model: Model, pipeline: Pipeline, steps: int, keys: int) -> dict[str, NullableText]:
+    """Text columns, shape [steps * keys] each; some are missing, and a key has another one in each step.
+
+    They are the symbols of an enum, or texts that the model or aggregates know.
+    """
     known, found = sample_rows(model).categories, {}
+    selections = () if pipeline.layout is None else pipeline.layout.selections
     for name in pipeline.input.categories():
         rules = pipeline.input.rules(name)
-        texts = rules.symbols or tuple(sorted(set(known[name].tolist()) if name in known else {"a"}))
-        present = np.full(rows, fill_value=True)
+        texts = {str(value) for each in selections for field, value in each.where if field == name}
+        texts |= {text for text in known.get(name, ()) if text is not None}
+        choice = rules.symbols or tuple(sorted(texts or {"a"}))
+        present = np.full(steps * keys, fill_value=True)
         if rules.nullable:
             present[:: int(1 / _MISSING_SHARE)] = False
-        column = TextColumn.of([texts[row % len(texts)].encode() for row in range(rows)])
+        column = TextColumn.of([choice[(s + k) % len(choice)].encode() for s in range(steps) for k in range(keys)])
         found[name] = NullableText(column, present)
     return found
 
 
-class _Columns:
-    """A decode stage that returns given readings."""
-
-    def __init__(self, readings: Readings) -> None:
-        self._readings = readings
-
-    def __call__(self, _values: Sequence[bytes | None], _framed: Framed) -> tuple[Readings, list[Rejection]]:
-        return self._readings, []
-
-
-def _score(model: Model, pipeline: Pipeline, policy: AlarmPolicy | None, values: Float) -> Outcome:
+def _score(model: Model, pipeline: Pipeline, policy: AlarmPolicy | None, values: Float, period_ms: int) -> Outcome:
     steps, keys, sensors = values.shape
-    spec, period_ms = plan_for(model, pipeline).spec, _PERIOD_MS
-    if spec is not None:
-        period_ms = max(min(spec.period_ms or _PERIOD_MS, spec.max_span_ms // (steps + 1)), 1)
     names = [f"key-{at}".encode() for at in range(keys)]
     batch_keys = names * steps
     ts = np.repeat(_START_MS + period_ms * np.arange(steps), keys)
     flat = values.reshape(-1, sensors)
     text, rows = TextColumn.of(batch_keys), np.arange(len(flat))
     readings = Readings(rows, text, TextColumn.of([b"group"] * len(flat)), ts, flat, ~np.isnan(flat))
-    readings = replace(readings, categories=_texts(model, pipeline, len(flat)))
-    scorer = Scorer(_Columns(readings), pipeline, model, policy)
+    readings = replace(readings, categories=_texts(model, pipeline, steps, keys))
+    decode = GivenReadings()
+    decode.readings = readings
+    scorer = Scorer(decode, pipeline, model, policy)
     scorer.alarms.assign(0, {})
     batch = columns_only(batch_keys, np.zeros(len(flat), np.int64), rows, ts)
     return scorer.process(batch, {0: Partition(0, 0, 0)})

@@ -20,6 +20,7 @@ from worker.model.package_files import FAULTS, PackageError
 _LONGEST_S = 120
 _MOST_BYTES = 1 << 32
 _REFUSED = 3
+_PASSED = "passed"
 _NICENESS = 10
 _PASSED_ON = (
     "PATH",
@@ -35,6 +36,8 @@ _PASSED_ON = (
     "COVERAGE_",
 )
 """Prefixes of the environment variables that the process gets: none that may hold a secret."""
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Unless set: a thread for each core would take address space, and time from what runs beside."""
 
 
 def load_in_sandbox(contents: AnyFiles, version: str, pipeline: Pipeline | None, *, max_ms: int, trusted: bool) -> None:
@@ -51,7 +54,7 @@ def load_in_sandbox(contents: AnyFiles, version: str, pipeline: Pipeline | None,
         PackageError: the check fails, or the process crashes or takes too long.
     """
     task = pickle.dumps((contents, version, pipeline, max_ms, trusted))
-    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    environment = _ONE_THREAD | {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     # The same import path as here.
     environment["PYTHONPATH"] = os.pathsep.join(path or "." for path in sys.path)
     command = [sys.executable, "-m", "worker.admission.sandboxed_load"]
@@ -61,7 +64,7 @@ def load_in_sandbox(contents: AnyFiles, version: str, pipeline: Pipeline | None,
         )
     except subprocess.TimeoutExpired as error:
         raise _too_long(contents) from error
-    if done.returncode == 0:
+    if done.returncode == 0 and done.stdout == _PASSED.encode():  # a model may end the process with 0, too
         return
     fault, _, text = done.stdout.decode(errors="replace").partition(" ")
     if done.returncode == _REFUSED and fault in FAULTS:
@@ -71,7 +74,7 @@ def load_in_sandbox(contents: AnyFiles, version: str, pipeline: Pipeline | None,
     how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
     printed = done.stderr.decode(errors="replace").strip().split("\n")[-1]  # of a traceback, the error
     said = f": {printed[:300]}" if printed else ""
-    raise PackageError("crashes", f"model {contents.origin}: the process that checks it ends ({how}){said}")
+    raise PackageError("crashes", f"model {contents.origin}: the process that checks it crashes ({how}){said}")
 
 
 def _too_long(contents: AnyFiles) -> PackageError:
@@ -92,12 +95,16 @@ def _main() -> int:
         return _refused(answer, error.fault, str(error))
     except MemoryError:
         return _refused(
-            answer, "too_large", f"model {contents.origin} needs more than {_MOST_BYTES >> 30} GiB of memory"
+            answer,
+            "too_large",
+            f"model {contents.origin} needs more than {_MOST_BYTES >> 30} GiB of memory; use a smaller one",
         )
     except Exception as error:  # noqa: BLE001 - code of the author, or a file that a library fails on
         return _refused(
             answer, "crashes", f"model {contents.origin} cannot be checked: {type(error).__name__}: {error}"
         )
+    answer.write(_PASSED)
+    answer.flush()
     return 0
 
 

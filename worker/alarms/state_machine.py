@@ -15,12 +15,15 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.arrays import Float, Int
 
 ACTIVE, RTN = "ACTIVE", "RTN"
 _NAMESPACE = uuid.UUID("6f3d2a0e-6c0e-5d2b-9a57-6b1f0a7d4e11")
+
+
+_LONGEST_DELAY_MS = 2**42  # added to any event time, it fits 64 bits
 
 
 class AlarmPolicy(BaseModel):
@@ -39,8 +42,8 @@ class AlarmPolicy(BaseModel):
 
     setpoint: float = Field(gt=0, lt=1)
     deadband: float = Field(ge=0, lt=1)
-    on_delay_ms: NonNegativeInt
-    off_delay_ms: NonNegativeInt
+    on_delay_ms: int = Field(ge=0, le=_LONGEST_DELAY_MS)
+    off_delay_ms: int = Field(ge=0, le=_LONGEST_DELAY_MS)
     priorities: dict[str, float]
     immediate: float | None = None
 

@@ -1,11 +1,13 @@
 """The first fixture of a new pipeline: rows that its model can score, and what the worker makes of them today."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import yaml
 
 from schemas.field_rules import FieldRules
+from schemas.resolution import named_types
 from worker.admission.compatibility import sample_rows
 from worker.authoring.fixtures import as_message
 from worker.config.pipeline import Pipeline
@@ -14,11 +16,15 @@ from worker.in_memory import InMemory
 from worker.model.contract import Model
 
 _ROWS = 3
+_TIME = "2026-01-01T00:00:00Z"  # of all rows: nothing in a new pipeline depends on the time between them
 _COMPARED = {
     Task.BINARY: ("probability", "positive"),
     Task.MULTICLASS: ("predicted_class", "probability"),
     Task.REGRESSION: ("value",),
 }
+_LEAST = {"null": None, "boolean": False, "bytes": b"", "string": ""} | dict.fromkeys(
+    ("int", "long", "float", "double"), 0
+)
 _HEAD = """\
 # What `hazardstream pipeline test` checks: rows, and what the worker has to make of them (docs/testing.md).
 # The first test holds what the model gives today. Replace its rows by some that you know the answer of.
@@ -47,11 +53,15 @@ def first_fixture(pipeline: Pipeline, model: Model) -> str:
 
 def _rows(pipeline: Pipeline, model: Model) -> Iterator[dict[str, Any]]:
     source = pipeline.input
-    plain = {name: _value(rules) for name, rules in source.record.rules.items()}
+    plain = {name: _value(rules) for name, rules in source.record.rules.items() if rules.kind != "other"}
+    named = named_types(source.avro_schema)
+    for field in source.avro_schema["fields"]:  # of types that are not read, but must be sent
+        if field["name"] not in plain and "default" not in field:
+            plain[field["name"]] = _least(field["type"], named)
     if source.time_field is not None:
-        plain[source.time_field] = "2026-01-01T00:00:00Z" if source.rules(source.time_field).logical else 0
+        plain[source.time_field] = _TIME
     for given in _inputs(pipeline, model):
-        yield plain | {name: _fitting(value, source.rules(name)) for name, value in given.items()}
+        yield deepcopy(plain) | {name: _fitting(value, source.rules(name)) for name, value in given.items()}
 
 
 def _inputs(pipeline: Pipeline, model: Model) -> Iterator[dict[str, Any]]:
@@ -75,6 +85,22 @@ def _value(rules: FieldRules) -> Any:
     low, high = max(rules.low, -1e6), min(rules.high, 1e6)
     middle = min(max(0.0, low), high)
     return {"flag": False, "whole": round(middle), "number": middle}.get(rules.kind)
+
+
+def _least(avro: Any, named: Mapping[str, Any]) -> Any:
+    """The smallest value of an Avro type."""
+    if isinstance(avro, list):
+        return None if "null" in avro else _least(avro[0], named)
+    if isinstance(avro, str):
+        return _least(named[avro], named) if avro in named else _LEAST.get(avro)
+    kind = avro["type"]
+    if kind == "record":
+        return {each["name"]: _least(each["type"], named) for each in avro["fields"] if "default" not in each}
+    if kind == "enum":
+        return avro["symbols"][0]
+    if kind == "fixed":
+        return bytes(avro["size"])
+    return {"array": [], "map": {}}[kind] if kind in {"array", "map"} else _least(kind, named)
 
 
 def _fitting(value: Any, rules: FieldRules) -> Any:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -55,7 +55,15 @@ def folder_name(folder: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", folder.resolve().name).lstrip(".") or "pipeline"
 
 
-def input_schema(source: str, registry: SchemaRegistry | None) -> Schema:
+class Source(NamedTuple):
+    """The input's schema. text: as it was written; name: of the file or subject."""
+
+    schema: Schema
+    text: bytes
+    name: str
+
+
+def input_schema(source: str, registry: SchemaRegistry | None) -> Source:
     """The record of the input: from an .avsc file, or the newest one of a subject in the registry.
 
     Raises:
@@ -63,7 +71,7 @@ def input_schema(source: str, registry: SchemaRegistry | None) -> Schema:
         DependencyDownError: the registry does not answer.
     """
     if Path(source).is_file():
-        return read_record(Path(source))
+        return Source(read_record(Path(source)), Path(source).read_bytes(), source)
     if registry is None:
         raise UserError(f"there is no file {shown(source)!r}; for a subject of a schema registry, give --registry")
     found = registry.latest(source)
@@ -72,15 +80,16 @@ def input_schema(source: str, registry: SchemaRegistry | None) -> Schema:
     schema = found[1]
     if schema.get("type") != "record":
         raise UserError(f"subject {shown(source)!r} holds no Avro record, which values of a topic must be")
-    return schema
+    text = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return Source(schema, text.encode(), f"subject {source}")
 
 
-def make_folder(wanted: Wanted, schema: Schema, model: Model, max_ms: int) -> list[Path]:
+def make_folder(wanted: Wanted, source: Source, model: Model, max_ms: int) -> list[Path]:
     """Write the folder. It is there with all its files, or not at all.
 
     Args:
         wanted: what it is to be.
-        schema: of the input.
+        source: of the input.
         model: loaded.
         max_ms: see `require_compatible`.
 
@@ -92,8 +101,8 @@ def make_folder(wanted: Wanted, schema: Schema, model: Model, max_ms: int) -> li
     """
     if wanted.folder.exists() and any(wanted.folder.iterdir()):
         raise UserError(f"{shown(wanted.folder)!r} is not empty; name a folder that is not there yet")
-    features = _features(wanted, schema, model)
-    record = str(schema["name"])
+    features = _features(wanted, source.schema, model)
+    record = str(source.schema["name"])
     if not _AVRO_NAME.fullmatch(record):
         raise UserError(f"{shown(record)!r} is no legal name of an Avro record; rename it")
     if not _TOPIC.fullmatch(wanted.topic):
@@ -103,11 +112,15 @@ def make_folder(wanted: Wanted, schema: Schema, model: Model, max_ms: int) -> li
         with tempfile.TemporaryDirectory(dir=wanted.folder.parent, prefix=".new-") as name:
             made = Path(name) / "pipeline"
             made.mkdir()
-            (made / f"{record}.avsc").write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
+            (made / f"{record}.avsc").write_bytes(source.text)
             (made / FILE_NAME).write_text(_pipeline_file(wanted, record, model, features))
-            pipeline = load_pipeline(str(made))
-            require_compatible(model, pipeline, max_ms=max_ms)
-            (made / FIXTURES).write_text(first_fixture(pipeline, model))
+            try:
+                pipeline = load_pipeline(str(made))
+                require_compatible(model, pipeline, max_ms=max_ms)
+                (made / FIXTURES).write_text(first_fixture(pipeline, model))
+            except UserError as error:  # must name the user's files, not those of this directory
+                text = re.sub(rf"{re.escape(str(made / FILE_NAME))}:\d+: ", "", str(error))
+                raise UserError(text.replace(str(made / f"{record}.avsc"), source.name)) from error
             made.rename(wanted.folder)
     except OSError as error:
         raise UserError(f"{shown(wanted.folder)!r} cannot be made: {error.strerror}; name another folder") from error

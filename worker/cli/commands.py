@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from common.cli_options import MODELS, RUN, BootstrapOption, JsonOption, PipelineOption, RegistryOption, moment_ms
+from common.cli_options import (
+    MODELS,
+    OPERATE,
+    RUN,
+    BootstrapOption,
+    JsonOption,
+    PipelineOption,
+    RegistryOption,
+    moment_ms,
+)
 from common.errors import UserError
 from common.json_text import strict_json
 from common.logs import configure_logs
@@ -18,11 +27,12 @@ topics_app = typer.Typer(help="Create or check a pipeline's topics.", no_args_is
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the `hazardstream` program."""
-    for command in (worker, doctor, tail, explain):
-        app.command(rich_help_panel=RUN)(command)
+    app.command(rich_help_panel=RUN)(worker)
+    for command in (doctor, tail, explain):
+        app.command(rich_help_panel=OPERATE)(command)
     app.add_typer(pipeline_app, name="pipeline", rich_help_panel=RUN)
     app.add_typer(topics_app, name="topics", rich_help_panel=RUN)
-    app.add_typer(dlq_app, name="dlq", rich_help_panel=RUN)
+    app.add_typer(dlq_app, name="dlq", rich_help_panel=OPERATE)
     app.add_typer(model_app, name="model", rich_help_panel=MODELS)
 
 

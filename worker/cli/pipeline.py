@@ -5,19 +5,16 @@ from typing import Annotated
 import typer
 
 from common.cli_options import JsonOption, PipelineOption, RegistryOption
-from common.errors import UserError
 from common.json_text import strict_json
 from common.terminal import say
+from worker.cli.folder_argument import FolderArgument, chosen
 from worker.cli.pipeline_fixtures import run_tests
 from worker.cli.pipeline_init import init
 
 app = typer.Typer(help="Make, check, test and show a pipeline folder. No broker is needed.", no_args_is_help=True)
 app.command()(init)
 
-FolderArgument = Annotated[
-    str | None, typer.Argument(metavar="[FOLDER]", help="The pipeline's folder, file or name; as --pipeline.")
-]
-ModelOption = Annotated[str | None, typer.Option(help="Model to check instead of the pipeline's.")]
+ModelOption = Annotated[str | None, typer.Option(help="Model in place of the pipeline's.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Ask neither the schema registry nor MLflow.")]
 
 
@@ -85,14 +82,3 @@ def schema() -> None:
     from worker.config.json_schema import pipeline_json_schema
 
     say(json.dumps(pipeline_json_schema(), indent=2, ensure_ascii=False))
-
-
-def chosen(folder: str | None, option: str | None) -> str | None:
-    """The pipeline that a command is about.
-
-    Raises:
-        UserError: the argument and the option name different ones.
-    """
-    if folder and option and folder != option:
-        raise UserError(f"{folder!r} and --pipeline {option!r} are given; give one of them")
-    return folder or option

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from common.cli_options import JsonOption, TrackingUriOption
+from common.cli_options import JsonOption, PipelineOption, TrackingUriOption
 from common.json_text import strict_json
 from common.terminal import say
+from worker.cli.folder_argument import FolderArgument, chosen
 
 
 def run_tests(
-    pipeline: Annotated[
-        str | None, typer.Argument(help="A pipeline's folder, file or name. Default: HAZARDSTREAM_PIPELINE.")
-    ] = None,
+    folder: FolderArgument = None,
+    pipeline: PipelineOption = None,
     file: Annotated[
         Path | None, typer.Option(help="Fixtures, YAML or JSON. Default: tests.yaml in the pipeline's folder.")
     ] = None,
@@ -30,7 +30,7 @@ def run_tests(
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
-    settings = load_settings(pipeline=pipeline, model=model, tracking_uri=tracking_uri)
+    settings = load_settings(pipeline=chosen(folder, pipeline), model=model, tracking_uri=tracking_uri)
     loaded = load_pipeline(settings.pipeline)
     fixtures = read_fixtures(file or loaded.folder / FILE_NAME)
     package = resolve_by_settings(settings, settings.model_uri(loaded.model), loaded)

@@ -96,9 +96,9 @@ def as_tables(found: dict[str, Any]) -> RenderableType:
     """Tables for a terminal; the schemas are in the JSON."""
     facts = Table(show_header=False, title=Text(shown(f"{found['name']}, in {found['folder']}")))
     for name, text in _facts(found):
-        facts.add_row(name, Text(shown(text, 2000)))
+        facts.add_row(name, Text("\n".join(shown(line, 2000) for line in text.split("\n"))))
     topics = Table(title="Topics")
-    for column in ("role", "topic", "record", "a worker needs"):
+    for column in ("role", "topic", "record", "ACLs of a worker"):
         topics.add_column(column)
     for role, topic in found["topics"].items():
         record = topic["schema"]["name"] if topic["schema"] else ""
@@ -107,10 +107,19 @@ def as_tables(found: dict[str, Any]) -> RenderableType:
     return Group(facts, topics)
 
 
+def _said(feature: dict[str, Any]) -> str:
+    """A feature in words, such as `mean of temp, last 10`."""
+    text = feature["kind"] + (f" of {feature['field']}" if "field" in feature else "")
+    if where := feature.get("where"):
+        text += " where " + " and ".join(f"{field} = {json.dumps(value)}" for field, value in where.items())
+    settings = (f"{name} {feature[name]}" for name in ("last", "over", "per") if name in feature)
+    return ", ".join((text, *settings, *(["filled"] if feature.get("fill") else [])))
+
+
 def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     source, model = found["input"], found["model"]
     yield "task", found["task"]
-    yield "group", found["group"]
+    yield "consumer group", found["group"]
     yield "input", f"{source['record']} on {source['topic']}"
     for name in ("key", "group", "time"):
         yield f"  {name}", source[name] or "none"
@@ -121,8 +130,7 @@ def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(features, str):
         yield "features", features
     else:
-        for feature in features:
-            yield "feature", ", ".join(f"{name}: {json.dumps(value)}" for name, value in feature.items())
+        yield "features", "\n".join(f"{each['name']}: {_said(each)}" for each in features)
     yield "model", model["uri"]
     for name in ("name", "version", "task", "fault"):
         if name in model:

@@ -29,6 +29,7 @@ def _known(kind: str) -> str:
 Kind = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(KINDS)})]
 _UNITS_MS: Mapping[str, int] = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 _LENGTH = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+_LENGTH_SCHEMA = {"type": "string", "pattern": f"^{_LENGTH.pattern}$"}
 _MOST_READINGS = 1000  # of 100,000 keys and one sensor, they take 0.8 GB
 _ROLLING = frozenset({"mean", "std"})
 _WITHOUT_FIELD = _AGGREGATES - OF_VALUES
@@ -37,6 +38,12 @@ _ALIKE = 0.6
 
 Found = tuple[tuple[int | str, ...], str]
 """Place below `features`, and what is wrong there."""
+
+
+def _length(text: str) -> str:
+    if not _LENGTH.fullmatch(text):
+        raise ValueError("it must be a number and s, m, h or d, such as 7d")
+    return text
 
 
 class Feature(Strict):
@@ -58,7 +65,7 @@ class Feature(Strict):
     field: str | None = None
     where: dict[str, str | Annotated[bool, Field(strict=True)]] = Field(default_factory=dict)
     last: Annotated[Number, Field(ge=1, le=_MOST_READINGS)] | None = None
-    over: Annotated[str, Field(pattern=rf"^{_LENGTH.pattern}$")] | None = None
+    over: Annotated[str, AfterValidator(_length), WithJsonSchema(_LENGTH_SCHEMA)] | None = None
     per: Literal["reading", "second"] | None = None
     fill: Annotated[bool, Field(strict=True)] = False
 
@@ -151,9 +158,9 @@ def _window(feature: Feature) -> Iterator[Setting]:
     if feature.last is not None and kind not in _ROLLING:
         yield ("last",), f"only mean and std are over readings, not {kind}; {_instead(feature)}"
     elif feature.last is not None and feature.over is not None:
-        yield ("last",), "a window has so many readings or so much time; take `last` or `over` out"
-    elif kind == "std" and feature.last is None:
-        yield (), "std is over readings; give `last`, such as last: 10"
+        yield ("last",), "a window is either of readings or of time; take `last` or `over` out"
+    elif kind == "std" and feature.last in {None, 1}:
+        yield (), "std is over readings; give `last` of 2 or more, such as last: 10"
     elif feature.over is not None and kind not in _AGGREGATES:
         yield ("over",), f"a {kind} has no window of time; take it out"
     elif feature.over is None and feature.last is None and kind in _AGGREGATES:

@@ -12,6 +12,12 @@ Found = tuple[str, str]
 """Name of the input's setting that a fault belongs to, and the fault."""
 
 _TIME_TYPES = {"timestamp-millis", "local-timestamp-millis", None}
+_OTHERWISE = {
+    "key": "leave key out, and the message's own key counts, which may be null",
+    "group": "leave group out",
+    "time": "leave time out, and the Kafka timestamp counts",
+}
+_ANOTHER = "correct the schema, or name another field"
 _ALIKE = 0.5
 
 
@@ -38,7 +44,8 @@ def _identity_faults(source: Input) -> Iterator[Found]:
             yield role, f"{record.name} has no field {shown(name)!r}; {advice}"
         elif not _fits(role, record.rules[name]):
             wanted = "'long' with logicalType timestamp-millis" if role == "time" else "'string'"
-            yield role, f"{record.place(name)} must be {wanted}, not null; correct the schema, or name another field"
+            advice = f"take null out of its type, or {_OTHERWISE[role]}" if record.rules[name].nullable else _ANOTHER
+            yield role, f"{record.place(name)} must be {wanted}, not null; {advice}"
         elif name in taken:
             yield role, f"{shown(name)!r} is the {taken[name]} already; name another field, or take {role} out"
         elif others := [r for r, output in ROLES.items() if output.mapped and name in output.fields.keys() - {role}]:

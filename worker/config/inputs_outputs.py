@@ -1,8 +1,19 @@
 """What a pipeline file says of its input and of an output."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, PrivateAttr, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    PrivateAttr,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from common.errors import UserError
@@ -14,7 +25,35 @@ from worker.windows.keyed_state import MOST_FUTURE_MS
 
 # Not `true`, and not a number in quotes: YAML turns a typing error into either. Sums of such numbers fit 64 bits.
 Number = Annotated[int, Field(strict=True, le=2**42)]
-Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=249)]
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_UTC_OFFSET = re.compile(r"Z|[+-]([01]\d|2[0-3]):[0-5]\d")
+
+
+def _topic(name: str) -> str:
+    if not _TOPIC.fullmatch(name):
+        raise ValueError("a topic has 1 to 249 letters, digits, dots, _ and -")
+    return name
+
+
+def _utc_offset(text: str) -> str:
+    if not _UTC_OFFSET.fullmatch(text):
+        raise ValueError('it must be an offset such as "+02:00", or Z')
+    return text
+
+
+Topic = Annotated[str, AfterValidator(_topic), WithJsonSchema({"type": "string", "pattern": f"^{_TOPIC.pattern}$"})]
+
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+
+
+def _legal_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("a name has 1 to 100 letters, digits, dots, _ and -, and no dot first")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_legal_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
 
 
 def _find_record(name: object, info: ValidationInfo) -> AvroRecord:
@@ -70,7 +109,14 @@ class Input(Strict):
     max_future_ms: Annotated[Number, Field(ge=0, le=MOST_FUTURE_MS)] = 300_000
     on_invalid_sensor: Literal["mask", "dead_letter"] = "mask"
     # Zones with daylight saving are not fixed, so they are not allowed.
-    utc_offset: str | None = Field(None, pattern=r"^(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
+    utc_offset: (
+        Annotated[
+            str,
+            AfterValidator(_utc_offset),
+            WithJsonSchema({"type": "string", "pattern": f"^({_UTC_OFFSET.pattern})$"}),
+        ]
+        | None
+    ) = None
 
     @property
     def key(self) -> str:

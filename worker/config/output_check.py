@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from common.environment import closest
 from common.text import shown
+from schemas.avro_rules import NAME
 from worker.config.output_fields import IDENTITY
 from worker.config.pipeline_file import Place
 from worker.config.roles import ROLES
@@ -37,6 +38,8 @@ def _fields(pipeline: "Pipeline") -> Iterator[Found]:
             hint = closest(field, sorted(written), _ALIKE)
             advice = f"did you mean {hint!r}?" if hint else f"there are {', '.join(sorted(written))}"
             yield at, f"the worker writes no value of this name; {advice}"
+        elif not NAME.fullmatch(in_schema):
+            yield at, f"{shown(repr(in_schema), 60)} is no legal name of an Avro field; write letters, digits and _"
         elif [*fields.values()].count(in_schema) > 1 or (in_schema in written and in_schema not in fields):
             yield at, f"field {shown(in_schema)!r} carries another value already; give each value its own field"
 
@@ -132,3 +135,8 @@ def topic_faults(pipeline: "Pipeline") -> Iterator[Found]:
         if used[topic] > 1:
             others = ", ".join(r for r, t in pipeline.topics.items() if t == topic and r != role)
             yield (*ROLES[role].place, "topic"), f"{topic!r} is the topic of {others}, too; give each its own"
+        elif alike := [t for t in used if t != topic and t.replace(".", "_") == topic.replace(".", "_")]:
+            text = (
+                f"Kafka takes {topic!r} and {alike[0]!r} for one, as its metrics write _ for a dot; rename one of them"
+            )
+            yield (*ROLES[role].place, "topic"), text

@@ -23,7 +23,7 @@ from schemas.resolution import named_types
 from schemas.wire import Fingerprint
 from worker.config.derived_schemas import derived_record, window_state_record
 from worker.config.features import Feature, milliseconds
-from worker.config.inputs_outputs import DeadLetters, Input, Number, Output, Strict
+from worker.config.inputs_outputs import DeadLetters, Input, Name, Number, Output, Strict
 from worker.config.outputs import Outputs
 from worker.config.pipeline_check import sense_faults, shape_faults
 from worker.config.pipeline_file import FILE_NAME, read_yaml
@@ -38,7 +38,6 @@ SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 
 _LONGEST_WINDOW_MS = 30 * DAY_MS
 _Size = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100)]
 
 
 class Topology(Strict):
@@ -147,7 +146,7 @@ class Pipeline(Strict):
 
     _folder: Path = PrivateAttr()
 
-    name: _Name
+    name: Name
     input: Input
     outputs: Outputs
     model: Annotated[str, Field(min_length=1)]

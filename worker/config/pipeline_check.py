@@ -117,6 +117,12 @@ def _topology(pipeline: "Pipeline") -> Iterator[Found]:
 
 
 def _alarm(overrides: dict[str, Any]) -> Iterator[Found]:
+    numbers = {name: value for name, value in overrides.items() if name in AlarmPolicy.model_fields}
+    if wrong := {name: value for name, value in numbers.items() if isinstance(value, str | bool)}:
+        yield from (
+            (("alarm", name), f"it must be a number, not {value!r}; correct it") for name, value in wrong.items()
+        )
+        return
     try:
         policy = _ANY_POLICY.changed(overrides)
     except ValidationError as error:

@@ -1,5 +1,6 @@
 """A YAML file as plain values, with the line that each of them stands on."""
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ _MOST_VALUES = 20_000
 _DEEPEST = 30
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 FILE_NAME = "pipeline.yaml"
 Place = tuple[str | int, ...]
@@ -50,11 +52,13 @@ def read_yaml(path: Path) -> Located:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
-            raise UserError(f"{shown(path)}:1: the file is empty; write a pipeline, docs/operations.md shows one")
+            raise UserError(
+                f"{shown(path)}:1: the file is empty; docs/pipelines.md and docs/testing.md show what belongs there"
+            )
         faults = _Walk(path, lines).faults(node)
         if faults:
             raise UserError("\n".join(faults))
-        return Located(path, loader.construct_document(node), lines)
+        return Located(path, _values(loader, node), lines)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = shown(error.problem or error.context or "it cannot be read", 200)
@@ -64,6 +68,13 @@ def read_yaml(path: Path) -> Located:
         raise UserError(f"{shown(path)}:1: not valid YAML: {shown(error, 200)}; correct it") from error
     except RecursionError as error:
         raise UserError(f"{shown(path)}:1: the values are nested too deeply; a pipeline needs few levels") from error
+
+
+def _values(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    try:
+        return loader.construct_document(node)
+    except (KeyError, AttributeError, TypeError) as error:  # of a tag such as !!bool or !!timestamp
+        raise ValueError("a value is not of the type that its tag (!!) says; take the tag out") from error
 
 
 def _text(path: Path) -> str:
@@ -96,6 +107,10 @@ class _Walk:
         self._lines.setdefault(at, node.start_mark.line + 1)
         if isinstance(node, yaml.SequenceNode):
             return [fault for n, child in enumerate(node.value) for fault in self.faults(child, (*at, n))]
+        if isinstance(node, yaml.ScalarNode) and _SURROGATE.search(node.value):
+            return [
+                f"{shown(self._path)}:{node.start_mark.line + 1}: half a character (\\ud800 to \\udfff); correct it"
+            ]
         if not isinstance(node, yaml.MappingNode):
             return []
         found, lines_of = [], dict[str, int]()

@@ -1,6 +1,7 @@
 """Records of window state: the buckets that a batch changes, and those that it moves out of all windows."""
 
 from collections.abc import Callable, Container, Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,10 +26,17 @@ def record_key(key: bytes, bucket_ms: int, bucket: int) -> bytes:
 
 def parse_record_key(text: bytes) -> tuple[bytes, int, int] | None:
     """Key, length (ms) and number of a bucket; None if another program wrote the record."""
-    key, *numbers = text.rsplit(_SEPARATOR, 2)
-    if len(numbers) < 2 or not all(number.isdigit() for number in numbers) or not int(numbers[0]):
+    at = text.rfind(_SEPARATOR, 0, max(text.rfind(_SEPARATOR), 0))
+    bucket = _bucket(text[at + 1 :]) if at >= 0 else None
+    return bucket and (text[:at], *bucket)
+
+
+@lru_cache(4096)  # many keys have a bucket of the same time
+def _bucket(text: bytes) -> tuple[int, int] | None:
+    length, start = text.split(_SEPARATOR)
+    if not (length.isdigit() and start.isdigit() and int(length)):
         return None
-    return key, int(numbers[0]), int(numbers[1]) // int(numbers[0])
+    return int(length), int(start) // int(length)
 
 
 class WindowStateOutput:

@@ -63,9 +63,9 @@ class Swap:
         policy, plan = alarm_policy(model, self._pipeline), plan_for(model, self._pipeline)
 
         def swap_if_alike(live: Scorer, _partitions: dict[int, Partition]) -> bool:
-            alike = plan == live.plan
+            alike = plan.has_windows_of(live.plan)
             if alike:
-                live.adopt(model, policy)
+                live.adopt(model, policy, plan)
             return alike
 
         if self._in_loop(swap_if_alike):

@@ -88,7 +88,7 @@ class WindowRebuild:
             self._process_pending()
         if {n: self._offset(n) for n in self._partitions} != {n: p.next_offset for n, p in partitions.items()}:
             raise PartitionsChangedError
-        live.adopt(self._scorer.model, policy, windows_of=self._scorer)
+        live.adopt(self._scorer.model, policy, self._scorer.plan, self._scorer.windows)
         for number, rebuilt in self._partitions.items():
             partitions[number].adopt_windows(rebuilt)
         return True

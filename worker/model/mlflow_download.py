@@ -49,7 +49,8 @@ def download(artifacts: str, directory: str, store: str) -> Path:
             # Not by the run's URI, because MLflow then reports every failure as an empty path.
             if not client.list_artifacts(run["name"], run["which"]):
                 raise NotInMlflowError(
-                    f"MLflow at {without_credentials(store)}: run {run['name']} has no files at {run['which']}"
+                    f"MLflow at {without_credentials(store)}: run {run['name']} has no files at {run['which']}; "
+                    "correct the path, or log the model there"
                 )
             artifacts = f"{client.get_run(run['name']).info.artifact_uri}/{run['which']}"
         with bounded_download():

@@ -1,27 +1,50 @@
 """Reads the aggregates of newly assigned partitions from the compacted topic, while other partitions continue."""
 
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
 from confluent_kafka import Message
 
+from common.arrays import Int
 from common.errors import DependencyDownError
 from common.text import shown
+from common.times import HOUR_MS
 from worker.config.pipeline import Pipeline
 from worker.encode.window_state import parse_record_key
 from worker.kafka.message import key_of, value_of
 from worker.observe.metrics import Metrics
 from worker.recover.authorship import may_be_ours
 from worker.recover.compacted_topic import CompactedTopic
-from worker.recover.window_state_records import Records, Unreadable, bucket_content, decode_records, key_times
+from worker.recover.window_state_records import (
+    Records,
+    Unreadable,
+    bucket_content,
+    decode_records,
+    key_times,
+    schema_to_read,
+)
 from worker.score.aggregates import Deleted, KeyedAggregates
 from worker.score.decode import WriterSchemaOf
+from worker.windows.aggregates import RingPlan
 from worker.windows.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
 _RETRY_S = 2.0  # between two questions to a registry that does not answer
+_FOREIGN = b"", 0, 0
+
+
+class _Buckets(NamedTuple):
+    """Buckets of keys, shape [n] each. length: ms; 0 where the record is of another program."""
+
+    keys: list[bytes]
+    length: Int
+    number: Int
+
+    def take(self, rows: Int) -> "_Buckets":
+        return _Buckets([self.keys[row] for row in rows.tolist()], self.length[rows], self.number[rows])
 
 
 class WindowStateRestore:
@@ -36,7 +59,7 @@ class WindowStateRestore:
         metrics: Metrics,
     ) -> None:
         self._aggregates, self._writer_schema_of, self._metrics = aggregates, writer_schema_of, metrics
-        self._schema = pipeline.records["window_state"].schema
+        self._schema = schema_to_read(pipeline.records["window_state"].schema)
         self._topic = CompactedTopic(config, pipeline.topics["window_state"])
         self._topic_ids: dict[int, str] = {}
         self._lacking: dict[int, set[str]] = {}
@@ -62,15 +85,18 @@ class WindowStateRestore:
 
     def _report_lost(self, partition: Partition, offsets: range, window_state_id: str) -> None:
         known = partition.window_state_id
-        if not known and not offsets:
-            _LOG.warning("aggregates count from here: there is no window state yet", partition=partition.number)
-        elif known not in {"", window_state_id} or offsets.start > 0:
+        if known not in {"", window_state_id} or offsets.start > 0:
             self._metrics.recreated.labels("window_state").inc()
             _LOG.error(
-                "window state was deleted: aggregates lack what was counted before, until their windows have passed",
+                "window state was deleted: aggregates lack what was counted before",
                 topic=self._topic.topic,
                 partition=partition.number,
+                advice=f"they are right again after {self._aggregates.layout.longest_ms / HOUR_MS:g} hours of event "
+                "time. If that is too long: stop the workers; produce the lost records again from a copy of the topic, "
+                "or reset the group to offsets that old, whose readings are then scored and published again",
             )
+        elif not known and not offsets:
+            _LOG.warning("aggregates count from here: there is no window state yet", partition=partition.number)
 
     def drop(self, number: int) -> None:
         """Stop reading a partition, and forget what was read."""
@@ -110,46 +136,45 @@ class WindowStateRestore:
         return self._aggregates.restored(number)
 
     def _restore(self, number: int, messages: list[Message]) -> None:
-        latest: dict[bytes, bytes | None] = {}
-        for message in messages:
-            key = key_of(message) or b""
-            latest.pop(key, None)  # so that the order is that of the newest records
-            latest[key] = value_of(message)
-        places = {text: parse_record_key(text) for text in latest}
-        known = {ring.bucket_ms for ring in self._aggregates.layout.rings}
-        wanted: list[bytes] = []
-        for text, value in latest.items():
-            if (place := places[text]) is None:
-                _LOG.error("a record of window state by another program", partition=number, key=shown(text))
-            elif place[1] not in known:
-                if value is not None:
-                    self._aggregates.unused(number, Deleted(number, *place))
-            elif value is None:
-                self._aggregates.clear(number, place[1], place[0], place[2])
-            else:
-                wanted.append(text)
-        found = [*decode_records([latest[text] or b"" for text in wanted], self._schema, self._writer_schema_of)]
-        for records in found:
+        newest = dict(zip(map(key_of, messages), range(len(messages)), strict=True))
+        latest = [messages[row] for row in sorted(newest.values())]
+        texts, values = [key_of(message) or b"" for message in latest], [value_of(message) for message in latest]
+        places = [parse_record_key(text) or _FOREIGN for text in texts]
+        buckets = _Buckets(
+            [key for key, _, _ in places],
+            np.array([length for _, length, _ in places], np.int64),
+            np.array([bucket for _, _, bucket in places], np.int64),
+        )
+        deleted, foreign = np.array([value is None for value in values]), buckets.length == 0
+        known = np.isin(buckets.length, [ring.bucket_ms for ring in self._aggregates.layout.rings])
+        for row in np.flatnonzero(foreign).tolist():
+            _LOG.error("a record of window state by another program", partition=number, key=shown(texts[row]))
+        for row in np.flatnonzero(~known & ~foreign & ~deleted).tolist():
+            self._aggregates.unused(number, Deleted(number, *places[row]))
+        for ring, _, those in self._by_ring(buckets.take(np.flatnonzero(known & deleted))):
+            self._aggregates.clear(number, ring.bucket_ms, those.keys, those.number)
+        wanted = np.flatnonzero(known & ~deleted)
+        wanted_values = [values[row] or b"" for row in wanted.tolist()]
+        for records in decode_records(wanted_values, self._schema, self._writer_schema_of):
             if isinstance(records, Unreadable):
-                self._report_unreadable(number, wanted[records.row], latest[wanted[records.row]] or b"", records)
+                self._report_unreadable(number, texts[wanted[records.row]], wanted_values[records.row], records)
             else:
-                self._put(number, [places[wanted[row]] for row in records.row.tolist()], records)
+                self._put(number, buckets.take(wanted[records.row]), records)
 
-    def _put(self, number: int, places: list[Any], records: Records) -> None:
+    def _put(self, number: int, buckets: "_Buckets", records: Records) -> None:
         layout = self._aggregates.layout
         self._lacking[number] |= records.lacking
-        length = np.array([place[1] for place in places], np.int64)
-        for ring in layout.rings:
-            rows = np.flatnonzero(length == ring.bucket_ms)
+        for ring, rows, those in self._by_ring(buckets):
+            content = bucket_content(layout, ring, records.columns, rows)
+            times = key_times(layout, records.columns, rows, self._topic_ids[number])
+            self._aggregates.restore(number, ring.bucket_ms, those.keys, those.number, content, times)
+
+    def _by_ring(self, buckets: "_Buckets") -> Iterator[tuple[RingPlan, Int, "_Buckets"]]:
+        """For each ring that has some of the buckets, their rows, and these buckets."""
+        for ring in self._aggregates.layout.rings:
+            rows = np.flatnonzero(buckets.length == ring.bucket_ms)
             if len(rows):
-                self._aggregates.restore(
-                    number,
-                    ring.bucket_ms,
-                    [places[row][0] for row in rows.tolist()],
-                    np.array([places[row][2] for row in rows.tolist()], np.int64),
-                    bucket_content(layout, ring, records.columns, rows),
-                    key_times(layout, records.columns, rows, self._topic_ids[number]),
-                )
+                yield ring, rows, buckets.take(rows)
 
     def _report_unreadable(self, number: int, key: bytes, value: bytes, unreadable: Unreadable) -> None:
         place = f"the window state of {shown(key)} in {self._topic.topic}/{number}"

@@ -1,15 +1,17 @@
-"""Decodes records of window state: a thousand at a time, column by column."""
+"""Decodes records of window state: thousands at a time, column by column."""
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.arrays import NEVER, Bool, Float, Int
 from schemas.codec import decoder_for
-from schemas.columnar_decoder import PADDING, Decoded, decode_columns, decoding_plan, primitive
+from schemas.columnar_decoder import PADDING, Decoded, Plan, decode_columns, decoding_plan, primitive
 from schemas.errors import IncompatibleSchemaError, MalformedError, UnreadableValueError
-from schemas.load import Schema
+from schemas.load import Schema, parsed
 from schemas.resolution import aligned, field_conversions
 from schemas.text_column import TextColumn
 from schemas.wire import CONFLUENT_MAGIC, CONFLUENT_PREFIX_LENGTH, SINGLE_OBJECT_PREFIX_LENGTH, parse_prefix
@@ -40,6 +42,11 @@ class Unreadable(NamedTuple):
     error: UnreadableValueError
 
 
+def schema_to_read(schema: Schema) -> Schema:
+    """The schema of window state without the text of the key: the key of the Kafka record is enough."""
+    return parsed({**schema, "fields": [field for field in schema["fields"] if field["name"] != "key"]})
+
+
 def decode_records(
     values: list[bytes], schema: Schema, writer_schema_of: WriterSchemaOf
 ) -> Iterator[Records | Unreadable]:
@@ -47,41 +54,51 @@ def decode_records(
 
     Args:
         values: of the messages.
-        schema: of window state, as the pipeline has it now.
+        schema: from `schema_to_read`, of window state as the pipeline has it now.
         writer_schema_of: finds the writer's schema.
+
+    Yields:
+        Records in the order of the values, but for those that are decoded one by one.
 
     Raises:
         DependencyDownError: the registry is needed and does not answer.
     """
-    by_prefix: dict[bytes, list[int]] = {}
-    for row, value in enumerate(values):
-        size = CONFLUENT_PREFIX_LENGTH if value[:1] == CONFLUENT_MAGIC else SINGLE_OBJECT_PREFIX_LENGTH
-        by_prefix.setdefault(value[:size], []).append(row)
     length = np.fromiter(map(len, values), np.int64, len(values))
     buffer, start = np.frombuffer(b"".join((*values, bytes(PADDING))), np.uint8), np.cumsum(length) - length
-    for prefix, rows in by_prefix.items():
+    for prefix, numbered in groupby(enumerate(map(_prefix, values)), itemgetter(1)):
+        at = np.array([row for row, _ in numbered], np.int64)
         try:
-            key, body = parse_prefix(values[rows[0]])
+            key, body = parse_prefix(values[at[0]])
             if body != len(prefix):
                 raise MalformedError("no worker writes values of this format")
-            writer = aligned(writer_schema_of(key), schema)
-            plan = decoding_plan(writer, schema, field_conversions(writer, schema, None))
-            if plan is None:
-                raise IncompatibleSchemaError("its fields have other types")
+            plan, lacking = _plan(writer_schema_of(key), schema)
         except UnreadableValueError as error:
-            yield from (Unreadable(row, error) for row in rows)
+            yield from (Unreadable(row, error) for row in at.tolist())
             continue
-        lacking = frozenset(_names(schema) - _names(writer))
-        at = np.array(rows, np.int64)
         columns = decode_columns(plan, buffer, start[at] + body, (start + length)[at])
         yield Records(at[columns.understood], _take(columns, columns.understood), lacking)
-        for each in at[~columns.understood].tolist():  # such as those of keys that are not ASCII
+        for each in at[~columns.understood].tolist():  # such as those with huge numbers
             try:
                 record = decoder_for(writer_schema_of(key), schema)(values[each], body)
             except UnreadableValueError as error:
                 yield Unreadable(each, error)
             else:
                 yield Records(np.array([each]), _columns_of(record, schema), lacking)
+
+
+def _prefix(value: bytes) -> bytes:
+    return value[: CONFLUENT_PREFIX_LENGTH if value[:1] == CONFLUENT_MAGIC else SINGLE_OBJECT_PREFIX_LENGTH]
+
+
+def _plan(written: Schema, schema: Schema) -> tuple[Plan, frozenset[str]]:
+    """How to decode records of a writer, and which fields it did not have."""
+    writer = aligned(written, schema)
+    plan = decoding_plan(writer, schema, field_conversions(writer, schema, None))
+    if plan is None:
+        raise IncompatibleSchemaError("its fields have other types")
+    # Skipped as bytes, a text that is not ASCII does not need the record-by-record decoder.
+    as_bytes = (each._replace(kind="bytes") if (each.kind, each.target) == ("string", None) else each for each in plan)
+    return tuple(as_bytes), frozenset(_names(schema) - _names(writer))
 
 
 def _names(schema: Schema) -> set[str]:

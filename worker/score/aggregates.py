@@ -154,12 +154,14 @@ class KeyedAggregates:
         at = np.array([slots[key] for key in keys], np.int64)
         unused = self.state.restore(self._ring(bucket_ms), at, buckets, content, times)
         if len(unused.key):
-            self._drop(number, bucket_ms, unused)
+            self._drop(number, bucket_ms, unused, dict(zip(at.tolist(), keys, strict=True)))
 
-    def clear(self, number: int, bucket_ms: int, key: bytes, bucket: int) -> None:
-        """Forget a bucket of a partition's key, as its record was deleted."""
-        if (slot := self._of(number).get(key)) is not None:
-            self.state.clear(self._ring(bucket_ms), slot, bucket)
+    def clear(self, number: int, bucket_ms: int, keys: list[bytes], buckets: Int) -> None:
+        """Forget buckets of a partition's keys, as their records were deleted; arguments as of `restore`."""
+        slots = self._of(number)
+        at = np.array([slots.get(key, _UNKNOWN) for key in keys], np.int64)
+        known = at != _UNKNOWN
+        self.state.clear(self._ring(bucket_ms), at[known], buckets[known])
 
     def restored(self, number: int) -> int:
         """Note that all records of a partition were read; how many keys it has."""
@@ -168,15 +170,14 @@ class KeyedAggregates:
         for ring, plan in enumerate(self.layout.rings):
             unused = self.state.outside(ring, at)
             if len(unused.key):
-                self._drop(number, plan.bucket_ms, unused)
+                self._drop(number, plan.bucket_ms, unused, {slot: key for key, slot in slots.items()})
         return len(slots)
 
     def unused(self, number: int, deleted: Deleted) -> None:
         """Have the record of a bucket deleted that no feature needs."""
         self._unused.setdefault(number, []).append(deleted)
 
-    def _drop(self, number: int, bucket_ms: int, unused: Places) -> None:
-        keys = {slot: key for key, slot in self._of(number).items()}
+    def _drop(self, number: int, bucket_ms: int, unused: Places, keys: Mapping[int, bytes]) -> None:
         for slot, bucket in zip(unused.key.tolist(), unused.number.tolist(), strict=True):
             self.unused(number, Deleted(number, keys[slot], bucket_ms, bucket))
 

@@ -1,6 +1,6 @@
 """A micro-batch of messages as columns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -80,6 +80,6 @@ def framed(headers: Mapping[int, Headers]) -> dict[int, SchemaKey | UnreadableVa
     return found
 
 
-def columns_only(keys: list[bytes], partition: Int, offset: Int, ts: Int) -> Batch:
-    """A batch of readings that are columns already: it has no values, and event times stand in for Kafka's."""
-    return Batch(list(keys), [None] * len(keys), partition, offset, ts, np.zeros(len(keys), np.int64))
+def columns_only(keys: Sequence[bytes | None], partition: Int, offset: Int, broker_ts: Int) -> Batch:
+    """A batch of readings that are columns already: it has no values."""
+    return Batch(list(keys), [None] * len(keys), partition, offset, broker_ts, np.zeros(len(keys), np.int64))

@@ -1,7 +1,7 @@
 """The decode stage: message values, in any wire format and of any writer's schema, to columns."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
@@ -17,6 +17,7 @@ from schemas.resolution import aligned, field_conversions, union_branches
 from schemas.text_column import Bytes, NullableText, TextColumn
 from schemas.wire import CONFLUENT_MAGIC, LONG_ID_PREFIX_LENGTH, SINGLE_OBJECT_MARKER, SchemaKey, parse_prefix
 from worker.config.inputs_outputs import Input
+from worker.score.columns import columns_of
 from worker.score.readings import Readings, Rejection
 
 WriterSchemaOf = Callable[[SchemaKey], Schema]
@@ -93,9 +94,11 @@ class Decoder:
                 left[part.row] = False
         if down is not None:
             raise PendingSchemaError(down, pending)
-        one_by_one = [self._decode_one(row, texts[row], framed.get(row)) for row in np.flatnonzero(left).tolist()]
-        rejections += [r for r in one_by_one if isinstance(r, Rejection)]
-        parts += [r for r in one_by_one if isinstance(r, Readings)]
+        one_by_one = {row: self._decode_one(row, texts[row], framed.get(row)) for row in np.flatnonzero(left).tolist()}
+        rejections += [found for found in one_by_one.values() if isinstance(found, Rejection)]
+        records = {row: found for row, found in one_by_one.items() if not isinstance(found, Rejection)}
+        if records:
+            parts.append(columns_of(self._source, np.array(list(records)), list(records.values())))
         return self._readings(parts), rejections
 
     @staticmethod
@@ -171,27 +174,15 @@ class Decoder:
 
     def _decode_one(
         self, row: int, value: bytes, framing: SchemaKey | UnreadableValueError | None
-    ) -> Readings | Rejection:
-        source = self._source
+    ) -> dict[str, Any] | Rejection:
         try:
             if isinstance(framing, UnreadableValueError):
                 raise framing
             schema_key, start = parse_prefix(value) if framing is None else (framing, 0)
             writer = self._writer_schema_of(schema_key)
-            record = decoder_for(writer, self._reader, self._utc_offset_ms)(value, start)
+            return decoder_for(writer, self._reader, self._utc_offset_ms)(value, start)
         except UnreadableValueError as error:
             return Rejection(row, error.reason, str(error))
-        key, group = (
-            TextColumn.of([record[f].encode()]) if f else _no_texts(1) for f in (source.key_field, source.group_field)
-        )
-        ts = record[source.time_field] if source.time_field else 0
-        categories = {
-            name: NullableText(TextColumn.of([(record[name] or "").encode()]), np.array([record[name] is not None]))
-            for name in self._categories
-        }
-        values = np.array([[record[s] for s in self._sensors]], np.float64)  # None becomes NaN
-        present = np.array([[record[s] is not None for s in self._sensors]])
-        return Readings(np.array([row]), key, group, np.array([ts]), values, present, categories)
 
     def _readings(self, parts: list[Readings]) -> Readings:
         if not parts:

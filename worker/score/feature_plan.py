@@ -23,7 +23,7 @@ _ALIKE = 0.6
 
 @dataclass(frozen=True)
 class FeaturePlan:
-    """How the inputs of a model are computed. Models with equal plans can take over each other's windows.
+    """How the inputs of a model are computed.
 
     Attributes:
         sensors: names of the columns of `Readings.values`.
@@ -37,6 +37,10 @@ class FeaturePlan:
     spec: FeatureSpec | None
     columns: tuple[int, ...] | None = None
     categories: tuple[tuple[str, str], ...] = ()
+
+    def has_windows_of(self, other: "FeaturePlan") -> bool:
+        """Whether models with these two plans can take over each other's windows."""
+        return (self.sensors, self.spec) == (other.sensors, other.spec)
 
     def rebuild_reach_ms(self, max_future_ms: int) -> int:
         """See `worker.windows.keyed_state.rebuild_reach_ms`; 0 where nothing has to be rebuilt."""

@@ -154,17 +154,20 @@ class Scorer:
         if self.follow is not None:
             self.follow(outcome)
 
-    def adopt(self, model: Model, policy: AlarmPolicy | None, windows_of: "Scorer | None" = None) -> None:
-        """Score with another model from the next batch on; alarms stay as they are.
+    def adopt(
+        self, model: Model, policy: AlarmPolicy | None, plan: FeaturePlan, windows: Windows | None = None
+    ) -> None:
+        """Score with another model from the next batch on; alarms and aggregates stay as they are.
 
         Args:
             model: the model.
             policy: its alarm policy; None: no alarms.
-            windows_of: where its windows are; None where its inputs come from the same places as before.
+            plan: where its inputs come from.
+            windows: that it needs; None where it needs those of the model before.
         """
-        self.model, self.alarms.policy = model, policy
-        if windows_of is not None:
-            self.windows, self.plan = windows_of.windows, windows_of.plan
+        self.model, self.alarms.policy, self.plan = model, policy, plan
+        if windows is not None:
+            self.windows = windows
 
     def revoke(self, partition: Partition) -> None:
         """Drop all that is held of a partition."""

@@ -98,11 +98,11 @@ class AggregateState:
         numbers[slots[found.key], found.number % plan.buckets] = NO_BUCKET
         return Places(slots[found.key], found.number)
 
-    def clear(self, ring: int, slot: int, number: int) -> None:
-        """Forget a bucket, as its record was deleted."""
-        place = number % self.rings[ring].plan.buckets
-        if self.rings[ring].number[slot, place] == number:
-            self.rings[ring].number[slot, place] = NO_BUCKET
+    def clear(self, ring: int, slots: Int, number: Int) -> None:
+        """Forget buckets, as their records were deleted."""
+        numbers, place = self.rings[ring].number, number % self.rings[ring].plan.buckets
+        held = numbers[slots, place] == number
+        numbers[slots[held], place[held]] = NO_BUCKET
 
     def stage(self, slot: Int, offset: Int, ts: Int, clock: Int, values: Float) -> StagedAggregates:
         """What a batch would add, leaving the state as it is.

@@ -12,6 +12,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from common.arrays import Bool, Float, Int
+from worker.windows.derived import Derived
+from worker.windows.time_spans import MOST_READING_MS, Span
 
 LONGEST_MS = 2**32 - 1  # ages of readings are kept in 32 bits; older readings are outside every window
 _CHUNK = 512  # rows at a time, whose windows fit into a processor's own cache
@@ -22,9 +24,12 @@ class FeatureSpec(BaseModel):
 
     Attributes:
         sensors: columns whose value (forward-filled from the window) is a feature.
-        differences: sensors whose first difference within the window is a feature.
-        rates: sensors whose difference, divided by the seconds since the reading before, is a feature; it is missing
-            where no time has passed.
+        differences: sensors whose first difference within the window, forward-filled, is a feature.
+        rates: sensors whose change from one value to the next, divided by the seconds between these two readings, is a
+            feature; it is missing where the reading has no value, or no time has passed.
+        spans: statistics over spans of event time, which mean the same at any sampling period.
+        derived: features that are computed from those before them.
+        holds: readings that a window holds at most; None: as many as the longest of `windows` has.
         rolling: sensors whose mean and sample standard deviation (ddof=1) over the last readings are features.
         windows: lengths of the rolling windows, in readings, ascending.
         max_span_ms: how far back a window reaches in event time.
@@ -42,34 +47,69 @@ class FeatureSpec(BaseModel):
     per: dict[str, str] = {}
     period_ms: PositiveInt | None = None
     rates: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()
+    derived: tuple[Derived, ...] = ()
+    holds: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "FeatureSpec":
-        unknown = (set(self.differences) | set(self.rates) | set(self.rolling) | set(self.per)) - set(self.sensors)
-        if unknown:
+        spanned = {span.sensor for span in self.spans}
+        used = {*self.differences, *self.rates, *self.rolling, *self.per, *spanned}
+        if unknown := used - set(self.sensors):
             raise ValueError(f"features of columns that are not among the sensors: {sorted(unknown)}")
-        if not self.windows or list(self.windows) != sorted(set(self.windows)):
+        if list(self.windows) != sorted(set(self.windows)):
             raise ValueError(f"windows must be ascending and distinct, not {self.windows}")
+        if not self.windows and (self.rolling or self.holds is None):
+            raise ValueError("windows is empty: say how many readings a window has")
+        if self.windows and self.max_readings < self.windows[-1]:
+            raise ValueError(f"windows of {self.windows[-1]} readings need more than the {self.holds} that are held")
+        self._check_spans()
+        self._check_derived()
         return self
+
+    def _check_spans(self) -> None:
+        if any(span.over_ms > self.max_span_ms for span in self.spans):
+            raise ValueError(f"a span is longer than max_span_ms, {self.max_span_ms}")
+        if self.spans and self.max_readings * self.max_span_ms > MOST_READING_MS:
+            raise ValueError(f"{self.max_readings} readings over {self.max_span_ms} ms are too many for spans")
+
+    def _check_derived(self) -> None:
+        names = self.names
+        added = len(self.spans) + len(self.derived)
+        if repeated := [name for at, name in enumerate(names) if at >= len(names) - added and name in names[:at]]:
+            raise ValueError(f"names of earlier features: {repeated}")
+        for at, each in enumerate(self.derived, len(names) - len(self.derived)):
+            if unknown := set(each.of) - set(names[:at]):
+                raise ValueError(f"{each.name} is of features that are not before it: {sorted(unknown)}")
 
     @property
     def sensor_of(self) -> dict[str, str]:
-        """The sensor that each feature is of, in column order."""
+        """The sensor that each feature is of, in column order; features that are of several are left out."""
         rolled = {f"{c}_{s}_{w}": c for c in self.rolling for w in self.windows for s in ("mean", "std")}
         changes = {f"{c}_diff": c for c in self.differences} | {f"{c}_rate": c for c in self.rates}
-        return {c: c for c in self.sensors} | changes | rolled
+        found = {c: c for c in self.sensors} | changes | rolled | {span.name: span.sensor for span in self.spans}
+        for each in self.derived:
+            if len(of := {found.get(name) for name in each.of}) == 1 and (sensor := of.pop()) is not None:
+                found[each.name] = sensor
+        return found
 
     @property
     def names(self) -> list[str]:
         """Names of the features in column order. A sensor may have the name of another feature, such as `x_diff`."""
         changes = [*(f"{c}_diff" for c in self.differences), *(f"{c}_rate" for c in self.rates)]
         rolled = [f"{c}_{s}_{w}" for c in self.rolling for w in self.windows for s in ("mean", "std")]
-        return [*self.sensors, *changes, *rolled]
+        return [*self.sensors, *changes, *rolled, *(s.name for s in self.spans), *(d.name for d in self.derived)]
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Sensors whose values windows hold: first the rolling ones, then those that only spans are of."""
+        spanned = (span.sensor for span in self.spans)
+        return (*self.rolling, *dict.fromkeys(sensor for sensor in spanned if sensor not in self.rolling))
 
     @property
     def max_readings(self) -> int:
         """Readings a window holds at most."""
-        return self.windows[-1]
+        return self.holds or self.windows[-1]
 
     def scales(self, topology: dict[str, float]) -> Float:
         """Divisor of each sensor, shape [sensors], for a key with this topology.
@@ -81,7 +121,7 @@ class FeatureSpec(BaseModel):
 
 
 class Timeline(NamedTuple):
-    """Readings of all touched keys, key after key, in the order of arrival; shapes [t], [t] and [rolling, t]."""
+    """Readings of all touched keys, key after key, in the order of arrival; shapes [t], [t] and [kept, t]."""
 
     ts: Int
     clock: Int
@@ -118,18 +158,19 @@ def rolling_features(spec: FeatureSpec, timeline: Timeline, position: Int, readi
         readings: how many each holds, shape [n].
     """
     out = np.empty((len(position), len(spec.rolling), len(spec.windows), 2))
-    full = readings == spec.max_readings
-    _fill(out, np.flatnonzero(full), spec, timeline, position, None)
-    # Few windows lack a value. It shows in the mean of the longest.
-    lacking = ~full | np.isnan(out[:, :, -1, 0]).any(axis=1)
-    _fill(out, np.flatnonzero(lacking), spec, timeline, position, readings)
+    if spec.rolling:
+        full = readings >= spec.windows[-1]
+        _fill(out, np.flatnonzero(full), spec, timeline, position, None)
+        # Few windows lack a value. It shows in the mean of the longest.
+        lacking = ~full | np.isnan(out[:, :, -1, 0]).any(axis=1)
+        _fill(out, np.flatnonzero(lacking), spec, timeline, position, readings)
     return out.reshape(len(position), len(spec.rolling) * len(spec.windows) * 2)
 
 
 def _fill(out: Float, rows: Int, spec: FeatureSpec, timeline: Timeline, position: Int, readings: Int | None) -> None:
     """Put the statistics of these rows into `out`; without `readings`, of full windows only, and NaN makes NaN."""
-    size = spec.max_readings
-    windows = sliding_window_view(timeline.rolled, size, axis=1)
+    size = spec.windows[-1]
+    windows = sliding_window_view(timeline.rolled[: len(spec.rolling)], size, axis=1)
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
         if len(chunk) == 1:

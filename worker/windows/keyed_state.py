@@ -66,7 +66,7 @@ class KeyedState:
     def __init__(self, spec: FeatureSpec, lateness_ms: int | None = None) -> None:
         self.spec = spec
         self.lateness_ms = spec.max_span_ms // 2 if lateness_ms is None else lateness_ms
-        self.rolling = [spec.sensors.index(c) for c in spec.rolling]
+        self.kept = [spec.sensors.index(c) for c in spec.kept]
         self.changes = [spec.sensors.index(c) for c in (*spec.differences, *spec.rates)]
         self._free: list[int] = []
         self._used = 1  # slots from here on were never given out, and their memory never touched
@@ -81,7 +81,7 @@ class KeyedState:
         self.ts = np.full((1, size), NEVER)
         self.age_clock = np.full((1, size), LONGEST_MS, np.uint32)
         self.content = np.zeros((1, size), np.uint32)
-        self.rolled = np.zeros((1, len(self.rolling), size))
+        self.rolled = np.zeros((1, len(self.kept), size))
         self.known_age = np.full((1, sensors), size, np.int32)  # readings accepted since one had the sensor, <= size
         self.known_value = np.zeros((1, sensors))
 
@@ -129,13 +129,13 @@ class KeyedState:
         return self._used - 1 - len(self._free)
 
     def window(self, slot: int) -> dict[str, Any]:
-        """A key's window for a person to read: event times and rolled sensors (scaled), in the order of arrival."""
+        """A key's window for a person to read: event times and kept sensors (scaled), in the order of arrival."""
         ts, age = self.ts[slot], self.age_clock[slot]
         inside = (ts > self.last_ts[slot] - self.spec.max_span_ms) & (age < self.spec.max_span_ms)
         window = slice(int(inside.argmax()) if inside.any() else len(ts), None)
         columns = {
             c: [None if np.isnan(v) else v for v in rolled[window].tolist()]
-            for c, rolled in zip(self.spec.rolling, self.rolled[slot], strict=True)
+            for c, rolled in zip(self.spec.kept, self.rolled[slot], strict=True)
         }
         return {"ts": ts[window].tolist(), **columns}
 

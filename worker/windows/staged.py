@@ -8,8 +8,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from common.arrays import NEVER, Bool, Float, Int
+from worker.windows.derived import derived_features
 from worker.windows.feature_spec import Timeline, readings_in_windows, rolling_features
 from worker.windows.late_filter import Arrivals, Content
+from worker.windows.time_spans import History, span_features
 
 if TYPE_CHECKING:
     from worker.windows.keyed_state import KeyedState
@@ -107,14 +109,14 @@ class Staged:
         state, size = self.state, self.state.spec.max_readings
         slots = self.held[self.last_of_group]
         ts, clock = np.empty(self._length, np.int64), np.empty(self._length, np.int64)
-        rolled = np.empty((len(state.rolling), self._length))
+        rolled = np.empty((len(state.kept), self._length))
         # Through a view of windows each key's past is copied as a piece.
         begin = self._begin
         sliding_window_view(ts, size, writeable=True)[begin] = state.ts[slots]
         sliding_window_view(clock, size, writeable=True)[begin] = state.last_clock[slots, None] - state.age_clock[slots]
         sliding_window_view(rolled, size, axis=1, writeable=True)[:, begin] = state.rolled[slots].transpose(1, 0, 2)
         ts[self.position], clock[self.position] = self.ts, self.clock
-        rolled[:, self.position] = self.values[:, state.rolling].T
+        rolled[:, self.position] = self.values[:, state.kept].T
         return Timeline(ts, clock, rolled)
 
     @property
@@ -219,17 +221,36 @@ class Staged:
             self.row[order], self.features()[order], self.in_window[order], self.imputed[order], self.shift[order]
         )
 
-    @cached_property
-    def _elapsed_s(self) -> Float:
-        """Seconds since the reading before, shape [m]; NaN where there is none in the window, or no time has passed."""
-        ts = self.timeline.ts
-        elapsed = ts[self.position] - ts[self.position - 1]
-        return np.where((self.in_window > 1) & (elapsed > 0), elapsed / 1000.0, np.nan)
+    def _seconds_between_values(self) -> Float:
+        """Seconds since the value before of each sensor in `rates`, shape [m, rates].
+
+        NaN where the reading has no value, or there is no earlier one in the window, or no time has passed.
+        """
+        sensors = np.array(self.state.changes[len(self.state.spec.differences) :], np.int64)
+        row = np.arange(len(self.slot))[:, None]
+        known = np.full((len(row), len(sensors)), -1)
+        known[1:] = self.last_known_row[:-1, sensors]
+        known[self._first] = -1
+        age = row - self._first_of_group[:, None] + 1 + self.state.known_age[self.held[:, None], sensors]
+        age = np.where(known >= 0, row - known, age)
+        there = ~np.isnan(self.values[:, sensors]) & (age < self.in_window[:, None])
+        elapsed = self.ts[:, None] - self.timeline.ts[self.position[:, None] - np.where(there, age, 0)]
+        return np.where(there & (elapsed > 0), elapsed / 1000.0, np.nan)
+
+    @property
+    def _history(self) -> History:
+        timeline, size = self.timeline, self.state.spec.max_readings
+        return History(timeline.ts, timeline.rolled, self.position, self.in_window, size)
 
     def features(self) -> Float:
         """Features of each row, shape [m, f], in the order of `FeatureSpec.names`. Call before `merge`."""
+        spec = self.state.spec
         change = self._filled[:, self.state.changes] - self._previous()
-        if self.state.spec.rates:
-            change[:, len(self.state.spec.differences) :] /= self._elapsed_s[:, None]
-        rolling = rolling_features(self.state.spec, self.timeline, self.position, self.in_window)
-        return np.concatenate((self._filled, change, rolling), axis=1)
+        if spec.rates:
+            change[:, len(spec.differences) :] /= self._seconds_between_values()
+        rolling = rolling_features(spec, self.timeline, self.position, self.in_window)
+        parts = [self._filled, change, rolling]
+        if spec.spans:
+            parts.append(span_features(spec.spans, spec.kept, self._history))
+        features = np.concatenate(parts, axis=1)
+        return derived_features(spec.derived, spec.names, features) if spec.derived else features

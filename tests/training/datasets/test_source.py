@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from training.datasets import source as source_module
-from training.datasets.source import Source, digest, find_rows
+from training.datasets.source import Source, digest, find_rows, given_rows
 
 CSV = b"a,b\n1,0.5\n2,\n"
 
@@ -135,3 +135,22 @@ def test_a_source_without_end_is_cut_off(shared: Path, monkeypatch: pytest.Monke
 
     with pytest.raises(UserError, match="is larger than 5 bytes"):
         find_rows(SOURCE, shared=shared)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [(None, r"cannot be read \(No such file or directory\); name a file of rows"), (b"\xff\xfe\x00", "is no CSV file")],
+)
+def test_a_file_of_a_recipe_without_a_source_is_read_or_the_fault_is_named(
+    tmp_path: Path, content: bytes | None, text: str
+) -> None:
+    own = tmp_path / "own.csv"
+    own.write_bytes(CSV)
+    assert given_rows(own).frame.columns.tolist() == ["a", "b"]
+
+    if content is None:
+        own.unlink()
+    else:
+        own.write_bytes(content)
+    with pytest.raises(UserError, match=text):
+        given_rows(own)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -185,11 +185,11 @@ def test_a_sensor_that_comes_back_is_reported_too_and_nothing_is_reported_twice(
     told = [event for event in seen.events if event.kind == "missing"]
     assert [(e.subject, e.state) for e in told] == [("offgas_h2_ppm", "ACTIVE"), ("offgas_h2_ppm", "RTN")]
     records = [event.record() for event in seen.events]
-    assert Published.of([]).still_to_tell(seen.events) == seen.events
-    assert Published.of(records[:1]).still_to_tell(seen.events) == seen.events[1:]
+    assert Published.of([]).not_yet_published(seen.events) == seen.events
+    assert Published.of(records[:1]).not_yet_published(seen.events) == seen.events[1:]
     again = transitions(seen.watched, seen.states)
     assert [event.record()["event_id"] for event in again] == [record["event_id"] for record in records]
-    assert Published.of(records).still_to_tell(again) == []
+    assert Published.of(records).not_yet_published(again) == []
 
 
 @pytest.mark.slow  # simulates days of a site
@@ -205,6 +205,7 @@ def counts_of(values: Any, bins: int) -> NDArray[np.int64]:
     return np.append(np.bincount(values, minlength=bins), 3)  # three without a value
 
 
+@settings(deadline=None)
 @given(*(st.lists(st.integers(0, 9), min_size=2, max_size=60) for _ in range(2)))
 def test_distances_are_those_of_the_statistics_library(one: list[int], other: list[int]) -> None:
     theirs = stats.ks_2samp(one, other, method="asymp")

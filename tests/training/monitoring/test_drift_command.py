@@ -119,7 +119,7 @@ def test_drift_is_shown_and_reported_once(drifting: Stage, tmp_path: Path) -> No
     assert published(drifting, "events") == told
 
 
-def test_a_new_baseline_ends_what_stands(drifting: Stage) -> None:
+def test_a_new_baseline_ends_active_states(drifting: Stage) -> None:
     run(drifting, "drift", "--publish")
     since = "2026-01-09T00:00:00Z"
     assert "known are: all" in run(drifting, "drift", "--new-baseline", "elsewhere", "--since", since, code=2)

@@ -49,7 +49,7 @@ def test_a_failed_delivery_is_counted_and_tried_again(
         stop.set()
 
     watch(site.watch, metrics, 0.0, stop, say)
-    assert [event.place for event in looks[0].told] == [("North", "missing", "offgas_co_ppm")]
+    assert [event.place for event in looks[0].new_events] == [("North", "missing", "offgas_co_ppm")]
     assert metrics.registry.get_sample_value("hazardstream_drift_checks_failed_total") == 2.0
     assert metrics.registry.get_sample_value("hazardstream_drift_checks_total") == 1.0
 

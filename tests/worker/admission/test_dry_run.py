@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import xgboost
 
+from tests.activity import Weighted, activity_model, activity_pipeline
 from tests.flagship import PIPELINE
 from tests.models import resealed, with_booster
 from worker.admission.admit import Demands, admit
 from worker.admission.dry_run import dry_run
-from worker.model.contract import ModelFailedError
+from worker.model.contract import Features, ModelFailedError, Prediction
 from worker.model.package import ModelPackage, load_package
 from worker.model.package_files import SCALER, PackageError, read_package
 
@@ -238,3 +239,28 @@ def test_what_is_no_probability_is_a_failure_when_it_is_scored(package: Path, gi
     with pytest.raises(ModelFailedError, match="between 0 and 1") as caught:
         model.score(model.golden)
     assert caught.value.model is model
+
+
+class Brittle(Weighted):
+    """It fails on a value of one input that its author did not think of."""
+
+    def predict(self, features: Features) -> Prediction:
+        values = features.numbers[:, self.numeric.index(self.version)]
+        failing = {"since_login": values > 0, "minutes_7d": np.isnan(values), "days_30d": values > 5}
+        if failing[self.version].any():
+            raise ModelFailedError(self, f"{self.version} is new to it")
+        return super().predict(features)
+
+
+@pytest.mark.parametrize("aggregate", ["since_login", "minutes_7d", "days_30d"])
+def test_a_model_that_fails_on_aggregates_is_found_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aggregate: str
+) -> None:
+    pipeline = activity_pipeline(tmp_path / "activity")
+    sound = activity_model(pipeline)
+    rows = Features(np.zeros((3, len(sound.inputs))), {})
+    monkeypatch.setattr("worker.admission.dry_run.sample_rows", lambda _model: rows)
+    dry_run(sound, pipeline)
+
+    with pytest.raises(PackageError, match=f"{aggregate} is new to it"):
+        dry_run(Brittle(**vars(sound) | {"version": aggregate}), pipeline)

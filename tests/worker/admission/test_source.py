@@ -141,8 +141,11 @@ def test_what_the_registry_does_not_have_says_what_to_do(
 
 def test_no_such_run_or_path_says_what_to_do(package: Path, cache: Path, mlflow_url: str) -> None:
     done = register_package(package, tracking_uri=mlflow_url)
-    for uri in (f"runs:/{'0' * 32}/model", f"runs:/{done.run_id}/elsewhere"):
-        with pytest.raises(UserError, match="hazardstream train"):
+    for uri, remedy in (
+        (f"runs:/{'0' * 32}/model", "hazardstream train"),
+        (f"runs:/{done.run_id}/elsewhere", "no files at elsewhere; correct the path"),
+    ):
+        with pytest.raises(UserError, match=remedy):
             resolve(uri, cache_directory=cache, tracking_uri=mlflow_url)
 
 

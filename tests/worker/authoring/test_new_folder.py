@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlflow.sklearn
 import pytest
@@ -12,7 +13,7 @@ from tests.commands import Done, hazardstream
 from tests.plain_models import NUMBERS, pump_rows, saved, wear
 from worker.model.model_files import read_model_files
 
-PUMP = {
+PUMP: dict[str, Any] = {
     "type": "record",
     "name": "PumpReading",
     "fields": [
@@ -77,6 +78,43 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(
     assert refused.returncode == 2
     assert text in " ".join(refused.stderr.split())
     assert not Path("pumps").exists()
+
+
+def test_fields_of_types_that_are_not_read_get_a_value_in_the_first_test(
+    schema: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inner = {"type": "record", "name": "Inner", "fields": [{"name": "a", "type": "string"}]}
+    types = [
+        {"type": "array", "items": "string"},
+        {"type": "map", "values": "long"},
+        "bytes",
+        inner,
+        ["int", "string"],
+        {"type": "fixed", "name": "F", "size": 2},
+    ]
+    more = [{"name": f"f{at}", "type": avro} for at, avro in enumerate(types)]
+    schema.write_text(json.dumps(PUMP | {"fields": [*PUMP["fields"], *more]}))
+    made = init(schema, model, "--field", "pressure=pressure_bar")
+    assert made.returncode == 0, made.stderr
+    assert "&id" not in Path("pumps/tests.yaml").read_text()  # anchors, which nobody would write
+    tested = hazardstream("pipeline", "test", "pumps")
+    assert (tested.returncode, "1 passed, 0 failed" in tested.stdout) == (0, True), tested.stdout
+
+
+def test_faults_name_the_users_own_file(
+    schema: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the directory in which the new one is made."""
+    monkeypatch.chdir(tmp_path)
+    fields = [{"name": "pump", "type": ["null", "string"], "default": None}, *PUMP["fields"][1:]]
+    schema.write_text(json.dumps(PUMP | {"fields": fields}, indent=1))
+    refused = init(schema, model, "--field", "pressure=pressure_bar", "--key", "pump")
+    assert (refused.returncode, ".new-" in refused.stderr) == (2, False)
+    assert (
+        f"input.key: {schema}:5: field 'pump' must be 'string', not null; take null out of its type, or leave key out"
+        in " ".join(refused.stderr.split())
+    )
 
 
 def test_a_schema_that_is_nowhere_and_a_folder_that_is_there_are_refused(

@@ -194,7 +194,10 @@ WRONG: dict[str, Wrong] = {
 }
 IN_A_SANDBOX = {
     "pickle that ends the process": Wrong(
-        with_pickle(Exit()), r"the process that checks it ends \(exit code 9\); try ", TRUSTED
+        with_pickle(Exit(9)), r"the process that checks it crashes \(exit code 9\); try ", TRUSTED
+    ),
+    "pickle that ends the process as if all were well": Wrong(
+        with_pickle(Exit(0)), r"the process that checks it crashes \(exit code 0\); try ", TRUSTED
     ),
     "function that raises": WRONG["function that raises"],
 }

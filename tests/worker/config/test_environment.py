@@ -150,7 +150,7 @@ def test_the_client_library_knows_every_property_that_is_read() -> None:
 
 def test_a_value_that_is_refused_is_not_shown_and_its_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAZARDSTREAM_HTTP_PORT", "99999")
-    with pytest.raises(UserError, match=r"HAZARDSTREAM_HTTP_PORT: Input should be less than or equal to 65535$"):
+    with pytest.raises(UserError, match=r"HAZARDSTREAM_HTTP_PORT: it must be at most 65535$"):
         load_settings()
 
 

@@ -77,21 +77,35 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         r"input\.record: a pipeline names no Python code; write schema: NAME instead, put NAME\.avsc beside",
         "record:",
     ),
+    "topics that Kafka takes for one": (
+        "topic: battery.hazards,",
+        "topic: battery_predictions,",
+        "'battery_predictions' and 'battery.predictions' for one, as its metrics write _ for a dot; rename one of them",
+        "battery_predictions",
+    ),
+    "illegal name of a field": (
+        "positive: hazardous",
+        "positive: 1st hazard",
+        "'1st hazard' is no legal name of an Avro field; write letters, digits and _",
+        "fields:",
+    ),
+    "delay beyond time": ("alarm: {}", f"alarm: {{on_delay_ms: {10**20}}}", "at most", "alarm: {"),
+    "setpoint that is text": ("alarm: {}", "alarm: {setpoint: '0.5'}", "must be a number, not '0.5'", "alarm: {"),
     "negative limit": (
         "max_future_ms: 300000",
         "max_future_ms: -1",
-        "greater than or equal to 0, not -1",
+        "at least 0, not -1",
         "max_future",
     ),
-    "endless limit": ("max_future_ms: 300000", f"max_future_ms: {10**30}", "less than or equal to", "max_future"),
+    "endless limit": ("max_future_ms: 300000", f"max_future_ms: {10**30}", "at most", "max_future"),
     "limit beyond what windows hold": (
         "max_future_ms: 300000",
         "max_future_ms: 4294907296",
-        "less than or equal to 4294907295",
+        "at most 4294907295",
         "max_future",
     ),
-    "yes for a number": ("max_future_ms: 300000", "max_future_ms: yes", "valid integer, not True", "max_future"),
-    "text for a number": ("max_future_ms: 300000", "max_future_ms: '5'", "valid integer, not '5'", "max_future"),
+    "yes for a number": ("max_future_ms: 300000", "max_future_ms: yes", "whole number, not True", "max_future"),
+    "text for a number": ("max_future_ms: 300000", "max_future_ms: '5'", "whole number, not '5'", "max_future"),
     "unknown choice": ("invalid_sensor: mask", "invalid_sensor: drop", "'mask' or 'dead_letter', not 'drop'", "drop"),
     "no such schema": ("schema: HazardAlarm}", "schema: Nothing}", r"no Nothing\.avsc in", "Nothing"),
     "schema of another": ("schema: HazardAlarm}", "schema: HazardState}", "no field 'contributions'", "alarms:"),
@@ -125,7 +139,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     ),
     "parameter below zero": ("capacity_ah: 100}", "capacity_ah: -1}", "greater than 0, not -1", "default:"),
     "parameter without end": ("capacity_ah: 100}", "capacity_ah: .inf}", "must be a finite number", "default:"),
-    "parameter that is text": ("capacity_ah: 100}", "capacity_ah: big}", "valid number, not 'big'", "default:"),
+    "parameter that is text": ("capacity_ah: 100}", "capacity_ah: big}", "a number, not 'big'", "default:"),
     "number for a key": ("keys: {} ", "keys: {7: {}} ", "the name 7 is not text; put it in quotes", "keys:"),
     "unknown policy": (
         "alarm: {}",
@@ -140,7 +154,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         "must be smaller than setpoint",
         "alarm: {",
     ),
-    "delay below zero": ("alarm: {}", "alarm: {on_delay_ms: -5}", "greater than or equal to 0, not -5", "alarm: {"),
+    "delay below zero": ("alarm: {}", "alarm: {on_delay_ms: -5}", "at least 0, not -5", "alarm: {"),
     "no priority": (
         "alarm: {}",
         "alarm: {setpoint: 0.5, priorities: {}}",
@@ -153,13 +167,13 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "share above 1": (
         "  # performance: {days: 30,",
         "  performance: {recall: 7} # {",
-        "less than or equal to 1",
+        "at most 1",
         "recall",
     ),
     "days without end": (
         "  # performance: {days: 30,",
         f"  performance: {{days: {10**9}}} # {{",
-        "less than",
+        "at most",
         "days: 1",
     ),
     "name with a slash": ("name: battery_hazard", "name: ../x", r"name: .*not '\.\./x'", "name:"),
@@ -235,6 +249,11 @@ def test_all_faults_are_reported_at_once_in_order_of_lines(tmp_path: Path) -> No
     assert len(faults) == 4
     lines = [int(fault.split(":")[1]) for fault in faults]
     assert lines == sorted(lines)
+
+
+@pytest.mark.parametrize("value", ["!!bool abc", "!!timestamp abc", "!!int abc", "!!omap abc", '"\\ud800"'])
+def test_a_value_that_yaml_cannot_make_is_reported(tmp_path: Path, value: str) -> None:
+    told(write(tmp_path, GOOD.replace("name: battery_hazard", f"name: {value}")))
 
 
 def test_hostile_text_in_a_file_does_not_reach_the_terminal(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def redriven_from(stage: Stage) -> Counter[str]:
 
 
 def null_letters(stage: Stage, count: int) -> set[str]:
-    """Make so many dead letters, and give their addresses."""
+    """Make this number of dead letters, and give their addresses."""
     with stage.worker() as worker:
         stage.publish((b"%d" % i, None) for i in range(count))
         wait_until(lambda: stage.outcomes() == count, "all dead letters")

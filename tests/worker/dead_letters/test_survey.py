@@ -59,7 +59,7 @@ def test_a_letter_is_shown_as_far_as_it_can_be_read_with_the_rule_it_breaks(stag
     assert broken["value_hex"] == cut.hex()
     assert told["noise"]["value_hex"] == "ff00"
     assert "neither 00" in told["noise"]["fault"]
-    assert told["negative"]["violations"] == ["ts: Input should be greater than or equal to 1, not -5"]
+    assert told["negative"]["violations"] == ["ts: it must be at least 1, not -5"]
     assert told["negative"]["fields"]["ts"] == -5
     assert told["wrong"]["now"] == told["wrong"]["reason"] + ": " + told["wrong"]["message"]
     assert told["wrong"]["headers"] == [

@@ -10,6 +10,7 @@ import pytest
 
 from schemas.registry import writer_schema_lookup
 from tests.activity import FEATURES, activity_model, activity_pipeline, events
+from tests.aggregates import held
 from worker.config.pipeline import Pipeline
 from worker.encode.window_state import WindowStateOutput, parse_record_key, record_key
 from worker.observe.metrics import Metrics
@@ -125,28 +126,12 @@ def test_restarts_change_no_bit_of_predictions_and_nothing_in_the_topic(
 
     np.testing.assert_array_equal(scored(outcomes), expected)
     assert len(expected) == COUNT
-    assert held(run) == held(whole.restarted())
+    assert held_by(run) == held_by(whole.restarted())
 
 
-def held(run: Run) -> dict[tuple[bytes, int, int], Any]:
-    """What the aggregates of keys that are not forgotten hold, by key, ring and bucket."""
-    aggregates = run.scorer.aggregates
-    assert aggregates is not None
-    state = aggregates.state
-    found: dict[tuple[bytes, int, int], Any] = {}
-    for key, slot in aggregates._slots[0].items():
-        at = np.array([slot])
-        if state.expired(at, run.partitions[0].clock)[0]:
-            continue
-        times = [column.tolist() for column in state.times(at)]
-        for ring, places in enumerate(state.buckets(at)):
-            content = state.rings[ring].at(at.repeat(len(places.number)), places.number)
-            found |= {
-                (key, ring, number): (times, values)
-                for number, values in zip(places.number.tolist(), content.tolist(), strict=True)
-            }
-    assert found
-    return found
+def held_by(run: Run) -> dict[tuple[bytes, int, int], Any]:
+    assert run.scorer.aggregates is not None
+    return held(run.scorer.aggregates, 0, run.partitions[0].clock)
 
 
 def test_the_topic_holds_only_what_is_in_a_window(pipeline: Pipeline) -> None:
@@ -156,7 +141,7 @@ def test_the_topic_holds_only_what_is_in_a_window(pipeline: Pipeline) -> None:
 
     kept = {parse_record_key(key) for key, value in run.topic.items() if value is not None}
     assert {place[0] for place in kept if place} == run.scorer.aggregates._slots[0].keys()  # type: ignore[union-attr]
-    assert len(kept) >= len(held(run))
+    assert len(kept) >= len(held_by(run))
     assert any(value is None for value in run.topic.values())
 
 

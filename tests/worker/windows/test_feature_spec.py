@@ -1,6 +1,7 @@
 """The kernel against plain pandas, on any stream, however it is cut into batches."""
 
 import itertools
+from statistics import linear_regression
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from worker.windows.derived import AtEndOfRange, Greatest, WeightedSum
 from worker.windows.feature_spec import LONGEST_MS, FeatureSpec
 from worker.windows.keyed_state import KeyedState
+from worker.windows.time_spans import Span, SpanKind
 
 SPAN_MS = 900_000
 SPEC = FeatureSpec(
@@ -20,6 +23,17 @@ SPEC = FeatureSpec(
     windows=(3, 6, 12),
     max_span_ms=SPAN_MS,
     rates=("voltage", "gas"),
+    spans=(
+        Span(sensor="temperature", kind=SpanKind.RATE, over_ms=10_000),
+        Span(sensor="temperature", kind=SpanKind.RATE, over_ms=300_000),
+        *(Span(sensor="gas", kind=kind, over_ms=60_000) for kind in SpanKind),
+    ),
+    derived=(
+        WeightedSum(name="speeding_up", weights={"temperature_rate_10s": 1, "temperature_rate_5min": -1}),
+        WeightedSum(name="unexplained", weights={"voltage": 1, "gas": -0.25}, constant=3),
+        Greatest(name="greatest", of=("temperature", "gas")),
+        AtEndOfRange(name="at_end", feature="temperature", low=-500, high=500),
+    ),
 )
 
 
@@ -33,18 +47,51 @@ def pandas_reference(frame: pd.DataFrame) -> np.ndarray:
         part = pd.DataFrame({c: [w[c].iloc[-1] for w in last] for c in SPEC.sensors}, index=rows.index)
         for c in SPEC.differences:
             part[f"{c}_diff"] = [w[c].diff().iloc[-1] for w in last]
-        seconds = [rows["ts"].iloc[s : i + 1].diff().iloc[-1] / 1000 for i, s in enumerate(start)]
-        elapsed = np.array([s if s > 0 else np.nan for s in seconds])
         for c in SPEC.rates:
-            part[f"{c}_rate"] = np.array([w[c].diff().iloc[-1] for w in last]) / elapsed
+            ts, values = rows["ts"].to_numpy(), rows[c].to_numpy()
+            part[f"{c}_rate"] = [rate(ts[s : i + 1], values[s : i + 1]) for i, s in enumerate(start)]
         for c in SPEC.rolling:
             for n in SPEC.windows:
                 indexer = FixedStarts(np.maximum(start, np.arange(len(rows)) - n + 1))
                 rolling = rows[c].rolling(indexer, min_periods=1)
                 part[f"{c}_mean_{n}"] = rolling.apply(np.nanmean, raw=True)
                 part[f"{c}_std_{n}"] = rows[c].rolling(indexer, min_periods=2).apply(sample_deviation, raw=True)
+        for span in SPEC.spans:
+            ts, values = rows["ts"].to_numpy(), rows[span.sensor].to_numpy()
+            part[span.name] = [span_of(span, ts[s : i + 1], values[s : i + 1]) for i, s in enumerate(start)]
+        part["speeding_up"] = part["temperature_rate_10s"] - part["temperature_rate_5min"]
+        part["unexplained"] = part["voltage"] - 0.25 * part["gas"] + 3
+        part["greatest"] = part[["temperature", "gas"]].max(axis=1)
+        part["at_end"] = (part["temperature"] >= 500).astype(float) - (part["temperature"] <= -500)
+        part.loc[part["temperature"].isna(), "at_end"] = np.nan
         out |= part[SPEC.names].T.to_dict("list")
     return np.array([out[i] for i in frame.index]).reshape(-1, len(SPEC.names))
+
+
+def span_of(span: Span, ts: np.ndarray, values: np.ndarray) -> float:
+    known = np.flatnonzero((ts <= ts[-1]) & ~np.isnan(values))
+    inside = known[ts[known] >= ts[-1] - span.over_ms]
+    if span.kind == SpanKind.RATE:
+        if len(set(ts[inside])) < 2:
+            last_of_each_time = {ts[i]: i for i in known}
+            inside = np.array([last_of_each_time[time] for time in sorted(last_of_each_time)[-2:]], int)
+        if len(inside) < 2:
+            return float("nan")
+        # Sums of the standard library are exact.
+        return linear_regression(((ts[inside] - ts[-1]) / 1000).tolist(), values[inside].tolist()).slope
+    if len(inside) < (2 if span.kind == SpanKind.STD else 1):
+        return float("nan")
+    return float(
+        np.std(values[inside], ddof=1) if span.kind == SpanKind.STD else getattr(np, span.kind)(values[inside])
+    )
+
+
+def rate(ts: np.ndarray, values: np.ndarray) -> float:
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) < 2 or known[-1] != len(values) - 1:
+        return np.nan
+    seconds = (ts[known[-1]] - ts[known[-2]]) / 1000
+    return float((values[known[-1]] - values[known[-2]]) / seconds) if seconds > 0 else np.nan
 
 
 def window_starts(rows: pd.DataFrame) -> np.ndarray:

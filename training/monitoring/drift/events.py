@@ -118,7 +118,7 @@ class Published:
         }
         return cls(latest, since)
 
-    def still_to_tell(self, events: Sequence[DriftEvent]) -> list[DriftEvent]:
+    def not_yet_published(self, events: Sequence[DriftEvent]) -> list[DriftEvent]:
         """The events, of those given in order of time, that change the last published state."""
         latest, new = dict(self.latest), []
         for event in events:
@@ -161,7 +161,7 @@ def _event(one: Watched, s: int, w: int, ts: int, *, holds: bool, model: tuple[s
     )
 
 
-def standing(published: Published) -> list[Place]:
+def active_places(published: Published) -> list[Place]:
     """The active states, as the topic has them."""
     return sorted(place for place, (state, _) in published.latest.items() if state == ACTIVE)
 
@@ -182,9 +182,9 @@ def corrections(published: Published, watched: Sequence[Watched], states: Mappin
         for one in watched
         for s, (subject, holds) in enumerate(zip(one.subjects, one.active[-1].tolist(), strict=True))
     }
-    stands = set(standing(published))
+    published_active = set(active_places(published))
     found = []
-    for place in sorted(now.keys() | stands):
+    for place in sorted(now.keys() | published_active):
         site, kind, subject = place
         if site not in states or kind == PERFORMANCE:
             continue
@@ -193,7 +193,7 @@ def corrections(published: Published, watched: Sequence[Watched], states: Mappin
             found.append(DriftEvent(site, kind, subject, RTN, until_ts, 0.0, 0.0, model, unwatched=True))
             continue
         one, s, holds = now[place]
-        if holds != (place in stands):
+        if holds != (place in published_active):
             found.append(_event(one, s, -1, until_ts, holds=holds, model=model))
     return found
 

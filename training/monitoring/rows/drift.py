@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from common.errors import UserError
+from common.figures import figure
 from training.monitoring.drift.check import FALSE_DISCOVERIES, LEAST_DISTANCE
 
 LEAST_ROWS = 100
@@ -40,6 +41,13 @@ class ColumnDrift:
     missing_before: float
     missing_now: float
     drifted: bool
+
+    @property
+    def finding(self) -> str:
+        """The distance, and how many values are missing if they are far more than before, in text."""
+        if self.missing_now - self.missing_before < MISSING_MORE:
+            return f"{self.distance:.2f}"
+        return f"{self.distance:.2f}, {self.missing_now:.0%} missing, {self.missing_before:.0%} before"
 
 
 @dataclass(frozen=True)
@@ -96,10 +104,10 @@ def decide(
     drifted = [column for column in columns if column.drifted]
     reasons = []
     if columns and len(drifted) / len(columns) >= DRIFTED_SHARE:
-        names = ", ".join(f"{column.name} ({column.distance:.2f})" for column in drifted)
+        names = ", ".join(f"{column.name} ({column.finding})" for column in drifted)
         reasons.append(f"{len(drifted)} of {len(columns)} columns have drifted: {names}")
     if error_before is not None and error_now is not None and error_now >= WORSE_BY * error_before:
-        reasons.append(f"the error on recent rows is {error_now:.4g}, in the test it was {error_before:.4g}")
+        reasons.append(f"the error on recent rows is {figure(error_now)}, in the test it was {figure(error_before)}")
     return Decision(columns, tuple(reasons))
 
 

@@ -1,5 +1,6 @@
 """The report about recent rows: a picture for people and JSON for machines."""
 
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from common.json_text import strict_json
-from common.text import in_plot
+from common.text import in_plot, shown
 from training.monitoring.drift.check import LEAST_DISTANCE
 from training.monitoring.rows.drift import ColumnDrift, Decision
 
 PNG, JSON = "drift.png", "drift.json"
 _MOST_SHOWN = 6
 _BINS = 40
+_LINE = 150  # characters
 
 
 def write_row_report(
@@ -42,23 +44,31 @@ def write_row_report(
         "columns": [asdict(column) for column in decision.columns],
     }
     (directory / JSON).write_text(strict_json(found), encoding="utf-8")
-    _plot(decision, before, now, directory / PNG)
+    model = " version ".join(str(more[name]) for name in ("model", "model_version") if name in more)
+    _plot(decision, before, now, directory / PNG, model)
     return found
 
 
-def _plot(decision: Decision, before: pd.DataFrame, now: pd.DataFrame, path: Path) -> None:
-    """Distances of all columns, and the distributions of those that are furthest apart."""
+def _plot(decision: Decision, before: pd.DataFrame, now: pd.DataFrame, path: Path, model: str) -> None:
+    """The decision, distances of all columns, and the distributions of those that are furthest apart."""
     order = sorted(decision.columns, key=lambda column: column.distance)
     furthest = order[::-1][:_MOST_SHOWN]
     rows = max(3, (len(furthest) + 1) // 2)
-    figure = plt.figure(figsize=(12, 2.2 * rows), layout="constrained")
+    said = "\n".join(textwrap.fill(shown(reason), _LINE).replace("$", r"\$") for reason in decision.reasons)
+    figure = plt.figure(figsize=(12, 2.2 * rows + 0.25 * (2 + said.count("\n"))), layout="constrained")
+    answer = "train again" if decision.retrain else "no reason to train again"
+    figure.suptitle(
+        f"{in_plot(model)}: {answer} ({len(before):,} test rows of the training, {len(now):,} recent rows)\n{said}",
+        fontsize=10,
+    )
     grid = figure.add_gridspec(rows, 3)
     bars = figure.add_subplot(grid[:, 0])
     colors = ["tab:red" if column.drifted else "tab:blue" for column in order]
     bars.barh([in_plot(column.name) for column in order], [column.distance for column in order], color=colors)
-    bars.axvline(LEAST_DISTANCE, color="black", linewidth=0.8, linestyle="--")
-    bars.set(xlabel="distance of the distributions", xlim=(0, 1))
-    bars.set_title("train again" if decision.retrain else "no reason to train again", fontsize=9)
+    bars.axvline(LEAST_DISTANCE, color="black", linewidth=0.8, linestyle="--", label=f"limit {LEAST_DISTANCE}")
+    bars.set(xlabel="distance of the distributions; red: drifted", xlim=(0, 1))
+    bars.tick_params(labelsize=8)
+    bars.legend(fontsize=7, loc="lower right")
     for place, column in enumerate(furthest):
         axes = figure.add_subplot(grid[place // 2, 1 + place % 2])
         _distributions(axes, column, before[column.name].dropna(), now[column.name].dropna())
@@ -72,7 +82,8 @@ def _distributions(axes: Any, column: ColumnDrift, before: pd.Series, now: pd.Se
         for offset, values, label in ((-0.2, before, "training"), (0.2, now, "recent")):
             shares = values.value_counts(normalize=True).reindex(names, fill_value=0)
             axes.bar(np.arange(len(names)) + offset, shares, width=0.4, label=label)
-        axes.set_xticks(np.arange(len(names)), [in_plot(str(name)) for name in names], fontsize=6)
+        axes.set_xticks(np.arange(len(names)), [in_plot(shown(name, 16)) for name in names])
+        axes.tick_params("x", rotation=20)
     else:
         both = np.concatenate((before, now))
         edges = np.histogram_bin_edges(
@@ -81,6 +92,7 @@ def _distributions(axes: Any, column: ColumnDrift, before: pd.Series, now: pd.Se
         for values, label in ((before, "training"), (now, "recent")):
             counts = np.histogram(values, edges)[0]
             axes.stairs(counts / max(counts.sum(), 1), edges, label=label)
-    axes.set_title(f"{in_plot(column.name)}: {column.distance:.2f}", fontsize=8)
+    axes.set_title(f"{in_plot(column.name)}: {column.finding}", fontsize=8)
+    axes.set_ylabel("share of rows", fontsize=6)
     axes.tick_params(labelsize=6)
     axes.legend(fontsize=6)

@@ -51,11 +51,11 @@ class Triggers:
         """
         self._records.extend(self.topics.news("events"))
         answered = self._answered()
-        standing = Published.of(self._records).latest.items()
+        latest = Published.of(self._records).latest.items()
         messages = {(r["site"], r["kind"], r["subject"], r["ts"]): r["message"] for r in self._records}
         found = [
             Trigger("/".join((*place, str(ts))), messages[*place, ts])
-            for place, (state, ts) in sorted(standing)
+            for place, (state, ts) in sorted(latest)
             if state == ACTIVE and place[1] in KINDS
         ]
         if self.file is not None and (words := self._asked(self.file)) is not None:

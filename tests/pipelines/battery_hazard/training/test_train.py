@@ -14,7 +14,7 @@ from tests.kept import kept_directory
 from tests.models import TINIEST
 from worker.model.package import MANIFEST, load_package
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train")]  # trains models
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("train")]  # trains models
 REPEATABLE = [
     "alarm.json",
     "booster.ubj",

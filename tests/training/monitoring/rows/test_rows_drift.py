@@ -1,6 +1,7 @@
 """Recent rows against those of the training: what has drifted, and whether to train again."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -59,8 +60,14 @@ def test_too_few_rows_are_not_judged() -> None:
     [
         (rows(1), (1.0, 1.2), None),
         (rows(1), (1.0, 1.6), "the error on recent rows is 1.6, in the test it was 1"),
+        (rows(1), (29822.1, 61234.5), "the error on recent rows is 61,234, in the test it was 29,822"),
         (rows(1), (None, 9.0), None),
         (rows(1, shift=1.0), (None, None), r"1 of 4 columns have drifted: a \(0.\d+\)"),
+        (
+            rows(1).assign(a=math.nan),
+            (None, None),
+            r"1 of 4 columns have drifted: a \(0.00, 100% missing, \d+% before\)",
+        ),
     ],
 )
 def test_drift_or_a_larger_error_is_a_reason_to_train_again(

@@ -57,7 +57,7 @@ def test_a_trigger_path_that_is_no_file_is_reported(topics: MonitoringTopics, tm
 
 
 def look(shop: Workshop, triggers: Triggers, *, times: int, at_most_every_s: float = 0.0) -> None:
-    """What `hazardstream retrain --watch` does in so many looks."""
+    """What `hazardstream retrain --watch` does in this number of looks."""
     looks = itertools.count(1)
 
     class Stop(threading.Event):

@@ -1,5 +1,7 @@
 """The command that publishes a recording."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -78,27 +80,21 @@ def replay(
 
     Example: hazardstream replay recording.csv --columns ts=time_s --key-columns site,device --as-fast-as-possible
     """
-    try:
-        from producers import replay as recorded
+    with _replay_packages():
         from producers.recordings.mapping import parse_mapping
-        from producers.recordings.understanding import as_lines
+        from producers.replay import ReplayOptions
         from producers.replay_pace import Pace
-    except ModuleNotFoundError as error:
-        raise UserError(f"replay needs {error.name}; install it with: pip install 'hazardstream[replay]'") from error
-
     from worker.config.settings import load_settings
 
     if as_fast_as_possible + (rate is not None) + (speed != 1.0) > 1:
         raise UserError("--speed, --rate and --as-fast-as-possible exclude each other; give only one")
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     times = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone}
-    start_ms = iso_ms("--start", start)
-    options = recorded.ReplayOptions(
+    others = {"key": key, "start_ms": iso_ms("--start", start)} | times
+    options = ReplayOptions(
         paths=files,
         pipeline=settings.pipeline,
-        mapping=parse_mapping(
-            columns, key_columns, group, topology, file=mapping, query=query, key=key, start_ms=start_ms, **times
-        ),
+        mapping=parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, **others),
         pace=Pace(None if as_fast_as_possible else speed, rate),
         every_ms=None if every is None else round(every * 1000),
         skip_bad=skip_bad,
@@ -107,6 +103,21 @@ def replay(
         bootstrap=settings.bootstrap_servers,
         registry=settings.registry_url,
     )
+    _run(options, dry_run=dry_run, as_json=as_json)
+
+
+@contextmanager
+def _replay_packages() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(f"replay needs {error.name}; install it with: pip install 'hazardstream[replay]'") from error
+
+
+def _run(options: "recording.ReplayOptions", *, dry_run: bool, as_json: bool) -> None:
+    from producers import replay as recorded
+    from producers.recordings.understanding import as_lines
+
     if dry_run:
         understood = recorded.dry_run(options)
         say(strict_json(understood) if as_json else "\n".join(as_lines(understood)))

@@ -1,6 +1,5 @@
 """Recordings as tests read them: whole, in order of time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +54,12 @@ def read_recording(
             recording.loaded.require_good()
         if every_ms:
             recording.thin(every_ms)
-        pieces: Sequence[Any] = list(recording.by_time())
+        pieces = list(recording.by_time())
         return Read(
             recording.names,
-            *(np.concatenate([piece[i] for piece in pieces]) for i in (0, 1, 3)),
+            np.concatenate([piece.key for piece in pieces]),
+            np.concatenate([piece.ts for piece in pieces]),
+            np.concatenate([piece.values for piece in pieces]),
             recording.sensors,
             [*recording.loaded.bad, *recording.loaded.not_number_rows],
             understanding(recording, pipeline, mapping),

@@ -14,6 +14,7 @@ from producers.recordings.source_table import SourceTable, places
 
 SHOWN = 5
 """How many bad rows messages and summaries list."""
+_PIECE = 1 << 22
 _FOOTER_ROWS = 3_000_000
 """Of longer files, finding the line of the last row takes too long."""
 
@@ -51,17 +52,35 @@ def footer(table: SourceTable, rejected: Sequence[BadRow], rows: int) -> int:
     return sum(row.place > last for row in rejected) if len(rejected) < rows else 0
 
 
-def rejected_rows(rejects: str | None, number: int, database: duckdb.DuckDBPyConnection) -> list[BadRow]:
+def rejected_rows(
+    rejects: str | None, table: SourceTable, number: int, database: duckdb.DuckDBPyConnection
+) -> list[BadRow]:
     """Lines of a file that could not be parsed, each once."""
     if rejects is None:
         return []
     found = database.execute(
-        "SELECT line, any_value(csv_line), any_value(error_type), any_value(error_message), any_value(delimiter) "
-        f"FROM {rejects} JOIN {rejects}_scan USING (scan_id, file_id) GROUP BY line ORDER BY line"
+        "SELECT line_byte_position, any_value(csv_line), any_value(error_type), any_value(error_message), "
+        f"any_value(delimiter) FROM {rejects} JOIN {rejects}_scan USING (scan_id, file_id) "
+        "GROUP BY line_byte_position ORDER BY line_byte_position"
     ).fetchall()
+    # DuckDB counts a row of several quoted lines as one line.
+    lines = _lines_at(table, [int(position) - 1 for position, *_ in found])
     return [
-        BadRow(number, int(line), "line", "", str(text or ""), _rule(str(text), *why)) for line, text, *why in found
+        BadRow(number, line, "line", "", str(text or ""), _rule(str(text), *why))
+        for line, (_, text, *why) in zip(lines, found, strict=True)
     ]
+
+
+def _lines_at(table: SourceTable, offsets: Sequence[int]) -> list[int]:
+    """Numbers of the lines that begin at these offsets, which rise."""
+    lines: list[int] = []
+    line, at = 1, 0
+    with table.read.open("rb") as file:
+        for offset in offsets:
+            while at < offset and (piece := file.read(min(offset - at, _PIECE))):
+                line, at = line + piece.count(b"\n"), at + len(piece)
+            lines.append(line)
+    return lines
 
 
 def _rule(text: str, kind: str, message: str, delimiter: str) -> str:
@@ -85,7 +104,7 @@ def described(
     if not examples:
         return []
     rows = {row for row, _, _ in examples}
-    rejected = {row.place for row in rejected_rows(rejects, number, database)}
+    rejected = {row.place for row in rejected_rows(rejects, table, number, database)}
     numbered = f'SELECT row_number() OVER () - 1 AS "=row", * FROM ({table.rows()})'
     wanted = ", ".join(map(str, sorted(rows)))
     relation = database.execute(f'SELECT * FROM ({numbered}) WHERE "=row" IN ({wanted})')

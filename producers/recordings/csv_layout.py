@@ -15,7 +15,7 @@ import duckdb
 
 from common.errors import UserError
 from common.text import shown
-from producers.recordings.database import literal, reason
+from producers.recordings.database import first_row, literal, reason
 from producers.recordings.units import is_unit
 
 SAMPLE_LINES = 1000
@@ -126,10 +126,12 @@ def _dialect(path: Path, origin: Path, database: duckdb.DuckDBPyConnection) -> t
     if not path.stat().st_size:
         raise UserError(f"{shown(origin)}: every column needs a unique name, but the file is empty; check the file")
     try:
-        found = database.execute(
-            "SELECT Delimiter, Quote FROM sniff_csv("
-            f"{literal(str(path))}, null_padding = true, strict_mode = false, ignore_errors = true, all_varchar = true)"
-        ).fetchone()
+        found = first_row(
+            database.execute(
+                "SELECT Delimiter, Quote FROM sniff_csv("
+                f"{literal(str(path))}, null_padding = true, strict_mode = false, ignore_errors = true, all_varchar = true)"
+            )
+        )
     except duckdb.Error as error:
         raise UserError(f"{shown(origin)} is not a table in text form: {reason(error)}; check the file") from error
     delimiter, quote = found or (",", '"')

@@ -6,6 +6,7 @@ load an extension.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -42,6 +43,12 @@ def open_database(directory: Path, files: Iterable[Path], time_zone: str) -> duc
     database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
     return database
+
+
+def first_row(result: duckdb.DuckDBPyConnection) -> tuple[Any, ...]:
+    """The first row of a result; empty if it has none. Ends the result, so that the connection is free."""
+    rows: list[tuple[Any, ...]] = result.fetchall()
+    return rows[0] if rows else ()
 
 
 def quoted(name: str) -> str:

@@ -8,7 +8,7 @@ import duckdb
 
 from common.errors import UserError
 from common.text import shown
-from producers.recordings.database import literal, query_error, quoted
+from producers.recordings.database import first_row, literal, query_error, quoted
 from producers.recordings.mapping import Mapping
 from producers.recordings.source_table import SourceTable, is_missing
 from producers.recordings.units import Conversion, conversion
@@ -217,7 +217,7 @@ def numeric_columns(table: SourceTable, names: Sequence[str], database: duckdb.D
         f"count({table.number(c)}), count(*) FILTER (NOT {is_missing(c)})"
         for c in (quoted(table.ids[name]) for name in names)
     )
-    found = database.execute(f"SELECT {counts} FROM (SELECT * FROM ({table.rows()}) LIMIT {_HEAD_ROWS})").fetchone()
+    found = first_row(database.execute(f"SELECT {counts} FROM (SELECT * FROM ({table.rows()}) LIMIT {_HEAD_ROWS})"))
     pairs = zip((found or ())[::2], (found or ())[1::2], strict=True)
     return [name for name, (numbers, filled) in zip(names, pairs, strict=True) if numbers > 0.5 * filled]
 

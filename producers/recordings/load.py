@@ -10,7 +10,7 @@ import duckdb
 from common.errors import UserError
 from common.text import shown
 from producers.recordings.bad_rows import SHOWN, BadRow, described, footer, rejected_rows
-from producers.recordings.database import literal, quoted, reason
+from producers.recordings.database import first_row, literal, quoted, reason
 from producers.recordings.faults import REASONS, TIME, TOLD, Fault, column_of, fault_sql, rule_of
 from producers.recordings.fields import FieldSql, Source, Sources, field_sql, find_sources
 from producers.recordings.long_format import refuse_long_format
@@ -150,25 +150,24 @@ def _time_form(
     database: duckdb.DuckDBPyConnection,
 ) -> tuple[TextForm | None, bool, bool]:
     """The form of times that are text, else whether they are numbers, and whether they count from a start."""
-    kinds = {_kind(made.time_type) for made in fields}
-    if len(kinds) > 1:
+    kinds = [_kind(made.time_type) for made in fields]
+    columns = [Column('"=time"', made.over(table.rows())) for table, made in zip(tables, fields, strict=True)]
+    texts = [at for at, kind in enumerate(kinds) if kind == "text"]
+    form = None
+    if texts and mapping.time_format is not None:
+        form = given_form(mapping.time_format)
+    elif texts and (mapping.time_unit or all(_is_numeric(tables[at], columns[at], database) for at in texts)):
+        kinds = ["number" if kind == "text" else kind for kind in kinds]
+    elif texts:
+        form = text_form([columns[at] for at in texts], sources[texts[0]].time.text, database)
+    meanings = {{"number": "number", "span": "span"}.get(kind, "moment") for kind in kinds if kind != "text"}
+    meanings |= {"span" if form.relative else "moment"} if form is not None else set()
+    if len(meanings) > 1:
         each = ", ".join(f"{shown(t.path.name)} {f.time_type}" for t, f in zip(tables, fields, strict=True))
         raise UserError(
-            f"times are of different types: {each}; read the files one by one, or convert them with --query"
+            f"times are of different forms: {each}; read the files one by one, or convert them with --query"
         )
-    (kind,) = kinds
-    if kind != "text":
-        return None, kind == "number", kind == "span"
-    if mapping.time_format is not None:
-        form = given_form(mapping.time_format)
-        return form, False, form.relative
-    columns = [Column('"=time"', made.over(table.rows())) for table, made in zip(tables, fields, strict=True)]
-    if mapping.time_unit is not None or all(
-        _is_numeric(table, column, database) for table, column in zip(tables, columns, strict=True)
-    ):
-        return None, True, False
-    form = text_form(columns, sources[0].time.text, database)
-    return form, False, form.relative
+    return form, meanings == {"number"}, meanings == {"span"}
 
 
 def _kind(sql_type: str) -> str:
@@ -182,21 +181,25 @@ def _kind(sql_type: str) -> str:
 def _is_numeric(table: SourceTable, column: Column, database: duckdb.DuckDBPyConnection) -> bool:
     # Numbers such as 20240625080000 are texts of digits, not numbers.
     number = table.number(column.text)
-    found = database.execute(
-        f"SELECT count({number}) FILTER (NOT regexp_matches(trim({column.text}), '^(19|20)\\d{{12}}$')), "
-        f"count(*) FILTER (NOT {is_missing(column.text)}) FROM (SELECT * FROM ({column.rows}) LIMIT 1000)"
-    ).fetchone() or (0, 0)
+    found = first_row(
+        database.execute(
+            f"SELECT count({number}) FILTER (NOT regexp_matches(trim({column.text}), '^(19|20)\\d{{12}}$')), "
+            f"count(*) FILTER (NOT {is_missing(column.text)}) FROM (SELECT * FROM ({column.rows}) LIMIT 1000)"
+        )
+    ) or (0, 0)
     return int(found[0]) > 0.5 * int(found[1]) or not found[1]
 
 
 def _time_sql(made: FieldSql, table: SourceTable, form: TextForm | None) -> str:
     kind = _kind(made.time_type)
+    if kind == "text" and form is None:
+        kind = "number"
     if kind == "moment":
         plain = "" if "ZONE" in made.time_type else "::TIMESTAMP"
         return f'epoch_ms("=time"{plain}::TIMESTAMPTZ)::DOUBLE'
     if kind == "span":
         return 'epoch("=time") * 1000'
-    if form is not None:
+    if form is not None and kind == "text":
         return form.sql('"=time"')
     return table.number('"=time"', made.time_type)
 
@@ -252,7 +255,7 @@ def _gap(form: TextForm | None, mapping: Mapping) -> str:
 
 
 def _count(database: duckdb.DuckDBPyConnection) -> int:
-    found = database.execute("SELECT count(*) FROM readings").fetchone()
+    found = first_row(database.execute("SELECT count(*) FROM readings"))
     return int(found[0]) if found else 0
 
 
@@ -266,7 +269,7 @@ def _note(
 ) -> None:
     """Count what is wrong with the rows of a file, and describe the first few."""
     table, sources = loaded.tables[number], loaded.sources[number]
-    rejected = rejected_rows(rejects, number, database)
+    rejected = rejected_rows(rejects, table, number, database)
     below = footer(table, rejected, _count(database) - before)
     if below:
         loaded.told["lines below the last row"] += below

@@ -16,7 +16,7 @@ from common.arrays import Float, Int
 from common.errors import UserError
 from common.text import shown
 from producers.recordings.bad_rows import SHOWN
-from producers.recordings.database import open_database, quoted
+from producers.recordings.database import first_row, open_database, quoted
 from producers.recordings.faults import Fault
 from producers.recordings.files import files_in
 from producers.recordings.load import Loaded, load
@@ -195,8 +195,8 @@ def _database(directory: Path, files: Sequence[Path], mapping: Mapping) -> duckd
 
 
 def _require_labels(loaded: Loaded, label: str | None, database: duckdb.DuckDBPyConnection) -> None:
-    found = database.execute("SELECT file FROM readings WHERE label = 2 AND fault = 0 LIMIT 1").fetchone()
-    if label is None or found is None:
+    found = first_row(database.execute("SELECT file FROM readings WHERE label = 2 AND fault = 0 LIMIT 1"))
+    if label is None or not found:
         return
     table, source = loaded.tables[found[0]], loaded.sources[found[0]].label
     column = quoted(table.ids[source.column]) if source is not None and source.column else "''"

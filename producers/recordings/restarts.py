@@ -3,7 +3,7 @@
 import duckdb
 
 from common.text import shown
-from producers.recordings.database import quoted
+from producers.recordings.database import first_row, quoted
 from producers.recordings.load import Loaded
 
 _ROWS, _COLUMNS = 200_000, 100
@@ -21,14 +21,16 @@ def restart_note(loaded: Loaded, file: int, database: duckdb.DuckDBPyConnection)
     now = "".join(f", {name} AS c{i}" for i, name in enumerate(ids))
     before = "".join(f", lag(c{i}) OVER w AS p{i}" for i in range(len(ids)))
     kept = "".join(f", c{i}" for i in range(len(ids)))
-    found = database.execute(
-        f"""SELECT count(*) FILTER (time < was) {changes} FROM (
+    found = first_row(
+        database.execute(
+            f"""SELECT count(*) FILTER (time < was) {changes} FROM (
           SELECT time, lag(time) OVER w AS was {kept} {before} FROM (
             SELECT row_number() OVER () - 1 AS row {now} FROM ({table.rows()}) LIMIT {_ROWS}) raw
           JOIN (SELECT rowid - {loaded.begins[file]} AS row, key, time FROM readings
                 WHERE file = {file} AND fault = 0 LIMIT {_ROWS}) USING (row)
           WINDOW w AS (PARTITION BY key ORDER BY row)) WHERE was IS NOT NULL"""
-    ).fetchone() or (0,)
+        )
+    ) or (0,)
     back = int(found[0])
     if not back:
         return ""

@@ -12,6 +12,7 @@ from common.arrays import Float, Int
 from common.errors import UserError
 from common.text import shown
 from common.validation_errors import faults
+from producers.recordings.database import first_row
 from producers.recordings.faults import Fault
 from producers.recordings.load import Loaded
 from producers.recordings.mapping import Mapping
@@ -88,14 +89,16 @@ def number_forms(
 
 
 def _numbers(file: int, steps: Float, database: duckdb.DuckDBPyConnection) -> Numbers | None:
-    count = database.execute("SELECT count(*) FROM readings").fetchone() or (0,)
+    count = first_row(database.execute("SELECT count(*) FROM readings"))
     every = max(int(count[0]) // _SAMPLE, 1)
     shares = ", ".join(f"avg(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in in_range("time").values())
-    found = database.execute(
-        f"SELECT quantile_cont(time, 0.01), quantile_cont(time, 0.99), {shares} FROM readings "
-        f"WHERE file = {file} AND fault = 0 AND rowid % {every} = 0"
-    ).fetchone()
-    if found is None or found[0] is None:
+    found = first_row(
+        database.execute(
+            f"SELECT quantile_cont(time, 0.01), quantile_cont(time, 0.99), {shares} FROM readings "
+            f"WHERE file = {file} AND fault = 0 AND rowid % {every} = 0"
+        )
+    )
+    if not found or found[0] is None:
         return None
     known = steps[~np.isnan(steps)]
     step = float(np.median(known)) if len(known) else float("nan")
@@ -152,7 +155,7 @@ def write_codes(
 
 def origin_of(mapping: Mapping, database: duckdb.DuckDBPyConnection, *, relative: bool, ends_now: bool) -> int:
     """What is added to the times, ms."""
-    first, last = database.execute("SELECT min(ms), max(ms) FROM usable").fetchone() or (None, None)
+    first, last = first_row(database.execute("SELECT min(ms), max(ms) FROM usable")) or (None, None)
     if first is None:
         return 0
     if mapping.start_ms is not None:

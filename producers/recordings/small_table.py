@@ -8,7 +8,7 @@ from typing import NamedTuple
 import duckdb
 
 from producers.recordings.bad_rows import rejected_rows
-from producers.recordings.database import literal, open_database, quoted
+from producers.recordings.database import first_row, literal, open_database, quoted
 from producers.recordings.files import files_in
 from producers.recordings.source_table import open_table, places
 from producers.recordings.time_numbers import Numbers, in_range, number_form
@@ -52,7 +52,7 @@ def read_small_table(path: Path) -> SmallTable:
             rejects = "rejects_0" if table.layout else None
             columns = ", ".join(f"coalesce(trim({quoted(table.ids[n])}::VARCHAR), '')" for n in table.names)
             found = database.execute(f'SELECT {columns}, "=short", "=long" FROM ({table.rows(rejects)})').fetchall()
-            broken = [(row.place, row.rule) for row in rejected_rows(rejects, 0, database)]
+            broken = [(row.place, row.rule) for row in rejected_rows(rejects, table, 0, database)]
             at = places(table, set(range(len(found))), {place for place, _ in broken})
             broken += [
                 (at[i], "the row has too few or too many fields") for i, row in enumerate(found) if any(row[-2:])
@@ -84,9 +84,9 @@ def times_of(texts: Sequence[str], name: str) -> SmallTimes:
         if len(known) > len(texts) / 2:
             # Seconds if they count from a start, whatever lies between them.
             asked = ", ".join(f"avg(CASE WHEN {c} THEN 1 ELSE 0 END)" for c in in_range("x::DOUBLE").values())
-            shares = database.execute(
-                f"SELECT {asked} FROM ({rows}) WHERE TRY_CAST(x AS DOUBLE) IS NOT NULL"
-            ).fetchone()
+            shares = first_row(
+                database.execute(f"SELECT {asked} FROM ({rows}) WHERE TRY_CAST(x AS DOUBLE) IS NOT NULL")
+            )
             found = Numbers(min(known), max(known), float("nan"), dict(zip(in_range(""), shares or (), strict=True)))
             form = number_form(found, name, given=None, stated="", ours=True)
             ms = [None if n is None else (n - form.zero) * form.to_ms for n in numbers]

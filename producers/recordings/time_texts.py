@@ -8,7 +8,7 @@ import duckdb
 
 from common.errors import UserError
 from common.text import shown
-from producers.recordings.database import literal
+from producers.recordings.database import first_row, literal
 
 _DATES = (
     "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%Y", "%m-%d-%Y", "%d-%m-%y",
@@ -122,7 +122,7 @@ def _share(database: duckdb.DuckDBPyConnection, texts: Sequence[str], condition:
     if not texts:
         return 0.0
     query = f"SELECT coalesce(avg(CASE WHEN {condition} THEN 1 ELSE 0 END), 0) FROM (SELECT unnest(?) AS x)"
-    found = database.execute(query, [list(texts)]).fetchone()
+    found = first_row(database.execute(query, [list(texts)]))
     return float(found[0]) if found else 0.0
 
 
@@ -163,7 +163,7 @@ def _decided(
             f"coalesce(bool_or(({t}) IS DISTINCT FROM ({times[0]})), false)"
             for t in times
         )
-        found = database.execute(f"SELECT {asked} FROM ({column.rows})").fetchone() or ()
+        found = first_row(database.execute(f"SELECT {asked} FROM ({column.rows})")) or ()
         counts = [n + int(more) for n, more in zip(counts, found[::2], strict=True)]
         differ = [d or bool(more) for d, more in zip(differ, found[1::2], strict=True)]
     best = max(range(len(forms)), key=lambda i: counts[i])

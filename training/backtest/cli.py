@@ -109,11 +109,7 @@ def backtest(
     """
     with training_packages():
         from producers.recordings.mapping import parse_mapping
-        from producers.recordings.understanding import as_lines
-        from training.backtest.report import as_json as facts
-        from training.backtest.report import as_tables
         from training.backtest.run import BacktestOptions
-        from training.backtest.run import understood as dry_run_of
     from common.logs import configure_logs
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
@@ -132,11 +128,27 @@ def backtest(
         sweep=sweep,
     )
     if dry_run:
-        understood = dry_run_of(options, loaded)
-        say(strict_json(understood) if as_json else "\n".join(as_lines(understood)))
-        return
+        _say_understood(options, loaded, as_json=as_json)
+    else:
+        _backtest(options, settings, loaded, output, as_json=as_json)
+
+
+def _say_understood(options: "BacktestOptions", pipeline: "Pipeline", *, as_json: bool) -> None:
+    from producers.recordings.understanding import as_lines
+    from training.backtest.run import understood
+
+    facts = understood(options, pipeline)
+    say(strict_json(facts) if as_json else "\n".join(as_lines(facts)))
+
+
+def _backtest(
+    options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", output: Path | None, *, as_json: bool
+) -> None:
+    from training.backtest.report import as_json as facts
+    from training.backtest.report import as_tables
+
     console = terminal(stderr=True)
-    result, where = _run(options, settings, loaded, console, quiet=as_json)
+    result, where = _run(options, settings, pipeline, console, quiet=as_json)
     line = strict_json(facts(result, where))
     if not as_json:
         terminal().print(as_tables(result, where))

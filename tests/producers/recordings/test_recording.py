@@ -2,6 +2,7 @@ import gzip
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ def read(path: Path, mapping: Mapping | None = None, *, skip_bad: bool = False) 
     return read_recording(path, mapping=mapping or Mapping(), skip_bad=skip_bad)
 
 
-def column(recording: Read, sensor: str) -> np.ndarray:
+def column(recording: Read, sensor: str) -> Any:
     return recording.column(sensor)
 
 

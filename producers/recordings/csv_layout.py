@@ -129,7 +129,8 @@ def _dialect(path: Path, origin: Path, database: duckdb.DuckDBPyConnection) -> t
         found = first_row(
             database.execute(
                 "SELECT Delimiter, Quote FROM sniff_csv("
-                f"{literal(str(path))}, null_padding = true, strict_mode = false, ignore_errors = true, all_varchar = true)"
+                f"{literal(str(path))}, null_padding = true, strict_mode = false, ignore_errors = true, "
+                "all_varchar = true)"
             )
         )
     except duckdb.Error as error:

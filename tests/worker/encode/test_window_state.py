@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.arrays import NEVER
 from schemas.registry import writer_schema_lookup
 from tests.activity import FEATURES, activity_model, activity_pipeline, events
 from tests.aggregates import held
@@ -143,6 +144,21 @@ def test_the_topic_holds_only_what_is_in_a_window(pipeline: Pipeline) -> None:
     assert {place[0] for place in kept if place} == run.scorer.aggregates._slots[0].keys()  # type: ignore[union-attr]
     assert len(kept) >= len(held_by(run))
     assert any(value is None for value in run.topic.values())
+
+
+def test_stream_time_is_read_back_where_no_checkpoint_says_it(pipeline: Pipeline) -> None:
+    whole, run = Run(pipeline), Run(pipeline)
+    expected = scored([whole.score(batch) for batch in batches(iter([COUNT, 1]))])
+    outcomes = []
+    for batch in batches(sizes(4)):
+        outcomes.append(run.score(batch))
+        reached, run.partitions[0].clock = run.partitions[0].clock, NEVER
+        run = run.restarted()
+        assert run.partitions[0].clock == reached
+    np.testing.assert_array_equal(scored(outcomes), expected)
+
+    run.partitions[0] = Partition(0, 0, 0)
+    assert run.restarted().partitions[0].clock == NEVER, "the offset was set back to the beginning"
 
 
 def test_a_record_is_counted_once_even_if_the_offset_was_set_back(pipeline: Pipeline) -> None:

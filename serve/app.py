@@ -1,6 +1,7 @@
 """The HTTP API: routes, layers around them, and their OpenAPI description."""
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve.bodies import Bodies
 from serve.clients import Clients
 from serve.context import Context, request_id_of
 from serve.description import describe
@@ -33,8 +35,8 @@ from worker.http.guard import WRONG_HOST, Guard
 
 _CLIENT_LEFT = 499
 """Before its request was complete. No standard status; nginx logs the same."""
+_NO_PATH = HTTPStatus.NOT_FOUND.phrase  # what Starlette says
 _CODES = {404: "not_found", 405: "method_not_allowed"}
-_JSON = ("application/json", "application/vnd.api+json")
 
 
 class Live(BaseModel):
@@ -62,7 +64,7 @@ class Service:
 
     def __init__(self, settings: ServeSettings, pipeline: Pipeline, live: LiveModel, metrics: ServeMetrics) -> None:
         self.settings, self.pipeline, self.live, self.metrics = settings, pipeline, live, metrics
-        self._thread = ScoringThread(metrics)
+        self._thread, self._bodies = ScoringThread(metrics), Bodies(settings.serve_max_bytes)
 
     def scorer(self) -> RequestScorer:
         """The current one.
@@ -74,21 +76,10 @@ class Service:
             raise ProblemError(503, "not_ready", f"no model is loaded: {self.live.reason}", retry_after_s=5)
         return self.live.scorer
 
-    async def body(self, request: Request) -> bytes:
-        """The body of a request.
-
-        Raises:
-            ProblemError: 413 or 415.
-        """
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _JSON:
-            raise ProblemError(415, "not_json", "send JSON, with the header Content-Type: application/json")
-        limit, parts, size = self.settings.serve_max_bytes, list[bytes](), 0
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise ProblemError(413, "too_large", f"the body is larger than {limit} bytes; send fewer rows at once")
-            parts.append(part)
-        return b"".join(parts)
+    def not_ready(self) -> list[str]:
+        """Why requests are not scored; empty: they are."""
+        reasons = [] if self.live.scorer is not None else [self.live.reason]
+        return reasons if self._thread.alive else [*reasons, "the thread that scores has ended; restart the process"]
 
     async def score(self, request: Request, read: Callable[[RequestScorer, Any], Mapping[str, Any]]) -> Scored:
         """Score the body of a request.
@@ -100,9 +91,10 @@ class Service:
         Raises:
             ProblemError: it cannot be scored.
         """
-        body, scorer = await self.body(request), self.scorer()
-        request.state.logged |= {"model_name": scorer.model.name, "model_version": scorer.model.version}
-        answer = await self._thread.score(scorer, lambda scorer: read(scorer, parsed(body)), len(body))
+        async with self._bodies.held(request) as body:
+            scorer = self.scorer()
+            request.state.logged |= {"model_name": scorer.model.name, "model_version": scorer.model.version}
+            answer = await self._thread.score(scorer, lambda scorer: read(scorer, parsed(body)), len(body))
         request.state.logged["rows"] = answer.rows
         self.metrics.rows.inc(answer.rows)
         return Scored(scorer, answer.predictions)
@@ -127,7 +119,7 @@ def build_app(
         redirect_slashes=False,
     )
     add_docs(app)
-    _add_health(app, live, metrics)
+    _add_health(app, service)
     protected = _protected(service, Clients(keys, settings.rate_limit))
     if routes := stored(settings, keys, pipeline.name):
         protected.include_router(routes)
@@ -188,23 +180,23 @@ def _add_v1(router: APIRouter, service: Service) -> None:
         return json_response({"request": form.json_schema(), "avro": source.avro_schema})
 
 
-def _add_health(app: FastAPI, live: LiveModel, metrics: ServeMetrics) -> None:
+def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/live", summary="Liveness")
     async def live_() -> Live:
         """Whether the process answers."""
         return Live()
 
-    @app.get("/ready", responses={503: {"model": Ready, "description": "No model is loaded yet."}})
+    @app.get("/ready", responses={503: {"model": Ready, "description": "No model is loaded yet, or nothing scores."}})
     async def ready(response: Response) -> Ready:
         """Whether requests are scored; 503 with the reason when not."""
-        reasons = [] if live.scorer is not None else [live.reason]
+        reasons = service.not_ready()
         response.status_code = 503 if reasons else 200
         return Ready(ready=not reasons, reasons=reasons)
 
     @app.get("/metrics", response_class=PlainTextResponse)
     def metrics_() -> Response:
         """Metrics in Prometheus text format."""
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
@@ -217,7 +209,8 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 async def _answer_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    problem = ProblemError(error.status_code, _CODES.get(error.status_code, "http_error"), str(error.detail))
+    detail = "no such path; /docs lists all" if error.detail == _NO_PATH else str(error.detail)
+    problem = ProblemError(error.status_code, _CODES.get(error.status_code, "http_error"), detail)
     problem.headers |= error.headers or {}
     return problem.response(request_id_of(request.scope))
 

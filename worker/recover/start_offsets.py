@@ -204,7 +204,7 @@ class StartOffsets:
             return _Processed(0, windows=False)
         self._metrics.places_recovered.inc()
         _LOG.warning(
-            "the committed offset is gone; the partition goes on behind its newest outcome in the outputs",
+            "the committed offset is gone; the partition continues after its newest outcome in the outputs",
             partition=partition,
             offset=place.offset,
         )

@@ -64,9 +64,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int | None
 def _python(installed: Path, folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {"HOME": str(folder), "PATH": os.environ["PATH"], "PYTHONPATH": str(installed), **variables}
     command = [sys.executable, "-S", "-P", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=True
-    )
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=True)
 
 
 @pytest.mark.parametrize("command", NEEDED)
@@ -89,5 +87,7 @@ def test_the_shipped_model_scores_in_a_base_installation(tmp_path: Path) -> None
 def test_the_demo_needs_its_extra_alone(tmp_path: Path) -> None:
     """All that it imports; `make demo` runs it in such an environment."""
     (installed := tmp_path / "local").mkdir()
-    done = _python(partial_install(installed, "local"), tmp_path, "-c", "import local.demo, local.cli, hazardstream.cli")
+    done = _python(
+        partial_install(installed, "local"), tmp_path, "-c", "import local.demo, local.cli, hazardstream.cli"
+    )
     assert not done.stderr

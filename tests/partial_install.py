@@ -24,7 +24,7 @@ def partial_install(directory: Path, *extras: str) -> Path:
     for found in _with_requirements(PACKAGE, extras):
         for name in _top_level(found):
             if not (link := directory / name).exists():
-                link.symlink_to(found.locate_file(name))
+                link.symlink_to(str(found.locate_file(name)))
     for source in ROOT.iterdir():
         if (source / "__init__.py").exists() or source.name == PACKAGE:
             (directory / source.name).symlink_to(source)

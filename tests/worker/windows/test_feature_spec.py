@@ -297,10 +297,3 @@ def test_a_reading_from_the_future_takes_one_place_in_the_windows_after_it_and_s
         now + 30_000,
         now + 40_000,
     ]
-
-
-def test_a_spec_that_contradicts_itself_is_refused() -> None:
-    with pytest.raises(ValueError, match="not among the sensors"):
-        FeatureSpec(sensors=("a",), differences=("b",), rolling=(), windows=(2,), max_span_ms=1)
-    with pytest.raises(ValueError, match="ascending"):
-        FeatureSpec(sensors=("a",), differences=(), rolling=(), windows=(6, 3), max_span_ms=1)

@@ -171,3 +171,10 @@ def test_a_rate_that_is_limited_counts_only_where_it_is_hot() -> None:
 def test_a_spec_that_cannot_be_computed_is_refused(changes: dict[str, object], text: str) -> None:
     with pytest.raises(ValidationError, match=text):
         spec(**changes)
+
+
+def test_a_spec_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match="not among the sensors"):
+        FeatureSpec(sensors=("a",), differences=("b",), rolling=(), windows=(2,), max_span_ms=1)
+    with pytest.raises(ValueError, match="ascending"):
+        FeatureSpec(sensors=("a",), differences=(), rolling=(), windows=(6, 3), max_span_ms=1)

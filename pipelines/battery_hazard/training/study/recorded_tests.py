@@ -4,7 +4,6 @@ A directory holds `readings.csv.gz` (`test`, `t_s`, `voltage_v`, `mean_temp_c`, 
 `family`, `runaway_onset_s`, empty if the cell did not run away, and `peak_temp_c`).
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,11 @@ import numpy as np
 
 from common.arrays import Float, Int
 from common.errors import UserError
-from producers.recordings.convert import to_numbers, to_text
-from producers.recordings.mapping import Mapping, Source
-from producers.recordings.tables import read_columns
-from training.backtest.read import RELATIVE_START_MS, read_files
+from producers.recordings.mapping import Mapping
+from producers.recordings.piece import Piece
+from producers.recordings.recording import open_recording
+from producers.recordings.small_table import read_small_table
 from training.backtest.score import RecordingScorer
-from training.backtest.spool import Piece
 from worker.alarms.state_machine import ACTIVE
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
@@ -27,10 +25,10 @@ from worker.model.package import ModelPackage
 HAZARD_PRIORITIES = ("HIGH", "CRITICAL")
 """Priorities of alarms that say that a cell is in danger."""
 _COLUMNS = {
-    "ts": Source("t_s"),
-    "voltage_v": Source("voltage_v"),
-    "avg_surface_temp_c": Source("mean_temp_c"),
-    "max_surface_temp_c": Source("max_temp_c"),
+    "ts": "t_s",
+    "voltage_v": "voltage_v",
+    "avg_surface_temp_c": "mean_temp_c",
+    "max_surface_temp_c": "max_temp_c",
 }
 _TEMPERATURES = ("avg_surface_temp_c", "max_surface_temp_c")
 SENSOR_SETS = {
@@ -82,14 +80,15 @@ def read_tests(directory: Path) -> dict[str, DestructiveTest]:
         UserError: `tests.csv` is missing, or lacks a column or a number.
     """
     path = directory / "tests.csv"
-    table = read_columns(path, ["test", "family", "runaway_onset_s", "peak_temp_c"]).columns
-    numbers = {}
-    for column in ("runaway_onset_s", "peak_temp_c"):
-        numbers[column], wrong = to_numbers(table[column])
-        if wrong.any():
-            raise UserError(f"{path}: column {column} holds text; write seconds or °C, or leave the field empty")
-    names, families = to_text(table["test"]).to_pylist(), to_text(table["family"]).to_pylist()
-    columns = zip(names, families, numbers["runaway_onset_s"].tolist(), numbers["peak_temp_c"].tolist(), strict=True)
+    rows = read_small_table(path).rows
+    if absent := sorted({"test", "family", "runaway_onset_s", "peak_temp_c"} - rows.keys()):
+        raise UserError(f"{path} has no column {', '.join(absent)}; it has {', '.join(rows)}")
+    try:
+        onset_s = [float(text) if text else np.nan for text in rows["runaway_onset_s"]]
+        peak_c = [float(text) for text in rows["peak_temp_c"]]
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; write seconds in runaway_onset_s, and °C in peak_temp_c") from error
+    columns = zip(rows["test"], rows["family"], onset_s, peak_c, strict=True)
     return {row[0]: DestructiveTest(*row) for row in columns}
 
 
@@ -106,11 +105,10 @@ class RecordedTests:
         mapping = Mapping(columns=_COLUMNS, key_columns=("test",), topology={"cells_in_series": 1.0})
         self.tests = read_tests(directory)
         self._pipeline = pipeline
-        with tempfile.TemporaryDirectory(prefix="hazardstream-tests-") as spool:
-            recorded = read_files([readings], pipeline, mapping, Path(spool))
-            self._pieces = list(recorded.spool.pieces())
-            self._first_ts = {key: span.first_ts for key, span in recorded.spool.spans.items()}
-        self._names, self._sensors = recorded.names, recorded.sensors
+        with open_recording([readings], pipeline, mapping) as recorded:
+            self._pieces = list(recorded.pieces())
+        self._first_ts = {key: span.first_ts for key, span in recorded.spans.items()}
+        self._names, self._sensors, self._origin_ms = recorded.names, recorded.sensors, recorded.origin_ms
         if absent := sorted(self.tests.keys() - {name for name, _ in self._names}):
             raise UserError(f"{readings} has no readings of {', '.join(absent)}; remove them from tests.csv")
 
@@ -127,14 +125,14 @@ class RecordedTests:
         scorer = RecordingScorer(self._pipeline, package, policy, self._names, self._sensors)
         gathered = _Gathered(len(self._names))
         for scored in scorer.score(pieces):
-            gathered.scored.append((scored.key, _seconds(scored.ts), scored.probability))
+            gathered.scored.append((scored.key, self._seconds(scored.ts), scored.probability))
             for made in scored.outcome.alarms.transitions:
                 if made.kind == ACTIVE:
-                    at = (int(scored.ts[made.row]) - RELATIVE_START_MS) / 1000
+                    at = (int(scored.ts[made.row]) - self._origin_ms) / 1000
                     gathered.raised[int(scored.key[made.row])].setdefault(made.state.priority, at)
         temperatures = [self._sensors.index(name) for name in _TEMPERATURES]
         key = np.concatenate([piece.key for piece in pieces])
-        ts = _seconds(np.concatenate([piece.ts for piece in pieces]))
+        ts = self._seconds(np.concatenate([piece.ts for piece in pieces]))
         hottest = np.fmax.reduce(np.concatenate([piece.values[:, temperatures] for piece in pieces]), axis=1)
         of, scored_s, probability = (np.concatenate(column) for column in zip(*gathered.scored, strict=True))
         return {
@@ -159,6 +157,9 @@ class RecordedTests:
             held = int(piece.key[-1]), int(period[-1])
             yield piece.take((piece.key != key_before) | (period != period_before))
 
+    def _seconds(self, ts: Int) -> Float:
+        return np.asarray((ts - self._origin_ms) / 1000)
+
     def _seen(self, piece: Piece, lacking: Sequence[str]) -> Piece:
         values = piece.values.copy()
         values[:, [self._sensors.index(name) for name in lacking]] = np.nan
@@ -171,7 +172,3 @@ class _Gathered:
     def __init__(self, keys: int) -> None:
         self.scored: list[tuple[Int, Float, Float]] = []
         self.raised: list[dict[str, float]] = [{} for _ in range(keys)]
-
-
-def _seconds(ts: Int) -> Float:
-    return np.asarray((ts - RELATIVE_START_MS) / 1000)

@@ -18,6 +18,7 @@ NEEDED = {
     "tune --storage tried.db --output boosting.json": "training",
     "compare": "training",
     "evaluate": "training",
+    "evaluate-recordings .": "training",
     "backtest recording.csv": "training",
     "promote": "training",
     "retrain": "training",

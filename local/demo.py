@@ -32,7 +32,8 @@ from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationS
 from training.registry.default_model import demo_store
 from worker.config.pipeline import SHIPPED_PIPELINES, Pipeline, load_pipeline
 from worker.config.pipeline_file import FILE_NAME
-from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.client_config import admin_client
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topics import create_topics
 
 PARTITIONS = 4
@@ -91,7 +92,9 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
         bootstrap, kind, pipeline = stack.enter_context(_broker(directory, flagship, console))
         pipeline_file = pipeline.folder / FILE_NAME
         if kind != "mock":
-            create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
+            create_topics(
+                admin_client(reachable_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1
+            )
         console.print("registering the model …")
         tracking_uri = demo_store(flagship)
         console.print("starting the worker …")

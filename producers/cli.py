@@ -9,7 +9,6 @@ import typer
 from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
 from common.json_text import strict_json
-from common.logs import configure_logs
 from common.progress import INTERRUPTED, progress_bar, stop_on_signals
 from common.terminal import say
 from producers.options import (
@@ -86,7 +85,6 @@ def replay(
         bootstrap=settings.bootstrap_servers,
         registry=settings.registry_url,
     )
-    configure_logs("warning")
     with stop_on_signals() as stop, progress_bar(as_json) as bar:
         task = bar.add_task("", total=None, label="readings")
         summary = recorded.replay(options, lambda done, total: bar.update(task, completed=done, total=total), stop)

@@ -41,7 +41,7 @@ def test_with_a_registry_a_value_is_in_confluents_format_and_read_back_by_its_id
 
 
 def test_a_registry_that_is_away_is_reported() -> None:
-    with pytest.raises(UserError, match=r"schema registry http://127\.0\.0\.1:1: .*omit --registry"):
+    with pytest.raises(DependencyDownError, match=r"schema registry: .*http://127\.0\.0\.1:1 .*omit --registry"):
         encoder(PIPELINE, "http://127.0.0.1:1")
 
 

@@ -91,11 +91,9 @@ def backtest(
         from training.backtest.report import as_json as facts
         from training.backtest.report import as_tables
         from training.backtest.run import BacktestOptions
-    from common.logs import configure_logs
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
-    configure_logs("warning")
     settings = load_settings(pipeline=pipeline, model=model)
     loaded = _with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay)
     options = BacktestOptions(

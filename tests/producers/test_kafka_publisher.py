@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from common.errors import UserError
+from common.errors import DependencyDownError
 from local.kafka import broker_pids, kafka_broker
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from producers.kafka_publisher import ReadingPublisher, encoder

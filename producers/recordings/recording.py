@@ -17,7 +17,7 @@ from common.arrays import Float, Int
 from common.errors import UserError
 from common.text import shown
 from producers.recordings.bad_rows import SHOWN
-from producers.recordings.database import open_database, quoted, without_progress
+from producers.recordings.database import open_database, quoted
 from producers.recordings.faults import Fault
 from producers.recordings.files import files_in
 from producers.recordings.label_values import require_labels
@@ -111,7 +111,7 @@ class Recording:
         """Keep one reading per period and key (see `thinned`)."""
         keys = dict.fromkeys(self.spans, every_ms)
         writer, columns = (
-            without_progress(self.database.cursor()),
+            self.database.cursor(),
             "".join(f", {quoted(sensor)} DOUBLE" for sensor in self.sensors),
         )
         writer.execute(f"CREATE TABLE kept (code INTEGER, ms DOUBLE, label TINYINT{columns})")

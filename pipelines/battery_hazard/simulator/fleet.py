@@ -82,6 +82,7 @@ class Fleet:
         rack_ids: name of each module's rack, same order.
         faults: ground truth, known from the start, ordered by onset.
         nuisances: events that look like a hazard but are none, ordered by start.
+        events: how faults and shorts change the readings.
         next_ms: event time of the next step.
     """
 
@@ -180,12 +181,11 @@ class Fleet:
             )
             rng = np.random.default_rng([seed, 1])
             ran = run_events(world, self._rack, faults, begins, shorts, start_ms, span_ms, rng, spreads=spreads)
-        self._events, self.faults = ran.events, ran.faults
+        self.events, self.faults = ran.events, ran.faults
         self.nuisances = sorted([*listed(self._disturbances), *ran.nuisances], key=lambda n: (n.start_ts, n.module))
         deaths = np.random.default_rng([seed, 5])
         self._dies = [
-            None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths, bench=build.bench)
-            for e in self._events
+            None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths, bench=build.bench) for e in self.events
         ]
         self._share = np.random.default_rng([seed, 6]).uniform(0.5, 1, modules)
         self._live = self._site(first_ms, [*forced, *self._trips()])
@@ -255,14 +255,14 @@ class Fleet:
             self._sensing.gas_ppm(ts),
             self._build.cell.chemistry,
         )
-        for one in self._events:
+        for one in self.events:
             beside = np.flatnonzero((self._rack == self._rack[one.module]) & (np.arange(len(self._rack)) != one.module))
             lay(one, values, ts, beside, self._share[beside])
         disturb(values, ts, self._disturbances)
         self._sensing.blur(values, rng)
         stuck(values, ts, self._disturbances, self._stuck)
         self._sensing.lose(values, ts, rng)
-        for one, dies in zip(self._events, self._dies, strict=True):
+        for one, dies in zip(self.events, self._dies, strict=True):
             if dies is not None and ts[-1] >= dies.min():
                 values[:, one.module][ts[:, None] >= dies] = np.nan
         # Never after the nominal time, and less than a period before it, so that a module's time always advances.

@@ -22,7 +22,7 @@ from pipelines.battery_hazard.simulator.plant.normal import CHARGED_MS, Override
 _GRID_MS = round(GRID_S * 1000)
 _HOTTEST_DECAYING_C, _COOLEST_RUNAWAY_C, _COOLEST_MILD_C = 118.0, 130.0, 105.0
 _RUNAWAY_K_S = 1.0
-_TRIES = 12
+_TRIES = 25
 _OVER_K = 3.0
 _LOGGER_LAG_S = 11
 _DECAYING_PER_RUNAWAY = 2.0
@@ -78,7 +78,7 @@ def _with_outcome(shorts: Spots, runs_away: Flags) -> tuple[Spots, SpotCourses]:
         if not pending.size:
             return shorts, courses
         if attempt < _TRIES - 1:
-            factor = np.where(runs_away[pending], 1.25, 0.75)
+            factor = np.where(runs_away[pending], 1.1, 0.85)
             shorts = _scaled(shorts, pending, factor)
             again = run_spots(shorts.only(pending))
             for name, values in vars(again).items():

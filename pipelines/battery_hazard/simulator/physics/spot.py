@@ -32,7 +32,7 @@ VENT_SHARE = 0.05
 _FINE_S, _FINE_UNTIL_S = 0.25, 240.0
 _SEED_SHARE = 0.02
 """Share of the reacting part that has reacted when the front starts."""
-_MILD_HEAT = 0.25
+_MILD_HEAT = 0.18
 """Heat of the reactions of LFP and LTO, ratio to layered oxide on graphite. An LFP cathode releases no oxygen."""
 _IGNITES_C = 125.0
 """From this temperature on a cell of layered oxide heats itself, and catches fire from its neighbour."""

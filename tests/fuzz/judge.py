@@ -182,7 +182,7 @@ def may_be_read(schema: Any) -> bool:
         return False  # recursive, or with arrays of nothing
     theirs = {f["name"]: f["type"] for f in schema["fields"]}
     for field in READER["fields"]:
-        name = next((n for n in (field["name"], *field["aliases"]) if n in theirs), None)
+        name = next((n for n in (field["name"], *field.get("aliases", ())) if n in theirs), None)
         if name is None and "default" not in field:
             return False
         if name is not None and "local-timestamp" in str(theirs[name]) and field["name"] == SOURCE.time:
@@ -197,9 +197,10 @@ def resolved(writer: Schema, raw: dict[str, Any] | None) -> dict[str, Any] | Non
     record: dict[str, Any] = {}
     for field in READER["fields"]:
         ours = field["name"]
-        name = next((n for n in (ours, *field["aliases"]) if n in raw), None)
+        name = next((n for n in (ours, *field.get("aliases", ())) if n in raw), None)
         logical = [] if name is None else _logical_types(writer, name)
-        read: Any = _as_number if ours in SENSORS else _as_time if ours == SOURCE.time else _as_text
+        number = _as_whole if SOURCE.rules(ours).kind == "whole" else _as_number
+        read: Any = number if ours in SENSORS else _as_time if ours == SOURCE.time else _as_text
         try:
             record[ours] = read(None if name is None else raw[name], logical)
         except ValueError:
@@ -221,6 +222,12 @@ def _as_number(value: Any, logical: list[Schema]) -> Any:
     if isinstance(value, bytes) and value and logical and logical[0]["logicalType"] == "decimal":
         return float(Decimal(int.from_bytes(value, signed=True)).scaleb(-logical[0]["scale"]))
     if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+        raise ValueError(value)  # noqa: TRY004 - one kind of error for all
+    return value
+
+
+def _as_whole(value: Any, _logical: list[Schema]) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, type(None))):
         raise ValueError(value)  # noqa: TRY004 - one kind of error for all
     return value
 

@@ -199,10 +199,11 @@ def resolved(writer: Schema, raw: dict[str, Any] | None) -> dict[str, Any] | Non
         ours = field["name"]
         name = next((n for n in (ours, *field.get("aliases", ())) if n in raw), None)
         logical = [] if name is None else _logical_types(writer, name)
-        number = _as_whole if SOURCE.rules(ours).kind == "whole" else _as_number
-        read: Any = number if ours in SENSORS else _as_time if ours == SOURCE.time else _as_text
+        read: Any = _as_number if ours in SENSORS else _as_time if ours == SOURCE.time else _as_text
         try:
             record[ours] = read(None if name is None else raw[name], logical)
+            if SOURCE.rules(ours).kind == "whole" and isinstance(record[ours], float):
+                return None
         except ValueError:
             return None
     return record
@@ -222,12 +223,6 @@ def _as_number(value: Any, logical: list[Schema]) -> Any:
     if isinstance(value, bytes) and value and logical and logical[0]["logicalType"] == "decimal":
         return float(Decimal(int.from_bytes(value, signed=True)).scaleb(-logical[0]["scale"]))
     if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-        raise ValueError(value)  # noqa: TRY004 - one kind of error for all
-    return value
-
-
-def _as_whole(value: Any, _logical: list[Schema]) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, type(None))):
         raise ValueError(value)  # noqa: TRY004 - one kind of error for all
     return value
 

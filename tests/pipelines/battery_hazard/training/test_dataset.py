@@ -105,7 +105,7 @@ def test_a_fast_site_shows_the_time_around_its_events_and_counts_no_more_than_an
     write_sites(tmp_path, [fast], thin=4, stage="", progress=silent)
     target, weight = read_rows([site_file(tmp_path, fast)])[1:]
     assert 0 < target.sum() <= sum((one.label == HAZARD).sum() for one in shown)
-    assert weight[target == 1].min() < 0.2
+    assert weight[target == 1].min() < 0.5
 
 
 def test_no_site_is_in_two_splits_nor_of_two_seeds_and_one_mechanism_is_only_in_the_test() -> None:

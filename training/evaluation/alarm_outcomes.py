@@ -9,7 +9,8 @@ from scipy import stats
 
 from common.arrays import Int
 from training.evaluation.labelled_event import LabelledEvent, by_key
-from worker.alarms.state_machine import ACTIVE, RTN, Transition
+from worker.alarms.alarms import Transition
+from worker.alarms.state_machine import ACTIVE, RTN
 from worker.model.shap import Contribution
 
 REQUIRED_WARNING_S = 300.0

@@ -18,7 +18,8 @@ import structlog
 
 from common.arrays import Bool, Float, Int
 from common.text import in_label
-from worker.alarms.state_machine import RTN, AlarmPolicy, Alarms, StagedAlarms, Transition
+from worker.alarms.alarms import Alarms, StagedAlarms, Transition
+from worker.alarms.state_machine import RTN, AlarmPolicy
 from worker.kafka.records import Bulk, Outgoing
 from worker.model.contract import Features, Model, Task
 from worker.observe.metrics import ShadowMetrics

@@ -8,7 +8,7 @@ from common.arrays import Int
 from schemas.columnar_encoder import Column, encode_columns
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
-from worker.alarms.state_machine import Transition
+from worker.alarms.alarms import Transition
 from worker.config.inputs_outputs import Output
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import in_bulk

@@ -13,7 +13,8 @@ import numpy as np
 
 from common.arrays import Bool, Int
 from common.dead_letter_reasons import DeadLetterReason
-from worker.alarms.state_machine import AlarmPolicy, Alarms, StagedAlarms
+from worker.alarms.alarms import Alarms, StagedAlarms
+from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Model
 from worker.model.shap import explain_rows

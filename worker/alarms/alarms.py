@@ -1,0 +1,143 @@
+"""Alarms of all keys: the model's, and those of rules. A batch is staged first, and merged once it is committed."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from common.arrays import Float, Int
+from worker.alarms.rules import REACHED, Rule
+from worker.alarms.state_machine import IDLE, RTN, AlarmPolicy, AlarmState, Policy, step
+
+MODEL = ""
+"""Stands for the model's own alarm, where the name of a rule is asked for."""
+_SEPARATOR = b"\xff"  # in no UTF-8 text, and so in no key
+
+
+def state_key(key: bytes, rule: str) -> bytes:
+    """Under which key the state of a key's alarm is published: of the model's, the key itself."""
+    return key if rule == MODEL else key + _SEPARATOR + rule.encode()
+
+
+def rule_of(state: bytes) -> tuple[bytes, str]:
+    """Key and rule whose state is published under this key."""
+    key, _, rule = state.partition(_SEPARATOR)
+    return key, rule.decode(errors="replace")
+
+
+class Transition(NamedTuple):
+    """A transition to publish: its row, its kind, the alarm (for RTN, as it was before), and the rule."""
+
+    row: int
+    kind: str
+    state: AlarmState
+    rule: str = MODEL
+
+
+class StagedAlarms(NamedTuple):
+    """The effect of a batch on alarms: transitions in order; last row and new state by partition and `state_key`."""
+
+    transitions: list[Transition]
+    changed: dict[tuple[int, bytes], tuple[int, AlarmState]]
+
+
+class Readings(NamedTuple):
+    """What alarms see of a batch of n readings. Rows of a key are in the order of their offsets.
+
+    Attributes:
+        partition: of each reading.
+        keys: of each reading.
+        ts: event time, ms, shape [n].
+        probability: shape [n].
+        shift: of the timers before each reading, ms, shape [n]; None for readings in order of time.
+        levels: of each rule, shape [n] each.
+    """
+
+    partition: list[int]
+    keys: list[bytes]
+    ts: Int
+    probability: Float
+    shift: Int | None = None
+    levels: Sequence[Int] = ()
+
+
+class Alarms:
+    """Alarms of all keys that are not idle, by rule and partition."""
+
+    def __init__(self, policy: AlarmPolicy | None, rules: Sequence[Rule] = ()) -> None:
+        """Alarms by these rules, and of the model by this policy; None: the model raises none."""
+        self.policy, self.rules = policy, tuple(rules)
+        self._states: dict[str, dict[int, dict[bytes, AlarmState]]] = {MODEL: {}} | {r.name: {} for r in self.rules}
+
+    def assign(self, partition: int, states: dict[bytes, AlarmState]) -> None:
+        """Add a partition with its restored states, by `state_key`; those of rules that are no more are dropped."""
+        for by_partition in self._states.values():
+            by_partition[partition] = {}
+        for place, state in states.items():
+            key, rule = rule_of(place)
+            if rule in self._states:
+                self._states[rule][partition][key] = state
+
+    def revoke(self, partition: int) -> None:
+        """Forget a partition."""
+        for by_partition in self._states.values():
+            by_partition.pop(partition, None)
+
+    def of(self, partition: int, key: bytes, rule: str = MODEL) -> AlarmState:
+        """A key's alarm."""
+        return self._states[rule].get(partition, {}).get(key, IDLE)
+
+    def active(self) -> Counter[str]:
+        """Active alarms by priority."""
+        every = (states for by_partition in self._states.values() for states in by_partition.values())
+        return Counter(s.priority for states in every for s in states.values() if s.active)
+
+    def stage(
+        self, partition: list[int], keys: list[bytes], ts: Int, probability: Float, shift: Int | None = None
+    ) -> StagedAlarms:
+        """The effect of these readings on the model's alarms; see `Readings`."""
+        return self.stage_all(Readings(partition, keys, ts, probability, shift))
+
+    def stage_all(self, readings: Readings) -> StagedAlarms:
+        """The effect of these readings; the alarms stay unchanged."""
+        staged = StagedAlarms([], {})
+        if self.policy is not None:
+            self._stage(staged, MODEL, self.policy, readings, None)
+        for rule, level in zip(self.rules, readings.levels, strict=True):
+            self._stage(staged, rule.name, rule.policy, readings, level)
+        staged.transitions.sort(key=lambda transition: transition.row)
+        return staged
+
+    def _stage(self, staged: StagedAlarms, rule: str, policy: Policy, readings: Readings, level: Int | None) -> None:
+        partition, keys, ts, probability, shift, _ = readings
+        over = np.flatnonzero(probability >= policy.setpoint if level is None else level >= REACHED)
+        # All readings of a key count that reaches the setpoint, so that timers do not depend on batch bounds.
+        rising = {(partition[row], keys[row]) for row in over.tolist()}
+        held = self._states[rule]
+        concerned: list[int] = []
+        if rising or any(held.values()):
+            places = zip(partition, keys, strict=True)
+            concerned = [row for row, (p, k) in enumerate(places) if k in held[p] or (p, k) in rising]
+        for row in concerned:
+            key, now, seen = keys[row], int(ts[row]), float(probability[row])
+            place = partition[row], state_key(key, rule)
+            before = staged.changed[place][1] if place in staged.changed else self.of(partition[row], key, rule)
+            moved = before if shift is None else before.moved(int(shift[row]))
+            value = None if level is None else int(level[row])
+            after, kind = step(policy, moved, key.decode(), now, seen, value, rule)
+            if kind is not None:
+                ended = replace(before, peak_probability=max(before.peak_probability, seen))
+                staged.transitions.append(Transition(row, kind, ended if kind == RTN else after, rule))
+            if after != before:
+                staged.changed[place] = row, after
+
+    def merge(self, staged: StagedAlarms) -> None:
+        """Apply a staged batch."""
+        for (partition, place), (_, state) in staged.changed.items():
+            key, rule = rule_of(place)
+            if state == IDLE:
+                self._states[rule][partition].pop(key, None)
+            else:
+                self._states[rule][partition][key] = state

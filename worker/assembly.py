@@ -171,7 +171,9 @@ def _loop(
     clients.callback(consumer.close)
     consumer.reports.listen(errors=broker_watch.note)
     lookup = writer_schema_lookup(registry, pipeline.known_schemas)
-    scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup, stage_timer(metrics))
+    scorer = scorer_of(
+        pipeline, model, alarm_policy(model, pipeline), lookup, stage_timer(metrics), pipeline.alarm_rules
+    )
     limits = wait_for(lambda: OutputLimits(around.admin, pipeline), status, stop)
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
@@ -228,7 +230,7 @@ def _side_outputs(
 def _next_scorer(settings: Settings, pipeline: Pipeline, model: Model) -> Scorer:
     """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
-    return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup)
+    return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup, rules=pipeline.alarm_rules)
 
 
 def _publisher(around: Surroundings, config: dict[str, Any], consumer: ReportingConsumer) -> Publisher:

@@ -90,7 +90,9 @@ class InMemory:
         """
         self.pipeline, self.model, self._batch_size = pipeline, model, batch_size
         self._lookup = writer_schema_lookup(None, pipeline.known_schemas)
-        self._scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), self._lookup)
+        self._scorer = scorer_of(
+            pipeline, model, alarm_policy(model, pipeline), self._lookup, rules=pipeline.alarm_rules
+        )
         self._scorer.alarms.assign(0, {})
         self._encoder = Encoder(pipeline, {}, _DEAD_LETTER_MAX_BYTES)
         self._partition = Partition(0, 0, 0)

@@ -11,6 +11,7 @@ from common.errors import UserError
 from common.json_text import strict_json
 from common.terminal import say, terminal
 from producers.options import ColumnsOption, GroupOption, KeyColumnsOption, RecordedTopologyOption
+from worker.config.alarm_section import overrides
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,7 +135,7 @@ def _run(
 
     package, where = model_or_default(settings, pipeline, lambda text: console.print(text, markup=False))
     require_fit(package, pipeline)
-    policy = package.policy.changed(pipeline.alarm)
+    policy = package.policy.changed(overrides(pipeline.alarm))
     with _bar(console, quiet) as bar:
         task = bar.add_task("reading", total=None)
         result = run_backtest(

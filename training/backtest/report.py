@@ -89,6 +89,7 @@ def _alarm(result: Backtest, i: int) -> dict[str, Any]:
         "verdict": result.judged.verdicts[i],
         "lead_s": result.judged.lead_s[i],
         "priority": alarm.priority,
+        "rule": alarm.rule or "model",
         "peak_probability": alarm.peak,
         "lasted_s": ended,
         "contributions": [

@@ -43,24 +43,14 @@ class StagedAlarms(NamedTuple):
     changed: dict[tuple[int, bytes], tuple[int, AlarmState]]
 
 
-class Readings(NamedTuple):
-    """What alarms see of a batch of n readings. Rows of a key are in the order of their offsets.
-
-    Attributes:
-        partition: of each reading.
-        keys: of each reading.
-        ts: event time, ms, shape [n].
-        probability: shape [n].
-        shift: of the timers before each reading, ms, shape [n]; None for readings in order of time.
-        levels: of each rule, shape [n] each.
-    """
+class _Readings(NamedTuple):
+    """See `Alarms.stage`."""
 
     partition: list[int]
     keys: list[bytes]
     ts: Int
     probability: Float
-    shift: Int | None = None
-    levels: Sequence[Int] = ()
+    shift: Int | None
 
 
 class Alarms:
@@ -69,7 +59,8 @@ class Alarms:
     def __init__(self, policy: AlarmPolicy | None, rules: Sequence[Rule] = ()) -> None:
         """Alarms by these rules, and of the model by this policy; None: the model raises none."""
         self.policy, self.rules = policy, tuple(rules)
-        self._states: dict[str, dict[int, dict[bytes, AlarmState]]] = {MODEL: {}} | {r.name: {} for r in self.rules}
+        names = (MODEL, *(rule.name for rule in self.rules))
+        self._states: dict[str, dict[int, dict[bytes, AlarmState]]] = {name: {} for name in names}
 
     def assign(self, partition: int, states: dict[bytes, AlarmState]) -> None:
         """Add a partition with its restored states, by `state_key`; those of rules that are no more are dropped."""
@@ -95,23 +86,34 @@ class Alarms:
         return Counter(s.priority for states in every for s in states.values() if s.active)
 
     def stage(
-        self, partition: list[int], keys: list[bytes], ts: Int, probability: Float, shift: Int | None = None
+        self,
+        partition: list[int],
+        keys: list[bytes],
+        ts: Int,
+        probability: Float,
+        shift: Int | None = None,
+        levels: Sequence[Int] = (),
     ) -> StagedAlarms:
-        """The effect of these readings on the model's alarms; see `Readings`."""
-        return self.stage_all(Readings(partition, keys, ts, probability, shift))
+        """The effect of these readings; the alarms stay unchanged. Rows of a key are in the order of their offsets.
 
-    def stage_all(self, readings: Readings) -> StagedAlarms:
-        """The effect of these readings; the alarms stay unchanged."""
-        staged = StagedAlarms([], {})
+        Args:
+            partition: of each reading.
+            keys: of each reading.
+            ts: event time of each reading, ms, shape [n].
+            probability: of each reading, shape [n].
+            shift: of the timers before each reading, ms, shape [n]; None for readings in order of time.
+            levels: of each rule (worker/alarms/rules.py), shape [n] each.
+        """
+        staged, readings = StagedAlarms([], {}), _Readings(partition, keys, ts, probability, shift)
         if self.policy is not None:
             self._stage(staged, MODEL, self.policy, readings, None)
-        for rule, level in zip(self.rules, readings.levels, strict=True):
+        for rule, level in zip(self.rules, levels, strict=True):
             self._stage(staged, rule.name, rule.policy, readings, level)
         staged.transitions.sort(key=lambda transition: transition.row)
         return staged
 
-    def _stage(self, staged: StagedAlarms, rule: str, policy: Policy, readings: Readings, level: Int | None) -> None:
-        partition, keys, ts, probability, shift, _ = readings
+    def _stage(self, staged: StagedAlarms, rule: str, policy: Policy, readings: _Readings, level: Int | None) -> None:
+        partition, keys, ts, probability, shift = readings
         over = np.flatnonzero(probability >= policy.setpoint if level is None else level >= REACHED)
         # All readings of a key count that reaches the setpoint, so that timers do not depend on batch bounds.
         rising = {(partition[row], keys[row]) for row in over.tolist()}

@@ -33,7 +33,7 @@ class Condition(BaseModel):
         deadband: how far the value must come back from the limit before it counts as normal.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     field: str | None = None
     feature: str | None = None
@@ -133,7 +133,8 @@ class Rule(BaseModel):
     def level(self, value_of: Callable[[Condition], Float]) -> Int:
         """Its level at each reading, shape [n]."""
         levels = [condition.level(value_of(condition)) for condition in self.conditions]
-        return np.maximum.reduce(levels) if self.any_of else np.minimum.reduce(levels)
+        level: Int = np.maximum.reduce(levels) if self.any_of else np.minimum.reduce(levels)
+        return level
 
 
 def rule_faults(rules: Sequence[Rule], fields: Sequence[str]) -> list[tuple[tuple[str | int, ...], str]]:

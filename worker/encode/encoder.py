@@ -98,6 +98,7 @@ class Encoder:
                 "alarm_id": state.alarm_id,
                 "state": transition.kind,
                 "priority": state.priority,
+                "rule": transition.rule or None,
                 "onset_ts": state.onset_ts,
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,

@@ -13,7 +13,7 @@ from common.arrays import Bool, Float, Int
 from schemas.text_column import TextColumn
 from training.backtest.spool import Piece
 from worker.alarms.state_machine import AlarmPolicy
-from worker.config.alarm_section import raised_by_model
+from worker.config.alarm_section import raised_by_model, rules_of
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
 from worker.score.batch import columns_only
@@ -77,7 +77,7 @@ class RecordingScorer:
             pipeline,
             package,
             policy if raised_by_model(pipeline.alarm) else None,
-            rules=pipeline.alarm_rules,
+            rules=rules_of(pipeline.alarm),
         )
         self._partitions: dict[int, Partition] = {}
 

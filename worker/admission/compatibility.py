@@ -9,7 +9,7 @@ from common.text import shown
 from common.validation_errors import fault_texts
 from worker.alarms.rules import missing_features
 from worker.alarms.state_machine import AlarmPolicy
-from worker.config.alarm_section import overrides, raised_by_model
+from worker.config.alarm_section import overrides, raised_by_model, rules_of
 from worker.config.pipeline import Pipeline
 from worker.model.backends.plain_model import PlainModel
 from worker.model.contract import Features, Model, Task
@@ -53,7 +53,7 @@ def alarm_policy(model: Model, pipeline: Pipeline) -> AlarmPolicy | None:
         PackageError: the overrides make the policy invalid, the pipeline's policy is not complete, or the model gives
             no probability of one class, by which alarms are raised.
     """
-    changes, rules = overrides(pipeline.alarm), pipeline.alarm_rules
+    changes, rules = overrides(pipeline.alarm), rules_of(pipeline.alarm)
     if pipeline.outputs.alarms is None or not raised_by_model(pipeline.alarm):
         return None
     if rules and not changes and (model.task is not Task.BINARY or model.policy is None):
@@ -86,7 +86,7 @@ def require_fit(model: Model, pipeline: Pipeline) -> None:
             f"{pipeline.expected_task}; write `task: {model.task}` in the pipeline file, or name another model",
         )
     plan_for(model, pipeline)
-    if lacking := missing_features(pipeline.alarm_rules, model.numeric):
+    if lacking := missing_features(rules_of(pipeline.alarm), model.numeric):
         raise PackageError(
             "wrong_signature",
             f"model {model.name} {model.version} has no feature {shown(', '.join(lacking))}, which rules of pipeline "

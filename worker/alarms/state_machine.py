@@ -53,7 +53,16 @@ class Policy(BaseModel):
 
 
 class AlarmPolicy(Policy):
-    """When the model raises an alarm: its value is the probability, and the setpoint also the prediction threshold."""
+    """When the model raises an alarm and when it returns to normal: the value is the probability.
+
+    Attributes:
+        setpoint: probability at or above which a reading counts towards an alarm; also the prediction threshold.
+        deadband: how far below the setpoint the probability must fall before it counts towards a return.
+        on_delay_ms: event time for which the probability must stay at or above the setpoint.
+        off_delay_ms: event time for which it must stay below setpoint less deadband.
+        priorities: priority -> smallest probability of an alarm with it; the highest one that is reached applies.
+        immediate: probability from which the on-delay does not apply; None: it always applies.
+    """
 
     setpoint: float = Field(gt=0, lt=1)
     deadband: float = Field(ge=0, lt=1)

@@ -21,8 +21,6 @@ from schemas.folder import SchemaFolder
 from schemas.load import Schema
 from schemas.resolution import named_types
 from schemas.wire import Fingerprint
-from worker.alarms.rules import Rule
-from worker.config.alarm_section import rules_of
 from worker.config.derived_schemas import derived_record, window_state_record
 from worker.config.features import Feature, milliseconds
 from worker.config.inputs_outputs import DeadLetters, Input, Name, Number, Output, Strict
@@ -174,11 +172,6 @@ class Pipeline(Strict):
         """What is written to an output, by the names of its schema."""
         found = written_fields(self.input, self.outputs, role, self.expected_task)
         return {n: f for n, f in found.items() if f.engine_name != "rule" or self.alarm.get("rules")}
-
-    @property
-    def alarm_rules(self) -> tuple[Rule, ...]:
-        """The alarm rules beside the model."""
-        return rules_of(self.alarm)
 
     @property
     def expected_task(self) -> Task:

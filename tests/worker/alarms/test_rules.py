@@ -35,7 +35,7 @@ nan = float("nan")
     ],
 )
 def test_the_level_of_a_condition(limit: dict[str, float], values: list[float], levels: list[int]) -> None:
-    assert Condition(field="x", **limit).level(np.array(values)).tolist() == levels
+    assert Condition.model_validate({"field": "x"} | limit).level(np.array(values)).tolist() == levels
 
 
 def test_any_takes_the_highest_level_and_all_the_lowest() -> None:
@@ -43,7 +43,7 @@ def test_any_takes_the_highest_level_and_all_the_lowest() -> None:
     seen = {"x": np.array([1, 0, nan, 1]), "y": np.array([0, 0, 1, 2])}
 
     def level(rule: Rule) -> list[int]:
-        return rule.level(lambda c: seen[c.field or c.feature or ""]).tolist()
+        return list(rule.level(lambda c: seen[c.field or c.feature or ""]))
 
     assert level(Rule(name="any", priority="HIGH", any_of=(x, y))) == [REACHED, NORMAL, REACHED, URGENT]
     assert level(Rule(name="all", priority="HIGH", all_of=(x, y))) == [NORMAL, NORMAL, HELD, REACHED]

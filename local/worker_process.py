@@ -7,13 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from common.errors import UserError
-from local.process import Server, answers, free_ports, port_is_free, start, wait_until_ready
+from local.process import Server, answers, free_ports, port_is_free, retry_on_taken_port, start, wait_until_ready
 
 _HTTP_PORT = 8080
 _READY_S = 180.0
 """It imports the model's libraries twice: for the check in a process of its own, too."""
 
 
+@retry_on_taken_port
 def start_worker(
     directory: Path, options: Sequence[str], tracking_uri: str, environment: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Server, str]:

@@ -52,14 +52,18 @@ class Scene:
         self.topics = {name: self._pipeline.topics.get(name, f"{self._pipeline.name}.requests") for name in TABLES}
         schemas = {role: self._pipeline.records[role].schema for role in ("predictions", "alarms")}
         self._written = {role: (parsed(schema), single_object_prefix(schema)) for role, schema in schemas.items()}
-        self._producer = Producer(
-            client_config(self.stage.bootstrap) | {"transactional.id": self._pipeline.name, "linger.ms": 5}
-        )
-        self._producer.init_transactions(30)
+        self.renew_producer()
         self._published = 0
         admin = admin_client(client_config(self.stage.bootstrap))
         requests = NewTopic(self.topics["requests"], self.stage.partitions, 1)
         admin.create_topics([requests])[requests.topic].result()
+
+    def renew_producer(self) -> None:
+        """Publish with another producer: a topic that is created again does not go on with its sequence numbers."""
+        self._producer = Producer(
+            client_config(self.stage.bootstrap) | {"transactional.id": self._pipeline.name, "linger.ms": 5}
+        )
+        self._producer.init_transactions(30)
 
     def publish(self, records: int) -> None:
         """Publish some records of each kind in one transaction, after one that is aborted."""

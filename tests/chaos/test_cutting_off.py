@@ -1,5 +1,6 @@
 """The gates that cut a worker off."""
 
+import select
 import socket
 from collections.abc import Iterator
 
@@ -16,10 +17,15 @@ def connected() -> Iterator[tuple[Gate, socket.socket, socket.socket]]:
         with socket.create_connection(("127.0.0.1", gate.port)) as client:
             accepted, _ = server.accept()
             with accepted:
-                accepted.settimeout(0.3)
+                accepted.settimeout(10)
                 yield gate, client, accepted
         gate.release()
         gate.shut()
+
+
+def arrives(accepted: socket.socket) -> bool:
+    """Whether something can be read within 0.3 s."""
+    return bool(select.select([accepted], [], [], 0.3)[0])
 
 
 def test_what_is_sent_through_a_held_gate_arrives_when_it_is_released(
@@ -30,8 +36,7 @@ def test_what_is_sent_through_a_held_gate_arrives_when_it_is_released(
     assert accepted.recv(100) == b"before"
     gate.hold()
     client.sendall(b"meanwhile")
-    with pytest.raises(TimeoutError):
-        accepted.recv(100)
+    assert not arrives(accepted)
     gate.release()
     assert accepted.recv(100) == b"meanwhile"
 
@@ -43,8 +48,7 @@ def test_what_was_held_arrives_though_the_sender_has_gone(
     gate.hold()
     client.sendall(b"meanwhile")
     client.close()
-    with pytest.raises(TimeoutError):
-        accepted.recv(100)
+    assert not arrives(accepted)
     gate.release(spread_s=0.1)
     assert accepted.recv(100) == b"meanwhile"
 

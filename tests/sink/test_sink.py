@@ -71,6 +71,7 @@ def test_a_topic_that_was_created_again_is_stored_beside_the_former_one_and_repo
         wait_until(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic is gone")
         admin.create_topics([NewTopic(topic, scene.stage.partitions, 1)])[topic].result()
         wait_until(lambda: topic in admin.list_topics(timeout=10).topics, "the topic is back")
+        scene.renew_producer()
         scene.publish(100)
         wait_until(lambda: len(rows_of(database, "alarms")) >= before + 20, "both are stored", 90)
 

@@ -1,10 +1,11 @@
 """Creates the topics that a pipeline needs, and checks their settings."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from common.errors import DependencyDownError, UserError
 from worker.config.pipeline import Pipeline
@@ -16,6 +17,7 @@ from worker.kafka.records import HEADER_ALLOWANCE
 from worker.kafka.topic_policy import USUAL_REBUILD_MS, violations
 
 _TIMEOUT_S = 15.0
+_KNOWN_AFTER_S = 5.0
 _UNREACHED = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}  # noqa: SLF001 - librdkafka's names
 
 
@@ -57,7 +59,22 @@ def create_topics(
                 denied = denied_of(error, config or {}, "topic", topic, "Create", "Describe") if config else None
                 why = denied or error_text(error, admin)
                 raise UserError(f"topic {topic} could not be created: {why}") from error
+    _await_metadata(admin, futures.keys())
     return sorted(missing.values())
+
+
+def _await_metadata(admin: AdminClient, topics: Collection[str]) -> None:
+    """Wait until the broker knows the topics: it may deny for a moment that there is what the controller has created.
+
+    They stay unknown to a user who may not describe them, so this gives up after a while.
+    """
+    await_all = Retrying(
+        retry=retry_if_result(lambda there: not there),
+        wait=wait_fixed(0.05),
+        stop=stop_after_delay(_KNOWN_AFTER_S),
+        retry_error_callback=lambda _: None,
+    )
+    await_all(lambda: topic_partitions(admin, _TIMEOUT_S).keys() >= set(topics))
 
 
 def check_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from common.errors import UserError
 from tests.plain_pipelines import model, plain_pipeline
+from training.monitoring.performance.rolling import alarms_from
 from worker.admission.compatibility import alarm_policy, require_fit
 from worker.alarms.alarms import MODEL, Alarms, rule_of, state_key
 from worker.alarms.rules import HELD, NORMAL, REACHED, URGENT, Condition, Rule
@@ -167,6 +168,7 @@ def test_a_regression_pipeline_raises_alarms_by_rules_and_each_names_its_rule(tm
         ("strained", RTN, "LOW", 2),
     ]
     assert len({a["alarm_id"] for a in found.alarms}) == 2
+    assert alarms_from(found.alarms, pipeline, {}) == []  # they say nothing of the model's performance
 
 
 POLICY = AlarmPolicy(setpoint=0.9, deadband=0.1, on_delay_ms=0, off_delay_ms=0, priorities={"HIGH": 0.9})

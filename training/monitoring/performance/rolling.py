@@ -55,7 +55,7 @@ class Figures:
 
 
 def alarms_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, keys: dict[str, int]) -> list[Alarm]:
-    """Alarms, oldest first, from the transitions on the topic.
+    """The model's alarms, oldest first, from the transitions on the topic; those of rules say nothing of the model.
 
     Args:
         records: of the topic of alarms; those of one key are in order.
@@ -66,6 +66,8 @@ def alarms_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, keys: 
     found: dict[str, Alarm] = {}
     for published in records:
         record = pipeline.outputs.with_engine_names(published)
+        if record.get("rule") is not None:
+            continue
         key = keys.setdefault(record[source.key], len(keys))
         ts, peak = record[source.time], record["peak_probability"]
         alarm = found.setdefault(

@@ -1,4 +1,4 @@
-"""Why a record becomes a dead letter: each stable reason code, what it means, and when a redrive helps."""
+"""Why a record becomes a dead letter: each stable reason code, what it means, and when to redrive."""
 
 from enum import StrEnum
 from typing import Self

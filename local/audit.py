@@ -131,7 +131,7 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
     scored_as = {(r[source.key], r[source.time]): set[Address]() for _, r in predictions}
     for _, r in predictions:
         scored_as[r[source.key], r[source.time]].add((r["source_partition"], r["source_offset"]))
-    addresses = [_address(m) for m in dead]
+    addresses = [address_of(m) for m in dead]
     left = set(read) - scored - set(addresses)
     reader = source.avro_schema
 
@@ -162,6 +162,7 @@ def audit(pipeline: Pipeline, bootstrap: str, registry: SchemaRegistry | None = 
     )
 
 
-def _address(dead_letter: Message) -> Address:
+def address_of(dead_letter: Message) -> Address:
+    """Partition and offset of the record that became this dead letter."""
     headers = dict(headers_of(dead_letter))
     return int(headers["__streams.errors.partition"] or b""), int(headers["__streams.errors.offset"] or b"")

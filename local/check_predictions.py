@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from common.arrays import Bool
-from local.audit import read_all
+from local.audit import address_of, read_all
 from producers.rows import Address
 from schemas.codec import decode
 from schemas.registry import writer_schema_lookup
@@ -18,7 +17,7 @@ from training.registry.load_model import load_registered
 from training.run.replay import Replay
 from worker.config.pipeline import Pipeline
 from worker.config.task import Task
-from worker.kafka.message import headers_of, value_of
+from worker.kafka.message import value_of
 from worker.model.contract import Prediction
 
 _WITHIN_S = 120.0
@@ -85,10 +84,7 @@ def _outcomes(
             record = outputs.with_engine_names(decoded)
             if (number := wanted.get((record["source_partition"], record["source_offset"]))) is not None:
                 found.append((number, record))
-        letters = [dict(headers_of(m)) for m in read_all(outputs.dead_letters.topic, bootstrap)]
-        places = {
-            (int(h["__streams.errors.partition"] or b""), int(h["__streams.errors.offset"] or b"")) for h in letters
-        }
+        places = {address_of(letter) for letter in read_all(outputs.dead_letters.topic, bootstrap)}
         return found, len(places & wanted.keys())
 
     attempts = Retrying(
@@ -117,7 +113,9 @@ def _compare(
             same &= (own.probabilities == streamed.probabilities).all(axis=1) & (own.label == streamed.label)
         differing += int((~same).sum())
         if (tested := replay.held_out[numbers]).any():
-            metrics = measure(task, replay.truth[numbers][tested], _some(streamed, tested), model.threshold)
+            metrics = measure(
+                task, replay.truth[numbers][tested], streamed.take(np.flatnonzero(tested)), model.threshold
+            )
     return differing, metrics
 
 
@@ -130,12 +128,3 @@ def _prediction(task: Task, records: list[dict[str, Any]], classes: tuple[str, .
     label = np.array([classes.index(record["predicted_class"]) for record in records])
     probabilities = np.array([[record["probabilities"][name] for name in classes] for record in records])
     return Prediction(value, label, probabilities)
-
-
-def _some(all_rows: Prediction, rows: Bool) -> Prediction:
-    label, probabilities = all_rows.label, all_rows.probabilities
-    return Prediction(
-        all_rows.value[rows],
-        None if label is None else label[rows],
-        None if probabilities is None else probabilities[rows],
-    )

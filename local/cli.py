@@ -54,7 +54,7 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="Seed of training and generated rows.")] = 0,
     tries: Annotated[int | None, typer.Option(min=1, help="Parameter sets to try for each candidate.")] = None,
 ) -> None:
-    """Train, start, replay and check a pipeline that comes along: Kafka, MLflow and a worker on this machine.
+    """Train, start, replay and check a shipped example pipeline: Kafka, MLflow and a worker on this machine.
 
     Nothing needs to be installed or running. The last line is one JSON object: how many records were scored, are
     missing, doubled, or differ from what the model itself predicts for the same rows; and the model's metrics.

@@ -1,4 +1,4 @@
-"""A copy of a pipeline that comes along, with its own topics and consumer group."""
+"""A copy of a shipped example pipeline, with its own topics and consumer group."""
 
 import shutil
 from pathlib import Path

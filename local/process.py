@@ -27,7 +27,7 @@ from common.errors import UserError
 
 _LOG_TAIL_LINES = 25
 _STOP_S = 15.0
-_START_S = 60.0
+_START_S = 180.0  # MLflow's server takes over a minute on a busy machine
 # Waits on a pipe that closes when this process ends in any way, then kills the process group of the server.
 _WATCHDOG = 'read -r _; kill -s KILL -- "-$1" 2>/dev/null'
 
@@ -151,7 +151,7 @@ def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str
 
 
 def wait_until_ready(servers: Sequence[Server], ready: Callable[[], bool], within_s: float = _START_S) -> None:
-    """Wait until `ready()` is true, by default at most a minute. If that fails, stop all servers.
+    """Wait until `ready()` is true, by default at most three minutes while they live. If that fails, stop all servers.
 
     Raises:
         PortTakenError: a server ended because its port is taken.

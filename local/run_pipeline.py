@@ -1,4 +1,4 @@
-"""Runs a pipeline that comes along: trains its model, starts everything, replays rows and checks the output."""
+"""Runs a shipped example pipeline: trains its model, starts everything, replays rows and checks the output."""
 
 import tempfile
 import time

@@ -64,7 +64,8 @@ def iso_to_ms(text: str, offset_ms: int | None) -> int:
     day, clock, fraction, zone = match.groups()
     if zone is None and offset_ms is None:
         raise InvalidValueError(
-            f"the time {text!r} has no offset from UTC, and the pipeline's input.utc_offset is not set"
+            f"the time {text!r} has no offset from UTC; add Z or an offset such as +02:00, "
+            "or set the pipeline's input.utc_offset"
         )
     try:
         moment = datetime.fromisoformat(f"{day}T{clock}{zone or 'Z'}")

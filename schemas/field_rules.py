@@ -34,7 +34,17 @@ _KINDS: Mapping[str, Kind] = {
     "double": "number",
 }
 _RANGE, _LENGTH, _UNIT = ("minimum", "maximum"), ("minLength", "maxLength"), "unit"
-_NOT_READ = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
+# In small letters: what other schema languages call them.
+_NOT_READ = {
+    "exclusiveminimum": "minimum",
+    "exclusivemaximum": "maximum",
+    "min": "minimum",
+    "max": "maximum",
+    "minlen": "minLength",
+    "maxlen": "maxLength",
+    "minlength": "minLength",
+    "maxlength": "maxLength",
+}
 _AVRO = {"name", "type", "doc", "default", "order", "aliases"}
 # Similarity, from 0 to 1, from which the name of a property counts as a misspelling of one of these.
 _ALIKE = 0.84
@@ -188,7 +198,7 @@ def _require_flat(avro_type: Any, enclosing: frozenset[str]) -> None:
 def _misspelt(field: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     known = (*_RANGE, *_LENGTH)
     for name in field.keys() - _AVRO - {*known, _UNIT}:
-        if meant := _NOT_READ.get(name) or closest(name, known, _ALIKE):
+        if meant := _NOT_READ.get(name.lower()) or closest(name, known, _ALIKE):
             yield name, f"property {shown(name)!r} is not read; did you mean {meant!r}?"
 
 

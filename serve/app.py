@@ -1,6 +1,7 @@
 """The HTTP API: routes, layers around them, and their OpenAPI description."""
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from worker.http.guard import WRONG_HOST, Guard
 
 _CLIENT_LEFT = 499
 """Before its request was complete. No standard status; nginx logs the same."""
+_NO_PATH = HTTPStatus.NOT_FOUND.phrase  # what Starlette says
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _JSON = ("application/json", "application/vnd.api+json")
 
@@ -73,6 +75,11 @@ class Service:
         if self.live.scorer is None:
             raise ProblemError(503, "not_ready", f"no model is loaded: {self.live.reason}", retry_after_s=5)
         return self.live.scorer
+
+    def not_ready(self) -> list[str]:
+        """Why requests are not scored; empty: they are."""
+        reasons = [] if self.live.scorer is not None else [self.live.reason]
+        return reasons if self._thread.alive else [*reasons, "the thread that scores has ended; restart the process"]
 
     async def body(self, request: Request) -> bytes:
         """The body of a request.
@@ -127,7 +134,7 @@ def build_app(
         redirect_slashes=False,
     )
     add_docs(app)
-    _add_health(app, live, metrics)
+    _add_health(app, service)
     protected = _protected(service, Clients(keys, settings.rate_limit))
     if routes := stored(settings, keys, pipeline.name):
         protected.include_router(routes)
@@ -188,23 +195,23 @@ def _add_v1(router: APIRouter, service: Service) -> None:
         return json_response({"request": form.json_schema(), "avro": source.avro_schema})
 
 
-def _add_health(app: FastAPI, live: LiveModel, metrics: ServeMetrics) -> None:
+def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/live", summary="Liveness")
     async def live_() -> Live:
         """Whether the process answers."""
         return Live()
 
-    @app.get("/ready", responses={503: {"model": Ready, "description": "No model is loaded yet."}})
+    @app.get("/ready", responses={503: {"model": Ready, "description": "No model is loaded yet, or nothing scores."}})
     async def ready(response: Response) -> Ready:
         """Whether requests are scored; 503 with the reason when not."""
-        reasons = [] if live.scorer is not None else [live.reason]
+        reasons = service.not_ready()
         response.status_code = 503 if reasons else 200
         return Ready(ready=not reasons, reasons=reasons)
 
     @app.get("/metrics", response_class=PlainTextResponse)
     def metrics_() -> Response:
         """Metrics in Prometheus text format."""
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
@@ -217,7 +224,8 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 async def _answer_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    problem = ProblemError(error.status_code, _CODES.get(error.status_code, "http_error"), str(error.detail))
+    detail = "no such path; /docs lists all" if error.detail == _NO_PATH else str(error.detail)
+    problem = ProblemError(error.status_code, _CODES.get(error.status_code, "http_error"), detail)
     problem.headers |= error.headers or {}
     return problem.response(request_id_of(request.scope))
 

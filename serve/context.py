@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.metrics import ServeMetrics
-from serve.problems import defect
+from serve.problems import ProblemError, defect
 from serve.request_log import RequestLog
 
 _LOG = structlog.get_logger(__name__)
@@ -58,8 +58,10 @@ class Context:
         with structlog.contextvars.bound_contextvars(
             request_id=request_id, **({"trace_id": trace[1]} if trace else {})
         ):
+            # RFC 9112, section 6.1: a proxy in front may take the other length, and so see other requests than we do.
+            unclear = "content-length" in headers and "transfer-encoding" in headers
             try:
-                await self._app(scope, receive, send_with_ids)
+                await (_unclear_length(request_id) if unclear else self._app)(scope, receive, send_with_ids)
             except Exception:  # noqa: BLE001 - the server goes on; the log has the cause
                 _LOG.exception("a request failed", path=scope["path"][:200])
                 if not status:
@@ -85,3 +87,10 @@ class Context:
                 **scope["state"]["logged"],
             }
         )
+
+
+def _unclear_length(request_id: str) -> ASGIApp:
+    text = "give either Content-Length or Transfer-Encoding"
+    answer = ProblemError(400, "malformed_request", text).response(request_id)
+    answer.headers["connection"] = "close"
+    return answer

@@ -17,6 +17,7 @@ from schemas.load import Schema
 from worker.config.pipeline import Pipeline
 from worker.model.contract import InputType, Model, ModelInput
 
+REQUEST_FIELDS = ("readings", "rows", "predict", "explain")
 _LARGEST = 3e38
 """Of a feature: models compute in single precision."""
 _WHOLE: Mapping[str, int] = {"int": 2**31, "long": 2**63, "integer": 2**31}

@@ -7,11 +7,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from common.environment import closest
 from common.times import iso_now
-from common.validation_errors import faults
+from common.validation_errors import Fault, faults
 from serve.json_response import json_response
 
 _DETAILS = 20
+_ALIKE = 0.6
 _DOCUMENTED: Mapping[int, str] = {
     400: "The body is not JSON, or an object in it has a key twice.",
     401: "The API key is missing or wrong.",
@@ -79,11 +81,23 @@ class ProblemError(Exception):
         return json_response(problem.model_dump(), self.status, self.headers)
 
 
-def unfit(error: ValidationError) -> ProblemError:
-    """The answer to a body that does not fit its schema."""
-    found = faults(error)
+def unfit(error: ValidationError, known: Mapping[str, Sequence[str]]) -> ProblemError:
+    """The answer to a body that does not fit its schema.
+
+    Args:
+        error: as Pydantic raised it.
+        known: fields of the request (under an empty name), of readings and of rows.
+    """
+    found = [_with_hint(fault, known) for fault in faults(error)]
     details = [Detail(at=".".join(map(str, fault.at)), message=fault.text) for fault in found]
     return ProblemError(422, "invalid_request", f"the request does not fit the schema: {found[0]}", details)
+
+
+def _with_hint(fault: Fault, known: Mapping[str, Sequence[str]]) -> Fault:
+    within = str(fault.at[0]) if len(fault.at) > 1 else ""
+    if fault.kind != "extra_forbidden" or not (hint := closest(str(fault.at[-1]), known.get(within, ()), _ALIKE)):
+        return fault
+    return fault._replace(text=f"there is no such field; did you mean {hint!r}?")
 
 
 def defect(request_id: str) -> Response:

@@ -11,7 +11,7 @@ from serve.metrics import ServeMetrics
 from serve.request_log import RequestLog
 from serve.settings import ServeSettings
 from worker.config.pipeline import load_pipeline
-from worker.http.server import HttpServer
+from worker.http.server import REQUEST_S, HttpServer
 
 _LOG = structlog.get_logger(__name__)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -31,7 +31,9 @@ def serve(settings: ServeSettings) -> None:
     live, log = LiveModel(settings, pipeline, metrics), RequestLog(settings, metrics)
     app = build_app(settings, pipeline, live, metrics, log)
     options = ("--host", "--port")
-    server = HttpServer(app, settings.serve_host, settings.serve_port, keep_alive=True, options=options)
+    server = HttpServer(
+        app, settings.serve_host, settings.serve_port, keep_alive=True, stop_within_s=int(REQUEST_S), options=options
+    )
     port = server.start()
     _LOG.info("listening", address=f"http://{settings.serve_host}:{port}", pipeline=pipeline.name)
     if settings.serve_host not in _LOOPBACK and not settings.api_keys():

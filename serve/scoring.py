@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from common.arrays import Float, Int
 from serve.answers import Answer, described, with_readings
-from serve.forms import request_form
+from serve.forms import REQUEST_FIELDS, request_form
 from serve.problems import Detail, ProblemError, unfit
 from worker.admission.compatibility import alarm_policy
 from worker.config.alarm_section import overrides
@@ -23,6 +23,7 @@ from worker.score.scorer import Scorer
 from worker.windows.partition import Partition
 
 _LOG = structlog.get_logger(__name__)
+_KINDS = {"readings", "rows"}
 Records = list[dict[str, Any]]
 """Readings with all fields of the reader schema."""
 
@@ -49,6 +50,11 @@ class RequestScorer:
         fields = pipeline.input.reader_schema["fields"]
         self._defaults = {field["name"]: field["default"] for field in fields if "default" in field}
         identity = set(pipeline.input.identity_fields.values()) - {each.name for each in model.inputs}
+        self._fields = {
+            "": REQUEST_FIELDS,
+            "readings": [field["name"] for field in fields],
+            "rows": [each.name for each in model.inputs],
+        }
         self._names = {
             name for field in fields if field["name"] in identity for name in (field["name"], *field.get("aliases", ()))
         }
@@ -63,9 +69,14 @@ class RequestScorer:
             ProblemError: 422.
         """
         try:
-            return _of_one_kind(self.form.validate_python(request))
+            if isinstance(request, dict) and request.keys() >= _KINDS:
+                raise _not_one_kind()
+            read = self.form.validate_python(request)
         except ValidationError as error:
-            raise unfit(error) from error
+            raise unfit(error, self._fields) from error
+        if _KINDS.isdisjoint(read):
+            raise _not_one_kind()
+        return read
 
     def is_reading(self, row: Mapping[str, Any]) -> bool:
         """Whether a row has the key or the time of a reading, which no model takes as a feature."""
@@ -166,10 +177,8 @@ class RequestScorer:
         return described(self.model, self.threshold, features, prediction, explain=explain)
 
 
-def _of_one_kind(request: dict[str, Any]) -> dict[str, Any]:
-    if ("readings" in request) == ("rows" in request):
-        raise ProblemError(422, "invalid_request", "give either `readings` or `rows`")
-    return request
+def _not_one_kind() -> ProblemError:
+    return ProblemError(422, "invalid_request", "give either `readings` or `rows`")
 
 
 def features_of(model: Model, rows: Sequence[Mapping[str, Any]]) -> Features:

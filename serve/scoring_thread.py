@@ -13,8 +13,11 @@ from serve.answers import Answer
 from serve.metrics import ServeMetrics
 from serve.problems import ProblemError
 from serve.scoring import RequestScorer
+from worker.http.server import REQUEST_S
 
 _WAITING = 256
+# Two seconds are left to read the request and to send the answer.
+_LONGEST_S = REQUEST_S - 2.0
 _TOGETHER, _TOGETHER_BYTES = 64, 500_000
 Read = Callable[[RequestScorer], Mapping[str, Any]]
 """Reads a request; raises ProblemError."""
@@ -33,7 +36,13 @@ class ScoringThread:
     def __init__(self, metrics: ServeMetrics) -> None:
         self._metrics, self._count = metrics, 0
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="score", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="score", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it scores."""
+        return self._thread.is_alive()
 
     async def score(self, scorer: RequestScorer, read: Read, size: int) -> Answer:
         """Score a request.
@@ -44,7 +53,7 @@ class ScoringThread:
             size: of its body, bytes.
 
         Raises:
-            ProblemError: 400 or 422, 503 while too many requests wait.
+            ProblemError: 400 or 422, 503 while too many requests wait, or if its turn does not come or end in time.
         """
         if self._count >= _WAITING:
             raise ProblemError(503, "busy", "too many requests are waiting", retry_after_s=1)
@@ -53,7 +62,10 @@ class ScoringThread:
         answer: Future[Answer] = Future()
         self._jobs.put(_Job(scorer, read, size, answer))
         try:
-            return await asyncio.wrap_future(answer)
+            return await asyncio.wait_for(asyncio.wrap_future(answer), _LONGEST_S)
+        except TimeoutError as late:
+            text = f"the request was not scored within {_LONGEST_S:g} s"
+            raise ProblemError(503, "busy", text, retry_after_s=1) from late
         finally:
             self._count -= 1
             self._metrics.waiting.set(self._count)
@@ -78,9 +90,9 @@ class ScoringThread:
         requests = list(_read(jobs))
         try:
             found = scorer.score_all([request for _, request in requests], time.time_ns() // 1_000_000)
-        except Exception as error:  # noqa: BLE001 - it belongs to the requests, not to this thread
+        except BaseException as error:  # noqa: BLE001 - it belongs to the requests, not to this thread
             for job, _ in requests:
-                job.answer.set_exception(error)
+                job.answer.set_exception(_harmless(error))
             return
         for (job, _), answer in zip(requests, found, strict=True):
             if isinstance(answer, ProblemError):
@@ -94,5 +106,10 @@ def _read(jobs: list[_Job]) -> Iterator[tuple[_Job, Mapping[str, Any]]]:
     for job in jobs:
         try:
             yield job, job.read(job.scorer)
-        except Exception as error:  # noqa: BLE001 - as above
-            job.answer.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - as above
+            job.answer.set_exception(_harmless(error))
+
+
+def _harmless(error: BaseException) -> Exception:
+    """What sys.exit raises, for example, would end the HTTP server."""
+    return error if isinstance(error, Exception) else RuntimeError(f"scoring raised {error!r}")

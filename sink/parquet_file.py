@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.errors import UserError
+from common.text import shown
 from sink.columns import Column, Columns, Kind
 from sink.rows import Row
 from sink.sql_values import decimal_text
@@ -45,9 +47,23 @@ def table_of(columns: Columns, rows: Iterable[Row]) -> pa.Table:
 
 
 def columns_in(path: Path) -> dict[str, Column]:
-    """The columns of a file by field."""
+    """The columns of a file by field.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     found = {}
-    for field in pq.read_schema(path):
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the file system's, not Arrow's
+            raise
+        text = " ".join(str(error).split())
+        raise UserError(
+            f"{shown(path)} is damaged: {shown(text)}; move it to another directory and start the sink again, which "
+            "stores the records of its offsets again"
+        ) from error
+    for field in schema:
         known = field.metadata or {}
         if _FIELD in known:
             kind: Any = known[_KIND].decode()

@@ -1,7 +1,7 @@
 """Stores rows as Parquet files, each named after the partition and the offsets that it holds.
 
 A file is written under a temporary name and renamed when it is complete, so the names say exactly what is stored: a
-sink that starts goes on behind the last file. While it writes a partition it locks it, and the kernel releases the
+sink that starts continues after the last file. While it writes a partition it locks it, and the kernel releases the
 locks of a process that was killed.
 """
 

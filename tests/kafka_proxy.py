@@ -76,6 +76,8 @@ class Link:
         self.client, self.broker = client, broker
         self.cut_off = False
         self.asked: dict[int, int] = {}  # correlation id -> api of what was passed on
+        # The system closes a socket only when no thread reads from it.
+        self.reader_ended = threading.Event()
 
     def reset(self) -> None:
         """Cut the client off at once."""
@@ -148,9 +150,12 @@ class KafkaProxy:
                 link.broker.shutdown(socket.SHUT_RDWR)
 
     def reset_all(self) -> None:
-        """Reset all clients' connections."""
-        for link in list(self._links):
+        """Reset all clients' connections, and wait until none of them takes a request."""
+        links = list(self._links)
+        for link in links:
             link.reset()
+        for link in links:
+            assert link.reader_ended.wait(_SERVED_S), "a connection that was reset is still read"
 
     def _accept(self, listener: socket.socket, target: int) -> None:
         while True:
@@ -180,6 +185,7 @@ class KafkaProxy:
                 link.asked[number] = api
                 for _ in range(2 if caught is not None and caught.rule.action == "repeat" else 1):
                     _write(link.broker, frame)
+        link.reader_ended.set()
         if not link.cut_off:  # otherwise there may be something to deliver
             with contextlib.suppress(OSError):
                 link.broker.shutdown(socket.SHUT_RDWR)

@@ -118,10 +118,16 @@ def find_sources(file_columns: Sequence[str], mapping: Mapping, pipeline: Pipeli
     """Find the column of each field: as mapped, else by the field's name, else by one of its Avro aliases.
 
     Raises:
-        UserError: the mapping names an unknown field or column, or there is no column for the key, time or any sensor.
+        UserError: the mapping names an unknown field or column, there is no column for the key, time or any sensor,
+            or the pipeline has no such fields.
     """
     source = pipeline.input
     aliases = {f["name"]: (f["name"], *f.get("aliases", ())) for f in source.avro_schema["fields"]}
+    if source.categories() or not {source.key, source.group, source.time} <= aliases.keys():
+        raise UserError(
+            f"recordings are read for pipelines whose input has fields for key, group and time, and numbers; "
+            f"that of {pipeline.name} differs: publish its records with a producer of your own"
+        )
     there = ", ".join(file_columns)
     if unknown := [name for name in mapping.columns if name not in aliases]:
         raise UserError(f"--columns: a reading has no field {', '.join(unknown)}; it has {', '.join(aliases)}")

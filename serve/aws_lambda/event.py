@@ -102,22 +102,24 @@ def batches_of(event: KafkaEvent, topic: str) -> Iterator[Batch]:
     Raises:
         UserError: a record is from another topic than the pipeline's input.
     """
-    for records in event.records.values():
+    of_partition: dict[int, list[KafkaRecord]] = {}
+    for record in (each for records in event.records.values() for each in records):
+        of_partition.setdefault(record.partition, []).append(record)
+    for records in of_partition.values():
         if other := next((r.topic for r in records if r.topic != topic), None):
             raise UserError(
                 f"the event has records of topic {other!r}, and the pipeline reads {topic!r}; "
                 "correct the event source mapping, or HAZARDSTREAM_PIPELINE"
             )
         ordered = sorted(records, key=lambda record: record.offset)
-        if ordered:
-            yield Batch(
-                keys=[r.key for r in ordered],
-                values=[r.value for r in ordered],
-                partition=np.array([r.partition for r in ordered], np.int64),
-                offset=np.array([r.offset for r in ordered], np.int64),
-                broker_ts=np.array([r.timestamp for r in ordered], np.int64),
-                timestamp_type=np.array(
-                    [_TIMESTAMP_TYPES.get(r.timestamp_type, TIMESTAMP_NOT_AVAILABLE) for r in ordered], np.int64
-                ),
-                headers={row: pairs for row, r in enumerate(ordered) if (pairs := r.pairs)},
-            )
+        yield Batch(
+            keys=[r.key for r in ordered],
+            values=[r.value for r in ordered],
+            partition=np.array([r.partition for r in ordered], np.int64),
+            offset=np.array([r.offset for r in ordered], np.int64),
+            broker_ts=np.array([r.timestamp for r in ordered], np.int64),
+            timestamp_type=np.array(
+                [_TIMESTAMP_TYPES.get(r.timestamp_type, TIMESTAMP_NOT_AVAILABLE) for r in ordered], np.int64
+            ),
+            headers={row: pairs for row, r in enumerate(ordered) if (pairs := r.pairs)},
+        )

@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.repository import ROOT
 
 
+@pytest.mark.slow  # starts a server of its own
 def test_it_measures_and_no_hostile_request_gets_a_500() -> None:
     given = ["--rate", "5", "--seconds", "1", "--hostile", "100", "--json"]
     command = [sys.executable, "-m", "benchmarks.http", *given]

@@ -58,6 +58,7 @@ def test_latency_counts_from_when_a_reading_was_due_and_leaves_out_the_lead() ->
     assert found == {"p50": 7.0, "p99": 7.0, "p99.9": 7.0, "max": 7.0, "readings": 10, "sent_late_p99": 0.0}
 
 
+@pytest.mark.slow  # runs by the clock
 def test_phases_follow_each_other_without_a_gap_in_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency_source, "Source", lambda *_: SlowSource())
     file = tmp_path / "phases.json"

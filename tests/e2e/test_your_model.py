@@ -1,6 +1,10 @@
 """docs/your-model.md, step by step: from an empty folder to scored records, with one's own model and schema."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,9 @@ from worker.model.model_files import read_model_files
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
-TOPIC = "tutorial.pumps"
+TOPIC = "plant.pumps"
+PAGE = (Path(__file__).parents[2] / "docs" / "your-model.md").read_text(encoding="utf-8")
+PRODUCER = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "Producer(" in block)
 PUMP = {
     "type": "record",
     "name": "Pump",
@@ -38,7 +44,12 @@ def test_an_own_model_scores_an_own_topic_without_any_python(
     rows = pump_rows(400)
     forest = RandomForestRegressor(n_estimators=5, random_state=0).fit(rows[NUMBERS], wear(rows))
     model = saved(
-        mlflow.sklearn, forest, tmp_path / "forest", rows[NUMBERS], wear(rows), serialization_format="cloudpickle"
+        mlflow.sklearn,
+        forest,
+        tmp_path / "forest",
+        rows[NUMBERS],
+        wear(rows),
+        skops_trusted_types=["numpy.dtype", "sklearn.tree._tree.Tree"],
     )
     monkeypatch.chdir(tmp_path)
     Path("Pump.avsc").write_text(json.dumps(PUMP))
@@ -69,10 +80,13 @@ def test_an_own_model_scores_an_own_topic_without_any_python(
         worker.kill()
     stage.publish((record["pump"], encode(record, schema, prefix)) for record in sent[200:])
     with stage.worker() as worker:
-        wait_until(lambda: stage.outcomes() >= len(sent), "it scores all")
+        subprocess.run(
+            [sys.executable, "-c", PRODUCER], env=os.environ | {"KAFKA_BOOTSTRAP_SERVERS": kafka}, check=True
+        )
+        wait_until(lambda: stage.outcomes() >= len(sent) + 3, "it scores all, and what the page's producer sends")
         assert worker.stop() == 0
 
     scored = {record["at"]: record["value"] for record in stage.records("predictions")}
-    assert len(stage.records("predictions")) == len(sent)
+    assert len(stage.records("predictions")) == len(sent) + 3
     expected = forest.predict(rows[NUMBERS])
     assert np.array_equal([scored[record["at"]] for record in sent], expected)

@@ -135,6 +135,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unit that is no text": (NUMBER | {"unit": 5}, "unit must be text, not 5"),
     "exclusive": (NUMBER | {"exclusiveMinimum": 0}, "'exclusiveMinimum' is not read; did you mean 'minimum'"),
     "misspelt": (NUMBER | {"minimun": 0}, "'minimun' is not read; did you mean 'minimum'"),
+    "short": (NUMBER | {"max": 9}, "'max' is not read; did you mean 'maximum'"),
+    "in small letters": (TEXT | {"maxlength": 9}, "'maxlength' is not read; did you mean 'maxLength'"),
     "another spelling": (TEXT | {"max_length": 0}, "'max_length' is not read; did you mean 'maxLength'"),
 }
 

@@ -22,6 +22,8 @@ from schemas.wire import ApicurioId, ConfluentId, Guid
 from tests.flagship import flagship_schema
 from tests.http_server import HttpServer
 
+pytestmark = pytest.mark.slow  # waits for deadlines
+
 READING = flagship_schema("SensorReading")
 KNOWN = {"schema": json.dumps(READING)}
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"

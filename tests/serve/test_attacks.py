@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
+from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
 from serve.live_model import LiveModel
 from serve.metrics import ServeMetrics
@@ -20,6 +22,7 @@ from tests.harness import wait_until
 from tests.serve.conftest import Start
 from tests.serve.test_requests import JSON, refused
 from worker.config.settings import load_settings
+from worker.http.server import HttpServer
 from worker.model.package import ModelPackage
 
 MANY = 400_000
@@ -109,3 +112,23 @@ def test_why_there_is_no_model_is_told_without_paths_and_logged_with_them(tmp_pa
 
     assert live.reason == "the model cannot be loaded; the log has details"
     assert str(missing) in logged[0]["reason"]
+
+
+def test_a_client_cannot_choose_the_address_that_its_rate_is_counted_for() -> None:
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        await PlainTextResponse(scope["client"][0])(scope, _receive, send)
+
+    server = HttpServer(app, "127.0.0.1", 0)
+    port = server.start()
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/", headers={"x-forwarded-for": "10.9.8.7"}, trust_env=False)
+    finally:
+        server.stop()
+    assert answer.text == "127.0.0.1"
+
+
+def test_a_request_with_two_lengths_is_refused_and_its_connection_closed(api: TestClient) -> None:
+    lengths = {"content-length": "2", "transfer-encoding": "chunked"}
+    answer = api.post("/v1/predict", content=b"{}", headers=JSON | lengths)
+    assert (answer.status_code, answer.json()["error"]) == (400, "malformed_request")
+    assert answer.headers["connection"] == "close"

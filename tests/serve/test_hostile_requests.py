@@ -1,4 +1,4 @@
-"""Requests that mean no good: generated from the API's own description, and made by hand. None gets a 500."""
+"""Malicious requests: generated from the API's own description, and written by hand. None gets a 500."""
 
 import os
 from typing import Any

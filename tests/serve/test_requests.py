@@ -73,6 +73,16 @@ def test_a_request_of_another_form(api: TestClient, body: Any) -> None:
     refused(api, 422, "invalid_request", json=body)
 
 
+def test_a_refusal_says_what_was_meant(api: TestClient, history: list[dict[str, Any]]) -> None:
+    both = refused(api, 422, "invalid_request", json={"readings": [], "rows": []})
+    assert both["message"] == "give either `readings` or `rows`"
+    misspelt = refused(api, 422, "invalid_request", json={"readings": [history[0] | {"voltag_v": 1.0}]})
+    assert misspelt["message"].endswith("voltag_v: there is no such field; did you mean 'voltage_v'?")
+    local = refused(api, 422, "invalid_request", json={"readings": [history[0] | {"ts": "2026-01-31T12:00:00"}]})
+    assert "add Z or an offset such as +02:00" in local["message"]
+    assert refused(api, 404, "not_found", "GET", "/v2")["message"] == "no such path; /docs lists all"
+
+
 @pytest.mark.parametrize(
     "body",
     [[], {"data": [[1.0]]}, {"features": []}, {"instances": [None]}, {"data": "x"}, {"user_id": 1}, {"readings": 5}],

@@ -1,5 +1,7 @@
 """Requests that wait are scored in one go. Each gets what it would get alone."""
 
+import asyncio
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,8 +11,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve.answers import Answer
+from serve.metrics import ServeMetrics
 from serve.problems import ProblemError
 from serve.scoring import RequestScorer
+from serve.scoring_thread import ScoringThread
 from tests.flagship import PIPELINE
 from worker.model.contract import Features, ModelFailedError, Prediction
 from worker.model.package import ModelPackage
@@ -66,6 +70,19 @@ def test_a_request_that_the_model_fails_on_costs_no_other(
     assert (found[1].status, found[1].error) == (503, "model_failed")
 
 
+def test_a_model_that_exits_ends_neither_the_thread_nor_the_server(
+    api: TestClient, history: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exits(model: ModelPackage, features: Features) -> Prediction:
+        raise SystemExit(3)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ModelPackage, "predict", exits)
+        assert api.post("/v1/predict", json={"readings": history}).status_code == 500
+    assert api.post("/v1/predict", json={"readings": history}).status_code == 200
+    assert api.get("/ready").json()["ready"]
+
+
 def test_many_clients_at_once(api: TestClient, history: list[dict[str, Any]]) -> None:
     bodies = [{"readings": history[: 1 + n % 7]} for n in range(60)]
     with ThreadPoolExecutor(12) as clients:
@@ -77,3 +94,26 @@ def test_many_clients_at_once(api: TestClient, history: list[dict[str, Any]]) ->
             [each["probability"] for each in answer["predictions"]],
             [each["probability"] for each in alone["predictions"]],
         )
+
+
+def test_a_request_whose_turn_comes_too_late_is_told_so(
+    scorer: RequestScorer, history: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.scoring_thread._LONGEST_S", 0.2)
+    thread, goes_on = ScoringThread(ServeMetrics()), threading.Event()
+
+    def waits(_: RequestScorer) -> dict[str, Any]:
+        goes_on.wait(60)
+        return {"readings": history}
+
+    async def two_requests() -> list[Any]:
+        reads = (waits, lambda _: {"readings": history})
+        return await asyncio.gather(*(thread.score(scorer, read, 1) for read in reads), return_exceptions=True)
+
+    for found in asyncio.run(two_requests()):
+        assert isinstance(found, ProblemError)
+        assert (found.status, found.error) == (503, "busy")
+    monkeypatch.setattr("serve.scoring_thread._LONGEST_S", 30.0)
+    goes_on.set()
+    answer = asyncio.run(thread.score(scorer, lambda _: {"readings": history}, 1))
+    assert len(answer.predictions) == len(history)

@@ -273,3 +273,21 @@ def test_the_note_of_a_directory_is_written_whole(tmp_path: Path) -> None:
     assert [path.name for path in Path(tmp_path, "x", "predictions").iterdir()] == [".topic"]
     with pytest.raises(UserError, match="holds records of topic"):
         opened.prepare({"predictions": "another"})
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1" + bytes(40) + b"PAR1"])
+def test_a_damaged_file_is_named_and_its_rows_are_stored_again_once_it_is_moved(tmp_path: Path, content: bytes) -> None:
+    store = destination_of(f"parquet:{tmp_path}/x", "p").store()
+    store.prepare({"predictions": TOPIC})
+    store.start(ORIGIN)
+    store.write([part(table(RECORD), [values()])])
+    store.write([part(table(RECORD), [values()], expected=1)])
+    newest = max(tmp_path.rglob("*.parquet"))
+    newest.write_bytes(content)
+
+    with pytest.raises(UserError, match=f"{newest.name} is damaged: .*; move it to another directory"):
+        store.columns("predictions")
+
+    newest.rename(tmp_path / newest.name)
+    assert len(store.columns("predictions")) == 3
+    assert store.start(ORIGIN) == Stored(1)

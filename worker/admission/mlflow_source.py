@@ -94,7 +94,7 @@ class MlflowSource:
             folder = f"locations/{hashlib.sha256(uri.uri.encode()).hexdigest()[:16]}"
             name = uri.which.rstrip("/").rpartition("/")[2]
             return ResolvedVersion(version="", folder=folder, digest=None, artifacts=uri.uri, name=name)
-        advice = "run `hazardstream model register` or `hazardstream train`, or correct the URI or MLFLOW_TRACKING_URI"
+        advice = "register a model (`hazardstream model register`), or correct the URI or MLFLOW_TRACKING_URI"
         file = store_file(store)
         if file is not None and not file.exists():  # a client would create an empty one
             raise RefusedModelError("not_there", "", f"there is no {uri.uri}: no MLflow store in {file}; {advice}")

@@ -11,7 +11,6 @@ _REMEDIES: Mapping[Fault, str] = {
     "unreadable_manifest": "copy or export the package again",
     "unknown_format": "install the release of hazardstream that wrote it",
     "too_large": "name the directory of one model, without other files",
-    "untrusted": "allow it with HAZARDSTREAM_MODEL_TRUST",
     "bad_features": "write the package again with `hazardstream train --output DIR`",
     "bad_thresholds": "correct `alarm` in the pipeline file, or the alarm.json of the package",
     "bad_metadata": "write the package again with `hazardstream train --output DIR`",
@@ -31,6 +30,9 @@ _REMEDIES: Mapping[Fault, str] = {
 
 
 def with_remedy(error: PackageError) -> str:
-    """The text of an error with what to do. By convention, a text with a semicolon says that itself."""
+    """The text of an error with what to do. By convention, a text with a semicolon says that itself.
+
+    So does each text about a model that is not trusted.
+    """
     text = str(error)
-    return text if "; " in text else f"{text}; {_REMEDIES[error.fault]}"
+    return text if "; " in text or error.fault == "untrusted" else f"{text}; {_REMEDIES[error.fault]}"

@@ -70,11 +70,15 @@ class AlarmPolicy(Policy):
     @model_validator(mode="after")
     def _consistent(self) -> "AlarmPolicy":
         if self.deadband >= self.setpoint:
-            raise ValueError(f"deadband {self.deadband} must be smaller than setpoint {self.setpoint}")
-        if not self.priorities or min(self.priorities.values()) > self.setpoint:
-            raise ValueError(f"no priority begins at or below the setpoint {self.setpoint}: {self.priorities}")
+            raise ValueError(f"deadband {self.deadband} must be smaller than setpoint {self.setpoint}; correct one")
+        lowest = min(self.priorities.values(), default=None)
+        if lowest is None or lowest > self.setpoint:
+            given = "there is none" if lowest is None else f"the lowest begins at {lowest}"
+            raise ValueError(
+                f"no priority begins at or below the setpoint {self.setpoint}, {given}; correct one of them"
+            )
         if self.immediate is not None and self.immediate < self.setpoint:
-            raise ValueError(f"immediate {self.immediate} must not be below setpoint {self.setpoint}")
+            raise ValueError(f"immediate {self.immediate} must not be below setpoint {self.setpoint}; correct one")
         return self
 
     def changed(self, changes: Mapping[str, Any]) -> "AlarmPolicy":

@@ -181,5 +181,5 @@ def _model(uri: str) -> str:
 
 
 _HEAD = """\
-# Pipeline {name}. `hazardstream pipeline check` checks this file; `pipeline show` prints all that follows from it.
+# Pipeline {name}. `hazardstream pipeline check` checks this file; `pipeline show` prints it with all defaults.
 """

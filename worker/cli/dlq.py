@@ -26,7 +26,7 @@ FromOption = Annotated[
 ToOption = Annotated[
     str | None, typer.Option("--to", metavar="TIME", help="Only originals with a Kafka timestamp before this.")
 ]
-KeyOption = Annotated[str | None, typer.Option("--key", help="Only letters with this message key.")]
+KeyOption = Annotated[str | None, typer.Option("--key", help="Only dead letters with this message key.")]
 AtOption = Annotated[
     str | None,
     typer.Option(
@@ -44,7 +44,7 @@ again, it becomes a new letter, whose attempt number is one higher.
 A redriven reading counts as arriving now: it is late if its key has sent
 much newer readings since (docs/dead-letters.md).
 
-`hazardstream dlq list` says for each reason when a redrive helps.
+`hazardstream dlq list` says for each reason when to redrive.
 
 Example: hazardstream dlq redrive --reason unknown_schema --dry-run
 """
@@ -58,10 +58,10 @@ def list_letters(
     since: FromOption = None,
     until: ToOption = None,
     key: KeyOption = None,
-    top_keys: Annotated[int, typer.Option(min=0, metavar="N", help="Also list the N keys with most letters.")] = 0,
+    top_keys: Annotated[int, typer.Option(min=0, metavar="N", help="Also list the N keys with most dead letters.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Count dead letters by reason. Says what each reason means and when a redrive helps.
+    """Count dead letters by reason. Says what each reason means and when to redrive.
 
     First and last are Kafka timestamps of the original records.
 
@@ -95,7 +95,7 @@ def show(
     until: ToOption = None,
     key: KeyOption = None,
     at: AtOption = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N letters.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N dead letters.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Show dead letters, the rules they break, and what a worker would do with them now.
@@ -150,7 +150,7 @@ def redrive(
     key: KeyOption = None,
     at: AtOption = None,
     max_attempts: Annotated[
-        int, typer.Option(min=1, max=100, metavar="N", help="Leave letters that were redriven N times before.")
+        int, typer.Option(min=1, max=100, metavar="N", help="Leave dead letters that were redriven N times before.")
     ] = 3,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send without asking for confirmation.")] = False,

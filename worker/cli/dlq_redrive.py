@@ -1,4 +1,4 @@
-"""`hazardstream dlq redrive` at work: survey the letters, show the plan, ask, send, report."""
+"""`hazardstream dlq redrive` at work: survey the dead letters, show the plan, ask, send, report."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -56,7 +56,8 @@ def run(settings: Settings, request: Request) -> None:
         plan = _plan(surveyed, request.max_attempts, foreseen)
         if not as_json:
             _print_plan(console, plan, f"{topic} → {source.name}")
-        if publisher is not None and count and (request.yes or typer.confirm(f"Redrive {count} letters?", abort=True)):
+        question = f"Redrive {count} dead letters?"
+        if publisher is not None and count and (request.yes or typer.confirm(question, abort=True)):
             with counter("redriving", count, as_json=as_json) as progress:
                 redrive(letters(reader, topic, due), originals, publisher, source, topic, result, progress)
     skipped = dict(foreseen.skipped if request.dry_run else result.skipped)
@@ -65,7 +66,7 @@ def run(settings: Settings, request: Request) -> None:
         say(strict_json(done | {"skipped": skipped} | plan))
         return
     for why, number in skipped.items():
-        console.print(f"not sent: {number} letters {why}")
+        console.print(f"not sent: {number} dead letters {why}")
     console.print("dry run: nothing was sent" if request.dry_run else f"redriven: {result.redriven}")
 
 

@@ -33,8 +33,8 @@ def meaning(reason: str) -> str:
 
 
 def advice(reason: str) -> str:
-    """When a redrive helps letters of this reason."""
-    return _REASONS[reason].redrive if reason in _REASONS else "not known: another release wrote the letter"
+    """When to redrive dead letters of this reason."""
+    return _REASONS[reason].redrive if reason in _REASONS else "not known: another release wrote the dead letter"
 
 
 def survey_topic(
@@ -98,10 +98,10 @@ def print_counts(console: Console, counts: dict[str, Any]) -> None:
     rows = [{name: row[name] for name in columns} for row in counts["reasons"]]
     print_table(console, f"{counts['letters']} dead letters in {counts['topic']}", rows)
     for row in counts["reasons"]:
-        console.print(f"{row['reason']}: {row['meaning'] or 'unknown'}. A redrive helps: {row['redrive_helps']}")
+        console.print(f"{row['reason']}: {row['meaning'] or 'unknown'}. Redrive: {row['redrive_helps']}")
     if "keys" in counts:
         approximate = " (approximate: too many keys to count all)" if counts["keys_approximate"] else ""
-        print_table(console, f"keys with most letters{approximate}", counts["keys"])
+        print_table(console, f"keys with most dead letters{approximate}", counts["keys"])
     if counts["foreign"]:
         console.print(f"{counts['foreign']} more records were not written by a hazardstream worker")
 
@@ -144,7 +144,8 @@ def describe(
         "omitted": {part: letter.said[OMITTED[part]] for part in letter.omitted},
     }
     if "value" in letter.omitted:
-        return facts | {"now": "unknown: the letter does not hold the value; a redrive reads it from the input topic"}
+        missing = "unknown: the dead letter does not hold the value; a redrive reads it from the input topic"
+        return facts | {"now": missing}
     try:
         if letter.value is not None:
             facts |= _decoded(letter, writer_schema_of, reader) | {"violations": recheck.violations(letter)}
@@ -186,9 +187,9 @@ def print_letter(facts: dict[str, Any], console: Console) -> None:
         "meaning": facts["meaning"],
         "broken rules": "\n".join(facts.get("violations", ())),
         "result now": facts["now"],
-        "redrive helps": facts["redrive_helps"],
+        "redrive": facts["redrive_helps"],
         "original": f"{source['topic']} {source['partition']}/{source['offset']}, {facts['time'] or 'no timestamp'}",
-        "redriven": f"{'yes' if facts['redriven'] else 'no'}; attempts before this letter: {facts['attempts']}",
+        "redriven": f"{'yes' if facts['redriven'] else 'no'}; attempts before this dead letter: {facts['attempts']}",
         "key": "none" if facts["key"] is None else facts["key"],
         "headers": "\n".join(f"{h['name']}: {h['value']}" for h in facts["headers"]),
         "omitted": "\n".join(f"{part}: {why}" for part, why in facts["omitted"].items()),

@@ -1,15 +1,16 @@
 """Recomputes a past prediction from the log, and compares it bit for bit with the published one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from common.errors import UserError
 from common.times import HOUR_MS
 from schemas.codec import decode
 from schemas.registry import registry_at, writer_schema_lookup
+from worker.admission.admit import demands_of
 from worker.admission.compatibility import require_fit
-from worker.admission.source import resolve_by_settings
+from worker.admission.source import resolve
 from worker.config.inputs_outputs import Output
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
@@ -19,6 +20,7 @@ from worker.kafka.message import key_of, time_of, value_of
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
 from worker.model.contract import Model
+from worker.model.package_files import PackageError
 from worker.model.shap import Explanation, explain_rows, values_of
 from worker.recover.replay_exclusions import replay_exclusions
 from worker.score.decode import WriterSchemaOf
@@ -73,13 +75,19 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
         at_ms: event time, ms.
 
     Raises:
-        UserError: there is no such prediction, or its reading or its model no longer exists.
+        UserError: there is no such prediction, its reading or its model no longer exists, or the pipeline
+            has aggregates.
         DependencyDownError: broker, registry or MLflow do not answer.
     """
     if pipeline.input.key_field is None or pipeline.input.time_field is None:
         raise UserError(
             f"pipeline {pipeline.name} names no fields for key and time (`key` and `time` of `input`), by which a "
             "prediction is found"
+        )
+    if pipeline.layout is not None:
+        raise UserError(
+            f"pipeline {pipeline.name} has aggregates over event time (features with `over`); explain computes a "
+            "reading again from the log's short windows only, so it cannot compute their values as they were"
         )
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
     config = client_config(settings.bootstrap_servers)
@@ -195,19 +203,25 @@ def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -
     candidates = [settings.model_uri(pipeline.model)]
     if settings.model is None and version.isdecimal():
         candidates.insert(0, f"models:/{name}/{version}")
+    # A model that failed in use later made this prediction all the same.
+    demands = replace(demands_of(settings, pipeline), failures=None)
     reasons = []
     for uri in candidates:
         try:
-            package = resolve_by_settings(settings, uri)
+            package = resolve(
+                uri, cache_directory=settings.cache_directory, tracking_uri=settings.tracking_uri, demands=demands
+            )
             require_fit(package, pipeline)
         except UserError as error:
+            if uri == candidates[0] and isinstance(error, PackageError) and error.fault != "not_there":
+                raise UserError(f"model {name} {version}, which made this prediction, was refused: {error}") from error
             reasons.append(str(error))
             continue
         if settings.model is not None or (package.name, package.version) == (name, version):
             return package
         reasons.append(f"{uri} is {package.name} {package.version}")
     raise UserError(
-        f"model {name} {version}, which made this prediction, was not found ({'; '.join(reasons)}); "
+        f"model {name} {version}, which made this prediction, was not found ({'; '.join(dict.fromkeys(reasons))}); "
         "set MLFLOW_TRACKING_URI to a registry that has it, or give its directory with --model"
     )
 

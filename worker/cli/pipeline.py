@@ -54,7 +54,7 @@ def show(
     offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a pipeline with all that follows from its file: fields, features, model, topics, schemas, policies.
+    """Print a pipeline with all defaults: fields, features, model, topics, policies; with --json derived schemas too.
 
     Example: hazardstream pipeline show pipelines/mine --json
     """

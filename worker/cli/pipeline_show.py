@@ -1,4 +1,4 @@
-"""A pipeline with all that follows from its file, as JSON and as tables."""
+"""A pipeline with all defaults and derived schemas, as JSON and as tables."""
 
 import json
 from collections.abc import Iterator

@@ -1,17 +1,17 @@
 """The features of a pipeline file: what a model's inputs are computed from, where the model does not say it."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, WithJsonSchema, model_validator
 
 from common.environment import closest
 from common.text import shown
 from common.times import DAY_MS, HOUR_MS, MINUTE_MS
 from schemas.field_rules import FieldRules
 from worker.config.inputs_outputs import Number, Strict
-from worker.windows.aggregates import OF_VALUES, Aggregate, Selection, fault
+from worker.windows.aggregates import OF_VALUES, Aggregate, Selection, around, fault
 from worker.windows.aggregates import Kind as AggregateKind
 
 _OF_READINGS = ("value", "category", "difference", "mean", "std")
@@ -40,10 +40,16 @@ Found = tuple[tuple[int | str, ...], str]
 """Place below `features`, and what is wrong there."""
 
 
-def _length(text: str) -> str:
-    if not _LENGTH.fullmatch(text):
-        raise ValueError("it must be a number and s, m, h or d, such as 7d")
-    return text
+def _length(given: object) -> str:
+    if not (isinstance(given, str) and _LENGTH.fullmatch(given)):
+        raise ValueError("it must be a number with s, m, h or d, such as 7d")
+    return given
+
+
+def _selectable(given: object) -> object:
+    if isinstance(given, str | bool):
+        return given
+    raise ValueError("`where` selects by a string, an enum or a boolean, so it must be text, true or false")
 
 
 class Feature(Strict):
@@ -63,9 +69,9 @@ class Feature(Strict):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     kind: Kind | None = None
     field: str | None = None
-    where: dict[str, str | Annotated[bool, Field(strict=True)]] = Field(default_factory=dict)
+    where: dict[str, Annotated[str | StrictBool, BeforeValidator(_selectable)]] = Field(default_factory=dict)
     last: Annotated[Number, Field(ge=1, le=_MOST_READINGS)] | None = None
-    over: Annotated[str, AfterValidator(_length), WithJsonSchema(_LENGTH_SCHEMA)] | None = None
+    over: Annotated[str, BeforeValidator(_length), WithJsonSchema(_LENGTH_SCHEMA)] | None = None
     per: Literal["reading", "second"] | None = None
     fill: Annotated[bool, Field(strict=True)] = False
 
@@ -170,7 +176,16 @@ def _window(feature: Feature) -> Iterator[Setting]:
             + (", or `last`, such as last: 10" if kind in _ROLLING else ""),
         )
     if (aggregate := feature.as_aggregate()) and (text := fault(aggregate)):
-        yield ("over",), f"{text}; correct {feature.over}"
+        fitting = " or ".join(_lengths(feature.over, around(aggregate.over_ms)))
+        yield ("over",), f"{text}; {f'write {fitting}' if fitting else f'correct {feature.over}'}"
+
+
+def _lengths(given: str | None, lengths_ms: Iterable[int]) -> Iterator[str]:
+    """Lengths in the unit of the one that was given, and in the longest unit that divides them."""
+    for length_ms in lengths_ms:
+        fitting = [f"{length_ms // ms}{unit}" for unit, ms in _UNITS_MS.items() if length_ms % ms == 0]
+        own = next((text for text in fitting if given and text[-1] == given[-1]), fitting[-1])
+        yield own if own == fitting[-1] else f"{own} ({fitting[-1]})"
 
 
 def _instead(feature: Feature) -> str:

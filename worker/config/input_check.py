@@ -43,15 +43,21 @@ def _identity_faults(source: Input) -> Iterator[Found]:
             advice = f"did you mean {hint!r}?" if hint else f"name one of {', '.join(record.rules)}"
             yield role, f"{record.name} has no field {shown(name)!r}; {advice}"
         elif not _fits(role, record.rules[name]):
-            wanted = "'long' with logicalType timestamp-millis" if role == "time" else "'string'"
-            advice = f"take null out of its type, or {_OTHERWISE[role]}" if record.rules[name].nullable else _ANOTHER
-            yield role, f"{record.place(name)} must be {wanted}, not null; {advice}"
+            yield role, f"{record.place(name)} {_unfit(role, record.rules[name])}"
         elif name in taken:
             yield role, f"{shown(name)!r} is the {taken[name]} already; name another field, or take {role} out"
         elif others := [r for r, output in ROLES.items() if output.mapped and name in output.fields.keys() - {role}]:
             outputs = ", ".join(sorted(others))
             yield role, f"{name!r} is the name of a value of {outputs}; rename the field of {record.name}"
         taken.setdefault(name, role)
+
+
+def _unfit(role: str, rules: FieldRules) -> str:
+    if not _fits(role, rules._replace(nullable=False)):
+        wanted = "'long' with logicalType timestamp-millis" if role == "time" else "'string'"
+        logical = f" with logicalType {rules.logical}" if rules.logical else ""
+        return f"is {shown(rules.avro or 'a union')!r}{logical}; a {role} must be {wanted}; {_ANOTHER}"
+    return f"may be null, and a {role} may not; take null out of its type, or {_OTHERWISE[role]}"
 
 
 def _fits(role: str, rules: FieldRules) -> bool:

@@ -185,7 +185,7 @@ class Pipeline(Strict):
 
     @property
     def features(self) -> tuple[Feature, ...] | None:
-        """The features with all that follows from what the file says of them; None: it says none."""
+        """The features with all their defaults; None: the file says none."""
         if self.given_features is None:
             return None
         return tuple(feature.resolved(self.input.record.rules) for feature in self.given_features)

@@ -146,7 +146,7 @@ def _policy(changes: dict[str, Any]) -> Iterator[Found]:
         for at, text in shape_faults(error, AlarmPolicy):
             # How the values suit each other can be said only with those of the model, but for a setpoint of one's own.
             if at or "setpoint" in changes:
-                yield ("alarm", *at), text if at else f"{text}; correct one of them"
+                yield ("alarm", *at), text
         return
     for priority, probability in policy.priorities.items():
         if not (math.isfinite(probability) and 0 < probability <= 1):

@@ -36,8 +36,17 @@ class Located(NamedTuple):
 
     def fault(self, at: Place, text: str) -> str:
         """A fault in words: file, line, place, what is wrong and what to do."""
-        place = ".".join(shown(part, 60) for part in at)
+        place = ".".join(shown(part, 60) for part in self._named(at))
         return f"{shown(self.path)}:{self.line(at)}: {f'{place}: ' if place else ''}{text}"
+
+    def _named(self, at: Place) -> Place:
+        """A place where a feature has its name instead of its number."""
+        match at:
+            case ("features", int(number), *rest):
+                feature = self.values["features"][number]
+                name = feature.get("name") if isinstance(feature, dict) else feature
+                return ("features", name, *rest) if isinstance(name, str) else at
+        return at
 
 
 def read_yaml(path: Path) -> Located:

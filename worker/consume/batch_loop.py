@@ -92,6 +92,7 @@ class Loop:
             UserError: the broker refuses permanently.
         """
         self._assignment.subscribe()
+        self._status.turn()
         self._status.phase = "running"
         while not stop.is_set():
             try:

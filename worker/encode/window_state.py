@@ -1,10 +1,12 @@
 """Records of window state: the buckets that a batch changes, and those that it moves out of all windows."""
 
+import re
 from collections.abc import Callable, Container, Iterator
 from functools import lru_cache
 
 import numpy as np
 
+from common.arrays import NEVER
 from schemas.columnar_encoder import Column, Nullable, encode_columns
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
@@ -17,6 +19,7 @@ from worker.windows.aggregates import Layout, RingPlan
 from worker.windows.ring import Buckets
 
 _SEPARATOR = b"|"
+_LENGTH_AND_START = re.compile(rb"(\d{1,18})\|(-?\d{1,18})")  # they fit 64 bits
 
 
 def record_key(key: bytes, bucket_ms: int, bucket: int) -> bytes:
@@ -33,10 +36,9 @@ def parse_record_key(text: bytes) -> tuple[bytes, int, int] | None:
 
 @lru_cache(4096)  # many keys have a bucket of the same time
 def _bucket(text: bytes) -> tuple[int, int] | None:
-    length, start = text.split(_SEPARATOR)
-    if not (length.isdigit() and start.isdigit() and int(length)):
-        return None
-    return int(length), int(start) // int(length)
+    numbers = _LENGTH_AND_START.fullmatch(text)
+    length, start = map(int, numbers.groups()) if numbers else (0, 0)
+    return (length, start // length) if length and start % length == 0 else None
 
 
 class WindowStateOutput:
@@ -108,7 +110,7 @@ def bucket_columns(layout: Layout, ring: RingPlan, buckets: Buckets, batch: Aggr
     }
     for at, selection in enumerate(layout.last):
         last = times.last[:, at]
-        columns[last_field(layout.selections[selection].name)] = Nullable(last, last > 0)
+        columns[last_field(layout.selections[selection].name)] = Nullable(last, last > NEVER)
     for plan in layout.rings:
         columns |= {layout.column_name(column): null for column in plan.columns}
     for at, column in enumerate(ring.columns):

@@ -27,7 +27,6 @@ _DESCRIPTORS_A_CONNECTION = 4
 _ACCEPTED_AT_ONCE = 32
 _KERNEL_QUEUE = 1024
 _LONGEST_REQUEST_HEAD = 16_384
-_STOP_WITHIN_S = 2
 
 
 def connection_limit() -> int:
@@ -86,6 +85,7 @@ class HttpServer:
         host: address to listen on.
         port: to listen on; 0: any free one.
         keep_alive: whether a connection may carry several requests.
+        stop_within_s: how long requests may still run once it is stopped.
         options: the command-line options that set host and port, for messages.
     """
 
@@ -96,9 +96,10 @@ class HttpServer:
         port: int,
         *,
         keep_alive: bool = False,
+        stop_within_s: int = 2,
         options: tuple[str, str] = ("--http-host", "--http-port"),
     ) -> None:
-        self._host, self._port, self._options = host, port, options
+        self._host, self._port, self._options, self._stop_within_s = host, port, options, stop_within_s
         config = uvicorn.Config(
             app,
             http=type("Connection", (_Connection,), {"limit": connection_limit()}),
@@ -108,10 +109,11 @@ class HttpServer:
             log_level="error",  # one line per malformed request would let anyone fill the log
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # or anyone on this machine could give an address of their own, and evade limits
             headers=[] if keep_alive else [("connection", "close")],
             backlog=_ACCEPTED_AT_ONCE,
             h11_max_incomplete_event_size=_LONGEST_REQUEST_HEAD,
-            timeout_graceful_shutdown=_STOP_WITHIN_S,
+            timeout_graceful_shutdown=stop_within_s,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
@@ -136,7 +138,7 @@ class HttpServer:
     def stop(self) -> None:
         """Stop serving."""
         self._server.should_exit = True
-        self._thread.join(_STOP_WITHIN_S + 3.0)
+        self._thread.join(self._stop_within_s + 3.0)
 
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket] if self._socket else None)

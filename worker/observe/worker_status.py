@@ -9,6 +9,8 @@ from typing import Any
 
 from worker.observe.metrics import Metrics
 
+START_S = 900.0  # longest step of a start: download, check in the sandbox (at most 600 s), load and dry run of a model
+
 
 @dataclass
 class Status:
@@ -16,7 +18,7 @@ class Status:
 
     Attributes:
         phase: starting, running or stopping.
-        stuck_after_s: how long the loop may take for one iteration before it counts as stuck.
+        stuck_after_s: how long the loop may take for one iteration before it counts as stuck; a start may take longer.
         committed: whether this process has committed a batch.
         down: dependency -> why it is waited for.
         last_turn: monotonic time at which the loop last completed an iteration.
@@ -52,6 +54,11 @@ class Status:
     challenger_watch: dict[str, Any] | None = None
     schemas: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def longest_turn_s(self) -> float:
+        """How long the loop may take now. A start checks and loads a model, which may take minutes."""
+        return self.stuck_after_s if self.phase == "running" else max(self.stuck_after_s, START_S)
+
     def turn(self) -> None:
         """Record that the loop makes progress."""
         self.last_turn = time.monotonic()
@@ -68,7 +75,7 @@ class Status:
 
     def stuck(self) -> bool:
         """Whether the loop has not completed an iteration for too long."""
-        return self.stuck_for_s() >= self.stuck_after_s
+        return self.stuck_for_s() >= self.longest_turn_s
 
     def reasons_not_ready(self) -> list[str]:
         """Why the worker is not ready; empty when it is."""

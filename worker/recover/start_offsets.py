@@ -33,12 +33,14 @@ class Start(NamedTuple):
         states: offsets of the topics of state to read for it, by role.
         lost: how many offsets were deleted by retention before the group read them.
         incomplete: whether the log no longer reaches back far enough for a full rebuild.
+        recovered: whether the committed offset is gone, and outputs show where it goes on.
     """
 
     partition: Partition
     states: dict[str, range]
     lost: int
     incomplete: bool
+    recovered: bool = False
 
 
 class _Processed(NamedTuple):
@@ -153,7 +155,8 @@ class StartOffsets:
             elif isinstance(reach, KafkaException):
                 found[partition] = f"broker: {error_text(reach)}"
             else:
-                start = found[partition] = _start(partition, processed, ends[partition], reach, span_ms)
+                start = _start(partition, processed, ends[partition], reach, span_ms)
+                found[partition] = start._replace(recovered=partition in gone and processed.windows)
                 if processed.checkpoint:
                     start.partition.states_id = processed.checkpoint.states_id
                     start.partition.window_state_id = processed.checkpoint.window_state_id
@@ -201,7 +204,7 @@ class StartOffsets:
             return _Processed(0, windows=False)
         self._metrics.places_recovered.inc()
         _LOG.warning(
-            "the committed offset is gone; the partition goes on behind its newest outcome in the outputs",
+            "the committed offset is gone; the partition continues after its newest outcome in the outputs",
             partition=partition,
             offset=place.offset,
         )

@@ -58,7 +58,10 @@ class StateRestore:
         if self._alarms is not None:
             self._alarms.begin(start.partition, start.states["alarm_state"], ids["alarm_state"])
         if self._aggregates is not None:
-            self._aggregates.begin(start.partition, start.states["window_state"], ids["window_state"], ids["input"])
+            offsets = start.states["window_state"]
+            self._aggregates.begin(
+                start.partition, offsets, ids["window_state"], ids["input"], recovered=start.recovered
+            )
 
     def drop(self, number: int) -> None:
         """Stop reading a partition, and forget what was read."""

@@ -30,6 +30,7 @@ from worker.score.aggregates import Deleted, KeyedAggregates
 from worker.score.decode import WriterSchemaOf
 from worker.windows.aggregates import RingPlan
 from worker.windows.partition import Partition
+from worker.windows.staged_aggregates import KeyTimes
 
 _LOG = structlog.get_logger(__name__)
 _RETRY_S = 2.0  # between two questions to a registry that does not answer
@@ -62,30 +63,35 @@ class WindowStateRestore:
         self._schema = schema_to_read(pipeline.records["window_state"].schema)
         self._topic = CompactedTopic(config, pipeline.topics["window_state"])
         self._topic_ids: dict[int, str] = {}
+        self._partitions: dict[int, Partition] = {}
         self._lacking: dict[int, set[str]] = {}
         self._unread: list[Message] = []
         self._down, self._retry_at = "", 0.0
 
-    def begin(self, partition: Partition, offsets: range, window_state_id: str, topic_id: str) -> None:
+    def begin(
+        self, partition: Partition, offsets: range, window_state_id: str, topic_id: str, *, recovered: bool = False
+    ) -> None:
         """Start to read a partition.
 
         Args:
-            partition: its `window_state_id` is the id of the topic that held its aggregates.
+            partition: its `window_state_id` is the id of the topic that held its aggregates. If no windows are rebuilt,
+                its clock is advanced to the stream time that the aggregates show.
             offsets: the offsets of the topic to read.
             window_state_id: id of the topic now.
             topic_id: id of the input topic.
+            recovered: whether outputs show that readings were scored, without a checkpoint that names the topic.
         """
         number = partition.number
         self.drop(number)
-        self._topic_ids[number], self._lacking[number] = topic_id, set()
+        self._topic_ids[number], self._partitions[number], self._lacking[number] = topic_id, partition, set()
         if partition.live_from > 0:
-            self._report_lost(partition, offsets, window_state_id)
+            self._report_lost(partition, offsets, window_state_id, recovered)
         partition.window_state_id = window_state_id
         self._topic.begin(number, offsets)
 
-    def _report_lost(self, partition: Partition, offsets: range, window_state_id: str) -> None:
+    def _report_lost(self, partition: Partition, offsets: range, window_state_id: str, recovered: bool) -> None:
         known = partition.window_state_id
-        if known not in {"", window_state_id} or offsets.start > 0:
+        if known not in {"", window_state_id} or offsets.start > 0 or (recovered and not offsets):
             self._metrics.recreated.labels("window_state").inc()
             _LOG.error(
                 "window state was deleted: aggregates lack what was counted before",
@@ -168,6 +174,15 @@ class WindowStateRestore:
             content = bucket_content(layout, ring, records.columns, rows)
             times = key_times(layout, records.columns, rows, self._topic_ids[number])
             self._aggregates.restore(number, ring.bucket_ms, those.keys, those.number, content, times)
+            self._advance_clock(self._partitions[number], times)
+
+    @staticmethod
+    def _advance_clock(partition: Partition, times: KeyTimes) -> None:
+        """Advance to the stream time of the keys: without checkpoint and windows to rebuild, nothing else says it."""
+        if partition.next_offset == partition.live_from:
+            # Not of a former topic, and not behind an offset that somebody has set back.
+            before = (times.next_offset > 0) & (times.next_offset <= partition.live_from)
+            partition.clock = int(times.clock[before].max(initial=partition.clock))
 
     def _by_ring(self, buckets: "_Buckets") -> Iterator[tuple[RingPlan, Int, "_Buckets"]]:
         """For each ring that has some of the buckets, their rows, and these buckets."""

@@ -1,6 +1,6 @@
 """Where the inputs of a model come from: which windows have to be kept, and which column becomes which input."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,17 +145,23 @@ def _require_sources(model: Model, pipeline: Pipeline, features: Sequence[Featur
 def _without_source(model: Model, pipeline: Pipeline, features: Sequence[Feature]) -> Iterator[str]:
     of = {feature.name: feature for feature in features}
     record, numbers, texts = pipeline.input.record.name, pipeline.input.sensors(), pipeline.input.categories()
+    inputs = {each.name for each in model.inputs}
+
+    def free(names: Iterable[str]) -> list[str]:
+        return [name for name in names if name not in inputs]
+
     for each in model.inputs:
         feature = of.get(each.name)
         if feature is None:
-            yield f"takes {shown(each.name)!r}, and pipeline {pipeline.name} declares no such feature{_hint(each, of)}"
+            hint = _hint(each, free(of))
+            yield f"takes {shown(each.name)!r}, and pipeline {pipeline.name} declares no such feature{hint}"
         elif each.categorical != (feature.kind == "category"):
             yield f"takes {shown(each.name)!r} as {_type(each)}, and the feature is a {feature.kind}"
         elif feature.kind == "value" and feature.field not in numbers:
-            kind = "is a text" if feature.field in texts else f"is not there{_hint(each, numbers)}"
+            kind = "is a text" if feature.field in texts else f"is not there{_hint(each, free(numbers))}"
             yield f"takes {shown(each.name)!r} as a number, and in record {record} that field {kind}"
         elif feature.kind == "category" and feature.field not in texts:
-            kind = "is a number" if feature.field in numbers else f"is not there{_hint(each, texts)}"
+            kind = "is a number" if feature.field in numbers else f"is not there{_hint(each, free(texts))}"
             yield f"takes {shown(each.name)!r} as a text, and in record {record} that field {kind}"
 
 
@@ -170,7 +176,7 @@ def _type(each: ModelInput) -> str:
     return "a text" if each.categorical else "a number"
 
 
-def _hint(each: ModelInput, known: Sequence[str] | dict[str, Feature]) -> str:
+def _hint(each: ModelInput, known: Sequence[str]) -> str:
     near = closest(each.name, known, _ALIKE)
     return f" (did you mean {shown(near)!r}?)" if near else ""
 

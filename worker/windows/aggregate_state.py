@@ -79,7 +79,7 @@ class AggregateState:
         for column, restored in zip(self._times, times, strict=True):
             column[slots] = restored
         numbers, place = self.rings[ring].number, number % self.rings[ring].plan.buckets
-        before = numbers[slots, place].astype(np.int64)
+        before = numbers[slots, place]
         # Where two have the same place, the newer one is put last.
         order = np.argsort(number, kind="stable")
         order = order[number[order] >= before[order]]

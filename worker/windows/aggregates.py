@@ -133,6 +133,15 @@ def fault(aggregate: Aggregate) -> str | None:
     return None
 
 
+def around(over_ms: int) -> tuple[int, ...]:
+    """The next lengths below and above one that is no whole number of buckets; empty if it is, or is out of range."""
+    length = bucket_ms(over_ms)
+    if not SHORTEST_MS <= over_ms <= LONGEST_MS or over_ms % length == 0:
+        return ()
+    below = over_ms - over_ms % length
+    return below, below + length
+
+
 class Column(NamedTuple):
     """A statistic that buckets hold, of one selection (its index in `Layout.selections`)."""
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.arrays import Bool, Float, Int
+from common.arrays import NEVER, Bool, Float, Int
 from worker.windows.aggregates import RingPlan, Statistic
 from worker.windows.segments import accumulate
 
-NO_BUCKET = np.iinfo(np.int32).min
+NO_BUCKET = NEVER
 _CHUNK = 2**18  # numbers looked at together, which bounds memory
 
 
@@ -90,7 +90,7 @@ class Ring:
 
     def __init__(self, plan: RingPlan) -> None:
         self.plan = plan
-        self.number = np.full((1, plan.buckets), NO_BUCKET, np.int32)
+        self.number = np.full((1, plan.buckets), NO_BUCKET, np.int64)
         self.content = np.tile(plan.neutral, (1, plan.buckets, 1))
         columns = [column.statistic for column in plan.columns]
         least = sum(s in (Statistic.COUNT, Statistic.SUM) for s in columns)
@@ -115,7 +115,7 @@ class Ring:
     def kept(self, slots: Int, wanted: Bool) -> Places:
         """These buckets of slots; their keys are indices of `slots`. wanted: by place, shape [slots, buckets]."""
         key, place = np.nonzero(wanted)
-        return Places(key, self.number[slots[key], place].astype(np.int64))
+        return Places(key, self.number[slots[key], place])
 
     def put(self, slot: Int, number: Int, content: Float) -> None:
         """Set buckets. Of one place that is set twice the last counts."""
@@ -221,7 +221,7 @@ class StagedRing:
             row: rows at which a stretch begins.
         """
         rows, cells, ring = self.rows, self.cells, self.ring
-        number, content = ring.number[rows.held[row]].astype(np.int64), ring.content[rows.held[row]]
+        number, content = ring.number[rows.held[row]], ring.content[rows.held[row]]
         # What the batch has changed up to this row. The first row of a key has changed no bucket but the newest.
         changed = np.flatnonzero(~(rows.first[row] & self.own[row]))
         if not (len(changed) and len(cells.code)):

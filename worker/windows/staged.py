@@ -194,10 +194,14 @@ class Staged:
 
     def _last_known(self, row: Int, sensor: Int, known: Int) -> Float:
         """Value of the sensor at row `known` of the batch, or the one held if that is -1; NaN if out of the window."""
-        state, slot = self.state, self.held[row]
-        age = np.where(known >= 0, row - known, row - self._first_of_group[row] + 1 + state.known_age[slot, sensor])
-        value = np.where(known >= 0, self.values[known, sensor], state.known_value[slot, sensor])
+        age = self._age_of_known(row, sensor, known)
+        value = np.where(known >= 0, self.values[known, sensor], self.state.known_value[self.held[row], sensor])
         return np.where(age < self.in_window[row], value, np.nan)
+
+    def _age_of_known(self, row: Int, sensor: Int, known: Int) -> Int:
+        """How many readings before `row` the sensor's value is: that of row `known`, or the one held if that is -1."""
+        held = row - self._first_of_group[row] + 1 + self.state.known_age[self.held[row], sensor]
+        return np.where(known >= 0, row - known, held)
 
     @cached_property
     def imputed(self) -> Bool:
@@ -231,8 +235,7 @@ class Staged:
         known = np.full((len(row), len(sensors)), -1)
         known[1:] = self.last_known_row[:-1, sensors]
         known[self._first] = -1
-        age = row - self._first_of_group[:, None] + 1 + self.state.known_age[self.held[:, None], sensors]
-        age = np.where(known >= 0, row - known, age)
+        age = self._age_of_known(row, sensors, known)
         there = ~np.isnan(self.values[:, sensors]) & (age < self.in_window[:, None])
         elapsed = self.ts[:, None] - self.timeline.ts[self.position[:, None] - np.where(there, age, 0)]
         return np.where(there & (elapsed > 0), elapsed / 1000.0, np.nan)

@@ -97,6 +97,7 @@ def span_features(spans: Sequence[Span], sensors: Sequence[str], history: Histor
     places: dict[int, dict[str, list[int]]] = {}
     for i, span in enumerate(spans):
         places.setdefault(span.over_ms, {}).setdefault(span.sensor, []).append(i)
+    named = {span.sensor for span in spans}
     windows = sliding_window_view(history.values, history.size, axis=1)
     times = sliding_window_view(history.ts, history.size)
     for start in range(0, len(out), _CHUNK):
@@ -107,7 +108,7 @@ def span_features(spans: Sequence[Span], sensors: Sequence[str], history: Histor
         ages = history.ts[history.position[ends]] - np.ascontiguousarray(times[first].T)
         ages[np.arange(history.size)[:, None] < history.size - history.readings[ends]] = -1
         ages = np.maximum(ages, -1)
-        values = {span.sensor: np.ascontiguousarray(windows[sensors.index(span.sensor), first].T) for span in spans}
+        values = {name: np.ascontiguousarray(windows[sensors.index(name), first].T) for name in named}
         for over_ms, by_sensor in places.items():
             inside = (ages >= 0) & (ages <= over_ms)
             for sensor, wanted in by_sensor.items():

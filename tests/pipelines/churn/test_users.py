@@ -7,6 +7,8 @@ from common.times import DAY_MS
 from pipelines.churn.users import FACTORS, FADING_DAYS, HORIZON_DAYS, Users, simulate
 from worker.config.pipeline import load_pipeline
 
+pytestmark = pytest.mark.slow  # makes thousands of users
+
 
 @pytest.fixture(scope="module")
 def users() -> Users:

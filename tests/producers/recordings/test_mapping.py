@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from producers.recordings.mapping import Mapping, Source, find_sources, parse_columns, parse_topology
 from tests.flagship import PIPELINE
+from worker.config.pipeline import load_pipeline
 
 FIELDS = ["module_id", "rack_id", "ts", *PIPELINE.input.sensors()]
 names = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=8)
@@ -89,3 +90,9 @@ def test_what_the_user_says_wins() -> None:
 def test_what_is_missing_is_named(there: list[str], mapping: Mapping, says: str) -> None:
     with pytest.raises(UserError, match=says):
         find_sources(there, mapping, PIPELINE)
+
+
+def test_a_pipeline_whose_records_have_no_group_is_refused() -> None:
+    pipeline = load_pipeline("churn")
+    with pytest.raises(UserError, match=r"fields for key, group and time.* that of churn differs: publish"):
+        find_sources(FIELDS, Mapping(columns={}), pipeline)

@@ -27,6 +27,12 @@ def test_records_become_a_batch_for_each_partition_in_order_of_offsets(event: An
     assert (second.partition.tolist(), second.values, second.timestamp_type.tolist()) == ([1], [None], [2])
 
 
+def test_a_list_that_mixes_partitions_becomes_a_batch_for_each() -> None:
+    given = msk(record("pumps", 0, 1, b"a"), record("pumps", 1, 2, b"b"))
+    given["records"] = {"pumps-0": [each for records in given["records"].values() for each in records]}
+    assert [batch.partition.tolist() for batch in batches_of(read_event(given), "pumps")] == [[0], [1]]
+
+
 @pytest.mark.parametrize(
     ("event", "text"),
     [

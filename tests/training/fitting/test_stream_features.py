@@ -12,6 +12,8 @@ from tests.generic_pipeline import TEXT, write_generic
 from training.fitting.stream_features import stream_features
 from worker.config.pipeline import Pipeline, load_pipeline
 
+pytestmark = pytest.mark.slow  # compares thousands of rows with pandas
+
 DECLARED = """
 features:
   - country

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 import xgboost
 
 from tests.activity import Weighted, activity_model, activity_pipeline
 from tests.flagship import PIPELINE
 from tests.models import resealed, with_booster
-from worker.admission.admit import Demands, admit
+from worker.admission.admit import Demands, admit, note, passed_note
 from worker.admission.dry_run import dry_run
 from worker.model.contract import Features, ModelFailedError, Prediction
 from worker.model.package import ModelPackage, load_package
@@ -226,6 +227,14 @@ def test_a_model_that_passed_is_not_tried_again(package: Path, tmp_path: Path, m
     for version in ("1", "1", "2"):
         admit(contents, version, Demands(PIPELINE), tmp_path)
     assert tried == [contents.digest] * 2
+
+
+def test_a_model_that_passed_is_used_on_a_busy_machine(package: Path, tmp_path: Path) -> None:
+    contents = read_package(package)
+    note(passed_note(tmp_path, contents, "1", PIPELINE, trusted=False))
+    with structlog.testing.capture_logs() as logged:
+        assert admit(contents, "1", Demands(PIPELINE, max_ms=0), tmp_path).version == "1"
+    assert "HAZARDSTREAM_MODEL_MAX_MS allows 0 ms" in logged[0]["reason"]
 
 
 @pytest.mark.parametrize("given", [np.nan, -0.1, 1.5, np.inf])

@@ -89,6 +89,7 @@ def test_a_file_that_s3_has_lost_is_named(
     assert caught.value.fault == "missing_file"
 
 
+@pytest.mark.slow  # starts a store of its own
 def test_a_model_in_s3_needs_no_mlflow_server_and_is_cached(
     cache: Path, tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,6 +182,7 @@ def test_xgboost_needs_no_trust_and_no_registered_digest(cache: Path, unique_nam
     assert resolve(f"models:/{unique_name}/1", cache_directory=cache, tracking_uri=mlflow_url).task is Task.BINARY
 
 
+@pytest.mark.slow  # loads models in a process of their own
 def test_a_directory_and_a_file_uri_name_the_same_model(cache: Path, tmp_path: Path) -> None:
     directory = saved(mlflow.sklearn, regression(), tmp_path / "pump wear", TABLE, [1.5])
     for uri in (str(directory), directory.as_uri()):
@@ -189,6 +190,7 @@ def test_a_directory_and_a_file_uri_name_the_same_model(cache: Path, tmp_path: P
         assert (model.name, model.version) == ("pump wear", f"sha256:{model.digest[:12]}")
 
 
+@pytest.mark.slow  # loads models in a process of their own
 def test_a_model_that_crashes_while_it_loads_does_not_take_the_worker_along(cache: Path, tmp_path: Path) -> None:
     directory = saved(mlflow.sklearn, regression(), tmp_path / "m", TABLE, [1.5], serialization_format="pickle")
     (directory / "model.pkl").write_bytes(b"cos\nabort\n(tR.")
@@ -201,6 +203,7 @@ def test_a_model_that_crashes_while_it_loads_does_not_take_the_worker_along(cach
     assert caught.value.fault == "crashes"
 
 
+@pytest.mark.slow  # loads models in a process of their own
 def test_info_shows_what_the_files_say_and_verify_what_was_checked(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """What the process that loads a model first gets from its environment."""
 
+import signal
 import subprocess
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.flagship import SHIPPED_MODEL
 from worker.admission.sandboxed_load import load_in_sandbox
-from worker.model.package_files import read_package
+from worker.model.package_files import PackageError, read_package
 
 
 @pytest.mark.parametrize(("given", "threads"), [(None, "1"), ("3", "3")])
@@ -30,3 +31,24 @@ def test_it_computes_with_one_thread_unless_told_otherwise_and_gets_no_secrets(
 
     assert environments[0]["OMP_NUM_THREADS"] == threads
     assert "AWS_SECRET_ACCESS_KEY" not in environments[0]
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        (-signal.SIGXCPU, "takes more than 120 s of processor time"),
+        (subprocess.TimeoutExpired("check", 600), "takes more than 600 s"),
+    ],
+)
+def test_a_model_whose_check_does_not_end_is_refused(
+    monkeypatch: pytest.MonkeyPatch, ends: int | subprocess.TimeoutExpired, said: str
+) -> None:
+    def run(command: list[str], **_: Any) -> "subprocess.CompletedProcess[bytes]":
+        if isinstance(ends, int):
+            return subprocess.CompletedProcess(command, ends, stdout=b"", stderr=b"")
+        raise ends
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(PackageError, match=said) as caught:
+        load_in_sandbox(read_package(SHIPPED_MODEL), "1", None, max_ms=1, trusted=False)
+    assert caught.value.fault == "too_slow"

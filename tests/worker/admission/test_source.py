@@ -134,7 +134,7 @@ def test_what_the_registry_does_not_have_says_what_to_do(
     package: Path, cache: Path, mlflow_url: str, which: str
 ) -> None:
     uri = which.format(name=register_package(package, tracking_uri=mlflow_url).name)
-    with pytest.raises(UserError, match="hazardstream train") as caught:
+    with pytest.raises(UserError, match="hazardstream model register") as caught:
         resolve(uri, cache_directory=cache, tracking_uri=mlflow_url)
     assert uri in str(caught.value)
 
@@ -142,7 +142,7 @@ def test_what_the_registry_does_not_have_says_what_to_do(
 def test_no_such_run_or_path_says_what_to_do(package: Path, cache: Path, mlflow_url: str) -> None:
     done = register_package(package, tracking_uri=mlflow_url)
     for uri, remedy in (
-        (f"runs:/{'0' * 32}/model", "hazardstream train"),
+        (f"runs:/{'0' * 32}/model", "hazardstream model register"),
         (f"runs:/{done.run_id}/elsewhere", "no files at elsewhere; correct the path"),
     ):
         with pytest.raises(UserError, match=remedy):
@@ -150,7 +150,7 @@ def test_no_such_run_or_path_says_what_to_do(package: Path, cache: Path, mlflow_
 
 
 def test_a_local_store_that_is_not_there_is_not_created(cache: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="hazardstream train"):
+    with pytest.raises(UserError, match="hazardstream model register"):
         resolve("models:/a@b", cache_directory=cache, tracking_uri=local_store(tmp_path / "store"))
     assert not (tmp_path / "store").exists()
 

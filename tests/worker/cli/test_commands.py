@@ -35,6 +35,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert "Example:" in done.stdout
 
 
+@pytest.mark.slow  # waits for a broker that does not answer
 def test_doctor_on_a_broker_that_is_down_says_so_and_what_to_do() -> None:
     done = hazardstream("doctor", "--bootstrap", "127.0.0.1:1", "--model", "/nowhere", "--json")
     assert done.returncode == 1
@@ -46,6 +47,7 @@ def test_doctor_on_a_broker_that_is_down_says_so_and_what_to_do() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow  # waits for a broker that does not answer
 def test_doctor_reports_a_mistyped_setting() -> None:
     done = hazardstream("doctor", "--bootstrap", "127.0.0.1:1", "--json", HAZARDSTREAM_CHALENGER="models:/a@b")
     (found,) = [f for f in json.loads(done.stdout)["findings"] if f["subject"] == "settings"]

@@ -10,10 +10,14 @@ from uuid import uuid4
 import pytest
 
 from common.errors import UserError
+from tests.activity import activity_pipeline
 from tests.commands import hazardstream
 from tests.harness import START_MS, Stage, make_stage, reading, wait_until
+from worker.admission.admit import Demands
 from worker.cli.explain import Explained, explain
 from worker.config.settings import Settings
+from worker.model.contract import Model
+from worker.model.package_files import PackageError
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180), pytest.mark.xdist_group("explain")]
 STEPS = 300
@@ -112,6 +116,29 @@ def test_a_reading_before_the_first_or_of_an_unknown_key_is_reported(ran: Stage)
 def test_a_missing_model_is_reported(ran: Stage, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"which made this prediction, was not found.*--model"):
         explained(ran, "healthy", START_MS, model=None, tracking_uri=f"sqlite:///{tmp_path}/none.db")
+
+
+def test_a_model_that_the_pipeline_does_not_trust_was_refused_not_missing(
+    ran: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def refuse(uri: str, *, demands: Demands, **_: Any) -> Model:
+        asked.append(demands)
+        raise PackageError("untrusted", f"{uri} is not trusted")
+
+    monkeypatch.setattr("worker.cli.explain.resolve", refuse)
+    trusting = ran.pipeline.model_copy(update={"trusted_models": "registry"})
+    settings = Settings(bootstrap_servers=ran.bootstrap, model=str(ran.model))
+    with pytest.raises(UserError, match=r"which made this prediction, was refused: \S+ is not trusted$"):
+        explain(settings, trusting, "healthy", START_MS)
+    assert [demands.trust for demands in asked] == [settings.trust.and_(trusting.trust)]
+
+
+def test_a_pipeline_with_aggregates_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    pipeline = activity_pipeline(tmp_path, "explained")
+    with pytest.raises(UserError, match=r"has aggregates over event time.*short windows only"):
+        explain(Settings(bootstrap_servers="nowhere:9"), pipeline, "user", START_MS)
 
 
 def test_the_command_prints_what_was_published(ran: Stage) -> None:

@@ -174,7 +174,7 @@ WRONG: dict[str, Wrong] = {
     "URI of another store": Wrong(lambda _: "gs://bucket/model", f"has no known form: {FORMS}"),
     "store that is not there": Wrong(
         lambda _: "models:/pumps@champion",
-        r"no MLflow store in /nowhere/m\.db; run .*, or correct the URI or MLFLOW_TRACKING_URI",
+        r"no MLflow store in /nowhere/m\.db; register a model .*, or correct the URI or MLFLOW_TRACKING_URI",
         environment={"MLFLOW_TRACKING_URI": "sqlite:////nowhere/m.db"},
     ),
     "MLmodel of bytes": Wrong(garbage(b"\x00\xff"), "MLmodel cannot be read: .*; MLflow writes this file: copy"),

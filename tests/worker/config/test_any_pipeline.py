@@ -131,7 +131,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         "  window_state",
     ),
     "unknown key": ("key: user", "key: usr", r"input\.key: Visit has no field 'usr'; did you mean 'user'", "key:"),
-    "key that is an enum": ("key: user", "key: kind", r"input\.key: .*must be 'string', not null", "key:"),
+    "key that is an enum": ("key: user", "key: kind", r"input\.key: .*is 'enum'; a key must be 'string'; ", "key:"),
     "time that is a number": ("time: at", "time: pages", r"input\.time: .*must be 'long' with logicalType", "time:"),
     "one field twice": ("time: at", "group: user", r"input\.group: 'user' is the key already; name another", "group:"),
     "unknown echo": ("[country, pages]", "[county]", r"outputs\.echo\.0: .*did you mean 'country'\?", "  echo"),
@@ -147,13 +147,13 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "unknown kind": (
         "kind: std,",
         "kind: median,",
-        r"features\.5\.kind: it must be one of value, category, .*, not 'median'; correct the value",
+        r"features\.spread\.kind: it must be one of value, category, .*, not 'median'; correct the value",
         "spread",
     ),
     "unknown field": (
         "field: spent, last: 10}\n  - {name: spread",
         "field: spend, last: 10}\n  - {name: spread",
-        r"features\.4\.field: the input has no field 'spend'; did you mean 'spent'\?",
+        r"features\.usual\.field: the input has no field 'spend'; did you mean 'spent'\?",
         "usual",
     ),
     "mean of texts": ("mean, field: spent", "mean, field: country", r"'country' is no number, which mean", "usual"),
@@ -164,7 +164,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         "pages",
     ),
     "feature of the key": ("  - country", "  - user", r"'user' is the key, the group or the time; name", "  - user"),
-    "two of a name": ("name: paid", "name: spent", r"features\.2\.name: 'spent' is the name of an earlier", "fill"),
+    "two of a name": ("name: paid", "name: spent", r"features\.spent\.name: 'spent' is the name of an earlier", "fill"),
     "no window": ("mean, field: spent, last: 10", "mean, field: spent", r"mean needs a window; give `over`", "usual"),
     "two windows": (
         "mean, field: spent, last: 10",
@@ -184,11 +184,33 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         r"`last` of 2 or more",
         "spread",
     ),
-    "count of readings": ("count, over: 7d", "count, last: 7", r"features\.6\.last: only mean and std", "name: visits"),
-    "length without unit": ("over: 14d", "over: 14", r"features\.9\.over: it must be text", "days"),
-    "unknown unit": ("over: 14d", "over: 2w", r"features\.9\.over: it must be a number and s, m, h or d", "days"),
-    "window too long": ("over: 14d", "over: 500d", r"features\.9\.over: .*at most 400 days; correct 500d", "days"),
-    "window of odd length": ("over: 90m", "over: 91m", r"whole number of them; correct 91m", "total"),
+    "count of readings": (
+        "count, over: 7d",
+        "count, last: 7",
+        r"features\.visits\.last: only mean and std",
+        "name: visits",
+    ),
+    "length without unit": (
+        "over: 14d",
+        "over: 14",
+        r"features\.days\.over: it must be a number with s, m, h or d, such as 7d, not 14",
+        "days",
+    ),
+    "unknown unit": ("over: 14d", "over: 2w", r"features\.days\.over: it must be a number with s, m, h or d", "days"),
+    "window too long": ("over: 14d", "over: 500d", r"features\.days\.over: .*at most 400 days; correct 500d", "days"),
+    "window of odd hours": (
+        "over: 14d",
+        "over: 169h",
+        r"whole number of them; write 168h \(7d\) or 192h \(8d\)$",
+        "days",
+    ),
+    "where of a number's value": (
+        "where: {kind: order}, over",
+        "where: {pages: 0}, over",
+        r"features\.orders\.where\.pages: `where` selects by a string, an enum or a boolean.*, not 0; correct",
+        "orders",
+    ),
+    "window of odd length": ("over: 90m", "over: 91m", r"whole number of them; write 90m or 100m$", "total"),
     "fill of a mean": ("mean, field: spent", "mean, fill: true, field: spent", r"only a value is filled", "usual"),
     "per of a mean": ("mean, field: spent", "mean, per: second, field: spent", r"only a difference has it", "usual"),
     "where of a value": (
@@ -206,11 +228,11 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "unknown symbol": (
         "{kind: order}, over: 30d}\n  - {name: t",
         "{kind: oder}, over: 30d}\n  - {name: t",
-        r"features\.7\.where\.kind: the enum has no symbol 'oder'; did you mean 'order'\?",
+        r"features\.orders\.where\.kind: the enum has no symbol 'oder'; did you mean 'order'\?",
         "orders",
     ),
     "text for a boolean": ("{member: true}", "{member: 'yes'}", r"it must be true or false, not 'yes'", "total"),
-    "setting of a feature": ("fill: true", "filled: true", r"features\.2\.filled: .*did you mean 'fill'\?", "paid"),
+    "setting of a feature": ("fill: true", "filled: true", r"features\.paid\.filled: .*did you mean 'fill'\?", "paid"),
     "no features": (
         TEXT[TEXT.index("features:") : TEXT.index("outputs:")],
         "features: []\n",
@@ -239,7 +261,10 @@ def test_a_wrong_pipeline_is_told_with_place_and_fix(tmp_path: Path, case: str) 
 
 
 SCHEMAS: dict[str, tuple[dict[str, Any], str]] = {
-    "key that may be null": ({"user": ["null", "string"]}, r"input\.key: .*Visit\.avsc:\d+: field 'user' must be"),
+    "key that may be null": (
+        {"user": ["null", "string"]},
+        r"input\.key: .*Visit\.avsc:\d+: field 'user' may be null, and a key may not",
+    ),
     "time in microseconds": (
         {"at": {"type": "long", "logicalType": "timestamp-micros"}},
         r"input\.time: .*must be 'long' with logicalType timestamp-millis",
@@ -248,7 +273,7 @@ SCHEMAS: dict[str, tuple[dict[str, Any], str]] = {
     "category that became bytes": ({"country": "bytes"}, r"maxLength is only for a string, which this field is not"),
     "enum that became a record": (
         {"kind": {"type": "record", "name": "K", "fields": []}},
-        r"features\.7\.where\.kind: it must be a string, an enum or a boolean",
+        r"features\.orders\.where\.kind: it must be a string, an enum or a boolean",
     ),
     "type that does not exist": ({"pages": "integer"}, r"not a valid Avro schema"),
 }

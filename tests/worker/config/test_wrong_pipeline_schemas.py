@@ -78,7 +78,7 @@ SCHEMAS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     ),
     "no fields": ("HazardAlarm", lambda s: s.pop("fields"), "not a valid Avro schema|not an Avro record"),
     "reading's time": ("SensorReading", typed("ts", {"type": "long", "logicalType": "timestamp-micros"}), "millis"),
-    "reading's key": ("SensorReading", typed("module_id", ["null", "string"]), "must be 'string', not null"),
+    "reading's key": ("SensorReading", typed("module_id", ["null", "string"]), "may be null, and a key may not"),
     "text for a sensor": ("SensorReading", typed("voltage_v", ["null", "string"]), "minimum is only for a number"),
 }
 
@@ -105,10 +105,22 @@ RECORDS: dict[str, tuple[dict[str, Any], str, str]] = {
         "no field is a number, .* so there is nothing to score",
         "schema",
     ),
-    "time that is a float": ({"at": "double"}, "field 'at' must be 'long' with logicalType timestamp-millis", "time"),
-    "time that is short": ({"at": "int"}, "field 'at' must be 'long' with logicalType timestamp-millis", "time"),
-    "key that may be missing": ({"unit": ["null", "string"]}, "field 'unit' must be 'string', not null", "key"),
-    "key that is a number": ({"unit": "long"}, "field 'unit' must be 'string', not null", "key"),
+    "time that is a float": (
+        {"at": "double"},
+        "field 'at' is 'double'; a time must be 'long' with logicalType timestamp-millis",
+        "time",
+    ),
+    "time that is short": (
+        {"at": "int"},
+        "field 'at' is 'int'; a time must be 'long' with logicalType timestamp-millis",
+        "time",
+    ),
+    "key that may be missing": (
+        {"unit": ["null", "string"]},
+        "field 'unit' may be null, and a key may not; take null out",
+        "key",
+    ),
+    "key that is a number": ({"unit": "long"}, "field 'unit' is 'long'; a key must be 'string'", "key"),
 }
 
 

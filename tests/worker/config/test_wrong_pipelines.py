@@ -49,14 +49,14 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     ),
     "unknown key field": ("key: module_id", "key: modul_id", r"input\.key: .*did you mean 'module_id'\?", "key: modul"),
     "unknown time": ("time: ts", "time: timestamp", r"input\.time: .* has no field 'timestamp'", "time: timestamp"),
-    "time that is text": ("time: ts", "time: rack_id", "field 'rack_id' must be 'long'", "time: rack_id"),
+    "time that is text": ("time: ts", "time: rack_id", "is 'string'; a time must be 'long'", "time: rack_id"),
     "key that is a sensor": (
         "key: module_id",
         "key: voltage_v",
-        "field 'voltage_v' must be 'string', not null",
+        "field 'voltage_v' is .*; a key must be 'string'",
         "key: voltage_v",
     ),
-    "group that is a time": ("group: rack_id", "group: ts", "field 'ts' must be 'string'", "group: ts"),
+    "group that is a time": ("group: rack_id", "group: ts", "timestamp-millis; a group must be 'string'", "group: ts"),
     "no such record": ("schema: SensorReading", "schema: Odd", r"no Odd\.avsc in .*; name one of", "schema: Odd"),
     "record misspelt": (
         "schema: SensorReading",
@@ -158,7 +158,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "no priority": (
         "alarm: {}",
         "alarm: {setpoint: 0.5, priorities: {}}",
-        "no priority begins at or below the setpoint",
+        r"no priority begins at or below the setpoint 0\.5, there is none; correct one of them$",
         "alarm: {",
     ),
     "priority above 1": ("alarm: {}", "alarm: {priorities: {low: 0.2, high: 7}}", "must be a probability", "alarm: {"),

@@ -1,15 +1,17 @@
 """Records of window state: what a worker writes restores the same aggregates, whatever the batches were."""
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from common.arrays import NEVER
+from common.times import DAY_MS, HOUR_MS
 from schemas.registry import writer_schema_lookup
-from tests.activity import FEATURES, activity_model, activity_pipeline, events
+from tests.activity import FEATURES, activity_model, activity_pipeline, event, events
 from tests.aggregates import held
 from worker.config.pipeline import Pipeline
 from worker.encode.window_state import WindowStateOutput, parse_record_key, record_key
@@ -86,11 +88,13 @@ class Run:
         return successor
 
 
-def batches(sizes: Iterator[int]) -> Iterator[Batch]:
-    offset, messages = 0, events(COUNT)
+def batches(
+    sizes: Iterator[int], content: Iterable[tuple[str, bytes]] | None = None, stamped: int = 2_000_000_000_000
+) -> Iterator[Batch]:
+    offset, messages = 0, iter(content or events(COUNT))
     while some := [*islice(messages, next(sizes))]:
         at = np.arange(offset, offset + len(some))
-        stamps = np.full(len(some), 2_000_000_000_000)
+        stamps = np.full(len(some), stamped)
         keys: list[bytes | None] = [key.encode() for key, _ in some]
         values: list[bytes | None] = [value for _, value in some]
         yield Batch(keys, values, np.zeros(len(some), np.int64), at, stamps, stamps * 0 + 2)
@@ -143,6 +147,36 @@ def test_the_topic_holds_only_what_is_in_a_window(pipeline: Pipeline) -> None:
     assert {place[0] for place in kept if place} == run.scorer.aggregates._slots[0].keys()  # type: ignore[union-attr]
     assert len(kept) >= len(held_by(run))
     assert any(value is None for value in run.topic.values())
+
+
+def test_stream_time_is_read_back_where_no_checkpoint_says_it(pipeline: Pipeline) -> None:
+    whole, run = Run(pipeline), Run(pipeline)
+    expected = scored([whole.score(batch) for batch in batches(iter([COUNT, 1]))])
+    outcomes = []
+    for batch in batches(sizes(4)):
+        outcomes.append(run.score(batch))
+        reached, run.partitions[0].clock = run.partitions[0].clock, NEVER
+        run = run.restarted()
+        assert run.partitions[0].clock == reached
+    np.testing.assert_array_equal(scored(outcomes), expected)
+
+    run.partitions[0] = Partition(0, 0, 0)
+    assert run.restarted().partitions[0].clock == NEVER, "the offset was set back to the beginning"
+
+
+def test_restarts_change_nothing_before_1970_either(pipeline: Pipeline) -> None:
+    """A recording may count from its own start, and by its own Kafka timestamps."""
+    whole, run = Run(pipeline), Run(pipeline)
+    times = range(-20 * DAY_MS, 1, 7 * HOUR_MS)
+    messages = [event("u", at, "login" if i % 5 == 0 else "watch") for i, at in enumerate((*times, 0))]
+    expected = scored([whole.score(batch) for batch in batches(repeat(1), messages, stamped=0)])
+    outcomes = []
+    for batch in batches(repeat(1), messages, stamped=0):
+        outcomes.append(run.score(batch))
+        run = run.restarted()
+
+    np.testing.assert_array_equal(scored(outcomes), expected)
+    assert len(expected) == len(messages)
 
 
 def test_a_record_is_counted_once_even_if_the_offset_was_set_back(pipeline: Pipeline) -> None:
@@ -201,9 +235,12 @@ def test_buckets_that_no_window_needs_any_more_are_deleted(tmp_path: Path, pipel
 
 @pytest.mark.parametrize("key", [b"a", b"a|b", b"||", "Jürgen".encode(), b""])
 def test_keys_of_records_are_read_back(key: bytes) -> None:
-    assert parse_record_key(record_key(key, 60_000, 29_000_000)) == (key, 60_000, 29_000_000)
+    for bucket in (29_000_000, 0, -1, -29_000_000):
+        assert parse_record_key(record_key(key, 60_000, bucket)) == (key, 60_000, bucket)
 
 
-@pytest.mark.parametrize("text", [b"", b"a", b"a|1", b"a|b|c", b"a|0|5", b"a|60000|-5"])
+@pytest.mark.parametrize(
+    "text", [b"", b"a", b"a|1", b"a|b|c", b"a|0|5", b"a|60000|-5", b"a|60000|5", b"a|1|%d" % 10**20]
+)
 def test_other_keys_are_not_ours(text: bytes) -> None:
     assert parse_record_key(text) is None

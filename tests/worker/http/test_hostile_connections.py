@@ -1,4 +1,4 @@
-"""The sidecar under connections that mean no good: probes are answered whatever else is connected."""
+"""The sidecar under malicious connections: probes are answered whatever else is connected."""
 
 import contextlib
 import resource
@@ -18,6 +18,8 @@ from worker.http.sidecar import sidecar
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics
 from worker.observe.worker_status import Status
+
+pytestmark = pytest.mark.slow  # waits for deadlines
 
 PROBE_WITHIN_S = 5.0  # on a loaded machine; Kubernetes waits for 1 s by default
 

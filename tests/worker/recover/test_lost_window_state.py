@@ -50,6 +50,11 @@ def add_partition(stage: Stage) -> None:
     admin.create_partitions([NewPartitions(topic, 2)])[topic].result()
 
 
+def delete_group(stage: Stage) -> None:
+    admin, group = admin_client(client_config(stage.bootstrap)), f"hazardstream-{stage.pipeline.name}"
+    wait_until(lambda: not admin.delete_consumer_groups([group])[group].exception(), "the group is gone")
+
+
 def said_lost(worker: Worker) -> set[int]:
     """Partitions of which the worker says that their window state was deleted, and what to do."""
     lines = [json.loads(line) for line in worker.log.read_text().splitlines() if "window state was deleted" in line]
@@ -92,3 +97,9 @@ def test_lost_window_state_is_never_taken_for_none(activity: Stage) -> None:
     run(activity, 4, lose_it_at_work)
     assert run(activity, 5) == {0, 1}
     assert run(activity, 6) == set()
+
+    delete_group(activity)
+    assert run(activity, 7) == set()
+    delete_group(activity)
+    create_again(activity, partitions=2)
+    assert run(activity, 8) == {0, 1}

@@ -191,6 +191,22 @@ def test_batches_and_restarts_change_no_bit(
     np.testing.assert_array_equal(run(frame, cuts, restarts, again), run(frame, [], []))
 
 
+@pytest.mark.parametrize("start", [-(2**53), -(2**45), -1500, 2**45, 2**53 - 2000])
+def test_any_time_that_passes_counts(start: int) -> None:
+    """Also where the numbers of buckets do not fit 32 bits."""
+    minute = Layout(
+        (Aggregate("n", Kind.COUNT, ANY, MINUTE_MS), Aggregate("since", Kind.TIME_SINCE_LAST, ANY, MINUTE_MS))
+    )
+    state, slot, found = AggregateState(minute), np.array([-1]), []
+    for offset in range(3):
+        ts = np.array([start + offset * 1000])
+        staged = state.stage(slot, np.array([offset]), ts, ts, np.ones((1, 1)))
+        found.append(staged.features[0].tolist())
+        slot = np.array([*state.merge(staged), *slot])[:1]
+
+    np.testing.assert_array_equal(found, [[1, np.nan], [2, 1], [3, 1]])
+
+
 def test_a_batch_without_readings_adds_nothing() -> None:
     nothing = np.empty(0, np.int64)
     state = AggregateState(LAYOUT)

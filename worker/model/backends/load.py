@@ -1,6 +1,9 @@
 """Loads a plain MLflow model: chooses the format, the task, and proves what the worker relies on."""
 
+from dataclasses import replace
+
 from worker.model.backends.backend import Backend
+from worker.model.backends.guarded import guarded
 from worker.model.backends.mlmodel import MlModel, read_mlmodel, require_signature
 from worker.model.backends.onnx_session import load_onnx
 from worker.model.backends.plain_model import PlainModel
@@ -30,6 +33,8 @@ def load_plain_model(files: ModelFiles, *, version: str, trusted: bool = False, 
     classical = MLMODEL not in files.files
     described = read_mlmodel(files.below(TUNED_MODEL) if classical else files)
     flavor, backend = _backend(files, described, classical=classical, trusted=trusted)
+    explains = backend.contributions and guarded(backend.contributions)
+    backend = replace(backend, scores=tuple(map(guarded, backend.scores)), contributions=explains)
     proven = prove(files, backend, described.example)
     facts = described.facts.over(files.facts).with_error_band()
     task = _task(files, backend, proven, task or facts.task)
@@ -49,9 +54,12 @@ def load_plain_model(files: ModelFiles, *, version: str, trusted: bool = False, 
         proven=proven,
     )
     try:
-        model.predict(proven.probes)
+        unscored = model.predict(proven.probes).unscored
     except ModelFailedError as error:
         raise PackageError("wrong_output", f"model {files.origin}: {error}") from error
+    if unscored:
+        why = next(iter(unscored.values()))
+        raise PackageError("wrong_output", f"model {files.origin}, tried with rows that suit its signature: {why}")
     return model
 
 

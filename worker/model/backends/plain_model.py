@@ -73,7 +73,7 @@ class PlainModel(Model):
         """Outputs, NaN for rows that the model cannot score, and why it cannot."""
         refused: dict[int, str] = {}
         try:
-            given = self.proven.score(features)
+            given = self._output(features)
         except Exception as error:
             given = np.full((len(features), *self.proven.output.shape[1:]), np.nan)
             self._score_halves(features, np.arange(len(features)), error, given, refused)
@@ -81,14 +81,27 @@ class PlainModel(Model):
                 raise ModelFailedError(
                     self, f"cannot score rows together that it scores alone: {_text(error)}"
                 ) from error
-        if given.shape[1:] != self.proven.output.shape[1:]:
-            raise ModelFailedError(self, f"gives an output of shape {given.shape} for {len(features)} rows")
-        finite = np.isfinite(given.reshape(len(given), -1)).all(axis=1)
-        broken = [row for row in np.flatnonzero(~finite).tolist() if row not in refused]
+        usable = self._usable(given)
+        broken = [row for row in np.flatnonzero(~usable).tolist() if row not in refused]
         refused |= {row: f"the model gives {given[row]} for it" for row in broken}
         if refused:
             self._require_works()
+            given[~usable] = np.nan
         return given, refused
+
+    def _output(self, features: Features) -> NDArray[np.float64]:
+        given = self.proven.score(features)
+        if given.shape[1:] != self.proven.output.shape[1:]:
+            raise ValueError(f"it gives an output of shape {given.shape} for {len(features)} rows")
+        return given
+
+    def _usable(self, given: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Rows whose output is finite, and lies between 0 and 1 if it is a probability; shape [n]."""
+        values = given.reshape(len(given), -1)
+        usable = np.asarray(np.isfinite(values).all(axis=1))
+        if self.task is not Task.REGRESSION:
+            usable &= np.asarray(((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all(axis=1))
+        return usable
 
     def _score_halves(
         self, features: Features, rows: Int, error: Exception, given: NDArray[np.float64], refused: dict[int, str]
@@ -107,26 +120,26 @@ class PlainModel(Model):
             return
         for half in np.array_split(rows, 2):
             try:
-                given[half] = self.proven.score(features.take(half))
+                given[half] = self._output(features.take(half))
             except Exception as again:  # noqa: BLE001 - a model may raise anything
                 self._score_halves(features, half, again, given, refused)
 
     def _require_works(self) -> None:
         """Check that rows are at fault and not the model: it still scores those that it was tried with."""
         try:
-            again = self.proven.score(self.proven.probes.take(slice(0, _FEW)))
+            again = self._output(self.proven.probes.take(slice(0, _FEW)))
         except Exception as error:
             raise ModelFailedError(self, f"cannot score: {_text(error)}") from error
         if not np.array_equal(again, self.proven.output[:_FEW]):
             raise ModelFailedError(self, "gives other scores than when it was loaded: it keeps state from call to call")
+        if not (usable := self._usable(again)).all():
+            raise ModelFailedError(
+                self, f"gives the probability {again[~usable][0]}, which does not lie between 0 and 1"
+            )
 
     def _prediction(self, given: NDArray[np.float64], unscored: dict[int, str]) -> Prediction:
         if self.task is Task.REGRESSION:
             return Prediction(given, unscored=unscored)
-        known = given[np.isfinite(given)]
-        if ((known < -_ROUNDING) | (known > 1 + _ROUNDING)).any():
-            found = known[(known < -_ROUNDING) | (known > 1 + _ROUNDING)][0]
-            raise ModelFailedError(self, f"gives the probability {found}, which does not lie between 0 and 1")
         given = np.clip(given, 0.0, 1.0)
         if self.task is Task.BINARY:
             return Prediction(given if given.ndim == 1 else given[:, 1], unscored=unscored)

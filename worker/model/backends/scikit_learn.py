@@ -20,6 +20,7 @@ from worker.model.model_files import ModelFiles
 from worker.model.package_files import PackageError
 
 _LOG = structlog.get_logger(__name__)
+_SCHEMA, _SCHEMA_MAX_BYTES = "schema.json", 64 << 20  # in a skops file; the numbers are in other members
 
 
 def load_sklearn(
@@ -71,7 +72,10 @@ def _read(files: ModelFiles, config: Mapping[str, Any], *, trusted: bool) -> Any
         import skops.io  # noqa: PLC0415 - only models of this format need it
 
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            _find_xgboost(archive.read("schema.json"))
+            if archive.getinfo(_SCHEMA).file_size > _SCHEMA_MAX_BYTES:  # a small archive may inflate to gigabytes
+                limit = f"{_SCHEMA_MAX_BYTES >> 20} MiB"
+                raise PackageError("too_large", f"model {files.origin}: {_SCHEMA} in {name} has more than {limit}")
+            _find_xgboost(archive.read(_SCHEMA))
         foreign = skops.io.get_untrusted_types(data=content)
         if foreign:
             require_trust(files, f"{name} holds the types {', '.join(foreign)}", trusted=trusted)

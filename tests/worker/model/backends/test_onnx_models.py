@@ -1,11 +1,14 @@
 """ONNX models that MLflow wrote: tables of one tensor and of one input for each column; no trust is needed."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import mlflow.onnx
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
@@ -82,7 +85,8 @@ def test_a_text_column_without_an_example_asks_for_one(tmp_path: Path) -> None:
         loaded(directory)
 
 
-def test_weights_in_a_second_file_are_found(tmp_path: Path) -> None:
+def wide() -> Any:
+    """A model whose weights are large enough for a file of their own."""
     weights = numpy_helper.from_array(np.full((2, 512), 0.5, np.float32), "w")
     total = numpy_helper.from_array(np.ones((512, 1), np.float32), "ones")
     graph = helper.make_graph(
@@ -92,11 +96,30 @@ def test_weights_in_a_second_file_are_found(tmp_path: Path) -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
         [weights, total],
     )
-    onnx_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    directory = saved(mlflow.onnx, onnx_model, tmp_path / "m", TABLE, [1.0], save_as_external_data=True)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def test_weights_in_a_second_file_are_found(tmp_path: Path) -> None:
+    directory = saved(mlflow.onnx, wide(), tmp_path / "m", TABLE, [1.0], save_as_external_data=True)
     assert (directory / "model.onnx").stat().st_size < 1000
     model = loaded(directory)
     np.testing.assert_allclose(model.predict(features(model, TABLE)).value, MATRIX.sum(axis=1) * 256, rtol=1e-4)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_weights_outside_the_folder_of_the_model_are_refused(tmp_path: Path, absolute: bool) -> None:
+    directory = saved(mlflow.onnx, wide(), tmp_path / "m", TABLE, [1.0], save_as_external_data=True)
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(1 << 16))
+    changed = onnx.load(directory / "model.onnx", load_external_data=False)
+    for tensor in changed.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = str(secret) if absolute else os.path.relpath(secret, tempfile.gettempdir() + "/x")
+    (directory / "model.onnx").write_bytes(changed.SerializeToString())
+    with pytest.raises(PackageError, match="External data path validation failed") as caught:
+        loaded(directory)
+    assert caught.value.fault == "bad_model"
 
 
 def test_another_number_of_columns_is_refused(tmp_path: Path) -> None:

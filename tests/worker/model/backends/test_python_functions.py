@@ -1,5 +1,6 @@
 """MLflow's Python functions: code of their authors, so they need trust, and are tried before they are used."""
 
+import re
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -112,6 +113,37 @@ def test_a_model_that_breaks_in_use_is_at_fault_and_not_the_rows(tmp_path: Path)
             model.backend.scores[-1](rows.take([0]))
     with pytest.raises(ModelFailedError, match="cannot score: KeyError"):
         model.predict(rows)
+
+
+@pytest.mark.parametrize(
+    ("bad", "task", "why"),
+    [
+        ("exit(3)", Task.REGRESSION, "it raises SystemExit: 3"),
+        ("(_ for _ in ()).throw(KeyboardInterrupt)", Task.REGRESSION, "it raises KeyboardInterrupt"),
+        ("np.zeros((len(rows), 2))", Task.REGRESSION, r"output of shape \(1, 2\) for 1 rows"),
+        ("rows['flow'] * 0 + 1.0001", Task.BINARY, "gives 1.0001 for it"),
+    ],
+)
+def test_a_row_that_a_model_cannot_take_costs_no_other(tmp_path: Path, bad: str, task: Task, why: str) -> None:
+    expression = f"({bad}) if (rows['flow'] == 1e6).any() else rows['flow'] * 0 + 0.5"
+    if "1.0001" in bad:
+        expression = "np.where(rows['flow'] == 1e6, 1.0001, 0.5)"
+    model = loaded(function(tmp_path / "m", expression), trusted=True, task=task)
+    rows = features(model, TABLE)
+    rows.numbers[5, model.numeric.index("flow")] = 1e6
+    found = model.predict(rows)
+    assert list(found.unscored) == [5]
+    assert re.search(why, found.unscored[5])
+    np.testing.assert_array_equal(np.delete(found.value, 5), 0.5)
+
+
+def test_a_model_changes_no_settings_of_the_engine(tmp_path: Path) -> None:
+    expression = "(np.seterr(all='raise'), __import__('warnings').simplefilter('error'), rows['flow'] * 2)[2]"
+    settings, filters = np.geterr(), list(warnings.filters)
+    model = loaded(function(tmp_path / "m", expression), trusted=True)
+    model.predict(features(model, TABLE))
+    assert np.geterr() == settings
+    assert list(warnings.filters) == filters
 
 
 class Careless(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow has no types

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,15 @@ def test_models_without_pickled_code_need_no_trust(tmp_path: Path) -> None:
     directory = save(make_pipeline(StandardScaler(), SVR()), tmp_path / "m", TABLE, wear(TABLE))
     assert (directory / "model.skops").is_file()
     assert loaded(directory, trusted=False).task is Task.REGRESSION
+
+
+def test_a_small_archive_that_inflates_to_a_large_text_is_refused(tmp_path: Path) -> None:
+    directory = save(make_pipeline(StandardScaler(), SVR()), tmp_path / "m", TABLE, wear(TABLE))
+    with zipfile.ZipFile(directory / "model.skops", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", b" " * (65 << 20))
+    with pytest.raises(PackageError, match=r"schema.json in model.skops has more than 64 MiB") as caught:
+        loaded(directory)
+    assert caught.value.fault == "too_large"
 
 
 @pytest.mark.parametrize("form", ["cloudpickle", "pickle", "skops"])

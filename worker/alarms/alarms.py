@@ -1,4 +1,7 @@
-"""Alarms of all keys: the model's, and those of rules. A batch is staged first, and merged once it is committed."""
+"""Alarms of all keys: the model's, and those of rules. A batch is staged first, and merged once it is committed.
+
+The alarms of a rule that was taken out of the pipeline file return to normal with the next reading of their key.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from common.arrays import Float, Int
-from worker.alarms.rules import REACHED, Rule
+from worker.alarms.rules import NORMAL, REACHED, Rule
 from worker.alarms.state_machine import IDLE, RTN, AlarmPolicy, AlarmState, Policy, step
 
 MODEL = ""
 """Stands for the model's own alarm, where the name of a rule is asked for."""
+# Of a rule that was taken out of the file, and of a model that raises alarms no more.
+_GONE = Policy(setpoint=REACHED, deadband=0, on_delay_ms=0, off_delay_ms=0, priorities={})
 _SEPARATOR = b"\xff"  # in no UTF-8 text, and so in no key
 
 
@@ -63,13 +68,12 @@ class Alarms:
         self._states: dict[str, dict[int, dict[bytes, AlarmState]]] = {name: {} for name in names}
 
     def assign(self, partition: int, states: dict[bytes, AlarmState]) -> None:
-        """Add a partition with its restored states, by `state_key`; those of rules that are no more are dropped."""
+        """Add a partition with its restored states, by `state_key`."""
         for by_partition in self._states.values():
             by_partition[partition] = {}
         for place, state in states.items():
             key, rule = rule_of(place)
-            if rule in self._states:
-                self._states[rule][partition][key] = state
+            self._states.setdefault(rule, {}).setdefault(partition, {})[key] = state
 
     def revoke(self, partition: int) -> None:
         """Forget a partition."""
@@ -105,10 +109,14 @@ class Alarms:
             levels: of each rule (worker/alarms/rules.py), shape [n] each.
         """
         staged, readings = StagedAlarms([], {}), _Readings(partition, keys, ts, probability, shift)
+        in_force = {rule.name for rule in self.rules}
         if self.policy is not None:
+            in_force.add(MODEL)
             self._stage(staged, MODEL, self.policy, readings, None)
         for rule, level in zip(self.rules, levels, strict=True):
             self._stage(staged, rule.name, rule.policy, readings, level)
+        for gone in sorted(self._states.keys() - in_force):
+            self._stage(staged, gone, _GONE, readings, np.full(len(ts), NORMAL))
         staged.transitions.sort(key=lambda transition: transition.row)
         return staged
 
@@ -121,7 +129,7 @@ class Alarms:
         concerned: list[int] = []
         if rising or any(held.values()):
             places = zip(partition, keys, strict=True)
-            concerned = [row for row, (p, k) in enumerate(places) if k in held[p] or (p, k) in rising]
+            concerned = [row for row, (p, k) in enumerate(places) if k in held.get(p, ()) or (p, k) in rising]
         for row in concerned:
             key, now, seen = keys[row], int(ts[row]), float(probability[row])
             place = partition[row], state_key(key, rule)

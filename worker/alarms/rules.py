@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from common.arrays import Float, Int
 from worker.alarms.state_machine import DelayMs, Policy
@@ -16,6 +16,8 @@ from worker.alarms.state_machine import DelayMs, Policy
 NORMAL, HELD, REACHED, URGENT = -1, 0, 1, 2
 """Levels of a condition: normal; within the deadband, or missing; limit reached; the further limit reached, too."""
 
+MODEL_NAME = "model"
+"""Names the model's own alarm beside the names of rules, where people read it."""
 _CONDITION = ("field", "feature", "prediction", "high", "high_high", "low", "low_low", "deadband")
 
 
@@ -92,6 +94,13 @@ class Rule(BaseModel):
     all_of: tuple[Condition, ...] = ()
     on_delay_ms: DelayMs = 0
     off_delay_ms: DelayMs = 0
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name == MODEL_NAME:
+            raise ValueError(f"{name!r} stands for the model's own alarm; choose another name")
+        return name
 
     @model_validator(mode="before")
     @classmethod

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from common.errors import UserError
 from tests.plain_pipelines import model, plain_pipeline
-from training.monitoring.performance.rolling import alarms_from
+from training.monitoring.performance.rolling import alarms_from, models_alarms
 from worker.admission.compatibility import alarm_policy, require_fit
 from worker.alarms.alarms import MODEL, Alarms, rule_of, state_key
 from worker.alarms.rules import HELD, NORMAL, REACHED, URGENT, Condition, Rule
-from worker.alarms.state_machine import ACTIVE, RTN, AlarmPolicy
+from worker.alarms.state_machine import ACTIVE, IDLE, RTN, AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.in_memory import START_MS, InMemory
 from worker.model.contract import Task
@@ -168,7 +168,8 @@ def test_a_regression_pipeline_raises_alarms_by_rules_and_each_names_its_rule(tm
         ("strained", RTN, "LOW", 2),
     ]
     assert len({a["alarm_id"] for a in found.alarms}) == 2
-    assert alarms_from(found.alarms, pipeline, {}) == []  # they say nothing of the model's performance
+    assert {alarm.rule for alarm in alarms_from(found.alarms, pipeline, {})} == {"flooded", "strained"}
+    assert models_alarms(found.alarms, pipeline, {}) == []  # they say nothing of the model's performance
 
 
 POLICY = AlarmPolicy(setpoint=0.9, deadband=0.1, on_delay_ms=0, off_delay_ms=0, priorities={"HIGH": 0.9})
@@ -198,16 +199,23 @@ def test_a_rule_about_what_is_not_there_is_refused(tmp_path: Path) -> None:
         require_fit(model(Task.REGRESSION, "pressure"), pipeline)
 
 
-def test_states_of_rules_that_are_no_more_are_dropped() -> None:
-    rule = Rule.model_validate({"name": "hot", "priority": "HIGH", "field": "x", "high": 80})
+def test_alarms_of_a_rule_that_was_taken_out_end_with_the_next_reading_of_their_key() -> None:
+    rule, other = (
+        Rule.model_validate({"name": name, "priority": "HIGH", "field": "x", "high": 80}) for name in ("hot", "cold")
+    )
     alarms = Alarms(None, [rule])
     alarms.assign(0, {})
-    alarms.merge(alarms.stage([0], [b"p"], np.array([5]), np.array([0.5]), None, [np.array([REACHED])]))
-    restored = {state_key(b"p", "hot"): alarms.of(0, b"p", "hot")}
+    readings = [0, 0], [b"p", b"q"], np.array([5, 5]), np.array([0.5, 0.5]), None
+    alarms.merge(alarms.stage(*readings, [np.array([REACHED, REACHED])]))
+    restored = {state_key(key, "hot"): alarms.of(0, key, "hot") for key in (b"p", b"q")}
 
-    again, without = Alarms(None, [rule]), Alarms(None)
-    again.assign(0, restored)
-    without.assign(0, restored)
+    again, without = Alarms(None, [rule]), Alarms(None, [other])
+    for each in (again, without):
+        each.assign(0, restored)
+    staged = without.stage([0], [b"p"], np.array([6]), np.array([0.5]), None, [np.array([NORMAL])])
+    without.merge(staged)
 
-    assert again.active() == {"HIGH": 1}
-    assert not without.active()
+    assert again.active() == {"HIGH": 2}
+    assert [(t.kind, t.rule, t.state.priority) for t in staged.transitions] == [(RTN, "hot", "HIGH")]
+    assert staged.changed == {(0, state_key(b"p", "hot")): (0, IDLE)}  # a tombstone
+    assert without.active() == {"HIGH": 1}  # that of the key that has sent nothing since

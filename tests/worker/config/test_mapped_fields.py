@@ -84,8 +84,7 @@ def test_explain_finds_prediction_and_alarm(renamed: Pipeline) -> None:
     archive = _Published(Log(), renamed, writer_schema_lookup(None, renamed.known_schemas))  # type: ignore[arg-type]
     prediction = archive.prediction("text", sample["time"][0])
     assert prediction["probability"] == sample["probability"][0]
-    alarm = archive.alarm("text", prediction["ts"], prediction)
-    assert alarm is not None
+    (alarm,) = archive.alarms("text", prediction["ts"], prediction)
     assert alarm["state"] == "ACTIVE"
 
 

@@ -250,4 +250,4 @@ def test_the_example_of_the_issue_end_to_end(stage: Stage) -> None:
     expected = assert_equals_uninterrupted_run(stage)
     assert not expected.rejected
     assert len(expected.probability) == len(sent)
-    assert any(kind == ACTIVE for _, kind, _ in expected.transitions)
+    assert any(kind == ACTIVE for _, _, kind, _ in expected.transitions)

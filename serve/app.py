@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve.bodies import Bodies
 from serve.clients import Clients
 from serve.context import Context, request_id_of
 from serve.description import describe
@@ -36,7 +37,6 @@ _CLIENT_LEFT = 499
 """Before its request was complete. No standard status; nginx logs the same."""
 _NO_PATH = HTTPStatus.NOT_FOUND.phrase  # what Starlette says
 _CODES = {404: "not_found", 405: "method_not_allowed"}
-_JSON = ("application/json", "application/vnd.api+json")
 
 
 class Live(BaseModel):
@@ -64,7 +64,7 @@ class Service:
 
     def __init__(self, settings: ServeSettings, pipeline: Pipeline, live: LiveModel, metrics: ServeMetrics) -> None:
         self.settings, self.pipeline, self.live, self.metrics = settings, pipeline, live, metrics
-        self._thread = ScoringThread(metrics)
+        self._thread, self._bodies = ScoringThread(metrics), Bodies(settings.serve_max_bytes)
 
     def scorer(self) -> RequestScorer:
         """The current one.
@@ -81,22 +81,6 @@ class Service:
         reasons = [] if self.live.scorer is not None else [self.live.reason]
         return reasons if self._thread.alive else [*reasons, "the thread that scores has ended; restart the process"]
 
-    async def body(self, request: Request) -> bytes:
-        """The body of a request.
-
-        Raises:
-            ProblemError: 413 or 415.
-        """
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _JSON:
-            raise ProblemError(415, "not_json", "send JSON, with the header Content-Type: application/json")
-        limit, parts, size = self.settings.serve_max_bytes, list[bytes](), 0
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise ProblemError(413, "too_large", f"the body is larger than {limit} bytes; send fewer rows at once")
-            parts.append(part)
-        return b"".join(parts)
-
     async def score(self, request: Request, read: Callable[[RequestScorer, Any], Mapping[str, Any]]) -> Scored:
         """Score the body of a request.
 
@@ -107,9 +91,10 @@ class Service:
         Raises:
             ProblemError: it cannot be scored.
         """
-        body, scorer = await self.body(request), self.scorer()
-        request.state.logged |= {"model_name": scorer.model.name, "model_version": scorer.model.version}
-        answer = await self._thread.score(scorer, lambda scorer: read(scorer, parsed(body)), len(body))
+        async with self._bodies.held(request) as body:
+            scorer = self.scorer()
+            request.state.logged |= {"model_name": scorer.model.name, "model_version": scorer.model.version}
+            answer = await self._thread.score(scorer, lambda scorer: read(scorer, parsed(body)), len(body))
         request.state.logged["rows"] = answer.rows
         self.metrics.rows.inc(answer.rows)
         return Scored(scorer, answer.predictions)

@@ -3,8 +3,18 @@
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS
 from worker.windows.feature_spec import FeatureSpec
 
-FEATURES = FeatureSpec(
-    sensors=SENSORS,
+FEATURES_30 = FeatureSpec(
+    sensors=(
+        "avg_surface_temp_c",
+        "max_surface_temp_c",
+        "voltage_v",
+        "current_a",
+        "soc_percent",
+        "offgas_co_ppm",
+        "offgas_h2_ppm",
+        "offgas_voc_ppm",
+        "ambient_temp_c",
+    ),
     differences=("avg_surface_temp_c", "voltage_v", "soc_percent"),
     rolling=("avg_surface_temp_c", "voltage_v", "current_a"),
     windows=(6, 30, 60),
@@ -12,7 +22,13 @@ FEATURES = FeatureSpec(
     per={"voltage_v": "cells_in_series", "current_a": "capacity_ah"},
     period_ms=10_000,
 )
-"""30 features: 9 sensors, 3 differences, mean and deviation of 3 sensors over 1, 5 and 10 minutes."""
+"""The features of the system before this one, for packages made with them.
+
+9 sensors, 3 differences, mean and deviation of 3 sensors over 6, 30 and 60 readings (1, 5 and 10 minutes).
+"""
+
+FEATURES = FEATURES_30
+"""The features that models are trained on."""
 
 RECORD = "SensorReading"
 """Avro schema of the readings. The model package stores its fingerprint."""

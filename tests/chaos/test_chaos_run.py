@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.plan import KINDS_S, plan
-from tests.comparison import Address, Expected, compare
+from tests.comparison import Address, Expected, Transition, compare
 from tests.repository import ROOT
 from worker.alarms.state_machine import AlarmState
 
@@ -50,7 +50,7 @@ class Output:
 
     predictions: list[dict[str, Any]]
     dead_letters: list[tuple[Address, str]]
-    transitions: list[tuple[str, str, int]]
+    transitions: list[Transition]
     alarm_states: dict[tuple[int, bytes], AlarmState]
 
 

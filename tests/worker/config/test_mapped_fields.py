@@ -96,4 +96,4 @@ def test_performance_and_the_demo_read_alarms(renamed: Pipeline) -> None:
     watch.active, watch.alarm_lines = {}, []  # type: ignore[assignment]
     value = written(renamed, "alarms")
     watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.records["alarms"].schema))
-    assert watch.active == {"text": "text"}
+    assert watch.active == {("text", "text"): "text"}

@@ -122,9 +122,7 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
         alarms,
         again,
         again == probability,
-        None
-        if not alarms or explanation.bias is None
-        else all(_published(alarm) == explanation.published() for alarm in alarms),
+        _same_contributions(alarms, explanation),
         int(outcome.scored.in_window[0]),
         window,
         values_of(package, outcome.scored.features.take([0])),
@@ -147,6 +145,12 @@ def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str
             f"the reading of this prediction is gone: {topic} was deleted and created again since (its topic id was "
             f"{published} and is now {now}); choose a time after that"
         )
+
+
+def _same_contributions(alarms: list[dict[str, Any]], explanation: Explanation) -> bool | None:
+    if not alarms or explanation.bias is None:
+        return None
+    return all(_published(alarm) == explanation.published() for alarm in alarms)
 
 
 def _published(alarm: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,10 @@ from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
 DIGEST = "11280d3e9f9ce8f48c4359894ab806ed72707c30e6e0a3f6a6113956ccd35567"
-"""As computed with commit 6784238, with the field `rule` in alarms. A change of the model, of an output schema or of a rule changes it: then say so."""
+"""As computed with commit 6784238, with the field `rule` in alarms.
+
+A change of the model, of an output schema or of a rule changes it: then say so.
+"""
 NOW_NS = 1_800_000_000_000_000_000
 
 

@@ -26,6 +26,7 @@ from producers.options import (
     TimeUnitOption,
     TimeZoneOption,
 )
+from worker.config.alarm_section import overrides
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -177,7 +178,7 @@ def _run(
 
     package, where = model_or_default(settings, pipeline, lambda text: console.print(text, markup=False))
     require_fit(package, pipeline)
-    policy = package.policy.changed(pipeline.alarm)
+    policy = package.policy.changed(overrides(pipeline.alarm))
     with _bar(console, quiet) as bar:
         task = bar.add_task("reading", total=None)
         result = run_backtest(

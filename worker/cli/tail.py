@@ -13,6 +13,7 @@ from schemas.codec import decode
 from schemas.errors import UnreadableValueError
 from schemas.load import Schema
 from schemas.registry import registry_at, writer_schema_lookup
+from worker.alarms.alarms import rule_of
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.settings import Settings
 from worker.kafka.client_config import consumer, error_text
@@ -116,12 +117,11 @@ def _waiting(topic: str, spans: Spans, asked: Tail) -> str:
 
 
 def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchemaOf) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "topic": message.topic(),
-        "partition": message.partition(),
-        "offset": message.offset(),
-        "key": (key_of(message) or b"").decode(errors="replace"),
-    }
+    key = key_of(message) or b""
+    shown: dict[str, Any] = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
+    if message.topic() == pipeline.topics.get("alarm_state"):
+        key, shown["rule"] = rule_of(key)
+    shown["key"] = key.decode(errors="replace")
     if headers := headers_of(message):
         shown["headers"] = {name: (value or b"").decode(errors="replace") for name, value in headers}
     schema = _schema_on(pipeline, message.topic())

@@ -7,6 +7,7 @@ import structlog
 from common.text import in_label
 from worker.admission.admit import Demands
 from worker.admission.compatibility import alarm_policy
+from worker.config.alarm_section import rules_of
 from worker.config.pipeline import Pipeline
 from worker.model.backends.mlmodel import read_mlmodel
 from worker.model.backends.plain_model import PlainModel
@@ -42,7 +43,7 @@ def show(status: Status, pipeline: Pipeline, uri: str, model: Model) -> None:
     policy = alarm_policy(model, pipeline)
     status.model = described(model) | {"uri": uri, "alarm_policy": policy and policy.model_dump()}
     show_labels(status.metrics.model_info, {(in_label(model.name), in_label(model.version)): 1})
-    begin_alarms_at_zero(status.metrics, policy.priorities if policy else ())
+    begin_alarms_at_zero(status.metrics, policy, rules_of(pipeline.alarm))
     status.schemas = {
         role: {"topic": pipeline.topics[role], "schema": record.schema} for role, record in pipeline.records.items()
     }

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from common.dead_letter_reasons import DeadLetterReason
 from schemas.access import DEPENDENCY as SCHEMA_REGISTRY
-from worker.alarms.state_machine import ACTIVE, RTN
+from worker.alarms.rules import MODEL_NAME, Rule
+from worker.alarms.state_machine import ACTIVE, RTN, AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.observe.metrics import Metrics
 
@@ -41,8 +42,10 @@ def begin_at_zero(metrics: Metrics, pipeline: Pipeline, faults: tuple[str, ...])
         metrics.shadow.alarms.labels(model)
 
 
-def begin_alarms_at_zero(metrics: Metrics, priorities: Iterable[str]) -> None:
-    """Make the series of the alarms with these priorities."""
-    for priority in priorities:
-        for state in (ACTIVE, RTN):
-            metrics.transitions.labels(state, priority)
+def begin_alarms_at_zero(metrics: Metrics, policy: AlarmPolicy | None, rules: Iterable[Rule]) -> None:
+    """Make the series of the model's alarms, if it raises any, and of the rules'."""
+    priorities = {MODEL_NAME: policy.priorities} if policy else {}
+    for name, of in (priorities | {rule.name: rule.policy.priorities for rule in rules}).items():
+        for priority in of:
+            for kind in (ACTIVE, RTN):
+                metrics.transitions.labels(kind, priority, name)

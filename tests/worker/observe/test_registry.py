@@ -11,6 +11,7 @@ from sink.metrics import SinkMetrics
 from tests.flagship import PIPELINE
 from tests.metric_text import metric_in
 from training.monitoring.metrics import DriftMetrics
+from worker.alarms.state_machine import AlarmPolicy
 from worker.model.package_files import FAULTS
 from worker.observe.metrics import Metrics, show
 from worker.observe.worker_status import Status
@@ -30,7 +31,7 @@ def test_every_process_shows_its_build_and_its_memory(
 def test_series_with_known_labels_are_zero_before_the_first_event() -> None:
     metrics = Metrics()
     begin_at_zero(metrics, PIPELINE, FAULTS)
-    begin_alarms_at_zero(metrics, ["HIGH"])
+    begin_alarms_at_zero(metrics, AlarmPolicy(setpoint=0.5, deadband=0.1, on_delay_ms=0, off_delay_ms=0), ())
     series = [line for line in generate_latest(metrics.registry).decode().splitlines() if line.endswith(" 0.0")]
     for one in (
         'hazardstream_dead_letters_total{reason="late"}',
@@ -38,7 +39,7 @@ def test_series_with_known_labels_are_zero_before_the_first_event() -> None:
         'hazardstream_dependency_waits_total{dependency="schema registry"}',
         'hazardstream_model_refused_total{reason="too_slow"}',
         'hazardstream_stage_duration_seconds_count{stage="publish"}',
-        'hazardstream_alarm_transitions_total{priority="HIGH",state="ACTIVE"}',
+        'hazardstream_alarm_transitions_total{priority="HIGH",rule="model",state="ACTIVE"}',
     ):
         assert f"{one} 0.0" in series
 

@@ -31,7 +31,9 @@ def test_every_process_shows_its_build_and_its_memory(
 def test_series_with_known_labels_are_zero_before_the_first_event() -> None:
     metrics = Metrics()
     begin_at_zero(metrics, PIPELINE, FAULTS)
-    begin_alarms_at_zero(metrics, AlarmPolicy(setpoint=0.5, deadband=0.1, on_delay_ms=0, off_delay_ms=0), ())
+    begin_alarms_at_zero(
+        metrics, AlarmPolicy(setpoint=0.5, deadband=0.1, on_delay_ms=0, off_delay_ms=0, priorities={"HIGH": 0.5}), ()
+    )
     series = [line for line in generate_latest(metrics.registry).decode().splitlines() if line.endswith(" 0.0")]
     for one in (
         'hazardstream_dead_letters_total{reason="late"}',

@@ -1,7 +1,5 @@
 """The command that publishes a recording."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -9,6 +7,7 @@ import typer
 
 from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.logs import configure_logs
 from common.progress import INTERRUPTED, progress_bar, stop_on_signals
@@ -28,6 +27,7 @@ from producers.options import (
     RecordingSpeedOption,
     ReplayEveryOption,
     ResumeOption,
+    SheetOption,
     SkipBadOption,
     StartOption,
     StateOption,
@@ -56,6 +56,7 @@ def replay(
     topology: RecordedTopologyOption = None,
     mapping: MappingOption = None,
     query: QueryOption = None,
+    sheet: SheetOption = None,
     time_format: TimeFormatOption = None,
     time_unit: TimeUnitOption = None,
     time_zone: TimeZoneOption = None,
@@ -80,17 +81,17 @@ def replay(
 
     Example: hazardstream replay recording.csv --columns ts=time_s --key-columns site,device --as-fast-as-possible
     """
-    with _replay_packages():
-        from producers.recordings.mapping import parse_mapping
-        from producers.replay import ReplayOptions
-        from producers.replay_pace import Pace
+    require_extras("replay")
+    from producers.recordings.mapping import parse_mapping
+    from producers.replay import ReplayOptions
+    from producers.replay_pace import Pace
     from worker.config.settings import load_settings
 
     if as_fast_as_possible + (rate is not None) + (speed != 1.0) > 1:
         raise UserError("--speed, --rate and --as-fast-as-possible exclude each other; give only one")
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     times = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone}
-    others = {"key": key, "start_ms": iso_ms("--start", start)} | times
+    others = {"key": key, "sheet": sheet, "start_ms": iso_ms("--start", start)} | times
     options = ReplayOptions(
         paths=files,
         pipeline=settings.pipeline,
@@ -104,14 +105,6 @@ def replay(
         registry=settings.registry_url,
     )
     _run(options, dry_run=dry_run, as_json=as_json)
-
-
-@contextmanager
-def _replay_packages() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UserError(f"replay needs {error.name}; install it with: pip install 'hazardstream[replay]'") from error
 
 
 def _run(options: "recording.ReplayOptions", *, dry_run: bool, as_json: bool) -> None:

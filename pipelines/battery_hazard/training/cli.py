@@ -11,7 +11,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common.cli_options import MODELS, JsonOption, TrackingUriOption, training_packages
+from common.cli_options import MODELS, JsonOption, TrackingUriOption
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say, terminal
 
@@ -75,11 +76,11 @@ def train(
 
     Example: hazardstream train --small
     """
-    with training_packages():
-        from pipelines.battery_hazard.training.fitting.models import read_boosting
-        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
-        from pipelines.battery_hazard.training.fitting.train import train as train_to
-        from pipelines.battery_hazard.training.registration import train_and_register
+    require_extras("training")
+    from pipelines.battery_hazard.training.fitting.models import read_boosting
+    from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+    from pipelines.battery_hazard.training.fitting.train import train as train_to
+    from pipelines.battery_hazard.training.registration import train_and_register
 
     preset = SMALL if small else DEFAULT
     if boosting is not None:
@@ -130,11 +131,11 @@ def tune(
 
     Example: hazardstream tune --storage study.db --output boosting.json --data datasets
     """
-    with training_packages():
-        from pipelines.battery_hazard.training.fitting.models import write_boosting
-        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
-        from pipelines.battery_hazard.training.fitting.tune import best_boosting
-        from pipelines.battery_hazard.training.fitting.tune import tune as search
+    require_extras("training")
+    from pipelines.battery_hazard.training.fitting.models import write_boosting
+    from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+    from pipelines.battery_hazard.training.fitting.tune import best_boosting
+    from pipelines.battery_hazard.training.fitting.tune import tune as search
 
     preset = SMALL if small else DEFAULT
     with watched(quiet=as_json) as show:
@@ -166,10 +167,10 @@ def compare(
 
     Example: hazardstream compare --data datasets
     """
-    with training_packages():
-        from pipelines.battery_hazard.training.fitting.compare import compare as contest
-        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
-        from training.registry.register import log_comparison
+    require_extras("training")
+    from pipelines.battery_hazard.training.fitting.compare import compare as contest
+    from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+    from training.registry.register import log_comparison
 
     preset = SMALL if small else DEFAULT
     with watched(quiet=as_json) as show:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from common.cli_options import MODELS, JsonOption, PipelineOption, training_packages
+from common.cli_options import MODELS, JsonOption, PipelineOption
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say, terminal
 from pipelines.battery_hazard.training.cli import Seed, watched
@@ -38,12 +39,11 @@ def evaluate(
 
     Example: hazardstream evaluate --module-days 10000 --report evaluation.html
     """
-    with training_packages():
-        from pipelines.battery_hazard.training.study.evaluate import evaluate as evaluate_sites
-        from pipelines.battery_hazard.training.study.evaluate import evaluation_sites
-        from pipelines.battery_hazard.training.study.evaluation_report import page
-        from pipelines.battery_hazard.training.study.findings import findings
-
+    require_extras("training")
+    from pipelines.battery_hazard.training.study.evaluate import evaluate as evaluate_sites
+    from pipelines.battery_hazard.training.study.evaluate import evaluation_sites
+    from pipelines.battery_hazard.training.study.evaluation_report import page
+    from pipelines.battery_hazard.training.study.findings import findings
     from training.registry.default_model import model_or_default
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
@@ -89,11 +89,11 @@ def evaluate_recordings(
 
     Example: hazardstream evaluate-recordings indentation_1s --model pipelines/battery_hazard/model
     """
-    with training_packages():
-        from pipelines.battery_hazard.training.study.recorded_findings import recorded_findings
-        from pipelines.battery_hazard.training.study.recorded_tables import recorded_tables
-        from pipelines.battery_hazard.training.study.recorded_tests import RecordedTests
+    require_extras("training")
     from common.logs import configure_logs
+    from pipelines.battery_hazard.training.study.recorded_findings import recorded_findings
+    from pipelines.battery_hazard.training.study.recorded_tables import recorded_tables
+    from pipelines.battery_hazard.training.study.recorded_tests import RecordedTests
     from training.registry.default_model import model_or_default
     from worker.admission.compatibility import require_fit
     from worker.config.pipeline import load_pipeline

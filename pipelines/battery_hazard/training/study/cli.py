@@ -42,7 +42,7 @@ def evaluate(
     require_extras("training")
     from pipelines.battery_hazard.training.study.evaluate import evaluate as evaluate_sites
     from pipelines.battery_hazard.training.study.evaluate import evaluation_sites
-    from pipelines.battery_hazard.training.study.evaluation_report import page
+    from pipelines.battery_hazard.training.study.evaluation_report import bar_texts, page
     from pipelines.battery_hazard.training.study.findings import findings
     from training.registry.default_model import model_or_default
     from worker.config.pipeline import load_pipeline
@@ -66,10 +66,8 @@ def evaluate(
         say(strict_json(found))
         return
     for bar in found["bars"]:
-        say(
-            f"{'met   ' if bar['met'] else 'MISSED'} {bar['bar']}: {bar['found']:.5g} of {bar['of']:.0f} "
-            f"(required {bar['asked']:g})"
-        )
+        required, text = bar_texts(bar)
+        say(f"{bar['verdict'].upper():10}{bar['bar']}: {text} (required {required})")
     say(f"report: {report} ({found['seconds']} s)")
 
 

@@ -7,7 +7,7 @@ only the results for its alarms.
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     NUISANCES_PER_MODULE_DAY,
     Scored,
     SeriesResult,
+    evaluate_alarms,
     evaluate_series,
 )
 from pipelines.battery_hazard.training.fitting.presets import event_modules
 from pipelines.battery_hazard.training.fitting.thresholds import Thresholds
+from pipelines.battery_hazard.training.study.shipped_alarms import alarms_of, transitions
 from worker.alarms.state_machine import AlarmPolicy
 from worker.model.package import ModelPackage
 
@@ -34,14 +36,17 @@ _MODULES, _DAYS = 16, 5
 _FAULTS, _HEALTHY, _EVENT_HOURS = 36, 20, 6.0
 
 
+ANY, CRITICAL, LIMITS = "any alarm", "CRITICAL", "limits"
+"""What is evaluated: alarms of the pipeline with a hazard's priority, those that are CRITICAL, and tuned limits."""
+_PRIORITIES = {ANY: ("HIGH", "CRITICAL"), CRITICAL: ("CRITICAL",)}
+
+
 @dataclass(frozen=True)
 class SiteResult:
-    """Results on the same series: of the model's alarms, and of the threshold baseline's."""
+    """Results of a site: by what is evaluated, for each series."""
 
     site: SimulatedSite
-    model: list[SeriesResult]
-    baseline: list[SeriesResult]
-    highest: float
+    of: dict[str, list[SeriesResult]]
 
 
 def evaluation_sites(
@@ -108,12 +113,12 @@ def _evaluate_site(site: SimulatedSite) -> SiteResult:
     if _compared is None:
         raise RuntimeError("this process was not prepared")
     package, baseline = _compared
-    model, limits, highest = [], [], 0.0
+    of: dict[str, list[SeriesResult]] = {name: [] for name in (ANY, CRITICAL, LIMITS)}
     for one in series_of(site):
-        probability = package.score(one.features)
-        model.append(evaluate_series(package.policy, Scored(one.about, one.ts, one.label, probability)))
-        limits.append(
-            evaluate_series(baseline.policy, Scored(one.about, one.ts, one.label, baseline.score(one.features)))
-        )
-        highest = max(highest, float(probability[one.label == 0].max(initial=0.0)))
-    return SiteResult(site, model, limits, highest)
+        scored = Scored(one.about, one.ts, one.label, package.score(one.features))
+        made, ts = transitions(package.policy, scored)
+        for name, priorities in _PRIORITIES.items():
+            of[name].append(evaluate_alarms(alarms_of(made, ts, priorities), scored))
+        limited = replace(scored, probability=baseline.score(one.features))
+        of[LIMITS].append(evaluate_series(baseline.policy, limited))
+    return SiteResult(site, of)

@@ -15,8 +15,9 @@ from worker.config.inputs_outputs import Output
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.consume.message_columns import batch_of
-from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.client_config import admin_client
 from worker.kafka.message import key_of, time_of, value_of
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
 from worker.model.contract import Model
@@ -39,7 +40,7 @@ class Explained:
 
     Attributes:
         prediction: the published record, under the engine's field names.
-        alarm: the published alarm transition that the reading caused, likewise; None if it caused none.
+        alarms: the published alarm transitions that the reading caused, likewise; the model's own first.
         probability: recomputed.
         same_bits: whether it equals the published one bit for bit.
         same_contributions: whether the contributions published with the alarm are equal; None without an alarm, and if
@@ -53,7 +54,7 @@ class Explained:
     """
 
     prediction: dict[str, Any]
-    alarm: dict[str, Any] | None
+    alarms: list[dict[str, Any]]
     probability: float
     same_bits: bool
     same_contributions: bool | None
@@ -63,6 +64,11 @@ class Explained:
     explanation: Explanation
     package: Model
     rebuilt_from: int
+
+    @property
+    def alarm(self) -> dict[str, Any] | None:
+        """The first of `alarms`; None without one."""
+        return self.alarms[0] if self.alarms else None
 
 
 def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Explained:
@@ -90,13 +96,13 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
             "reading again from the log's short windows only, so it cannot compute their values as they were"
         )
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
-    config = client_config(settings.bootstrap_servers)
+    config = reachable_config(settings.bootstrap_servers)
     with TopicReader(config, per_call=MANY) as log:
         published = _Published(log, pipeline, lookup)
         prediction = published.prediction(key, at_ms)
         number, offset = prediction["source_partition"], prediction["source_offset"]
         _require_same_topic(config, pipeline.input.topic, prediction)
-        alarm = published.alarm(key, prediction[pipeline.input.time], prediction)
+        alarms = published.alarms(key, prediction[pipeline.input.time], prediction)
         package = _model(settings, pipeline, prediction)
         probability = published_value(prediction)
         rebuilds = _rebuilds(log, pipeline, package, lookup, prediction)
@@ -114,10 +120,10 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
     explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
         prediction,
-        alarm,
+        alarms,
         again,
         again == probability,
-        None if alarm is None or explanation.bias is None else _published(alarm) == explanation.published(),
+        _same_contributions(alarms, explanation),
         int(outcome.scored.in_window[0]),
         window,
         values_of(package, outcome.scored.features.take([0])),
@@ -140,6 +146,12 @@ def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str
             f"the reading of this prediction is gone: {topic} was deleted and created again since (its topic id was "
             f"{published} and is now {now}); choose a time after that"
         )
+
+
+def _same_contributions(alarms: list[dict[str, Any]], explanation: Explanation) -> bool | None:
+    if not alarms or explanation.bias is None:
+        return None
+    return all(_published(alarm) == explanation.published() for alarm in alarms)
 
 
 def _published(alarm: dict[str, Any]) -> dict[str, Any]:
@@ -176,15 +188,17 @@ class _Published:
             )
         return latest
 
-    def alarm(self, key: str, ts: int, prediction: dict[str, Any]) -> dict[str, Any] | None:
-        """The alarm transition that the reading of this prediction caused; None if it caused none."""
-        place, output = _place(prediction), self._pipeline.outputs.alarms
+    def alarms(self, key: str, ts: int, prediction: dict[str, Any]) -> list[dict[str, Any]]:
+        """The alarm transitions that the reading of this prediction caused, in the order of their records."""
+        place, output, found = _place(prediction), self._pipeline.outputs.alarms, []
         if output is None:
-            return None
+            return []
         for record in self._records(output, key, ts, prediction["source_partition"]):
             if _place(record) == place:
-                return record
-        return None
+                found.append(record)
+            elif found:
+                break
+        return found
 
     def _records(self, output: Output, key: str, ts: int, number: int | None = None) -> Iterator[dict[str, Any]]:
         """A key's records around and after an event time. Outputs about a reading are written after it arrived."""

@@ -1,12 +1,13 @@
 """Confidence intervals of rates."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.evaluation.alarm_outcomes import poisson_interval, weighted_interval
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 1), max_size=40))
 def test_a_weighted_rate_lies_within_its_own_interval(weights: list[float]) -> None:
     low, high = weighted_interval(weights, 207.0)

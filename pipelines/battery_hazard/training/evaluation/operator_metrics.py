@@ -13,7 +13,7 @@ from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, fir
 from pipelines.battery_hazard.training.datasets.series import About, normal_days
 from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, share_interval, weighted_interval
 from training.evaluation.policy_sweep import Trace, alarms_under
-from worker.alarms.state_machine import AlarmPolicy
+from worker.alarms.state_machine import AlarmPolicy, Policy
 
 NUISANCES_PER_MODULE_DAY = 0.05
 """Assumed rate of events that look like a hazard but are not: one per module in 20 days."""
@@ -169,7 +169,7 @@ def raised(policy: AlarmPolicy, scored: Scored) -> list[Alarm]:
     )
 
 
-def decisive(policy: AlarmPolicy, ts: Int, probability: Float) -> Int:
+def decisive(policy: Policy, ts: Int, probability: Float | Int) -> Int:
     """Readings of one module that can begin or end an alarm, ascending.
 
     The state machine has four levels: far enough over the setpoint to skip the on-delay, over the setpoint, below

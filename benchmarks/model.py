@@ -7,15 +7,14 @@ import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
+from pipelines.battery_hazard.training.datasets.features import FEATURES_30
 from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
-from worker.windows.feature_spec import FeatureSpec
 from worker.windows.offline import offline_features
 
 TREES, DEPTH = 200, 6
 _MODULES, _STEPS = 64, 200
-_ROLLED = ("avg_surface_temp_c", "voltage_v", "current_a")
 
 
 def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0, scaled: bool = True) -> None:
@@ -31,20 +30,14 @@ def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0, scaled: b
         seed: of the noise; another seed gives another model.
         scaled: whether the package has a scaler.
     """
-    spec = FeatureSpec(
-        sensors=SENSORS,
-        differences=("avg_surface_temp_c", "voltage_v", "soc_percent"),
-        rolling=_ROLLED,
-        windows=(6, 30, 60),
-        max_span_ms=900_000,
-        per={"voltage_v": "cells_in_series", "current_a": "capacity_ah"},
-    )
+    spec = FEATURES_30
+    columns = [SENSORS.index(name) for name in spec.sensors]
     steps = list(Fleet(_MODULES, seed=1, start_ms=1_780_000_000_000).steps(_STEPS))
     features, _ = offline_features(
         spec,
         np.tile(np.arange(_MODULES), _STEPS),
         np.concatenate([step.ts for step in steps]),
-        np.concatenate([step.values for step in steps]),
+        np.concatenate([step.values for step in steps])[:, columns],
         np.tile(spec.scales(dict(pipeline.topology.default)), (_MODULES, 1)),
     )
     scaler = StandardScaler().fit(features) if scaled else None

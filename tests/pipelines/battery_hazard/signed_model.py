@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import xgboost
 
-from common.arrays import Float, Int
+from common.arrays import Float
 from pipelines.battery_hazard.simulator.fleet import SENSORS
 from pipelines.battery_hazard.training.datasets.features import TOPOLOGY
 from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package
@@ -105,10 +105,11 @@ def wandering(noise: np.random.Generator, keys: int, steps: int) -> Float:
         if name in TEMPERATURES:
             walk[..., at] += heat
     low, high = (np.array([getattr(PIPELINE.input.rules(name), end) for name in SENSORS]) for end in ("low", "high"))
-    return np.round(np.clip(walk, low, high), 3)
+    found: Float = np.round(np.clip(walk, low, high), 3)
+    return found
 
 
-def last_probability(package: ModelPackage, values: Float, period_ms: Int | int) -> Float:
+def last_probability(package: ModelPackage, values: Float, period_ms: int) -> Float:
     """Probability of each key's last reading, [keys], after all stages of a worker.
 
     Args:

@@ -7,14 +7,16 @@ import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
-from pipelines.battery_hazard.training.datasets.features import FEATURES_30
+from pipelines.battery_hazard.simulator.plant.sensing import LOW_CELL_V
 from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
+from worker.windows.feature_spec import FeatureSpec
 from worker.windows.offline import offline_features
 
 TREES, DEPTH = 200, 6
 _MODULES, _STEPS = 64, 200
+_ROLLED = ("avg_surface_temp_c", "voltage_v", "current_a")
 
 
 def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0, scaled: bool = True) -> None:
@@ -30,14 +32,20 @@ def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0, scaled: b
         seed: of the noise; another seed gives another model.
         scaled: whether the package has a scaler.
     """
-    spec = FEATURES_30
-    columns = [SENSORS.index(name) for name in spec.sensors]
+    spec = FeatureSpec(
+        sensors=SENSORS[:LOW_CELL_V],
+        differences=("avg_surface_temp_c", "voltage_v", "soc_percent"),
+        rolling=_ROLLED,
+        windows=(6, 30, 60),
+        max_span_ms=900_000,
+        per={"voltage_v": "cells_in_series", "current_a": "capacity_ah"},
+    )
     steps = list(Fleet(_MODULES, seed=1, start_ms=1_780_000_000_000).steps(_STEPS))
     features, _ = offline_features(
         spec,
         np.tile(np.arange(_MODULES), _STEPS),
         np.concatenate([step.ts for step in steps]),
-        np.concatenate([step.values for step in steps])[:, columns],
+        np.concatenate([step.values[:, :LOW_CELL_V] for step in steps]),
         np.tile(spec.scales(dict(pipeline.topology.default)), (_MODULES, 1)),
     )
     scaler = StandardScaler().fit(features) if scaled else None

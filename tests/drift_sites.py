@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
-from pipelines.battery_hazard.training.datasets.features import TOPOLOGY
+from pipelines.battery_hazard.training.datasets.features import FEATURES, TOPOLOGY
 from schemas.codec import decode
 from schemas.registry import writer_schema_lookup
 from schemas.text_column import TextColumn
@@ -41,7 +41,7 @@ PREFIX = single_object_prefix(flagship_schema("SensorReading"))
 
 @dataclass(frozen=True)
 class Recording:
-    """A site's readings: ts [steps, modules], values [steps, modules, sensors]."""
+    """A site's readings: ts [steps, modules], values [steps, modules, 13]."""
 
     ts: NDArray[np.int64]
     values: Values
@@ -82,12 +82,10 @@ def sketches(
     assert pipeline.monitor is not None
     steps, modules = recorded.ts.shape
     key = np.tile(np.arange(modules), steps)
-    spec, sensors = package.spec, pipeline.input.sensors()
-    scales = np.tile(spec.scales(TOPOLOGY), (modules, 1))
-    ts, values = recorded.ts.ravel(), np.full((recorded.ts.size, len(sensors)), np.nan)
-    values[:, [sensors.index(name) for name in SENSORS]] = recorded.values.reshape(-1, len(SENSORS))
-    used = values[:, [sensors.index(name) for name in spec.sensors]]
-    features, rows = offline_features(spec, key, ts, used, scales)
+    scales = np.tile(FEATURES.scales(TOPOLOGY), (modules, 1))
+    ts, values = recorded.ts.ravel(), recorded.values.reshape(-1, len(SENSORS))
+    columns = [SENSORS.index(name) for name in FEATURES.sensors]
+    features, rows = offline_features(FEATURES, key, ts, values[:, columns], scales)
     # Offsets are row numbers. The sketcher looks at sampled ones only, so others need not be there.
     chosen = sampled(rows)
     chosen = chosen[np.argsort(rows[chosen])]

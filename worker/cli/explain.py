@@ -77,8 +77,7 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int, until_
         until_ms: if no reading has exactly this time, the last one up to here is taken; by default `at_ms`.
 
     Raises:
-        UserError: there is no such prediction, its reading or its model no longer exists, or the pipeline
-            has aggregates.
+        UserError: there is no such prediction, its reading or model no longer exists, or the pipeline has aggregates.
         DependencyDownError: broker, registry or MLflow do not answer.
     """
     if pipeline.input.key_field is None or pipeline.input.time_field is None:

@@ -145,4 +145,5 @@ def _show_archive(file: Path, archive: "Archive", *, as_json: bool, **more: Any)
 
 
 def _show(facts: dict[str, Any], *, as_json: bool) -> None:
-    say(strict_json(facts) if as_json else "\n".join(summary(facts, terminal().width)))
+    for line in [strict_json(facts)] if as_json else summary(facts, terminal().width):
+        say(line)

@@ -9,6 +9,7 @@ _NAMES = 18
 _MOST_METRICS = 12
 """Of one part; nested deeper than `_DEEP` are only in JSON."""
 _DEEP = 2
+_KEPT_TOGETHER = "\N{NO-BREAK SPACE}"
 
 
 def summary(facts: Mapping[str, Any], width: int) -> list[str]:
@@ -43,14 +44,15 @@ def summary(facts: Mapping[str, Any], width: int) -> list[str]:
 def _wrapped(name: str, text: str, width: int) -> list[str]:
     """A line, or several that break between words."""
     first, indent = f"{name:<{_NAMES}} ", " " * (_NAMES + 1)
-    return textwrap.wrap(
+    broken = textwrap.wrap(
         text,
         max(width, 40),
         initial_indent=first,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    ) or [first]
+    )
+    return [line.replace(_KEPT_TOGETHER, " ") for line in broken] or [first]
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
@@ -60,7 +62,8 @@ def _pairs(values: Mapping[str, Any]) -> str:
 def _item(value: Any) -> str:
     if not isinstance(value, Mapping):
         return str(value)
-    return f"{value['name']} ({value['type']}{', required' * bool(value.get('required'))})"
+    named = f"{value['name']} ({value['type']}{', required' * bool(value.get('required'))})"
+    return named.replace(" ", _KEPT_TOGETHER)
 
 
 def _metrics(metrics: Mapping[str, Any]) -> tuple[list[tuple[str, float]], bool]:

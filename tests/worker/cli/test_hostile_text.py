@@ -142,7 +142,6 @@ def test_an_explained_prediction(text: str) -> None:
     alarm = {"state": text, "priority": text, "alarm_id": text, "rule": text}
     found: Any = SimpleNamespace(
         prediction=made,
-        alarm=alarm,
         alarms=[alarm],
         probability=0.5,
         same_bits=False,

@@ -10,7 +10,7 @@ from worker.kafka.client_config import error_text, topic_partitions
 
 _TIMEOUT_S = 15.0
 MOVED_KEYS = (
-    "a key may now be in another partition than before: there its window starts empty and its alarm is not active, and "
+    "a key may be in another partition than before: there its window starts empty and its alarm is not active, and "
     "its older readings stay where they are"
 )
 
@@ -43,6 +43,8 @@ def refuse_other_counts(held: dict[str, int], wanted: int, *, add: bool) -> None
 
 
 def _listed(held: dict[str, int]) -> str:
+    if len(held) > 1 and len(counts := set(held.values())) == 1:
+        return f"{len(held)} topics ({', '.join(sorted(held))}) have {counts.pop()} partitions"
     return ", ".join(f"{topic} has {count} partitions" for topic, count in held.items())
 
 

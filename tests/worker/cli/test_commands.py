@@ -116,12 +116,13 @@ def test_topics_create_adds_partitions_only_when_asked_to(stage: Stage) -> None:
     assert (fewer.returncode, "Kafka takes no partitions away" in fewer.stderr) == (2, True)
     other = hazardstream(*options, "--partitions", "3")
     assert other.returncode == 2
-    assert f"{source} has 2 partitions" in other.stderr
+    assert source in other.stderr
+    assert "have 2 partitions, not 3" in other.stderr
     assert "`hazardstream topics create --partitions 3 --add-partitions`" in other.stderr
     added = hazardstream(*options, "--partitions", "3", "--add-partitions")
     assert added.returncode == 0, added.stderr
     assert added.stdout.splitlines()[-1] == f"{source}: 3 partitions, 2 before"  # the input comes last
-    assert "a key may now be in another partition" in added.stderr
+    assert "a key may be in another partition" in added.stderr
     again = json.loads(hazardstream(*options, "--partitions", "3", "--json").stdout)
     assert again == {"created": [], "had_fewer_partitions": {}, "partitions": 3}
 

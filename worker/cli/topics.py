@@ -89,7 +89,7 @@ def check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = None, as
     from worker.kafka.topics import check_topics, warnings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap)
-    config, loaded = reachable_config(settings.bootstrap_servers), load_pipeline(settings.pipeline)
+    loaded, config = load_pipeline(settings.pipeline), reachable_config(settings.bootstrap_servers)
     admin = admin_client(config)
     if faults := topic_permissions(admin, config, loaded.topics.values(), "Describe") or check_topics(admin, loaded):
         raise UserError("\n".join(faults))

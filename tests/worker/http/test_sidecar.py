@@ -53,7 +53,7 @@ def test_every_metric_has_a_meaning_and_the_documented_prefix(stage: Stage) -> N
         text = worker.get("/metrics") or wait_until(lambda: worker.get("/metrics"), "metrics")
     described = {line.split()[2] for line in text.text.splitlines() if line.startswith("# HELP")}
     assert described
-    assert all(name.startswith("hazardstream_") for name in described)
+    assert all(name.startswith(("hazardstream_", "process_")) for name in described)
     assert all(len(line.split(maxsplit=3)) == 4 for line in text.text.splitlines() if line.startswith("# HELP"))
 
 

@@ -34,7 +34,7 @@ _KINDS: Mapping[str, Kind] = {
     "double": "number",
 }
 _RANGE, _LENGTH, _UNIT = ("minimum", "maximum"), ("minLength", "maxLength"), "unit"
-# In small letters: what other schema languages call them.
+# What other schema languages call them, in lower case.
 _NOT_READ = {
     "exclusiveminimum": "minimum",
     "exclusivemaximum": "maximum",

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import pyarrow.dataset as ds
 import sqlalchemy as sa
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
 from local.audit import read
@@ -28,6 +28,7 @@ from tests.repository import ROOT
 from worker.config.settings import load_settings
 from worker.encode.dead_letter import ERRORS, REASON
 from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.topic_reader import TopicReader
 
 Address: TypeAlias = tuple[str, int, int]
 """Table, partition and offset of a record."""
@@ -74,17 +75,12 @@ class Scene:
                 self._publish_one(self._published)
             (self._producer.commit_transaction if kept else self._producer.abort_transaction)(30)
         # A broker writes the markers of a transaction a moment after it has answered the commit.
-        wait_until(lambda: self._ends("read_committed") == self._ends("read_uncommitted"), "all records are committed")
-
-    def _ends(self, isolation: str) -> list[int]:
-        """The end of each partition as consumers of this isolation level see it."""
-        settings = {"group.id": "ends", "isolation.level": isolation}
-        consumer = Consumer(client_config(self.stage.bootstrap) | settings)
-        try:
-            places = [TopicPartition(t, p) for t in self.topics.values() for p in range(self.stage.partitions)]
-            return [consumer.get_watermark_offsets(place, 30)[1] for place in places]
-        finally:
-            consumer.close()
+        with TopicReader(client_config(self.stage.bootstrap)) as reader:
+            topics = self.topics.values()
+            wait_until(
+                lambda: all(reader.spans(topic) == reader.spans(topic, committed=False) for topic in topics),
+                "all records are committed",
+            )
 
     def _publish_one(self, number: int) -> None:
         partition, key = self._random.randrange(self.stage.partitions), f"M{number % 17}"

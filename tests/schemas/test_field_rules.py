@@ -136,7 +136,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "exclusive": (NUMBER | {"exclusiveMinimum": 0}, "'exclusiveMinimum' is not read; did you mean 'minimum'"),
     "misspelt": (NUMBER | {"minimun": 0}, "'minimun' is not read; did you mean 'minimum'"),
     "short": (NUMBER | {"max": 9}, "'max' is not read; did you mean 'maximum'"),
-    "in small letters": (TEXT | {"maxlength": 9}, "'maxlength' is not read; did you mean 'maxLength'"),
+    "in lower case": (TEXT | {"maxlength": 9}, "'maxlength' is not read; did you mean 'maxLength'"),
     "another spelling": (TEXT | {"max_length": 0}, "'max_length' is not read; did you mean 'maxLength'"),
 }
 

@@ -112,6 +112,7 @@ def backtest(
     require_extras("training")
     from common.logs import configure_logs
     from producers.recordings.mapping import parse_mapping
+    from producers.recordings.rescaling import built_as_recorded
     from training.backtest.run import BacktestOptions
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
@@ -119,10 +120,11 @@ def backtest(
     configure_logs("warning")
     settings = load_settings(pipeline=pipeline, model=model)
     times = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone}
-    loaded = _with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay)
+    said = parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, key=key, **times)
+    loaded = built_as_recorded(_with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay), said.topology)
     options = BacktestOptions(
         paths=files,
-        mapping=parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, key=key, **times),
+        mapping=said,
         label_column=label_column,
         events=events,
         every_ms=None if every is None else round(every * 1000),

@@ -57,8 +57,9 @@ def as_json(result: Backtest, model: str) -> dict[str, Any]:
         "understood": result.understood,
         "refused": dict(result.refused),
         "masked": dict(result.masked),
+        "not_assessable": dict(result.not_assessable),
         "warnings": warnings(result),
-        "alarm_list": [_alarm(result, i) for i in range(len(result.alarms))],
+        "alarm_list": _alarms(result),
         "event_list": [
             {"key": recorded.names[e.key][0], **_when(result, e.key, e.ts), "lead_s": lead}
             for e, lead in zip(result.events, judged.event_lead_s, strict=True)
@@ -82,15 +83,21 @@ def _policy(policy: AlarmPolicy, judged: AlarmOutcomes, result: Backtest) -> dic
     }
 
 
-def _alarm(result: Backtest, i: int) -> dict[str, Any]:
-    alarm = result.alarms[i]
+def _alarms(result: Backtest) -> list[dict[str, Any]]:
+    """All alarms, oldest first. Those that say that the model cannot judge have no verdict."""
+    judged = zip(result.alarms, result.judged.verdicts, result.judged.lead_s, strict=True)
+    every = [*judged, *((alarm, None, None) for alarm in result.maintenance)]
+    return [_alarm(result, *each) for each in sorted(every, key=lambda each: (each[0].ts, each[0].key))]
+
+
+def _alarm(result: Backtest, alarm: Alarm, verdict: str | None, lead_s: float | None) -> dict[str, Any]:
     ended = None if alarm.cleared_ts is None else round((alarm.cleared_ts - alarm.ts) / 1000, 3)
     return {
         "key": result.recorded.names[alarm.key][0],
         "module": result.recorded.names[alarm.key][0],
         **_when(result, alarm.key, alarm.ts),
-        "verdict": result.judged.verdicts[i],
-        "lead_s": result.judged.lead_s[i],
+        "verdict": verdict,
+        "lead_s": lead_s,
         "priority": alarm.priority,
         "rule": alarm.rule or MODEL_NAME,
         "peak_probability": alarm.peak,
@@ -146,6 +153,7 @@ def warnings(result: Backtest) -> list[str]:
         found.append(f"{len(result.events)} events say little about the detected share: it is {low:.0%} or more")
     if result.short:
         found.append(f"{result.short} keys have fewer than {result.package.spec.max_readings} readings, a full window")
+    found += _not_assessable_note(result)
     found += _outside_note(result)
     if not result.events:
         found.append("no events were given (--label-column, --events), so every alarm counts as false")
@@ -189,6 +197,15 @@ def _period_note(result: Backtest) -> str:
             f"of {span_s:g} s holds {max(int(span_s / period), 1)} instead of {result.package.spec.max_readings}"
         )
     return ""
+
+
+def _not_assessable_note(result: Backtest) -> list[str]:
+    count = result.not_assessable.total()
+    if not count:
+        return []
+    reasons = "; ".join(f"{why}: {n:,}" for why, n in result.not_assessable.most_common())
+    text = f"the model cannot judge {count:,} of {result.scored:,} readings, which raise no alarm by it ({reasons})"
+    return [f"{text}; keys with a maintenance alarm by this: {len({alarm.key for alarm in result.maintenance})}"]
 
 
 def _outside_note(result: Backtest) -> list[str]:

@@ -39,7 +39,7 @@ def test_the_level_of_a_condition(limit: dict[str, float], values: list[float], 
     assert Condition.model_validate({"field": "x"} | limit).level(np.array(values)).tolist() == levels
 
 
-def test_any_takes_the_highest_level_and_all_the_lowest() -> None:
+def test_any_takes_the_highest_level_and_all_the_lowest_until_all_are_reached() -> None:
     x, y = Condition(field="x", high=1), Condition(feature="y", high=1, high_high=2)
     seen = {"x": np.array([1, 0, nan, 1]), "y": np.array([0, 0, 1, 2])}
 
@@ -47,7 +47,7 @@ def test_any_takes_the_highest_level_and_all_the_lowest() -> None:
         return list(rule.level(lambda c: seen[c.field or c.feature or ""]))
 
     assert level(Rule(name="any", priority="HIGH", any_of=(x, y))) == [REACHED, NORMAL, REACHED, URGENT]
-    assert level(Rule(name="all", priority="HIGH", all_of=(x, y))) == [NORMAL, NORMAL, HELD, REACHED]
+    assert level(Rule(name="all", priority="HIGH", all_of=(x, y))) == [NORMAL, NORMAL, HELD, URGENT]
 
 
 def play(rule: Rule, *values: float) -> list[tuple[int, str, str, str]]:

@@ -10,7 +10,7 @@ from benchmarks.modules import measure
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import START_MS, avro, reading
-from worker.config.pipeline import Topology
+from worker.config.topology import Topology
 from worker.consume.message_columns import batch_of
 from worker.model.package import ModelPackage
 from worker.score.batch import Batch

@@ -25,9 +25,9 @@ DECLARED = {
     "needs": [["max_surface_temp_c", "avg_surface_temp_c"]],
     "ranges": [{"feature": "voltage_v", "by": "chemistry", "cases": {"nmc": [2.5, 4.35], "lfp": [2.0, 3.75]}}],
 }
-GAS = {"offgas_co_ppm": 900.0, "offgas_h2_ppm": 900.0, "offgas_voc_ppm": 900.0}
-HOT = {"max_surface_temp_c": 95.0, "avg_surface_temp_c": 80.0, **GAS}
-BLIND = {"max_surface_temp_c": None, "avg_surface_temp_c": None, **GAS}
+GAS: dict[str, float | None] = {"offgas_co_ppm": 900.0, "offgas_h2_ppm": 900.0, "offgas_voc_ppm": 900.0}
+HOT: dict[str, float | None] = {"max_surface_temp_c": 95.0, "avg_surface_temp_c": 80.0, **GAS}
+BLIND: dict[str, float | None] = {"max_surface_temp_c": None, "avg_surface_temp_c": None, **GAS}
 NO_VALUE, OUT = "no value: max_surface_temp_c, avg_surface_temp_c", "out of range: voltage_v"
 
 
@@ -106,11 +106,16 @@ def test_a_topology_without_ranges_is_refused(judging: ModelPackage, tmp_path: P
 
 def mixed() -> list[dict[str, Any]]:
     rng = np.random.default_rng(3)
-    kinds = ({}, HOT, BLIND, {"voltage_v": 1.0}, {"voltage_v": 14 * 4.1}, {"max_surface_temp_c": None})
-    return [
-        at(n // 4, f"m{n % 4}", f"Rack{n % 2 + 1}", **kinds[int(rng.integers(len(kinds)))])  # type: ignore[arg-type]
-        for n in range(400)
-    ]
+    kinds: tuple[dict[str, float | None], ...] = (
+        {},
+        HOT,
+        BLIND,
+        {"voltage_v": 1.0},
+        {"voltage_v": 14 * 4.1},
+        {"max_surface_temp_c": None},
+    )
+    drawn = [kinds[number] for number in rng.integers(len(kinds), size=400).tolist()]
+    return [at(n // 4, f"m{n % 4}", f"Rack{n % 2 + 1}", **(BLIND if n % 4 == 3 else drawn[n])) for n in range(400)]
 
 
 def test_neither_the_cut_into_batches_nor_a_rebuild_changes_it(pipeline: Pipeline, judging: ModelPackage) -> None:

@@ -9,7 +9,6 @@ from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption
 from common.errors import UserError
 from common.extras import require_extras
 from common.json_text import strict_json
-from common.logs import configure_logs
 from common.progress import INTERRUPTED, progress_bar, stop_on_signals
 from common.terminal import say
 from producers.options import (
@@ -27,6 +26,7 @@ from producers.options import (
     RecordingSpeedOption,
     ReplayEveryOption,
     ResumeOption,
+    SheetOption,
     SkipBadOption,
     StartOption,
     StateOption,
@@ -55,6 +55,7 @@ def replay(
     topology: RecordedTopologyOption = None,
     mapping: MappingOption = None,
     query: QueryOption = None,
+    sheet: SheetOption = None,
     time_format: TimeFormatOption = None,
     time_unit: TimeUnitOption = None,
     time_zone: TimeZoneOption = None,
@@ -89,7 +90,7 @@ def replay(
         raise UserError("--speed, --rate and --as-fast-as-possible exclude each other; give only one")
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     times = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone}
-    others = {"key": key, "start_ms": iso_ms("--start", start)} | times
+    others = {"key": key, "sheet": sheet, "start_ms": iso_ms("--start", start)} | times
     options = ReplayOptions(
         paths=files,
         pipeline=settings.pipeline,
@@ -113,7 +114,6 @@ def _run(options: "recording.ReplayOptions", *, dry_run: bool, as_json: bool) ->
         understood = recorded.dry_run(options)
         say(strict_json(understood) if as_json else "\n".join(as_lines(understood)))
         return
-    configure_logs("warning")
     with stop_on_signals() as stop, progress_bar(as_json) as bar:
         task = bar.add_task("", total=None, label="readings")
         summary = recorded.replay(

@@ -29,6 +29,7 @@ class Mapping:
         group: group of every row, for files without a group column. Default: the file's name.
         topology: how the recorded equipment is built. Readings are then rescaled to the pipeline's topology, whose
             texts must be these.
+        sheet: of spreadsheets; None: the only one with a table.
         query: SQL whose result is read instead of the files themselves; there they are `file`, or `file1`, `file2`, ….
         time_format: of the times, as strptime takes it.
         time_unit: of times that are numbers.
@@ -41,6 +42,7 @@ class Mapping:
     key: str | None = None
     group: str | None = None
     topology: dict[str, float | str] = field(default_factory=dict)
+    sheet: str | None = None
     query: str | None = None
     time_format: str | None = None
     time_unit: str | None = None
@@ -58,6 +60,7 @@ class MappingFile(BaseModel):
     key: str | None = None
     group: str | None = None
     topology: dict[str, Parameter] = Field(default_factory=dict)
+    sheet: str | None = None
     query: str | None = None
     time_format: str | None = None
     time_unit: str | None = None

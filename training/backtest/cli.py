@@ -21,6 +21,7 @@ from producers.options import (
     QueryOption,
     RecordedTopologyOption,
     RecordingsArgument,
+    SheetOption,
     TimeFormatOption,
     TimeUnitOption,
     TimeZoneOption,
@@ -57,8 +58,8 @@ EveryOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Keep only the last reading in each period of this many seconds; 0 keeps all. Default: the model's "
-        "period, for recordings with more readings than that.",
+        help="Keep one reading in each period of this many seconds, with the extreme of each sensor; 0 keeps all. "
+        "Default: the period of a model that counts readings, for recordings with more readings than that.",
     ),
 ]
 SetpointOption = Annotated[float | None, typer.Option(min=0, max=1, help="Setpoint, instead of the alarm policy's.")]
@@ -88,6 +89,7 @@ def backtest(
     topology: RecordedTopologyOption = None,
     mapping: MappingOption = None,
     query: QueryOption = None,
+    sheet: SheetOption = None,
     time_format: TimeFormatOption = None,
     time_unit: TimeUnitOption = None,
     time_zone: TimeZoneOption = None,
@@ -110,17 +112,15 @@ def backtest(
     Example: hazardstream backtest recording.csv --columns ts=time_s --key-columns site,device --output backtest
     """
     require_extras("training")
-    from common.logs import configure_logs
     from producers.recordings.mapping import parse_mapping
     from producers.recordings.rescaling import built_as_recorded
     from training.backtest.run import BacktestOptions
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
-    configure_logs("warning")
     settings = load_settings(pipeline=pipeline, model=model)
-    times = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone}
-    said = parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, key=key, **times)
+    others = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone, "sheet": sheet, "key": key}
+    said = parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, **others)
     loaded = built_as_recorded(_with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay), said.topology)
     options = BacktestOptions(
         paths=files,

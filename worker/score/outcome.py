@@ -57,7 +57,8 @@ class Scored:
     @property
     def assessable(self) -> Bool:
         """Whether the model can judge the reading."""
-        return self.reason == 0
+        assessable: Bool = self.reason == 0
+        return assessable
 
 
 @dataclass(frozen=True)

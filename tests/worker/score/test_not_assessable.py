@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from shutil import copytree
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -25,9 +25,13 @@ DECLARED = {
     "needs": [["max_surface_temp_c", "avg_surface_temp_c"]],
     "ranges": [{"feature": "voltage_v", "by": "chemistry", "cases": {"nmc": [2.5, 4.35], "lfp": [2.0, 3.75]}}],
 }
-GAS: dict[str, float | None] = {"offgas_co_ppm": 900.0, "offgas_h2_ppm": 900.0, "offgas_voc_ppm": 900.0}
-HOT: dict[str, float | None] = {"max_surface_temp_c": 95.0, "avg_surface_temp_c": 80.0, **GAS}
-BLIND: dict[str, float | None] = {"max_surface_temp_c": None, "avg_surface_temp_c": None, **GAS}
+Sensors: TypeAlias = dict[str, float | None]
+GAS: Sensors = {"offgas_co_ppm": 900.0, "offgas_h2_ppm": 900.0, "offgas_voc_ppm": 900.0}
+HOT: Sensors = {"max_surface_temp_c": 95.0, "avg_surface_temp_c": 80.0, **GAS}
+BLIND: Sensors = {"max_surface_temp_c": None, "avg_surface_temp_c": None, **GAS}
+ABSURD: Sensors = {"voltage_v": 1.0}
+LOW: Sensors = {"voltage_v": 14 * 2.3}
+HIGH: Sensors = {"voltage_v": 14 * 4.1}
 NO_VALUE, OUT = "no value: max_surface_temp_c, avg_surface_temp_c", "out of range: voltage_v"
 
 
@@ -47,8 +51,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     return load_pipeline(str(write_folder(tmp_path_factory.mktemp("rules") / "p", text.replace("alarm: {}", rules))))
 
 
-def at(n: int, module: str = "m", rack: str = "Rack1", **sensors: float | None) -> dict[str, Any]:
-    return reading(module, START_MS + n * 10_000, **sensors) | {"rack_id": rack}
+def at(n: int, sensors: Sensors | None = None, module: str = "m", rack: str = "Rack1") -> dict[str, Any]:
+    return reading(module, START_MS + n * 10_000, **(sensors or {})) | {"rack_id": rack}
 
 
 def told(results: Results) -> list[str | None]:
@@ -62,23 +66,25 @@ def alarms(results: Results) -> list[tuple[int, str | None, str, str]]:
 def test_a_key_without_what_the_model_needs_raises_a_maintenance_alarm_and_no_other(
     pipeline: Pipeline, judging: ModelPackage
 ) -> None:
-    blind, seeing = (at(n, **BLIND) for n in range(70)), (at(n) for n in range(70, 80))
+    memory = InMemory(pipeline, judging)
 
-    found = InMemory(pipeline, judging).process([*blind, *seeing])
+    blind = memory.process(at(n, BLIND) for n in range(70))
+    assert told(blind) == [NO_VALUE] * 70
+    assert not any(record["hazardous"] for record in blind.predictions)
+    assert alarms(blind) == [(60, "not_assessable", "ACTIVE", "MAINTENANCE")]
+    assert memory._scorer.unjudged.of(0, b"m") == NO_VALUE
 
-    assert told(found) == [NO_VALUE] * 70 + [None] * 10
-    assert not any(record["hazardous"] for record in found.predictions)
-    assert alarms(found) == [
-        (60, "not_assessable", "ACTIVE", "MAINTENANCE"),
-        (76, "not_assessable", "RTN", "MAINTENANCE"),
-    ]
+    seeing = memory.process(at(n) for n in range(70, 80))
+    assert told(seeing) == [None] * 10
+    assert alarms(seeing) == [(76, "not_assessable", "RTN", "MAINTENANCE")]
+    assert memory._scorer.unjudged.of(0, b"m") is None
 
 
 def test_an_alarm_is_neither_raised_nor_ended_by_readings_that_cannot_be_judged_but_limits_go_on(
     pipeline: Pipeline, judging: ModelPackage
 ) -> None:
-    hot, absurd = [at(n, **HOT) for n in range(30)], [at(n, voltage_v=1.0) for n in range(30, 60)]
-    hot_and_absurd = [at(n, voltage_v=1.0, **HOT) for n in range(30)]
+    hot, absurd = [at(n, HOT) for n in range(30)], [at(n, ABSURD) for n in range(30, 60)]
+    hot_and_absurd = [at(n, ABSURD | HOT) for n in range(30)]
 
     judged = alarms(InMemory(pipeline, judging).process([*hot, *absurd]))
     unjudged = InMemory(pipeline, judging).process(hot_and_absurd)
@@ -91,8 +97,8 @@ def test_an_alarm_is_neither_raised_nor_ended_by_readings_that_cannot_be_judged_
 
 
 def test_ranges_are_those_of_the_keys_topology_per_part(pipeline: Pipeline, judging: ModelPackage) -> None:
-    rows = [at(0, "a", "Rack1", voltage_v=14 * 2.3), at(0, "b", "Rack2", voltage_v=14 * 2.3)]
-    rows += [at(1, "a", "Rack1", voltage_v=14 * 4.1), at(1, "b", "Rack2", voltage_v=14 * 4.1)]
+    rows = [at(0, LOW, "a", "Rack1"), at(0, LOW, "b", "Rack2")]
+    rows += [at(1, HIGH, "a", "Rack1"), at(1, HIGH, "b", "Rack2")]
 
     assert told(InMemory(pipeline, judging).process(rows)) == [OUT, None, None, OUT]
 
@@ -106,7 +112,7 @@ def test_a_topology_without_ranges_is_refused(judging: ModelPackage, tmp_path: P
 
 def mixed() -> list[dict[str, Any]]:
     rng = np.random.default_rng(3)
-    kinds: tuple[dict[str, float | None], ...] = (
+    kinds: tuple[Sensors, ...] = (
         {},
         HOT,
         BLIND,
@@ -115,7 +121,7 @@ def mixed() -> list[dict[str, Any]]:
         {"max_surface_temp_c": None},
     )
     drawn = [kinds[number] for number in rng.integers(len(kinds), size=400).tolist()]
-    return [at(n // 4, f"m{n % 4}", f"Rack{n % 2 + 1}", **(BLIND if n % 4 == 3 else drawn[n])) for n in range(400)]
+    return [at(n // 4, BLIND if n % 4 == 3 else drawn[n], f"m{n % 4}", f"Rack{n % 2 + 1}") for n in range(400)]
 
 
 def test_neither_the_cut_into_batches_nor_a_rebuild_changes_it(pipeline: Pipeline, judging: ModelPackage) -> None:
@@ -133,7 +139,7 @@ def test_neither_the_cut_into_batches_nor_a_rebuild_changes_it(pipeline: Pipelin
 
 def test_http_answers_and_metrics_tell_it(pipeline: Pipeline, judging: ModelPackage) -> None:
     scorer = RequestScorer(PIPELINE, judging, 100)
-    readings = [at(0, "a", **BLIND), at(0, "b")]
+    readings = [at(0, BLIND, "a"), at(0, None, "b")]
     (answer,) = scorer.score_all([scorer.read({"readings": readings})], START_MS)
     assert [row["not_assessable"] for row in answer.predictions] == [NO_VALUE, None]  # type: ignore[union-attr]
     (of_rows,) = scorer.score_all([scorer.read({"rows": [{"voltage_v": 3.6}]})], START_MS)
@@ -146,4 +152,4 @@ def test_http_answers_and_metrics_tell_it(pipeline: Pipeline, judging: ModelPack
 
 
 def test_a_package_that_declares_nothing_judges_all(pipeline: Pipeline, package: ModelPackage) -> None:
-    assert told(InMemory(pipeline, package).process([at(0, **BLIND), at(1, voltage_v=1.0)])) == [None, None]
+    assert told(InMemory(pipeline, package).process([at(0, BLIND), at(1, ABSURD)])) == [None, None]

@@ -147,7 +147,7 @@ def parse_topology(text: str) -> dict[str, float | str]:
     example = "length_m=2.5,type=steel"
     topology: dict[str, float | str] = {}
     for name, value in _pairs("--topology", text.split(","), example):
-        if value[:1].isalpha():
+        if value[:1].isalpha() and value.lower() not in {"nan", "inf", "infinity"}:
             topology[name] = value
             continue
         if not re.fullmatch(r"\d*\.?\d+([eE][+-]?\d+)?|\d+\.", value) or not 0 < float(value) < float("inf"):

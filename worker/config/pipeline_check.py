@@ -111,7 +111,8 @@ def _topology(pipeline: "Pipeline") -> Iterator[Found]:
         elif parameter not in topology.default:
             yield at, f"topology.default has no parameter {shown(parameter)!r}; add it there, or correct the name"
         elif isinstance(topology.default[parameter], str):
-            yield at, f"topology.default has a text for {shown(parameter)!r}, and a number is needed; correct it"
+            text = f"it must be a number, not {shown(repr(topology.default[parameter]))}: {field} is proportional to it"
+            yield ("topology", "default", parameter), f"{text}; correct it"
     for level in ("groups", "keys"):
         for name, parameters in getattr(topology, level).items():
             for parameter in parameters.keys() - topology.default.keys():

@@ -15,7 +15,11 @@ _LONGEST = 64
 def _parameter(given: Any) -> float | str:
     if isinstance(given, str) and 0 < len(given) <= _LONGEST:
         return given
-    if isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < math.inf:
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        if not math.isfinite(given):
+            raise ValueError(f"it must be a finite number, not {given}")
+        if given <= 0:
+            raise ValueError(f"it must be greater than 0, not {given}")
         return float(given)
     raise ValueError(f"a parameter is a number above 0 or a text, not {shown(repr(given), _LONGEST)}")
 

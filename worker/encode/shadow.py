@@ -23,7 +23,7 @@ from worker.alarms.state_machine import RTN, AlarmPolicy
 from worker.config.topology import Topology
 from worker.kafka.records import Bulk, Outgoing
 from worker.model.contract import Features, Model, Task
-from worker.observe.metrics import ShadowMetrics
+from worker.observe.metrics import ShadowMetrics, show
 from worker.observe.worker_status import Status
 from worker.score.assess import Assessor
 from worker.score.outcome import Outcome
@@ -133,8 +133,7 @@ class Shadow:
     def adopt(self, model: Model, policy: AlarmPolicy | None, topology: Topology) -> None:
         """Have another challenger score from the next batch on."""
         self._challenger = Challenger(model, Alarms(policy), Assessor(model, topology))
-        self._metrics.info.clear()
-        self._metrics.info.labels(in_label(model.name), in_label(model.version)).set(1)
+        show(self._metrics.info, {(in_label(model.name), in_label(model.version)): 1})
         self._status.challenger = _shown(model)
 
     def leave(self) -> None:

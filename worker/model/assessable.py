@@ -149,8 +149,8 @@ class Assessable(_Part):
 
 def _all_above(values: Float, limit: float) -> Bool:
     """Rows with a value, all of whose values are above the limit."""
-    above: Bool = (values > limit).any(axis=1) & ~(values <= limit).any(axis=1)
-    return above
+    least: Float = np.fmin.reduce(values, axis=1)
+    return least > limit
 
 
 def _at(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

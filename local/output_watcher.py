@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message, TopicPartition
 
+from common.times import iso_utc
 from schemas.codec import decode
 from schemas.load import Schema
 from schemas.registry import writer_schema_lookup
@@ -111,5 +112,5 @@ class Watcher:
         else:
             self.active[key, rule] = record["priority"]
         why = rule or ", ".join(c["feature"] for c in record["contributions"][:3])
-        at = time.strftime("%H:%M:%S", time.gmtime(record[self._pipeline.input.time] / 1000))
+        at = iso_utc(record[self._pipeline.input.time])  # as `explain --at` takes it
         self.alarm_lines.append(f"{at}  {record['state']:<6} {record['priority']:<8} {key}  p={probability:.2f}  {why}")

@@ -73,7 +73,8 @@ def simulate(
 
     Event time never passes the wall clock, because workers reject readings from the future. With --duration D and
     --speed S, the first reading is D*(S-1) seconds in the past, so that the run ends now. An endless run that is
-    faster than the clock needs --start, and slows down once it has caught up.
+    faster than the clock needs --start, and slows down once it has caught up. Without --start, a run goes on after the
+    readings that the topic has of the same modules.
 
     Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
     """
@@ -102,7 +103,10 @@ def simulate(
         def show(summary: live.SimulationSummary) -> None:
             bar.update(task, completed=round(summary.seconds), label=f"{summary.produced:,} messages")
 
-        summary = live.simulate(options, show, stop)
+        def tell(text: str) -> None:
+            bar.console.print(text, soft_wrap=True)
+
+        summary = live.simulate(options, show, stop, tell)
     if as_json:
         say(strict_json(asdict(summary)))
     else:
@@ -122,7 +126,7 @@ def _print_simulation(summary: "simulation.SimulationSummary") -> None:
     say(
         f"published {summary.produced:,} messages in {summary.seconds:g} s ({summary.rate:g}/s): "
         f"{summary.readings:,} readings of {summary.modules} modules, {summary.duplicates} duplicates, "
-        f"{sum(summary.bad.values())} bad"
+        f"{sum(summary.bad.values())} bad" + (f", about {summary.late:,} late" if summary.late else "")
     )
     for fault in summary.fault_truth:
         at = iso_utc(fault["no_return_ts"])

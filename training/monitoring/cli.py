@@ -1,5 +1,6 @@
 """The commands `drift` (monitoring of data and model) and `label` (confirmed events and false alarms)."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import threading
 
     from training.monitoring.watch import Look, Watch
+    from worker.config.pipeline import Pipeline
     from worker.config.settings import Settings
     from worker.model.reference import Reference
 
@@ -102,6 +104,23 @@ def drift(
         _print(look)
         if page:
             say(f"report: {page}")
+
+
+def _require_known(key: str, settings: "Settings", pipeline: "Pipeline") -> None:
+    """Check that the input topic has readings of a key: a mistyped one would spoil the figures in silence.
+
+    Raises:
+        UserError: it has none.
+    """
+    from producers.newest import newest_times
+
+    if not newest_times(
+        pipeline, [key], sys.maxsize, bootstrap=settings.bootstrap_servers, registry=settings.registry_url
+    ):
+        raise UserError(
+            f"{pipeline.input.topic} has no reading of {pipeline.input.key} {key!r} among its newest records; correct "
+            "--key, or add --force if its readings are gone"
+        )
 
 
 def _past_ms(option: str, text: str) -> int:
@@ -198,6 +217,9 @@ def label(
     ],
     by: Annotated[str | None, typer.Option(help="Who confirmed it.")] = None,
     note: Annotated[str | None, typer.Option(help="Free text.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Record it even if the input topic has no reading of this key (any more).")
+    ] = False,
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
@@ -217,6 +239,8 @@ def label(
     ts = moment_ms("--at", at) if kind == WITHDRAWN else _past_ms("--at", at)
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     with MonitoringTopics(settings) as topics:
+        if not (force or kind == WITHDRAWN):
+            _require_known(key, settings, topics.pipeline)
         record = Label(key, ts, kind, by, note).record(topics.pipeline)
         topics.publish("labels", [(key, record)])
     say(strict_json(record) if as_json else f"labelled {key} at {at}: {kind}")

@@ -150,15 +150,18 @@ def tail(
 
 
 def explain(
-    key: Annotated[str, typer.Option(help="Key of the reading.")],
+    key: Annotated[str | None, typer.Option(help="Key of the reading.")] = None,
     at: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="TIME",
-            help="Event time of the reading, ISO 8601 or ms since 1970. If no reading has it, the last one in the "
-            "hour before it is used.",
+            help="Event time of the reading, ISO 8601 (UTC if it has no zone) or ms since 1970. If no reading has it, "
+            "the last one before it is used, or within its second if it is given in whole seconds.",
         ),
-    ],
+    ] = None,
+    alarm: Annotated[
+        str | None, typer.Option(metavar="ID", help="Explain the reading that raised this alarm (its `alarm_id`).")
+    ] = None,
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
@@ -177,15 +180,30 @@ def explain(
     from worker.cli.explain import explain as compute_again
     from worker.cli.explain_view import as_json as facts
     from worker.cli.explain_view import as_tables
+    from worker.cli.published import reading_of_alarm
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
     loaded = load_pipeline(settings.pipeline)
-    explained = compute_again(settings, loaded, key, int(at) if at.isdecimal() else moment_ms("--at", at))
+    if alarm is not None and key is None and at is None:
+        reading = reading_of_alarm(settings, loaded, alarm)
+        explained = compute_again(settings, loaded, *reading)
+    elif alarm is None and key is not None and at is not None:
+        explained = compute_again(settings, loaded, key, *_moment(at))
+    else:
+        raise UserError("give either --key and --at, or --alarm with the id of an alarm")
     if as_json:
         say(strict_json(facts(explained, loaded)))
     else:
         terminal().print(as_tables(explained, loaded))
     if not explained.same_bits:
         raise typer.Exit(1)
+
+
+def _moment(text: str) -> tuple[int, int]:
+    """From when to when the requested reading may be, ms. Screens show times in whole seconds."""
+    if text.isdecimal():
+        return int(text), int(text)
+    at_ms = moment_ms("--at", text)
+    return at_ms, at_ms if "." in text or "," in text else at_ms + 999

@@ -92,7 +92,7 @@ def _comparison(found: Explained) -> str:
 
 
 def _alarm(found: Explained) -> str:
-    if found.alarm is None:
+    if not found.alarms:
         return "the reading caused no transition"
     if found.explanation.bias is None:
         same = "not known: the model does not say them"

@@ -180,10 +180,15 @@ def _slopes(ages: Int, away: Float, total: Float, count: Int) -> Float:
 
 
 def _between_newest(windows: _Windows) -> Float:
-    """Change per second between the two newest values of different times, shape [n]; NaN where there are none."""
+    """Change per second between the two newest values of different times, shape [n]; NaN where there are none.
+
+    It has the bits that `_slopes` gives for these two, so that rates over a short and a long span do not differ where
+    both have the same two values. Otherwise a model could take the last bit for a change.
+    """
     newer, older = _newest_two(windows, (windows.ages >= 0) & ~np.isnan(windows.values))
+    away = older.value - newer.value
     with np.errstate(invalid="ignore", divide="ignore"):
-        return 1000 * (newer.value - older.value) / (older.age - newer.age)
+        return 1000 * ((newer.age + older.age) * away - 2 * (older.age * away)) / (older.age - newer.age) ** 2
 
 
 class _Newest(NamedTuple):

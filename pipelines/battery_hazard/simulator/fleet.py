@@ -75,6 +75,11 @@ class Step:
     values: NDArray[np.float64]
 
 
+def module_names(modules: int) -> list[str]:
+    """Names of the modules of a fleet, such as `RackA1_Module01`."""
+    return [f"{rack_name(i // MODULES_PER_RACK)}_Module{i % MODULES_PER_RACK + 1:02d}" for i in range(modules)]
+
+
 class Fleet:
     """Modules in racks of eight (or cells on benches) with load, weather, imperfect sensors, faults and nuisances.
 
@@ -156,7 +161,7 @@ class Fleet:
         build = self._build
         self.seed, self.next_ms = seed, start_ms
         self.rack_ids = [rack_name(i // MODULES_PER_RACK) for i in range(modules)]
-        self.module_ids = [f"{rack}_Module{i % MODULES_PER_RACK + 1:02d}" for i, rack in enumerate(self.rack_ids)]
+        self.module_ids = module_names(modules)
         rack_size = 1 if build.bench else MODULES_PER_RACK
         self._rack = np.arange(modules) // rack_size
         self._sensing = Sensing(modules, seed, bench=build.bench)

@@ -12,6 +12,7 @@ from common.errors import UserError
 from common.times import HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet, Step
+from pipelines.battery_hazard.simulator.going_on import span_of
 from pipelines.battery_hazard.simulator.messages import (
     DEAD_LETTER_KINDS,
     DUPLICATE,
@@ -72,6 +73,7 @@ class SimulationSummary:
         bad: messages that become dead letters, by kind.
         duplicates: exact copies of readings, which the worker drops.
         failed: messages that the broker never confirmed.
+        late: readings that are so much older than what the topic holds of their module that workers refuse them.
         faults: modules with a thermal runaway, including those that a neighbour set on fire.
         fault_truth: module, mechanism, onset, first sign and point of no return (ms) of each fault.
         nuisance_truth: module, kind, start and end (ms) of each nuisance.
@@ -90,6 +92,7 @@ class SimulationSummary:
     bad: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     failed: int = 0
+    late: int = 0
     event_ms: int = 0
     seconds: float = 0.0
     rate: float = 0.0
@@ -161,8 +164,7 @@ def _named(fleet: Fleet, truth: dict[str, Any]) -> dict[str, Any]:
     return {"module_id": fleet.module_ids[truth["module"]]} | {k: v for k, v in truth.items() if k != "module"}
 
 
-def _fleet(options: SimulateOptions, start_ms: int) -> Fleet:
-    event_s = _event_s(options)
+def _fleet(options: SimulateOptions, start_ms: int, event_s: float | None) -> Fleet:
     return Fleet(
         options.modules,
         options.seed,
@@ -175,16 +177,15 @@ def _fleet(options: SimulateOptions, start_ms: int) -> Fleet:
     )
 
 
-def _event_s(options: SimulateOptions) -> float | None:
-    """Event time of the whole run, seconds; None for a run without end."""
-    return None if options.duration_s is None else options.duration_s * options.speed
-
-
 def _due_steps(
-    fleet: Fleet, options: SimulateOptions, start_ms: int, publisher: ReadingPublisher, stop: threading.Event
+    fleet: Fleet,
+    options: SimulateOptions,
+    start_ms: int,
+    event_s: float | None,
+    publisher: ReadingPublisher,
+    stop: threading.Event,
 ) -> Iterator[Step]:
     """Steps of the fleet, each when it is due, until the duration is over or `stop` is set."""
-    event_s = _event_s(options)
     steps = None if event_s is None else max(1, int(event_s * 1000 / options.period_ms))
     began = time.monotonic()
     began_ms = time.time_ns() // 1_000_000
@@ -206,16 +207,18 @@ def simulate(
     options: SimulateOptions,
     progress: Callable[[SimulationSummary], None] | None = None,
     stop: threading.Event | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> SimulationSummary:
     """Publish a simulated fleet until its duration is over or `stop` is set.
 
     Event time advances at `options.speed` and never passes the wall clock, because the worker rejects readings from
-    the future.
+    the future. Without `options.start_ms` it goes on after what the topic holds of these modules.
 
     Args:
         options: what to simulate.
         progress: called after each step with the counts so far.
         stop: set it to end early; messages already sent are still delivered.
+        tell: called with what a user should know before the start.
 
     Returns:
         The counts, all confirmed by the broker.
@@ -224,17 +227,19 @@ def simulate(
         UserError: an option is out of range, the broker or registry does not answer, or messages were not delivered.
     """
     pipeline, topic = _checked(options)
-    start_ms = first_event_ms(options, time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    wished_ms = first_event_ms(options, now_ms)
     stop = stop or threading.Event()
     encode = _encoder(pipeline, options.registry)
     publisher = ReadingPublisher(topic, options.bootstrap, stop)
-    fleet = _fleet(options, start_ms)
+    start_ms, event_s, late = span_of(options, pipeline, wished_ms, now_ms, tell)
+    fleet = _fleet(options, start_ms, event_s)
     faults = [_named(fleet, vars(fault)) for fault in fleet.faults]
     nuisances = [_named(fleet, vars(nuisance)) for nuisance in fleet.nuisances]
-    summary = SimulationSummary(options.modules, len(faults), faults, nuisances)
+    summary = SimulationSummary(options.modules, len(faults), faults, nuisances, late=late)
     messages = Messages(fleet, encode, options.bad_rate, pipeline.input.max_future_ms)
     began = time.monotonic()
-    for step in _due_steps(fleet, options, start_ms, publisher, stop):
+    for step in _due_steps(fleet, options, start_ms, event_s, publisher, stop):
         for key, value, kind in messages.of(step, time.time_ns() // 1_000_000):
             publisher.send(key, value, kind)
         publisher.poll()

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from pipelines.battery_hazard.training.datasets.dataset import Progress as Told
 
-Small = Annotated[bool, typer.Option("--small", help="Train a small model on few sites, in seconds, for a demo.")]
+Small = Annotated[
+    bool, typer.Option("--small", help="Train a small model on few sites, for a demo: in about a minute.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result, bit for bit.")]
 Data = Annotated[
     Path | None,

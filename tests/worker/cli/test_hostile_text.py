@@ -139,9 +139,10 @@ def test_an_explained_prediction(text: str) -> None:
     console, out = recorded()
     made = {"module_id": text, "ts": 0, "probability": 0.5, "model_version": text}
     made |= {"source_partition": 0, "source_offset": 1}
+    alarm = {"state": text, "priority": text, "alarm_id": text, "rule": text}
     found: Any = SimpleNamespace(
         prediction=made,
-        alarm={"state": text, "priority": text, "alarm_id": text},
+        alarms=[alarm],
         probability=0.5,
         same_bits=False,
         same_contributions=False,
@@ -161,7 +162,7 @@ def test_the_demo(text: str) -> None:
     console, out = recorded()
     watcher: Any = SimpleNamespace(
         counts={"predictions": 1, "dead_letters": 0},
-        active={text: text},
+        active={(text, text): text},
         alarm_lines=[text],
         rate=lambda: 1.0,
         latency_ms=lambda _: None,

@@ -77,6 +77,17 @@ def test_readings_without_the_sensor_are_left_out_and_a_lost_sensor_ends_in_miss
     assert all(np.isnan(value) for value in lost.values())
 
 
+@settings(deadline=None)
+@given(st.floats(-50, 400, width=32), st.floats(-50, 400, width=32), st.integers(11, 60), st.integers(0, 60))
+def test_the_same_two_values_have_the_same_rate_to_the_bit_over_any_span(
+    first: float, second: float, apart_s: int, since_s: int
+) -> None:
+    seconds = np.array([0, apart_s, apart_s + since_s])
+
+    for row in features(seconds, np.array([first, second, np.nan]))[1:]:
+        assert row["heat_rate_10s"] == row["heat_rate_1min"] == row["heat_rate_5min"]
+
+
 def test_a_gap_is_the_time_between_the_two_newest_values() -> None:
     of = spec(spans=(Span(sensor="heat", kind=SpanKind.GAP, over_ms=600_000),), derived=())
     seconds, heat = np.array([0, 10, 310, 310, 320, 1000]), np.array([1.0, 1.0, 1.0, 2.0, np.nan, 1.0])

@@ -9,6 +9,7 @@ each series (`About`). The same seed of a site gives the same file, byte for byt
 
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
@@ -53,7 +54,12 @@ def write_sites(
             _write(directory, site, thin)
             progress(stage, done := done + 1, len(sites))
         return
-    with ProcessPoolExecutor(_PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        _PROCESSES,
+        multiprocessing.get_context("spawn"),
+        signal.signal,
+        (signal.SIGINT, signal.SIG_DFL),  # Ctrl-C ends them without a traceback
+    ) as pool:
         for written in as_completed([pool.submit(_write, directory, site, thin) for site in pending]):
             written.result()
             progress(stage, done := done + 1, len(sites))

@@ -63,8 +63,9 @@ GroupOption = Annotated[
 RecordedTopologyOption = Annotated[
     str | None,
     typer.Option(
-        help="PARAMETER=NUMBER,…: how the recorded equipment is built. The fields that the pipeline file lists under "
-        "topology.per are then rescaled to the topology declared there."
+        help="PARAMETER=VALUE,…: how the recorded equipment is built. The fields that the pipeline file lists under "
+        "topology.per are then rescaled to the topology declared there. backtest takes texts as they are; replay needs "
+        "those that the file declares."
     ),
 ]
 RecordingSpeedOption = Annotated[float, typer.Option(help="Multiple of the recording's own pace.")]

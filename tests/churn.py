@@ -27,7 +27,7 @@ from worker.admission.admit import note, passed_note
 from worker.admission.compatibility import alarm_policy
 from worker.alarms.alarms import MODEL
 from worker.alarms.state_machine import IDLE
-from worker.config.alarm_section import rules_of
+from worker.config.alarm_section import rules_in_force
 from worker.config.pipeline import Pipeline
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topic_identity import topic_id_of
@@ -97,7 +97,7 @@ def compare_with_uninterrupted_run(stage: Stage) -> tuple[Comparison, Counter[st
         The comparison, and how many alarm transitions there should be by rule.
     """
     pipeline, model, partitions = stage.pipeline, churn_model(stage), dict[int, Partition]()
-    rules = rules_of(pipeline.alarm)
+    rules = rules_in_force(pipeline)
     scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), stage.writer_schema_of, rules=rules)
     expected = score_all(stage, scorer, partitions)
     found = compare(

@@ -132,6 +132,7 @@ def _outcome(
         none,
         none,
         np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
     )
     clocks = {0: int(ts.max())}
     nobody = cast("Any", None)

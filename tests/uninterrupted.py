@@ -7,7 +7,7 @@ from tests.comparison import Comparison, Expected, compare, dead_letter_source, 
 from tests.harness import Stage
 from worker.alarms.alarms import MODEL
 from worker.alarms.state_machine import IDLE
-from worker.config.alarm_section import rules_of
+from worker.config.alarm_section import rules_in_force
 from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
 from worker.score.scorer import Scorer, scorer_of
@@ -17,7 +17,7 @@ from worker.windows.partition import Partition
 def uninterrupted_run(stage: Stage, *, at_a_time: int = 20_000) -> Expected:
     """Score the whole input topic in this process, without Kafka's help and without a stop."""
     package = load_package(stage.model, version="offline")
-    rules = rules_of(stage.pipeline.alarm)
+    rules = rules_in_force(stage.pipeline)
     scorer = scorer_of(stage.pipeline, package, package.policy, stage.writer_schema_of, rules=rules)
     return score_all(stage, scorer, {}, at_a_time=at_a_time)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.types import PositiveFloat
 
 from common.errors import UserError
 from common.text import shown
 from common.validation_errors import faults
+from worker.config.topology import Parameter
 
 _EXAMPLE = "ts=time_s,flow=-litres"
 _OPENING, _CLOSING = "([{", ")]}"
@@ -27,7 +27,8 @@ class Mapping:
         key_columns: the file's columns that make up the key, joined by "/". Wins over `columns`.
         key: key of every row of all files.
         group: group of every row, for files without a group column. Default: the file's name.
-        topology: how the recorded equipment is built. Readings are then rescaled to the pipeline's topology.
+        topology: how the recorded equipment is built. Readings are then rescaled to the pipeline's topology, whose
+            texts must be these.
         sheet: of spreadsheets; None: the only one with a table.
         query: SQL whose result is read instead of the files themselves; there they are `file`, or `file1`, `file2`, ….
         time_format: of the times, as strptime takes it.
@@ -40,7 +41,7 @@ class Mapping:
     key_columns: tuple[str, ...] = ()
     key: str | None = None
     group: str | None = None
-    topology: dict[str, float] = field(default_factory=dict)
+    topology: dict[str, float | str] = field(default_factory=dict)
     sheet: str | None = None
     query: str | None = None
     time_format: str | None = None
@@ -58,7 +59,7 @@ class MappingFile(BaseModel):
     key_columns: list[str] = Field(default_factory=list)
     key: str | None = None
     group: str | None = None
-    topology: dict[str, PositiveFloat | int] = Field(default_factory=dict)
+    topology: dict[str, Parameter] = Field(default_factory=dict)
     sheet: str | None = None
     query: str | None = None
     time_format: str | None = None
@@ -82,7 +83,7 @@ def parse_mapping(
         columns: `FIELD=EXPRESSION,…`, once or several times.
         key_columns: names, separated by commas.
         group: see `Mapping`.
-        topology: `PARAMETER=NUMBER,…`.
+        topology: `PARAMETER=VALUE,…`.
         file: a YAML file with the same keys.
         query: a file with SQL.
         others: other attributes of `Mapping`; None if not given.
@@ -137,17 +138,22 @@ def parse_columns(text: str) -> dict[str, str]:
     return dict(_pairs("--columns", _split(text), _EXAMPLE))
 
 
-def parse_topology(text: str) -> dict[str, float]:
-    """Parse `PARAMETER=NUMBER,…`.
+def parse_topology(text: str) -> dict[str, float | str]:
+    """Parse `PARAMETER=VALUE,…`.
 
     Raises:
-        UserError: the text has another form, or a value is not a number above 0.
+        UserError: the text has another form, or a value is neither a number above 0 nor a word.
     """
-    example = "length_m=2.5"
-    topology: dict[str, float] = {}
+    example = "length_m=2.5,type=steel"
+    topology: dict[str, float | str] = {}
     for name, value in _pairs("--topology", text.split(","), example):
+        if value[:1].isalpha() and value.lower() not in {"nan", "inf", "infinity"}:
+            topology[name] = value
+            continue
         if not re.fullmatch(r"\d*\.?\d+([eE][+-]?\d+)?|\d+\.", value) or not 0 < float(value) < float("inf"):
-            raise UserError(f"--topology: {name}={value} is not a number above 0; write for example {example}")
+            raise UserError(
+                f"--topology: {name}={value} is neither a number above 0 nor a word; write for example {example}"
+            )
         topology[name] = float(value)
     return topology
 

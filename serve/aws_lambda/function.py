@@ -122,9 +122,10 @@ def function_of(settings: Settings) -> Function:
     registry = registry_at(settings.registry_url)
     policy = alarm_policy(model, pipeline)
     scorer = scorer_of(pipeline, model, policy, writer_schema_lookup(registry, pipeline.known_schemas))
-    if policy is not None or not isinstance(scorer.windows, NoWindows):
+    alarms = pipeline.outputs.alarms is not None
+    if alarms or not isinstance(scorer.windows, NoWindows):
         raise UserError(
-            f"pipeline {pipeline.name} needs {'windows' if policy is None else 'alarms'}, and AWS Lambda keeps nothing "
+            f"pipeline {pipeline.name} needs {'alarms' if alarms else 'windows'}, and AWS Lambda keeps nothing "
             "between calls; run `hazardstream worker` for it"
         )
     config = client_config(settings.bootstrap_servers)

@@ -113,16 +113,18 @@ def backtest(
     """
     require_extras("training")
     from producers.recordings.mapping import parse_mapping
+    from producers.recordings.rescaling import built_as_recorded
     from training.backtest.run import BacktestOptions
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
     settings = load_settings(pipeline=pipeline, model=model)
     others = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone, "sheet": sheet, "key": key}
-    loaded = _with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay)
+    said = parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, **others)
+    loaded = built_as_recorded(_with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay), said.topology)
     options = BacktestOptions(
         paths=files,
-        mapping=parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, **others),
+        mapping=said,
         label_column=label_column,
         events=events,
         every_ms=None if every is None else round(every * 1000),

@@ -25,6 +25,7 @@ from training.backtest.threads import in_threads, shares
 from training.evaluation.alarm_outcomes import Alarm, AlarmOutcomes, apply, match_alarms
 from training.evaluation.labelled_event import LabelledEvent, by_key, normal_operation
 from training.evaluation.policy_sweep import Trace, policies, sweep, telling
+from worker.alarms.rules import NOT_ASSESSABLE
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
@@ -65,6 +66,8 @@ class Backtest:
         every_ms: period that each key was thinned to, 0 if it was not.
         normal_days: key-days of normal operation; days: of the whole recording.
         outside: share of the readings before an event whose feature is outside the training reference, by feature.
+        not_assessable: number of readings that the model cannot judge, by reason.
+        maintenance: alarms that say that it cannot; `alarms` are all others, which are judged.
         short: number of keys with fewer readings than a full window.
         reading_and_scoring_s: wall time from the first file to the last alarm; seconds: of everything.
     """
@@ -87,6 +90,8 @@ class Backtest:
     days: float = 0.0
     normal_days: float = 0.0
     outside: dict[str, float] = field(default_factory=dict)
+    not_assessable: Counter[str] = field(default_factory=Counter)
+    maintenance: list[Alarm] = field(default_factory=list)
     short: int = 0
     reading_and_scoring_s: float = 0.0
     seconds: float = 0.0
@@ -171,6 +176,7 @@ class _Run:
     ) -> None:
         self.refused: Counter[str] = Counter()
         self._masked: Counter[str] = Counter()
+        self._not_assessable: Counter[str] = Counter()
         self._lock, self._fed = threading.Lock(), 0
         self._recorded, self._pipeline, self._package, self._policy = recorded, pipeline, package, policy
         self._events, self._horizon_ms = events, options.horizon_ms
@@ -202,6 +208,7 @@ class _Run:
         with self._lock:
             self.refused += scorer.refused
             self._masked += scorer.masked
+            self._not_assessable += scorer.not_assessable
             self._envelopes.join(envelopes)
 
     def _take(self, piece: ScoredPiece, envelopes: Envelopes) -> None:
@@ -220,8 +227,10 @@ class _Run:
             self._outside += ((features < self._low) | (features > self._high)).sum(axis=0)
         self._sound += int(sound.sum())
         envelopes.add(piece)
-        keep = telling(piece.key, piece.ts, piece.probability, self._tried)
-        self._kept.append(Trace(piece.key[keep], piece.ts[keep], piece.probability[keep]))
+        # No other policy raises an alarm where the model cannot judge either.
+        probability = np.where(scored.assessable, piece.probability, 0.0)
+        keep = telling(piece.key, piece.ts, probability, self._tried)
+        self._kept.append(Trace(piece.key[keep], piece.ts[keep], probability[keep]))
 
     def _time(self, key: Int, ts: Int) -> Bool:
         """Count the time that these readings cover, and return which of them are outside events."""
@@ -241,7 +250,8 @@ class _Run:
 
     def result(self, understood: dict[str, Any], every: dict[int, int], progress: Progress) -> Backtest:
         """Match the alarms to events, and try the other policies."""
-        alarms = sorted(self._alarms.values(), key=lambda a: (a.ts, a.key))
+        raised = sorted(self._alarms.values(), key=lambda a: (a.ts, a.key))
+        alarms = [alarm for alarm in raised if alarm.rule != NOT_ASSESSABLE]
         columns = zip(*((t.key, t.ts, t.probability) for t in self._kept), strict=True)
         trace = Trace(*(np.concatenate(c) for c in columns)) if self._kept else _NOTHING
         order = np.argsort(trace.key, kind="stable")  # the threads may take turns in any way
@@ -272,6 +282,8 @@ class _Run:
             days=float(self._ms[0] / DAY_MS),
             normal_days=float(self._ms[1] / DAY_MS),
             outside=dict(zip(self._package.spec.names, outside.tolist(), strict=True)),
+            not_assessable=self._not_assessable,
+            maintenance=[alarm for alarm in raised if alarm.rule == NOT_ASSESSABLE],
             short=sum(n < full for n in self._count.values()),
         )
 

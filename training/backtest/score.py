@@ -13,7 +13,7 @@ from common.arrays import Bool, Float, Int
 from producers.recordings.piece import Piece
 from schemas.text_column import TextColumn
 from worker.alarms.state_machine import AlarmPolicy
-from worker.config.alarm_section import raised_by_model, rules_of
+from worker.config.alarm_section import raised_by_model, rules_in_force
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
 from worker.score.batch import columns_only
@@ -54,6 +54,7 @@ class RecordingScorer:
     Attributes:
         refused: number of readings that a worker would not score, by reason.
         masked: number of values that a worker would mask, by sensor.
+        not_assessable: number of readings that the model cannot judge, by reason.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class RecordingScorer:
     ) -> None:
         self.refused: Counter[str] = Counter()
         self.masked: Counter[str] = Counter()
+        self.not_assessable: Counter[str] = Counter()
         self._all = pipeline.input.sensors()
         self._at = [self._all.index(s) for s in sensors]
         self._keys = [key.encode() for key, _ in names]
@@ -77,7 +79,7 @@ class RecordingScorer:
             pipeline,
             package,
             policy if raised_by_model(pipeline.alarm) else None,
-            rules=rules_of(pipeline.alarm),
+            rules=rules_in_force(pipeline),
         )
         self._partitions: dict[int, Partition] = {}
 
@@ -114,6 +116,7 @@ class RecordingScorer:
 
     def _count(self, outcome: Outcome) -> None:
         self.refused.update(r.reason for r in outcome.rejections)
+        self.not_assessable.update(outcome.unjudged())
         if outcome.deduplicated:
             self.refused["duplicate"] += outcome.deduplicated
         for at in np.flatnonzero(outcome.scored.masked.any(axis=0)).tolist():

@@ -11,6 +11,7 @@ from worker.alarms.rules import missing_features
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.alarm_section import overrides, raised_by_model, rules_of
 from worker.config.pipeline import Pipeline
+from worker.config.topology import texts_in
 from worker.model.backends.plain_model import PlainModel
 from worker.model.contract import Features, Model, Task
 from worker.model.package import ModelPackage
@@ -93,6 +94,11 @@ def require_fit(model: Model, pipeline: Pipeline) -> None:
             f"model {model.name} {model.version} has no feature {shown(', '.join(lacking))}, which rules of pipeline "
             f"{pipeline.name} are about; name a feature of the model, or a field of the readings",
         )
+    if model.assessable is not None and (faults := model.assessable.faults(_texts(pipeline))):
+        raise PackageError(
+            "wrong_signature",
+            f"pipeline {pipeline.name}: topology {'; '.join(faults)}, in topology.default, groups or keys",
+        )
     if model.spec is None:
         return
     if lacking := [name for name in model.spec.sensors if name not in pipeline.input.sensors()]:
@@ -106,6 +112,10 @@ def require_fit(model: Model, pipeline: Pipeline) -> None:
             "wrong_signature",
             f"pipeline {pipeline.name}: topology.default lacks {', '.join(missing)}, which the model needs",
         )
+
+
+def _texts(pipeline: Pipeline) -> list[dict[str, str]]:
+    return [texts_in(parameters) for parameters in pipeline.topology.declared]
 
 
 def sample_rows(model: Model) -> Features:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.arrays import Float, Int
+from common.arrays import Bool, Float, Int
 from worker.alarms.rules import NORMAL, REACHED, Rule
-from worker.alarms.state_machine import IDLE, RTN, AlarmPolicy, AlarmState, Policy, step
+from worker.alarms.state_machine import IDLE, RTN, AlarmPolicy, AlarmState, Policy, step, unjudged
 
 MODEL = ""
 """Stands for the model's own alarm, where the name of a rule is asked for."""
@@ -56,6 +56,7 @@ class _Readings(NamedTuple):
     ts: Int
     probability: Float
     shift: Int | None
+    assessable: Bool | None
 
 
 class Alarms:
@@ -97,6 +98,7 @@ class Alarms:
         probability: Float,
         shift: Int | None = None,
         levels: Sequence[Int] = (),
+        assessable: Bool | None = None,
     ) -> StagedAlarms:
         """The effect of these readings; the alarms stay unchanged. Rows of a key are in the order of their offsets.
 
@@ -107,8 +109,9 @@ class Alarms:
             probability: of each reading, shape [n].
             shift: of the timers before each reading, ms, shape [n]; None for readings in order of time.
             levels: of each rule (worker/alarms/rules.py), shape [n] each.
+            assessable: whether the model can judge each reading, shape [n]; None: all of them.
         """
-        staged, readings = StagedAlarms([], {}), _Readings(partition, keys, ts, probability, shift)
+        staged, readings = StagedAlarms([], {}), _Readings(partition, keys, ts, probability, shift, assessable)
         in_force = {rule.name for rule in self.rules}
         if self.policy is not None:
             in_force.add(MODEL)
@@ -121,8 +124,12 @@ class Alarms:
         return staged
 
     def _stage(self, staged: StagedAlarms, rule: str, policy: Policy, readings: _Readings, level: Int | None) -> None:
-        partition, keys, ts, probability, shift = readings
-        over = np.flatnonzero(probability >= policy.setpoint if level is None else level >= REACHED)
+        partition, keys, ts, probability, shift, assessable = readings
+        value: Float | Int = probability if level is None else level
+        reached = value >= policy.setpoint
+        if level is None and assessable is not None:
+            reached &= assessable
+        over = np.flatnonzero(reached)
         # All readings of a key count that reaches the setpoint, so that timers do not depend on batch bounds.
         rising = {(partition[row], keys[row]) for row in over.tolist()}
         held = self._states[rule]
@@ -135,8 +142,11 @@ class Alarms:
             place = partition[row], state_key(key, rule)
             before = staged.changed[place][1] if place in staged.changed else self.of(partition[row], key, rule)
             moved = before if shift is None else before.moved(int(shift[row]))
-            value = None if level is None else int(level[row])
-            after, kind = step(policy, moved, key.decode(), now, seen, value, rule)
+            if level is None and assessable is not None and not assessable[row]:
+                after, kind = unjudged(moved), None
+            else:
+                at = None if level is None else int(level[row])
+                after, kind = step(policy, moved, key.decode(), now, seen, at, rule)
             if kind is not None:
                 ended = replace(before, peak_probability=max(before.peak_probability, seen))
                 staged.transitions.append(Transition(row, kind, ended if kind == RTN else after, rule))

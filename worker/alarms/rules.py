@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from common.arrays import Float, Int
+from common.arrays import Bool, Float, Int
 from worker.alarms.state_machine import DelayMs, Policy
 
 NORMAL, HELD, REACHED, URGENT = -1, 0, 1, 2
@@ -18,7 +18,9 @@ NORMAL, HELD, REACHED, URGENT = -1, 0, 1, 2
 
 MODEL_NAME = "model"
 """Names the model's own alarm beside the names of rules, where people read it."""
-_CONDITION = ("field", "feature", "prediction", "high", "high_high", "low", "low_low", "deadband")
+NOT_ASSESSABLE = "not_assessable"
+"""Names the alarm, and the field of a prediction, that say that the model cannot judge a key's readings."""
+_CONDITION = ("field", "feature", "prediction", "not_assessable", "high", "high_high", "low", "low_low", "deadband")
 
 
 class Condition(BaseModel):
@@ -28,6 +30,7 @@ class Condition(BaseModel):
         field: of the reading, in its own unit.
         feature: an input of the model, as the model gets it.
         prediction: the predicted probability or value.
+        not_assessable: reached where the model cannot judge the reading; it has no limit.
         high: the limit is reached at or above it.
         high_high: from here up, the on-delay does not apply.
         low: the limit is reached at or below it.
@@ -40,6 +43,7 @@ class Condition(BaseModel):
     field: str | None = None
     feature: str | None = None
     prediction: Literal[True] | None = None
+    not_assessable: Literal[True] | None = None
     high: float | None = None
     high_high: float | None = None
     low: float | None = None
@@ -48,8 +52,13 @@ class Condition(BaseModel):
 
     @model_validator(mode="after")
     def _one_limit_on_one_value(self) -> "Condition":
-        if sum(value is not None for value in (self.field, self.feature, self.prediction)) != 1:
-            raise ValueError("it needs one value; give one of field, feature and prediction")
+        given = (self.field, self.feature, self.prediction, self.not_assessable)
+        if sum(value is not None for value in given) != 1:
+            raise ValueError("it needs one value; give one of field, feature, prediction and not_assessable")
+        if self.not_assessable:
+            if any(limit is not None for limit in (self.high, self.high_high, self.low, self.low_low)):
+                raise ValueError("not_assessable has no limit; take it out")
+            return self
         if (self.high is None) == (self.low is None):
             raise ValueError("it needs one limit; give high or low")
         if self.high_high is not None and (self.high is None or self.high_high < self.high):
@@ -58,8 +67,15 @@ class Condition(BaseModel):
             raise ValueError("low_low goes with low, and is not above it; correct one of them")
         return self
 
+    @property
+    def judged(self) -> bool:
+        """Whether it is about what only the model can judge, so that its level is `HELD` where the model cannot."""
+        return self.feature is not None or self.prediction is not None
+
     def level(self, value: Float) -> Int:
-        """Its level at each value, shape [n]."""
+        """Its level at each value, shape [n]; of `not_assessable`, the value is 1 where it is so, else 0."""
+        if self.not_assessable:
+            return np.where(value > 0, REACHED, NORMAL)
         # A low limit is a high one on the value's negative.
         sign = 1.0 if self.high is not None else -1.0
         limit = sign * float(self.high if self.high is not None else self.low or 0.0)
@@ -139,11 +155,24 @@ class Rule(BaseModel):
             immediate=URGENT,
         )
 
-    def level(self, value_of: Callable[[Condition], Float]) -> Int:
-        """Its level at each reading, shape [n]."""
+    def level(self, value_of: Callable[[Condition], Float], assessable: Bool | None = None) -> Int:
+        """Its level at each reading, shape [n].
+
+        Args:
+            value_of: gives the values that a condition is about, shape [n].
+            assessable: whether the model can judge each reading, shape [n]; None: all of them.
+        """
         levels = [condition.level(value_of(condition)) for condition in self.conditions]
-        level: Int = np.maximum.reduce(levels) if self.any_of else np.minimum.reduce(levels)
-        return level
+        if assessable is not None:
+            for condition, found in zip(self.conditions, levels, strict=True):
+                if condition.judged:
+                    found[~assessable] = HELD
+        highest: Int = np.maximum.reduce(levels)
+        if self.any_of:
+            return highest
+        lowest: Int = np.minimum.reduce(levels)
+        # Once all are reached, one further limit is enough to do without the on-delay.
+        return np.where(lowest >= REACHED, highest, lowest)
 
 
 def rule_faults(rules: Sequence[Rule], fields: Sequence[str]) -> list[tuple[tuple[str | int, ...], str]]:

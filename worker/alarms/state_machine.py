@@ -132,6 +132,11 @@ def alarm_id(key: str, onset_ts: int, rule: str = "") -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{key}/{onset_ts}" + (f"/\0{rule}" if rule else "")))
 
 
+def unjudged(state: AlarmState) -> AlarmState:
+    """The effect of a reading that the model cannot judge: no alarm begins or ends, and delays start again."""
+    return replace(state, pending_since_ts=None, clearing_since_ts=None) if state.active else IDLE
+
+
 def step(
     policy: Policy, state: AlarmState, key: str, ts: int, probability: float, level: int | None = None, rule: str = ""
 ) -> tuple[AlarmState, str | None]:

@@ -12,6 +12,7 @@ from rich.text import Text
 from common.terminal import styled
 from common.text import markup, shown
 from common.times import iso_utc
+from worker.alarms.rules import NOT_ASSESSABLE
 from worker.cli.explain import Explained, published_value
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Task
@@ -58,6 +59,7 @@ def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
         ),
         ("alarm", _alarm(found)),
         ("window", _window(found)),
+        *([("not assessable", markup(str(made[NOT_ASSESSABLE])))] if made.get(NOT_ASSESSABLE) else []),
     ):
         facts.add_row(*map(styled, row))
     return Group(facts, _contributions(found))

@@ -11,7 +11,8 @@ from worker.alarms.state_machine import AlarmPolicy
 from worker.config.features import Feature
 from worker.config.inputs_outputs import DeadLetters, Input, Output
 from worker.config.outputs import Outputs
-from worker.config.pipeline import Monitor, Performance, Pipeline, SiteRule, Topology
+from worker.config.pipeline import Monitor, Performance, Pipeline, SiteRule
+from worker.config.topology import Topology
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PARTS = (Input, Output, DeadLetters, Outputs, Monitor, SiteRule, Performance, Topology, Feature, AlarmPolicy)

@@ -110,12 +110,19 @@ def _topology(pipeline: "Pipeline") -> Iterator[Found]:
             yield at, f"the input has no sensor of this name; {f'did you mean {hint!r}?' if hint else 'correct it'}"
         elif parameter not in topology.default:
             yield at, f"topology.default has no parameter {shown(parameter)!r}; add it there, or correct the name"
+        elif isinstance(topology.default[parameter], str):
+            text = f"it must be a number, not {shown(repr(topology.default[parameter]))}: {field} is proportional to it"
+            yield ("topology", "default", parameter), f"{text}; correct it"
     for level in ("groups", "keys"):
         for name, parameters in getattr(topology, level).items():
             for parameter in parameters.keys() - topology.default.keys():
                 hint = closest(parameter, topology.default, _ALIKE)
                 advice = f"did you mean {hint!r}?" if hint else "add it there, or take it out here"
                 yield ("topology", level, name, parameter), f"topology.default has no such parameter; {advice}"
+            for parameter in parameters.keys() & topology.default.keys():
+                if isinstance(parameters[parameter], str) != isinstance(topology.default[parameter], str):
+                    text = "of a number and a text, here and in topology.default, one is wrong; correct it"
+                    yield ("topology", level, name, parameter), text
 
 
 def _alarm(pipeline: "Pipeline") -> Iterator[Found]:

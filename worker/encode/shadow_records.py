@@ -44,7 +44,7 @@ class ShadowRecords:
             "challenger_version": shadowed.challenger.model.version,
             "champion_probability": champion,
             "challenger_probability": shadowed.probability,
-            "champion_positive": champion >= outcome.threshold,
+            "champion_positive": outcome.positive[rows],
             "challenger_positive": shadowed.positive,
             "champion_alarm": _transitions(outcome.alarms.transitions, rows),
             "challenger_alarm": _transitions(shadowed.alarms.transitions, np.arange(len(rows))),

@@ -11,6 +11,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from worker.alarms.rules import NOT_ASSESSABLE
 from worker.http.docs_page import add_docs
 from worker.http.guard import Guard
 from worker.http.server import HttpServer
@@ -136,7 +137,7 @@ def _add_inside(app: FastAPI, status: Status, questions: LoopQuestions) -> None:
     async def key(
         key: Annotated[str, Path(description="Key of readings.")],
     ) -> dict[str, Any]:
-        """Current window and alarm of one key."""
+        """Current window and alarms of one key, and why the model could not judge its last reading, if so."""
         if status.phase != "running" or questions.waiting >= _QUESTIONS_WAITING:
             raise HTTPException(
                 503, f"the worker is {status.phase}, or too many requests wait for it; see /live and /ready"
@@ -161,6 +162,7 @@ def _describe(key: str, scorer: Scorer, partitions: dict[int, Partition]) -> dic
             alarm = scorer.alarms.of(partition.number, key.encode())
             by_rule = {r.name: scorer.alarms.of(partition.number, key.encode(), r.name) for r in scorer.alarms.rules}
             found = {"key": key, "partition": partition.number, "window": window, "alarm": alarm}
+            found[NOT_ASSESSABLE] = scorer.unjudged.of(partition.number, key.encode())
             return found | ({"rules": by_rule} if by_rule else {})
     return None
 

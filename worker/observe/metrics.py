@@ -152,6 +152,12 @@ class Metrics:
         self.alarms_active = Gauge(
             _PREFIX + "alarms_active", "Active alarms, by priority.", ["priority"], registry=self.registry
         )
+        self.not_assessable = Counter(
+            _PREFIX + "not_assessable_total",
+            "Readings that the model scored and could not judge, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.sketched = Counter(
             _PREFIX + "sketched_readings_total",
             "Readings counted in the sketches for drift monitoring.",

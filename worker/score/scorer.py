@@ -21,6 +21,7 @@ from worker.config.pipeline import Pipeline
 from worker.model.contract import Model
 from worker.model.shap import explain_rows
 from worker.score.aggregates import KeyedAggregates
+from worker.score.assess import Assessor, Unjudged
 from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed, WriterSchemaOf
 from worker.score.feature_plan import FeaturePlan, plan_for
@@ -58,6 +59,7 @@ class Scorer:
         alarms: of all partitions.
         windows: of all partitions.
         aggregates: of all partitions; None: the pipeline has none.
+        unjudged: keys whose last reading the model could not judge.
         follow: called with each merged batch.
     """
 
@@ -72,6 +74,8 @@ class Scorer:
     ) -> None:
         """A scorer without partitions; without a policy the model raises no alarms."""
         self.model, self.plan = model, plan_for(model, pipeline)
+        self._assess, self._topology = Assessor(model, pipeline.topology), pipeline.topology
+        self.unjudged = Unjudged()
         self.alarms = Alarms(policy, rules)
         self.follow: Callable[[Outcome], None] | None = None
         self.windows = _windows_of(self.plan, pipeline)
@@ -115,6 +119,7 @@ class Scorer:
                 valid.masked[windowed.row],
                 windowed.imputed,
                 windowed.shift,
+                self._assess(readings, origin, features),
             )
             if predicted.refused:
                 scored = scored.only(predicted.rows)
@@ -142,8 +147,9 @@ class Scorer:
 
     def _stage_alarms(self, scored: Scored) -> StagedAlarms:
         partition, keys = scored.origin.partition.tolist(), scored.origin.keys
-        levels = [rule.level(partial(self._seen, scored)) for rule in self.alarms.rules]
-        return self.alarms.stage(partition, keys, scored.readings.ts, scored.probability, scored.shift, levels)
+        ts, assessable = scored.readings.ts, scored.assessable
+        levels = [rule.level(partial(self._seen, scored), assessable) for rule in self.alarms.rules]
+        return self.alarms.stage(partition, keys, ts, scored.probability, scored.shift, levels, assessable)
 
     def _seen(self, scored: Scored, condition: Condition) -> Float:
         """The values that a condition is about, shape [n]."""
@@ -151,7 +157,7 @@ class Scorer:
             return scored.readings.values[:, self._sensors.index(condition.field)]
         if condition.feature is not None:
             return scored.features.numbers[:, self.model.numeric.index(condition.feature)]
-        return scored.probability
+        return scored.probability if condition.prediction else (~scored.assessable).astype(np.float64)
 
     def merge(self, outcome: Outcome, partitions: Mapping[int, Partition]) -> None:
         """Make a committed batch part of the state."""
@@ -159,11 +165,13 @@ class Scorer:
         if self.aggregates is not None and outcome.aggregated is not None:
             self.aggregates.merge(outcome.aggregated)
         self.alarms.merge(outcome.alarms)
+        self.unjudged.note(outcome.scored, self._assess)
         for number, next_offset in outcome.next_offsets.items():
             partition = partitions[number]
             before = partition.clock
             partition.advance(next_offset, outcome.clocks.get(number, before), self.windows.rebuild_span_ms)
             self.windows.forget_expired(partition, before)
+            self.unjudged.keep(number, partition.slots, len(partition.slots))
         if self.follow is not None:
             self.follow(outcome)
 
@@ -179,6 +187,7 @@ class Scorer:
             windows: that it needs; None where it needs those of the model before.
         """
         self.model, self.alarms.policy, self.plan = model, policy, plan
+        self._assess = Assessor(model, self._topology)
         if windows is not None:
             self.windows = windows
 
@@ -188,6 +197,7 @@ class Scorer:
         if self.aggregates is not None:
             self.aggregates.revoke(partition.number)
         self.alarms.revoke(partition.number)
+        self.unjudged.revoke(partition.number)
 
 
 def _unscorable(row: int, why: str) -> Rejection:

@@ -9,7 +9,8 @@ import numpy as np
 
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
-from worker.config.pipeline import Topology
+from worker.config.topology import Topology
+from worker.score.per_topology import PerTopology
 from worker.score.readings import Origin, Readings, Rejection
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import EMPTY, KeyedState, lateness_ms
@@ -131,10 +132,9 @@ class KeyedWindows:
 
     def __init__(self, spec: FeatureSpec, sensors: Sequence[str], topology: Topology, max_future_ms: int) -> None:
         """Windows of no keys yet. `sensors`: names of the columns of `Readings.values`, with those of the features."""
-        self.spec, self._topology, self._columns = spec, topology, _Columns(spec.sensors, sensors)
+        self.spec, self._columns = spec, _Columns(spec.sensors, sensors)
+        self._scales = PerTopology(topology, spec.scales)
         self.state = KeyedState(spec, lateness_ms(spec, max_future_ms))
-        # One entry for each declaration of the topology, so a flood of new keys adds none.
-        self._scale_of: dict[tuple[str, str], Float] = {("", ""): spec.scales(dict(topology.default))}
 
     @property
     def rebuild_span_ms(self) -> int:
@@ -155,7 +155,7 @@ class KeyedWindows:
             for row, slot in enumerate(slots):
                 if slot == EMPTY:
                     slots[row] = new.setdefault((partition[row], keys[row]), -1 - len(new))
-        scaled = readings.values[:, self._columns.used] / self._scales(readings, keys)
+        scaled = readings.values[:, self._columns.used] / self._scales.of(readings, keys)
         slot_of, others = np.array(slots, np.int64), self._content_of_others(readings)
         staged = self.state.stage(slot_of, readings.ts, clock, scaled, others)
         return StagedKeys(self._columns, staged, list(new), [self._late(readings, row) for row in staged.late.tolist()])
@@ -185,18 +185,6 @@ class KeyedWindows:
         """See `Windows`."""
         slot = partition.slots.get(key)
         return None if slot is None else self.state.window(slot)
-
-    def _scales(self, readings: Readings, keys: list[bytes]) -> Float:
-        """Divisors of each reading's sensors, by its own key and group: the same in any run and rebuild."""
-        topology = self._topology
-        if not (topology.groups or topology.keys) or not keys:
-            return self._scale_of["", ""]
-        own = (name if (name := key.decode()) in topology.keys else "" for key in keys)
-        shared = (name if (name := readings.group[i]) in topology.groups else "" for i in range(len(keys)))
-        places = list(zip(own, shared, strict=True))
-        for key, group in set(places) - self._scale_of.keys():
-            self._scale_of[key, group] = self.spec.scales(topology.of(key, group))
-        return np.stack([self._scale_of[place] for place in places])
 
     def _content_of_others(self, readings: Readings) -> Content | None:
         """A number for what a reading holds beside the sensors of the features, shape [n]; None: nothing."""

@@ -5,6 +5,7 @@ held, then the new ones, in the order of arrival. Statistics come from a window'
 that a window rebuilt from the log gives the same bits however the stream was cut into batches.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -116,13 +117,13 @@ class FeatureSpec(BaseModel):
         """Readings a window holds at most."""
         return self.holds or self.windows[-1]
 
-    def scales(self, topology: dict[str, float]) -> Float:
+    def scales(self, topology: Mapping[str, float | str]) -> Float:
         """Divisor of each sensor, shape [sensors], for a key with this topology.
 
         Raises:
             KeyError: the topology lacks a parameter that the features need.
         """
-        return np.array([topology[self.per[c]] if c in self.per else 1.0 for c in self.sensors])
+        return np.array([float(topology[self.per[c]]) if c in self.per else 1.0 for c in self.sensors])
 
 
 class Timeline(NamedTuple):

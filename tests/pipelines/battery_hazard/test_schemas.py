@@ -113,8 +113,9 @@ def test_ranges_units_and_lengths_of_a_reading() -> None:
 FINGERPRINTS = {
     "SensorReading": "df83da97fa900026",
     "SensorReading.v1": "b5f617ecd181b298",
-    "HazardPrediction": "69d2e50c10ada163",
+    "HazardPrediction": "c27a5094d4549a4c",
     "HazardPrediction.v1": "a77b0042bf11c73d",
+    "HazardPrediction.v2": "69d2e50c10ada163",
     "HazardAlarm": "d2c1b475550623ec",
     "HazardAlarm.v1": "c1a29e998a6f9925",
     "HazardAlarm.v2": "5f07ebb5798d9651",
@@ -133,7 +134,7 @@ def test_superseded_versions_are_known() -> None:
     for schema in PIPELINE.known_schemas.values():
         known[schema["name"]] += 1
     assert {name: versions for name, versions in known.items() if versions > 1} == {
-        "HazardPrediction": 2,
+        "HazardPrediction": 3,
         "HazardAlarm": 3,
         "SensorReading": 2,
     }

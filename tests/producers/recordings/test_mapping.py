@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from producers.recordings.fields import Source, find_sources
 from producers.recordings.mapping import Mapping, parse_columns, parse_topology
+from producers.recordings.rescaling import built_as_recorded, rescaling
 from tests.flagship import PIPELINE
 from worker.config.pipeline import load_pipeline
 
@@ -35,9 +36,7 @@ def test_columns_that_are_not_pairs_are_refused(text: str) -> None:
         parse_columns(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["cells_in_series=0", "cells_in_series=-1", "cells_in_series=x", "cells", "capacity_ah=nan"]
-)
+@pytest.mark.parametrize("text", ["cells_in_series=0", "cells_in_series=-1", "cells", "capacity_ah=nan"])
 def test_topology_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="--topology"):
         parse_topology(text)
@@ -99,3 +98,17 @@ def test_a_pipeline_whose_records_have_no_group_is_refused() -> None:
     pipeline = load_pipeline("churn")
     with pytest.raises(UserError, match=r"fields for key, group and time.* that of churn differs: publish"):
         find_sources(FIELDS, Mapping(columns={}), pipeline)
+
+
+def test_a_text_is_that_of_the_pipeline_or_refused() -> None:
+    assert parse_topology("cells_in_series=1,chemistry=lfp") == {"cells_in_series": 1.0, "chemistry": "lfp"}
+    built = built_as_recorded(PIPELINE, {"chemistry": "lfp", "cells_in_series": 1})
+    assert built.topology.of("k", "g") == PIPELINE.topology.default | {"chemistry": "lfp"}
+    rescaling(built, [("k", "g")], {"chemistry": "lfp"})
+    with pytest.raises(UserError, match=r"declares nmc for k.*write `chemistry: lfp` under topology.keys"):
+        rescaling(PIPELINE, [("k", "g")], {"chemistry": "lfp"})
+    for wrong in ({"cells_in_series": "x"}, {"chem": "lfp"}):
+        with pytest.raises(
+            UserError, match=r"is no text in topology.default of pipeline battery_hazard; it has chemistry"
+        ):
+            built_as_recorded(PIPELINE, wrong)

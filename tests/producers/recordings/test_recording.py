@@ -178,7 +178,7 @@ def test_bad_lines_are_left_out_when_asked(tmp_path: Path) -> None:
     ("line", "topology"), [("a,R,1750000000000,inf,1", {}), ("a,R,1750000000000,4,300", {"capacity_ah": 2.6})]
 )
 def test_values_outside_of_what_can_be_are_left_to_the_workers_mask_and_told(
-    tmp_path: Path, line: str, topology: dict[str, float]
+    tmp_path: Path, line: str, topology: dict[str, float | str]
 ) -> None:
     recording = read(csv_file(tmp_path, GOOD, line), Mapping(topology=topology))
     assert len(recording.ts) == 2

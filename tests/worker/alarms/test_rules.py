@@ -6,18 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from common.errors import UserError
+from local.isolated_pipeline import isolated_pipeline
 from tests.plain_pipelines import model, plain_pipeline
 from training.monitoring.performance.rolling import alarms_from, models_alarms
 from worker.admission.compatibility import alarm_policy, require_fit
 from worker.alarms.alarms import MODEL, Alarms, rule_of, state_key
 from worker.alarms.rules import HELD, NORMAL, REACHED, URGENT, Condition, Rule
 from worker.alarms.state_machine import ACTIVE, IDLE, RTN, AlarmPolicy
-from worker.config.pipeline import Pipeline
+from worker.config.pipeline import Pipeline, load_pipeline
 from worker.in_memory import START_MS, InMemory
 from worker.model.contract import Task
 from worker.model.package_files import PackageError
@@ -39,7 +41,7 @@ def test_the_level_of_a_condition(limit: dict[str, float], values: list[float], 
     assert Condition.model_validate({"field": "x"} | limit).level(np.array(values)).tolist() == levels
 
 
-def test_any_takes_the_highest_level_and_all_the_lowest() -> None:
+def test_any_takes_the_highest_level_and_all_the_lowest_until_all_are_reached() -> None:
     x, y = Condition(field="x", high=1), Condition(feature="y", high=1, high_high=2)
     seen = {"x": np.array([1, 0, nan, 1]), "y": np.array([0, 0, 1, 2])}
 
@@ -47,7 +49,7 @@ def test_any_takes_the_highest_level_and_all_the_lowest() -> None:
         return list(rule.level(lambda c: seen[c.field or c.feature or ""]))
 
     assert level(Rule(name="any", priority="HIGH", any_of=(x, y))) == [REACHED, NORMAL, REACHED, URGENT]
-    assert level(Rule(name="all", priority="HIGH", all_of=(x, y))) == [NORMAL, NORMAL, HELD, REACHED]
+    assert level(Rule(name="all", priority="HIGH", all_of=(x, y))) == [NORMAL, NORMAL, HELD, URGENT]
 
 
 def play(rule: Rule, *values: float) -> list[tuple[int, str, str, str]]:
@@ -170,6 +172,30 @@ def test_a_regression_pipeline_raises_alarms_by_rules_and_each_names_its_rule(tm
     assert len({a["alarm_id"] for a in found.alarms}) == 2
     assert {alarm.rule for alarm in alarms_from(found.alarms, pipeline, {})} == {"flooded", "strained"}
     assert models_alarms(found.alarms, pipeline, {}) == []  # they say nothing of the model's performance
+
+
+def test_a_shipped_pipeline_for_regression_gets_a_limit_by_a_few_lines_in_its_file(tmp_path: Path) -> None:
+    file = isolated_pipeline("absences", tmp_path, of="absenteeism")
+    content = yaml.safe_load(file.read_text())
+    content["outputs"] |= {"alarms": {"topic": "a.alarms"}, "alarm_state": {"topic": "a.alarm-state"}}
+    rule = {
+        "name": "long",
+        "priority": "LOW",
+        "any_of": [{"prediction": True, "high": 40}, {"field": "pets", "high": 3}],
+    }
+    file.write_text(yaml.safe_dump(content | {"alarm": {"rules": [rule]}}))
+    pipeline = load_pipeline(str(file))
+    inputs = [name for name in pipeline.input.sensors() if name in {"age_years", "pets"}]
+
+    absences = [
+        {"employee_id": "e", "age_years": age, "pets": pets} for age, pets in ((30, 1), (39, 1), (20, 3), (20, 0))
+    ]
+    found = InMemory(pipeline, model(Task.REGRESSION, *inputs)).process(absences)
+
+    assert [(a["employee_id"], a["rule"], a["state"], a["source_offset"]) for a in found.alarms] == [
+        ("e", "long", ACTIVE, 1),
+        ("e", "long", RTN, 3),
+    ]
 
 
 POLICY = AlarmPolicy(setpoint=0.9, deadband=0.1, on_delay_ms=0, off_delay_ms=0, priorities={"HIGH": 0.9})

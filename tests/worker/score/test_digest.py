@@ -18,8 +18,8 @@ from worker.model.package import load_package
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
-DIGEST = "11280d3e9f9ce8f48c4359894ab806ed72707c30e6e0a3f6a6113956ccd35567"
-"""As computed with commit 6784238, with the field `rule` in alarms.
+DIGEST = "ff6ccf4ec0eb4c211321e708c342bf1df67119dc2de2b784a7f1b608f7ec7f68"
+"""As computed with commit 6784238, with the fields `rule` in alarms and `not_assessable` in predictions.
 
 A change of the model, of an output schema or of a rule changes it: then say so.
 """

@@ -84,7 +84,8 @@ def _check_features(package: ModelPackage, rows: Float) -> None:
         raise PackageError(
             "bad_scaler", f"model {package.name}: its scaler turns shape {rows.shape} into shape {scaled.shape}"
         )
-    if (wrong := np.isfinite(scaled) != np.isfinite(rows)).any():
+    # For a missing value it may put in a number.
+    if (wrong := np.isinf(scaled) | (np.isnan(scaled) & ~np.isnan(rows))).any():
         row, at = np.argwhere(wrong)[0].tolist()
         raise PackageError(
             "bad_scaler",

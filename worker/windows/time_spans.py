@@ -24,6 +24,8 @@ class SpanKind(StrEnum):
     STD = "std"
     MIN = "min"
     MAX = "max"
+    GAP = "gap"
+    FIRST = "first"
 
 
 class Span(BaseModel):
@@ -34,7 +36,8 @@ class Span(BaseModel):
 
     Attributes:
         sensor: what it is of.
-        kind: what is computed. A deviation is that of a sample (ddof=1).
+        kind: what is computed. A deviation is that of a sample (ddof=1), a gap the seconds between the two newest
+            values of different times, and the first value the oldest one before the reading that is scored.
         over_ms: length of the span, by the readings' own times. Readings that came earlier and say a later time than
             the one that is scored are left out.
     """
@@ -132,6 +135,13 @@ def _statistics(kinds: set[SpanKind], inside: Bool, windows: _Windows) -> dict[S
         found[SpanKind.MIN] = np.where(count > 0, np.where(known, values, np.inf).min(axis=0), np.nan)
     if SpanKind.MAX in kinds:
         found[SpanKind.MAX] = np.where(count > 0, np.where(known, values, -np.inf).max(axis=0), np.nan)
+    if SpanKind.GAP in kinds:
+        newer, older = _newest_two(_Windows(ages, values), known)
+        found[SpanKind.GAP] = (older.age - newer.age) / 1000
+    if SpanKind.FIRST in kinds:
+        older = np.where(known & (ages > 0), ages, -1)
+        place, column = older.argmax(axis=0), np.arange(len(count))
+        found[SpanKind.FIRST] = np.where(older[place, column] > 0, values[place, column], np.nan)
     if SpanKind.RATE in kinds:
         slope = found[SpanKind.RATE]
         lacking = np.flatnonzero(np.isnan(slope))
@@ -176,16 +186,27 @@ def _slopes(ages: Int, away: Float, total: Float, count: Int) -> Float:
 
 def _between_newest(windows: _Windows) -> Float:
     """Change per second between the two newest values of different times, shape [n]; NaN where there are none."""
-    known = (windows.ages >= 0) & ~np.isnan(windows.values)
-    value, age = _newest(windows, known)
-    before, age_before = _newest(windows, known & (windows.ages > age))
+    newer, older = _newest_two(windows, (windows.ages >= 0) & ~np.isnan(windows.values))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return 1000 * (value - before) / (age_before - age)
+        return 1000 * (newer.value - older.value) / (older.age - newer.age)
 
 
-def _newest(windows: _Windows, known: Bool) -> tuple[Float, Int]:
-    """The newest known value of each window (the last to arrive of several), NaN where there is none, and its age."""
+class _Newest(NamedTuple):
+    """The newest known value of each window (the last to arrive of several), and its age, ms; NaN: there is none."""
+
+    value: Float
+    age: Float
+
+
+def _newest_two(windows: _Windows, known: Bool) -> tuple[_Newest, _Newest]:
+    """The newest value of each window, and the newest of an earlier time."""
+    newest = _newest(windows, known)
+    return newest, _newest(windows, known & (windows.ages > newest.age))
+
+
+def _newest(windows: _Windows, known: Bool) -> _Newest:
     ages = np.where(known, windows.ages, np.iinfo(np.int64).max)[::-1]
     place, column = len(known) - 1 - ages.argmin(axis=0), np.arange(known.shape[1])
     found = known[place, column]
-    return np.where(found, windows.values[place, column], np.nan), np.where(found, windows.ages[place, column], 0)
+    value, age = windows.values[place, column], windows.ages[place, column]
+    return _Newest(np.where(found, value, np.nan), np.where(found, age, np.nan))

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
-from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
 from pipelines.battery_hazard.training.datasets.labels import HAZARD, LEFT_OUT, NORMAL, Label, first_sign
 from pipelines.battery_hazard.training.datasets.series import About, Series, SimulatedSite, series_of
 from pipelines.battery_hazard.training.fitting.models import Rows

@@ -13,7 +13,8 @@ from common.arrays import Float, Int
 from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, Fault, Nuisance
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, MODULES_PER_RACK, SENSORS, Fleet
-from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
 from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, labels
 from pipelines.battery_hazard.training.datasets.randomisation import randomised
 from worker.windows.offline import offline_features

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, HELD_OUT, MONOTONE, SITES
+from pipelines.battery_hazard.training.datasets.feature_set import MONOTONE
+from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, HELD_OUT, SITES
 from pipelines.battery_hazard.training.datasets.labels import WARNING_MS
 from pipelines.battery_hazard.training.evaluation.operator_metrics import NUISANCES_PER_MODULE_DAY
 from training.reports.render import render

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix, precision_recall_curve
 
 from common.arrays import Float
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.evaluation.operator_metrics import evaluate_series
 from pipelines.battery_hazard.training.fitting.calibration import labelled
 from pipelines.battery_hazard.training.fitting.record import Record

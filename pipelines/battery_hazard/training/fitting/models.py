@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from common.arrays import Float
 from common.errors import UserError
 from common.validation_errors import fault_texts
-from pipelines.battery_hazard.training.datasets.features import FEATURES, MONOTONE
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES, MONOTONE
 
 THREADS = 2
 """Fixed, because XGBoost adds up gradients by thread: another number of threads would change the last bits."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.arrays import Float
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import FALSE_ALARM_BUDGET, Scored
 from pipelines.battery_hazard.training.fitting.policy import RESERVE, choose_policy, policy_at, rate_of

@@ -20,7 +20,8 @@ from pipelines.battery_hazard.training.datasets.dataset import (
     site_file,
     write_sites,
 )
-from pipelines.battery_hazard.training.datasets.features import FEATURES, HELD_OUT
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import HELD_OUT
 from pipelines.battery_hazard.training.datasets.labels import NORMAL
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, evaluate_series, summary_by_kind

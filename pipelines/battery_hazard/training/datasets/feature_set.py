@@ -1,0 +1,126 @@
+"""The features of the battery hazard model. Each is dangerous in one direction only, and its sign is the model's.
+
+Rates are over spans of time, so they mean the same at any sampling period. Mean, hottest and cell temperatures stand in
+for each other. A quantity that is dangerous both ways, such as voltage, enters twice.
+"""
+
+from typing import Any
+
+from pipelines.battery_hazard.simulator.fleet import SENSORS
+from worker.windows.derived import Gated, Greatest, Limited, WeightedSum
+from worker.windows.feature_spec import FeatureSpec
+from worker.windows.time_spans import Span, SpanKind
+
+SECOND, MINUTE = 1000, 60_000
+_RATE, _MAX, _FIRST = SpanKind.RATE, SpanKind.MAX, SpanKind.FIRST
+_MEAN, _HOT = "avg_surface_temp_c", "max_surface_temp_c"
+_TEMPERATURES = tuple(s for s in (_MEAN, _HOT, "max_cell_temp_c") if s in SENSORS)
+_GASES = ("offgas_co_ppm", "offgas_h2_ppm", "offgas_voc_ppm")
+_CELLS = "min_cell_voltage_v" in SENSORS
+_OVER = {"10s": 10 * SECOND, "20s": 20 * SECOND, "1min": MINUTE, "5min": 5 * MINUTE}
+
+HOT_C, CERTAIN_C = 60.0, 100.0
+"""From 60 degrees Celsius on, the heating score counts the rate; past 100, each further degree counts three times."""
+_AHEAD_S, _FASTEST_K_S = 30.0, 3.0
+_CHANGE_S, _CHANGE_K_S = 6.0, 1.0
+_BEYOND, _BEYOND_C = 2.0, 60.0
+_SOC_V_PERCENT, _LOAD_V_C = 0.0075, 0.06
+"""From empty to full, the rest voltage of a cell rises by about 0.75 V. At 1 C, a cell loses about 0.06 V."""
+
+
+def _spans() -> tuple[Span, ...]:
+    of: list[tuple[str, SpanKind, int]] = [(s, _RATE, over) for s in _TEMPERATURES for over in _OVER.values()]
+    of += [(gas, _RATE, MINUTE) for gas in _GASES]
+    of += [("voltage_v", _RATE, 10 * SECOND), ("voltage_v", _MAX, 5 * MINUTE), ("current_a", _RATE, 10 * SECOND)]
+    of += [(s, _FIRST, over * MINUTE) for s in (_MEAN, "voltage_v", "current_a") for over in (5, 10)]
+    if _CELLS:
+        of += [("min_cell_voltage_v", _RATE, 10 * SECOND), ("min_cell_voltage_v", _MAX, 5 * MINUTE)]
+    return tuple(Span(sensor=sensor, kind=kind, over_ms=over) for sensor, kind, over in of)
+
+
+def _sum(name: str, constant: float = 0.0, **weights: float) -> WeightedSum:
+    return WeightedSum(name=name, weights=weights, constant=constant)
+
+
+def _derived() -> tuple[Any, ...]:
+    greatest = [
+        Greatest(name=f"greatest_rate_{over}", of=tuple(f"{s}_rate_{over}" for s in _TEMPERATURES)) for over in _OVER
+    ]
+    changes = [_sum(f"{s}_change_of_rate", **{f"{s}_rate_10s": 1.0, f"{s}_rate_20s": -1.0}) for s in _TEMPERATURES]
+    heat = [
+        Greatest(name="hottest_c", of=_TEMPERATURES),
+        *greatest,
+        *changes,
+        Greatest(name="greatest_change_of_rate", of=tuple(each.name for each in changes)),
+        Limited(name="rate_counted", feature="greatest_rate_10s", low=0.0, high=_FASTEST_K_S),
+        Limited(name="change_counted", feature="greatest_change_of_rate", low=-_CHANGE_K_S, high=_CHANGE_K_S),
+        _sum("rise_ahead_c", rate_counted=_AHEAD_S, change_counted=_CHANGE_S),
+        Gated(name="rise_ahead_when_hot_c", feature="rise_ahead_c", where="hottest_c", at_least=HOT_C),
+        _sum("beyond_c", -CERTAIN_C, hottest_c=1.0),
+        Limited(name="beyond_counted_c", feature="beyond_c", low=0.0, high=_BEYOND_C),
+        _sum("score_of_heat", hottest_c=1.0, beyond_counted_c=_BEYOND),
+        _sum("score_of_heating", score_of_heat=1.0, rise_ahead_when_hot_c=1.0),
+        Greatest(name="heating_score", of=("score_of_heat", "score_of_heating")),
+        Limited(name="hottest_limited", feature="hottest_c", high=HOT_C),
+        Limited(name="mean_limited", feature=_MEAN, high=HOT_C),
+        Limited(name="rate_10s_limited", feature="greatest_rate_10s", high=0.3),
+        Limited(name="rate_1min_limited", feature="greatest_rate_1min", high=0.3),
+        Limited(name="rate_5min_limited", feature="greatest_rate_5min", high=0.05),
+        Limited(name="mean_rate_1min_limited", feature=f"{_MEAN}_rate_1min", high=0.3),
+        Limited(name="mean_rate_5min_limited", feature=f"{_MEAN}_rate_5min", high=0.05),
+        *[_sum(f"above_earlier_mean_{o}_c", **{"hottest_c": 1.0, f"{_MEAN}_first_{o}": -1.0}) for o in ("5min", "10min")],
+        *[Limited(name=f"above_earlier_mean_{o}_limited", feature=f"above_earlier_mean_{o}_c", high=15.0) for o in ("5min", "10min")],
+        _sum("mean_rise_10min_c", **{_MEAN: 1.0, f"{_MEAN}_first_10min": -1.0}),
+        Limited(name="mean_rise_10min_limited", feature="mean_rise_10min_c", high=15.0),
+        _sum("hottest_less_ambient_c", hottest_c=1.0, ambient_temp_c=-1.0),
+        _sum("mean_less_ambient_c", **{_MEAN: 1.0, "ambient_temp_c": -1.0}),
+    ]
+    charge = [
+        _sum("negative_current_a", current_a=-1.0),
+        Greatest(name="current_magnitude_a", of=("current_a", "negative_current_a")),
+        _sum("low_voltage_v", voltage_v=-1.0),
+        _sum("voltage_fall_v", voltage_v_max_5min=1.0, voltage_v=-1.0),
+        _sum("voltage_step_less_load", voltage_v_rate_10s=-1.0, current_a_rate_10s=_LOAD_V_C),
+        *[
+            _sum(
+                f"unexplained_fall_{o}_v",
+                **{f"voltage_v_first_{o}": 1.0, "voltage_v": -1.0, f"current_a_first_{o}": -_LOAD_V_C, "current_a": _LOAD_V_C},
+            )
+            for o in ("5min", "10min")
+        ],
+        _sum("voltage_above_rest_v", voltage_v=1.0, soc_percent=-_SOC_V_PERCENT, current_a=-_LOAD_V_C),
+        _sum("voltage_below_rest_v", voltage_above_rest_v=-1.0),
+        _sum("voltage_below_charge_v", voltage_v=-1.0, soc_percent=_SOC_V_PERCENT),
+    ]
+    cells = [
+        _sum("low_cell_voltage_v", min_cell_voltage_v=-1.0),
+        _sum("cell_voltage_fall_v", min_cell_voltage_v_max_5min=1.0, min_cell_voltage_v=-1.0),
+        _sum("cell_less_module_fall_v", cell_voltage_fall_v=1.0, voltage_fall_v=-1.0),
+        _sum("cell_voltage_spread_v", max_cell_voltage_v=1.0, min_cell_voltage_v=-1.0),
+        _sum("cell_voltage_step_less_load", min_cell_voltage_v_rate_10s=-1.0, voltage_v_rate_10s=1.0),
+    ]
+    return (*heat, *charge, *(cells if _CELLS else ()))
+
+
+FEATURES = FeatureSpec(
+    sensors=SENSORS,
+    differences=(),
+    rolling=(),
+    windows=(),
+    holds=60,
+    max_span_ms=900_000,
+    per={"voltage_v": "cells_in_series", "current_a": "capacity_ah"},
+    spans=_spans(),
+    derived=_derived(),
+)
+
+_FALLING = {
+    "ambient_temp_c",
+    "current_magnitude_a",
+    "voltage_v_rate_10s",
+    "min_cell_voltage_v_rate_10s",
+}
+MONOTONE: dict[str, int] = {name: -1 if name in _FALLING else 1 for name in FEATURES.names}
+"""Direction in which each feature is dangerous, all else equal: 1 when it rises, -1 when it falls."""
+MISSING = tuple(-1e6 * MONOTONE[name] for name in FEATURES.names)
+"""What stands for a missing value: the safe end, beyond all values."""

@@ -25,8 +25,8 @@ FaultsOption = Annotated[
 MechanismOption = Annotated[
     str | None,
     typer.Option(
-        help="Mechanisms of faults, separated by commas: internal_short, hard_short, overcharge, external_heating, "
-        "cooling_failure, propagation (neighbours catch fire). Default: all."
+        help="Mechanisms of faults, separated by commas: internal_short, hard_short, sudden_short, overcharge, "
+        "external_heating, cooling_failure, propagation (neighbours catch fire). Default: all."
     ),
 ]
 NuisancesOption = Annotated[

@@ -10,7 +10,20 @@ from common.cli_options import MODELS, JsonOption, PipelineOption, training_pack
 from common.errors import UserError
 from common.json_text import strict_json
 from common.terminal import say, terminal
-from producers.options import ColumnsOption, GroupOption, KeyColumnsOption, RecordedTopologyOption
+from producers.options import (
+    ColumnsOption,
+    DryRunOption,
+    GroupOption,
+    KeyColumnsOption,
+    KeyOption,
+    MappingOption,
+    QueryOption,
+    RecordedTopologyOption,
+    RecordingsArgument,
+    TimeFormatOption,
+    TimeUnitOption,
+    TimeZoneOption,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,9 +32,6 @@ if TYPE_CHECKING:
     from worker.config.pipeline import Pipeline
     from worker.config.settings import Settings
 
-RecordingsArgument = Annotated[
-    list[Path], typer.Argument(metavar="FILE…", help="CSV or Parquet files, or directories of them.")
-]
 BacktestModelOption = Annotated[
     str | None,
     typer.Option(
@@ -51,6 +61,9 @@ EveryOption = Annotated[
 ]
 SetpointOption = Annotated[float | None, typer.Option(min=0, max=1, help="Setpoint, instead of the alarm policy's.")]
 OnDelayOption = Annotated[float | None, typer.Option(min=0, help="On-delay in seconds, instead of the alarm policy's.")]
+SweepOption = Annotated[
+    bool, typer.Option(help="Whether to try other alarm policies on the same scores; --no-sweep is faster.")
+]
 OutputOption = Annotated[
     Path | None, typer.Option(help="Directory for plots (alarms.png, policies.png) and backtest.json.")
 ]
@@ -68,28 +81,34 @@ def backtest(
     pipeline: PipelineOption = None,
     columns: ColumnsOption = None,
     key_columns: KeyColumnsOption = None,
+    key: KeyOption = None,
     group: GroupOption = None,
     topology: RecordedTopologyOption = None,
+    mapping: MappingOption = None,
+    query: QueryOption = None,
+    time_format: TimeFormatOption = None,
+    time_unit: TimeUnitOption = None,
+    time_zone: TimeZoneOption = None,
+    dry_run: DryRunOption = False,
     label_column: LabelColumnOption = None,
     events: EventsOption = None,
     horizon: HorizonOption = 7200,
     every: EveryOption = None,
     setpoint: SetpointOption = None,
     on_delay: OnDelayOption = None,
+    sweep: SweepOption = True,
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run recordings through the worker's own code, and compare its alarms with the events.
 
-    A column is matched by the field's name or one of its Avro aliases; sensors without a column are missing. Times may
-    be ISO 8601, seconds or milliseconds since 1970, or seconds from the start. docs/backtest.md describes the rest.
+    A column is matched by the field's name or one of its Avro aliases; sensors without a column are missing.
+    docs/recordings.md describes what is read, and docs/backtest.md the rest.
 
     Example: hazardstream backtest recording.csv --columns ts=time_s --key-columns site,device --output backtest
     """
     with training_packages():
         from producers.recordings.mapping import parse_mapping
-        from training.backtest.report import as_json as facts
-        from training.backtest.report import as_tables
         from training.backtest.run import BacktestOptions
     from common.logs import configure_logs
     from worker.config.pipeline import load_pipeline
@@ -97,17 +116,39 @@ def backtest(
 
     configure_logs("warning")
     settings = load_settings(pipeline=pipeline, model=model)
+    times = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone}
     loaded = _with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay)
     options = BacktestOptions(
         paths=files,
-        mapping=parse_mapping(columns, key_columns, group, topology),
+        mapping=parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, key=key, **times),
         label_column=label_column,
         events=events,
         every_ms=None if every is None else round(every * 1000),
         horizon_ms=round(horizon * 1000),
+        sweep=sweep,
     )
+    if dry_run:
+        _say_understood(options, loaded, as_json=as_json)
+    else:
+        _backtest(options, settings, loaded, output, as_json=as_json)
+
+
+def _say_understood(options: "BacktestOptions", pipeline: "Pipeline", *, as_json: bool) -> None:
+    from producers.recordings.understanding import as_lines
+    from training.backtest.run import understood
+
+    facts = understood(options, pipeline)
+    say(strict_json(facts) if as_json else "\n".join(as_lines(facts)))
+
+
+def _backtest(
+    options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", output: Path | None, *, as_json: bool
+) -> None:
+    from training.backtest.report import as_json as facts
+    from training.backtest.report import as_tables
+
     console = terminal(stderr=True)
-    result, where = _run(options, settings, loaded, console, quiet=as_json)
+    result, where = _run(options, settings, pipeline, console, quiet=as_json)
     line = strict_json(facts(result, where))
     if not as_json:
         terminal().print(as_tables(result, where))
@@ -128,6 +169,7 @@ def _run(
     options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", console: "Console", *, quiet: bool
 ) -> tuple["Backtest", str]:
     """The result, and a description of the model."""
+    from producers.recordings.understanding import as_lines
     from training.backtest.run import run_backtest
     from training.registry.default_model import model_or_default
     from worker.admission.compatibility import require_fit
@@ -143,6 +185,11 @@ def _run(
             package,
             policy,
             lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None),
+            lambda understood: (
+                None
+                if quiet
+                else console.print("\n".join(as_lines(understood)), markup=False, highlight=False, soft_wrap=True)
+            ),
         )
     return result, where
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from producers.recordings.piece import Span
 from training.backtest.score import ScoredPiece
-from training.backtest.spool import Span
 
 if TYPE_CHECKING:
     from common.arrays import Float

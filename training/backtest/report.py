@@ -10,7 +10,7 @@ from rich.text import Text
 from common.terminal import styled
 from common.text import markup, shown
 from common.times import iso_utc
-from training.backtest.read import RELATIVE_START_MS
+from producers.recordings.series import RELATIVE_START_MS
 from training.backtest.run import Backtest
 from training.evaluation.alarm_outcomes import CONFIDENCE, Alarm, AlarmOutcomes, poisson_interval, share_interval
 from worker.alarms.state_machine import AlarmPolicy
@@ -39,9 +39,9 @@ def as_json(result: Backtest, model: str) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "key_days": round(result.normal_days, 4),
         "key_days_recorded": round(result.days, 4),
-        "readings": len(recorded.spool),
+        "readings": len(recorded),
         "readings_scored": result.scored,
-        "readings_per_s": round(len(recorded.spool) / result.reading_and_scoring_s, 1),
+        "readings_per_s": round(len(recorded) / result.reading_and_scoring_s, 1),
         "seconds": round(result.seconds, 3),
         "keys": len(recorded.names),
         "model": model,
@@ -50,9 +50,10 @@ def as_json(result: Backtest, model: str) -> dict[str, Any]:
         "sensors": list(recorded.sensors),
         "sensors_lacking": lacking(result),
         "times": recorded.times,
-        "period_s": _typical_s(result.periods_ms),
+        "period_s": _typical_s(recorded.periods_ms),
         "thinned_to_s": _typical_s({m: ms for m, ms in result.every_ms.items() if ms}),
-        "left_out": dict(recorded.left_out),
+        "left_out": dict(recorded.loaded.left_out),
+        "understood": result.understood,
         "refused": dict(result.refused),
         "masked": dict(result.masked),
         "warnings": warnings(result),
@@ -102,7 +103,7 @@ def _when(result: Backtest, key: int, ts: int) -> dict[str, Any]:
     """`ts` in ms since 1970 if the recording has absolute times, and `t_s` in seconds from its start."""
     if result.recorded.relative:
         return {"ts": None, "t_s": (ts - RELATIVE_START_MS) / 1000}
-    return {"ts": ts, "t_s": (ts - result.recorded.spool.spans[key].first_ts) / 1000}
+    return {"ts": ts, "t_s": (ts - result.recorded.spans[key].first_ts) / 1000}
 
 
 def _rate(judged: AlarmOutcomes, result: Backtest) -> float | None:
@@ -146,12 +147,12 @@ def warnings(result: Backtest) -> list[str]:
     found += _outside_note(result)
     if not result.events:
         found.append("no events were given (--label-column, --events), so every alarm counts as false")
-    skipped = sum(result.recorded.left_out.values()) + sum(result.refused.values())
+    skipped = sum(result.recorded.loaded.left_out.values()) + sum(result.refused.values())
     if skipped:
-        reasons = ", ".join(f"{why} {n:,}" for why, n in (result.recorded.left_out + result.refused).items())
+        reasons = ", ".join(f"{why} {n:,}" for why, n in (result.recorded.loaded.left_out + result.refused).items())
         found.append(f"{skipped:,} rows were not scored: {reasons}" + _examples(result))
-    if result.recorded.not_numbers:
-        which = ", ".join(f"{column} {n:,}" for column, n in result.recorded.not_numbers.items())
+    if result.recorded.loaded.not_numbers:
+        which = ", ".join(f"{column} {n:,}" for column, n in result.recorded.loaded.not_numbers.items())
         found.append(f"values that are not numbers count as missing: {which}")
     if result.masked:
         which = ", ".join(f"{sensor} {n:,}" for sensor, n in result.masked.items())
@@ -160,11 +161,15 @@ def warnings(result: Backtest) -> list[str]:
 
 
 def _examples(result: Backtest) -> str:
-    return f" ({'; '.join(result.recorded.examples)})" if result.recorded.examples else ""
+    examples = result.understood["bad_rows"]
+    return f" ({'; '.join(examples)})" if examples else ""
 
 
 def _period_note(result: Backtest) -> str:
-    period, thinned = _typical_s(result.periods_ms), _typical_s({m: ms for m, ms in result.every_ms.items() if ms})
+    period, thinned = (
+        _typical_s(result.recorded.periods_ms),
+        _typical_s({m: ms for m, ms in result.every_ms.items() if ms}),
+    )
     trained = result.package.spec.period_ms
     if period is None:
         return ""
@@ -201,7 +206,8 @@ def as_tables(result: Backtest, model: str) -> RenderableType:
     parts: list[RenderableType] = [_summary(facts)]
     if result.alarms:
         parts.append(_alarm_table(result))
-    parts.append(_sweep_table(result))
+    if len(result.swept) > 1:
+        parts.append(_sweep_table(result))
     return Group(*parts, *(styled(f"[yellow]note:[/] {markup(text)}") for text in facts["warnings"]))
 
 

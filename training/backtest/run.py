@@ -1,11 +1,11 @@
 """A backtest: recordings go through a model and an alarm policy, and the alarms are matched to events."""
 
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +13,12 @@ from common.arrays import Bool, Float, Int
 from common.errors import UserError
 from common.times import DAY_MS
 from producers.recordings.mapping import Mapping
+from producers.recordings.recording import Recording, open_recording
+from producers.recordings.thin import thinned
+from producers.recordings.understanding import understanding
 from training.backtest.envelope import Envelopes
 from training.backtest.labels import given_events, labelled_events
-from training.backtest.read import Recorded, read_files
 from training.backtest.score import RecordingScorer, ScoredPiece
-from training.backtest.thin import thinned
 from training.evaluation.alarm_outcomes import Alarm, AlarmOutcomes, apply, match_alarms
 from training.evaluation.labelled_event import LabelledEvent, by_key, normal_operation
 from training.evaluation.policy_sweep import Trace, policies, sweep, telling
@@ -41,6 +42,7 @@ class BacktestOptions:
         events: file or text with the times of events (see `given_events`).
         every_ms: period that readings are thinned to. 0: not thinned; None: the model's period, if they are denser.
         horizon_ms: how long before an event an alarm counts as its warning.
+        sweep: whether other alarm policies are tried on the same scores.
     """
 
     paths: Sequence[Path]
@@ -49,6 +51,7 @@ class BacktestOptions:
     events: str | None = None
     every_ms: int | None = None
     horizon_ms: int = 7_200_000
+    sweep: bool = True
 
 
 @dataclass
@@ -56,16 +59,17 @@ class Backtest:
     """The result of a backtest.
 
     Attributes:
-        recorded: what was read.
+        recorded: what was read; its readings are gone. understood: how (see `understanding`).
         scored: number of scored readings; `fed`: number of readings after thinning.
-        periods_ms: sampling period of each key; every_ms: period that each key was thinned to, 0 if it was not.
+        every_ms: period that each key was thinned to, 0 if it was not.
         normal_days: key-days of normal operation; days: of the whole recording.
         outside: share of the readings before an event whose feature is outside the training reference, by feature.
         short: number of keys with fewer readings than a full window.
         reading_and_scoring_s: wall time from the first file to the last alarm; seconds: of everything.
     """
 
-    recorded: Recorded
+    recorded: Recording
+    understood: dict[str, Any]
     package: ModelPackage
     policy: AlarmPolicy
     events: list[LabelledEvent]
@@ -75,7 +79,6 @@ class Backtest:
     envelopes: Envelopes
     refused: Counter[str]
     masked: Counter[str]
-    periods_ms: dict[int, float]
     every_ms: dict[int, int]
     horizon_ms: int
     fed: int = 0
@@ -88,12 +91,23 @@ class Backtest:
     seconds: float = 0.0
 
 
+def understood(options: BacktestOptions, pipeline: Pipeline) -> dict[str, Any]:
+    """How the recordings would be understood; nothing is scored.
+
+    Raises:
+        UserError: files or mapping cannot be used.
+    """
+    with open_recording(options.paths, pipeline, options.mapping, label=options.label_column) as recorded:
+        return understanding(recorded, pipeline, options.mapping)
+
+
 def run_backtest(
     options: BacktestOptions,
     pipeline: Pipeline,
     package: ModelPackage,
     policy: AlarmPolicy,
     progress: Progress = lambda _stage, _done, _total: None,
+    tell: Callable[[dict[str, Any]], None] = lambda _understood: None,
 ) -> Backtest:
     """Run recordings through the worker's stages.
 
@@ -103,31 +117,31 @@ def run_backtest(
         package: the model.
         policy: the alarm policy.
         progress: called with the stage, how much of it is done, and the total.
+        tell: called with how the recordings were understood (see `understanding`), before anything is scored.
 
     Raises:
         UserError: files, mapping or events cannot be used.
     """
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="hazardstream-backtest-") as directory:
-        recorded = read_files(
-            options.paths,
-            pipeline,
-            options.mapping,
-            Path(directory),
-            label_column=options.label_column,
-            progress=lambda name: progress(f"reading {name}", 0, 0),
-        )
+    with open_recording(
+        options.paths,
+        pipeline,
+        options.mapping,
+        label=options.label_column,
+        progress=lambda name: progress(f"reading {name}", 0, 0),
+    ) as recorded:
+        how = understanding(recorded, pipeline, options.mapping)
+        tell(how)
         events = _events(options, recorded, pipeline)
-        periods = recorded.spool.periods_ms()
-        every = {m: _every(options, package, period) for m, period in periods.items()}
-        run = _Run(recorded, pipeline, package, policy, events, options.horizon_ms)
-        first_ts = {m: span.first_ts for m, span in recorded.spool.spans.items()}
-        pieces = recorded.spool.pieces()
+        every = {m: _every(options, package, period) for m, period in recorded.periods_ms.items()}
+        run = _Run(recorded, pipeline, package, policy, events, options)
+        first_ts = {m: span.first_ts for m, span in recorded.spans.items()}
+        pieces = recorded.pieces()
         for piece in run.scorer.score(thinned(pieces, every, first_ts) if any(every.values()) else pieces):
             run.take(piece)
-            progress("scoring", run.fed, len(recorded.spool))
+            progress("scoring", run.fed, len(recorded))
         scored_after_s = time.perf_counter() - began
-    result = run.result(periods, every, progress)
+    result = run.result(how, every, progress)
     if not result.scored:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(result.refused.items()))
         raise UserError(f"no reading can be scored ({reasons or 'there is none'}); map the columns with --columns")
@@ -135,11 +149,11 @@ def run_backtest(
     return result
 
 
-def _events(options: BacktestOptions, recorded: Recorded, pipeline: Pipeline) -> list[LabelledEvent]:
+def _events(options: BacktestOptions, recorded: Recording, pipeline: Pipeline) -> list[LabelledEvent]:
     events = given_events(options.events, recorded, pipeline.input) if options.events else []
     if options.label_column:
-        last = {m: span.last_ts for m, span in recorded.spool.spans.items()}
-        events += labelled_events(recorded.spool.pieces(), last)
+        last = {m: span.last_ts for m, span in recorded.spans.items()}
+        events += labelled_events(recorded.pieces(), last)
     return sorted(events, key=lambda e: (e.key, e.ts))
 
 
@@ -155,19 +169,19 @@ class _Run:
 
     def __init__(
         self,
-        recorded: Recorded,
+        recorded: Recording,
         pipeline: Pipeline,
         package: ModelPackage,
         policy: AlarmPolicy,
         events: list[LabelledEvent],
-        horizon_ms: int,
+        options: BacktestOptions,
     ) -> None:
         self.scorer = RecordingScorer(pipeline, package, policy, recorded.names, recorded.sensors)
         self.fed = 0
         self._recorded, self._package, self._policy = recorded, package, policy
-        self._events, self._horizon_ms = events, horizon_ms
-        self._envelopes = Envelopes(recorded.spool.spans, {e.key for e in events}, policy.setpoint)
-        self._tried = policies(policy)
+        self._events, self._horizon_ms = events, options.horizon_ms
+        self._envelopes = Envelopes(recorded.spans, {e.key for e in events}, policy.setpoint)
+        self._tried = policies(policy) if options.sweep else [policy]
         self._kept: list[Trace] = []
         self._alarms: dict[str, Alarm] = {}
         self._last_ts: dict[int, int] = {}
@@ -214,7 +228,7 @@ class _Run:
             self._count[number] += len(at)
         return sound
 
-    def result(self, periods: dict[int, float], every: dict[int, int], progress: Progress) -> Backtest:
+    def result(self, understood: dict[str, Any], every: dict[int, int], progress: Progress) -> Backtest:
         """Match the alarms to events, and try the other policies."""
         alarms = sorted(self._alarms.values(), key=lambda a: (a.ts, a.key))
         columns = zip(*((t.key, t.ts, t.probability) for t in self._kept), strict=True)
@@ -228,6 +242,7 @@ class _Run:
         outside = self._outside / max(self._sound, 1)
         return Backtest(
             self._recorded,
+            understood,
             self._package,
             self._policy,
             self._events,
@@ -237,7 +252,6 @@ class _Run:
             self._envelopes,
             self.scorer.refused,
             self.scorer.masked,
-            periods,
             every,
             self._horizon_ms,
             fed=self.fed,

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from common.arrays import Bool, Float, Int
+from producers.recordings.piece import Piece
 from schemas.text_column import TextColumn
-from training.backtest.spool import Piece
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
@@ -75,7 +75,7 @@ class RecordingScorer:
         self._partitions: dict[int, Partition] = {}
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[ScoredPiece]:
-        """Score pieces in the order of `Spool.pieces`, which keeps the readings of a key together."""
+        """Score pieces in the order of `Recording.pieces`, which keeps the readings of a key together."""
         for piece in pieces:
             heard: Bool = np.asarray(~np.isnan(piece.values).all(axis=1))
             if not heard.all():

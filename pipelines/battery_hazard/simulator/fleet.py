@@ -22,6 +22,7 @@ from pipelines.battery_hazard.simulator.events.faults import LEAD_MS, Event, Nev
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING, Fault, Nuisance
 from pipelines.battery_hazard.simulator.events.mechanisms import Build
 from pipelines.battery_hazard.simulator.events.nuisances import (
+    SHORTS,
     Disturbance,
     disturb,
     draw_nuisances,
@@ -100,6 +101,7 @@ class Fleet:
         nuisances: float = 0.0,
         cells_in_series: int = CELLS_IN_SERIES,
         capacity_ah: float = CAPACITY_AH,
+        chemistry: str = "nmc",
     ) -> None:
         """Draw a fleet and compute the physics of its faults.
 
@@ -119,6 +121,8 @@ class Fleet:
                 chamber, is cycled at 0.5 to 3 C, and its faults are destructive tests. Such a cell has sensors for
                 voltage, current and one temperature.
             capacity_ah: capacity of a module; from 20 Ah on, it has two cells in parallel.
+            chemistry: one of `cell.CHEMISTRIES`. Only layered oxide (`nmc`) has all mechanisms. The others have normal
+                operation, and LFP on a test bench has sudden shorts.
 
         Raises:
             ValueError: modules, span or period are below 1, there are more faults than modules, a mechanism is unknown,
@@ -127,9 +131,9 @@ class Fleet:
         if modules < 1 or span_ms < 1 or period_ms < 1 or not 0 <= faults <= modules or nuisances < 0:
             raise ValueError(f"modules={modules}, faults={faults}, span_ms={span_ms}, period_ms={period_ms}")
         parallel = 2 if capacity_ah >= _TWO_PARALLEL_FROM_AH else 1
-        build = Build(cells_in_series, parallel, cell_of(capacity_ah / parallel))
+        build = Build(cells_in_series, parallel, cell_of(capacity_ah / parallel, chemistry))
         self.period_ms, self._build, self._capacity_ah = period_ms, build, capacity_ah
-        begins = allowed(mechanisms, bench=build.bench)
+        begins = allowed(mechanisms, build) if faults else []
         for attempt in range(_ATTEMPTS):
             try:
                 other = seed + attempt * _OTHER_SEED
@@ -162,15 +166,15 @@ class Fleet:
         drawn = draw_nuisances(
             float(nuisances), self._rack, start_ms, span_ms, np.random.default_rng([seed, 4]), bench=build.bench
         )
-        soft = [one for one in drawn if one.kind == "soft_short"]
-        self._disturbances: list[Disturbance] = [one for one in drawn if one.kind != "soft_short"]
+        shorts = [one for one in drawn if one.kind in SHORTS]
+        self._disturbances: list[Disturbance] = [one for one in drawn if one.kind not in SHORTS]
         self._stuck: dict[int, NDArray[np.float64]] = {}
         forced = forced_by(self._disturbances, self._rack)
         self.faults: list[Fault] = []
         self._events: list[Event] = []
         overrides: list[Override] = []
         quiet: list[Nuisance] = []
-        if faults or soft:
+        if faults or shorts:
             noise = self._sensing.accuracy.noise
             world = World(
                 self._site(first_ms, forced),
@@ -182,7 +186,7 @@ class Fleet:
             )
             rng = np.random.default_rng([seed, 1])
             self._events, self.faults, quiet, overrides = run_events(
-                world, self._rack, faults, begins, soft, start_ms, span_ms, rng, spreads=spreads
+                world, self._rack, faults, begins, shorts, start_ms, span_ms, rng, spreads=spreads
             )
         self.nuisances = sorted([*listed(self._disturbances), *quiet], key=lambda n: (n.start_ts, n.module))
         deaths = np.random.default_rng([seed, 5])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from worker.windows.derived import AtEndOfRange, Greatest, WeightedSum
+from worker.windows.derived import AtEndOfRange, Gated, Greatest, Least, Limited, WeightedSum
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.offline import offline_features
 from worker.windows.time_spans import Span, SpanKind
@@ -77,6 +77,15 @@ def test_readings_without_the_sensor_are_left_out_and_a_lost_sensor_ends_in_miss
     assert all(np.isnan(value) for value in lost.values())
 
 
+def test_a_gap_is_the_time_between_the_two_newest_values() -> None:
+    of = spec(spans=(Span(sensor="heat", kind=SpanKind.GAP, over_ms=600_000),), derived=())
+    seconds, heat = np.array([0, 10, 310, 310, 320, 1000]), np.array([1.0, 1.0, 1.0, 2.0, np.nan, 1.0])
+
+    gaps = [row["heat_gap_10min"] for row in features(seconds, heat, of)]
+
+    assert gaps == pytest.approx([np.nan, 10, 300, 300, 300, np.nan], nan_ok=True)
+
+
 def test_a_reading_with_an_earlier_time_knows_nothing_of_later_ones() -> None:
     found = features(np.array([0, 10, 30, 20]), np.array([0.0, 1.0, 99.0, 2.0]))
 
@@ -124,6 +133,26 @@ def test_derived_features_stand_in_for_each_other_and_see_the_end_of_a_range() -
     assert [row["end"] for row in found] == pytest.approx([0, 0, np.nan, 1, -1], nan_ok=True)
 
 
+def test_a_rate_that_is_limited_counts_only_where_it_is_hot() -> None:
+    of = spec(
+        sensors=("heat", "rate", "other"),
+        spans=(),
+        derived=(
+            Least(name="lowest", of=("heat", "other")),
+            Limited(name="limited", feature="rate", low=0, high=3),
+            Gated(name="gated", feature="limited", where="heat", at_least=60),
+        ),
+        holds=1,
+    )
+    rows = [[59.9, 9, 61], [60, 9, 40], [61, -1, np.nan], [61, np.nan, 1], [np.nan, 9, 70]]
+
+    found = features(np.arange(5) * 1000, np.array(rows), of)
+
+    assert [row["lowest"] for row in found] == pytest.approx([59.9, 40, 61, 1, 70], nan_ok=True)
+    assert [row["limited"] for row in found] == pytest.approx([3, 3, 0, np.nan, 3], nan_ok=True)
+    assert [row["gated"] for row in found] == pytest.approx([0, 3, 0, np.nan, np.nan], nan_ok=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -134,8 +163,18 @@ def test_derived_features_stand_in_for_each_other_and_see_the_end_of_a_range() -
         ({"windows": (400,)}, "more than the 310"),
         ({"derived": (FASTER, FASTER)}, "names of earlier features"),
         ({"derived": (Greatest(name="new", of=("heat", "later")),)}, "not before it"),
+        ({"derived": (Gated(name="new", feature="heat", where="later", at_least=1),)}, "not before it"),
+        ({"derived": ({"kind": "limited", "name": "new", "feature": "heat"},)}, "new has no limit"),
+        ({"derived": ({"kind": "limited", "name": "new", "feature": "heat", "low": 2, "high": 1},)}, "above high"),
     ],
 )
 def test_a_spec_that_cannot_be_computed_is_refused(changes: dict[str, object], text: str) -> None:
     with pytest.raises(ValidationError, match=text):
         spec(**changes)
+
+
+def test_a_spec_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match="not among the sensors"):
+        FeatureSpec(sensors=("a",), differences=("b",), rolling=(), windows=(2,), max_span_ms=1)
+    with pytest.raises(ValueError, match="ascending"):
+        FeatureSpec(sensors=("a",), differences=(), rolling=(), windows=(6, 3), max_span_ms=1)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.battery_hazard.simulator.events.faults import GRID_MS, Event
+from pipelines.battery_hazard.simulator.events.faults import Event
 from pipelines.battery_hazard.simulator.plant.sensing import AVG, CURRENT, GAS, MAX, VOLTAGE
 
 _COOLING_S, _CLEARING_S = 2400.0, 900.0
@@ -28,7 +28,7 @@ def lay(
     since = np.flatnonzero(ts >= one.onset_ms)
     if not since.size:
         return
-    at = (ts[since] - one.onset_ms) / GRID_MS
+    at = (ts[since] - one.onset_ms) / one.grid_ms
     beyond_s = np.maximum(ts[since] - one.end_ms, 0) / 1000
     grid = np.arange(len(one.mean_c))
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.times import HOUR_MS, MINUTE_MS
-from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING
+from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING, SUDDEN
 from pipelines.battery_hazard.simulator.events.mechanisms import (
     Background,
     Build,
@@ -20,7 +20,7 @@ from pipelines.battery_hazard.simulator.physics.cell import Float
 from pipelines.battery_hazard.simulator.physics.course import GRID_S, Courses
 from pipelines.battery_hazard.simulator.physics.module_model import solve
 from pipelines.battery_hazard.simulator.plant.gas import sensed_ppm
-from pipelines.battery_hazard.simulator.plant.normal import Override, Traits
+from pipelines.battery_hazard.simulator.plant.normal import CHARGED_MS, Override, Traits, charged_before
 from pipelines.battery_hazard.simulator.plant.site import Site
 
 LEAD_MS = 8 * HOUR_MS
@@ -30,7 +30,7 @@ _AFTER_S = 2400.0
 _TRIES = 10
 _MODULES_BESIDE = 1
 GRID_MS = round(GRID_S * 1000)
-_BENCH_MECHANISMS = ("internal_short", "hard_short", "overcharge", "external_heating")
+_BENCH_MECHANISMS = ("internal_short", "hard_short", "sudden_short", "overcharge", "external_heating")
 
 
 class NeverRunsAwayError(Exception):
@@ -39,9 +39,9 @@ class NeverRunsAwayError(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """How a fault or a soft short changes the readings.
+    """How a fault or a short that does not run away changes the readings.
 
-    Arrays have one value each 5 s from the onset. They are differences from normal operation unless said otherwise.
+    Arrays have one value each `grid_ms` from the onset: differences from normal operation unless said otherwise.
 
     Attributes:
         no_return_ms: point of no return; None if the module never runs away.
@@ -49,6 +49,7 @@ class Event:
         mean_c, hot_c, volt_v: added to the module's readings, [k].
         own_ppm, rack_ppm: CO, H2, VOC added to the sensors of the module, and of the others in its rack, [k, 3].
         side_c: absolute temperature of the side that faces the next module, [k].
+        grid_ms: time between two values.
     """
 
     module: int
@@ -62,11 +63,12 @@ class Event:
     own_ppm: Float
     rack_ppm: Float
     side_c: Float
+    grid_ms: int = GRID_MS
 
     @property
     def end_ms(self) -> int:
         """When the computed course ends."""
-        return self.onset_ms + (len(self.mean_c) - 1) * GRID_MS
+        return self.onset_ms + (len(self.mean_c) - 1) * self.grid_ms
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,12 @@ class World:
         return background(self.site, self.traits.of(modules), self.build.cell, overrides, self.first_ms, self.until_ms)
 
 
-def allowed(mechanisms: tuple[str, ...], *, bench: bool) -> list[str]:
+def allowed(mechanisms: tuple[str, ...], build: Build) -> list[str]:
     """Mechanisms that can start a fire here. If only `propagation` is given, internal shorts start the fires."""
     unknown = set(mechanisms) - set(MECHANISMS)
-    begins = [m for m in mechanisms if m != SPREADING and (not bench or m in _BENCH_MECHANISMS)]
+    begins = [m for m in mechanisms if m != SPREADING and (not build.bench or m in _BENCH_MECHANISMS)]
+    if build.cell.chemistry != "nmc":
+        begins = [m for m in begins if m == SUDDEN and build.bench]
     if unknown or not (begins or mechanisms == (SPREADING,)):
         raise ValueError(f"mechanisms={mechanisms}: choose from {MECHANISMS} (single cells: {_BENCH_MECHANISMS})")
     return begins or ["internal_short"]
@@ -209,10 +213,7 @@ def _override(
         start = onset - 1_800_000
         return Override(0, start, end, rate, swing=True, soc_percent=at(start))
     if emptied:
-        start, pace = onset - 7_200_000, 0.7
-        change = soc - at(start)
-        length = round(abs(change) / 100 / pace * 60) * MINUTE_MS
-        return Override(0, start, start + length, float(np.sign(change)) * pace, swing=False, soc_percent=at(start))
+        return charged_before(0, onset, at(onset - CHARGED_MS), soc)
     return None
 
 
@@ -282,7 +283,7 @@ def _beside(world: World, pairs: list[tuple[Event, int]], rng: np.random.Generat
     longest = max(len(fire.side_c) for fire, _ in pairs)
     wall = np.empty((len(pairs), longest))
     for i, (fire, _) in enumerate(pairs):
-        seen = fire.side_c[(int(onset[i]) - fire.onset_ms) // GRID_MS :]
+        seen = fire.side_c[:: GRID_MS // fire.grid_ms][(int(onset[i]) - fire.onset_ms) // GRID_MS :]
         # A burnt-out neighbour cools within the hour.
         cooling = 25 + (seen[-1] - 25) * np.exp(-np.arange(longest) * GRID_S / 2400)
         wall[i] = np.concatenate((seen, cooling))[:longest]

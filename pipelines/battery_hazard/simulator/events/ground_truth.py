@@ -2,14 +2,23 @@
 
 from dataclasses import dataclass
 
-MECHANISMS = ("internal_short", "hard_short", "overcharge", "external_heating", "cooling_failure", "propagation")
+MECHANISMS = (
+    "internal_short",
+    "hard_short",
+    "sudden_short",
+    "overcharge",
+    "external_heating",
+    "cooling_failure",
+    "propagation",
+)
 """Causes of a runaway. `propagation` is heat from a burning neighbour, so it needs another cause first."""
-SPREADING = "propagation"
+SUDDEN, SPREADING = "sudden_short", "propagation"
 NUISANCES = (
     "hvac_failure",
     "hot_day",
     "fast_charge",
     "soft_short",
+    "decaying_short",
     "truck_co",
     "solvent_voc",
     "lead_acid_h2",
@@ -21,10 +30,11 @@ NUISANCES = (
     "maintenance",
     "soc_recalibration",
 )
-"""Events that look like a hazard but are none, to draw from.
+"""Events that look like a hazard but are none, to draw from. `decaying_short` is a sudden short that does not run away.
 
 One more kind, `neighbour_heat`, is never drawn: a burning neighbour heats a module, which does not catch fire.
 """
+DECAYING = "decaying_short"
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class Fault:
         first_sign_tv_ts: the same for temperature and voltage sensors only.
         no_return_ts: when the hottest cell passes 150 degrees C, or has risen by at least 1 degree C a second for 3 s.
         vents_early: whether gas escapes at least a minute before the point of no return.
+        cooled_ts: when the hottest thermometer is back below a quarter of its highest rise; None if that takes longer
+            than the event is computed.
     """
 
     module: int
@@ -51,6 +63,7 @@ class Fault:
     first_sign_tv_ts: int
     no_return_ts: int
     vents_early: bool
+    cooled_ts: int | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,18 @@ from pipelines.battery_hazard.simulator.physics.cell import Float
 from pipelines.battery_hazard.simulator.plant.site import Forced
 
 OF_RACKS = {"hvac_failure", "hot_day", "fast_charge", "truck_co", "solvent_voc", "lead_acid_h2"}
-OF_CELLS = {"soft_short", "sensor_step", "sensor_drift", "sensor_stuck", "sensor_spikes", "sensor_noise"}
+OF_CELLS = {
+    "soft_short",
+    "decaying_short",
+    "sensor_step",
+    "sensor_drift",
+    "sensor_stuck",
+    "sensor_spikes",
+    "sensor_noise",
+}
 """Kinds that can happen to a single cell on a test bench."""
+SHORTS = {"soft_short", "decaying_short"}
+"""Kinds whose physics is computed, as that of faults."""
 _GASES = {"truck_co": (5, 60, 500), "solvent_voc": (7, 150, 4000), "lead_acid_h2": (6, 80, 1500)}
 """Column, lowest and highest strength (ppm)."""
 _SCALE = np.array([8.0, 8.0, 1.5, 20.0, 15.0, 120.0, 250.0, 400.0, 8.0])
@@ -33,6 +43,7 @@ _HOURS = {
     "maintenance": (0.2, 2),
     "soc_recalibration": (0.1, 0.1),
     "soft_short": (6, 6),
+    "decaying_short": (0.5, 0.5),
 }
 
 

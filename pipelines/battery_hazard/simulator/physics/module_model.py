@@ -33,8 +33,8 @@ GAS_MOL_AH = 0.1
 SEI_GAS_MOL_AH = 0.0004
 SOLVENT_MOL_AH = 0.011
 _VOID_SHARE = 0.1
-_RUNAWAY_MIX = np.array([0.28, 0.30, 0.17])
-_SEI_MIX = np.array([0.05, 0.05, 0.4])
+RUNAWAY_MIX = np.array([0.28, 0.30, 0.17])
+SEI_MIX = np.array([0.05, 0.05, 0.4])
 """CO, H2, organic gases."""
 _EVAPORATION_TAU_S = 300.0
 _REACTING_C = 70.0
@@ -156,7 +156,7 @@ def _gas(trials: Trials, state: State, rows: Rows, time_s: Float, passed_s: Floa
     ah, t = trials.cell.capacity_ah, state.temp[rows]
     shares = state.burnt_j_m3[:, rows] / (abuse.HEAT_J_M3 * np.array([0.15, 0.75, 0.96, 1.0])).reshape(4, 1, 1)
     burnt = (shares[abuse.ANODE] + shares[abuse.CATHODE] + shares[abuse.ELECTROLYTE]) / 3
-    made = shares[abuse.SEI][..., None] * (SEI_GAS_MOL_AH * _SEI_MIX) + burnt[..., None] * (GAS_MOL_AH * _RUNAWAY_MIX)
+    made = shares[abuse.SEI][..., None] * (SEI_GAS_MOL_AH * SEI_MIX) + burnt[..., None] * (GAS_MOL_AH * RUNAWAY_MIX)
     pent = state.pent[rows] + made * ah
     void_m3 = _VOID_SHARE * trials.cell.volume_m3
     # Half of the gas, mostly CO2, is none of the three.

@@ -16,6 +16,7 @@ from pipelines.battery_hazard.simulator.physics.cell import (
 )
 from pipelines.battery_hazard.simulator.plant.site import Minutes
 
+CHARGED_MS, _CHARGED_C = 2 * HOUR_MS, 0.7
 _RIPPLE_TAU_S = 40.0
 _SQUARE_LIMITS = 20.0, 85.0
 
@@ -49,6 +50,14 @@ class Override:
         up = way < high - low
         c_rate = np.where(active, np.where(up, 1.0, -1.0) * abs(self.c_rate), 0.0)
         return c_rate, low + np.where(up, way, 2 * (high - low) - way)
+
+
+def charged_before(module: int, onset: int, from_percent: float, to_percent: float) -> Override:
+    """A charge or discharge of a module that ends before `onset`; it rests then."""
+    start, change = onset - CHARGED_MS, to_percent - from_percent
+    length = round(abs(change) / 100 / _CHARGED_C * 60) * MINUTE_MS
+    rate = float(np.sign(change)) * _CHARGED_C
+    return Override(module, start, start + length, rate, swing=False, soc_percent=from_percent)
 
 
 @dataclass(frozen=True)
@@ -158,7 +167,7 @@ class Modules:
             factor = resistance_factor(soc, temp)
             heat = ohm * factor * current**2 + reversible_heat_w(current, soc, temp)
             temp = _relax(self._temp, air + gain * heat, decay)
-        volt = open_circuit_voltage_v(soc) + current * ohm * factor
+        volt = open_circuit_voltage_v(soc, self._cell.chemistry) + current * ohm * factor
         self._temp = temp[-1].copy()
         return Operation(c_rate, soc, air, volt, temp, heat)
 

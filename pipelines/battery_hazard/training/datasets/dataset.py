@@ -24,7 +24,7 @@ from common.errors import UserError
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
 from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
-from pipelines.battery_hazard.training.datasets.labels import HAZARD, LEFT_OUT, NORMAL, Label, first_sign
+from pipelines.battery_hazard.training.datasets.labels import AFTERMATH_MS, HAZARD, LEFT_OUT, NORMAL, first_sign
 from pipelines.battery_hazard.training.datasets.series import About, Series, SimulatedSite, series_of
 from pipelines.battery_hazard.training.fitting.models import Rows
 
@@ -90,7 +90,7 @@ def _write(directory: Path, site: SimulatedSite, thin: int | None) -> None:
     with pq.ParquetWriter(unfinished, _schema(), compression="zstd", write_statistics=False) as writer:
         for number, one in enumerate(series_of(site)):
             about.append(json.dumps(asdict(one.about)))
-            rows = _thinned(one.label, thin)
+            rows = _thinned(one, thin)
             columns = [np.full(len(rows), number, np.int32), one.ts[rows], one.label[rows]]
             features = one.features[rows].astype(np.float32)
             # One row group per series, so that series can be read one by one.
@@ -99,12 +99,13 @@ def _write(directory: Path, site: SimulatedSite, thin: int | None) -> None:
     unfinished.rename(path)
 
 
-def _thinned(label: Label, thin: int | None) -> NDArray[np.int64]:
+def _thinned(one: Series, thin: int | None) -> NDArray[np.int64]:
     if thin is None:
-        return np.arange(len(label))
-    keep = label != LEFT_OUT
-    keep &= (label != NORMAL) | (np.arange(len(label)) % thin == 0)
-    return np.flatnonzero(keep)
+        return np.arange(len(one.label))
+    keep = (one.label != NORMAL) | (np.arange(len(one.label)) % thin == 0)
+    for short in one.about.decaying:  # as many of its first readings as of a short that runs away
+        keep |= (one.ts >= short.start_ts) & (one.ts < short.start_ts + AFTERMATH_MS)
+    return np.flatnonzero(keep & (one.label != LEFT_OUT))
 
 
 def read_series(path: Path) -> Iterator[Series]:
@@ -131,16 +132,19 @@ _SUDDEN_MS, _FIRST_MS, _FIRST_COUNT = 600_000, 120_000, 5.0
 def _weights(one: Series) -> NDArray[np.float32]:
     """Weights of the rows.
 
-    Where physics gives little warning, the first minutes decide, and they are few: they weigh more. A faulty module is
-    shown with every set of sensors, a healthy one only with its own. Hazards are therefore weighted by the share of
-    sites with that set; otherwise a model would learn that modules with rare sets fail more often.
+    Where physics gives little warning, the first minutes decide, and they are few: they weigh more. A module with a
+    fault, or with a short that decays, is shown with every set of sensors, a healthy one only with its own. Hazards
+    and such shorts are therefore weighted by the share of sites with that set; otherwise a model would learn that
+    modules with rare sets fail more often.
     """
     weight = np.ones(len(one.ts), np.float32)
+    ways = BENCH_SITES if one.about.bench else SITES
+    if one.about.decaying:
+        weight *= ways[one.about.sensors][0] * len(ways)
     if (fault := one.about.fault) is not None:
         sign = first_sign(fault, gas=one.about.gas)
         if fault.no_return_ts - sign < _SUDDEN_MS:
             weight[(one.ts >= sign) & (one.ts < sign + _FIRST_MS)] = _FIRST_COUNT
-        ways = BENCH_SITES if one.about.bench else SITES
         weight *= np.where(one.label == HAZARD, ways[one.about.sensors][0] * len(ways), 1)
     return weight
 

@@ -65,14 +65,12 @@ A model that never sees a missing sensor in training scores such readings at ran
 """
 
 BENCH_SITES: dict[str, tuple[float, tuple[str, ...]]] = {
-    name: (share, SITES[name][1])
-    for name, share in (
-        ("temperature, voltage, current", 0.4),
-        ("temperature, voltage", 0.4),
-        ("temperature", 0.2),
-    )
+    "temperature, voltage, current": (0.3, SITES["temperature, voltage, current"][1]),
+    "temperature, voltage": (0.25, SITES["temperature, voltage"][1]),
+    "temperatures, voltage": (0.25, _without("avg_surface_temp_c", "max_surface_temp_c", "voltage_v")),
+    "temperature": (0.2, SITES["temperature"][1]),
 }
-"""The same for single cells on a test bench, which have at most temperature, voltage and current."""
+"""The same for single cells on a test bench, which have at most temperatures, voltage and current."""
 
 HELD_OUT = "cooling_failure"
 """Mechanism that is absent from training and validation, to test the model on a fault that nobody foresaw."""

@@ -31,9 +31,10 @@ def labels(
     """Label the readings of one module, shape [n].
 
     HAZARD: from 20 minutes before the point of no return, or from the first sign of the fault if that is later, until
-    10 minutes after the point of no return. Before the first sign, a model could only learn noise. LEFT_OUT: readings
-    for which either prediction is acceptable, that is, the fault before that time, the wreck afterwards, and neighbours
-    in the heat and smoke of a fire. NORMAL: all else, including events that look like a hazard but are none.
+    10 minutes after the point of no return, or until the wreck has cooled if that is earlier. Before the first sign, a
+    model could only learn noise. LEFT_OUT: readings for which either prediction is acceptable, that is, the fault
+    before that time, the wreck afterwards, and neighbours in the heat and smoke of a fire. NORMAL: all else, including
+    events that look like a hazard but are none, such as a sudden short whose heat decays.
 
     Args:
         ts: event time, ms, shape [n].
@@ -50,5 +51,6 @@ def labels(
     if fault is not None:
         label[ts >= fault.onset_ts] = LEFT_OUT
         begin = max(first_sign(fault, gas=gas), fault.no_return_ts - WARNING_MS)
-        label[(ts >= begin) & (ts < fault.no_return_ts + AFTERMATH_MS)] = HAZARD
+        end = min(fault.no_return_ts + AFTERMATH_MS, fault.cooled_ts or fault.no_return_ts + AFTERMATH_MS)
+        label[(ts >= begin) & (ts < end)] = HAZARD
     return label

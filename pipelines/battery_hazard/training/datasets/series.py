@@ -11,7 +11,7 @@ import numpy as np
 
 from common.arrays import Float, Int
 from common.times import DAY_MS, HOUR_MS
-from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, Fault, Nuisance
+from pipelines.battery_hazard.simulator.events.ground_truth import DECAYING, MECHANISMS, Fault, Nuisance
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, MODULES_PER_RACK, SENSORS, Fleet
 from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
@@ -35,9 +35,10 @@ class SimulatedSite:
         seed: the same seed gives the same site.
         modules, faults, hours, nuisances, mechanisms, period_ms: see `pipelines.battery_hazard.simulator.fleet.Fleet`.
         bench: whether it has single cells on test benches instead of modules in racks.
-        healthy: largest number of modules without a fault that are used.
-        sensors: how all its modules are equipped (a name in `features.SITES`). None: each faulty module gives a series
-            for every way to be equipped, and the others are equipped at random, by the shares in `features.SITES`.
+        healthy: largest number of modules without a fault that are used. Those with a short that decays come first.
+        sensors: how all its modules are equipped (a name in `features.SITES`). None: each module with a fault or a
+            short that decays gives a series for every way to be equipped, and the others are equipped at random, by the
+            shares in `features.SITES`.
         varied: whether instruments and modules differ from the simulator's own, as in training.
     """
 
@@ -79,6 +80,11 @@ class About:
     nuisance_rate: float
 
     @property
+    def decaying(self) -> tuple[Nuisance, ...]:
+        """Its sudden shorts that decay."""
+        return tuple(n for n in self.nuisances if n.kind == DECAYING)
+
+    @property
     def gas(self) -> bool:
         """Whether the module has gas sensors."""
         return not self.bench and "offgas_h2_ppm" not in SITES[self.sensors][1]
@@ -101,13 +107,15 @@ def series_of(site: SimulatedSite) -> Iterator[Series]:
     span_ms = round(site.hours * HOUR_MS)
     fleet = _fleet(site, topology, _EPOCH_MS + int(rng.integers(0, _YEAR_MS)) // PERIOD_MS * PERIOD_MS, span_ms)
     fault_of = {fault.module: fault for fault in fleet.faults}
-    healthy = rng.permutation([m for m in range(site.modules) if m not in fault_of])[: site.healthy]
-    chosen = sorted([*fault_of, *healthy.tolist()])
+    shorted = {n.module for n in fleet.nuisances if n.kind == DECAYING}
+    others = rng.permutation([m for m in range(site.modules) if m not in fault_of]).tolist()
+    healthy = sorted(others, key=lambda m: m not in shorted)[: site.healthy]
+    chosen = sorted([*fault_of, *healthy])
     ts, values = _simulate(fleet, span_ms // site.period_ms, chosen)
     values /= FEATURES.scales(topology)
     for place, module in enumerate(chosen):
         nuisances = tuple(n for n in fleet.nuisances if n.module == module)
-        for sensors in _equipped(site, rng, faulty=module in fault_of):
+        for sensors in _equipped(site, rng, every_way=module in fault_of or module in shorted):
             about = About(
                 site.seed,
                 module,
@@ -159,11 +167,11 @@ def _beside(module: int, faults: list[Fault]) -> tuple[Fault, ...]:
     return tuple(f for f in faults if f.module != module and f.module // MODULES_PER_RACK == rack)
 
 
-def _equipped(site: SimulatedSite, rng: np.random.Generator, *, faulty: bool) -> list[str]:
+def _equipped(site: SimulatedSite, rng: np.random.Generator, *, every_way: bool) -> list[str]:
     ways = BENCH_SITES if site.bench else SITES
     if site.sensors is not None:
         return [site.sensors]
-    if faulty:
+    if every_way:
         return list(ways)
     return [str(rng.choice(list(ways), p=[share for share, _ in ways.values()]))]
 
@@ -172,7 +180,8 @@ def _series(
     about: About, ts: Int, values: Float, beside: tuple[Fault, ...], instruments: np.random.Generator | None
 ) -> Series:
     values = values.copy() if instruments is None else randomised(values, instruments, bench=about.bench)
-    values[:, [SENSORS.index(s) for s in SITES[about.sensors][1]]] = np.nan
+    ways = BENCH_SITES if about.bench else SITES
+    values[:, [SENSORS.index(s) for s in ways[about.sensors][1]]] = np.nan
     heard = ~np.isnan(values).all(axis=1)
     ts, values = ts[heard], values[heard]
     # Voltage and current are scaled already.

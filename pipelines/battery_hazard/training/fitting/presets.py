@@ -18,6 +18,7 @@ NUISANCES = 1.0
 MODULES_A_FAULT = 12
 KNOWN_MECHANISMS = tuple(m for m in MECHANISMS if m != HELD_OUT)
 _PERIODS_MS = (10_000,) * 7 + (20_000, 30_000, 60_000)
+_BENCH_PERIODS_MS = (5_000, *_PERIODS_MS)
 _SITES_A_SPLIT = 10_000
 
 
@@ -125,7 +126,7 @@ def sites(preset: Preset, split: Split, seed: int) -> list[SimulatedSite]:
                     hours=preset.hours if faulty else preset.normal_hours,
                     nuisances=NUISANCES if enriched else NUISANCES_PER_MODULE_DAY,
                     mechanisms=mechanisms,
-                    period_ms=int(rng.choice(_PERIODS_MS)) if varied else _PERIODS_MS[0],
+                    period_ms=int(rng.choice(_BENCH_PERIODS_MS if bench else _PERIODS_MS)) if varied else _PERIODS_MS[0],
                     bench=bench,
                     healthy=preset.healthy if faulty else preset.normal_modules,
                     varied=varied,

@@ -29,11 +29,15 @@ _LIBRARIES = ("numpy", "scikit-learn", "xgboost")
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The result of training: the model, its alarm policy and its metrics. scaler: None if it needs none."""
+    """The result of training: the model, its alarm policy and its metrics.
+
+    Attributes:
+        scaler: scikit-learn's, or the steps as a package has them; None: the model needs none.
+    """
 
     name: str
     spec: FeatureSpec
-    scaler: StandardScaler | None
+    scaler: StandardScaler | Scaler | None
     booster: xgboost.Booster
     policy: AlarmPolicy
     metrics: dict[str, Any]
@@ -74,12 +78,14 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
     )
 
 
-def _numbers(scaler: StandardScaler) -> Scaler:
+def _numbers(scaler: StandardScaler | Scaler) -> Scaler:
+    if isinstance(scaler, Scaler):
+        return scaler
     return Scaler(subtract=scaler.mean_.tolist(), divide=scaler.scale_.tolist())
 
 
 def _probability(model: TrainedModel, features: Float) -> Float:
-    scaled = features if model.scaler is None else model.scaler.transform(features)
+    scaled = features if model.scaler is None else _numbers(model.scaler).scale(features.shape[1])(features)
     return np.asarray(model.booster.inplace_predict(scaled, missing=np.nan), np.float64)
 
 

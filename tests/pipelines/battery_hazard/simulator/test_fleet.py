@@ -236,6 +236,7 @@ def test_cells_on_a_bench_are_cycled_and_tested_to_destruction() -> None:
     assert {fault.mechanism for fault in bench.faults} == {
         "internal_short",
         "hard_short",
+        "sudden_short",
         "overcharge",
         "external_heating",
     }

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from common.arrays import Bool, Int
-from training.backtest.spool import Piece
+from producers.recordings.piece import Piece
 
 
 def thinned(pieces: Iterable[Piece], every_ms: Mapping[int, int], first_ts: Mapping[int, int]) -> Iterator[Piece]:

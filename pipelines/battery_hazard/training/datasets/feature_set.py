@@ -12,7 +12,7 @@ from worker.windows.feature_spec import FeatureSpec
 from worker.windows.time_spans import Span, SpanKind
 
 SECOND, MINUTE = 1000, 60_000
-_RATE, _MAX, _FIRST = SpanKind.RATE, SpanKind.MAX, SpanKind.FIRST
+_RATE, _FIRST = SpanKind.RATE, SpanKind.FIRST
 _MEAN, _HOT = "avg_surface_temp_c", "max_surface_temp_c"
 _TEMPERATURES = tuple(s for s in (_MEAN, _HOT, "max_cell_temp_c") if s in SENSORS)
 _GASES = ("offgas_co_ppm", "offgas_h2_ppm", "offgas_voc_ppm")
@@ -24,22 +24,26 @@ HOT_C, CERTAIN_C = 60.0, 100.0
 _AHEAD_S, _FASTEST_K_S = 30.0, 3.0
 _CHANGE_S, _CHANGE_K_S = 6.0, 1.0
 _BEYOND, _BEYOND_C = 2.0, 60.0
+_HEATING_C = 8.0
 _SOC_V_PERCENT, _LOAD_V_C = 0.0075, 0.06
 """From empty to full, the rest voltage of a cell rises by about 0.75 V. At 1 C, a cell loses about 0.06 V."""
 
 
 def _spans() -> tuple[Span, ...]:
     of: list[tuple[str, SpanKind, int]] = [(s, _RATE, over) for s in _TEMPERATURES for over in _OVER.values()]
-    of += [(gas, _RATE, MINUTE) for gas in _GASES]
-    of += [("voltage_v", _RATE, 10 * SECOND), ("voltage_v", _MAX, 5 * MINUTE), ("current_a", _RATE, 10 * SECOND)]
-    of += [(s, _FIRST, over * MINUTE) for s in (_MEAN, "voltage_v", "current_a") for over in (5, 10)]
-    if _CELLS:
-        of += [("min_cell_voltage_v", _RATE, 10 * SECOND), ("min_cell_voltage_v", _MAX, 5 * MINUTE)]
+    of += [(_MEAN, _FIRST, 5 * MINUTE)]
+    for sensor in ("voltage_v", "current_a", *(("min_cell_voltage_v",) if _CELLS else ())):
+        of += [(sensor, _RATE, 10 * SECOND), (sensor, _FIRST, 5 * MINUTE)]
     return tuple(Span(sensor=sensor, kind=kind, over_ms=over) for sensor, kind, over in of)
 
 
 def _sum(name: str, constant: float = 0.0, **weights: float) -> WeightedSum:
     return WeightedSum(name=name, weights=weights, constant=constant)
+
+
+def _settled(feature: str) -> Greatest:
+    """A feature that no longer counts, as it is at its dangerous end, once a cell is hot and heating."""
+    return Greatest(name=f"settled_{feature}", of=(feature, "hot_and_heating"))
 
 
 def _derived() -> tuple[Any, ...]:
@@ -61,17 +65,17 @@ def _derived() -> tuple[Any, ...]:
         _sum("score_of_heat", hottest_c=1.0, beyond_counted_c=_BEYOND),
         _sum("score_of_heating", score_of_heat=1.0, rise_ahead_when_hot_c=1.0),
         Greatest(name="heating_score", of=("score_of_heat", "score_of_heating")),
-        Limited(name="hottest_limited", feature="hottest_c", high=HOT_C),
-        Limited(name="mean_limited", feature=_MEAN, high=HOT_C),
-        Limited(name="rate_10s_limited", feature="greatest_rate_10s", high=0.3),
-        Limited(name="rate_1min_limited", feature="greatest_rate_1min", high=0.3),
-        Limited(name="rate_5min_limited", feature="greatest_rate_5min", high=0.05),
-        Limited(name="mean_rate_1min_limited", feature=f"{_MEAN}_rate_1min", high=0.3),
-        Limited(name="mean_rate_5min_limited", feature=f"{_MEAN}_rate_5min", high=0.05),
-        *[_sum(f"above_earlier_mean_{o}_c", **{"hottest_c": 1.0, f"{_MEAN}_first_{o}": -1.0}) for o in ("5min", "10min")],
-        *[Limited(name=f"above_earlier_mean_{o}_limited", feature=f"above_earlier_mean_{o}_c", high=15.0) for o in ("5min", "10min")],
-        _sum("mean_rise_10min_c", **{_MEAN: 1.0, f"{_MEAN}_first_10min": -1.0}),
-        Limited(name="mean_rise_10min_limited", feature="mean_rise_10min_c", high=15.0),
+        _sum("heating_when_hot", -1000.0 * _HEATING_C, rise_ahead_when_hot_c=1000.0),
+        Limited(name="hot_and_heating", feature="heating_when_hot", low=-1000.0, high=1000.0),
+        _sum("above_earlier_mean_c", **{"hottest_c": 1.0, f"{_MEAN}_first_5min": -1.0}),
+        _settled("hottest_c"),
+        _settled(_MEAN),
+        _settled("greatest_rate_10s"),
+        _settled("greatest_rate_1min"),
+        _settled("greatest_rate_5min"),
+        _settled(f"{_MEAN}_rate_1min"),
+        _settled(f"{_MEAN}_rate_5min"),
+        _settled("above_earlier_mean_c"),
         _sum("hottest_less_ambient_c", hottest_c=1.0, ambient_temp_c=-1.0),
         _sum("mean_less_ambient_c", **{_MEAN: 1.0, "ambient_temp_c": -1.0}),
     ]
@@ -79,27 +83,34 @@ def _derived() -> tuple[Any, ...]:
         _sum("negative_current_a", current_a=-1.0),
         Greatest(name="current_magnitude_a", of=("current_a", "negative_current_a")),
         _sum("low_voltage_v", voltage_v=-1.0),
-        _sum("voltage_fall_v", voltage_v_max_5min=1.0, voltage_v=-1.0),
+        _sum("voltage_fall_v", voltage_v_first_5min=1.0, voltage_v=-1.0),
         _sum("voltage_step_less_load", voltage_v_rate_10s=-1.0, current_a_rate_10s=_LOAD_V_C),
-        *[
-            _sum(
-                f"unexplained_fall_{o}_v",
-                **{f"voltage_v_first_{o}": 1.0, "voltage_v": -1.0, f"current_a_first_{o}": -_LOAD_V_C, "current_a": _LOAD_V_C},
-            )
-            for o in ("5min", "10min")
-        ],
-        _sum("voltage_above_rest_v", voltage_v=1.0, soc_percent=-_SOC_V_PERCENT, current_a=-_LOAD_V_C),
-        _sum("voltage_below_rest_v", voltage_above_rest_v=-1.0),
-        _sum("voltage_below_charge_v", voltage_v=-1.0, soc_percent=_SOC_V_PERCENT),
+        _sum("load_fall_v", current_a_first_5min=_LOAD_V_C, current_a=-_LOAD_V_C),
+        _sum("unexplained_fall_v", voltage_fall_v=1.0, load_fall_v=-1.0),
+        _sum("above_rest_v", voltage_v=1.0, soc_percent=-_SOC_V_PERCENT, current_a=-_LOAD_V_C),
+        _sum("below_rest_v", above_rest_v=-1.0),
+        _sum("below_charge_v", voltage_v=-1.0, soc_percent=_SOC_V_PERCENT),
     ]
     cells = [
         _sum("low_cell_voltage_v", min_cell_voltage_v=-1.0),
-        _sum("cell_voltage_fall_v", min_cell_voltage_v_max_5min=1.0, min_cell_voltage_v=-1.0),
+        _sum("cell_voltage_fall_v", min_cell_voltage_v_first_5min=1.0, min_cell_voltage_v=-1.0),
         _sum("cell_less_module_fall_v", cell_voltage_fall_v=1.0, voltage_fall_v=-1.0),
         _sum("cell_voltage_spread_v", max_cell_voltage_v=1.0, min_cell_voltage_v=-1.0),
         _sum("cell_voltage_step_less_load", min_cell_voltage_v_rate_10s=-1.0, voltage_v_rate_10s=1.0),
     ]
-    return (*heat, *charge, *(cells if _CELLS else ()))
+    both = [
+        "voltage_v",
+        "low_voltage_v",
+        "voltage_fall_v",
+        "voltage_step_less_load",
+        "unexplained_fall_v",
+        "above_rest_v",
+        "below_rest_v",
+        "below_charge_v",
+        *(each.name for each in cells if _CELLS),
+    ]
+    settled = [_settled(name) for name in both]
+    return (*heat, *charge, *(cells if _CELLS else ()), *settled)
 
 
 FEATURES = FeatureSpec(
@@ -107,7 +118,7 @@ FEATURES = FeatureSpec(
     differences=(),
     rolling=(),
     windows=(),
-    holds=60,
+    holds=31,
     max_span_ms=900_000,
     per={"voltage_v": "cells_in_series", "current_a": "capacity_ah"},
     spans=_spans(),

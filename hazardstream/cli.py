@@ -14,6 +14,7 @@ import local.cli
 import pipelines.battery_hazard.cli
 import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
+import pipelines.battery_hazard.training.study.cli
 import pipelines.cli
 import producers.cli
 import serve.cli
@@ -48,6 +49,7 @@ sink.cli.register(app)
 pipelines.battery_hazard.cli.register(app)
 training.registry.cli.register(app)
 pipelines.battery_hazard.training.cli.register(app)
+pipelines.battery_hazard.training.study.cli.register(app)
 training.backtest.cli.register(app)
 training.monitoring.cli.register(app)
 training.promotion.cli.register(app)

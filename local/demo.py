@@ -29,7 +29,6 @@ from local.output_watcher import Watcher
 from local.process import Server, http_client, stop
 from local.worker_process import start_worker, stop_worker
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
-from training.registry.default_model import demo_store
 from worker.config.pipeline import SHIPPED_PIPELINES, Pipeline, load_pipeline
 from worker.config.pipeline_file import FILE_NAME
 from worker.kafka.client_config import admin_client, client_config
@@ -92,19 +91,18 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
         pipeline_file = pipeline.folder / FILE_NAME
         if kind != "mock":
             create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
-        console.print("registering the model …")
-        tracking_uri = demo_store(flagship)
         console.print("starting the worker …")
         guarantee = "at_least_once" if kind == "mock" else "exactly_once"
         options_of_worker = ["--bootstrap", bootstrap, "--pipeline", str(pipeline_file), "--guarantee", guarantee]
-        worker, address = start_worker(directory, options_of_worker, tracking_uri)
+        options_of_worker += ["--model", str(flagship.shipped_model)]
+        worker, address = start_worker(directory, options_of_worker)
         stack.callback(stop, [worker])
         watcher = Watcher(pipeline, bootstrap)
         watcher.start()
         stack.callback(watcher.stop)
         simulated = _play(options, bootstrap, pipeline_file, watcher, worker, address, console)
         if options.keep:
-            _linger(console, bootstrap, address, tracking_uri)
+            _linger(console, bootstrap, address)
         stop_worker(worker)
         result = Result(
             audit(pipeline, bootstrap),
@@ -194,10 +192,10 @@ def _health(address: str) -> dict[str, Any]:
     return health
 
 
-def _linger(console: Console, bootstrap: str, address: str, tracking_uri: str) -> None:
+def _linger(console: Console, bootstrap: str, address: str) -> None:
     console.print(
-        f"\nStill running: broker {bootstrap}, worker {address} (/docs, /health, /metrics), and MLflow's store at\n"
-        f"MLFLOW_TRACKING_URI={tracking_uri}\nTry, in another terminal:\n"
+        f"\nStill running: broker {bootstrap} and worker {address} (/docs, /health, /metrics).\n"
+        f"Try, in another terminal:\n"
         f"  hazardstream tail alarms --bootstrap {bootstrap} --from-beginning\n"
         f"  hazardstream simulate --bootstrap {bootstrap} --duration 60\nCtrl-C ends it."
     )

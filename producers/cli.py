@@ -1,7 +1,5 @@
 """The command that publishes a recording."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -9,6 +7,7 @@ import typer
 
 from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.logs import configure_logs
 from common.progress import INTERRUPTED, progress_bar, stop_on_signals
@@ -80,10 +79,10 @@ def replay(
 
     Example: hazardstream replay recording.csv --columns ts=time_s --key-columns site,device --as-fast-as-possible
     """
-    with _replay_packages():
-        from producers.recordings.mapping import parse_mapping
-        from producers.replay import ReplayOptions
-        from producers.replay_pace import Pace
+    require_extras("replay")
+    from producers.recordings.mapping import parse_mapping
+    from producers.replay import ReplayOptions
+    from producers.replay_pace import Pace
     from worker.config.settings import load_settings
 
     if as_fast_as_possible + (rate is not None) + (speed != 1.0) > 1:
@@ -104,14 +103,6 @@ def replay(
         registry=settings.registry_url,
     )
     _run(options, dry_run=dry_run, as_json=as_json)
-
-
-@contextmanager
-def _replay_packages() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UserError(f"replay needs {error.name}; install it with: pip install 'hazardstream[replay]'") from error
 
 
 def _run(options: "recording.ReplayOptions", *, dry_run: bool, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import structlog
@@ -23,16 +23,18 @@ START_WAIT_S = 15.0
 FLUSH_WAIT_S = 30.0
 
 Encoder: TypeAlias = Callable[[str, str, int, list[float | None]], bytes]
-"""Takes key, group, event time (ms) and the sensors in the order of `Input.sensors()`; returns the message value."""
+"""Takes key, group, event time (ms) and the sensors in a fixed order; returns the message value."""
 
 
-def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
+def encoder(pipeline: Pipeline, registry_url: str | None, sensors: Sequence[str] | None = None) -> Encoder:
     """Prepare the encoding of a pipeline's input records.
 
     Args:
         pipeline: names the record; its Avro schema is the writer schema.
         registry_url: write Confluent's wire format with this registry, and register the schema there if needed. None:
             write Avro's single-object encoding.
+        sensors: names and order of the values that the encoder takes, others have their default; None: all of
+            `Input.sensors()`.
 
     Raises:
         UserError: there is no such schema, or the registry cannot be used.
@@ -41,7 +43,7 @@ def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
     schema = source.avro_schema
     prefix = value_prefix(pipeline, registry_url)
     writer = parsed(schema)
-    names = (source.key, source.group, source.time, *source.sensors())
+    names = (source.key, source.group, source.time, *(source.sensors() if sensors is None else sensors))
 
     def encode_reading(key: str, group: str, ts_ms: int, values: list[float | None]) -> bytes:
         return encode(dict(zip(names, (key, group, ts_ms, *values), strict=True)), writer, prefix)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from common.cli_options import MODELS, JsonOption, PipelineOption, training_packages
+from common.cli_options import MODELS, JsonOption, PipelineOption
 from common.errors import UserError
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say, terminal
 from producers.options import (
@@ -107,10 +108,10 @@ def backtest(
 
     Example: hazardstream backtest recording.csv --columns ts=time_s --key-columns site,device --output backtest
     """
-    with training_packages():
-        from producers.recordings.mapping import parse_mapping
-        from training.backtest.run import BacktestOptions
+    require_extras("training")
     from common.logs import configure_logs
+    from producers.recordings.mapping import parse_mapping
+    from training.backtest.run import BacktestOptions
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 

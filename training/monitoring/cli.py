@@ -13,9 +13,9 @@ from common.cli_options import (
     PipelineOption,
     RegistryOption,
     moment_ms,
-    training_packages,
 )
 from common.errors import UserError
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.progress import stop_on_signals
 from common.terminal import say, terminal
@@ -67,6 +67,8 @@ def drift(
 
     Example: hazardstream drift --report drift-report
     """
+    if report is not None:
+        require_extras("training")
     from common.logs import configure_logs
     from training.monitoring.drift.events import new_baseline as begin
     from training.monitoring.topics import MonitoringTopics
@@ -91,8 +93,8 @@ def drift(
         look = watching.look(publish=publish)
     page = None
     if report is not None:
-        with training_packages():
-            from training.monitoring.report import write_report
+        from training.monitoring.report import write_report
+
         page = write_report(look, report)
     if as_json:
         say(strict_json(look.as_json() | {"report": page and str(page)}))

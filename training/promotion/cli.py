@@ -8,6 +8,7 @@ import typer
 
 from common.cli_options import MONITOR, BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
 from common.errors import UserError
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say, terminal
 
@@ -64,6 +65,7 @@ def promote(
 
     Example: hazardstream promote --key-days 100 --events 3
     """
+    require_extras("training")
     from common.logs import configure_logs
     from training.monitoring.topics import MonitoringTopics
     from training.promotion.aliases import Aliases

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from common.cli_options import JsonOption, PipelineOption, TrackingUriOption, training_packages
+from common.cli_options import JsonOption, PipelineOption, TrackingUriOption
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say
 from worker.cli.model import app as model_app
@@ -35,8 +36,8 @@ def register_model(
     from worker.config.settings import load_settings
     from worker.model.formats import require_package
 
-    with training_packages():
-        from training.registry.register import register_package, version_behind
+    require_extras("training")
+    from training.registry.register import register_package, version_behind
 
     settings = load_settings(pipeline=pipeline, tracking_uri=tracking_uri)
     loaded, store = load_pipeline(settings.pipeline), settings.tracking_uri

@@ -83,11 +83,11 @@ def require_fit(model: Model, pipeline: Pipeline) -> None:
     plan_for(model, pipeline)
     if model.spec is None:
         return
-    if model.spec.sensors != pipeline.input.sensors():
+    if lacking := [name for name in model.spec.sensors if name not in pipeline.input.sensors()]:
         raise PackageError(
             "wrong_signature",
-            f"model {model.name} {model.version} was trained on the sensors {', '.join(model.spec.sensors)}, but "
-            f"{pipeline.input.record.name} has {', '.join(pipeline.input.sensors())}; train a model for this record",
+            f"model {model.name} {model.version} was trained on the sensors {', '.join(model.spec.sensors)}, and "
+            f"{pipeline.input.record.name} has no number {', '.join(lacking)}; train a model for this record",
         )
     if missing := sorted(set(model.spec.per.values()) - pipeline.topology.default.keys()):
         raise PackageError(

@@ -184,7 +184,7 @@ def _unscorable(row: int, why: str) -> Rejection:
 def _windows_of(plan: FeaturePlan, pipeline: Pipeline) -> Windows:
     if plan.spec is None:
         return NoWindows()
-    return KeyedWindows(plan.spec, pipeline.topology, pipeline.input.max_future_ms)
+    return KeyedWindows(plan.spec, plan.sensors, pipeline.topology, pipeline.input.max_future_ms)
 
 
 def key_texts(batch: Batch, valid: Valid) -> list[bytes]:

@@ -1,7 +1,7 @@
 """What the scorer keeps of keys, to compute features from: their windows, or nothing where no feature needs any."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ from worker.config.pipeline import Topology
 from worker.score.readings import Origin, Readings, Rejection
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import EMPTY, KeyedState, lateness_ms
-from worker.windows.late_filter import Content
+from worker.windows.late_filter import Content, content_of
 from worker.windows.partition import Partition
 from worker.windows.staged import Staged, Windowed
 
@@ -84,11 +84,13 @@ class StagedKeys:
     """A batch beside its keys' windows.
 
     Attributes:
+        columns: of the pipeline's sensors: which are those of the features, and how many there are.
         staged: the readings.
         new_keys: partition and key of each key that has no window slot yet: the first is in slot -1, and so on.
         late: rejections of readings that are too old.
     """
 
+    columns: "_Columns"
     staged: Staged
     new_keys: list[tuple[int, bytes]]
     late: list[Rejection]
@@ -100,7 +102,23 @@ class StagedKeys:
 
     def windowed(self, wanted: Bool) -> Windowed:
         """See `StagedReadings`."""
-        return self.staged.windowed(wanted)
+        windowed = self.staged.windowed(wanted)
+        return windowed._replace(imputed=self.columns.among_all(windowed.imputed))
+
+
+class _Columns:
+    """Where the sensors of the features are among all of a pipeline: by name, and some may be no feature."""
+
+    def __init__(self, used: Sequence[str], sensors: Sequence[str]) -> None:
+        self.used = np.array([sensors.index(name) for name in used], np.int64)
+        self.other = np.setdiff1d(np.arange(len(sensors)), self.used)
+        self._all = len(sensors)
+
+    def among_all(self, flags: Bool) -> Bool:
+        """Flags of the sensors used [n, used], as flags of all sensors [n, sensors]."""
+        found = np.zeros((len(flags), self._all), np.bool_)
+        found[:, self.used] = flags
+        return found
 
 
 class KeyedWindows:
@@ -111,8 +129,9 @@ class KeyedWindows:
         state: the windows.
     """
 
-    def __init__(self, spec: FeatureSpec, topology: Topology, max_future_ms: int) -> None:
-        self.spec, self._topology = spec, topology
+    def __init__(self, spec: FeatureSpec, sensors: Sequence[str], topology: Topology, max_future_ms: int) -> None:
+        """Windows of no keys yet. `sensors`: names of the columns of `Readings.values`, with those of the features."""
+        self.spec, self._topology, self._columns = spec, topology, _Columns(spec.sensors, sensors)
         self.state = KeyedState(spec, lateness_ms(spec, max_future_ms))
         # One entry for each declaration of the topology, so a flood of new keys adds none.
         self._scale_of: dict[tuple[str, str], Float] = {("", ""): spec.scales(dict(topology.default))}
@@ -136,10 +155,10 @@ class KeyedWindows:
             for row, slot in enumerate(slots):
                 if slot == EMPTY:
                     slots[row] = new.setdefault((partition[row], keys[row]), -1 - len(new))
-        scaled = readings.values / self._scales(readings, keys)
-        slot_of, texts = np.array(slots, np.int64), _content_of_texts(readings)
-        staged = self.state.stage(slot_of, readings.ts, clock, scaled, texts)
-        return StagedKeys(staged, list(new), [self._late(readings, row) for row in staged.late.tolist()])
+        scaled = readings.values[:, self._columns.used] / self._scales(readings, keys)
+        slot_of, others = np.array(slots, np.int64), self._content_of_others(readings)
+        staged = self.state.stage(slot_of, readings.ts, clock, scaled, others)
+        return StagedKeys(self._columns, staged, list(new), [self._late(readings, row) for row in staged.late.tolist()])
 
     def merge(self, staged: StagedKeys, partitions: Partitions) -> None:
         """See `Windows`."""
@@ -178,6 +197,14 @@ class KeyedWindows:
         for key, group in set(places) - self._scale_of.keys():
             self._scale_of[key, group] = self.spec.scales(topology.of(key, group))
         return np.stack([self._scale_of[place] for place in places])
+
+    def _content_of_others(self, readings: Readings) -> Content | None:
+        """A number for what a reading holds beside the sensors of the features, shape [n]; None: nothing."""
+        texts, other = _content_of_texts(readings), self._columns.other
+        if not len(other):
+            return texts
+        numbers = content_of(readings.values[:, other])
+        return numbers if texts is None else texts * np.uint32(0x9E3779B1) ^ numbers
 
     def _late(self, readings: Readings, row: int) -> Rejection:
         return Rejection(

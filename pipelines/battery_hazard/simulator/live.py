@@ -133,7 +133,7 @@ def _checked(options: SimulateOptions) -> tuple[Pipeline, str]:
         names = ", ".join(name for name, is_wrong in wrong.items() if is_wrong)
         raise UserError(f"{names}: out of range; see hazardstream simulate --help")
     pipeline = load_pipeline(options.pipeline)
-    if pipeline.input.sensors() != SENSORS:
+    if not set(SENSORS) <= set(pipeline.input.sensors()):
         raise UserError(
             f"pipeline {pipeline.name} takes {', '.join(pipeline.input.sensors())}, and simulate makes "
             f"battery readings ({', '.join(SENSORS)}); use --pipeline battery_hazard, or replay a file of your own"
@@ -210,7 +210,7 @@ def simulate(
     pipeline, topic = _checked(options)
     start_ms = first_event_ms(options, time.time_ns() // 1_000_000)
     stop = stop or threading.Event()
-    encode = encoder(pipeline, options.registry)
+    encode = encoder(pipeline, options.registry, SENSORS)
     publisher = ReadingPublisher(topic, options.bootstrap, stop)
     fleet = _fleet(options, start_ms)
     faults = [_named(fleet, vars(fault)) for fault in fleet.faults]

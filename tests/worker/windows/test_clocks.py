@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.battery_hazard.simulator.fleet import Fleet
+from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
 from producers.kafka_publisher import encoder
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE
@@ -69,7 +69,7 @@ class Run:
 
 def run(model: Path, sent: list[Sent], *, live: bool = True, at_a_time: int = 50) -> Run:
     """Score readings. `live`: the broker's timestamp is their time of arrival; else a recording, a year later."""
-    encode, package = encoder(PIPELINE, None), load_package(model, version="1")
+    encode, package = encoder(PIPELINE, None, SENSORS), load_package(model, version="1")
     scorer = scorer_of(PIPELINE, package, package.policy, writer_schema_lookup(None, KNOWN_SCHEMAS))
     scorer.alarms.assign(0, {})
     partitions, found = {0: Partition(0, 0, 0)}, Run()
@@ -239,7 +239,7 @@ def await_outcomes(stage: Stage, count: int) -> None:
 def test_the_example_of_the_issue_end_to_end(stage: Stage) -> None:
     """600 honest readings, and one stamped 299 s ahead each 290 s."""
     sent = ATTACKS["+299 s each 290 s"](developing_fault())
-    encode = encoder(stage.pipeline, None)
+    encode = encoder(stage.pipeline, None, SENSORS)
     middle = len(sent) // 2
     for half, until in ((sent[:middle], middle), (sent[middle:], len(sent))):
         with stage.worker() as worker:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.cli_options import MONITOR, BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say
 
@@ -67,15 +68,14 @@ def retrain(
 
     Example: hazardstream retrain --watch --trigger-file /var/lib/hazardstream/retrain
     """
-    from common.cli_options import training_packages
     from common.logs import configure_logs
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
-    with training_packages():
-        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
-        from pipelines.battery_hazard.training.retraining.attempt import Workshop
-        from training.registry.register import refuse_bad_alias
+    require_extras("training")
+    from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+    from pipelines.battery_hazard.training.retraining.attempt import Workshop
+    from training.registry.register import refuse_bad_alias
 
     refuse_bad_alias(alias)
     settings = load_settings(

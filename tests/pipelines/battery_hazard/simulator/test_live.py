@@ -15,7 +15,7 @@ import pytest
 
 from common.errors import UserError
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
-from pipelines.battery_hazard.simulator.fleet import Fleet
+from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, first_event_ms, simulate
 from pipelines.battery_hazard.simulator.messages import KINDS, Messages
 from producers.kafka_publisher import encoder
@@ -37,7 +37,7 @@ def read(value: bytes) -> dict[str, Any]:
 
 def messages(bad_rate: float, steps: int = 5, modules: int = 64) -> list[tuple[str | None, bytes | None, str]]:
     fleet = Fleet(modules, 5, start_ms=START_MS)
-    made = Messages(fleet, encoder(PIPELINE, None), bad_rate, 300_000)
+    made = Messages(fleet, encoder(PIPELINE, None, SENSORS), bad_rate, 300_000)
     return [message for step in fleet.steps(steps) for message in made.of(step, NOW_MS)]
 
 
@@ -50,14 +50,13 @@ def test_values_are_the_fleets_readings_to_the_bit() -> None:
         record = read(value)
         assert (key, kind) == (fleet.module_ids[i], "reading")
         assert (record["module_id"], record["rack_id"], record["ts"]) == (key, fleet.rack_ids[i], int(step.ts[i]))
-        sensors = PIPELINE.input.sensors()
-        got = np.array([np.nan if record[s] is None else record[s] for s in sensors])
+        got = np.array([np.nan if record[s] is None else record[s] for s in SENSORS])
         np.testing.assert_array_equal(got, step.values[i])
 
 
 def test_a_module_whose_sensors_all_died_is_silent() -> None:
     fleet = Fleet(8, 5, faults=8, start_ms=START_MS, span_ms=600_000, mechanisms=("hard_short",))
-    made = Messages(fleet, encoder(PIPELINE, None), 0, 300_000)
+    made = Messages(fleet, encoder(PIPELINE, None, SENSORS), 0, 300_000)
     last = list(fleet.steps(240))[-1]
     silent = np.isnan(last.values).all(axis=1)
     assert silent.any()

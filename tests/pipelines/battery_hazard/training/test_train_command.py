@@ -12,12 +12,14 @@ import pipelines.battery_hazard.training.fitting.presets
 from common.errors import UserError
 from pipelines.battery_hazard.training.cli import register
 from pipelines.battery_hazard.training.fitting.train import train as train_to
+from pipelines.battery_hazard.training.study import cli as study
 from tests.models import TINIEST
 from worker.model.mlflow_client import local_store, mlflow_client
 from worker.model.package import load_package
 
 app = typer.Typer()
 register(app)
+study.register(app)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ for each other. A quantity that is dangerous both ways, such as voltage, enters 
 from typing import Any
 
 from pipelines.battery_hazard.simulator.fleet import SENSORS
+from worker.model.scaler import Scaler
 from worker.windows.derived import Gated, Greatest, Limited, WeightedSum
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.time_spans import Span, SpanKind
@@ -133,5 +134,20 @@ _FALLING = {
 }
 MONOTONE: dict[str, int] = {name: -1 if name in _FALLING else 1 for name in FEATURES.names}
 """Direction in which each feature is dangerous, all else equal: 1 when it rises, -1 when it falls."""
+_JUDGED = {
+    "current_a",
+    "negative_current_a",
+    "current_magnitude_a",
+    "soc_percent",
+    "ambient_temp_c",
+    *_GASES,
+    "heating_score",
+    "hot_and_heating",
+    "hottest_less_ambient_c",
+    "mean_less_ambient_c",
+}
+USED = [i for i, name in enumerate(FEATURES.names) if name in _JUDGED or name.startswith("settled_")]
+"""Columns that the trees may split on. The others are steps on the way to these."""
 MISSING = tuple(-1e6 * MONOTONE[name] for name in FEATURES.names)
-"""What stands for a missing value: the safe end, beyond all values."""
+SAFE = Scaler(missing=MISSING)
+"""Puts the safe end, beyond all values, in for a missing value: no sensor is a danger by its absence."""

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost
-from sklearn.preprocessing import StandardScaler
 
 from common.errors import UserError
 from pipelines.battery_hazard.training.datasets.dataset import (
@@ -34,6 +33,7 @@ from pipelines.battery_hazard.training.fitting.record import Record
 from pipelines.battery_hazard.training.fitting.thresholds import Thresholds, tuned_thresholds
 from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package
 from worker.alarms.state_machine import AlarmPolicy
+from worker.model.scaler import Scaler
 
 _CURVE_ROWS = 50_000
 
@@ -149,7 +149,7 @@ def train(
 class _Fitted(NamedTuple):
     """A calibrated model, its scores on the validation data, and its learning curve."""
 
-    scaler: StandardScaler
+    scaler: Scaler
     booster: xgboost.Booster
     validation: list[Scored]
     slope_and_intercept: tuple[float, float]

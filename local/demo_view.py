@@ -29,7 +29,7 @@ def picture(
             ("dead letters", _count(counts["dead_letters"])),
             ("consumer lag", _count(sum(health.get("lag", {}).values()))),
         ),
-        (("modules in alarm", f"{len(watcher.active)}"), ("sidecar", address)),
+        (("modules in alarm", f"{len({key for key, _ in watcher.active})}"), ("sidecar", address)),
     ):
         table.add_row(left[0], Text(left[1], "bold"), right[0], Text(shown(right[1]), "bold"))
     alarms = Text("\n".join(map(shown, watcher.alarm_lines))) or Text("no alarm yet; faults are developing", "dim")

@@ -23,13 +23,13 @@ class Watcher:
 
     Attributes:
         counts: messages seen, by role of their topic.
-        active: keys in alarm -> priority.
+        active: keys in alarm, and the rule that raised it (None: the model) -> priority.
         alarm_lines: the latest transitions, as text.
     """
 
     def __init__(self, pipeline: Pipeline, bootstrap: str) -> None:
         self.counts: Counter[str] = Counter()
-        self.active: dict[str, str] = {}
+        self.active: dict[tuple[str, str | None], str] = {}
         self.alarm_lines: deque[str] = deque(maxlen=6)
         self._pipeline = pipeline
         self._roles = {topic: role for role, topic in pipeline.topics.items()}
@@ -104,12 +104,12 @@ class Watcher:
         return self._pipeline.outputs.with_engine_names(record)
 
     def _alarm(self, record: dict[str, Any]) -> None:
-        key = record[self._pipeline.input.key]
+        key, rule = record[self._pipeline.input.key], record.get("rule")
         probability = record["probability"]
         if record["state"] == "RTN":
-            self.active.pop(key, None)
+            self.active.pop((key, rule), None)
         else:
-            self.active[key] = record["priority"]
-        why = ", ".join(c["feature"] for c in record["contributions"][:3])
+            self.active[key, rule] = record["priority"]
+        why = rule or ", ".join(c["feature"] for c in record["contributions"][:3])
         at = time.strftime("%H:%M:%S", time.gmtime(record[self._pipeline.input.time] / 1000))
         self.alarm_lines.append(f"{at}  {record['state']:<6} {record['priority']:<8} {key}  p={probability:.2f}  {why}")

@@ -27,6 +27,7 @@ from producers.options import (
     RecordingSpeedOption,
     ReplayEveryOption,
     ResumeOption,
+    SheetOption,
     SkipBadOption,
     StartOption,
     StateOption,
@@ -55,6 +56,7 @@ def replay(
     topology: RecordedTopologyOption = None,
     mapping: MappingOption = None,
     query: QueryOption = None,
+    sheet: SheetOption = None,
     time_format: TimeFormatOption = None,
     time_unit: TimeUnitOption = None,
     time_zone: TimeZoneOption = None,
@@ -89,7 +91,7 @@ def replay(
         raise UserError("--speed, --rate and --as-fast-as-possible exclude each other; give only one")
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     times = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone}
-    others = {"key": key, "start_ms": iso_ms("--start", start)} | times
+    others = {"key": key, "sheet": sheet, "start_ms": iso_ms("--start", start)} | times
     options = ReplayOptions(
         paths=files,
         pipeline=settings.pipeline,

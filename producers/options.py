@@ -25,7 +25,10 @@ ColumnsOption = Annotated[
 ]
 MappingOption = Annotated[
     Path | None,
-    typer.Option(help="YAML file with columns, key_columns, key, topology, query, time_format, time_unit, time_zone."),
+    typer.Option(
+        help="YAML file with columns, key_columns, key, group, topology, sheet, query, time_format, time_unit, "
+        "time_zone. Options win over it."
+    ),
 ]
 QueryOption = Annotated[
     Path | None,
@@ -33,6 +36,7 @@ QueryOption = Annotated[
         help="SQL whose result is read instead of the files; there they are the table file (or file1, file2, …)."
     ),
 ]
+SheetOption = Annotated[str | None, typer.Option(help="Sheet of a spreadsheet that has several with a table.")]
 KeyOption = Annotated[
     str | None,
     typer.Option("--key", "--module", help="Key of every row: joins the files of one asset. Default: the file's name."),
@@ -73,7 +77,10 @@ SkipBadOption = Annotated[
     ),
 ]
 ReplayEveryOption = Annotated[
-    float | None, typer.Option(min=0.001, help="Keep only the last reading in each period of this many seconds.")
+    float | None,
+    typer.Option(
+        min=0.001, help="Keep one reading in each period of this many seconds, with the extreme of each sensor."
+    ),
 ]
 ResumeOption = Annotated[
     bool,

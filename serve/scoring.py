@@ -12,6 +12,7 @@ from serve.answers import Answer, described, with_readings
 from serve.forms import REQUEST_FIELDS, request_form
 from serve.problems import Detail, ProblemError, unfit
 from worker.admission.compatibility import alarm_policy
+from worker.config.alarm_section import overrides
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Features, Model, ModelFailedError, Prediction, Task
 from worker.score.batch import columns_only
@@ -40,7 +41,7 @@ class RequestScorer:
     def __init__(self, pipeline: Pipeline, model: Model, max_rows: int) -> None:
         self.pipeline, self.model = pipeline, model
         self.form = request_form(pipeline, model, max_rows)
-        alarms = alarm_policy(model, pipeline) if model.policy or pipeline.alarm else None
+        alarms = alarm_policy(model, pipeline) if model.policy or overrides(pipeline.alarm) else None
         self.threshold = model.threshold_under(alarms)
         # Its state stays empty: `Scorer.process` changes nothing, and nothing is merged. It raises no alarms, which
         # need the state of a key.

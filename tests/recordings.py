@@ -64,3 +64,9 @@ def read_recording(
             [*recording.loaded.bad, *recording.loaded.not_number_rows],
             understanding(recording, pipeline, mapping),
         )
+
+
+def text_file(folder: Path, *lines: str, name: str = "file.csv", encoding: str = "utf-8", end: str = "\n") -> Path:
+    path = folder / name
+    path.write_bytes((end.join(lines) + end).encode(encoding))
+    return path

@@ -19,6 +19,7 @@ from worker.admission.compatibility import alarm_policy
 from worker.admission.in_use import show, show_swapped
 from worker.admission.mlflow_source import MlflowSource
 from worker.admission.source import mlflow_source, resolve_or_last_good
+from worker.config.alarm_section import rules_of
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.consume.assignment import Assignment
@@ -171,7 +172,9 @@ def _loop(
     clients.callback(consumer.close)
     consumer.reports.listen(errors=broker_watch.note)
     lookup = writer_schema_lookup(registry, pipeline.known_schemas)
-    scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup, stage_timer(metrics))
+    scorer = scorer_of(
+        pipeline, model, alarm_policy(model, pipeline), lookup, stage_timer(metrics), rules_of(pipeline.alarm)
+    )
     limits = wait_for(lambda: OutputLimits(around.admin, pipeline), status, stop)
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
@@ -228,7 +231,7 @@ def _side_outputs(
 def _next_scorer(settings: Settings, pipeline: Pipeline, model: Model) -> Scorer:
     """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
-    return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup)
+    return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup, rules=rules_of(pipeline.alarm))
 
 
 def _publisher(around: Surroundings, config: dict[str, Any], consumer: ReportingConsumer) -> Publisher:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import duckdb
 
 from common.text import shown
+from producers.recordings.database import first_row
+from producers.recordings.faults import Fault
 from producers.recordings.fields import Source
 from producers.recordings.source_table import SourceTable, places
 
@@ -44,12 +46,29 @@ class BadRow(NamedTuple):
         return f"{at}: {shown(self.value, 200)!r}: {self.rule}"
 
 
-def footer(table: SourceTable, rejected: Sequence[BadRow], rows: int) -> int:
-    """How many of the broken lines stand below the last row."""
-    if not rejected or not 0 < rows <= _FOOTER_ROWS or len(rejected) > _FOOTER_ROWS:
-        return 0
-    last = places(table, {rows - 1}, {row.place for row in rejected}).get(rows - 1, 0)
-    return sum(row.place > last for row in rejected) if len(rejected) < rows else 0
+def without_footer(
+    table: SourceTable, rejected: list[BadRow], before: int, database: duckdb.DuckDBPyConnection
+) -> tuple[list[BadRow], int]:
+    """The broken lines without those below the last reading, and how many these are; rows of words there are marked.
+
+    Args:
+        table: the file.
+        rejected: lines that could not be parsed.
+        before: number of the file's first row in the table `readings`.
+        database: the database.
+    """
+    (last,) = first_row(database.execute(f"SELECT max(rowid) FROM readings WHERE rowid >= {before} AND fault = 0"))
+    if last is None:
+        return rejected, 0
+    database.execute(
+        f"UPDATE readings SET fault = {int(Fault.FOOTER)} WHERE rowid > {last} AND fault = {int(Fault.WORDS)}"
+    )
+    row = last - before
+    if not 0 < len(rejected) <= row < _FOOTER_ROWS:
+        return rejected, 0
+    line = places(table, {row}, {broken.place for broken in rejected}).get(row, 0)
+    kept = [broken for broken in rejected if broken.place <= line]
+    return kept, len(rejected) - len(kept)
 
 
 def rejected_rows(
@@ -65,10 +84,15 @@ def rejected_rows(
     ).fetchall()
     # DuckDB counts a row of several quoted lines as one line.
     lines = _lines_at(table, [int(position) - 1 for position, *_ in found])
-    return [
-        BadRow(number, line, "line", "", str(text or ""), _rule(str(text), *why))
-        for line, (_, text, *why) in zip(lines, found, strict=True)
-    ]
+    return [_rejected(number, line, str(text or ""), *why) for line, (_, text, *why) in zip(lines, found, strict=True)]
+
+
+def _rejected(number: int, line: int, text: str, *why: str) -> BadRow:
+    # Blank lines before it belong to the line for DuckDB.
+    shown_text = text.lstrip("\r\n")
+    return BadRow(
+        number, line + text[: len(text) - len(shown_text)].count("\n"), "line", "", shown_text, _rule(shown_text, *why)
+    )
 
 
 def _lines_at(table: SourceTable, offsets: Sequence[int]) -> list[int]:

@@ -20,6 +20,7 @@ from producers.recordings.units import is_unit
 
 SAMPLE_LINES = 1000
 _LONGEST_PREAMBLE = 300
+_WIDE = 500
 _NUMBER = re.compile(r"[+-]?(\d[\d.,']*|[.,]\d+)([eE][+-]?\d+)?")
 _MOMENT = re.compile(r"\d{1,4}[-/.]\w{1,3}[-/.]\d{1,4}\b.*|(\d+\s*d(ays?)?\s+)?\d{1,3}:\d\d.*")
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE][+-]?\d+)?|[+-]?,\d+")
@@ -125,6 +126,10 @@ def csv_layout(path: Path, origin: Path, database: duckdb.DuckDBPyConnection) ->
 def _dialect(path: Path, origin: Path, database: duckdb.DuckDBPyConnection) -> tuple[str, str]:
     if not path.stat().st_size:
         raise UserError(f"{shown(origin)}: every column needs a unique name, but the file is empty; check the file")
+    head = path.open(encoding="utf-8", errors="replace").read(1 << 16).split("\n")[:50]
+    frequent = max(",;\t|", key=lambda d: sum(line.count(d) for line in head))
+    if head[0].count(frequent) > _WIDE:  # the sniffer would need 1 GB for 10,000 columns
+        return frequent, '"'
     try:
         found = first_row(
             database.execute(
@@ -136,9 +141,8 @@ def _dialect(path: Path, origin: Path, database: duckdb.DuckDBPyConnection) -> t
     except duckdb.Error as error:
         raise UserError(f"{shown(origin)} is not a table in text form: {reason(error)}; check the file") from error
     delimiter, quote = found or (",", '"')
-    head = path.open(encoding="utf-8", errors="replace").read(1 << 16).split("\n")[:50]
     if not any(delimiter in line for line in head):  # one column, or a file of a header only
-        delimiter = max(",;\t|", key=lambda d: sum(line.count(d) for line in head))
+        delimiter = frequent
     return delimiter, "'" if quote == "'" else '"'
 
 

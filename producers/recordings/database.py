@@ -38,11 +38,17 @@ def open_database(directory: Path, files: Iterable[Path], time_zone: str) -> duc
         },
     )
     paths = ", ".join(literal(str(path)) for path in files)
+    without_progress(database)
     database.execute(f"SET TimeZone = {literal(time_zone)}")
     database.execute(f"SET allowed_paths = [{paths}]")
     database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
     return database
+
+
+def without_progress(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """The same connection, which writes no progress to stdout when a query is slow."""
+    return connection.execute("SET enable_progress_bar = false")
 
 
 def first_row(result: duckdb.DuckDBPyConnection) -> tuple[Any, ...]:

@@ -25,6 +25,8 @@ class Fault(IntEnum):
     NO_VALUE = 10
     EARLY = 11
     BAD_NAME = 12
+    WORDS = 13
+    FOOTER = 14
 
 
 REASONS = {
@@ -32,6 +34,7 @@ REASONS = {
     Fault.MANY_FIELDS: "broken rows",
     Fault.NO_TIME: "no time",
     Fault.NOT_A_TIME: "no time",
+    Fault.WORDS: "no time",
     Fault.NO_SUCH_HOUR: "no time",
     Fault.NO_KEY: "no key",
     Fault.NO_GROUP: "no group",
@@ -40,7 +43,7 @@ REASONS = {
     Fault.BAD_NAME: "no key",
 }
 """What left-out rows count under."""
-TOLD = {Fault.BLANK: "rows without a value", Fault.HEADER: "the header again"}
+TOLD = {Fault.BLANK: "rows without a value", Fault.HEADER: "the header again", Fault.FOOTER: "lines below the last row"}
 """Rows that are left out and are no fault of the file."""
 
 
@@ -59,6 +62,7 @@ def rule_of(fault: Fault, table: SourceTable, source: Input, form: str | None) -
         Fault.MANY_FIELDS: f"the row has more fields {fields}",
         Fault.NO_TIME: f"no {source.time}",
         Fault.NOT_A_TIME: "is not a time" + (f" of the form {form}" if form else ""),
+        Fault.WORDS: "is not a time" + (f" of the form {form}" if form else ""),
         Fault.NO_SUCH_HOUR: "does not exist in this time zone, because summer time begins",
         Fault.NO_KEY: f"no {source.key}",
         Fault.NO_GROUP: f"no {source.group}",
@@ -69,7 +73,7 @@ def rule_of(fault: Fault, table: SourceTable, source: Input, form: str | None) -
 
 def column_of(fault: Fault, sources: Sources) -> Source | None:
     """The source that is at fault; None: the whole row."""
-    if fault in {Fault.NO_TIME, Fault.NOT_A_TIME, Fault.NO_SUCH_HOUR, Fault.EARLY}:
+    if fault in {Fault.NO_TIME, Fault.NOT_A_TIME, Fault.WORDS, Fault.NO_SUCH_HOUR, Fault.EARLY}:
         return sources.time
     if fault in {Fault.NO_KEY, Fault.BAD_NAME} and sources.key:
         return sources.key[0]
@@ -93,6 +97,9 @@ def fault_sql(table: SourceTable, sources: Sources, made: FieldSql, *, labelled:
     cases = [('"=long"', Fault.MANY_FIELDS), ('"=short"', Fault.FEW_FIELDS)]
     if text and sources.time.column is not None and table.layout is not None:
         cases.append((f"trim({TIME}) = {literal(sources.time.column)}", Fault.HEADER))
+    if text:
+        words = f"time IS NULL AND NOT ({no_time}) AND NOT regexp_matches({TIME}, '[0-9]')"
+        cases.append((words, Fault.WORDS))
     cases += [
         (blank, Fault.BLANK),
         (no_time, Fault.NO_TIME),

@@ -71,9 +71,8 @@ def find_sources(names: Sequence[str], mapping: Mapping, pipeline: Pipeline, lab
         raise UserError(f"the file has no column {', '.join(map(shown, absent))}; it has {there}")
 
     def find(name: str) -> Source | None:
-        if name in mapping.columns:
-            return source_of(mapping.columns[name], names)
-        return next((Source(alias, alias) for alias in aliases.get(name, ()) if alias in names), None)
+        given = mapping.columns.get(name)
+        return _by_name(name, aliases[name], names) if given is None else source_of(given, names)
 
     identity = [find(name) for name in (source.key, source.group, source.time)]
     for name, found in zip((source.key, source.group, source.time), identity, strict=True):
@@ -94,10 +93,24 @@ def find_sources(names: Sequence[str], mapping: Mapping, pipeline: Pipeline, lab
     return Sources(keys, group, time, sensors, None if label is None else _label(label, names))
 
 
+def _by_name(field: str, known: Sequence[str], names: Sequence[str]) -> Source | None:
+    for name in known:
+        if name in names:
+            return Source(name, name)
+        if several := numbered(name, names):
+            raise UserError(f"several columns have the name {name}; say which with --columns '{field}={several[0]}'")
+    return None
+
+
 def _label(text: str, names: Sequence[str]) -> Source:
     if text not in names and _NAME.fullmatch(text):
         raise UserError(f"--label-column: the file has no column {shown(text)}; it has {', '.join(map(shown, names))}")
     return source_of(text, names)
+
+
+def numbered(name: str, names: Sequence[str]) -> list[str]:
+    """The columns that had this same name in the file: `x (1)`, `x (2)`."""
+    return [other for other in names if re.fullmatch(re.escape(name) + r" \(\d+\)", other)]
 
 
 def source_of(text: str, names: Sequence[str]) -> Source:
@@ -114,7 +127,7 @@ def source_of(text: str, names: Sequence[str]) -> Source:
     if name in names:
         return Source(name, name, sign)
     if _NAME.fullmatch(plain) and not re.fullmatch(r"-?[\d.]+|null|true|false", plain, re.IGNORECASE):
-        several = [other for other in names if re.fullmatch(re.escape(name) + r" \(\d+\)", other)]
+        several = numbered(name, names)
         more = f"; several have it: {', '.join(several)}" if several else ""
         raise UserError(f"the file has no column {shown(name)}; it has {', '.join(map(shown, names))}{more}")
     return Source(plain)

@@ -9,7 +9,7 @@ import duckdb
 
 from common.errors import UserError
 from common.text import shown
-from producers.recordings.bad_rows import SHOWN, BadRow, described, footer, rejected_rows
+from producers.recordings.bad_rows import SHOWN, BadRow, described, rejected_rows, without_footer
 from producers.recordings.database import first_row, literal, quoted, reason
 from producers.recordings.faults import REASONS, TIME, TOLD, Fault, column_of, fault_sql, rule_of
 from producers.recordings.fields import FieldSql, Source, Sources, field_sql, find_sources
@@ -114,7 +114,7 @@ def load(
     Raises:
         UserError: a file, or what the user says, cannot be used.
     """
-    tables = [open_table(path, number, directory, database) for number, path in enumerate(files)]
+    tables = [open_table(path, number, directory, database, mapping.sheet) for number, path in enumerate(files)]
     if mapping.query is not None:
         tables = [query_table(mapping.query, tables, database)]
     sources, fields = [], []
@@ -269,17 +269,15 @@ def _note(
 ) -> None:
     """Count what is wrong with the rows of a file, and describe the first few."""
     table, sources = loaded.tables[number], loaded.sources[number]
-    rejected = rejected_rows(rejects, table, number, database)
-    below = footer(table, rejected, _count(database) - before)
+    rejected, below = without_footer(table, rejected_rows(rejects, table, number, database), before, database)
     if below:
-        loaded.told["lines below the last row"] += below
-        rejected = rejected[:-below]
+        loaded.told[TOLD[Fault.FOOTER]] += below
     loaded.left_out["broken rows"] += len(rejected)
     loaded.rows += len(rejected)
     loaded.bad += rejected[:SHOWN]
     found = database.execute(f"SELECT fault, count(*) FROM readings WHERE rowid >= {before} GROUP BY fault").fetchall()
     for fault, count in found:
-        loaded.rows += count if fault != Fault.BLANK else 0
+        loaded.rows += count if fault not in {Fault.BLANK, Fault.FOOTER} else 0
         if fault in TOLD:
             loaded.told[TOLD[fault]] += count
         elif fault:

@@ -28,6 +28,7 @@ class Mapping:
         key: key of every row of all files.
         group: group of every row, for files without a group column. Default: the file's name.
         topology: how the recorded equipment is built. Readings are then rescaled to the pipeline's topology.
+        sheet: of spreadsheets; None: the only one with a table.
         query: SQL whose result is read instead of the files themselves; there they are `file`, or `file1`, `file2`, ….
         time_format: of the times, as strptime takes it.
         time_unit: of times that are numbers.
@@ -40,6 +41,7 @@ class Mapping:
     key: str | None = None
     group: str | None = None
     topology: dict[str, float] = field(default_factory=dict)
+    sheet: str | None = None
     query: str | None = None
     time_format: str | None = None
     time_unit: str | None = None
@@ -57,6 +59,7 @@ class MappingFile(BaseModel):
     key: str | None = None
     group: str | None = None
     topology: dict[str, PositiveFloat | int] = Field(default_factory=dict)
+    sheet: str | None = None
     query: str | None = None
     time_format: str | None = None
     time_unit: str | None = None

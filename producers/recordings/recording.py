@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +17,10 @@ from common.arrays import Float, Int
 from common.errors import UserError
 from common.text import shown
 from producers.recordings.bad_rows import SHOWN
-from producers.recordings.database import first_row, open_database, quoted
+from producers.recordings.database import open_database, quoted
 from producers.recordings.faults import Fault
 from producers.recordings.files import files_in
+from producers.recordings.label_values import require_labels
 from producers.recordings.load import Loaded, load
 from producers.recordings.mapping import Mapping
 from producers.recordings.piece import Piece, Span
@@ -72,6 +74,7 @@ class Recording:
     database: duckdb.DuckDBPyConnection
     _directory: tempfile.TemporaryDirectory[str]
     _factors: Float | None
+    _limits: tuple[Float, Float]
     _ordered: dict[str, bool]
 
     def __len__(self) -> int:
@@ -99,13 +102,20 @@ class Recording:
         order = "" if self._ordered["time"] else "ORDER BY ms, row"
         return self._pieces(f"{order} OFFSET {after}" if after else order)
 
+    def thinned_pieces(self, every_ms: MappingOf[int, int]) -> Iterator[Piece]:
+        """All readings by key, then time, one per period of each key in ms; 0 keeps all (see `thinned`)."""
+        first_ts = {code: span.first_ts for code, span in self.spans.items()}
+        return thinned(self.pieces(), every_ms, first_ts, self._limits) if any(every_ms.values()) else self.pieces()
+
     def thin(self, every_ms: int) -> None:
         """Keep one reading per period and key (see `thinned`)."""
         keys = dict.fromkeys(self.spans, every_ms)
-        first_ts = {code: span.first_ts for code, span in self.spans.items()}
-        writer, columns = self.database.cursor(), "".join(f", {quoted(sensor)} DOUBLE" for sensor in self.sensors)
+        writer, columns = (
+            self.database.cursor(),
+            "".join(f", {quoted(sensor)} DOUBLE" for sensor in self.sensors),
+        )
         writer.execute(f"CREATE TABLE kept (code INTEGER, ms DOUBLE, label TINYINT{columns})")
-        for piece in thinned(self.pieces(), keys, first_ts):
+        for piece in self.thinned_pieces(keys):
             named = {f"c{i}": piece.values[:, i] for i in range(len(self.sensors))}
             ms, label = piece.ts - self.origin_ms, piece.label.astype(np.int8)
             # A missing value is null in the database, NaN here.
@@ -173,7 +183,7 @@ def open_recording(
     try:
         database = _database(Path(directory.name), files, mapping)
         loaded = load(files, pipeline, mapping, database, Path(directory.name), label=label, progress=progress)
-        _require_labels(loaded, label, database)
+        require_labels(loaded, label, database)
         return _opened(loaded, pipeline, mapping, database, directory, ends_now=ends_now)
     except BaseException:
         if database is not None:
@@ -192,22 +202,6 @@ def _database(directory: Path, files: Sequence[Path], mapping: Mapping) -> duckd
         directory / f"{kind}{n}{end}" for n in range(len(files)) for kind, end in (("text", ""), ("sheet", ".csv"))
     ]
     return open_database(directory, [*files, *copies], zone)
-
-
-def _require_labels(loaded: Loaded, label: str | None, database: duckdb.DuckDBPyConnection) -> None:
-    found = first_row(database.execute("SELECT file FROM readings WHERE label = 2 AND fault = 0 LIMIT 1"))
-    if label is None or not found:
-        return
-    table, source = loaded.tables[found[0]], loaded.sources[found[0]].label
-    column = quoted(table.ids[source.column]) if source is not None and source.column else "''"
-    texts = database.execute(
-        f"SELECT DISTINCT {column} AS t FROM ({table.rows()}) WHERE TRY_CAST({column} AS DOUBLE) IS NULL AND "
-        f"lower({column}) NOT IN ('', 'true', 'false', 'yes', 'no') ORDER BY t LIMIT {SHOWN}"
-    ).fetchall()
-    raise UserError(
-        f"--label-column {label} holds {', '.join(shown(text) for (text,) in texts)}; "
-        "write 1 (or true) from the event on, and 0 (or false) before"
-    )
 
 
 def _opened(
@@ -252,8 +246,15 @@ def _opened(
         database=database,
         _directory=directory,
         _factors=factors if (factors != 1).any() else None,
+        _limits=_limits(pipeline, sensors),
         _ordered={"key": seen.by_series and sorted_codes, "time": seen.by_time and len(set(forms)) <= 1},
     )
+
+
+def _limits(pipeline: Pipeline, sensors: Sequence[str]) -> tuple[Float, Float]:
+    """Least and greatest value of each sensor that a worker does not mask."""
+    rules = [pipeline.input.rules(sensor) for sensor in sensors]
+    return np.array([rule.low for rule in rules], np.float64), np.array([rule.high for rule in rules], np.float64)
 
 
 _ENDS = "SELECT code, count(*), min(ms), max(ms) FROM usable GROUP BY code ORDER BY code"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import duckdb
 
 from producers.recordings.bad_rows import rejected_rows
-from producers.recordings.database import first_row, literal, open_database, quoted
+from producers.recordings.database import first_row, literal, open_database, quoted, without_progress
 from producers.recordings.files import files_in
 from producers.recordings.source_table import open_table, places
 from producers.recordings.time_numbers import Numbers, in_range, number_form
@@ -77,7 +77,7 @@ def times_of(texts: Sequence[str], name: str) -> SmallTimes:
         UserError: the form is not known.
     """
     with duckdb.connect(config={"enable_external_access": False}) as database:
-        database.execute("SET TimeZone = 'UTC'")
+        without_progress(database).execute("SET TimeZone = 'UTC'")
         rows = "SELECT * FROM (VALUES " + ", ".join(f"({literal(text)})" for text in texts) + ") AS v(x)"
         numbers = [row[0] for row in database.execute(f"SELECT TRY_CAST(x AS DOUBLE) FROM ({rows})").fetchall()]
         known = [number for number in numbers if number is not None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -45,7 +46,7 @@ class SourceTable:
     line_end: str = "\n"
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def ids(self) -> dict[str, str]:
         """SQL names: those of columns that differ only in case are numbered."""
         count: dict[str, int] = {}
@@ -79,8 +80,8 @@ class SourceTable:
                 chosen = ", ".join(f"{quoted(name)} AS {quoted(self.ids[name])}" for name in self.names)
                 return f'SELECT {chosen}, false AS "=short", false AS "=long" FROM read_parquet({path})'
             columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self.names)
-            chosen = ", ".join(f"coalesce({quoted(n)}, '') AS {quoted(self.ids[n])}" for n in self.names)
-            source = f"read_ndjson({path}, columns = {{{columns}}}, ignore_errors = true)"
+            chosen = ", ".join(f"{quoted(n)} AS {quoted(self.ids[n])}" for n in self.names)
+            source = _json(self.read, f", columns = {{{columns}}}")
             return f'SELECT {chosen}, false AS "=short", false AS "=long" FROM {source}'
         return self._text_rows(path, self.layout, rejects)
 
@@ -124,7 +125,9 @@ def is_missing(text: str) -> str:
     return f"lower(trim({text})) IN ({', '.join(map(literal, MISSING_WORDS))})"
 
 
-def open_table(path: Path, number: int, directory: Path, database: duckdb.DuckDBPyConnection) -> SourceTable:
+def open_table(
+    path: Path, number: int, directory: Path, database: duckdb.DuckDBPyConnection, sheet: str | None = None
+) -> SourceTable:
     """Look at a file, so that it can be queried.
 
     Args:
@@ -132,6 +135,7 @@ def open_table(path: Path, number: int, directory: Path, database: duckdb.DuckDB
         number: of the file, for the names of copies.
         directory: temporary, for a copy; `database` may read it.
         database: see `open_database`.
+        sheet: name of a sheet, for spreadsheets.
 
     Raises:
         UserError: the file cannot be read, or its columns have no names.
@@ -140,14 +144,22 @@ def open_table(path: Path, number: int, directory: Path, database: duckdb.DuckDB
     if kind in PARQUET:
         return _typed(path, f"SELECT * FROM read_parquet({literal(str(path))})", database)
     if kind in SHEETS:
-        copy, notes = write_sheet(path, directory / f"sheet{number}.csv")
+        copy, notes = write_sheet(path, directory / f"sheet{number}.csv", sheet)
         return _laid_out(path, TextFile(copy, "\n", notes), database)
     text = clean_text(path, directory / f"text{number}")
     if kind not in JSON:
         return _laid_out(path, text, database)
-    table = _typed(path, f"SELECT * FROM read_ndjson({literal(str(text.path))}, ignore_errors = true)", database)
+    table = _typed(path, f"SELECT * FROM {_json(text.path)}", database)
     # As text, so that one rule decides what is a number or a time, whatever the file is.
     return SourceTable(path, text.path, table.names, dict.fromkeys(table.names, "VARCHAR"), notes=text.notes)
+
+
+def _json(path: Path, options: str = "") -> str:
+    """SQL that reads JSON lines, or one array of objects."""
+    with path.open(encoding="utf-8") as file:
+        array = file.read(4096).lstrip().startswith("[")
+    form = "format = 'array'" if array else "format = 'newline_delimited', ignore_errors = true"
+    return f"read_json({literal(str(path))}, {form}{options})"
 
 
 def _laid_out(path: Path, text: TextFile, database: duckdb.DuckDBPyConnection) -> SourceTable:

@@ -14,6 +14,7 @@ _DATES = (
     "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%Y", "%m-%d-%Y", "%d-%m-%y",
     "%m-%d-%y", "%y-%m-%d", "%y/%m/%d", "%Y.%m.%d", "%Y/%m/%d", "%Y-%m-%d", "%Y%m%d", "%d %b %Y", "%d-%b-%Y",
     "%d-%b-%y", "%d/%b/%Y", "%b %d %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%B %d %Y", "%Y-%b-%d", "%a %b %d %Y",
+    "%a, %d %b %Y", "%Y%m%d%H%M%S", "%Y%m%d%H%M",
 )  # fmt: skip
 """Dates as instruments and spreadsheets write them; with dots the day always comes first."""
 _CLOCKS = (

@@ -21,10 +21,12 @@ from producers.options import (
     QueryOption,
     RecordedTopologyOption,
     RecordingsArgument,
+    SheetOption,
     TimeFormatOption,
     TimeUnitOption,
     TimeZoneOption,
 )
+from worker.config.alarm_section import overrides
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,8 +58,8 @@ EveryOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Keep only the last reading in each period of this many seconds; 0 keeps all. Default: the model's "
-        "period, for recordings with more readings than that.",
+        help="Keep one reading in each period of this many seconds, with the extreme of each sensor; 0 keeps all. "
+        "Default: the period of a model that counts readings, for recordings with more readings than that.",
     ),
 ]
 SetpointOption = Annotated[float | None, typer.Option(min=0, max=1, help="Setpoint, instead of the alarm policy's.")]
@@ -87,6 +89,7 @@ def backtest(
     topology: RecordedTopologyOption = None,
     mapping: MappingOption = None,
     query: QueryOption = None,
+    sheet: SheetOption = None,
     time_format: TimeFormatOption = None,
     time_unit: TimeUnitOption = None,
     time_zone: TimeZoneOption = None,
@@ -117,11 +120,11 @@ def backtest(
 
     configure_logs("warning")
     settings = load_settings(pipeline=pipeline, model=model)
-    times = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone}
+    others = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone, "sheet": sheet, "key": key}
     loaded = _with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay)
     options = BacktestOptions(
         paths=files,
-        mapping=parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, key=key, **times),
+        mapping=parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, **others),
         label_column=label_column,
         events=events,
         every_ms=None if every is None else round(every * 1000),
@@ -177,7 +180,7 @@ def _run(
 
     package, where = model_or_default(settings, pipeline, lambda text: console.print(text, markup=False))
     require_fit(package, pipeline)
-    policy = package.policy.changed(pipeline.alarm)
+    policy = package.policy.changed(overrides(pipeline.alarm))
     with _bar(console, quiet) as bar:
         task = bar.add_task("reading", total=None)
         result = run_backtest(

@@ -13,6 +13,7 @@ from common.times import iso_utc
 from producers.recordings.series import RELATIVE_START_MS
 from training.backtest.run import Backtest
 from training.evaluation.alarm_outcomes import CONFIDENCE, Alarm, AlarmOutcomes, poisson_interval, share_interval
+from worker.alarms.rules import MODEL_NAME
 from worker.alarms.state_machine import AlarmPolicy
 from worker.model.shap import value_text
 
@@ -86,10 +87,12 @@ def _alarm(result: Backtest, i: int) -> dict[str, Any]:
     ended = None if alarm.cleared_ts is None else round((alarm.cleared_ts - alarm.ts) / 1000, 3)
     return {
         "key": result.recorded.names[alarm.key][0],
+        "module": result.recorded.names[alarm.key][0],
         **_when(result, alarm.key, alarm.ts),
         "verdict": result.judged.verdicts[i],
         "lead_s": result.judged.lead_s[i],
         "priority": alarm.priority,
+        "rule": alarm.rule or MODEL_NAME,
         "peak_probability": alarm.peak,
         "lasted_s": ended,
         "contributions": [
@@ -100,10 +103,9 @@ def _alarm(result: Backtest, i: int) -> dict[str, Any]:
 
 
 def _when(result: Backtest, key: int, ts: int) -> dict[str, Any]:
-    """`ts` in ms since 1970 if the recording has absolute times, and `t_s` in seconds from its start."""
-    if result.recorded.relative:
-        return {"ts": None, "t_s": (ts - RELATIVE_START_MS) / 1000}
-    return {"ts": ts, "t_s": (ts - result.recorded.spans[key].first_ts) / 1000}
+    """`ts` in ms since 1970 if the recording has absolute times, and `t_s` in seconds from the key's first reading."""
+    t_s = (ts - result.recorded.spans[key].first_ts) / 1000
+    return {"ts": None if result.recorded.relative else ts, "t_s": t_s}
 
 
 def _rate(judged: AlarmOutcomes, result: Backtest) -> float | None:
@@ -267,10 +269,9 @@ def _alarm_table(result: Backtest) -> Table:
 
 
 def _moment(result: Backtest, alarm: Alarm) -> str:
-    when = _when(result, alarm.key, alarm.ts)
-    if when["ts"] is None:
-        return f"{when['t_s']:,.0f} s"
-    return iso_utc(when["ts"])
+    if result.recorded.relative:
+        return f"{(alarm.ts - RELATIVE_START_MS) / 1000:,.0f} s"
+    return iso_utc(alarm.ts)
 
 
 def _sweep_table(result: Backtest) -> Table:

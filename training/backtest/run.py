@@ -14,7 +14,6 @@ from common.errors import UserError
 from common.times import DAY_MS
 from producers.recordings.mapping import Mapping
 from producers.recordings.recording import Recording, open_recording
-from producers.recordings.thin import thinned
 from producers.recordings.understanding import understanding
 from training.backtest.envelope import Envelopes
 from training.backtest.labels import given_events, labelled_events
@@ -25,6 +24,7 @@ from training.evaluation.policy_sweep import Trace, policies, sweep, telling
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
+from worker.windows.feature_spec import FeatureSpec
 
 DENSER = 0.75
 """A recording is thinned if its period is below this share of the training period; clocks are not exact."""
@@ -40,7 +40,8 @@ class BacktestOptions:
         mapping: the files' columns.
         label_column: column that is 1 from the event on.
         events: file or text with the times of events (see `given_events`).
-        every_ms: period that readings are thinned to. 0: not thinned; None: the model's period, if they are denser.
+        every_ms: period that readings are thinned to. 0: not thinned; None: the period of a model that counts readings,
+            if they are denser.
         horizon_ms: how long before an event an alarm counts as its warning.
         sweep: whether other alarm policies are tried on the same scores.
     """
@@ -133,11 +134,9 @@ def run_backtest(
         how = understanding(recorded, pipeline, options.mapping)
         tell(how)
         events = _events(options, recorded, pipeline)
-        every = {m: _every(options, package, period) for m, period in recorded.periods_ms.items()}
+        every = every_ms_of(options, package.spec, recorded)
         run = _Run(recorded, pipeline, package, policy, events, options)
-        first_ts = {m: span.first_ts for m, span in recorded.spans.items()}
-        pieces = recorded.pieces()
-        for piece in run.scorer.score(thinned(pieces, every, first_ts) if any(every.values()) else pieces):
+        for piece in run.scorer.score(recorded.thinned_pieces(every)):
             run.take(piece)
             progress("scoring", run.fed, len(recorded))
         scored_after_s = time.perf_counter() - began
@@ -157,11 +156,13 @@ def _events(options: BacktestOptions, recorded: Recording, pipeline: Pipeline) -
     return sorted(events, key=lambda e: (e.key, e.ts))
 
 
-def _every(options: BacktestOptions, package: ModelPackage, period_ms: float) -> int:
+def every_ms_of(options: BacktestOptions, spec: FeatureSpec, recorded: Recording) -> dict[int, int]:
+    """The period in ms that the readings of each key are thinned to; 0 keeps all."""
     if options.every_ms is not None:
-        return options.every_ms
-    trained = package.spec.period_ms
-    return trained if trained is not None and period_ms < DENSER * trained else 0
+        return dict.fromkeys(recorded.periods_ms, options.every_ms)
+    # A model without rolling windows counts seconds, so that any period is as good.
+    trained = spec.period_ms if spec.windows and spec.period_ms is not None else 0
+    return {key: trained if period < DENSER * trained else 0 for key, period in recorded.periods_ms.items()}
 
 
 class _Run:

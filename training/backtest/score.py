@@ -13,6 +13,7 @@ from common.arrays import Bool, Float, Int
 from producers.recordings.piece import Piece
 from schemas.text_column import TextColumn
 from worker.alarms.state_machine import AlarmPolicy
+from worker.config.alarm_section import raised_by_model, rules_of
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
 from worker.score.batch import columns_only
@@ -71,7 +72,13 @@ class RecordingScorer:
         self._key_text = TextColumn.of(self._keys)
         self._group_text = TextColumn.of([group.encode() for _, group in names])
         self._decode = GivenReadings()
-        self._scorer = Scorer(self._decode, pipeline, package, policy)
+        self._scorer = Scorer(
+            self._decode,
+            pipeline,
+            package,
+            policy if raised_by_model(pipeline.alarm) else None,
+            rules=rules_of(pipeline.alarm),
+        )
         self._partitions: dict[int, Partition] = {}
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[ScoredPiece]:

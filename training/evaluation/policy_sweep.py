@@ -8,7 +8,8 @@ import numpy as np
 from common.arrays import Bool, Float, Int
 from training.evaluation.alarm_outcomes import Alarm, AlarmOutcomes, apply, match_alarms
 from training.evaluation.labelled_event import LabelledEvent
-from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.alarms.alarms import Alarms
+from worker.alarms.state_machine import AlarmPolicy
 
 SETPOINTS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 ON_DELAYS_S = (0, 30, 60, 120, 300)

@@ -14,7 +14,7 @@ from training.monitoring.drift.events import DriftEvent, Place, Published, activ
 from training.monitoring.drift.history import Histories
 from training.monitoring.metrics import DriftMetrics
 from training.monitoring.performance.labels import labels_from
-from training.monitoring.performance.rolling import Figures, alarms_from, degradation, figures
+from training.monitoring.performance.rolling import Figures, degradation, figures, models_alarms
 from training.monitoring.topics import MonitoringTopics
 from worker.model.reference import Reference
 
@@ -109,7 +109,7 @@ class Watch:
             return None
         keys: dict[str, int] = {}
         records = self._records["alarms"]
-        alarms = alarms_from(records, self.topics.pipeline, keys)
+        alarms = models_alarms(records, self.topics.pipeline, keys)
         model = (records[-1]["model_name"], records[-1]["model_version"]) if records else ("", "")
         return figures(alarms, labels, keys, self.topics.monitor.performance, model)
 

@@ -5,8 +5,11 @@ import time
 import numpy as np
 from pydantic import ValidationError
 
+from common.text import shown
 from common.validation_errors import fault_texts
+from worker.alarms.rules import missing_features
 from worker.alarms.state_machine import AlarmPolicy
+from worker.config.alarm_section import overrides, raised_by_model, rules_of
 from worker.config.pipeline import Pipeline
 from worker.model.backends.plain_model import PlainModel
 from worker.model.contract import Features, Model, Task
@@ -45,13 +48,16 @@ def alarm_policy(model: Model, pipeline: Pipeline) -> AlarmPolicy | None:
     """The model's alarm policy with the pipeline's overrides, or that of the pipeline if the model brings none.
 
     Returns:
-        The policy; None for a pipeline without alarms.
+        The policy; None where the model raises no alarms: the pipeline has none, or only those of rules.
 
     Raises:
         PackageError: the overrides make the policy invalid, the pipeline's policy is not complete, or the model gives
             no probability of one class, by which alarms are raised.
     """
-    if pipeline.outputs.alarms is None:
+    changes, rules = overrides(pipeline.alarm), rules_of(pipeline.alarm)
+    if pipeline.outputs.alarms is None or not raised_by_model(pipeline.alarm):
+        return None
+    if rules and not changes and (model.task is not Task.BINARY or model.policy is None):
         return None
     if model.task is not Task.BINARY:
         raise PackageError(
@@ -62,8 +68,8 @@ def alarm_policy(model: Model, pipeline: Pipeline) -> AlarmPolicy | None:
         )
     try:
         if model.policy is None:
-            return AlarmPolicy.model_validate(pipeline.alarm)
-        return model.policy.changed(pipeline.alarm)
+            return AlarmPolicy.model_validate(changes)
+        return model.policy.changed(changes)
     except ValidationError as error:
         raise PackageError("bad_thresholds", f"pipeline {pipeline.name}: alarm: {fault_texts(error)}") from error
 
@@ -81,6 +87,12 @@ def require_fit(model: Model, pipeline: Pipeline) -> None:
             f"{pipeline.expected_task}; write `task: {model.task}` in the pipeline file, or name another model",
         )
     plan_for(model, pipeline)
+    if lacking := missing_features(rules_of(pipeline.alarm), model.numeric):
+        raise PackageError(
+            "wrong_signature",
+            f"model {model.name} {model.version} has no feature {shown(', '.join(lacking))}, which rules of pipeline "
+            f"{pipeline.name} are about; name a feature of the model, or a field of the readings",
+        )
     if model.spec is None:
         return
     if lacking := [name for name in model.spec.sensors if name not in pipeline.input.sensors()]:

@@ -39,7 +39,7 @@ class Explained:
 
     Attributes:
         prediction: the published record, under the engine's field names.
-        alarm: the published alarm transition that the reading caused, likewise; None if it caused none.
+        alarms: the published alarm transitions that the reading caused, likewise; the model's own first.
         probability: recomputed.
         same_bits: whether it equals the published one bit for bit.
         same_contributions: whether the contributions published with the alarm are equal; None without an alarm, and if
@@ -53,7 +53,7 @@ class Explained:
     """
 
     prediction: dict[str, Any]
-    alarm: dict[str, Any] | None
+    alarms: list[dict[str, Any]]
     probability: float
     same_bits: bool
     same_contributions: bool | None
@@ -63,6 +63,11 @@ class Explained:
     explanation: Explanation
     package: Model
     rebuilt_from: int
+
+    @property
+    def alarm(self) -> dict[str, Any] | None:
+        """The first of `alarms`; None without one."""
+        return self.alarms[0] if self.alarms else None
 
 
 def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Explained:
@@ -96,7 +101,7 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
         prediction = published.prediction(key, at_ms)
         number, offset = prediction["source_partition"], prediction["source_offset"]
         _require_same_topic(config, pipeline.input.topic, prediction)
-        alarm = published.alarm(key, prediction[pipeline.input.time], prediction)
+        alarms = published.alarms(key, prediction[pipeline.input.time], prediction)
         package = _model(settings, pipeline, prediction)
         probability = published_value(prediction)
         rebuilds = _rebuilds(log, pipeline, package, lookup, prediction)
@@ -114,10 +119,10 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
     explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
         prediction,
-        alarm,
+        alarms,
         again,
         again == probability,
-        None if alarm is None or explanation.bias is None else _published(alarm) == explanation.published(),
+        _same_contributions(alarms, explanation),
         int(outcome.scored.in_window[0]),
         window,
         values_of(package, outcome.scored.features.take([0])),
@@ -140,6 +145,12 @@ def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str
             f"the reading of this prediction is gone: {topic} was deleted and created again since (its topic id was "
             f"{published} and is now {now}); choose a time after that"
         )
+
+
+def _same_contributions(alarms: list[dict[str, Any]], explanation: Explanation) -> bool | None:
+    if not alarms or explanation.bias is None:
+        return None
+    return all(_published(alarm) == explanation.published() for alarm in alarms)
 
 
 def _published(alarm: dict[str, Any]) -> dict[str, Any]:
@@ -176,15 +187,17 @@ class _Published:
             )
         return latest
 
-    def alarm(self, key: str, ts: int, prediction: dict[str, Any]) -> dict[str, Any] | None:
-        """The alarm transition that the reading of this prediction caused; None if it caused none."""
-        place, output = _place(prediction), self._pipeline.outputs.alarms
+    def alarms(self, key: str, ts: int, prediction: dict[str, Any]) -> list[dict[str, Any]]:
+        """The alarm transitions that the reading of this prediction caused, in the order of their records."""
+        place, output, found = _place(prediction), self._pipeline.outputs.alarms, []
         if output is None:
-            return None
+            return []
         for record in self._records(output, key, ts, prediction["source_partition"]):
             if _place(record) == place:
-                return record
-        return None
+                found.append(record)
+            elif found:
+                break
+        return found
 
     def _records(self, output: Output, key: str, ts: int, number: int | None = None) -> Iterator[dict[str, Any]]:
         """A key's records around and after an event time. Outputs about a reading are written after it arrived."""

@@ -1,6 +1,7 @@
 """An explained prediction as JSON and as tables."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +24,7 @@ def as_json(found: Explained, pipeline: Pipeline) -> dict[str, Any]:
     return {
         "prediction": with_schema_names(found.prediction),
         "alarm": None if found.alarm is None else with_schema_names(found.alarm),
+        "alarms": [with_schema_names(alarm) for alarm in found.alarms],
         "model": {"name": found.package.name, "version": found.package.version},
         "probability": found.probability,
         "same_bits": found.same_bits,
@@ -94,8 +96,15 @@ def _alarm(found: Explained) -> str:
         same = "not known: the model does not say them"
     else:
         same = "equal" if found.same_contributions else "[red]different[/]"
-    named = markup(f"{found.alarm['state']} {found.alarm['priority']}, {found.alarm['alarm_id']}")
-    return f"{named}; its published contributions are {same}"
+    named = "; ".join(
+        f"{alarm['state']} {alarm['priority']} by {_rule(alarm)}, {alarm['alarm_id']}" for alarm in found.alarms
+    )
+    return f"{markup(named)}; the published contributions are {same}"
+
+
+def _rule(alarm: Mapping[str, Any]) -> str:
+    rule = alarm.get("rule")
+    return "the model" if rule is None else f"rule {rule}"
 
 
 def _window(found: Explained) -> str:

@@ -11,6 +11,7 @@ from schemas.codec import decode
 from schemas.errors import UnreadableValueError
 from schemas.load import Schema
 from schemas.registry import registry_at, writer_schema_lookup
+from worker.alarms.alarms import rule_of
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.settings import Settings
 from worker.kafka.client_config import client_config, error_text
@@ -47,12 +48,11 @@ def follow(settings: Settings, topic_or_role: str, *, from_beginning: bool, limi
 
 
 def _record(message: Message, pipeline: Pipeline, writer_schema_of: WriterSchemaOf) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "topic": message.topic(),
-        "partition": message.partition(),
-        "offset": message.offset(),
-        "key": (key_of(message) or b"").decode(errors="replace"),
-    }
+    key = key_of(message) or b""
+    shown: dict[str, Any] = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
+    if message.topic() == pipeline.topics.get("alarm_state"):
+        key, shown["rule"] = rule_of(key)
+    shown["key"] = key.decode(errors="replace")
     if headers := headers_of(message):
         shown["headers"] = {name: (value or b"").decode(errors="replace") for name, value in headers}
     schema = _schema_on(pipeline, message.topic())

@@ -170,7 +170,11 @@ class Pipeline(Strict):
 
     def written(self, role: str) -> dict[str, WrittenField]:
         """What is written to an output, by the names of its schema."""
-        return written_fields(self.input, self.outputs, role, self.expected_task)
+        found = written_fields(self.input, self.outputs, role, self.expected_task)
+        rule = self.outputs.schema_name("rule")
+        if rule in found and not self.alarm.get("rules"):
+            found[rule] = found[rule]._replace(derived=False, field=found[rule].field._replace(optional=True))
+        return found
 
     @property
     def expected_task(self) -> Task:

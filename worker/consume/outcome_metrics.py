@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from worker.alarms.rules import MODEL_NAME
 from worker.observe.metrics import Metrics
 from worker.score.outcome import Outcome
 
@@ -23,7 +24,7 @@ def count_outcome(metrics: Metrics, outcome: Outcome, sensors: Sequence[str]) ->
         if count:
             metrics.masked.labels(field).inc(count)
     for transition in outcome.alarms.transitions:
-        metrics.transitions.labels(transition.kind, transition.state.priority).inc()
+        metrics.transitions.labels(transition.kind, transition.state.priority, transition.rule or MODEL_NAME).inc()
     if len(scored.probability):
         now_ms = time.time_ns() / 1e6
         metrics.latency_event.observe((now_ms - scored.readings.ts) / 1000)

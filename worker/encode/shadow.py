@@ -18,7 +18,8 @@ import structlog
 
 from common.arrays import Bool, Float, Int
 from common.text import in_label
-from worker.alarms.state_machine import RTN, AlarmPolicy, Alarms, StagedAlarms, Transition
+from worker.alarms.alarms import MODEL, Alarms, StagedAlarms, Transition
+from worker.alarms.state_machine import RTN, AlarmPolicy
 from worker.kafka.records import Bulk, Outgoing
 from worker.model.contract import Features, Model, Task
 from worker.observe.metrics import ShadowMetrics
@@ -258,7 +259,7 @@ def _count(metrics: ShadowMetrics, outcome: Outcome, shadowed: ShadowScored) -> 
     metrics.agreed.inc(int(((champion >= outcome.threshold) == shadowed.positive).sum()))
     metrics.difference.observe(np.abs(champion - shadowed.probability))
     scored = set(rows.tolist())
-    both = [t for t in outcome.alarms.transitions if t.row in scored], shadowed.alarms.transitions
+    both = [t for t in outcome.alarms.transitions if t.row in scored and t.rule == MODEL], shadowed.alarms.transitions
     for model, made, counted in zip(("champion", "challenger"), both, shadowed.challenger.counted, strict=True):
         metrics.alarms.labels(model).inc(_raised(made, counted))
 

@@ -159,7 +159,9 @@ def _describe(key: str, scorer: Scorer, partitions: dict[int, Partition]) -> dic
         window = scorer.windows.of(partition, key.encode())
         if window is not None:
             alarm = scorer.alarms.of(partition.number, key.encode())
-            return {"key": key, "partition": partition.number, "window": window, "alarm": alarm}
+            by_rule = {r.name: scorer.alarms.of(partition.number, key.encode(), r.name) for r in scorer.alarms.rules}
+            found = {"key": key, "partition": partition.number, "window": window, "alarm": alarm}
+            return found | ({"rules": by_rule} if by_rule else {})
     return None
 
 

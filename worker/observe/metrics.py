@@ -121,12 +121,12 @@ class Metrics:
         )
         self.transitions = Counter(
             _PREFIX + "alarm_transitions_total",
-            "Alarm transitions published.",
-            ["state", "priority"],
+            "Alarm transitions published, by rule; `model` is the model's own alarm.",
+            ["state", "priority", "rule"],
             registry=self.registry,
         )
         self.alarms_active = Gauge(
-            _PREFIX + "alarms_active", "Keys with an active alarm, by priority.", ["priority"], registry=self.registry
+            _PREFIX + "alarms_active", "Active alarms, by priority.", ["priority"], registry=self.registry
         )
         self.sketched = Counter(
             _PREFIX + "sketched_readings_total",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from common.arrays import Bool, Float, Int
-from worker.alarms.state_machine import StagedAlarms
+from worker.alarms.alarms import StagedAlarms
 from worker.model.contract import Features, Model, Prediction
 from worker.model.shap import Explanation
 from worker.score.aggregates import AggregatedBatch

@@ -7,13 +7,16 @@ that a later batch could see. Only `merge` does, so a batch whose transaction ab
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from common.arrays import Bool, Int
+from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
-from worker.alarms.state_machine import AlarmPolicy, Alarms, StagedAlarms
+from worker.alarms.alarms import Alarms, StagedAlarms
+from worker.alarms.rules import Condition, Rule
+from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Model
 from worker.model.shap import explain_rows
@@ -65,16 +68,17 @@ class Scorer:
         model: Model,
         policy: AlarmPolicy | None,
         timed: Timer = untimed,
+        rules: tuple[Rule, ...] = (),
     ) -> None:
-        """A scorer without partitions; without a policy it raises no alarms."""
+        """A scorer without partitions; without a policy the model raises no alarms."""
         self.model, self.plan = model, plan_for(model, pipeline)
-        self.alarms = Alarms(policy)
+        self.alarms = Alarms(policy, rules)
         self.follow: Callable[[Outcome], None] | None = None
         self.windows = _windows_of(self.plan, pipeline)
-        layout, sensors = pipeline.layout, pipeline.input.sensors()
-        self.aggregates = None if layout is None else KeyedAggregates(layout, sensors)
-        keyed = self.plan.spec is not None or policy is not None or layout is not None
-        self._decode, self._validate, self._timed = decode, Validator(pipeline.input, keyed=keyed), timed
+        layout, self._sensors = pipeline.layout, pipeline.input.sensors()
+        self.aggregates = None if layout is None else KeyedAggregates(layout, self._sensors)
+        keyed = self.plan.spec is not None or policy is not None or rules or layout is not None
+        self._decode, self._validate, self._timed = decode, Validator(pipeline.input, keyed=bool(keyed)), timed
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
         """Score a batch.
@@ -138,7 +142,16 @@ class Scorer:
 
     def _stage_alarms(self, scored: Scored) -> StagedAlarms:
         partition, keys = scored.origin.partition.tolist(), scored.origin.keys
-        return self.alarms.stage(partition, keys, scored.readings.ts, scored.probability, scored.shift)
+        levels = [rule.level(partial(self._seen, scored)) for rule in self.alarms.rules]
+        return self.alarms.stage(partition, keys, scored.readings.ts, scored.probability, scored.shift, levels)
+
+    def _seen(self, scored: Scored, condition: Condition) -> Float:
+        """The values that a condition is about, shape [n]."""
+        if condition.field is not None:
+            return scored.readings.values[:, self._sensors.index(condition.field)]
+        if condition.feature is not None:
+            return scored.features.numbers[:, self.model.numeric.index(condition.feature)]
+        return scored.probability
 
     def merge(self, outcome: Outcome, partitions: Mapping[int, Partition]) -> None:
         """Make a committed batch part of the state."""
@@ -231,6 +244,7 @@ def scorer_of(
     policy: AlarmPolicy | None,
     writer_schema_of: WriterSchemaOf,
     timed: Timer = untimed,
+    rules: tuple[Rule, ...] = (),
 ) -> Scorer:
     """A scorer of a pipeline's messages."""
-    return Scorer(Decoder(pipeline.input, writer_schema_of), pipeline, model, policy, timed)
+    return Scorer(Decoder(pipeline.input, writer_schema_of), pipeline, model, policy, timed, rules)

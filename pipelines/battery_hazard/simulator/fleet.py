@@ -6,7 +6,7 @@ docs/physics.md describes the physics.
 Example:
     >>> fleet = Fleet(modules=64, seed=7, faults=3, start_ms=1_750_000_000_000, span_ms=6 * 3_600_000)
     >>> for step in fleet.steps(2160):
-    ...     step.ts, step.values        # [64] int64 ms, [64, 9] float64, NaN where missing
+    ...     step.ts, step.values        # [64] int64 ms, [64, 13] float64, NaN where missing
     >>> fleet.faults[0].module, fleet.faults[0].mechanism, fleet.faults[0].no_return_ts
 """
 
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from common.times import HOUR_MS, MINUTE_MS
 from pipelines.battery_hazard.simulator.events.effects import lay
-from pipelines.battery_hazard.simulator.events.faults import LEAD_MS, Event, NeverRunsAwayError, World, allowed
-from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING, Fault, Nuisance
+from pipelines.battery_hazard.simulator.events.faults import LEAD_MS, NeverRunsAwayError, World, allowed
+from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING
 from pipelines.battery_hazard.simulator.events.mechanisms import Build
 from pipelines.battery_hazard.simulator.events.nuisances import (
     SHORTS,
@@ -30,17 +30,14 @@ from pipelines.battery_hazard.simulator.events.nuisances import (
     listed,
     stuck,
 )
-from pipelines.battery_hazard.simulator.events.schedule import MODULES_PER_RACK, run_events
+from pipelines.battery_hazard.simulator.events.schedule import MODULES_PER_RACK, Ran, run_events
 from pipelines.battery_hazard.simulator.physics.cell import cell_of
-from pipelines.battery_hazard.simulator.plant.normal import Modules, Operation, Override, draw_traits
+from pipelines.battery_hazard.simulator.plant.measured import measured
+from pipelines.battery_hazard.simulator.plant.normal import Modules, Override, draw_traits
 from pipelines.battery_hazard.simulator.plant.sensing import (
-    AMBIENT,
     AVG,
-    CURRENT,
     GAS,
-    MAX,
     SENSORS,
-    SOC,
     VOLTAGE,
     Sensing,
     death_ms,
@@ -69,7 +66,7 @@ class Step:
 
     Attributes:
         ts: [modules] int64, event time, milliseconds since the Unix epoch; each device's clock is slightly off.
-        values: [modules, 9] float64 in the order of `SENSORS`, NaN where a value is missing. All are NaN
+        values: [modules, 13] float64 in the order of `SENSORS`, NaN where a value is missing. All are NaN
             for a module whose sensors all failed: it is silent, so publish nothing for it.
     """
 
@@ -85,6 +82,7 @@ class Fleet:
         rack_ids: name of each module's rack, same order.
         faults: ground truth, known from the start, ordered by onset.
         nuisances: events that look like a hazard but are none, ordered by start.
+        events: how faults and shorts change the readings.
         next_ms: event time of the next step.
     """
 
@@ -119,7 +117,7 @@ class Fleet:
             nuisances: expected number per module-day, all kinds together.
             cells_in_series: cells in series in a module. 1 makes single cells on test benches: each is in a climatic
                 chamber, is cycled at 0.5 to 3 C, and its faults are destructive tests. Such a cell has sensors for
-                voltage, current and one temperature.
+                voltage, current and temperature.
             capacity_ah: capacity of a module; from 20 Ah on, it has two cells in parallel.
             chemistry: one of `cell.CHEMISTRIES`. Only layered oxide (`nmc`) has all mechanisms. The others have normal
                 operation, and LFP on a test bench has sudden shorts.
@@ -170,10 +168,7 @@ class Fleet:
         self._disturbances: list[Disturbance] = [one for one in drawn if one.kind not in SHORTS]
         self._stuck: dict[int, NDArray[np.float64]] = {}
         forced = forced_by(self._disturbances, self._rack)
-        self.faults: list[Fault] = []
-        self._events: list[Event] = []
-        overrides: list[Override] = []
-        quiet: list[Nuisance] = []
+        ran = Ran([], [], [], [])
         if faults or shorts:
             noise = self._sensing.accuracy.noise
             world = World(
@@ -185,15 +180,16 @@ class Fleet:
                 (noise[AVG], noise[VOLTAGE], noise[GAS.start]),
             )
             rng = np.random.default_rng([seed, 1])
-            self._events, self.faults, quiet, overrides = run_events(
-                world, self._rack, faults, begins, shorts, start_ms, span_ms, rng, spreads=spreads
-            )
-        self.nuisances = sorted([*listed(self._disturbances), *quiet], key=lambda n: (n.start_ts, n.module))
+            ran = run_events(world, self._rack, faults, begins, shorts, start_ms, span_ms, rng, spreads=spreads)
+        self.events, self.faults = ran.events, ran.faults
+        self.nuisances = sorted([*listed(self._disturbances), *ran.nuisances], key=lambda n: (n.start_ts, n.module))
         deaths = np.random.default_rng([seed, 5])
-        self._dies = [None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths) for e in self._events]
+        self._dies = [
+            None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths, bench=build.bench) for e in self.events
+        ]
         self._share = np.random.default_rng([seed, 6]).uniform(0.5, 1, modules)
         self._live = self._site(first_ms, [*forced, *self._trips()])
-        self._modules = self._warmed_up(first_ms, start_ms, overrides)
+        self._modules = self._warmed_up(first_ms, start_ms, ran.overrides)
         self._block_steps = max(1, min(_BLOCK_STEPS, _BLOCK_READINGS // modules))
         self._blocks = 0
         self._made_ms = start_ms
@@ -226,7 +222,7 @@ class Fleet:
             yield Step(ts[0], values[0])
 
     def block(self, steps: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The next `steps` steps at once: ts [steps, modules] and values [steps, modules, 9]."""
+        """The next `steps` steps at once: ts [steps, modules] and values [steps, modules, 13]."""
         taken = []
         while steps > 0:
             taken.append(self._take(steps))
@@ -251,29 +247,24 @@ class Fleet:
         self._blocks += 1
         self._made_ms = int(ts[-1]) + self.period_ms
         done = self._modules.run(ts, self._live.minutes(int(ts[0]), int(ts[-1])), rng)
-        values = self._measured(done, ts)
-        for one in self._events:
+        values = measured(
+            done,
+            self._traits,
+            self._build.series,
+            self._capacity_ah,
+            self._sensing.gas_ppm(ts),
+            self._build.cell.chemistry,
+        )
+        for one in self.events:
             beside = np.flatnonzero((self._rack == self._rack[one.module]) & (np.arange(len(self._rack)) != one.module))
             lay(one, values, ts, beside, self._share[beside])
         disturb(values, ts, self._disturbances)
         self._sensing.blur(values, rng)
         stuck(values, ts, self._disturbances, self._stuck)
         self._sensing.lose(values, ts, rng)
-        for one, dies in zip(self._events, self._dies, strict=True):
+        for one, dies in zip(self.events, self._dies, strict=True):
             if dies is not None and ts[-1] >= dies.min():
                 values[:, one.module][ts[:, None] >= dies] = np.nan
         # Never after the nominal time, and less than a period before it, so that a module's time always advances.
         late = rng.integers(0, min(_JITTER_MS, self.period_ms // 4) + 1, values.shape[:2])
         return ts[:, None] - late, values
-
-    def _measured(self, done: Operation, ts: NDArray[np.int64]) -> NDArray[np.float64]:
-        traits = self._traits
-        values = np.empty((*done.c_rate.shape, len(SENSORS)))
-        values[..., AVG] = done.temp_c + traits.offset_c
-        values[..., MAX] = values[..., AVG] + traits.spread_c + 0.08 * np.abs(done.temp_c - done.air_c)
-        values[..., VOLTAGE] = done.cell_v * self._build.series
-        values[..., CURRENT] = done.c_rate * self._capacity_ah
-        values[..., SOC] = done.soc_percent + traits.soc_bias
-        values[..., GAS] = self._sensing.gas_ppm(ts)
-        values[..., AMBIENT] = done.air_c
-        return values

@@ -1,6 +1,5 @@
 """The forms that people's files have: each gives the right readings, or a refusal that names the option."""
 
-import gzip
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from common.errors import UserError
 from producers.recordings.mapping import Mapping, parse_mapping
-from tests.recordings import Read, read_recording
+from tests.recordings import Read, read_recording, text_file
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "forms"
 EIGHT = "2024-06-25T08:00:00"
@@ -63,12 +62,6 @@ def form(name: str) -> Path:
 
 def when(read: Read, row: int) -> str:
     return datetime.fromtimestamp(round(read.ts[row] / 1000), UTC).isoformat()[:19]
-
-
-def text_file(folder: Path, *lines: str, name: str = "file.csv", encoding: str = "utf-8", end: str = "\n") -> Path:
-    path = folder / name
-    path.write_bytes((end.join(lines) + end).encode(encoding))
-    return path
 
 
 @pytest.mark.parametrize("name", sorted(FORMS))
@@ -225,6 +218,19 @@ def test_zero_bytes_quoted_lines_headers_again_and_footers(tmp_path: Path) -> No
     )
 
 
+def test_averages_below_the_last_reading_are_no_readings(tmp_path: Path) -> None:
+    lines = ["ts,voltage_v", "2024-06-25 08:00:00,50", "2024-06-25 08:00:10,51", "", "Rows: 2", "Average,50.5"]
+    read = read_recording(text_file(tmp_path, *lines))
+    assert (len(read.ts), read.understood["notes"]) == (2, ["left out: lines below the last row, 2"])
+    with pytest.raises(UserError, match="line 3, column ts: 'Average': is not a time"):
+        read_recording(text_file(tmp_path, lines[0], lines[1], lines[5], lines[2]))
+
+
+@pytest.mark.parametrize("time", ["20240625080000", "Tue, 25 Jun 2024 08:00:00 +0000", "20240625T080000Z"])
+def test_other_ways_to_write_a_time(tmp_path: Path, time: str) -> None:
+    assert when(read_recording(text_file(tmp_path, "voltage_v;ts", f"50;{time}")), 0) == EIGHT
+
+
 def test_words_and_marks_of_missing_values(tmp_path: Path) -> None:
     words = ["NA", "unavailable", "#N/A", "-", "", "NaN"]
     lines = [f"2024-06-25 08:00:0{i},{word},1" for i, word in enumerate(words)]
@@ -249,14 +255,6 @@ def test_daily_files_of_one_device_are_joined(tmp_path: Path) -> None:
         text_file(tmp_path, "ts,voltage_v", f"{day:02}/04/2024 12:00,{day}", name=f"day-{day:02}.csv")
     read = read_recording(tmp_path / "day-*.csv", mapping=Mapping(key="site"))
     assert (read.keys, read.column("voltage_v").tolist()) == (["site"], [9, 10, 13])
-
-
-def test_json_lines_and_packed_files(tmp_path: Path) -> None:
-    lines = ['{"ts": "2024-06-25T08:00:00Z", "voltage_v": 51.5}', '{"ts": "2024-06-25T08:00:10Z", "voltage_v": null}']
-    path = tmp_path / "log.jsonl.gz"
-    path.write_bytes(gzip.compress("\n".join(lines).encode()))
-    read = read_recording(path, mapping=Mapping(key="a", columns={"current_a": "voltage_v * 2"}), skip_bad=True)
-    assert (len(read.ts), read.column("current_a")[0]) == (1, 103)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +284,7 @@ def test_a_mapping_file_is_shared(tmp_path: Path) -> None:
     )
 
 
-def test_thinned_readings_keep_each_sensors_last_value(tmp_path: Path) -> None:
+def test_thinned_readings_keep_the_extreme_of_each_sensor(tmp_path: Path) -> None:
     lines = [f"2024-06-25 08:00:{i:02},{50 + i if i % 2 else ''},{i if not i % 2 else ''}" for i in range(20)]
     read = read_recording(text_file(tmp_path, "ts,voltage_v,current_a", *lines), every_ms=10_000)
-    assert (read.column("voltage_v").tolist(), read.column("current_a").tolist()) == ([59, 69], [8, 18])
+    assert (read.column("voltage_v").tolist(), read.column("current_a").tolist()) == ([51, 69], [0, 18])

@@ -149,11 +149,12 @@ def test_the_command_prints_what_was_published(ran: Stage) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["same_bits"] is result["same_contributions"] is True
-    assert result["alarm"] == alarm
+    assert (result["alarm"], result["alarms"]) == (alarm, [alarm])
     assert result["prediction"] == next(p for p in ran.records("predictions") if _place(p) == _place(alarm))
     shown = hazardstream("explain", *options)
     assert "equal, bit for bit" in shown.stdout
     assert alarm["contributions"][0]["feature"] in shown.stdout
+    assert "by the model" in shown.stdout
 
 
 def test_more_alarms_after_the_first_do_not_change_what_it_says(ran: Stage) -> None:

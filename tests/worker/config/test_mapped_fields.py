@@ -84,8 +84,7 @@ def test_explain_finds_prediction_and_alarm(renamed: Pipeline) -> None:
     archive = _Published(Log(), renamed, writer_schema_lookup(None, renamed.known_schemas))  # type: ignore[arg-type]
     prediction = archive.prediction("text", sample["time"][0])
     assert prediction["probability"] == sample["probability"][0]
-    alarm = archive.alarm("text", prediction["ts"], prediction)
-    assert alarm is not None
+    (alarm,) = archive.alarms("text", prediction["ts"], prediction)
     assert alarm["state"] == "ACTIVE"
 
 
@@ -97,4 +96,4 @@ def test_performance_and_the_demo_read_alarms(renamed: Pipeline) -> None:
     watch.active, watch.alarm_lines = {}, []  # type: ignore[assignment]
     value = written(renamed, "alarms")
     watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.records["alarms"].schema))
-    assert watch.active == {"text": "text"}
+    assert watch.active == {("text", "text"): "text"}

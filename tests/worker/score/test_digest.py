@@ -18,8 +18,11 @@ from worker.model.package import load_package
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
-DIGEST = "d163e767573e625ea0264bfd8f962ebfc146f6a937ae3df90f5f970f54e80fc4"
-"""As computed with commit 6784238. A change of the model, of an output schema or of a rule changes it: then say so."""
+DIGEST = "11280d3e9f9ce8f48c4359894ab806ed72707c30e6e0a3f6a6113956ccd35567"
+"""As computed with commit 6784238, with the field `rule` in alarms.
+
+A change of the model, of an output schema or of a rule changes it: then say so.
+"""
 NOW_NS = 1_800_000_000_000_000_000
 
 

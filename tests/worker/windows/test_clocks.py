@@ -17,7 +17,8 @@ from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import Stage, wait_until
 from tests.uninterrupted import assert_equals_uninterrupted_run
-from worker.alarms.state_machine import ACTIVE, AlarmPolicy, Alarms
+from worker.alarms.alarms import Alarms
+from worker.alarms.state_machine import ACTIVE, AlarmPolicy
 from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
 from worker.score.scorer import scorer_of
@@ -249,4 +250,4 @@ def test_the_example_of_the_issue_end_to_end(stage: Stage) -> None:
     expected = assert_equals_uninterrupted_run(stage)
     assert not expected.rejected
     assert len(expected.probability) == len(sent)
-    assert any(kind == ACTIVE for _, kind, _ in expected.transitions)
+    assert any(kind == ACTIVE for _, _, kind, _ in expected.transitions)

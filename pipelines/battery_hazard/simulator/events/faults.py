@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.times import HOUR_MS, MINUTE_MS
-from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING, SUDDEN
+from pipelines.battery_hazard.simulator.events.event import AFTER_S, GRID_MS, Event, event
+from pipelines.battery_hazard.simulator.events.ground_truth import HEATED, MECHANISMS, SPREADING, SUDDEN
 from pipelines.battery_hazard.simulator.events.mechanisms import (
     Background,
     Build,
@@ -17,58 +18,23 @@ from pipelines.battery_hazard.simulator.events.mechanisms import (
     make_trials,
 )
 from pipelines.battery_hazard.simulator.physics.cell import Float
-from pipelines.battery_hazard.simulator.physics.course import GRID_S, Courses
+from pipelines.battery_hazard.simulator.physics.course import GRID_S
 from pipelines.battery_hazard.simulator.physics.module_model import solve
-from pipelines.battery_hazard.simulator.plant.gas import sensed_ppm
 from pipelines.battery_hazard.simulator.plant.normal import CHARGED_MS, Override, Traits, charged_before
 from pipelines.battery_hazard.simulator.plant.site import Site
 
 LEAD_MS = 8 * HOUR_MS
 """The simulation starts this long before the first reading, because a fault may take that long to develop."""
 _SLOWEST_H = 4.5
-_AFTER_S = 2400.0
 _TRIES = 10
+_EMPTY_SHARE = 0.2
+"""Share of empty cells among those that are heated."""
 _MODULES_BESIDE = 1
-GRID_MS = round(GRID_S * 1000)
 _BENCH_MECHANISMS = ("internal_short", "hard_short", "sudden_short", "overcharge", "external_heating")
 
 
 class NeverRunsAwayError(Exception):
     """A drawn fault does not end in a fire: the module is too cool or its charge too low."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """How a fault or a short that does not run away changes the readings.
-
-    Arrays have one value each `grid_ms` from the onset: differences from normal operation unless said otherwise.
-
-    Attributes:
-        no_return_ms: point of no return; None if the module never runs away.
-        vent_ms: when the first cell vents; None if none does.
-        mean_c, hot_c, volt_v: added to the module's readings, [k].
-        own_ppm, rack_ppm: CO, H2, VOC added to the sensors of the module, and of the others in its rack, [k, 3].
-        side_c: absolute temperature of the side that faces the next module, [k].
-        grid_ms: time between two values.
-    """
-
-    module: int
-    mechanism: str
-    onset_ms: int
-    no_return_ms: int | None
-    vent_ms: int | None
-    mean_c: Float
-    hot_c: Float
-    volt_v: Float
-    own_ppm: Float
-    rack_ppm: Float
-    side_c: Float
-    grid_ms: int = GRID_MS
-
-    @property
-    def end_ms(self) -> int:
-        """When the computed course ends."""
-        return self.onset_ms + (len(self.mean_c) - 1) * self.grid_ms
 
 
 @dataclass(frozen=True)
@@ -126,7 +92,10 @@ def run_faults(
     soc = held[3][:, 0]
     # A cell is charged before a destructive test, and so is a module whose charge is too low to burn.
     emptied = (soc < 30) | world.build.bench
-    held[3] = np.where(emptied, rng.uniform(60, 98, len(modules)), soc)[:, None]
+    charged = rng.uniform(60, 98, len(modules))
+    heated_empty = np.array([m == HEATED for m in mechanism]) & (rng.random(len(modules)) < _EMPTY_SHARE)
+    charged = np.where(heated_empty, rng.uniform(2, 10, len(modules)), charged)
+    held[3] = np.where(emptied, charged, soc)[:, None]
     traits = world.traits.of(modules)
     held[1], held[2] = _worked(causes, world, traits, held[0], held[1], held[2])
     seconds = _time_to_no_return(causes, world, traits, held)
@@ -175,7 +144,7 @@ def _course(
         lived = world.background(causes.module[pending], overrides)
         tables = lived.rows((onset[pending] - world.first_ms) // MINUTE_MS, round((_SLOWEST_H + 1.6) * 60))
         trials = make_trials(causes.only(pending), world.build, world.traits.of(causes.module[pending]), tables)
-        courses = solve(trials, hours=_SLOWEST_H + 1.5, after_s=_AFTER_S)
+        courses = solve(trials, hours=_SLOWEST_H + 1.5, after_s=AFTER_S)
         for i, row in enumerate(pending.tolist()):
             if np.isfinite(courses.no_return_s[i]):
                 events[row] = event(courses, i, causes, row, int(onset[row]), tables[1][i])
@@ -215,32 +184,6 @@ def _override(
     if emptied:
         return charged_before(0, onset, at(onset - CHARGED_MS), soc)
     return None
-
-
-def event(courses: Courses, i: int, causes: Causes, row: int, onset: int, usual_c: Float) -> Event:
-    """Make an event from row `i` of the module model's courses and row `row` of `causes`."""
-    k = courses.mean_c.shape[1]
-    if np.isfinite(courses.no_return_s[i]):
-        k = min(k, int((courses.no_return_s[i] + _AFTER_S) / GRID_S))
-    normal = np.interp(np.arange(k) * GRID_S, np.arange(len(usual_c)) * 60.0, usual_c)
-    own, rack = sensed_ppm(courses.gas_mol[i, :k].astype(np.float64))
-
-    def ms(seconds: float) -> int | None:
-        return int(onset + seconds * 1000) if np.isfinite(seconds) else None
-
-    return Event(
-        int(causes.module[row]),
-        causes.mechanism[row],
-        onset,
-        ms(courses.no_return_s[i]),
-        ms(courses.vent_s[i]),
-        courses.mean_c[i, :k] - normal,
-        courses.hot_c[i, :k] - normal,
-        courses.volt_v[i, :k].astype(np.float64),
-        own,
-        rack,
-        courses.side_c[i, :k].astype(np.float64),
-    )
 
 
 def spread(
@@ -288,6 +231,6 @@ def _beside(world: World, pairs: list[tuple[Event, int]], rng: np.random.Generat
         cooling = 25 + (seen[-1] - 25) * np.exp(-np.arange(longest) * GRID_S / 2400)
         wall[i] = np.concatenate((seen, cooling))[:longest]
     courses = solve(
-        make_trials(causes, world.build, world.traits.of(modules), tables, wall), hours=3.0, after_s=_AFTER_S
+        make_trials(causes, world.build, world.traits.of(modules), tables, wall), hours=3.0, after_s=AFTER_S
     )
     return [event(courses, i, causes, i, int(onset[i]), tables[1][i]) for i in range(len(pairs))]

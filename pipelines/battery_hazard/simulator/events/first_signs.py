@@ -3,11 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.battery_hazard.simulator.events.faults import Event, World
+from pipelines.battery_hazard.simulator.events.event import Event
+from pipelines.battery_hazard.simulator.events.faults import World
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault
 
 _TOLERANCE = np.array([1.0, 1.5, 0.01, 10.0])
 """Normal difference between modules: mean and hottest temperature (C), voltage of a cell (V), gas (ppm)."""
+_CELL_V = 0.03
+"""Normal difference of a module's lowest and highest cell voltage from those of another, and their noise."""
 
 
 def truth(one: Event, world: World) -> Fault:
@@ -26,6 +29,7 @@ def truth(one: Event, world: World) -> Fault:
             np.abs(one.hot_c) > limits[1],
             np.abs(one.volt_v) > limits[2],
             (one.own_ppm > limits[3]).any(axis=1) & (not world.build.bench),
+            (np.abs(one.low_v) > _CELL_V) | (np.abs(one.high_v) > _CELL_V),
         ]
     )
     last = min(-(-(one.no_return_ms - one.onset_ms) // one.grid_ms), len(one.mean_c) - 1)
@@ -43,6 +47,7 @@ def truth(one: Event, world: World) -> Fault:
         min(thermal, first_sign(off[3])),
         thermal,
         one.no_return_ms,
+        first_sign_cell_ts=min(thermal, first_sign(off[4])),
         vents_early=one.vent_ms is not None and one.vent_ms <= one.no_return_ms - 60_000,
         cooled_ts=_cooled_ts(one),
     )

@@ -12,7 +12,7 @@ MECHANISMS = (
     "propagation",
 )
 """Causes of a runaway. `propagation` is heat from a burning neighbour, so it needs another cause first."""
-SUDDEN, SPREADING = "sudden_short", "propagation"
+SUDDEN, HEATED, SPREADING = "sudden_short", "external_heating", "propagation"
 NUISANCES = (
     "hvac_failure",
     "hot_day",
@@ -50,6 +50,7 @@ class Fault:
             the sensor's noise plus the normal difference between modules (see `.first_signs`). It is the point of no
             return if nothing shows before.
         first_sign_tv_ts: the same for temperature and voltage sensors only.
+        first_sign_cell_ts: the same if the lowest and highest voltage of cells are measured, too.
         no_return_ts: when the hottest cell passes 150 degrees C, or has risen by at least 1 degree C a second for 3 s.
         vents_early: whether gas escapes at least a minute before the point of no return.
         cooled_ts: when the hottest thermometer is back below a quarter of its highest rise; None if that takes longer
@@ -63,6 +64,7 @@ class Fault:
     first_sign_tv_ts: int
     no_return_ts: int
     vents_early: bool
+    first_sign_cell_ts: int | None = None
     cooled_ts: int | None = None
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.battery_hazard.simulator.events.faults import LEAD_MS, Event, World, run_faults, spread
+from pipelines.battery_hazard.simulator.events.event import Event
+from pipelines.battery_hazard.simulator.events.faults import LEAD_MS, World, run_faults, spread
 from pipelines.battery_hazard.simulator.events.first_signs import truth
 from pipelines.battery_hazard.simulator.events.ground_truth import DECAYING, SUDDEN, Fault, Nuisance
 from pipelines.battery_hazard.simulator.events.mechanisms import Int

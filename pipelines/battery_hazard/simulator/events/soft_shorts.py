@@ -3,7 +3,8 @@
 import numpy as np
 
 from common.times import MINUTE_MS
-from pipelines.battery_hazard.simulator.events.faults import Event, World, event
+from pipelines.battery_hazard.simulator.events.event import Event, event
+from pipelines.battery_hazard.simulator.events.faults import World
 from pipelines.battery_hazard.simulator.events.mechanisms import draw_causes, make_trials
 from pipelines.battery_hazard.simulator.events.nuisances import Disturbance
 from pipelines.battery_hazard.simulator.physics.module_model import solve

@@ -39,16 +39,16 @@ class Ranges(NamedTuple):
 
 _RANGES = {
     "large cell": Ranges(
-        (4, 20), (60, 220), (0.5, 4), (0.03, 0.3), (10, 200), (0.5, 2.2), (1.5, 8), (300, 1500), (0.1, 1.5), (0.6, 1),
-        (0.03, 0.2),
+        (4, 20), (90, 300), (0.5, 4), (0.03, 0.4), (10, 300), (0.8, 2.6), (1.5, 8), (300, 1500), (0.05, 0.8), (0.6, 1),
+        (0.05, 0.25),
     ),
     "small cell": Ranges(
-        (4, 20), (20, 70), (0.5, 4), (0.1, 0.7), (20, 600), (1.5, 3.2), (8, 20), (60, 300), (2, 12), (0.6, 1),
+        (3, 15), (15, 60), (0.5, 4), (0.15, 0.8), (60, 1500), (1.5, 3.4), (8, 20), (60, 300), (3, 12), (0.6, 1),
         (0.03, 0.2),
     ),
-    "LFP cell": Ranges(
-        (4, 20), (50, 170), (0.5, 4), (0.03, 0.3), (10, 200), (0.03, 0.2), (20, 300), (1500, 6000), (2, 12), (0.6, 1),
-        (0.03, 0.2),
+    "mild cell": Ranges(
+        (4, 15), (40, 120), (0.5, 4), (0.02, 0.2), (30, 400), (0.03, 0.2), (40, 400), (2000, 8000), (2, 12), (0.6, 1),
+        (0.03, 0.3),
     ),
     "module": Ranges(
         (1.5, 8), (50, 170), (1, 20), (0.03, 0.3), (10, 200), (0.5, 2.2), (8, 20), (1200, 2700), (2, 12), (0.05, 0.6),
@@ -75,7 +75,7 @@ def runaway_chance(soc_percent: Float, capacity_ah: float, cooled: Flags, chemis
     its heat in time. LFP seldom runs away, at any state of charge. The coefficients are our choice.
     """
     size = np.log(capacity_ah / 5)
-    if chemistry == "lfp":
+    if chemistry != "nmc":
         logit = -1.2 + 0.5 * size + 0.005 * soc_percent - cooled
     else:
         logit = 0.6 + 0.09 * (soc_percent - 50) + 2.2 * min(size, 1.0) - 2.0 * cooled
@@ -98,8 +98,8 @@ def draw_spots(
         The shorts, and which modules are charged or discharged to another state of charge before, [rows].
     """
     n, cell, bench = len(soc_percent), build.cell, build.bench
-    small, lfp = cell.capacity_ah < _SMALL_AH, cell.chemistry == "lfp"
-    ranges = _RANGES["module" if not bench else "LFP cell" if lfp else "small cell" if small else "large cell"]
+    small, mild = cell.capacity_ah < _SMALL_AH, cell.chemistry != "nmc"
+    ranges = _RANGES["module" if not bench else "mild cell" if mild else "small cell" if small else "large cell"]
     drawn = {name: between(low, high, rng, n) for name, (low, high) in ranges._asdict().items()}
     cooled = np.zeros(n, np.bool_)
     if bench:
@@ -128,7 +128,7 @@ def draw_spots(
         burnt=burnt,
         front_s=front_s,
         delay_s=delay_s,
-        collapse=np.where(runs_away & ~shared & (not lfp), rng.uniform(*_COLLAPSE, n), _NEVER),
+        collapse=np.where(runs_away & ~shared & (not mild), rng.uniform(*_COLLAPSE, n), _NEVER),
         **drawn,
     )
     return spots, charged
@@ -151,12 +151,12 @@ def _reaction(
 ) -> tuple[Float, Float, Float]:
     """Share of the shorted cell that reacts, time constant of the front, and when it starts (s)."""
     n = len(soc)
-    if build.cell.chemistry == "lfp":
+    if build.cell.chemistry != "nmc":
         burnt, front, delay = rng.uniform(0.5, 1, n), rng.uniform(4, 9, n), rng.uniform(3, 12, n)
     else:
         burnt = np.clip(rng.uniform(0.3, 1.2, n) * (0.35 + 0.65 * soc / 100), 0.15, 1)
         front = between(0.4, 4, rng, n) * max(1.0, (build.cell.capacity_ah / 6) ** 0.5)
-        delay = np.where(rng.random(n) < 0.5, rng.uniform(0, 1.5, n), rng.uniform(0, 10, n))
+        delay = np.where(rng.random(n) < 0.3, rng.uniform(0, 1.5, n), rng.uniform(1.5, 9, n))
     return (
         np.where(runs_away, burnt, local),
         np.where(runs_away, front, between(2, 8, rng, n)),

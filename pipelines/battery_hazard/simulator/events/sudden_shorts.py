@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from common.times import MINUTE_MS
-from pipelines.battery_hazard.simulator.events.faults import Event, NeverRunsAwayError, World
+from pipelines.battery_hazard.simulator.events.event import Event
+from pipelines.battery_hazard.simulator.events.faults import NeverRunsAwayError, World
 from pipelines.battery_hazard.simulator.events.ground_truth import DECAYING, SUDDEN
 from pipelines.battery_hazard.simulator.events.mechanisms import Int
 from pipelines.battery_hazard.simulator.events.sudden_draws import Flags, draw_spots
@@ -19,11 +20,11 @@ from pipelines.battery_hazard.simulator.plant.gas import sensed_ppm
 from pipelines.battery_hazard.simulator.plant.normal import CHARGED_MS, Override, charged_before
 
 _GRID_MS = round(GRID_S * 1000)
-_HOTTEST_DECAYING_C, _COOLEST_RUNAWAY_C = 118.0, {"nmc": 130.0, "lfp": 105.0}
+_HOTTEST_DECAYING_C, _COOLEST_RUNAWAY_C, _COOLEST_MILD_C = 118.0, 130.0, 105.0
 _RUNAWAY_K_S = 1.0
-_TRIES = 12
+_TRIES = 25
 _OVER_K = 3.0
-_LOGGER_LAG_S, _PARALLEL_CELLS, _SEVERAL_THERMOMETERS = 11, 0.15, 0.2
+_LOGGER_LAG_S = 11
 _DECAYING_PER_RUNAWAY = 2.0
 
 
@@ -50,8 +51,8 @@ def run_sudden_shorts(
     shorts, courses = _with_outcome(shorts, runs_away)
     n = len(modules)
     lag = np.where(rng.random(n) < 0.5, rng.integers(0, _LOGGER_LAG_S + 1, n), 0)
-    # Some benches have several thermometers, most of them away from the short.
-    away = np.where(rng.random(n) < _SEVERAL_THERMOMETERS, rng.uniform(0.3, 1, n), 1.0)
+    # Where a bench has several thermometers, most of them are away from the short.
+    away = rng.uniform(0.3, 1, n)
     events, overrides = [], []
     for i in range(n):
         onset = int(onset_ms[i])
@@ -66,17 +67,18 @@ def run_sudden_shorts(
 def _with_outcome(shorts: Spots, runs_away: Flags) -> tuple[Spots, SpotCourses]:
     """Courses of the shorts. Those with another outcome than they should have are made stronger or weaker."""
     courses = run_spots(shorts)
+    coolest_c = _COOLEST_RUNAWAY_C if shorts.cell.chemistry == "nmc" else _COOLEST_MILD_C
     pending = np.arange(len(runs_away))
     for attempt in range(_TRIES):
         peak_c = shorts.start_c[pending] + courses.hot_c[pending].max(axis=1)
         fastest = np.diff(courses.hot_c[pending], axis=1).max(axis=1) / GRID_S
-        enough = (peak_c >= _COOLEST_RUNAWAY_C[shorts.cell.chemistry]) & (fastest >= _RUNAWAY_K_S)
+        enough = (peak_c >= coolest_c) & (fastest >= _RUNAWAY_K_S)
         weak = runs_away[pending] & ~enough
         pending = pending[weak | (~runs_away[pending] & (peak_c > _HOTTEST_DECAYING_C))]
         if not pending.size:
             return shorts, courses
         if attempt < _TRIES - 1:
-            factor = np.where(runs_away[pending], 1.25, 0.75)
+            factor = np.where(runs_away[pending], 1.1, 0.85)
             shorts = _scaled(shorts, pending, factor)
             again = run_spots(shorts.only(pending))
             for name, values in vars(again).items():
@@ -116,7 +118,10 @@ def _event(
         onset + int(opened[0]) * _GRID_MS if opened.size else None,
         courses.mean_c[i, :k],
         hot[:k],
+        courses.cold_c[i, :k],
         courses.volt_v[i, :k],
+        courses.low_v[i, :k],
+        courses.high_v[i, :k],
         own,
         rack,
         usual_c + courses.side_c[i, :k],

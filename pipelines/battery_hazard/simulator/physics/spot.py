@@ -32,8 +32,8 @@ VENT_SHARE = 0.05
 _FINE_S, _FINE_UNTIL_S = 0.25, 240.0
 _SEED_SHARE = 0.02
 """Share of the reacting part that has reacted when the front starts."""
-_LFP_HEAT = 0.25
-"""Heat of an LFP cell's reactions, ratio to layered oxide: its cathode releases no oxygen."""
+_MILD_HEAT = 0.18
+"""Heat of the reactions of LFP and LTO, ratio to layered oxide on graphite. An LFP cathode releases no oxygen."""
 _IGNITES_C = 125.0
 """From this temperature on a cell of layered oxide heats itself, and catches fire from its neighbour."""
 _NEXT_BURNT, _COLLAPSED = 0.6, 0.5
@@ -111,7 +111,7 @@ class SpotCourses:
         hot_c, mean_c, cold_c: what the thermometers of the hottest group show, all on average, and the coldest.
         side_c: temperature of the outermost cell.
         volt_v: voltage of the module.
-        low_v: voltage of its lowest cell.
+        low_v, high_v: voltage of its lowest and of its highest cell.
         burnt: share of each cell that has reacted, [rows, k, cells].
         energy_j: heat released so far in all cells, heat stored in them, and heat lost to the air, [rows, k, 3].
     """
@@ -122,14 +122,15 @@ class SpotCourses:
     side_c: Float
     volt_v: Float
     low_v: Float
+    high_v: Float
     burnt: Float
     energy_j: Float
 
     @classmethod
     def empty(cls, rows: int, points: int, cells: int) -> "SpotCourses":
         """Zeros for `points` of each row."""
-        hot, mean, cold, side, volt, low = (np.zeros((rows, points)) for _ in range(6))
-        return cls(hot, mean, cold, side, volt, low, np.zeros((rows, points, cells)), np.zeros((rows, points, 3)))
+        hot, mean, cold, side, volt, low, high = (np.zeros((rows, points)) for _ in range(7))
+        return cls(hot, mean, cold, side, volt, low, high, np.zeros((rows, points, cells)), np.zeros((rows, points, 3)))
 
 
 def reaction_k(cell: Cell, soc_percent: Float) -> Float:
@@ -139,7 +140,7 @@ def reaction_k(cell: Cell, soc_percent: Float) -> Float:
     content = np.repeat(full[:, None], len(soc_percent), axis=1)
     content[abuse.ANODE] *= 0.5 + soc_percent / 200
     rise = (abuse.HEAT_J_M3[:, None] * content).sum(axis=0) / RHO_CP_J_M3K
-    return np.asarray(rise * (_LFP_HEAT if cell.chemistry == "lfp" else 1.0))
+    return np.asarray(rise * (1.0 if cell.chemistry == "nmc" else _MILD_HEAT))
 
 
 def run_spots(shorts: Spots) -> SpotCourses:
@@ -222,7 +223,7 @@ class _State:
         """Let the fronts run, and return the share of each cell that reacts in this step."""
         shorts = self.shorts
         self.started[self.at] |= time_s >= shorts.delay_s
-        if shorts.cell.chemistry != "lfp":
+        if shorts.cell.chemistry == "nmc":
             self.started |= self.rest + shorts.start_c[:, None] > _IGNITES_C
         left = self.limit - self.burnt
         pace = (self.burnt + _SEED_SHARE * self.limit) * left / (self.limit * shorts.front_s[:, None])
@@ -242,6 +243,8 @@ class _State:
         gone = np.asarray((self.burnt > _COLLAPSED).reshape(shape).any(axis=2))
         gone[rows, group] = False
         made.low_v[:, point] = np.where(gone.any(axis=1), 0.0, self.volt) - self.rest_v
+        if shorts.series == 1:
+            made.high_v[:, point] = made.low_v[:, point]
         made.volt_v[:, point] = self.volt - self.rest_v - gone.sum(axis=1) * self.rest_v
         made.burnt[:, point] = self.burnt
         stored = (self.rest * self.capacity).sum(axis=1) + self.spot * self.of_spot

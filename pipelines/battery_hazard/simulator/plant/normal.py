@@ -74,6 +74,9 @@ class Traits:
         spread_c: how much the hottest thermistor is above the mean at rest.
         soc_bias: error of the battery management system's state of charge, percent.
         ripple: strength of frequency regulation (1/h).
+        imbalance: how far the state of charge of the emptiest and of the fullest cell is from the mean, percent.
+        unequal: how far the highest and the lowest resistance of a cell are from the mean, ratio.
+        cold_c: how much the coldest cell is below the mean at rest.
     """
 
     rack: NDArray[np.int64]
@@ -85,6 +88,9 @@ class Traits:
     spread_c: Float
     soc_bias: Float
     ripple: Float
+    imbalance: Float
+    unequal: Float
+    cold_c: Float
 
     def of(self, modules: NDArray[np.int64]) -> "Traits":
         """The traits of some modules."""
@@ -108,6 +114,9 @@ def draw_traits(rack: NDArray[np.int64], cell: Cell, rng: np.random.Generator, *
         rng.uniform(0.5, 2.5, modules),
         rng.normal(0, 0.7, modules),
         (on * rng.lognormal(np.log(0.04), 0.6, racks).clip(0, 0.15))[rack],
+        rng.lognormal(np.log(0.5), 0.6, modules).clip(0.1, 3),
+        rng.uniform(0.01, 0.06, modules),
+        rng.uniform(0.3, 2, modules),
     )
 
 

@@ -25,7 +25,7 @@ from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisan
 from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
 from pipelines.battery_hazard.training.datasets.labels import AFTERMATH_MS, HAZARD, LEFT_OUT, NORMAL, first_sign
-from pipelines.battery_hazard.training.datasets.series import About, Series, SimulatedSite, series_of
+from pipelines.battery_hazard.training.datasets.series import PERIOD_MS, About, Series, SimulatedSite, series_of
 from pipelines.battery_hazard.training.fitting.models import Rows
 
 Progress = Callable[[str, int, int], None]
@@ -102,10 +102,20 @@ def _write(directory: Path, site: SimulatedSite, thin: int | None) -> None:
 def _thinned(one: Series, thin: int | None) -> NDArray[np.int64]:
     if thin is None:
         return np.arange(len(one.label))
-    keep = (one.label != NORMAL) | (np.arange(len(one.label)) % thin == 0)
+    number, dense = np.arange(len(one.label)), _dense(one)
+    exciting = one.label != NORMAL
     for short in one.about.decaying:  # as many of its first readings as of a short that runs away
-        keep |= (one.ts >= short.start_ts) & (one.ts < short.start_ts + AFTERMATH_MS)
+        exciting |= (one.ts >= short.start_ts) & (one.ts < short.start_ts + AFTERMATH_MS)
+    every = max(1, PERIOD_MS // one.about.period_ms)
+    keep = np.where(exciting, dense | (number % every == 0), number % (every * thin) == 0)
     return np.flatnonzero(keep & (one.label != LEFT_OUT))
+
+
+def _dense(one: Series) -> NDArray[np.bool_]:
+    """Rows around the event of a fast series, of which all are kept. Of the others, one per usual period is kept."""
+    if one.about.event_ms is None or one.about.period_ms >= PERIOD_MS:
+        return np.zeros(len(one.ts), np.bool_)
+    return np.abs(one.ts - one.about.event_ms) < _FIRST_MS
 
 
 def read_series(path: Path) -> Iterator[Series]:
@@ -132,19 +142,20 @@ _SUDDEN_MS, _FIRST_MS, _FIRST_COUNT = 600_000, 120_000, 5.0
 def _weights(one: Series) -> NDArray[np.float32]:
     """Weights of the rows.
 
-    Where physics gives little warning, the first minutes decide, and they are few: they weigh more. A module with a
-    fault, or with a short that decays, is shown with every set of sensors, a healthy one only with its own. Hazards
-    and such shorts are therefore weighted by the share of sites with that set; otherwise a model would learn that
-    modules with rare sets fail more often.
+    A second of a fast series counts as much as a second of any other. Where physics gives little warning, the first
+    minutes decide, and they are few: they weigh more. A module with a fault, or with a short that decays, is shown with
+    many sets of sensors, a healthy one only with its own. Hazards and such shorts are therefore weighted by the share
+    of sites with that set; otherwise a model would learn that modules with rare sets fail more often.
     """
     weight = np.ones(len(one.ts), np.float32)
+    weight[_dense(one)] = one.about.period_ms / PERIOD_MS
     ways = BENCH_SITES if one.about.bench else SITES
     if one.about.decaying:
         weight *= ways[one.about.sensors][0] * len(ways)
     if (fault := one.about.fault) is not None:
-        sign = first_sign(fault, gas=one.about.gas)
+        sign = first_sign(fault, gas=one.about.gas, cells=one.about.cells)
         if fault.no_return_ts - sign < _SUDDEN_MS:
-            weight[(one.ts >= sign) & (one.ts < sign + _FIRST_MS)] = _FIRST_COUNT
+            weight[(one.ts >= sign) & (one.ts < sign + _FIRST_MS)] *= _FIRST_COUNT
         weight *= np.where(one.label == HAZARD, ways[one.about.sensors][0] * len(ways), 1)
     return weight
 

@@ -122,7 +122,7 @@ def evaluate_series(policy: AlarmPolicy, scored: Scored) -> SeriesResult:
     event = None
     # A fire that spreads may reach a module only after the end of the series.
     if fault is not None and len(scored.ts) and scored.ts[-1] >= fault.no_return_ts - MINUTE_MS:
-        sign = first_sign(fault, gas=scored.about.gas)
+        sign = first_sign(fault, gas=scored.about.gas, cells=scored.about.cells)
         mine = [
             a
             for a in alarms

@@ -112,9 +112,13 @@ def span_features(spans: Sequence[Span], sensors: Sequence[str], history: Histor
         ages[np.arange(history.size)[:, None] < history.size - history.readings[ends]] = -1
         ages = np.maximum(ages, -1)
         values = {name: np.ascontiguousarray(windows[sensors.index(name), first].T) for name in named}
+        absent = {name for name in named if np.isnan(values[name]).all()}
         for over_ms, by_sensor in places.items():
             inside = (ages >= 0) & (ages <= over_ms)
             for sensor, wanted in by_sensor.items():
+                if sensor in absent:
+                    out[start : start + _CHUNK, wanted] = np.nan
+                    continue
                 found = _statistics({spans[i].kind for i in wanted}, inside, _Windows(ages, values[sensor]))
                 for i in wanted:
                     out[rows, i] = found[spans[i].kind][: len(rows)]
@@ -145,7 +149,8 @@ def _statistics(kinds: set[SpanKind], inside: Bool, windows: _Windows) -> dict[S
     if SpanKind.RATE in kinds:
         slope = found[SpanKind.RATE]
         lacking = np.flatnonzero(np.isnan(slope))
-        slope[lacking] = _between_newest(_Windows(windows.ages[:, lacking], windows.values[:, lacking]))
+        if lacking.size:
+            slope[lacking] = _between_newest(_Windows(windows.ages[:, lacking], windows.values[:, lacking]))
     return found
 
 

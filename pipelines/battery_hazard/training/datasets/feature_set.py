@@ -25,7 +25,8 @@ HOT_C, CERTAIN_C = 60.0, 100.0
 _AHEAD_S, _FASTEST_K_S = 30.0, 3.0
 _CHANGE_S, _CHANGE_K_S = 6.0, 1.0
 _BEYOND, _BEYOND_C = 2.0, 60.0
-_HEATING_C = 8.0
+HEATING_C, CERTAIN = 8.0, 1000.0
+"""A cell is hot and heating from a rise of 8 degrees ahead on. It is then as dangerous as any other sign can say."""
 _SOC_V_PERCENT, _LOAD_V_C = 0.0075, 0.06
 """From empty to full, the rest voltage of a cell rises by about 0.75 V. At 1 C, a cell loses about 0.06 V."""
 
@@ -66,8 +67,8 @@ def _derived() -> tuple[Any, ...]:
         _sum("score_of_heat", hottest_c=1.0, beyond_counted_c=_BEYOND),
         _sum("score_of_heating", score_of_heat=1.0, rise_ahead_when_hot_c=1.0),
         Greatest(name="heating_score", of=("score_of_heat", "score_of_heating")),
-        _sum("heating_when_hot", -1000.0 * _HEATING_C, rise_ahead_when_hot_c=1000.0),
-        Limited(name="hot_and_heating", feature="heating_when_hot", low=-1000.0, high=1000.0),
+        _sum("heating_when_hot", -CERTAIN * HEATING_C, rise_ahead_when_hot_c=CERTAIN),
+        Limited(name="hot_and_heating", feature="heating_when_hot", low=-CERTAIN, high=CERTAIN),
         _sum("above_earlier_mean_c", **{"hottest_c": 1.0, f"{_MEAN}_first_5min": -1.0}),
         _settled("hottest_c"),
         _settled(_MEAN),

@@ -9,6 +9,7 @@ import numpy as np
 
 from common.arrays import Float, Int
 from common.times import DAY_MS, HOUR_MS, MINUTE_MS
+from pipelines.battery_hazard.simulator.events.ground_truth import DECAYING
 from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, first_sign
 from pipelines.battery_hazard.training.datasets.series import About, normal_days
 from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, poisson_interval, share_interval
@@ -115,7 +116,8 @@ def evaluate_series(policy: AlarmPolicy, scored: Scored) -> SeriesResult:
 
     An alarm whose onset is in normal operation is false. One between a fault's onset and its point of no return is a
     warning. So is one that is already active because of the smoke of another fire, but it counts only from the fault's
-    onset. Other alarms in the heat and smoke of a fire count as neither.
+    onset. Other alarms in the heat and smoke of a fire count as neither. Nor do those of a sudden short that decays: a
+    person must look at it.
     """
     alarms = raised(policy, scored)
     fault = scored.about.fault
@@ -139,9 +141,10 @@ def evaluate_series(policy: AlarmPolicy, scored: Scored) -> SeriesResult:
         )
     false, in_alarm_ms = [], 0
     for alarm in alarms:
-        if _label_at(scored, alarm.onset_ts) != NORMAL:
+        kind = blamed(scored.about, alarm.onset_ts)
+        if _label_at(scored, alarm.onset_ts) != NORMAL or kind == DECAYING:
             continue
-        false.append(FalseAlarm(scored.about, alarm.ts, blamed(scored.about, alarm.onset_ts)))
+        false.append(FalseAlarm(scored.about, alarm.ts, kind))
         in_alarm_ms += (int(scored.ts[-1]) if alarm.cleared_ts is None else alarm.cleared_ts) - alarm.ts
     return SeriesResult(
         scored.about, event, tuple(false), normal_days(scored.about, scored.label), in_alarm_ms / DAY_MS

@@ -173,7 +173,7 @@ def fit_boosting(
 
 
 def _given(features: Float) -> Row32:
-    """What the trees are trained on: the safe end where a value is missing, and nothing to split on in other columns."""
+    """What the trees are trained on: the safe end where a value is missing, and zero in columns that are not used."""
     scale, out = SAFE.scale(features.shape[1]), np.zeros(features.shape, np.float32)
     for start in range(0, len(features), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)

@@ -26,6 +26,7 @@ from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, evaluate_series, summary_by_kind
 from pipelines.battery_hazard.training.fitting.calibration import calibrated, platt, recalibrated, reliability
 from pipelines.battery_hazard.training.fitting.card import model_card
+from pipelines.battery_hazard.training.fitting.levels import levels_of
 from pipelines.battery_hazard.training.fitting.models import Rows, Score, fit_boosting, scorer
 from pipelines.battery_hazard.training.fitting.policy import choose_policy
 from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS, Preset, Split, sites
@@ -119,7 +120,8 @@ def train(
         known = known._replace(training=known.training.and_those_of(recorded))
     scaler, booster, validation, (slope, intercept), curve = _fit(known, preset, seed, progress)
     progress("choosing the alarm policy", 0, 1)
-    policy = choose_policy(validation, budget=preset.false_alarm_budget)
+    levels = levels_of(scorer(scaler, booster))
+    policy = choose_policy(validation, budget=preset.false_alarm_budget, levels=levels)
     baseline = tuned_thresholds(known.validation, budget=preset.false_alarm_budget)
     progress("choosing the alarm policy", 1, 1)
     test = score_all(scorer(scaler, booster), known.test)

@@ -31,7 +31,8 @@ from local.worker_process import start_worker, stop_worker
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from worker.config.pipeline import SHIPPED_PIPELINES, Pipeline, load_pipeline
 from worker.config.pipeline_file import FILE_NAME
-from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.client_config import admin_client
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topics import create_topics
 
 PARTITIONS = 4
@@ -90,7 +91,8 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
         bootstrap, kind, pipeline = stack.enter_context(_broker(directory, flagship, console))
         pipeline_file = pipeline.folder / FILE_NAME
         if kind != "mock":
-            create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
+            admin = admin_client(reachable_config(bootstrap))
+            create_topics(admin, pipeline, partitions=PARTITIONS, replication_factor=1)
         console.print("starting the worker …")
         guarantee = "at_least_once" if kind == "mock" else "exactly_once"
         options_of_worker = ["--bootstrap", bootstrap, "--pipeline", str(pipeline_file), "--guarantee", guarantee]

@@ -9,7 +9,6 @@ from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption
 from common.errors import UserError
 from common.extras import require_extras
 from common.json_text import strict_json
-from common.logs import configure_logs
 from common.progress import INTERRUPTED, progress_bar, stop_on_signals
 from common.terminal import say
 from producers.options import (
@@ -115,7 +114,6 @@ def _run(options: "recording.ReplayOptions", *, dry_run: bool, as_json: bool) ->
         understood = recorded.dry_run(options)
         say(strict_json(understood) if as_json else "\n".join(as_lines(understood)))
         return
-    configure_logs("warning")
     with stop_on_signals() as stop, progress_bar(as_json) as bar:
         task = bar.add_task("", total=None, label="readings")
         summary = recorded.replay(

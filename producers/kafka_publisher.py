@@ -15,12 +15,14 @@ from schemas.load import parsed
 from schemas.registry import registry_from_environment
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Pipeline
-from worker.kafka.client_config import client_config, error_text, producer
+from worker.kafka.client_config import error_text, producer
+from worker.kafka.reachable import reachable_config
 
 log = structlog.get_logger("producers")
 
-START_WAIT_S = 15.0
+START_WAIT_S = 5.0
 FLUSH_WAIT_S = 30.0
+_WITHOUT = "omit --registry to write Avro's single-object encoding, which needs no registry"
 
 Encoder: TypeAlias = Callable[[str, str, int, list[float | None]], bytes]
 """Takes key, group, event time (ms) and the sensors in a fixed order; returns the message value."""
@@ -59,18 +61,18 @@ def value_prefix(pipeline: Pipeline, registry_url: str | None) -> bytes:
         registry_url: registry of Confluent's wire format; None: Avro's single-object encoding.
 
     Raises:
-        UserError: the registry cannot be used.
+        UserError: the registry refuses the schema.
+        DependencyDownError: the registry does not answer.
     """
     schema = pipeline.input.avro_schema
     if not registry_url:
         return single_object_prefix(schema)
     try:
         return registry_from_environment(registry_url).prefix(pipeline.input.topic, schema)
-    except (DependencyDownError, UnreadableValueError) as error:
-        raise UserError(
-            f"schema registry {registry_url}: {error}; correct it, or omit --registry to write Avro's "
-            "single-object encoding, which needs no registry"
-        ) from error
+    except DependencyDownError as down:
+        raise DependencyDownError(down.dependency, f"{down.reason}; start it, or {_WITHOUT}") from down
+    except UnreadableValueError as error:
+        raise UserError(f"schema registry {registry_url}: {error}; correct it, or {_WITHOUT}") from error
 
 
 class ReadingPublisher:
@@ -94,9 +96,10 @@ class ReadingPublisher:
             stop: once set, `send` no longer waits for a full buffer.
 
         Raises:
-            UserError: no broker answers within 15 s, it refuses the connection, or it has no such topic.
+            UserError: the broker has no such topic.
+            DependencyDownError: no broker answers.
         """
-        config = client_config(bootstrap)
+        config = reachable_config(bootstrap)
         self._topic = topic
         self._stop = stop or threading.Event()
         self._brokers = config["bootstrap.servers"]
@@ -118,11 +121,7 @@ class ReadingPublisher:
         try:
             topics = self._producer.list_topics(timeout=START_WAIT_S).topics
         except KafkaException as error:
-            raise UserError(
-                f"no Kafka broker answers at {self._brokers} within {START_WAIT_S:.0f} s "
-                f"({error_text(error, self._producer)}); "
-                "start one, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS"
-            ) from error
+            raise DependencyDownError("broker", error_text(error, self._producer)) from error
         if self._topic not in topics:
             raise UserError(
                 f"there is no topic {self._topic} on {self._brokers}; create it with: hazardstream topics create"

@@ -18,6 +18,7 @@ from sink.tables import tables_of, topics_of
 from worker.config.pipeline import load_pipeline
 from worker.config.settings import Settings
 from worker.kafka.client_config import client_config
+from worker.kafka.reachable import reachable_config
 
 T = TypeVar("T")
 _LOG = structlog.get_logger(__name__)
@@ -55,7 +56,7 @@ def run_sink(settings: Settings, given: Given, stop: threading.Event) -> bool:
     topics = topics_of(pipeline, given.roles, given.request_log or variable(_REQUEST_LOG))
     place = destination(given.to, pipeline.name)
     registry = registry_at(settings.registry_url)
-    config = client_config(settings.bootstrap_servers)
+    config = (reachable_config if given.once else client_config)(settings.bootstrap_servers)
     group = given.group or f"hazardstream-sink-{pipeline.name}-{place.default_group}"
     consumer = sink_consumer(config, group, given.instance_id)
     metrics, store = SinkMetrics(), place.store()

@@ -72,13 +72,13 @@ def sink(
     Example: hazardstream sink --to postgresql://hazardstream@db/hazardstream
     """
     require_extras("sink")
-    from common.logs import configure_logs
+    from common.logs import command_logs, configure_logs
     from common.progress import stop_on_signals
     from sink.app import Given, run_sink
     from worker.config.settings import load_settings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
-    configure_logs(settings.log_level)
+    (command_logs if once else configure_logs)(settings.log_level)
     given = Given(
         to,
         tuple(role or ()),

@@ -8,7 +8,6 @@ import typer
 from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
 from common.json_text import strict_json
-from common.logs import configure_logs
 from common.progress import progress_bar, stop_on_signals
 from common.terminal import say
 from common.times import iso_utc
@@ -97,7 +96,6 @@ def simulate(
         bootstrap=settings.bootstrap_servers,
         registry=settings.registry_url,
     )
-    configure_logs("warning")
     with stop_on_signals() as stop, progress_bar(as_json) as bar:
         task = bar.add_task("", total=None if duration is None else round(duration), label="simulating")
 

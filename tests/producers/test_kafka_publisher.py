@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from common.errors import UserError
+from common.errors import DependencyDownError
 from local.kafka import broker_pids, kafka_broker
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from producers.kafka_publisher import ReadingPublisher, encoder
@@ -43,7 +43,7 @@ def test_with_a_registry_a_value_is_in_confluents_format_and_read_back_by_its_id
 
 
 def test_a_registry_that_is_away_is_reported() -> None:
-    with pytest.raises(UserError, match=r"schema registry http://127\.0\.0\.1:1: .*omit --registry"):
+    with pytest.raises(DependencyDownError, match=r"schema registry: .*http://127\.0\.0\.1:1 .*omit --registry"):
         encoder(PIPELINE, "http://127.0.0.1:1")
 
 

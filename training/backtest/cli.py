@@ -112,13 +112,11 @@ def backtest(
     Example: hazardstream backtest recording.csv --columns ts=time_s --key-columns site,device --output backtest
     """
     require_extras("training")
-    from common.logs import configure_logs
     from producers.recordings.mapping import parse_mapping
     from training.backtest.run import BacktestOptions
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
-    configure_logs("warning")
     settings = load_settings(pipeline=pipeline, model=model)
     others = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone, "sheet": sheet, "key": key}
     loaded = _with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay)

@@ -69,15 +69,15 @@ def drift(
     """
     if report is not None:
         require_extras("training")
-    from common.logs import configure_logs
+    from common.logs import command_logs, configure_logs
     from training.monitoring.drift.events import new_baseline as begin
     from training.monitoring.topics import MonitoringTopics
     from training.monitoring.watch import Watch
     from worker.config.settings import load_settings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
-    configure_logs(settings.log_level if watch else "error")
-    with MonitoringTopics(settings) as topics:
+    configure_logs(settings.log_level) if watch else command_logs("error")
+    with MonitoringTopics(settings, patient=watch) as topics:
         watching = Watch(topics, partial(_reference, settings, topics.pipeline.model))
         if new_baseline is not None:
             if since is None:

@@ -18,6 +18,7 @@ from worker.config.settings import Settings
 from worker.kafka.client_config import client_config, error_text, producer
 from worker.kafka.message import value_of
 from worker.kafka.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topic_reader import Span, TopicReader
 
 _LOG = structlog.get_logger(__name__)
@@ -29,12 +30,14 @@ class MonitoringTopics:
 
     Args:
         settings: pipeline, brokers and registry.
+        patient: whether it is for a service, which waits for a broker when it reads or writes.
 
     Raises:
         UserError: the pipeline has no `monitor`.
+        DependencyDownError: no broker answers, unless patient.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
         self.pipeline: Pipeline = load_pipeline(settings.pipeline)
         monitor = self.pipeline.monitor
         if monitor is None:
@@ -42,7 +45,7 @@ class MonitoringTopics:
                 f"pipeline {self.pipeline.name} has no `monitor` section; add one as docs/drift.md describes"
             )
         self.monitor: Monitor = monitor
-        self._config = client_config(settings.bootstrap_servers)
+        self._config = (client_config if patient else reachable_config)(settings.bootstrap_servers)
         self._registry = registry_at(settings.registry_url)
         self._writer_schema_of = writer_schema_lookup(self._registry, self.pipeline.known_schemas)
         self._reader = TopicReader(self._config)

@@ -66,7 +66,7 @@ def promote(
     Example: hazardstream promote --key-days 100 --events 3
     """
     require_extras("training")
-    from common.logs import configure_logs
+    from common.logs import command_logs
     from training.monitoring.topics import MonitoringTopics
     from training.promotion.aliases import Aliases
     from training.promotion.decide import Requirements, decide
@@ -81,7 +81,7 @@ def promote(
         challenger=challenger,
         tracking_uri=tracking_uri,
     )
-    configure_logs("error")
+    command_logs("error")
     with MonitoringTopics(settings) as topics:
         uri = settings.model_uri(topics.pipeline.model)
         aliases = Aliases.of(uri, settings.challenger, settings.tracking_uri)

@@ -12,6 +12,7 @@ from worker.model.backends.mlmodel import read_mlmodel
 from worker.model.backends.plain_model import PlainModel
 from worker.model.contract import Model, ModelFailedError
 from worker.model.model_files import MLMODEL, TUNED_MODEL, ModelFiles
+from worker.model.monotone import proven_signs
 from worker.model.package import ModelPackage
 from worker.observe.worker_status import Status
 
@@ -60,6 +61,8 @@ def described(model: Model) -> dict[str, Any]:
     if model.classes:
         shown["classes"] = model.classes
     if isinstance(model, ModelPackage):
+        if signs := proven_signs(model.spec, model.scaler):
+            shown["monotone"] = signs
         return shown | {
             "flavor": "hazardstream",
             "features": model.spec.model_dump() | {"names": model.spec.names},

@@ -15,8 +15,9 @@ from worker.config.inputs_outputs import Output
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.consume.message_columns import batch_of
-from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.client_config import admin_client
 from worker.kafka.message import key_of, time_of, value_of
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
 from worker.model.contract import Model
@@ -95,7 +96,7 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
             "reading again from the log's short windows only, so it cannot compute their values as they were"
         )
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
-    config = client_config(settings.bootstrap_servers)
+    config = reachable_config(settings.bootstrap_servers)
     with TopicReader(config, per_call=MANY) as log:
         published = _Published(log, pipeline, lookup)
         prediction = published.prediction(key, at_ms)

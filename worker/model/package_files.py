@@ -48,6 +48,7 @@ Fault = Literal[
     "bad_booster",  # it cannot be read
     "bad_model",  # the files of a plain MLflow model cannot be read
     "wrong_output",  # it does not give one probability for each reading
+    "wrong_signs",  # it does not keep to the signs that features.json declares
     "crashes",  # it ends the process that loads it
     "bad_golden_rows",  # they cannot be read
     "wrong_signature",  # its features differ from those of its golden rows or of the pipeline's record

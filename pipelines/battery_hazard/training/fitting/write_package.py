@@ -11,6 +11,7 @@ import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from common.arrays import Float
+from common.errors import UserError
 from common.times import iso_now
 from pipelines.battery_hazard import FOLDER
 from pipelines.battery_hazard.training.datasets.features import COMBINATIONS, RECORD
@@ -18,6 +19,7 @@ from schemas.folder import SchemaFolder
 from schemas.wire import fingerprint
 from worker.alarms.state_machine import AlarmPolicy
 from worker.model.mlflow_client import prepare_mlflow
+from worker.model.monotone import sign_faults
 from worker.model.package_files import FORMAT, SCALER, write_manifest
 from worker.model.reference import build_reference
 from worker.model.scaler import Scaler
@@ -55,7 +57,13 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
 
     Returns:
         Digest of the manifest.
+
+    Raises:
+        UserError: the model does not keep to the signs of its features.
     """
+    scale = None if model.scaler is None else _numbers(model.scaler).scale(len(model.spec.names))
+    if fault := next(sign_faults(model.spec, model.booster, scale), None):
+        raise UserError(f"{fault}; train it with these signs as monotone_constraints")
     directory.mkdir(parents=True)
     model.booster.save_model(directory / "booster.ubj")
     if model.scaler is not None:

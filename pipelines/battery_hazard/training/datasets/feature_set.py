@@ -4,7 +4,7 @@ Rates are over spans of time, so they mean the same at any sampling period. Mean
 for each other. A quantity that is dangerous both ways, such as voltage, enters twice.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.battery_hazard.simulator.fleet import SENSORS
 from worker.model.scaler import Scaler
@@ -60,7 +60,8 @@ def _derived() -> tuple[Any, ...]:
         Greatest(name="greatest_change_of_rate", of=tuple(each.name for each in changes)),
         Limited(name="rate_counted", feature="greatest_rate_10s", low=0.0, high=_FASTEST_K_S),
         Limited(name="change_counted", feature="greatest_change_of_rate", low=-_CHANGE_K_S, high=_CHANGE_K_S),
-        _sum("rise_ahead_c", rate_counted=_AHEAD_S, change_counted=_CHANGE_S),
+        _sum("change_ahead_c", rate_counted=_AHEAD_S, change_counted=_CHANGE_S),
+        Limited(name="rise_ahead_c", feature="change_ahead_c", low=0.0),
         Gated(name="rise_ahead_when_hot_c", feature="rise_ahead_c", where="hottest_c", at_least=HOT_C),
         _sum("beyond_c", -CERTAIN_C, hottest_c=1.0),
         Limited(name="beyond_counted_c", feature="beyond_c", low=0.0, high=_BEYOND_C),
@@ -115,7 +116,7 @@ def _derived() -> tuple[Any, ...]:
     return (*heat, *charge, *(cells if _CELLS else ()), *settled)
 
 
-FEATURES = FeatureSpec(
+_SPEC = FeatureSpec(
     sensors=SENSORS,
     differences=(),
     rolling=(),
@@ -126,15 +127,12 @@ FEATURES = FeatureSpec(
     spans=_spans(),
     derived=_derived(),
 )
-
-_FALLING = {
-    "ambient_temp_c",
-    "current_magnitude_a",
-    "voltage_v_rate_10s",
-    "min_cell_voltage_v_rate_10s",
-}
-MONOTONE: dict[str, int] = {name: -1 if name in _FALLING else 1 for name in FEATURES.names}
+_FALLING = {"ambient_temp_c", "current_magnitude_a", "voltage_v_rate_10s", "min_cell_voltage_v_rate_10s"}
+MONOTONE: dict[str, Literal[-1, 1]] = {name: -1 if name in _FALLING else 1 for name in _SPEC.names}
 """Direction in which each feature is dangerous, all else equal: 1 when it rises, -1 when it falls."""
+FEATURES = FeatureSpec.model_validate(_SPEC.model_dump() | {"monotone": MONOTONE})
+"""The features that models are trained on."""
+
 _JUDGED = {
     "current_a",
     "negative_current_a",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pipelines.battery_hazard.simulator.fleet import SENSORS
 from worker.model.scaler import Scaler
-from worker.windows.derived import Gated, Greatest, Limited, WeightedSum
+from worker.windows.derived import Gated, Greatest, Least, Limited, WeightedSum
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.time_spans import Span, SpanKind
 
@@ -36,6 +36,7 @@ def _spans() -> tuple[Span, ...]:
     of += [(_MEAN, _FIRST, 5 * MINUTE)]
     for sensor in ("voltage_v", "current_a", *(("min_cell_voltage_v",) if _CELLS else ())):
         of += [(sensor, _RATE, 10 * SECOND), (sensor, _FIRST, 5 * MINUTE)]
+    of += [(sensor, SpanKind.GAP, 15 * MINUTE) for sensor in _TEMPERATURES]
     return tuple(Span(sensor=sensor, kind=kind, over_ms=over) for sensor, kind, over in of)
 
 
@@ -113,7 +114,13 @@ def _derived() -> tuple[Any, ...]:
         *(each.name for each in cells if _CELLS),
     ]
     settled = [_settled(name) for name in both]
-    return (*heat, *charge, *(cells if _CELLS else ()), *settled)
+    # For assessable.json: voltages that last, and that do not count once a cell is hot and heating.
+    lasting = [
+        Greatest(name="voltage_lately_v", of=("voltage_v", "voltage_v_first_5min", "hot_and_heating")),
+        _sum("not_hot_and_heating", hot_and_heating=-1.0),
+        Least(name="voltage_for_long_v", of=("voltage_v", "voltage_v_first_5min", "not_hot_and_heating")),
+    ]
+    return (*heat, *charge, *(cells if _CELLS else ()), *settled, *lasting)
 
 
 _SPEC = FeatureSpec(
@@ -127,7 +134,14 @@ _SPEC = FeatureSpec(
     spans=_spans(),
     derived=_derived(),
 )
-_FALLING = {"ambient_temp_c", "current_magnitude_a", "voltage_v_rate_10s", "min_cell_voltage_v_rate_10s"}
+_FALLING = {
+    "ambient_temp_c",
+    "current_magnitude_a",
+    "voltage_v_rate_10s",
+    "min_cell_voltage_v_rate_10s",
+    "not_hot_and_heating",
+    "voltage_for_long_v",
+}
 MONOTONE: dict[str, Literal[-1, 1]] = {name: -1 if name in _FALLING else 1 for name in _SPEC.names}
 """Direction in which each feature is dangerous, all else equal: 1 when it rises, -1 when it falls."""
 FEATURES = FeatureSpec.model_validate(_SPEC.model_dump() | {"monotone": MONOTONE})

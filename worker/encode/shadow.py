@@ -22,7 +22,7 @@ from worker.alarms.alarms import MODEL, Alarms, StagedAlarms, Transition
 from worker.alarms.state_machine import RTN, AlarmPolicy
 from worker.kafka.records import Bulk, Outgoing
 from worker.model.contract import Features, Model, Task
-from worker.observe.metrics import ShadowMetrics
+from worker.observe.metrics import ShadowMetrics, show
 from worker.observe.worker_status import Status
 from worker.score.outcome import Outcome
 from worker.score.predict import predict
@@ -129,8 +129,7 @@ class Shadow:
     def adopt(self, model: Model, policy: AlarmPolicy | None) -> None:
         """Have another challenger score from the next batch on."""
         self._challenger = Challenger(model, Alarms(policy))
-        self._metrics.info.clear()
-        self._metrics.info.labels(in_label(model.name), in_label(model.version)).set(1)
+        show(self._metrics.info, {(in_label(model.name), in_label(model.version)): 1})
         self._status.challenger = _shown(model)
 
     def leave(self) -> None:

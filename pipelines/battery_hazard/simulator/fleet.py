@@ -32,6 +32,7 @@ from pipelines.battery_hazard.simulator.events.nuisances import (
 )
 from pipelines.battery_hazard.simulator.events.schedule import MODULES_PER_RACK, Ran, run_events
 from pipelines.battery_hazard.simulator.physics.cell import cell_of
+from pipelines.battery_hazard.simulator.plant.cell_indices import usual_cells, with_events
 from pipelines.battery_hazard.simulator.plant.measured import measured
 from pipelines.battery_hazard.simulator.plant.normal import Modules, Override, draw_traits
 from pipelines.battery_hazard.simulator.plant.sensing import (
@@ -187,6 +188,7 @@ class Fleet:
         self._dies = [
             None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths, bench=build.bench) for e in self.events
         ]
+        self._cells = usual_cells(modules, build.series, np.random.default_rng([seed, 8]))
         self._share = np.random.default_rng([seed, 6]).uniform(0.5, 1, modules)
         self._live = self._site(first_ms, [*forced, *self._trips()])
         self._modules = self._warmed_up(first_ms, start_ms, ran.overrides)
@@ -212,6 +214,10 @@ class Fleet:
     def _site(self, first_ms: int, forced: list[Forced]) -> Site:
         racks = int(self._rack.max()) + 1
         return Site(racks, first_ms, np.random.default_rng([self.seed, 7]), bench=self._build.bench, forced=forced)
+
+    def cells(self, step: Step) -> NDArray[np.int64]:
+        """Index of the cell with the lowest and highest voltage, the coldest and the hottest, [modules, 4]."""
+        return with_events(self._cells, step.ts, self.events)
 
     def steps(self, n: int | None = None) -> Iterator[Step]:
         """The next `n` steps (endless if None). `steps(2)` twice gives the same as `steps(4)`."""

@@ -12,14 +12,23 @@ from common.errors import UserError
 from common.times import HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet, Step
-from pipelines.battery_hazard.simulator.messages import DEAD_LETTER_KINDS, DUPLICATE, MASKED_KINDS, READING, Messages
-from producers.kafka_publisher import ReadingPublisher, encoder
+from pipelines.battery_hazard.simulator.messages import (
+    DEAD_LETTER_KINDS,
+    DUPLICATE,
+    MASKED_KINDS,
+    PUBLISHED,
+    READING,
+    Messages,
+)
+from pipelines.battery_hazard.simulator.plant.sensing import LOW_CELL_V
+from producers.kafka_publisher import Encoder, ReadingPublisher, encoder
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.score.event_time import EARLIEST_MS
 
 log = structlog.get_logger(__name__)
 
 _ENDLESS_FAULT_SPAN_MS = 6 * HOUR_MS
+_NEEDED = SENSORS[:LOW_CELL_V]
 
 
 @dataclass(frozen=True)
@@ -133,12 +142,19 @@ def _checked(options: SimulateOptions) -> tuple[Pipeline, str]:
         names = ", ".join(name for name, is_wrong in wrong.items() if is_wrong)
         raise UserError(f"{names}: out of range; see hazardstream simulate --help")
     pipeline = load_pipeline(options.pipeline)
-    if not set(SENSORS) <= set(pipeline.input.sensors()):
+    if not set(_NEEDED) <= set(pipeline.input.sensors()):
         raise UserError(
             f"pipeline {pipeline.name} takes {', '.join(pipeline.input.sensors())}, and simulate makes "
-            f"battery readings ({', '.join(SENSORS)}); use --pipeline battery_hazard, or replay a file of your own"
+            f"battery readings ({', '.join(PUBLISHED)}); use --pipeline battery_hazard, or replay a file of your own"
         )
     return pipeline, pipeline.input.topic
+
+
+def _encoder(pipeline: Pipeline, registry: str | None) -> Encoder:
+    """Encoder of the values of `PUBLISHED` that the pipeline takes: older ones take none of cells."""
+    taken = [i for i, name in enumerate(PUBLISHED) if name in pipeline.input.sensors()]
+    encode = encoder(pipeline, registry, [PUBLISHED[i] for i in taken])
+    return lambda key, group, ts_ms, values: encode(key, group, ts_ms, [values[i] for i in taken])
 
 
 def _named(fleet: Fleet, truth: dict[str, Any]) -> dict[str, Any]:
@@ -210,7 +226,7 @@ def simulate(
     pipeline, topic = _checked(options)
     start_ms = first_event_ms(options, time.time_ns() // 1_000_000)
     stop = stop or threading.Event()
-    encode = encoder(pipeline, options.registry, SENSORS)
+    encode = _encoder(pipeline, options.registry)
     publisher = ReadingPublisher(topic, options.bootstrap, stop)
     fleet = _fleet(options, start_ms)
     faults = [_named(fleet, vars(fault)) for fault in fleet.faults]

@@ -27,6 +27,7 @@ class Event:
         volt_v, low_v, high_v: added to the voltage of the module, and to the lowest and highest of a cell, [k].
         own_ppm, rack_ppm: CO, H2, VOC added to the sensors of the module, and of the others in its rack, [k, 3].
         side_c: absolute temperature of the side that faces the next module, [k].
+        group: the group of cells that is the hottest and has the lowest voltage, if the event is in one.
         grid_ms: time between two values.
     """
 
@@ -44,6 +45,7 @@ class Event:
     own_ppm: Float
     rack_ppm: Float
     side_c: Float
+    group: int | None = None
     grid_ms: int = GRID_MS
 
     @property
@@ -52,7 +54,7 @@ class Event:
         return self.onset_ms + (len(self.mean_c) - 1) * self.grid_ms
 
 
-def event(courses: Courses, i: int, causes: Causes, row: int, onset: int, usual_c: Float) -> Event:
+def event(courses: Courses, i: int, causes: Causes, row: int, onset: int, usual_c: Float, parallel: int) -> Event:
     """Make an event from row `i` of the module model's courses and row `row` of `causes`."""
     k = courses.mean_c.shape[1]
     if np.isfinite(courses.no_return_s[i]):
@@ -78,4 +80,13 @@ def event(courses: Courses, i: int, causes: Causes, row: int, onset: int, usual_
         own,
         rack,
         courses.side_c[i, :k],
+        _group(causes, row, parallel),
     )
+
+
+def _group(causes: Causes, row: int, parallel: int) -> int | None:
+    """The group with the short, or the first if something hot is beside the module; None: all are alike."""
+    if np.isfinite(causes.ohm[row]):
+        return int(causes.weak[row]) // parallel
+    beside = causes.wall_w_k[row, 0] > causes.wall_w_k[row, -1]
+    return 0 if beside else None

@@ -147,7 +147,7 @@ def _course(
         courses = solve(trials, hours=_SLOWEST_H + 1.5, after_s=AFTER_S)
         for i, row in enumerate(pending.tolist()):
             if np.isfinite(courses.no_return_s[i]):
-                events[row] = event(courses, i, causes, row, int(onset[row]), tables[1][i])
+                events[row] = event(courses, i, causes, row, int(onset[row]), tables[1][i], world.build.parallel)
         for one in overrides:
             row = int(pending[one.module])
             if (made := events[row]) is not None and made.no_return_ms is not None:
@@ -233,4 +233,4 @@ def _beside(world: World, pairs: list[tuple[Event, int]], rng: np.random.Generat
     courses = solve(
         make_trials(causes, world.build, world.traits.of(modules), tables, wall), hours=3.0, after_s=AFTER_S
     )
-    return [event(courses, i, causes, i, int(onset[i]), tables[1][i]) for i in range(len(pairs))]
+    return [event(courses, i, causes, i, int(onset[i]), tables[1][i], world.build.parallel) for i in range(len(pairs))]

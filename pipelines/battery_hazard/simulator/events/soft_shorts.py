@@ -32,7 +32,7 @@ def run_soft_shorts(world: World, drawn: list[Disturbance], rng: np.random.Gener
         harmless = np.isinf(courses.no_return_s)
         for i in np.flatnonzero(harmless).tolist():
             row = int(pending[i])
-            done.append(event(courses, i, causes, row, int(onset[row]), some[1][i]))
+            done.append(event(courses, i, causes, row, int(onset[row]), some[1][i], world.build.parallel))
         pending = pending[~harmless]
         if not pending.size:
             break

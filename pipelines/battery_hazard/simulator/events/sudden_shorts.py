@@ -125,6 +125,7 @@ def _event(
         own,
         rack,
         usual_c + courses.side_c[i, :k],
+        int(shorts.weak[i]) // shorts.parallel,
         _GRID_MS,
     )
 

@@ -17,7 +17,7 @@ from common.errors import UserError
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, first_event_ms, simulate
-from pipelines.battery_hazard.simulator.messages import KINDS, Messages
+from pipelines.battery_hazard.simulator.messages import KINDS, PUBLISHED, Messages
 from producers.kafka_publisher import encoder
 from schemas.codec import decode
 from schemas.errors import MalformedError
@@ -37,7 +37,7 @@ def read(value: bytes) -> dict[str, Any]:
 
 def messages(bad_rate: float, steps: int = 5, modules: int = 64) -> list[tuple[str | None, bytes | None, str]]:
     fleet = Fleet(modules, 5, start_ms=START_MS)
-    made = Messages(fleet, encoder(PIPELINE, None, SENSORS), bad_rate, 300_000)
+    made = Messages(fleet, encoder(PIPELINE, None, PUBLISHED), bad_rate, 300_000)
     return [message for step in fleet.steps(steps) for message in made.of(step, NOW_MS)]
 
 
@@ -54,9 +54,22 @@ def test_values_are_the_fleets_readings_to_the_bit() -> None:
         np.testing.assert_array_equal(got, step.values[i])
 
 
+def test_the_shorted_cell_is_named_as_the_lowest() -> None:
+    fleet = Fleet(8, 5, faults=1, start_ms=START_MS, span_ms=600_000, mechanisms=("hard_short",))
+    made = Messages(fleet, encoder(PIPELINE, None, PUBLISHED), 0, 300_000)
+    fault, shorted = fleet.faults[0], fleet.events[0].group
+    readings = [read(m[1]) for step in fleet.steps(60) for m in made.of(step, NOW_MS) if m[1] is not None]
+    of = [r for r in readings if r["module_id"] == fleet.module_ids[fault.module]]
+    named = {r["min_cell_voltage_index"] for r in of if r["ts"] > fault.onset_ts + 10_000}
+    assert named - {None} == {shorted}
+    for number in ("min_cell_voltage", "max_cell_voltage", "min_cell_temp", "max_cell_temp"):
+        unit = "_c" if number.endswith("temp") else "_v"
+        assert all((r[f"{number}_index"] is None) == (r[number + unit] is None) for r in readings)
+
+
 def test_a_module_whose_sensors_all_died_is_silent() -> None:
     fleet = Fleet(8, 5, faults=8, start_ms=START_MS, span_ms=600_000, mechanisms=("hard_short",))
-    made = Messages(fleet, encoder(PIPELINE, None, SENSORS), 0, 300_000)
+    made = Messages(fleet, encoder(PIPELINE, None, PUBLISHED), 0, 300_000)
     last = list(fleet.steps(240))[-1]
     silent = np.isnan(last.values).all(axis=1)
     assert silent.any()

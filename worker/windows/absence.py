@@ -15,7 +15,9 @@ def without_sensor(spec: FeatureSpec) -> dict[str, Move]:
     known, sensors = {each.name: each for each in spec.derived}, spec.sensor_of
     for each in spec.derived:
         # Of one sensor, all features are missing at once, and none takes the place of another.
-        moves[each.name] = _together(moves[name] for name in each.of) if each.name in sensors else _move(each, moves, known)
+        moves[each.name] = (
+            _together(moves[name] for name in each.of) if each.name in sensors else _move(each, moves, known)
+        )
     return moves
 
 

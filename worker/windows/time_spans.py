@@ -143,9 +143,9 @@ def _statistics(kinds: set[SpanKind], inside: Bool, windows: _Windows) -> dict[S
         newer, older = _newest_two(_Windows(ages, values), known)
         found[SpanKind.GAP] = (older.age - newer.age) / 1000
     if SpanKind.FIRST in kinds:
-        older = np.where(known & (ages > 0), ages, -1)
-        place, column = older.argmax(axis=0), np.arange(len(count))
-        found[SpanKind.FIRST] = np.where(older[place, column] > 0, values[place, column], np.nan)
+        before = np.where(known & (ages > 0), ages, -1)
+        place, column = before.argmax(axis=0), np.arange(len(count))
+        found[SpanKind.FIRST] = np.where(before[place, column] > 0, values[place, column], np.nan)
     if SpanKind.RATE in kinds:
         slope = found[SpanKind.RATE]
         lacking = np.flatnonzero(np.isnan(slope))

@@ -4,20 +4,19 @@ Rates are over spans of time, so they mean the same at any sampling period. Mean
 for each other. A quantity that is dangerous both ways, such as voltage, enters twice.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines.battery_hazard.simulator.fleet import SENSORS
 from worker.model.scaler import Scaler
-from worker.windows.derived import Gated, Greatest, Least, Limited, WeightedSum
+from worker.windows.derived import Derived, Gated, Greatest, Least, Limited, WeightedSum
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.time_spans import Span, SpanKind
 
 SECOND, MINUTE = 1000, 60_000
 _RATE, _FIRST = SpanKind.RATE, SpanKind.FIRST
 _MEAN, _HOT = "avg_surface_temp_c", "max_surface_temp_c"
-_TEMPERATURES = tuple(s for s in (_MEAN, _HOT, "max_cell_temp_c") if s in SENSORS)
+_TEMPERATURES = (_MEAN, _HOT, "max_cell_temp_c")
 _GASES = ("offgas_co_ppm", "offgas_h2_ppm", "offgas_voc_ppm")
-_CELLS = "min_cell_voltage_v" in SENSORS
 _OVER = {"10s": 10 * SECOND, "20s": 20 * SECOND, "1min": MINUTE, "5min": 5 * MINUTE}
 
 HOT_C, CERTAIN_C = 60.0, 100.0
@@ -34,7 +33,7 @@ _SOC_V_PERCENT, _LOAD_V_C = 0.0075, 0.06
 def _spans() -> tuple[Span, ...]:
     of: list[tuple[str, SpanKind, int]] = [(s, _RATE, over) for s in _TEMPERATURES for over in _OVER.values()]
     of += [(_MEAN, _FIRST, 5 * MINUTE)]
-    for sensor in ("voltage_v", "current_a", *(("min_cell_voltage_v",) if _CELLS else ())):
+    for sensor in ("voltage_v", "current_a", "min_cell_voltage_v"):
         of += [(sensor, _RATE, 10 * SECOND), (sensor, _FIRST, 5 * MINUTE)]
     of += [(sensor, SpanKind.GAP, 15 * MINUTE) for sensor in _TEMPERATURES]
     return tuple(Span(sensor=sensor, kind=kind, over_ms=over) for sensor, kind, over in of)
@@ -49,12 +48,12 @@ def _settled(feature: str) -> Greatest:
     return Greatest(name=f"settled_{feature}", of=(feature, "hot_and_heating"))
 
 
-def _derived() -> tuple[Any, ...]:
+def _heat() -> list[Derived]:
     greatest = [
         Greatest(name=f"greatest_rate_{over}", of=tuple(f"{s}_rate_{over}" for s in _TEMPERATURES)) for over in _OVER
     ]
     changes = [_sum(f"{s}_change_of_rate", **{f"{s}_rate_10s": 1.0, f"{s}_rate_20s": -1.0}) for s in _TEMPERATURES]
-    heat = [
+    return [
         Greatest(name="hottest_c", of=_TEMPERATURES),
         *greatest,
         *changes,
@@ -71,6 +70,11 @@ def _derived() -> tuple[Any, ...]:
         Greatest(name="heating_score", of=("score_of_heat", "score_of_heating")),
         _sum("heating_when_hot", -CERTAIN * HEATING_C, rise_ahead_when_hot_c=CERTAIN),
         Limited(name="hot_and_heating", feature="heating_when_hot", low=-CERTAIN, high=CERTAIN),
+    ]
+
+
+def _warmth() -> list[Derived]:
+    return [
         _sum("above_earlier_mean_c", **{"hottest_c": 1.0, f"{_MEAN}_first_5min": -1.0}),
         _settled("hottest_c"),
         _settled(_MEAN),
@@ -83,7 +87,10 @@ def _derived() -> tuple[Any, ...]:
         _sum("hottest_less_ambient_c", hottest_c=1.0, ambient_temp_c=-1.0),
         _sum("mean_less_ambient_c", **{_MEAN: 1.0, "ambient_temp_c": -1.0}),
     ]
-    charge = [
+
+
+def _charge() -> list[Derived]:
+    return [
         _sum("negative_current_a", current_a=-1.0),
         Greatest(name="current_magnitude_a", of=("current_a", "negative_current_a")),
         _sum("low_voltage_v", voltage_v=-1.0),
@@ -95,13 +102,19 @@ def _derived() -> tuple[Any, ...]:
         _sum("below_rest_v", above_rest_v=-1.0),
         _sum("below_charge_v", voltage_v=-1.0, soc_percent=_SOC_V_PERCENT),
     ]
-    cells = [
+
+
+def _cells() -> list[Derived]:
+    return [
         _sum("low_cell_voltage_v", min_cell_voltage_v=-1.0),
         _sum("cell_voltage_fall_v", min_cell_voltage_v_first_5min=1.0, min_cell_voltage_v=-1.0),
         _sum("cell_less_module_fall_v", cell_voltage_fall_v=1.0, voltage_fall_v=-1.0),
         _sum("cell_voltage_spread_v", max_cell_voltage_v=1.0, min_cell_voltage_v=-1.0),
         _sum("cell_voltage_step_less_load", min_cell_voltage_v_rate_10s=-1.0, voltage_v_rate_10s=1.0),
     ]
+
+
+def _settled_voltages() -> list[Derived]:
     both = [
         "voltage_v",
         "low_voltage_v",
@@ -111,16 +124,18 @@ def _derived() -> tuple[Any, ...]:
         "above_rest_v",
         "below_rest_v",
         "below_charge_v",
-        *(each.name for each in cells if _CELLS),
+        *(each.name for each in _cells()),
     ]
-    settled = [_settled(name) for name in both]
-    # For assessable.json: voltages that last, and that do not count once a cell is hot and heating.
-    lasting = [
+    return [_settled(name) for name in both]
+
+
+def _lasting_voltages() -> list[Derived]:
+    """For what can be judged: voltages that last, and that do not count once a cell is hot and heating."""
+    return [
         Greatest(name="voltage_lately_v", of=("voltage_v", "voltage_v_first_5min", "hot_and_heating")),
         _sum("not_hot_and_heating", hot_and_heating=-1.0),
         Least(name="voltage_for_long_v", of=("voltage_v", "voltage_v_first_5min", "not_hot_and_heating")),
     ]
-    return (*heat, *charge, *(cells if _CELLS else ()), *settled, *lasting)
 
 
 _SPEC = FeatureSpec(
@@ -132,7 +147,7 @@ _SPEC = FeatureSpec(
     max_span_ms=900_000,
     per={"voltage_v": "cells_in_series", "current_a": "capacity_ah"},
     spans=_spans(),
-    derived=_derived(),
+    derived=(*_heat(), *_warmth(), *_charge(), *_cells(), *_settled_voltages(), *_lasting_voltages()),
 )
 _FALLING = {
     "ambient_temp_c",

@@ -120,11 +120,11 @@ def train(
         known = known._replace(training=known.training.and_those_of(recorded))
     scaler, booster, validation, (slope, intercept), curve = _fit(known, preset, seed, progress)
     progress("choosing the alarm policy", 0, 1)
-    levels = levels_of(scorer(scaler, booster))
-    policy = choose_policy(validation, budget=preset.false_alarm_budget, levels=levels)
+    score = scorer(scaler, booster)
+    policy = choose_policy(validation, budget=preset.false_alarm_budget, levels=levels_of(score))
     baseline = tuned_thresholds(known.validation, budget=preset.false_alarm_budget)
     progress("choosing the alarm policy", 1, 1)
-    test = score_all(scorer(scaler, booster), known.test)
+    test = score_all(score, known.test)
     metrics = {
         "test": measured(policy, test),
         "validation": measured(policy, validation),

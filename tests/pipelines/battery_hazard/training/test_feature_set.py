@@ -1,4 +1,4 @@
-"""What the shipped model promises of any readings: more heat is never less danger, and no sensor is one by its absence."""
+"""What the shipped model promises: more heat is never less danger, and no sensor is one by its absence."""
 
 from itertools import combinations
 

@@ -186,8 +186,10 @@ def decisive(policy: AlarmPolicy, ts: Int, probability: Float) -> Int:
 
 
 def blamed(about: About, ts: int) -> str:
-    """The nuisance that explains an alarm at `ts`, or `none`."""
-    return next((n.kind for n in about.nuisances if n.start_ts <= ts < n.end_ts + _LINGERS_MS), "none")
+    """The nuisance that explains an alarm at `ts`, or `none`. A short that decays comes first of several."""
+    # The clock of a device may be slightly late.
+    kinds = [n.kind for n in about.nuisances if n.start_ts - _JITTER_MS <= ts < n.end_ts + _LINGERS_MS]
+    return DECAYING if DECAYING in kinds else next(iter(kinds), "none")
 
 
 def summary(results: Iterable[SeriesResult]) -> dict[str, Any]:

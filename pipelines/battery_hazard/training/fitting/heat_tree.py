@@ -14,7 +14,7 @@ from common.arrays import Float
 from pipelines.battery_hazard.training.datasets.feature_set import FEATURES, HOT_C, MISSING
 
 _COLUMN = FEATURES.names.index("heating_score")
-_LOG_ODDS_K, _HIGHEST_C = 0.03, 340.0
+_LOG_ODDS_K, HIGHEST_SCORE = 0.03, 340.0
 _DEPTH = 8
 
 
@@ -25,7 +25,7 @@ def heat_tree(parameters: dict[str, Any]) -> xgboost.Booster:
         parameters: of the booster, see `Boosting.parameters`.
     """
     rows = np.tile(np.array(MISSING), (2**_DEPTH, 1))
-    rows[:, _COLUMN] = np.linspace(HOT_C, _HIGHEST_C, 2**_DEPTH)
+    rows[:, _COLUMN] = np.linspace(HOT_C, HIGHEST_SCORE, 2**_DEPTH)
     wanted = _LOG_ODDS_K * (rows[:, _COLUMN] - HOT_C)
 
     def towards(log_odds: Float, _data: xgboost.DMatrix) -> tuple[Float, Float]:

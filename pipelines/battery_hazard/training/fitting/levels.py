@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import xgboost
 
 from common.arrays import Float
 from pipelines.battery_hazard.training.datasets.feature_set import CERTAIN, FEATURES, HEATING_C, HOT_C
+from pipelines.battery_hazard.training.fitting.heat_tree import HIGHEST_SCORE
+from worker.model.scaler import Scaler
 
 _CRITICAL_SCORE = 192.0
 """Chosen on the development tests (docs/model.md): from this heating score on, an alarm is CRITICAL."""
@@ -25,10 +28,20 @@ def levels_of(score: Callable[[Float], Float]) -> Levels:
     Args:
         score: gives the probability of features.
     """
-    rows = np.full((2, len(FEATURES.names)), np.nan)
+    immediate, critical = score(_hot_and_heating([HOT_C + HEATING_C, _CRITICAL_SCORE])).tolist()
+    return Levels(immediate, critical)
+
+
+def highest_log_odds(scaler: Scaler, booster: xgboost.Booster) -> float:
+    """Log-odds of a cell that is as hot and heating as the score can tell, if nothing else is known."""
+    row = scaler.scale(len(FEATURES.names))(_hot_and_heating([HIGHEST_SCORE]))
+    return float(booster.inplace_predict(row, predict_type="margin")[0])
+
+
+def _hot_and_heating(scores: list[float]) -> Float:
+    rows = np.full((len(scores), len(FEATURES.names)), np.nan)
     for column, name in enumerate(FEATURES.names):
         if name == "hot_and_heating" or name.startswith("settled_"):
             rows[:, column] = CERTAIN
-    rows[:, FEATURES.names.index("heating_score")] = HOT_C + HEATING_C, _CRITICAL_SCORE
-    immediate, critical = score(rows).tolist()
-    return Levels(immediate, critical)
+    rows[:, FEATURES.names.index("heating_score")] = scores
+    return rows

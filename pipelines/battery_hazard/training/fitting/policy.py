@@ -15,7 +15,7 @@ from worker.alarms.state_machine import AlarmPolicy
 OFF_DELAY_MS = 1_800_000
 """Half an hour: a sensor that shows single wrong values for hours raises one alarm, not one for each value."""
 ON_DELAYS_MS = (0, 10_000, 20_000)
-_IMMEDIATE_LOG_ODDS = 3.0
+_IMMEDIATE_LOG_ODDS = 2.0
 """This far above the setpoint, a policy may skip the on-delay."""
 RESERVE = 0.5
 """Share of the budget that may be used on validation data. The rest is for cases that validation does not contain."""
@@ -63,13 +63,12 @@ def choose_policy(
         scored: validation series.
         budget: false alarms per module-day.
         on_delays_ms: the candidates; the last one wins a tie.
-        levels: of the model; None: `immediate` and CRITICAL are so many log-odds above the setpoint.
+        levels: of the model, from which an alarm waits no more, and is CRITICAL; None: it has none.
     """
     found = []
     rate = rate_of(scored)
     failing = [one for one in scored if one.about.fault is not None]
-    optional = (None, _IMMEDIATE_LOG_ODDS) if levels is None else (None,)
-    ways = [(delay, way) for delay in on_delays_ms for way in (optional if delay else (None,))]
+    ways = [(delay, way) for delay in on_delays_ms for way in ((None, _IMMEDIATE_LOG_ODDS) if delay else (None,))]
     for on_delay_ms, immediate in ways:
         tried = [
             policy
@@ -95,8 +94,9 @@ def _with(levels: Levels | None, policy: AlarmPolicy) -> AlarmPolicy | None:
         return policy
     if policy.setpoint > min(levels):
         return None
+    immediate = levels.immediate if policy.immediate is None else min(levels.immediate, policy.immediate)
     priorities = {"HIGH": policy.setpoint, "CRITICAL": levels.critical}
-    return policy.model_copy(update={"immediate": levels.immediate, "priorities": priorities})
+    return policy.model_copy(update={"immediate": immediate, "priorities": priorities})
 
 
 class Rate(Protocol):

@@ -24,9 +24,15 @@ from pipelines.battery_hazard.training.datasets.features import HELD_OUT
 from pipelines.battery_hazard.training.datasets.labels import NORMAL
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, evaluate_series, summary_by_kind
-from pipelines.battery_hazard.training.fitting.calibration import calibrated, platt, recalibrated, reliability
+from pipelines.battery_hazard.training.fitting.calibration import (
+    calibrated,
+    kept_distinct,
+    platt,
+    recalibrated,
+    reliability,
+)
 from pipelines.battery_hazard.training.fitting.card import model_card
-from pipelines.battery_hazard.training.fitting.levels import levels_of
+from pipelines.battery_hazard.training.fitting.levels import highest_log_odds, levels_of
 from pipelines.battery_hazard.training.fitting.models import Rows, Score, fit_boosting, scorer
 from pipelines.battery_hazard.training.fitting.policy import choose_policy
 from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS, Preset, Split, sites
@@ -164,7 +170,7 @@ def _fit(known: Data, preset: Preset, seed: int, progress: Progress) -> _Fitted:
         known.training, preset.boosting, seed, watched=watched_rows(known.validation, seed), callbacks=[curve]
     )
     raw = score_all(scorer(scaler, booster), known.validation)
-    slope, intercept = platt(raw)
+    slope, intercept = kept_distinct(*platt(raw), highest_log_odds(scaler, booster))
     booster = calibrated(booster, slope, intercept)
     validation = [replace(one, probability=recalibrated(one.probability, slope, intercept)) for one in raw]
     return _Fitted(scaler, booster, validation, (slope, intercept), curve.values)

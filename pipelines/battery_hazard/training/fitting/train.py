@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xgboost
 
+from common.arrays import Float
 from common.errors import UserError
 from pipelines.battery_hazard.training.datasets.dataset import (
     Progress,
@@ -42,7 +43,7 @@ from pipelines.battery_hazard.training.fitting.write_package import TrainedModel
 from worker.alarms.state_machine import AlarmPolicy
 from worker.model.scaler import Scaler
 
-_CURVE_ROWS = 50_000
+_CURVE_ROWS, _REFERENCE_ROWS, _UNSEEN_ROWS = 50_000, 500_000, 100_000
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:
@@ -183,8 +184,9 @@ def _require_empty(output: Path) -> None:
 
 def _write(output: Path, model: TrainedModel, known: Data) -> None:
     """Write the package to a temporary directory, and rename that."""
-    normal = known.training.features[known.training.target == 0].astype(np.float64)
-    unseen = np.concatenate([one.features for one in known.test]).astype(np.float64)
+    # Evenly spread rows are enough, and all of them would fill the memory of a small machine.
+    normal = _some(known.training.features[known.training.target == 0], _REFERENCE_ROWS)
+    unseen = _some(np.concatenate([one.features for one in known.test]), _UNSEEN_ROWS)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".package-") as unfinished:
         package = Path(unfinished) / "package"
@@ -192,6 +194,10 @@ def _write(output: Path, model: TrainedModel, known: Data) -> None:
         if output.is_dir():
             output.rmdir()
         shutil.move(package, output)
+
+
+def _some(features: Float, most: int) -> Float:
+    return features[:: -(-len(features) // most)].astype(np.float64)
 
 
 def _row_counts(training: Rows, recorded: Rows | None) -> dict[str, int]:

@@ -42,7 +42,7 @@ PREFIX = single_object_prefix(flagship_schema("SensorReading"))
 
 @dataclass(frozen=True)
 class Recording:
-    """A site's readings: ts [steps, modules], values [steps, modules, 9]."""
+    """A site's readings: ts [steps, modules], values [steps, modules, 13]."""
 
     ts: NDArray[np.int64]
     values: Values
@@ -85,7 +85,8 @@ def sketches(
     key = np.tile(np.arange(modules), steps)
     scales = np.tile(FEATURES.scales(TOPOLOGY), (modules, 1))
     ts, values = recorded.ts.ravel(), recorded.values.reshape(-1, len(SENSORS))
-    features, rows = offline_features(FEATURES, key, ts, values, scales)
+    columns = [SENSORS.index(name) for name in FEATURES.sensors]
+    features, rows = offline_features(FEATURES, key, ts, values[:, columns], scales)
     # Offsets are row numbers. The sketcher looks at sampled ones only, so others need not be there.
     chosen = sampled(rows)
     chosen = chosen[np.argsort(rows[chosen])]

@@ -93,19 +93,20 @@ class Recording:
         self.database.close()
         self._directory.cleanup()
 
-    def pieces(self) -> Iterator[Piece]:
-        """All readings by key, then time, then order in the files."""
-        return self._pieces("" if self._ordered["key"] else "ORDER BY code, ms, row")
+    def pieces(self, codes: range | None = None) -> Iterator[Piece]:
+        """All readings, or those of these keys, by key, then time, then order in the files. Any thread may call it."""
+        chosen = "" if codes is None else f"WHERE code BETWEEN {codes.start} AND {codes.stop - 1}"
+        return self._pieces(chosen if self._ordered["key"] else f"{chosen} ORDER BY code, ms, row")
 
     def by_time(self, after: int = 0) -> Iterator[Piece]:
         """All readings by time, then order in the files, but for the first `after`."""
         order = "" if self._ordered["time"] else "ORDER BY ms, row"
         return self._pieces(f"{order} OFFSET {after}" if after else order)
 
-    def thinned_pieces(self, every_ms: MappingOf[int, int]) -> Iterator[Piece]:
-        """All readings by key, then time, one per period of each key in ms; 0 keeps all (see `thinned`)."""
-        first_ts = {code: span.first_ts for code, span in self.spans.items()}
-        return thinned(self.pieces(), every_ms, first_ts, self._limits) if any(every_ms.values()) else self.pieces()
+    def thinned_pieces(self, every_ms: MappingOf[int, int], codes: range | None = None) -> Iterator[Piece]:
+        """The same, one per period of each key in ms; 0 keeps all (see `thinned`)."""
+        pieces, first_ts = self.pieces(codes), {code: span.first_ts for code, span in self.spans.items()}
+        return thinned(pieces, every_ms, first_ts, self._limits) if any(every_ms.values()) else pieces
 
     def thin(self, every_ms: int) -> None:
         """Keep one reading per period and key (see `thinned`)."""
@@ -138,17 +139,16 @@ class Recording:
         return rows
 
     def _pieces(self, order: str) -> Iterator[Piece]:
-        columns = "".join(f", {quoted(sensor)}" for sensor in self.sensors)
-        rows = self.database.sql(f"SELECT code, ms, label{columns} FROM usable {order}")
+        columns = "".join(f", coalesce({quoted(sensor)}, 'nan'::DOUBLE)" for sensor in self.sensors)
+        rows = self.database.cursor().sql(f"SELECT code, ms, label{columns} FROM usable {order}")
         for batch in rows.to_arrow_reader(PIECE):
-            code = batch.column(0).to_numpy(zero_copy_only=False).astype(np.int64)
-            ms = batch.column(1).to_numpy(zero_copy_only=False)
+            # Without nulls, and without pandas, which pyarrow's own conversion loads.
+            code, ms, label, *measured = map(np.from_dlpack, batch.columns)
             values = np.empty((len(code), len(self.sensors)))
-            for at in range(len(self.sensors)):
-                values[:, at] = batch.column(3 + at).to_numpy(zero_copy_only=False)
-            ts = np.rint(ms + self.origin_ms).astype(np.int64)
-            label = batch.column(2).to_numpy(zero_copy_only=False) == 1
-            yield Piece(code, ts, label, values if self._factors is None else values * self._factors[code])
+            for at, column in enumerate(measured):
+                values[:, at] = column
+            key, ts = code.astype(np.int64), np.rint(ms + self.origin_ms).astype(np.int64)
+            yield Piece(key, ts, label == 1, values if self._factors is None else values * self._factors[key])
 
 
 def open_recording(

@@ -43,8 +43,8 @@ def survey(series: int, database: duckdb.DuckDBPyConnection) -> Survey:
         else "SELECT 0 AS number, time FROM readings WHERE fault = 0"
     )
     for batch in rows.to_arrow_reader(BATCH):
-        number = batch.column(0).to_numpy(zero_copy_only=False).astype(np.int64)
-        time = batch.column(1).to_numpy(zero_copy_only=False)
+        number, time = map(np.from_dlpack, batch.columns)
+        number = number.astype(np.int64)
         found.by_time &= bool((np.diff(time, prepend=before[1]) >= 0).all())
         change = np.diff(number, prepend=before[0])
         found.by_series &= bool(((change > 0) | ((change == 0) & (np.diff(time, prepend=before[1]) >= 0))).all())

@@ -42,6 +42,12 @@ class Envelopes:
         if len(self.courses) > 2 * _TELLING:
             self._prune()
 
+    def join(self, other: "Envelopes") -> None:
+        """Add the courses of other keys."""
+        self.courses |= other.courses
+        if len(self.courses) > 2 * _TELLING:
+            self._prune()
+
     def _prune(self) -> None:
         ranked = self.ranked()
         telling = [m for m in ranked if self._tells(m)][:_TELLING]

@@ -1,8 +1,9 @@
 """A backtest: recordings go through a model and an alarm policy, and the alarms are matched to events."""
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,20 @@ from common.arrays import Bool, Float, Int
 from common.errors import UserError
 from common.times import DAY_MS
 from producers.recordings.mapping import Mapping
+from producers.recordings.piece import Piece
 from producers.recordings.recording import Recording, open_recording
 from producers.recordings.understanding import understanding
 from training.backtest.envelope import Envelopes
 from training.backtest.labels import given_events, labelled_events
+from training.backtest.sampling import thinned_to
 from training.backtest.score import RecordingScorer, ScoredPiece
+from training.backtest.threads import in_threads, shares
 from training.evaluation.alarm_outcomes import Alarm, AlarmOutcomes, apply, match_alarms
 from training.evaluation.labelled_event import LabelledEvent, by_key, normal_operation
 from training.evaluation.policy_sweep import Trace, policies, sweep, telling
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
-from worker.windows.feature_spec import FeatureSpec
-
-DENSER = 0.75
-"""A recording is thinned if its period is below this share of the training period; clocks are not exact."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -134,11 +134,12 @@ def run_backtest(
         how = understanding(recorded, pipeline, options.mapping)
         tell(how)
         events = _events(options, recorded, pipeline)
-        every = every_ms_of(options, package.spec, recorded)
+        every = thinned_to(options.every_ms, package.spec, recorded.periods_ms)
         run = _Run(recorded, pipeline, package, policy, events, options)
-        for piece in run.scorer.score(recorded.thinned_pieces(every)):
-            run.take(piece)
-            progress("scoring", run.fed, len(recorded))
+        in_threads(
+            lambda codes: run.score(recorded.thinned_pieces(every, codes), progress),
+            shares({key: span.readings for key, span in recorded.spans.items()}),
+        )
         scored_after_s = time.perf_counter() - began
     result = run.result(how, every, progress)
     if not result.scored:
@@ -156,17 +157,8 @@ def _events(options: BacktestOptions, recorded: Recording, pipeline: Pipeline) -
     return sorted(events, key=lambda e: (e.key, e.ts))
 
 
-def every_ms_of(options: BacktestOptions, spec: FeatureSpec, recorded: Recording) -> dict[int, int]:
-    """The period in ms that the readings of each key are thinned to; 0 keeps all."""
-    if options.every_ms is not None:
-        return dict.fromkeys(recorded.periods_ms, options.every_ms)
-    # A model without rolling windows counts seconds, so that any period is as good.
-    trained = spec.period_ms if spec.windows and spec.period_ms is not None else 0
-    return {key: trained if period < DENSER * trained else 0 for key, period in recorded.periods_ms.items()}
-
-
 class _Run:
-    """Collects results while pieces go through the stages."""
+    """Collects results while pieces go through the stages; several threads may score different keys."""
 
     def __init__(
         self,
@@ -177,11 +169,12 @@ class _Run:
         events: list[LabelledEvent],
         options: BacktestOptions,
     ) -> None:
-        self.scorer = RecordingScorer(pipeline, package, policy, recorded.names, recorded.sensors)
-        self.fed = 0
-        self._recorded, self._package, self._policy = recorded, package, policy
+        self.refused: Counter[str] = Counter()
+        self._masked: Counter[str] = Counter()
+        self._lock, self._fed = threading.Lock(), 0
+        self._recorded, self._pipeline, self._package, self._policy = recorded, pipeline, package, policy
         self._events, self._horizon_ms = events, options.horizon_ms
-        self._envelopes = Envelopes(recorded.spans, {e.key for e in events}, policy.setpoint)
+        self._envelopes = self._no_envelopes()
         self._tried = policies(policy) if options.sweep else [policy]
         self._kept: list[Trace] = []
         self._alarms: dict[str, Alarm] = {}
@@ -193,9 +186,26 @@ class _Run:
         self._low, self._high = _reference(package)
         self._outside = np.zeros(len(self._low), np.int64)
 
-    def take(self, piece: ScoredPiece) -> None:
-        """Add a scored piece."""
-        self.fed += len(piece.outcome.batch)
+    def _no_envelopes(self) -> Envelopes:
+        return Envelopes(self._recorded.spans, {e.key for e in self._events}, self._policy.setpoint)
+
+    def score(self, pieces: Iterator[Piece], progress: Progress) -> Iterator[None]:
+        """Score all readings of some keys, a piece at each step."""
+        names, sensors = self._recorded.names, self._recorded.sensors
+        scorer = RecordingScorer(self._pipeline, self._package, self._policy, names, sensors)
+        envelopes = self._no_envelopes()
+        for piece in scorer.score(pieces):
+            with self._lock:
+                self._take(piece, envelopes)
+                progress("scoring", self._fed, len(self._recorded))
+            yield
+        with self._lock:
+            self.refused += scorer.refused
+            self._masked += scorer.masked
+            self._envelopes.join(envelopes)
+
+    def _take(self, piece: ScoredPiece, envelopes: Envelopes) -> None:
+        self._fed += len(piece.outcome.batch)
         if not len(piece.key):
             return
         scored = piece.outcome.scored
@@ -209,7 +219,7 @@ class _Run:
             features = scored.features.numbers[sound]
             self._outside += ((features < self._low) | (features > self._high)).sum(axis=0)
         self._sound += int(sound.sum())
-        self._envelopes.add(piece)
+        envelopes.add(piece)
         keep = telling(piece.key, piece.ts, piece.probability, self._tried)
         self._kept.append(Trace(piece.key[keep], piece.ts[keep], piece.probability[keep]))
 
@@ -234,6 +244,8 @@ class _Run:
         alarms = sorted(self._alarms.values(), key=lambda a: (a.ts, a.key))
         columns = zip(*((t.key, t.ts, t.probability) for t in self._kept), strict=True)
         trace = Trace(*(np.concatenate(c) for c in columns)) if self._kept else _NOTHING
+        order = np.argsort(trace.key, kind="stable")  # the threads may take turns in any way
+        trace = Trace(trace.key[order], trace.ts[order], trace.probability[order])
         names = [key for key, _ in self._recorded.names]
         swept = []
         for entry in sweep(self._tried, trace, names, self._events, self._horizon_ms):
@@ -251,11 +263,11 @@ class _Run:
             match_alarms(alarms, self._events, self._horizon_ms),
             swept,
             self._envelopes,
-            self.scorer.refused,
-            self.scorer.masked,
+            self.refused,
+            self._masked,
             every,
             self._horizon_ms,
-            fed=self.fed,
+            fed=self._fed,
             scored=sum(self._count.values()),
             days=float(self._ms[0] / DAY_MS),
             normal_days=float(self._ms[1] / DAY_MS),

@@ -146,6 +146,20 @@ def poisson_interval(count: int, exposure: float) -> tuple[float, float]:
     return (float(low / exposure), float(high / exposure)) if exposure > 0 else (0.0, float("inf"))
 
 
+def weighted_interval(weights: Sequence[float], exposure: float) -> tuple[float, float]:
+    """Confidence interval of a rate whose events count by weights of at most 1 (Fay and Feuer 1997).
+
+    It holds the weighted rate. If all weights are 1, it is that of `poisson_interval`.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    total, squares = float(np.sum(weights)), float(np.sum(np.square(weights)))
+    low = stats.gamma.ppf(tail, total**2 / squares, scale=squares / total) if total else 0.0
+    # As if one more event had happened, with the greatest weight.
+    total, squares = total + 1, squares + 1
+    high = stats.gamma.ppf(1 - tail, total**2 / squares, scale=squares / total)
+    return (float(low / exposure), float(high / exposure)) if exposure > 0 else (0.0, float("inf"))
+
+
 def share_interval(count: int, of: int) -> tuple[float, float]:
     """Exact confidence interval of a share (Clopper and Pearson 1934)."""
     if not of:

@@ -8,11 +8,7 @@ import pandas as pd
 import pytest
 
 from common.errors import UserError
-from producers.recordings.mapping import Mapping
-from producers.recordings.recording import open_recording
 from tests.backtests import recording, run, saved
-from tests.flagship import PIPELINE
-from training.backtest.run import BacktestOptions, every_ms_of
 from worker.model.package import ModelPackage
 
 
@@ -38,14 +34,6 @@ def _extremes(dense: Any) -> Any:
         high, low = tens[sensor].max(), tens[sensor].min()
         thin[sensor] = high.where(high - before >= before - low, low)
     return thin
-
-
-def test_a_model_that_counts_seconds_gets_every_reading(package: ModelPackage, tmp_path: Path) -> None:
-    spans = package.spec.model_copy(update={"rolling": (), "windows": (), "holds": 60})
-    dense = saved(recording(hours=0.1, period_s=1), tmp_path / "dense.csv")
-    with open_recording([dense], PIPELINE, Mapping()) as recorded:
-        assert every_ms_of(BacktestOptions([dense]), package.spec, recorded) == {0: 10_000}
-        assert every_ms_of(BacktestOptions([dense]), spans, recorded) == {0: 0}
 
 
 def test_values_in_rows_of_their_own_survive_the_thinning(package: ModelPackage, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def drift_report(shown: str) -> dict[str, Any]:
 
 def evaluation_report(shown: str) -> dict[str, Any]:
     tables = "normal", "by_mechanism", "events_by_sensors", "normal_by_sensors", "events_by_site", "normal_by_site"
-    bars = [{"name": shown, "required": shown, "found": shown, "of": shown, "met": met} for met in (True, False)]
+    bars = [{"name": shown, "required": shown, "found": shown, "verdict": v} for v in ("met", "undecided", "missed")]
     plots = {name: {"text": shown, "data": shown} for name in ("causes", "modules", "bench", "shares")}
     return {"title": shown, "bars": bars, "plots": plots} | {name: [[shown] * 9] for name in tables}
 

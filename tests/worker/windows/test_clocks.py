@@ -46,7 +46,7 @@ class Sent:
 @cache
 def developing_fault() -> list[Sent]:
     """600 readings of a module that goes into thermal runaway in the last third."""
-    fleet = Fleet(8, 5, faults=1, start_ms=START_MS, span_ms=READINGS * PERIOD_MS, mechanisms=("external_heating",))
+    fleet = Fleet(8, 12, faults=1, start_ms=START_MS, span_ms=READINGS * PERIOD_MS, mechanisms=("external_heating",))
     module = fleet.faults[0].module
     steps = [next(fleet.steps(1)) for _ in range(READINGS)]
     values = np.stack([step.values[module] for step in steps])

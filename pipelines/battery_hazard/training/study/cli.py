@@ -35,16 +35,19 @@ def evaluate(
     report: Annotated[Path, typer.Option(help="HTML file for the report.")] = Path("evaluation.html"),
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate a model on new simulated sites: warning times, false alarms, time in alarm.
+    """Evaluate model and alarm rules on new simulated sites: warning times, false alarms, time in alarm.
 
     Example: hazardstream evaluate --module-days 10000 --report evaluation.html
     """
     require_extras("training")
     from pipelines.battery_hazard.training.study.evaluate import evaluate as evaluate_sites
     from pipelines.battery_hazard.training.study.evaluate import evaluation_sites
-    from pipelines.battery_hazard.training.study.evaluation_report import page
+    from pipelines.battery_hazard.training.study.evaluation_report import bar_texts, page
     from pipelines.battery_hazard.training.study.findings import findings
+    from pipelines.battery_hazard.training.study.shipped_alarms import Shipped
     from training.registry.default_model import model_or_default
+    from worker.admission.compatibility import alarm_policy, require_fit
+    from worker.config.alarm_section import rules_of
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
@@ -52,12 +55,14 @@ def evaluate(
     settings = load_settings(model=model)
     pipeline = load_pipeline(settings.pipeline)
     package, which = model_or_default(settings, pipeline, lambda text: say(text, err=True))
+    require_fit(package, pipeline)
+    shipped = Shipped(package, alarm_policy(package, pipeline), rules_of(pipeline.alarm))
     sites = evaluation_sites(
         events=events, bench_events=bench_events, module_days=module_days, bench_days=bench_days, seed=seed
     )
     with watched(quiet=as_json) as show:
         results = sorted(
-            evaluate_sites(package, sites, processes=processes, progress=show), key=lambda one: one.site.seed
+            evaluate_sites(shipped, sites, processes=processes, progress=show), key=lambda one: one.site.seed
         )
     found = findings(results)
     report.write_text(page(f"Evaluation of {which}", found, results))
@@ -66,10 +71,8 @@ def evaluate(
         say(strict_json(found))
         return
     for bar in found["bars"]:
-        say(
-            f"{'met   ' if bar['met'] else 'MISSED'} {bar['bar']}: {bar['found']:.5g} of {bar['of']:.0f} "
-            f"(required {bar['asked']:g})"
-        )
+        required, text = bar_texts(bar)
+        say(f"{bar['verdict'].upper():10}{bar['bar']}: {text} (required {required})")
     say(f"report: {report} ({found['seconds']} s)")
 
 

@@ -19,6 +19,7 @@ from producers.recordings.recording import open_recording
 from producers.recordings.small_table import read_small_table
 from training.backtest.score import RecordingScorer
 from worker.alarms.state_machine import ACTIVE
+from worker.config.alarm_section import overrides
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
 
@@ -121,7 +122,7 @@ class RecordedTests:
             lacking: sensors that are left out.
         """
         pieces = [self._seen(piece, lacking) for piece in self._sampled(period_s * 1000)]
-        policy = package.policy.changed(self._pipeline.alarm)
+        policy = package.policy.changed(overrides(self._pipeline.alarm))
         scorer = RecordingScorer(self._pipeline, package, policy, self._names, self._sensors)
         gathered = _Gathered(len(self._names))
         for scored in scorer.score(pieces):

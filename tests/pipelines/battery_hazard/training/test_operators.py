@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
@@ -115,6 +115,7 @@ def test_figures_count_a_missed_event_as_no_lead_and_weigh_nuisances() -> None:
     assert found["recall_ci"] == pytest.approx([0.0126, 0.9874], abs=1e-4)  # Clopper-Pearson for 1 of 2
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([0.01, 0.3, 0.42, 0.49, 0.5, 0.6, 0.8]), min_size=1, max_size=60),
     st.lists(st.integers(1, 60_000), min_size=60, max_size=60),

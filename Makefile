@@ -49,7 +49,7 @@ run-%: install  ## Train, start, replay and check a pipeline: absenteeism, churn
 test: install  ## All tests; those of the worker run on a real Apache Kafka that the suite starts
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_OPTIONS)
 
-test-fast: install  ## The tests that need no server and are not slow: under a minute
+test-fast: install  ## The tests that need no server and are not slow: about 80 seconds
 	$(BIN)/python -m pytest -n 2 -m "not server and not slow"
 
 lint: install  ## Format check, lint, which package may import which, types

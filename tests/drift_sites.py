@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
-from pipelines.battery_hazard.training.datasets.features import FEATURES, TOPOLOGY
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import TOPOLOGY
 from schemas.codec import decode
 from schemas.registry import writer_schema_lookup
 from schemas.text_column import TextColumn

@@ -14,6 +14,8 @@ from worker.config.pipeline_file import FILE_NAME
 PIPELINE = load_pipeline("battery_hazard")
 FILE = PIPELINE.folder / FILE_NAME
 SHIPPED_MODEL = PIPELINE.shipped_model
+MODEL_30 = Path(__file__).parent / "packages" / "battery_hazard_30"
+"""The model that shipped before, on the 30 features of the older system: workers go on taking it."""
 KNOWN_SCHEMAS = PIPELINE.known_schemas
 SCHEMA_NAMES = sorted(
     {record.name for record in PIPELINE.records.values()} | {f.stem for f in PIPELINE.folder.glob("*.avsc")}

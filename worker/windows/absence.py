@@ -12,9 +12,12 @@ Move = int | None
 def without_sensor(spec: FeatureSpec) -> dict[str, Move]:
     """How each feature may move, by name, where any of the sensors are absent from all readings."""
     moves: dict[str, Move] = dict.fromkeys(spec.names, 0)
-    known = {each.name: each for each in spec.derived}
+    known, sensors = {each.name: each for each in spec.derived}, spec.sensor_of
     for each in spec.derived:
-        moves[each.name] = _move(each, moves, known)
+        # Of one sensor, all features are missing at once, and none takes the place of another.
+        moves[each.name] = (
+            _together(moves[name] for name in each.of) if each.name in sensors else _move(each, moves, known)
+        )
     return moves
 
 

@@ -25,6 +25,7 @@ class SpanKind(StrEnum):
     MIN = "min"
     MAX = "max"
     GAP = "gap"
+    FIRST = "first"
 
 
 class Span(BaseModel):
@@ -36,7 +37,7 @@ class Span(BaseModel):
     Attributes:
         sensor: what it is of.
         kind: what is computed. A deviation is that of a sample (ddof=1), a gap the seconds between the two newest
-            values of different times.
+            values of different times, and the first value the oldest one before the reading that is scored.
         over_ms: length of the span, by the readings' own times. Readings that came earlier and say a later time than
             the one that is scored are left out.
     """
@@ -111,9 +112,13 @@ def span_features(spans: Sequence[Span], sensors: Sequence[str], history: Histor
         ages[np.arange(history.size)[:, None] < history.size - history.readings[ends]] = -1
         ages = np.maximum(ages, -1)
         values = {name: np.ascontiguousarray(windows[sensors.index(name), first].T) for name in named}
+        absent = {name for name in named if np.isnan(values[name]).all()}
         for over_ms, by_sensor in places.items():
             inside = (ages >= 0) & (ages <= over_ms)
             for sensor, wanted in by_sensor.items():
+                if sensor in absent:
+                    out[start : start + _CHUNK, wanted] = np.nan
+                    continue
                 found = _statistics({spans[i].kind for i in wanted}, inside, _Windows(ages, values[sensor]))
                 for i in wanted:
                     out[rows, i] = found[spans[i].kind][: len(rows)]
@@ -137,10 +142,15 @@ def _statistics(kinds: set[SpanKind], inside: Bool, windows: _Windows) -> dict[S
     if SpanKind.GAP in kinds:
         newer, older = _newest_two(_Windows(ages, values), known)
         found[SpanKind.GAP] = (older.age - newer.age) / 1000
+    if SpanKind.FIRST in kinds:
+        before = np.where(known & (ages > 0), ages, -1)
+        place, column = before.argmax(axis=0), np.arange(len(count))
+        found[SpanKind.FIRST] = np.where(before[place, column] > 0, values[place, column], np.nan)
     if SpanKind.RATE in kinds:
         slope = found[SpanKind.RATE]
         lacking = np.flatnonzero(np.isnan(slope))
-        slope[lacking] = _between_newest(_Windows(windows.ages[:, lacking], windows.values[:, lacking]))
+        if lacking.size:
+            slope[lacking] = _between_newest(_Windows(windows.ages[:, lacking], windows.values[:, lacking]))
     return found
 
 

@@ -91,6 +91,9 @@ def span_of(span: Span, ts: np.ndarray, values: np.ndarray) -> float:
     if span.kind == SpanKind.GAP:
         times = sorted(set(ts[inside].tolist()))
         return (times[-1] - times[-2]) / 1000 if len(times) > 1 else float("nan")
+    if span.kind == SpanKind.FIRST:
+        earlier = inside[ts[inside] < ts[-1]]
+        return float(values[earlier[np.argmin(ts[earlier])]]) if len(earlier) else float("nan")
     if len(inside) < (2 if span.kind == SpanKind.STD else 1):
         return float("nan")
     return float(

@@ -97,6 +97,19 @@ def test_a_gap_is_the_time_between_the_two_newest_values() -> None:
     assert gaps == pytest.approx([np.nan, 10, 300, 300, 300, np.nan], nan_ok=True)
 
 
+def test_the_first_value_is_the_oldest_one_before_the_reading_so_a_rise_since_then_can_be_told() -> None:
+    of = spec(
+        spans=(Span(sensor="heat", kind=SpanKind.FIRST, over_ms=60_000),),
+        derived=(WeightedSum(name="risen", weights={"heat": 1, "heat_first_1min": -1}),),
+    )
+    seconds, heat = np.array([0, 30, 60, 90, 300]), np.array([20.0, 21.0, 25.0, 40.0, 90.0])
+
+    found = features(seconds, heat, of)
+
+    assert [row["heat_first_1min"] for row in found] == pytest.approx([np.nan, 20, 20, 21, np.nan], nan_ok=True)
+    assert found[3]["risen"] == pytest.approx(19)
+
+
 def test_a_reading_with_an_earlier_time_knows_nothing_of_later_ones() -> None:
     found = features(np.array([0, 10, 30, 20]), np.array([0.0, 1.0, 99.0, 2.0]))
 

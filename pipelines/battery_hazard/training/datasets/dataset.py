@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
-from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
 from pipelines.battery_hazard.training.datasets.labels import AFTERMATH_MS, HAZARD, LEFT_OUT, NORMAL, first_sign
 from pipelines.battery_hazard.training.datasets.series import PERIOD_MS, About, Series, SimulatedSite, series_of
 from pipelines.battery_hazard.training.fitting.models import Rows
@@ -141,7 +142,7 @@ def _about(line: str) -> About:
     return replace(About(**fields), fault=fault, nuisances=tuple(Nuisance(**n) for n in fields["nuisances"]))
 
 
-_SUDDEN_MS, _FIRST_MS, _FIRST_COUNT = 600_000, 120_000, 5.0
+_SUDDEN_MS, _FIRST_MS, _FIRST_COUNT, _DECAYING_COUNT = 600_000, 120_000, 5.0, 0.1
 
 
 def _weights(one: Series) -> NDArray[np.float32]:
@@ -150,13 +151,16 @@ def _weights(one: Series) -> NDArray[np.float32]:
     A second of a fast series counts as much as a second of any other. Where physics gives little warning, the first
     minutes decide, and they are few: they weigh more. A module with a fault, or with a short that decays, is shown with
     many sets of sensors, a healthy one only with its own. Hazards and such shorts are therefore weighted by the share
-    of sites with that set; otherwise a model would learn that modules with rare sets fail more often.
+    of sites with that set; otherwise a model would learn that modules with rare sets fail more often. Shorts that decay
+    are a danger for as long as nobody knows that they will, and simulated more often than they occur: they weigh less.
     """
     weight = np.ones(len(one.ts), np.float32)
     weight[_dense(one)] = one.about.period_ms / PERIOD_MS
     ways = BENCH_SITES if one.about.bench else SITES
     if one.about.decaying:
         weight *= ways[one.about.sensors][0] * len(ways)
+    for short in one.about.decaying:
+        weight[(one.ts >= short.start_ts) & (one.ts < short.end_ts + AFTERMATH_MS)] *= _DECAYING_COUNT
     if (fault := one.about.fault) is not None:
         sign = first_sign(fault, gas=one.about.gas, cells=one.about.cells)
         if fault.no_return_ts - sign < _SUDDEN_MS:

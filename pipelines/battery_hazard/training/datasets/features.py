@@ -1,4 +1,4 @@
-"""Constants of the battery hazard model: its features, and how simulated sites are equipped."""
+"""Constants of the battery hazard model, and how simulated sites are equipped."""
 
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS
 from worker.windows.feature_spec import FeatureSpec
@@ -26,9 +26,6 @@ FEATURES_30 = FeatureSpec(
 
 9 sensors, 3 differences, mean and deviation of 3 sensors over 6, 30 and 60 readings (1, 5 and 10 minutes).
 """
-
-FEATURES = FEATURES_30
-"""The features that models are trained on."""
 
 RECORD = "SensorReading"
 """Avro schema of the readings. The model package stores its fingerprint."""
@@ -86,19 +83,7 @@ BENCH_SITES: dict[str, tuple[float, tuple[str, ...]]] = {
         ("voltage", 0.05),
     )
 }
-"""The same for single cells on a test bench, which have at most temperature, voltage and current."""
-
-MONOTONE: dict[str, int] = {
-    "avg_surface_temp_c": 1,
-    "max_surface_temp_c": 1,
-    **dict.fromkeys(_GAS, 1),
-    "ambient_temp_c": -1,
-}
-"""Monotone constraints from physics, all else equal: a hotter module or more gas is never less hazardous. The same
-temperature is never less hazardous in colder air, because then the heat comes from inside.
-
-Means and differences of the temperature are not constrained: at a given temperature, a lower mean is a steeper rise.
-"""
+"""The same for single cells on a test bench, which have at most temperatures, voltage and current."""
 
 HELD_OUT = "cooling_failure"
 """Mechanism that is absent from training and validation, to test the model on a fault that nobody foresaw."""

@@ -14,7 +14,8 @@ from common.times import DAY_MS, HOUR_MS, MINUTE_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import DECAYING, MECHANISMS, Fault, Nuisance
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, MODULES_PER_RACK, SENSORS, Fleet
 from pipelines.battery_hazard.simulator.plant.sensing import CURRENT, VOLTAGE
-from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES, THERMOMETERS
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES, THERMOMETERS
 from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, labels
 from pipelines.battery_hazard.training.datasets.randomisation import lose_thermometers, randomised
 from worker.windows.offline import offline_features

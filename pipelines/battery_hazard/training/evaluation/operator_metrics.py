@@ -9,6 +9,7 @@ import numpy as np
 
 from common.arrays import Float, Int
 from common.times import DAY_MS, HOUR_MS, MINUTE_MS
+from pipelines.battery_hazard.simulator.events.ground_truth import DECAYING
 from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, first_sign
 from pipelines.battery_hazard.training.datasets.series import About, normal_days
 from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, share_interval, weighted_interval
@@ -120,7 +121,8 @@ def evaluate_alarms(alarms: Sequence[Alarm], scored: Scored) -> SeriesResult:
 
     An alarm whose onset is in normal operation is false. One between a fault's onset and its point of no return is a
     warning. So is one that is already active because of the smoke of another fire, but it counts only from the fault's
-    onset. Other alarms in the heat and smoke of a fire count as neither.
+    onset. Other alarms in the heat and smoke of a fire count as neither. Nor do those of a sudden short that decays: a
+    person must look at it.
     """
     fault = scored.about.fault
     event = None
@@ -144,9 +146,10 @@ def evaluate_alarms(alarms: Sequence[Alarm], scored: Scored) -> SeriesResult:
     false: list[FalseAlarm] = []
     in_alarm_ms = in_alarm_until = 0
     for alarm in alarms:
-        if _label_at(scored, alarm.onset_ts) != NORMAL:
+        kind = blamed(scored.about, alarm.onset_ts)
+        if _label_at(scored, alarm.onset_ts) != NORMAL or kind == DECAYING:
             continue
-        false.append(FalseAlarm(scored.about, alarm.ts, blamed(scored.about, alarm.onset_ts)))
+        false.append(FalseAlarm(scored.about, alarm.ts, kind))
         ends = int(scored.ts[-1]) if alarm.cleared_ts is None else alarm.cleared_ts
         in_alarm_ms += ends - max(alarm.ts, in_alarm_until) if ends > in_alarm_until else 0
         in_alarm_until = max(in_alarm_until, ends)
@@ -190,8 +193,10 @@ def decisive(policy: Policy, ts: Int, probability: Float | Int) -> Int:
 
 
 def blamed(about: About, ts: int) -> str:
-    """The nuisance that explains an alarm at `ts`, or `none`."""
-    return next((n.kind for n in about.nuisances if n.start_ts <= ts < n.end_ts + _LINGERS_MS), "none")
+    """The nuisance that explains an alarm at `ts`, or `none`. A short that decays comes first of several."""
+    # The clock of a device may be slightly late.
+    kinds = [n.kind for n in about.nuisances if n.start_ts - _JITTER_MS <= ts < n.end_ts + _LINGERS_MS]
+    return DECAYING if DECAYING in kinds else next(iter(kinds), "none")
 
 
 def summary(results: Iterable[SeriesResult]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.arrays import Float
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import FALSE_ALARM_BUDGET, Scored
 from pipelines.battery_hazard.training.fitting.policy import RESERVE, choose_policy, policy_at, rate_of
@@ -26,8 +26,6 @@ _GRIDS = {
     "offgas_voc_ppm": np.geomspace(50, 9000, 24),
 }
 _ON_DELAY_MS = 20_000
-_MINUTES_BETWEEN = 2.0
-"""Time between the centres of the last 5 minutes and of the last minute, with one reading every 10 s."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,7 @@ def measured(features: Float, channel: str) -> Float:
     if channel == "temperature_c":
         return np.asarray(np.fmax(column("avg_surface_temp_c"), column("max_surface_temp_c")))
     if channel == "rise_c_min":
-        change = column("avg_surface_temp_c_mean_6") - column("avg_surface_temp_c_mean_30")
-        return np.asarray(change / _MINUTES_BETWEEN)
+        return 60 * column("avg_surface_temp_c_rate_5min")
     return column(channel)
 
 

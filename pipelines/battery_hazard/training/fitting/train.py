@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost
-from sklearn.preprocessing import StandardScaler
 
+from common.arrays import Float
 from common.errors import UserError
 from pipelines.battery_hazard.training.datasets.dataset import (
     Progress,
@@ -20,12 +20,20 @@ from pipelines.battery_hazard.training.datasets.dataset import (
     site_file,
     write_sites,
 )
-from pipelines.battery_hazard.training.datasets.features import FEATURES, HELD_OUT
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import HELD_OUT
 from pipelines.battery_hazard.training.datasets.labels import NORMAL
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, evaluate_series, summary_by_kind
-from pipelines.battery_hazard.training.fitting.calibration import calibrated, platt, recalibrated, reliability
+from pipelines.battery_hazard.training.fitting.calibration import (
+    calibrated,
+    kept_distinct,
+    platt,
+    recalibrated,
+    reliability,
+)
 from pipelines.battery_hazard.training.fitting.card import model_card
+from pipelines.battery_hazard.training.fitting.levels import highest_log_odds, levels_of
 from pipelines.battery_hazard.training.fitting.models import Rows, Score, fit_boosting, scorer
 from pipelines.battery_hazard.training.fitting.policy import choose_policy
 from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS, Preset, Split, sites
@@ -33,8 +41,9 @@ from pipelines.battery_hazard.training.fitting.record import Record
 from pipelines.battery_hazard.training.fitting.thresholds import Thresholds, tuned_thresholds
 from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package
 from worker.alarms.state_machine import AlarmPolicy
+from worker.model.scaler import Scaler
 
-_CURVE_ROWS = 50_000
+_CURVE_ROWS, _REFERENCE_ROWS, _UNSEEN_ROWS = 50_000, 500_000, 100_000
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:
@@ -118,10 +127,11 @@ def train(
         known = known._replace(training=known.training.and_those_of(recorded))
     scaler, booster, validation, (slope, intercept), curve = _fit(known, preset, seed, progress)
     progress("choosing the alarm policy", 0, 1)
-    policy = choose_policy(validation, budget=preset.false_alarm_budget)
+    score = scorer(scaler, booster)
+    policy = choose_policy(validation, budget=preset.false_alarm_budget, levels=levels_of(score))
     baseline = tuned_thresholds(known.validation, budget=preset.false_alarm_budget)
     progress("choosing the alarm policy", 1, 1)
-    test = score_all(scorer(scaler, booster), known.test)
+    test = score_all(score, known.test)
     metrics = {
         "test": measured(policy, test),
         "validation": measured(policy, validation),
@@ -148,7 +158,7 @@ def train(
 class _Fitted(NamedTuple):
     """A calibrated model, its scores on the validation data, and its learning curve."""
 
-    scaler: StandardScaler
+    scaler: Scaler
     booster: xgboost.Booster
     validation: list[Scored]
     slope_and_intercept: tuple[float, float]
@@ -161,7 +171,7 @@ def _fit(known: Data, preset: Preset, seed: int, progress: Progress) -> _Fitted:
         known.training, preset.boosting, seed, watched=watched_rows(known.validation, seed), callbacks=[curve]
     )
     raw = score_all(scorer(scaler, booster), known.validation)
-    slope, intercept = platt(raw)
+    slope, intercept = kept_distinct(*platt(raw), highest_log_odds(scaler, booster))
     booster = calibrated(booster, slope, intercept)
     validation = [replace(one, probability=recalibrated(one.probability, slope, intercept)) for one in raw]
     return _Fitted(scaler, booster, validation, (slope, intercept), curve.values)
@@ -174,8 +184,9 @@ def _require_empty(output: Path) -> None:
 
 def _write(output: Path, model: TrainedModel, known: Data) -> None:
     """Write the package to a temporary directory, and rename that."""
-    normal = known.training.features[known.training.target == 0].astype(np.float64)
-    unseen = np.concatenate([one.features for one in known.test]).astype(np.float64)
+    # Evenly spread rows are enough, and all of them would fill the memory of a small machine.
+    normal = _some(known.training.features[known.training.target == 0], _REFERENCE_ROWS)
+    unseen = _some(np.concatenate([one.features for one in known.test]), _UNSEEN_ROWS)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".package-") as unfinished:
         package = Path(unfinished) / "package"
@@ -183,6 +194,10 @@ def _write(output: Path, model: TrainedModel, known: Data) -> None:
         if output.is_dir():
             output.rmdir()
         shutil.move(package, output)
+
+
+def _some(features: Float, most: int) -> Float:
+    return features[:: -(-len(features) // most)].astype(np.float64)
 
 
 def _row_counts(training: Rows, recorded: Rows | None) -> dict[str, int]:

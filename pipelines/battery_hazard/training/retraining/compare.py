@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     EventOutcome,

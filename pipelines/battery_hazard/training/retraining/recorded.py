@@ -11,7 +11,7 @@ import structlog
 from common.arrays import Bool, Float, Int
 from common.errors import UserError
 from common.times import DAY_MS
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.fitting.models import Rows
 from schemas.registry import registry_at, writer_schema_lookup
 from training.evaluation.alarm_outcomes import Alarm

@@ -9,7 +9,8 @@ import pytest
 from common.errors import UserError
 from pipelines.battery_hazard.simulator.fleet import SENSORS
 from pipelines.battery_hazard.training.datasets.dataset import claim, read_rows, read_series, site_file, write_sites
-from pipelines.battery_hazard.training.datasets.features import FEATURES, HELD_OUT, SITES, THERMOMETERS
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import HELD_OUT, SITES, THERMOMETERS
 from pipelines.battery_hazard.training.datasets.labels import HAZARD, LEFT_OUT, NORMAL
 from pipelines.battery_hazard.training.datasets.series import Series, SimulatedSite, series_of
 from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS, sites

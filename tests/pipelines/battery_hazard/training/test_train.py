@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from pipelines.battery_hazard.training.datasets.features import HELD_OUT, MONOTONE
+from pipelines.battery_hazard.training.datasets.feature_set import MONOTONE
+from pipelines.battery_hazard.training.datasets.features import HELD_OUT
 from pipelines.battery_hazard.training.fitting.presets import SMALL
 from pipelines.battery_hazard.training.fitting.train import prepare, silent, train
 from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.series import About
 from pipelines.battery_hazard.training.evaluation.operator_metrics import EventOutcome, FalseAlarm, SeriesResult
 from pipelines.battery_hazard.training.fitting.train import silent

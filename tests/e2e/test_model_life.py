@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pipelines.battery_hazard.simulator.plant.sensing import CO
-from pipelines.battery_hazard.training.datasets.features import FEATURES, TOPOLOGY
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import TOPOLOGY
 from pipelines.battery_hazard.training.fitting.models import Rows
 from pipelines.battery_hazard.training.fitting.train import silent, train
 from pipelines.battery_hazard.training.retraining.attempt import PACKAGE, Workshop, read_report

@@ -14,7 +14,8 @@ import numpy as np
 
 from common.errors import UserError
 from pipelines.battery_hazard.training.datasets.dataset import Progress
-from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
 from pipelines.battery_hazard.training.datasets.series import SimulatedSite, series_of
 from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     NUISANCES_PER_MODULE_DAY,

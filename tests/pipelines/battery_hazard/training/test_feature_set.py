@@ -34,8 +34,7 @@ def courses(seed: int, count: int) -> np.ndarray:
     steps = rng.normal(0, 0.02, (count, READINGS, len(SENSORS))).cumsum(axis=1)
     jumps = (rng.random((count, READINGS, len(SENSORS))) < 0.1) * rng.uniform(-0.3, 0.6, (count, 1, 1))
     values = np.clip(level + (steps + jumps.cumsum(axis=1)) * (high - low), low, high)
-    values[rng.random(values.shape) < 0.1] = np.nan
-    return values
+    return np.where(rng.random(values.shape) < 0.1, np.nan, values)
 
 
 def latest(values: np.ndarray, period_ms: int) -> np.ndarray:

@@ -81,7 +81,7 @@ def test_an_alarm_before_the_fault_began_is_false_and_warns_of_nothing() -> None
     assert early.event is not None
     assert early.event.lead_s is None
     assert [alarm.kind for alarm in early.false_alarms] == ["none"]
-    assert early.alarm_days == pytest.approx((5 * 60 + 120 - 30) / 86_400)
+    assert early.alarm_days == pytest.approx((5 * 60 + POLICY.off_delay_ms / 1000 - 30) / 86_400)
 
 
 def test_an_alarm_in_the_smoke_of_another_fire_counts_from_the_onset() -> None:

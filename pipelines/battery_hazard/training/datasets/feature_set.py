@@ -8,7 +8,7 @@ from typing import Literal
 
 from pipelines.battery_hazard.simulator.fleet import SENSORS
 from worker.model.scaler import Scaler
-from worker.windows.derived import Derived, Gated, Greatest, Least, Limited, WeightedSum
+from worker.windows.derived import Derived, Gated, Greatest, Limited, WeightedSum
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.time_spans import Span, SpanKind
 
@@ -130,11 +130,10 @@ def _settled_voltages() -> list[Derived]:
 
 
 def _lasting_voltages() -> list[Derived]:
-    """For what can be judged: voltages that last, and that do not count once a cell is hot and heating."""
+    """For what can be judged: the voltage of minutes ago, beyond all limits once a cell is hot and heating."""
     return [
-        Greatest(name="voltage_lately_v", of=("voltage_v", "voltage_v_first_5min", "hot_and_heating")),
-        _sum("not_hot_and_heating", hot_and_heating=-1.0),
-        Least(name="voltage_for_long_v", of=("voltage_v", "voltage_v_first_5min", "not_hot_and_heating")),
+        _sum("voltage_lately_v", voltage_v_first_5min=1.0, rise_ahead_when_hot_c=1.0),
+        _sum("voltage_for_long_v", voltage_v_first_5min=1.0, rise_ahead_when_hot_c=-1.0),
     ]
 
 
@@ -154,7 +153,6 @@ _FALLING = {
     "current_magnitude_a",
     "voltage_v_rate_10s",
     "min_cell_voltage_v_rate_10s",
-    "not_hot_and_heating",
     "voltage_for_long_v",
 }
 MONOTONE: dict[str, Literal[-1, 1]] = {name: -1 if name in _FALLING else 1 for name in _SPEC.names}

@@ -79,7 +79,7 @@ DEFAULT = Preset(
     normal_modules=16,
     normal_hours=24,
     thin=5,
-    boosting=Boosting(rounds=120, max_depth=8, learning_rate=0.15, subsample=0.5),
+    boosting=Boosting(rounds=240, max_depth=8, learning_rate=0.12, subsample=0.5),
 )
 SMALL = Preset(
     training=Counts(events=2, normal=5, bench_events=2, bench_normal=3),

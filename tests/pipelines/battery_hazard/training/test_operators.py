@@ -20,7 +20,7 @@ from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     raised,
     summary,
 )
-from pipelines.battery_hazard.training.fitting.policy import OFF_DELAY_MS, policy_at
+from pipelines.battery_hazard.training.fitting.policy import policy_at
 from training.evaluation.policy_sweep import Trace, alarms_under
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_an_alarm_before_the_fault_began_is_false_and_warns_of_nothing() -> None
     assert early.event is not None
     assert early.event.lead_s is None
     assert [alarm.kind for alarm in early.false_alarms] == ["none"]
-    assert early.alarm_days == pytest.approx((5 * 60 + OFF_DELAY_MS / 1000 - 30) / 86_400)
+    assert early.alarm_days == pytest.approx((5 * 60 + POLICY.off_delay_ms / 1000 - 30) / 86_400)
 
 
 def test_an_alarm_in_the_smoke_of_another_fire_counts_from_the_onset() -> None:

@@ -19,7 +19,7 @@ from worker.alarms.rules import Condition, Rule
 from worker.model.assessable import Assessable
 from worker.model.package import ModelPackage
 
-TS = np.arange(60) * 10_000
+TS = np.arange(400) * 10_000
 HEALTHY = About(7, 1, "complete", bench=False, period_ms=10_000, fault=None, nuisances=(), nuisance_rate=0.05)
 POLICY = policy_at(0.5, 0).model_copy(update={"off_delay_ms": 120_000})  # HIGH from 0.5, CRITICAL from 0.88
 
@@ -52,8 +52,9 @@ def test_an_alarm_is_critical_from_when_it_has_that_priority(package: ModelPacka
 
 
 def test_an_alarm_that_ended_has_an_end(package: ModelPackage) -> None:
-    (alarm,) = alarms(package, scored(0.1, 0.6, 0.1, 0.1), "HIGH")
-    assert alarm.cleared_ts == 200_000 + 120_000
+    normal = POLICY.off_delay_ms // 100_000 + 1
+    (alarm,) = alarms(package, scored(0.1, 0.6, *normal * [0.1]), "HIGH")
+    assert alarm.cleared_ts == 200_000 + POLICY.off_delay_ms
 
 
 def test_alarms_of_rules_count_beside_those_of_the_model(package: ModelPackage) -> None:

@@ -21,7 +21,7 @@ from worker.model.package import ModelPackage
 
 TS = np.arange(400) * 10_000
 HEALTHY = About(7, 1, "complete", bench=False, period_ms=10_000, fault=None, nuisances=(), nuisance_rate=0.05)
-POLICY = policy_at(0.5, 0).model_copy(update={"off_delay_ms": 120_000})  # HIGH from 0.5, CRITICAL from 0.88
+POLICY = policy_at(0.5, 0)  # HIGH from 0.5, CRITICAL from 0.88
 
 
 def scored(*probability: float) -> Scored:

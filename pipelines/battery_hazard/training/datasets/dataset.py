@@ -154,7 +154,8 @@ class StoredSeries:
         for one in self:
             chosen = slice(skipped, None, every)
             skipped = (skipped - len(one.ts)) % every
-            yield Series(one.about, one.ts[chosen], one.features[chosen], one.label[chosen])
+            # Copies, because a view would keep all rows in memory.
+            yield Series(one.about, one.ts[chosen].copy(), one.features[chosen].copy(), one.label[chosen].copy())
 
 
 def _about(line: str) -> About:

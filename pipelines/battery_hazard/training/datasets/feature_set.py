@@ -130,10 +130,10 @@ def _settled_voltages() -> list[Derived]:
 
 
 def _lasting_voltages() -> list[Derived]:
-    """For what can be judged: the voltage of minutes ago, beyond all limits once a cell is hot and heating."""
+    """For what can be judged: the voltage of minutes ago, beyond any lower limit once a cell is hot."""
     return [
-        _sum("voltage_lately_v", voltage_v_first_5min=1.0, rise_ahead_when_hot_c=1.0),
-        _sum("voltage_for_long_v", voltage_v_first_5min=1.0, rise_ahead_when_hot_c=-1.0),
+        Gated(name="hottest_when_hot_c", feature="hottest_c", where="hottest_c", at_least=HOT_C),
+        _sum("voltage_lately_v", voltage_v_first_5min=1.0, hottest_when_hot_c=1.0),
     ]
 
 
@@ -153,7 +153,6 @@ _FALLING = {
     "current_magnitude_a",
     "voltage_v_rate_10s",
     "min_cell_voltage_v_rate_10s",
-    "voltage_for_long_v",
 }
 MONOTONE: dict[str, Literal[-1, 1]] = {name: -1 if name in _FALLING else 1 for name in _SPEC.names}
 """Direction in which each feature is dangerous, all else equal: 1 when it rises, -1 when it falls."""

@@ -1,6 +1,6 @@
 """What the model can judge: what it needs to know, how often, and the voltages of each chemistry.
 
-Voltages count that last, and not once a cell is hot and heating: a shorted cell is no foreign one.
+Voltages count that last, and low ones not in a cell of 60 degrees Celsius or more: a shorted cell is no foreign one.
 """
 
 from worker.model.assessable import Assessable
@@ -19,7 +19,7 @@ ASSESSABLE = Assessable.model_validate(
                 "default": "nmc",
             },
             {
-                "feature": "voltage_for_long_v",
+                "feature": "voltage_v_first_5min",
                 "by": "chemistry",
                 "cases": {"nmc": (None, 5.0), "lfp": (None, 3.9), "lto": (None, 3.1)},
                 "default": "nmc",

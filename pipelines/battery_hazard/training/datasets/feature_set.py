@@ -26,6 +26,7 @@ _CHANGE_S, _CHANGE_K_S = 6.0, 1.0
 _BEYOND, _BEYOND_C = 2.0, 60.0
 HEATING_C, CERTAIN = 8.0, 1000.0
 """A cell is hot and heating from a rise of 8 degrees ahead on. It is then as dangerous as any other sign can say."""
+_NEARLY_C = 5.0
 _SOC_V_PERCENT, _LOAD_V_C = 0.0075, 0.06
 """From empty to full, the rest voltage of a cell rises by about 0.75 V. At 1 C, a cell loses about 0.06 V."""
 
@@ -132,8 +133,8 @@ def _settled_voltages() -> list[Derived]:
 def _lasting_voltages() -> list[Derived]:
     """For what can be judged: the voltage of minutes ago, beyond any lower limit once a cell is hot."""
     return [
-        Gated(name="hottest_when_hot_c", feature="hottest_c", where="hottest_c", at_least=HOT_C),
-        _sum("voltage_lately_v", voltage_v_first_5min=1.0, hottest_when_hot_c=1.0),
+        Limited(name="nearly_hot_c", feature="hottest_c", low=HOT_C - _NEARLY_C, high=HOT_C),
+        _sum("voltage_lately_v", _NEARLY_C - HOT_C, voltage_v_first_5min=1.0, nearly_hot_c=1.0),
     ]
 
 

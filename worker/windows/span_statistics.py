@@ -97,6 +97,12 @@ class Counted:
         return Newest(np.where(least < _NONE, least, np.nan), place)
 
     @cached_property
+    def oldest_age(self) -> Int:
+        """Age of the oldest reading, ms, shape [n]; 0 where none counts."""
+        oldest: Int = self.own_ages.max(axis=0)
+        return oldest
+
+    @cached_property
     def first(self) -> tuple[Int, Bool]:
         """Place of the oldest reading before the last one, and whether there is one, shape [n] each."""
         before = np.where(self.known & (self.ages > 0), self.ages, -1)
@@ -116,12 +122,15 @@ class Counted:
         return values if self.whole else np.where(self.known, values, otherwise)
 
 
-def statistics(kinds: Collection[SpanKind], counted: Counted, window: Counted, values: Float) -> dict[SpanKind, Float]:
+def statistics(
+    kinds: Collection[SpanKind], counted: Counted, inside: Counted, window: Counted, values: Float
+) -> dict[SpanKind, Float]:
     """Statistics of a sensor, shape [n] each.
 
     Args:
         kinds: which.
         counted: the readings within the span that have the sensor.
+        inside: all readings within the span.
         window: all readings of the windows that have it.
         values: of the sensor.
     """
@@ -134,7 +143,8 @@ def statistics(kinds: Collection[SpanKind], counted: Counted, window: Counted, v
     if SpanKind.MAX in kinds:
         found[SpanKind.MAX] = np.where(counted.count > 0, counted.only(within, -np.inf).max(axis=0), np.nan)
     if SpanKind.GAP in kinds:
-        found[SpanKind.GAP] = (counted.older.age - counted.newest.age) / 1000
+        newest, older = counted.newest.age, counted.older.age
+        found[SpanKind.GAP] = np.maximum(np.where(np.isnan(older), inside.oldest_age, older) - newest, newest) / 1000
     if SpanKind.FIRST in kinds:
         place, there = counted.first
         found[SpanKind.FIRST] = np.where(there, within[place, np.arange(len(place))], np.nan)

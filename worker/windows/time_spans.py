@@ -25,8 +25,9 @@ class Span(BaseModel):
 
     Attributes:
         sensor: what it is of.
-        kind: what is computed. A deviation is that of a sample (ddof=1), a gap the seconds between the two newest
-            values of different times, and the first value the oldest one before the reading that is scored.
+        kind: what is computed. A deviation is that of a sample (ddof=1), and the first value is the oldest one before
+            the reading that is scored. A gap is the seconds between the two newest values of different times (of one
+            value, since the oldest reading), or since the newest one, if that is longer.
         over_ms: length of the span, by the readings' own times. Readings that came earlier and say a later time than
             the one that is scored are left out.
     """
@@ -89,8 +90,9 @@ def span_features(spans: Sequence[Span], sensors: Sequence[str], history: Histor
             complete = bool(there.all())
             everywhere = windows.counted(None, None if complete else there)
             for over_ms, wanted in by_span.items():
-                counted = windows.counted(over_ms, None if complete else there)
-                found = statistics({spans[i].kind for i in wanted}, counted, everywhere, values)
+                inside = windows.counted(over_ms, None)
+                counted = inside if complete else windows.counted(over_ms, there)
+                found = statistics({spans[i].kind for i in wanted}, counted, inside, everywhere, values)
                 for i in wanted:
                     out[i, rows] = found[spans[i].kind][: windows.rows]
     # Zeros lose their sign: it could depend on how many empty places a sum began with.

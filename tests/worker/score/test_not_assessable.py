@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serve.scoring import RequestScorer
-from tests.flagship import FILE, PIPELINE, write_folder
+from tests.flagship import FILE, PIPELINE, WITHOUT_RULES, write_folder
 from tests.harness import START_MS, reading
 from tests.models import resealed
 from worker.admission.compatibility import require_fit
@@ -45,7 +45,7 @@ def judging(model_package: Path, tmp_path_factory: pytest.TempPathFactory) -> Mo
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """The flagship pipeline with a limit beside the model, and racks of another chemistry."""
-    text = FILE.read_text(encoding="utf-8").replace("groups: {}", "groups: {Rack2: {chemistry: lfp}}")
+    text = WITHOUT_RULES.replace("groups: {}", "groups: {Rack2: {chemistry: lfp}}")
     rules = "alarm:\n  rules:\n    - {name: hot, priority: HIGH, field: max_surface_temp_c, high: 90}\n"
     assert "alarm: {}" in text
     return load_pipeline(str(write_folder(tmp_path_factory.mktemp("rules") / "p", text.replace("alarm: {}", rules))))

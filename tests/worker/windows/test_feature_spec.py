@@ -91,7 +91,8 @@ def span_of(span: Span, ts: np.ndarray, values: np.ndarray) -> float:
         return linear_regression(((ts[inside] - ts[-1]) / 1000).tolist(), values[inside].tolist()).slope
     if span.kind == SpanKind.GAP:
         times = sorted(set(ts[inside].tolist()))
-        return (times[-1] - times[-2]) / 1000 if len(times) > 1 else float("nan")
+        before = times[-2:-1] or [min(ts[(ts <= ts[-1]) & (ts >= ts[-1] - span.over_ms)].tolist())]
+        return float(max(times[-1] - before[0], ts[-1] - times[-1]) / 1000) if times else float("nan")
     if span.kind == SpanKind.FIRST:
         earlier = inside[ts[inside] < ts[-1]]
         return float(values[earlier[np.argmin(ts[earlier])]]) if len(earlier) else float("nan")

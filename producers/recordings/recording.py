@@ -41,7 +41,7 @@ from producers.recordings.thin import thinned
 from producers.recordings.time_numbers import NumberForm
 from worker.config.pipeline import Pipeline
 
-PIECE = 16_384
+PIECE = 8_192
 """Readings per piece: bounds memory. Does not change the result."""
 
 

@@ -124,6 +124,7 @@ class RegistryClient:
         if body is not None:
             content = json.dumps(body).encode()
             headers["Content-Type"] = "application/vnd.schemaregistry.v1+json"
+        each_s = budget.seconds / len(self._urls)
         return request(
             "GET" if body is None else "POST",
             f"{url}/{path}",
@@ -132,7 +133,7 @@ class RegistryClient:
             tls=self._access.tls,
             budget=budget,
             # A request without an answer must leave time for the other addresses and attempts.
-            within_s=budget.seconds / len(self._urls) / (RETRIES + 1),
+            within_s=max(each_s / (RETRIES + 1), min(each_s, _SHORTEST_S)),
         )
 
     def _prefer(self, url: str) -> None:

@@ -20,6 +20,7 @@ from schemas.http import Answer, Budget, NoAnswerError, TooLargeError, origin, r
 
 RETRIES = 2
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 1.0
+_SHORTEST_S = 1.0  # a TLS handshake and an answer over a slow network
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _NOT_FOUND = frozenset({40401, 40402, 40403})  # no such subject, version, schema
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/vnd.schemaregistry+json, application/json"

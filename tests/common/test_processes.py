@@ -23,8 +23,8 @@ main()
 
 def test_results_come_as_they_are_done_and_errors_are_raised() -> None:
     assert sorted(done_in_processes(abs, range(-3, 0), 2)) == [1, 2, 3]
-    with pytest.raises(TypeError):
-        list(done_in_processes(len, [1], 2))
+    with pytest.raises(ValueError, match="chr"):
+        list(done_in_processes(chr, [-1], 2))
 
 
 @pytest.mark.parametrize("whole_group", [True, False])

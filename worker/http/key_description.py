@@ -23,7 +23,8 @@ def description_of(key: str, scorer: Scorer, partitions: Mapping[int, Partition]
     for number, of in partitions.items():
         if (window := scorer.windows.of(of, raw)) is None:
             continue
-        last, alarms = scorer.last.of(number, raw), scorer.alarms
+        readings, alarms = scorer.windows.last, scorer.alarms
+        last = None if readings is None else readings.of(of.slots[raw])
         found: dict[str, Any] = {"key": key, "partition": number}
         found["last_scored"] = None if last is None else _reading(last, scorer)
         found[NOT_ASSESSABLE] = None if last is None else last.not_assessable

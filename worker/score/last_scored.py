@@ -1,14 +1,16 @@
 """The last scored reading of each key that has a window, for people who look a key up."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.arrays import Int
-from worker.score.outcome import Outcome
+from common.arrays import NEVER, Int
 from worker.windows.partition import Partition
+
+if TYPE_CHECKING:
+    from worker.score.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,13 @@ class LastScored:
 
 
 class LastScoredOfKeys:
-    """The readings, as columns. Nothing of them outlives the process: a key has one from its next reading on."""
+    """The readings, as columns, by the slots of their keys' windows.
+
+    Nothing of them outlives the windows: after a restart, a key has one from its next reading on.
+    """
 
     def __init__(self, sensors: int) -> None:
         """`sensors`: how many the pipeline has."""
-        self._places: dict[int, dict[bytes, int]] = {}
-        self._free: list[int] = []
         self._columns: dict[str, Any] = {
             "ts": np.empty(0, np.int64),
             "prediction": np.empty(0),
@@ -48,27 +51,36 @@ class LastScoredOfKeys:
             "not_assessable": np.empty(0, np.object_),
         }
 
-    def note(self, outcome: Outcome) -> None:
-        """Add a committed batch."""
-        scored, model = outcome.scored, outcome.model
-        numbers = scored.origin.partition.tolist()
-        last = {place: row for row, place in enumerate(zip(numbers, scored.origin.keys, strict=True))}
-        rows = np.fromiter(last.values(), np.int64, len(last))
-        places = self._places_of(last)
-        label, reasons = scored.prediction.label, () if model.assessable is None else model.assessable.reasons
-        self._columns["ts"][places] = scored.readings.ts[rows]
-        self._columns["prediction"][places] = scored.probability[rows]
-        self._columns["positive"][places] = outcome.positive[rows]
-        self._columns["values"][places] = scored.readings.values[rows]
-        self._columns["predicted_class"][places] = None if label is None else np.array(model.classes)[label[rows]]
-        self._columns["not_assessable"][places] = np.array([None, *reasons], np.object_)[scored.reason[rows]]
+    def forget(self, slots: Int) -> None:
+        """Empty slots that are given to new keys, shape [k]."""
+        more = int(slots.max(initial=-1)) + 1 - len(self._columns["ts"])
+        if more > 0:
+            more = max(more, len(self._columns["ts"]), 64)  # twice as long
+            for name, column in self._columns.items():
+                added = np.zeros((more, *column.shape[1:]), column.dtype)
+                self._columns[name] = np.concatenate((column, added))
+        self._columns["ts"][slots] = NEVER
 
-    def of(self, partition: int, key: bytes) -> LastScored | None:
-        """A key's last scored reading; None where none was scored since the start."""
-        place = self._places.get(partition, {}).get(key)
-        if place is None:
+    def note(self, outcome: "Outcome", partitions: Mapping[int, Partition]) -> None:
+        """Add a committed batch, which is part of the windows already."""
+        scored, model = outcome.scored, outcome.model
+        keys = zip(scored.origin.partition.tolist(), scored.origin.keys, strict=True)
+        last = {place: row for row, place in enumerate(keys)}
+        rows = np.fromiter(last.values(), np.int64, len(last))
+        slots = [partitions[number].slots[key] for number, key in last]
+        label, reasons = scored.prediction.label, () if model.assessable is None else model.assessable.reasons
+        self._columns["ts"][slots] = scored.readings.ts[rows]
+        self._columns["prediction"][slots] = scored.probability[rows]
+        self._columns["positive"][slots] = outcome.positive[rows]
+        self._columns["values"][slots] = scored.readings.values[rows]
+        self._columns["predicted_class"][slots] = None if label is None else np.array(model.classes)[label[rows]]
+        self._columns["not_assessable"][slots] = np.array([None, *reasons], np.object_)[scored.reason[rows]]
+
+    def of(self, slot: int) -> LastScored | None:
+        """The last scored reading of the key in a slot; None where none was scored yet."""
+        found = {name: column[slot] for name, column in self._columns.items()}
+        if found["ts"] == NEVER:
             return None
-        found = {name: column[place] for name, column in self._columns.items()}
         text = found["predicted_class"]
         return LastScored(
             int(found["ts"]),
@@ -78,31 +90,3 @@ class LastScoredOfKeys:
             found["not_assessable"],
             tuple(found["values"].tolist()),
         )
-
-    def keep(self, partition: Partition) -> None:
-        """Forget keys that have no window any more, once more keys are remembered than have one."""
-        own, slots = self._places.get(partition.number, {}), partition.slots
-        if len(own) > len(slots):
-            self._free.extend(own.pop(key) for key in [key for key in own if key not in slots])
-
-    def revoke(self, partition: int) -> None:
-        """Forget a partition."""
-        self._free.extend(self._places.pop(partition, {}).values())
-
-    def _places_of(self, keys: Iterable[tuple[int, bytes]]) -> Int:
-        """Where readings of these keys are kept, shape [k]."""
-        places = []
-        for number, key in keys:
-            of_partition = self._places.setdefault(number, {})
-            if (place := of_partition.get(key)) is None:
-                place = of_partition[key] = self._free.pop() if self._free else self._grown()
-            places.append(place)
-        return np.array(places, np.int64)
-
-    def _grown(self) -> int:
-        """A free place, after the columns were made twice as long."""
-        held = len(self._columns["ts"])
-        for name, column in self._columns.items():
-            self._columns[name] = np.concatenate((column, np.zeros((max(held, 64), *column.shape[1:]), column.dtype)))
-        self._free.extend(range(held + max(held, 64) - 1, held - 1, -1))
-        return self._free.pop()

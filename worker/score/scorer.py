@@ -25,7 +25,6 @@ from worker.score.assess import Assessor
 from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed, WriterSchemaOf
 from worker.score.feature_plan import FeaturePlan, plan_for
-from worker.score.last_scored import LastScoredOfKeys
 from worker.score.outcome import Outcome, Scored
 from worker.score.predict import predict
 from worker.score.readings import Origin, Readings, Rejection
@@ -60,7 +59,6 @@ class Scorer:
         alarms: of all partitions.
         windows: of all partitions.
         aggregates: of all partitions; None: the pipeline has none.
-        last: the last scored reading of each key that has a window.
         sensors: of the pipeline, by name.
         follow: called with each merged batch.
     """
@@ -81,7 +79,6 @@ class Scorer:
         self.follow: Callable[[Outcome], None] | None = None
         self.windows = _windows_of(self.plan, pipeline)
         layout, self.sensors = pipeline.layout, pipeline.input.sensors()
-        self.last = LastScoredOfKeys(len(self.sensors))
         self.aggregates = None if layout is None else KeyedAggregates(layout, self.sensors)
         keyed = self.plan.spec is not None or policy is not None or rules or layout is not None
         self._decode, self._validate, self._timed = decode, Validator(pipeline.input, keyed=bool(keyed)), timed
@@ -167,14 +164,13 @@ class Scorer:
         if self.aggregates is not None and outcome.aggregated is not None:
             self.aggregates.merge(outcome.aggregated)
         self.alarms.merge(outcome.alarms)
-        if self.plan.spec is not None:
-            self.last.note(outcome)
+        if self.windows.last is not None:
+            self.windows.last.note(outcome, partitions)
         for number, next_offset in outcome.next_offsets.items():
             partition = partitions[number]
             before = partition.clock
             partition.advance(next_offset, outcome.clocks.get(number, before), self.windows.rebuild_span_ms)
             self.windows.forget_expired(partition, before)
-            self.last.keep(partition)
         if self.follow is not None:
             self.follow(outcome)
 
@@ -200,7 +196,6 @@ class Scorer:
         if self.aggregates is not None:
             self.aggregates.revoke(partition.number)
         self.alarms.revoke(partition.number)
-        self.last.revoke(partition.number)
 
 
 def _unscorable(row: int, why: str) -> Rejection:

@@ -10,6 +10,7 @@ import numpy as np
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
 from worker.config.topology import Topology
+from worker.score.last_scored import LastScoredOfKeys
 from worker.score.per_topology import PerTopology
 from worker.score.readings import Origin, Readings, Rejection
 from worker.windows.feature_spec import FeatureSpec
@@ -50,6 +51,11 @@ class Windows(Protocol):
     @property
     def held(self) -> int:
         """Keys with a window."""
+        ...
+
+    @property
+    def last(self) -> LastScoredOfKeys | None:
+        """The last scored reading of each key that has a window, by its slot; None: keys have none."""
         ...
 
     def stage(self, readings: Readings, origin: Origin, clock: Int, partitions: Partitions) -> StagedReadings:
@@ -134,6 +140,7 @@ class KeyedWindows:
     Attributes:
         spec: the features.
         state: the windows.
+        last: the last scored reading of each key.
     """
 
     def __init__(self, spec: FeatureSpec, sensors: Sequence[str], topology: Topology, max_future_ms: int) -> None:
@@ -141,6 +148,7 @@ class KeyedWindows:
         self.spec, self._columns = spec, _Columns(spec.sensors, sensors)
         self._scales = PerTopology(topology, spec.scales)
         self._scale_of: dict[int, Float] = {}  # by slot, of keys that the topology does not leave at its default
+        self.last = LastScoredOfKeys(len(sensors))
         self.state = KeyedState(spec, lateness_ms(spec, max_future_ms))
 
     @property
@@ -176,6 +184,7 @@ class KeyedWindows:
         slots = self.state.merge(staged.staged)
         for (number, key), slot in zip(staged.new_keys, slots.tolist(), strict=True):
             partitions[number].slots[key] = slot
+        self.last.forget(slots)
         if staged.new_scale is not None:
             self._scale_of |= dict(zip(slots.tolist(), staged.new_scale, strict=True))
 
@@ -254,6 +263,7 @@ class NoWindows:
 
     rebuild_span_ms = 0
     held = 0
+    last = None
 
     def stage(self, readings: Readings, _origin: Origin, _clock: Int, _partitions: Partitions) -> StagedAlone:
         """See `Windows`."""

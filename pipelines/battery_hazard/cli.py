@@ -1,6 +1,7 @@
 """The `simulate` command: publishes a simulated fleet."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -113,10 +114,7 @@ def simulate(
         def show(summary: live.SimulationSummary) -> None:
             bar.update(task, completed=round(summary.seconds), label=f"{summary.produced:,} messages")
 
-        def tell(text: str) -> None:
-            bar.console.print(text, soft_wrap=True)
-
-        summary = live.simulate(options, show, stop, tell)
+        summary = live.simulate(options, show, stop, partial(bar.console.print, soft_wrap=True))
     if as_json:
         say(strict_json(asdict(summary)))
     else:

@@ -12,7 +12,8 @@ import pytest
 from common.processes import done_in_processes
 
 INTERRUPTED = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
 import hazardstream.cli
 from common.processes import done_in_processes
 hazardstream.cli.main = lambda: print("began", flush=True) or list(done_in_processes(time.sleep, [600] * 8, 2))

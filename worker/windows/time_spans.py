@@ -36,8 +36,9 @@ class Span(BaseModel):
 
     Attributes:
         sensor: what it is of.
-        kind: what is computed. A deviation is that of a sample (ddof=1), a gap the seconds between the two newest
-            values of different times, and the first value the oldest one before the reading that is scored.
+        kind: what is computed. A deviation is that of a sample (ddof=1), and the first value is the oldest one before
+            the reading that is scored. A gap is the seconds between the two newest values of different times (of one
+            value, since the oldest reading), or since the newest one, if that is longer.
         over_ms: length of the span, by the readings' own times. Readings that came earlier and say a later time than
             the one that is scored are left out.
     """
@@ -141,7 +142,8 @@ def _statistics(kinds: set[SpanKind], inside: Bool, windows: _Windows) -> dict[S
         found[SpanKind.MAX] = np.where(count > 0, np.where(known, values, -np.inf).max(axis=0), np.nan)
     if SpanKind.GAP in kinds:
         newer, older = _newest_two(_Windows(ages, values), known)
-        found[SpanKind.GAP] = (older.age - newer.age) / 1000
+        oldest = np.where(np.isnan(older.age), np.where(inside[since:], ages, 0).max(axis=0), older.age)
+        found[SpanKind.GAP] = np.maximum(oldest - newer.age, newer.age) / 1000
     if SpanKind.FIRST in kinds:
         before = np.where(known & (ages > 0), ages, -1)
         place, column = before.argmax(axis=0), np.arange(len(count))

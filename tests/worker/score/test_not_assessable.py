@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serve.scoring import RequestScorer
-from tests.flagship import FILE, PIPELINE, write_folder
+from tests.flagship import FILE, PIPELINE, WITHOUT_RULES, write_folder
 from tests.harness import START_MS, reading
 from tests.models import resealed
 from worker.admission.compatibility import require_fit
@@ -46,7 +46,7 @@ def judging(model_package: Path, tmp_path_factory: pytest.TempPathFactory) -> Mo
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """The flagship pipeline with a limit beside the model, and racks of another chemistry."""
-    text = FILE.read_text(encoding="utf-8").replace("groups: {}", "groups: {Rack2: {chemistry: lfp}}")
+    text = WITHOUT_RULES.replace("groups: {}", "groups: {Rack2: {chemistry: lfp}}")
     rules = "alarm:\n  rules:\n    - {name: hot, priority: HIGH, field: max_surface_temp_c, high: 90}\n"
     assert "alarm: {}" in text
     return load_pipeline(str(write_folder(tmp_path_factory.mktemp("rules") / "p", text.replace("alarm: {}", rules))))
@@ -131,6 +131,7 @@ def mixed() -> list[dict[str, Any]]:
     return [at(n // 4, BLIND if n % 4 == 3 else drawn[n], f"m{n % 4}", f"Rack{n % 2 + 1}") for n in range(400)]
 
 
+@pytest.mark.slow  # scores 400 readings five times, once one by one
 def test_neither_the_cut_into_batches_nor_a_rebuild_changes_it(pipeline: Pipeline, judging: ModelPackage) -> None:
     rows = mixed()
     whole = InMemory(pipeline, judging).process(rows)

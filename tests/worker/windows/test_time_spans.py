@@ -88,13 +88,21 @@ def test_the_same_two_values_have_the_same_rate_to_the_bit_over_any_span(
         assert row["heat_rate_10s"] == row["heat_rate_1min"] == row["heat_rate_5min"]
 
 
-def test_a_gap_is_the_time_between_the_two_newest_values() -> None:
+def test_a_gap_is_the_time_between_the_two_newest_values_or_since_the_newest() -> None:
     of = spec(spans=(Span(sensor="heat", kind=SpanKind.GAP, over_ms=600_000),), derived=())
-    seconds, heat = np.array([0, 10, 310, 310, 320, 1000]), np.array([1.0, 1.0, 1.0, 2.0, np.nan, 1.0])
+    seconds, heat = np.array([0, 10, 310, 310, 320, 640, 930]), np.array([1.0, 1.0, 1.0, 2.0, *[np.nan] * 3])
 
     gaps = [row["heat_gap_10min"] for row in features(seconds, heat, of)]
 
-    assert gaps == pytest.approx([np.nan, 10, 300, 300, 300, np.nan], nan_ok=True)
+    assert gaps == pytest.approx([0, 10, 300, 300, 300, 330, np.nan], nan_ok=True)
+
+
+def test_a_gap_of_a_single_value_is_as_long_as_the_window_can_tell() -> None:
+    of = spec(spans=(Span(sensor="heat", kind=SpanKind.GAP, over_ms=600_000),), derived=())
+
+    gaps = [row["heat_gap_10min"] for row in features(np.array([0, 100, 250]), np.array([np.nan, np.nan, 1.0]), of)]
+
+    assert gaps == pytest.approx([np.nan, np.nan, 250], nan_ok=True)
 
 
 def test_the_first_value_is_the_oldest_one_before_the_reading_so_a_rise_since_then_can_be_told() -> None:

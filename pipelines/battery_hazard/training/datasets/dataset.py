@@ -9,7 +9,7 @@ each series (`About`). The same seed of a site gives the same file, byte for byt
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.processes import done_in_processes
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
-from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES, HOT_C
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
 from pipelines.battery_hazard.training.datasets.labels import AFTERMATH_MS, HAZARD, LEFT_OUT, NORMAL, first_sign
 from pipelines.battery_hazard.training.datasets.series import PERIOD_MS, About, Series, SimulatedSite, series_of
@@ -128,6 +128,28 @@ def read_series(path: Path) -> Iterator[Series]:
                 yield Series(about[number], table["ts"].to_numpy(), features, table["label"].to_numpy())
 
 
+@dataclass(frozen=True)
+class StoredSeries:
+    """The series in files. Each pass reads them again, one by one: together they take many gigabytes."""
+
+    paths: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[Series]:
+        for path in self.paths:
+            yield from read_series(path)
+
+    def spread(self, most: int) -> Iterator[Series]:
+        """At most about `most` of all rows, evenly spread, as series."""
+        rows = sum(pq.read_metadata(path).num_rows for path in self.paths)
+        every = max(1, -(-rows // most))
+        skipped = 0
+        for one in self:
+            chosen = slice(skipped, None, every)
+            skipped = (skipped - len(one.ts)) % every
+            # Copies, because a view would keep all rows in memory.
+            yield Series(one.about, one.ts[chosen].copy(), one.features[chosen].copy(), one.label[chosen].copy())
+
+
 def _about(line: str) -> About:
     fields = json.loads(line)
     fault = None if fields["fault"] is None else Fault(**fields["fault"])
@@ -135,6 +157,8 @@ def _about(line: str) -> About:
 
 
 _SUDDEN_MS, _FIRST_MS, _FIRST_COUNT, _DECAYING_COUNT = 600_000, 120_000, 5.0, 0.1
+_COOL_COUNT = 0.1
+_HOTTEST = FEATURES.names.index("hottest_c")
 
 
 def _weights(one: Series) -> NDArray[np.float32]:
@@ -145,14 +169,20 @@ def _weights(one: Series) -> NDArray[np.float32]:
     many sets of sensors, a healthy one only with its own. Hazards and such shorts are therefore weighted by the share
     of sites with that set; otherwise a model would learn that modules with rare sets fail more often. Shorts that decay
     are a danger for as long as nobody knows that they will, and simulated more often than they occur: they weigh less.
+
+    A single cell below 60 degrees Celsius calls nobody, whatever its voltage: real cells that were shorted stayed below
+    and were no danger (docs/model.md). There, hazards weigh less, and shorts that decay as much as anything else.
     """
     weight = np.ones(len(one.ts), np.float32)
     weight[_dense(one)] = one.about.period_ms / PERIOD_MS
     ways = BENCH_SITES if one.about.bench else SITES
     if one.about.decaying:
         weight *= ways[one.about.sensors][0] * len(ways)
+    cool = one.about.bench & ~(one.features[:, _HOTTEST] >= HOT_C)
     for short in one.about.decaying:
-        weight[(one.ts >= short.start_ts) & (one.ts < short.end_ts + AFTERMATH_MS)] *= _DECAYING_COUNT
+        decays = (one.ts >= short.start_ts) & (one.ts < short.end_ts + AFTERMATH_MS)
+        weight[decays & ~cool] *= _DECAYING_COUNT
+    weight[cool & (one.label == HAZARD)] *= _COOL_COUNT
     if (fault := one.about.fault) is not None:
         sign = first_sign(fault, gas=one.about.gas, cells=one.about.cells)
         if fault.no_return_ts - sign < _SUDDEN_MS:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pipelines.battery_hazard.simulator.fleet import SENSORS
 from worker.model.scaler import Scaler
-from worker.windows.derived import Derived, Gated, Greatest, Least, Limited, WeightedSum
+from worker.windows.derived import Derived, Gated, Greatest, Limited, WeightedSum
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.time_spans import Span, SpanKind
 
@@ -26,6 +26,7 @@ _CHANGE_S, _CHANGE_K_S = 6.0, 1.0
 _BEYOND, _BEYOND_C = 2.0, 60.0
 HEATING_C, CERTAIN = 8.0, 1000.0
 """A cell is hot and heating from a rise of 8 degrees ahead on. It is then as dangerous as any other sign can say."""
+_NEARLY_C = 5.0
 _SOC_V_PERCENT, _LOAD_V_C = 0.0075, 0.06
 """From empty to full, the rest voltage of a cell rises by about 0.75 V. At 1 C, a cell loses about 0.06 V."""
 
@@ -130,11 +131,10 @@ def _settled_voltages() -> list[Derived]:
 
 
 def _lasting_voltages() -> list[Derived]:
-    """For what can be judged: voltages that last, and that do not count once a cell is hot and heating."""
+    """For what can be judged: the voltage of minutes ago, beyond any lower limit once a cell is hot."""
     return [
-        Greatest(name="voltage_lately_v", of=("voltage_v", "voltage_v_first_5min", "hot_and_heating")),
-        _sum("not_hot_and_heating", hot_and_heating=-1.0),
-        Least(name="voltage_for_long_v", of=("voltage_v", "voltage_v_first_5min", "not_hot_and_heating")),
+        Limited(name="nearly_hot_c", feature="hottest_c", low=HOT_C - _NEARLY_C, high=HOT_C),
+        _sum("voltage_lately_v", _NEARLY_C - HOT_C, voltage_v_first_5min=1.0, nearly_hot_c=1.0),
     ]
 
 
@@ -154,8 +154,6 @@ _FALLING = {
     "current_magnitude_a",
     "voltage_v_rate_10s",
     "min_cell_voltage_v_rate_10s",
-    "not_hot_and_heating",
-    "voltage_for_long_v",
 }
 MONOTONE: dict[str, Literal[-1, 1]] = {name: -1 if name in _FALLING else 1 for name in _SPEC.names}
 """Direction in which each feature is dangerous, all else equal: 1 when it rises, -1 when it falls."""

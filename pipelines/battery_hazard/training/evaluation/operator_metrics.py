@@ -116,13 +116,18 @@ def evaluate_series(policy: AlarmPolicy, scored: Scored) -> SeriesResult:
     return evaluate_alarms(raised(policy, scored), scored)
 
 
-def evaluate_alarms(alarms: Sequence[Alarm], scored: Scored) -> SeriesResult:
+def evaluate_alarms(alarms: Sequence[Alarm], scored: Scored, *, critical: bool = False) -> SeriesResult:
     """Compare alarms on a series, oldest first, with the ground truth.
 
     An alarm whose onset is in normal operation is false. One between a fault's onset and its point of no return is a
     warning. So is one that is already active because of the smoke of another fire, but it counts only from the fault's
     onset. Other alarms in the heat and smoke of a fire count as neither. Nor do those of a sudden short that decays: a
-    person must look at it.
+    person must look at it. But an alarm that says that it runs away is false.
+
+    Args:
+        alarms: on the series.
+        scored: the series.
+        critical: whether these alarms say that a module runs away.
     """
     fault = scored.about.fault
     event = None
@@ -147,7 +152,7 @@ def evaluate_alarms(alarms: Sequence[Alarm], scored: Scored) -> SeriesResult:
     in_alarm_ms = in_alarm_until = 0
     for alarm in alarms:
         kind = blamed(scored.about, alarm.onset_ts)
-        if _label_at(scored, alarm.onset_ts) != NORMAL or kind == DECAYING:
+        if _label_at(scored, alarm.onset_ts) != NORMAL or (kind == DECAYING and not critical):
             continue
         false.append(FalseAlarm(scored.about, alarm.ts, kind))
         ends = int(scored.ts[-1]) if alarm.cleared_ts is None else alarm.cleared_ts

@@ -20,6 +20,10 @@ _IMMEDIATE_LOG_ODDS = 2.0
 RESERVE = 0.5
 """Share of the budget that may be used on validation data. The rest is for cases that validation does not contain."""
 _LOG_ODDS = np.arange(10, -4.01, -0.25)
+_LEAST_LOG_ODDS = 1.25
+"""The least setpoint of a model with levels of its own: cells of recorded tests that stayed below 60 °C, and were no
+danger, reach less (docs/model.md). Training does not see them.
+"""
 _DEADBAND_LOG_ODDS = 1.0
 _CRITICAL_LOG_ODDS = 2.0
 
@@ -89,10 +93,11 @@ def choose_policy(
 
 
 def _with(levels: Levels | None, policy: AlarmPolicy) -> AlarmPolicy | None:
-    """The policy with the model's own levels; None if its setpoint is above them."""
+    """The policy with the model's own levels; None if its setpoint is above them, or too low."""
     if levels is None:
         return policy
-    if policy.setpoint > min(levels):
+    highest, least = min(levels), _shifted(0.5, _LEAST_LOG_ODDS)
+    if policy.setpoint > highest or policy.setpoint < least <= highest:
         return None
     immediate = levels.immediate if policy.immediate is None else min(levels.immediate, policy.immediate)
     priorities = {"HIGH": policy.setpoint, "CRITICAL": levels.critical}

@@ -17,7 +17,7 @@ NUISANCES = 1.0
 """Per module-day on sites without faults: 20 times `NUISANCES_PER_MODULE_DAY`, so that few days contain many."""
 MODULES_A_FAULT = 12
 KNOWN_MECHANISMS = tuple(m for m in MECHANISMS if m != HELD_OUT)
-_PERIODS_MS = (10_000,) * 7 + (20_000, 30_000, 60_000)
+_PERIODS_MS = (10_000,) * 6 + (1_000, 2_000, 5_000, 20_000, 30_000, 60_000, 120_000, 300_000)
 _CHEMISTRIES, _HEALTHY_SHARES, _TESTED_SHARES = ("nmc", "lfp", "lto"), (0.7, 0.2, 0.1), (0.8, 0.2, 0.0)
 """Shares of the chemistries at training sites without faults, and at test benches with destructive tests."""
 _SITES_A_SPLIT = 10_000
@@ -79,7 +79,7 @@ DEFAULT = Preset(
     normal_modules=16,
     normal_hours=24,
     thin=5,
-    boosting=Boosting(rounds=120, max_depth=8, learning_rate=0.15, subsample=0.5),
+    boosting=Boosting(rounds=240, max_depth=8, learning_rate=0.12, subsample=0.5),
 )
 SMALL = Preset(
     training=Counts(events=2, normal=5, bench_events=2, bench_normal=3),

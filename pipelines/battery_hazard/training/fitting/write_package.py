@@ -18,6 +18,7 @@ from pipelines.battery_hazard.training.datasets.features import COMBINATIONS, RE
 from schemas.folder import SchemaFolder
 from schemas.wire import fingerprint
 from worker.alarms.state_machine import AlarmPolicy
+from worker.model.assessable import ASSESSABLE, Assessable
 from worker.model.mlflow_client import prepare_mlflow
 from worker.model.monotone import sign_faults
 from worker.model.package_files import FORMAT, SCALER, write_manifest
@@ -35,6 +36,7 @@ class TrainedModel:
 
     Attributes:
         scaler: scikit-learn's, or the steps as a package has them; None: the model needs none.
+        assessable: what it can judge; None: everything.
     """
 
     name: str
@@ -44,6 +46,7 @@ class TrainedModel:
     policy: AlarmPolicy
     metrics: dict[str, Any]
     card: str
+    assessable: Assessable | None = None
 
 
 def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: Float) -> str:
@@ -70,6 +73,8 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
         _write_json(directory / SCALER, _numbers(model.scaler).model_dump(exclude_none=True))
     _write_json(directory / "features.json", model.spec.model_dump())
     _write_json(directory / "alarm.json", model.policy.model_dump())
+    if model.assessable is not None:
+        _write_json(directory / ASSESSABLE, model.assessable.model_dump())
     _write_json(directory / "metrics.json", model.metrics)
     (directory / "model-card.md").write_text(model.card)
     known = build_reference(model.spec.names, normal, _probability(model, normal), COMBINATIONS)

@@ -1,6 +1,6 @@
 """Compares a candidate with the champion on the same simulated sites, in an operator's terms (docs/model.md)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from scipy import stats
@@ -27,7 +27,7 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    candidate: ModelPackage, champion: ModelPackage, validation: Sequence[Series], test: Sequence[Series]
+    candidate: ModelPackage, champion: ModelPackage, validation: Iterable[Series], test: Iterable[Series]
 ) -> Comparison:
     """Evaluate both models on the same series.
 
@@ -48,7 +48,7 @@ def compare(
     return Comparison(figures, worse(verdicts["test"]["candidate"], verdicts["test"]["champion"]))
 
 
-def _verdicts(package: ModelPackage, series: Sequence[Series]) -> list[SeriesResult]:
+def _verdicts(package: ModelPackage, series: Iterable[Series]) -> list[SeriesResult]:
     return [evaluate_series(package.policy, one) for one in score_all(package.score, series)]
 
 

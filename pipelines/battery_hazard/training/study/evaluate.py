@@ -118,7 +118,8 @@ def _evaluate_site(site: SimulatedSite) -> SiteResult:
         scored = shipped.scored(one)
         made, ts = shipped.transitions(one, scored.probability)
         for name, priorities in _PRIORITIES.items():
-            of[name].append(evaluate_alarms(alarms_of(made, ts, priorities), scored))
+            alarms = alarms_of(made, ts, priorities)
+            of[name].append(evaluate_alarms(alarms, scored, critical=name == CRITICAL))
         limited = replace(scored, probability=baseline.score(one.features))
         of[LIMITS].append(evaluate_series(baseline.policy, limited))
     return SiteResult(site, of)

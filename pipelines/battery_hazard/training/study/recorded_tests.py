@@ -55,7 +55,7 @@ class Course:
 
     Attributes:
         t_s: time of each reading, s; hottest_c: hottest temperature that the sensors show; shapes [n].
-        scored_s: time of each scored reading, s; probability: of it; shapes [m].
+        scored_s: time of each scored reading, s; probability: of it, 0 where the model cannot judge it; shapes [m].
         raised_s: first time at which an alarm had a priority, s, by the priority.
     """
 
@@ -126,7 +126,8 @@ class RecordedTests:
         scorer = RecordingScorer(self._pipeline, package, policy, self._names, self._sensors)
         gathered = _Gathered(len(self._names))
         for scored in scorer.score(pieces):
-            gathered.scored.append((scored.key, self._seconds(scored.ts), scored.probability))
+            judged = np.where(scored.outcome.scored.assessable, scored.probability, 0.0)
+            gathered.scored.append((scored.key, self._seconds(scored.ts), judged))
             for made in scored.outcome.alarms.transitions:
                 if made.kind == ACTIVE:
                     at = (int(scored.ts[made.row]) - self._origin_ms) / 1000

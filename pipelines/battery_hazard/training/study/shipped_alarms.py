@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from common.arrays import Float, Int
+from common.arrays import Bool, Float, Int
 from pipelines.battery_hazard.training.datasets.features import TOPOLOGY
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, decisive
@@ -37,18 +37,34 @@ class Shipped:
 
     def transitions(self, series: Series, probability: Float) -> tuple[list[Transition], Int]:
         """The transitions of all alarms, and the time of each row that they are about, ms."""
-        levels = [rule.level(partial(self._seen, series, probability)) for rule in self.rules]
+        assessable = self._assessable(series)
+        levels = [rule.level(partial(self._seen, series, probability), assessable) for rule in self.rules]
         watched: list[tuple[Policy, Float | Int]] = [*zip((rule.policy for rule in self.rules), levels, strict=True)]
         if self.policy is not None:
-            watched.append((self.policy, probability))
+            neither = self.policy.setpoint - self.policy.deadband  # begins no alarm, and ends none
+            watched.append((self.policy, np.where(assessable, probability, neither)))
         rows = np.unique(np.concatenate([series.ts[:0], *(telling(*one, series.ts) for one in watched)]))
         if not len(rows):
             return [], rows
         machine = Alarms(self.policy, self.rules)
         machine.assign(0, {})
         keys, ts = [b"module"] * len(rows), series.ts[rows]
-        found = machine.stage([0] * len(rows), keys, ts, probability[rows], levels=[level[rows] for level in levels])
+        found = machine.stage(
+            [0] * len(rows),
+            keys,
+            ts,
+            probability[rows],
+            levels=[level[rows] for level in levels],
+            assessable=assessable[rows],
+        )
         return found.transitions, ts
+
+    def _assessable(self, series: Series) -> Bool:
+        """Whether the model can judge each row, shape [n]. Cells are of the default chemistry."""
+        if (declared := self.package.assessable) is None:
+            return np.ones(len(series.ts), np.bool_)
+        reason = declared.first_reason(series.features, self.package.numeric, declared.limits({}))
+        return np.asarray(reason == 0)
 
     def _seen(self, series: Series, probability: Float, condition: Condition) -> Float:
         """The values that a condition is about, shape [n]. A field's value is the last known one."""

@@ -9,7 +9,7 @@ import pytest
 from common.errors import UserError
 from pipelines.battery_hazard.simulator.fleet import SENSORS
 from pipelines.battery_hazard.training.datasets.dataset import claim, read_rows, read_series, site_file, write_sites
-from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES, HOT_C
 from pipelines.battery_hazard.training.datasets.features import HELD_OUT, SITES, THERMOMETERS
 from pipelines.battery_hazard.training.datasets.labels import HAZARD, LEFT_OUT, NORMAL
 from pipelines.battery_hazard.training.datasets.series import Series, SimulatedSite, series_of
@@ -104,9 +104,13 @@ def test_a_fast_site_shows_the_time_around_its_events_and_counts_no_more_than_an
         if one.about.decaying:
             assert (one.label == NORMAL).all()
     write_sites(tmp_path, [fast], thin=4, stage="", progress=silent)
-    target, weight = read_rows([site_file(tmp_path, fast)])[1:]
+    features, target, weight = read_rows([site_file(tmp_path, fast)])
     assert 0 < target.sum() <= sum((one.label == HAZARD).sum() for one in shown)
     assert weight[target == 1].min() < 0.5
+    hot = features[:, FEATURES.names.index("hottest_c")] >= HOT_C
+    cool_and_hazardous = (target == 1) & ~hot
+    assert cool_and_hazardous.any()
+    assert weight[cool_and_hazardous].max() < weight[(target == 1) & hot].max() / 5
 
 
 def test_no_site_is_in_two_splits_nor_of_two_seeds_and_one_mechanism_is_only_in_the_test() -> None:

@@ -1,5 +1,7 @@
 """How the alarms of a pipeline are counted, and when a bar is met."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,9 +16,10 @@ from pipelines.battery_hazard.training.study.shipped_alarms import Shipped, alar
 from training.evaluation.alarm_outcomes import Alarm
 from worker.alarms.alarms import Alarms
 from worker.alarms.rules import Condition, Rule
+from worker.model.assessable import Assessable
 from worker.model.package import ModelPackage
 
-TS = np.arange(60) * 10_000
+TS = np.arange(400) * 10_000
 HEALTHY = About(7, 1, "complete", bench=False, period_ms=10_000, fault=None, nuisances=(), nuisance_rate=0.05)
 POLICY = policy_at(0.5, 0)  # HIGH from 0.5, CRITICAL from 0.88
 
@@ -49,8 +52,9 @@ def test_an_alarm_is_critical_from_when_it_has_that_priority(package: ModelPacka
 
 
 def test_an_alarm_that_ended_has_an_end(package: ModelPackage) -> None:
-    (alarm,) = alarms(package, scored(0.1, 0.6, 0.1, 0.1), "HIGH")
-    assert alarm.cleared_ts == 200_000 + 120_000
+    normal = POLICY.off_delay_ms // 100_000 + 1
+    (alarm,) = alarms(package, scored(0.1, 0.6, *normal * [0.1]), "HIGH")
+    assert alarm.cleared_ts == 200_000 + POLICY.off_delay_ms
 
 
 def test_alarms_of_rules_count_beside_those_of_the_model(package: ModelPackage) -> None:
@@ -61,6 +65,13 @@ def test_alarms_of_rules_count_beside_those_of_the_model(package: ModelPackage) 
     assert [a.ts for a in alarms(package, one, "HIGH", "CRITICAL", rules=(hot, low), **seen)] == [50_000, 100_000]
     assert [a.ts for a in alarms(package, one, "CRITICAL", rules=(hot, low), **seen)] == [50_000]
     assert [a.ts for a in alarms(package, one, "MAINTENANCE", rules=(hot, low), **seen)] == [50_000]
+
+
+def test_what_the_model_cannot_judge_raises_no_alarm_of_it(package: ModelPackage) -> None:
+    needs_heat = replace(package, assessable=Assessable(needs=(("max_surface_temp_c",),)))
+    one = scored(0.1, 0.9)
+    assert not alarms(needs_heat, one, "HIGH", "CRITICAL", voltage_v=3.6)
+    assert [a.ts for a in alarms(needs_heat, one, "HIGH", "CRITICAL", max_surface_temp_c=30.0)] == [100_000]
 
 
 @settings(deadline=None)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
-from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.features import TOPOLOGY
 from schemas.codec import decode
 from schemas.registry import writer_schema_lookup
@@ -83,10 +82,10 @@ def sketches(
     assert pipeline.monitor is not None
     steps, modules = recorded.ts.shape
     key = np.tile(np.arange(modules), steps)
-    scales = np.tile(FEATURES.scales(TOPOLOGY), (modules, 1))
+    scales = np.tile(package.spec.scales(TOPOLOGY), (modules, 1))
     ts, values = recorded.ts.ravel(), recorded.values.reshape(-1, len(SENSORS))
-    columns = [SENSORS.index(name) for name in FEATURES.sensors]
-    features, rows = offline_features(FEATURES, key, ts, values[:, columns], scales)
+    columns = [SENSORS.index(name) for name in package.spec.sensors]
+    features, rows = offline_features(package.spec, key, ts, values[:, columns], scales)
     # Offsets are row numbers. The sketcher looks at sampled ones only, so others need not be there.
     chosen = sampled(rows)
     chosen = chosen[np.argsort(rows[chosen])]

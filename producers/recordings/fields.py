@@ -12,6 +12,7 @@ from producers.recordings.database import first_row, literal, query_error, quote
 from producers.recordings.mapping import Mapping
 from producers.recordings.source_table import SourceTable, is_missing
 from producers.recordings.units import Conversion, conversion
+from worker.config.inputs_outputs import Input
 from worker.config.pipeline import Pipeline
 
 _NAME = re.compile(r"-?\s*\w[\w ]*")
@@ -59,10 +60,13 @@ def find_sources(names: Sequence[str], mapping: Mapping, pipeline: Pipeline, lab
     """
     source = pipeline.input
     aliases = {f["name"]: (f["name"], *f.get("aliases", ())) for f in source.avro_schema["fields"]}
-    if source.categories() or not {source.key, source.group, source.time} <= aliases.keys():
+    lacking = [what for what, name in _roles(source).items() if name not in aliases]
+    if lacking or source.categories():
+        texts = ", ".join(source.categories())
+        why = [*(f"no field for the {what}" for what in lacking), *([f"fields of text ({texts})"] if texts else [])]
         raise UserError(
-            f"recordings are read for pipelines whose input has fields for key, group and time, and numbers; "
-            f"that of {pipeline.name} differs: publish its records with a producer of your own"
+            f"recordings are read for inputs with key, group, time and numbers, and that of {pipeline.name} has "
+            f"{', '.join(why)}; publish its records with a producer of your own, as docs/clients.md shows"
         )
     there = ", ".join(map(shown, names))
     if unknown := [name for name in mapping.columns if name not in aliases]:
@@ -91,6 +95,10 @@ def find_sources(names: Sequence[str], mapping: Mapping, pipeline: Pipeline, lab
         )
     keys = tuple(Source(name, name) for name in mapping.key_columns) or ((key,) if key and mapping.key is None else ())
     return Sources(keys, group, time, sensors, None if label is None else _label(label, names))
+
+
+def _roles(source: Input) -> dict[str, str]:
+    return {"key": source.key, "group": source.group, "time": source.time}
 
 
 def _by_name(field: str, known: Sequence[str], names: Sequence[str]) -> Source | None:

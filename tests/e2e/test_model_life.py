@@ -49,7 +49,7 @@ def normal_rows(given: list[dict[str, Any]]) -> Rows:
     """Rows to train on, as a retraining makes of recorded readings in normal operation."""
     key = np.array([MODULES.index(one["module_id"]) for one in given])
     ts = np.array([one["ts"] for one in given], np.int64)
-    values = np.array([[one[name] for name in FEATURES.sensors] for one in given])
+    values = np.array([[one.get(name) for name in FEATURES.sensors] for one in given], np.float64)
     scales = np.tile(FEATURES.scales(TOPOLOGY), (len(MODULES), 1))
     features, _ = offline_features(FEATURES, key, ts, values, scales)
     zeros = np.zeros(len(features), np.float32)

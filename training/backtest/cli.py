@@ -7,7 +7,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from common.cli_options import MODELS, JsonOption, PipelineOption
-from common.errors import UserError
+from common.errors import DependencyDownError, UserError
 from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say, terminal
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from training.backtest.run import Backtest, BacktestOptions
     from worker.config.pipeline import Pipeline
     from worker.config.settings import Settings
+    from worker.model.package import ModelPackage
 
 BacktestModelOption = Annotated[
     str | None,
@@ -132,16 +133,21 @@ def backtest(
         sweep=sweep,
     )
     if dry_run:
-        _say_understood(options, loaded, as_json=as_json)
+        _say_understood(options, settings, loaded, as_json=as_json)
     else:
         _backtest(options, settings, loaded, output, as_json=as_json)
 
 
-def _say_understood(options: "BacktestOptions", pipeline: "Pipeline", *, as_json: bool) -> None:
+def _say_understood(options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", *, as_json: bool) -> None:
     from producers.recordings.understanding import as_lines
-    from training.backtest.run import understood
+    from training.backtest.dry_run import understood
 
-    facts = understood(options, pipeline)
+    try:
+        package, _ = _model(settings, pipeline)
+    except (UserError, DependencyDownError) as error:  # files can be understood without a model
+        terminal(stderr=True).print(f"no model is asked: {error}", markup=False, soft_wrap=True)
+        package = None
+    facts = understood(options, pipeline, package)
     say(strict_json(facts) if as_json else "\n".join(as_lines(facts)))
 
 
@@ -175,11 +181,8 @@ def _run(
     """The result, and a description of the model."""
     from producers.recordings.understanding import as_lines
     from training.backtest.run import run_backtest
-    from training.registry.default_model import model_or_default
-    from worker.admission.compatibility import require_fit
 
-    package, where = model_or_default(settings, pipeline, lambda text: console.print(text, markup=False))
-    require_fit(package, pipeline)
+    package, where = _model(settings, pipeline)
     policy = package.policy.changed(overrides(pipeline.alarm))
     with _bar(console, quiet) as bar:
         task = bar.add_task("reading", total=None)
@@ -196,6 +199,17 @@ def _run(
             ),
         )
     return result, where
+
+
+def _model(settings: "Settings", pipeline: "Pipeline") -> tuple["ModelPackage", str]:
+    """The model, and which it is."""
+    from training.registry.default_model import model_or_default
+    from worker.admission.compatibility import require_fit
+
+    console = terminal(stderr=True)
+    package, where = model_or_default(settings, pipeline, lambda text: console.print(text, markup=False))
+    require_fit(package, pipeline)
+    return package, where
 
 
 def _bar(console: "Console", as_json: bool) -> Progress:

@@ -97,16 +97,6 @@ class Backtest:
     seconds: float = 0.0
 
 
-def understood(options: BacktestOptions, pipeline: Pipeline) -> dict[str, Any]:
-    """How the recordings would be understood; nothing is scored.
-
-    Raises:
-        UserError: files or mapping cannot be used.
-    """
-    with open_recording(options.paths, pipeline, options.mapping, label=options.label_column) as recorded:
-        return understanding(recorded, pipeline, options.mapping)
-
-
 def run_backtest(
     options: BacktestOptions,
     pipeline: Pipeline,

@@ -172,7 +172,8 @@ def derived_features(derived: Sequence[Derived], names: Sequence[str], features:
         names: of all columns.
         features: shape [n, f].
     """
-    out = np.concatenate((features, np.empty((len(features), len(derived)))), axis=1)
-    for at, each in enumerate(derived, features.shape[1]):
-        out[:, at] = each.compute([out[:, names.index(name)] for name in each.of])
-    return out
+    columns = [*features.T]
+    places = {name: at for at, name in reversed(list(enumerate(names)))}
+    for each in derived:
+        columns.append(each.compute([columns[places[name]] for name in each.of]))
+    return np.stack(columns, axis=1)

@@ -22,7 +22,8 @@ from worker.windows.derived import Gated, Greatest, Least, Limited, WeightedSum
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.offline import offline_features
 from worker.windows.partition import Partition
-from worker.windows.time_spans import Span, SpanKind
+from worker.windows.span_statistics import SpanKind
+from worker.windows.time_spans import Span
 
 TEMPERATURES = ("avg_surface_temp_c", "max_surface_temp_c", "max_cell_temp_c", "min_cell_temp_c")
 HOTTEST = TEMPERATURES[:3]

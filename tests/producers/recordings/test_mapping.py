@@ -96,7 +96,7 @@ def test_what_is_missing_is_named(there: list[str], mapping: Mapping, says: str)
 
 def test_a_pipeline_whose_records_have_no_group_is_refused() -> None:
     pipeline = load_pipeline("churn")
-    with pytest.raises(UserError, match=r"fields for key, group and time.* that of churn differs: publish"):
+    with pytest.raises(UserError, match=r"that of churn has no field for the group, fields of text .*publish"):
         find_sources(FIELDS, Mapping(columns={}), pipeline)
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from worker.windows.derived import AtEndOfRange, Gated, Greatest, Least, Limited, WeightedSum
 from worker.windows.feature_spec import LONGEST_MS, FeatureSpec
 from worker.windows.keyed_state import KeyedState
-from worker.windows.time_spans import Span, SpanKind
+from worker.windows.span_statistics import SpanKind
+from worker.windows.time_spans import Span
 
 SPAN_MS = 900_000
 SPEC = FeatureSpec(

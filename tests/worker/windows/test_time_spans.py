@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from worker.windows.derived import AtEndOfRange, Gated, Greatest, Least, Limited, WeightedSum
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.offline import offline_features
-from worker.windows.time_spans import Span, SpanKind
+from worker.windows.span_statistics import SpanKind
+from worker.windows.time_spans import Span
 
 START = 1_700_000_000_000
 SPANS = tuple(Span(sensor="heat", kind=kind, over_ms=ms) for ms in (10_000, 60_000, 300_000) for kind in SpanKind)

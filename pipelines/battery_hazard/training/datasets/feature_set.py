@@ -10,7 +10,8 @@ from pipelines.battery_hazard.simulator.fleet import SENSORS
 from worker.model.scaler import Scaler
 from worker.windows.derived import Derived, Gated, Greatest, Limited, WeightedSum
 from worker.windows.feature_spec import FeatureSpec
-from worker.windows.time_spans import Span, SpanKind
+from worker.windows.span_statistics import SpanKind
+from worker.windows.time_spans import Span
 
 SECOND, MINUTE = 1000, 60_000
 _RATE, _FIRST = SpanKind.RATE, SpanKind.FIRST

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
 from producers.kafka_publisher import encoder
 from schemas.registry import writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS, PIPELINE
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE, SHIPPED_MODEL
 from tests.harness import Stage, wait_until
 from tests.uninterrupted import assert_equals_uninterrupted_run
 from worker.alarms.alarms import Alarms
@@ -46,7 +46,7 @@ class Sent:
 @cache
 def developing_fault() -> list[Sent]:
     """600 readings of a module that goes into thermal runaway in the last third."""
-    fleet = Fleet(8, 12, faults=1, start_ms=START_MS, span_ms=READINGS * PERIOD_MS, mechanisms=("external_heating",))
+    fleet = Fleet(8, 5, faults=1, start_ms=START_MS, span_ms=READINGS * PERIOD_MS, mechanisms=("external_heating",))
     module = fleet.faults[0].module
     steps = [next(fleet.steps(1)) for _ in range(READINGS)]
     values = np.stack([step.values[module] for step in steps])
@@ -167,12 +167,12 @@ ATTACKS = {
 @pytest.mark.slow  # scores hours of readings
 @pytest.mark.parametrize("live", [True, False], ids=["live", "a recording"])
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_the_alarm_comes_as_if_all_clocks_were_right(model_package: Path, attack: str, live: bool) -> None:
+def test_the_alarm_comes_as_if_all_clocks_were_right(attack: str, live: bool) -> None:
     sent = ATTACKS[attack](developing_fault())
-    found = run(model_package, sent, live=live)
+    found = run(SHIPPED_MODEL, sent, live=live)
     assert [s for s in found.late if s.honest] == []
     assert found.dropped == 0
-    right = run(model_package, [replace(s, ts=s.at - 50) for s in sent])
+    right = run(SHIPPED_MODEL, [replace(s, ts=s.at - 50) for s in sent])
     off = (found.raised[0].at - right.raised[0].at) / PERIOD_MS
     assert abs(off) <= 3
 

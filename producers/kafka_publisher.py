@@ -12,7 +12,7 @@ from common.errors import DependencyDownError, UserError
 from schemas.codec import encode
 from schemas.errors import UnreadableValueError
 from schemas.load import parsed
-from schemas.registry import registry_from_environment
+from schemas.registry import COMMAND_TIMEOUT_S, registry_from_environment
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Pipeline
 from worker.kafka.client_config import error_text, producer
@@ -68,7 +68,8 @@ def value_prefix(pipeline: Pipeline, registry_url: str | None) -> bytes:
     if not registry_url:
         return single_object_prefix(schema)
     try:
-        return registry_from_environment(registry_url).prefix(pipeline.input.topic, schema)
+        registry = registry_from_environment(registry_url, timeout_s=COMMAND_TIMEOUT_S)
+        return registry.prefix(pipeline.input.topic, schema)
     except DependencyDownError as down:
         raise DependencyDownError(down.dependency, f"{down.reason}; start it, or {_WITHOUT}") from down
     except UnreadableValueError as error:

@@ -13,7 +13,7 @@ import structlog
 from confluent_kafka.admin import AdminClient
 
 from common.errors import DependencyDownError
-from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
+from schemas.registry import SERVICE_TIMEOUT_S, SchemaRegistry, registry_at, writer_schema_lookup
 from worker.admission.admit import Demands
 from worker.admission.compatibility import alarm_policy
 from worker.admission.in_use import show, show_swapped
@@ -144,7 +144,7 @@ def assemble(around: Surroundings) -> Worker:
     settings, pipeline, status, stop = around.settings, around.pipeline, around.status, around.stop
     config = client_config(settings.bootstrap_servers)
     wait_for(lambda: _check_topics(around, config), status, stop)
-    registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
+    registry = registry_at(settings.registry_url, timeout_s=SERVICE_TIMEOUT_S, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: output_prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
     model = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
@@ -230,7 +230,8 @@ def _side_outputs(
 
 def _next_scorer(settings: Settings, pipeline: Pipeline, model: Model) -> Scorer:
     """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
-    lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
+    registry = registry_at(settings.registry_url, timeout_s=SERVICE_TIMEOUT_S)
+    lookup = writer_schema_lookup(registry, pipeline.known_schemas)
     return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup, rules=rules_in_force(pipeline))
 
 

@@ -1,6 +1,7 @@
 """The `simulate` command: publishes a simulated fleet."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,6 +36,13 @@ NuisancesOption = Annotated[
         "gas from elsewhere, failing sensors and more."
     ),
 ]
+ModuleTopologyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="PARAMETER=VALUE,…: how modules are built, such as chemistry=lfp,cells_in_series=16,capacity_ah=280. The "
+        "topology of the pipeline file must say the same. Only nmc has faults. Default: 14 cells, 100 Ah, nmc."
+    ),
+]
 EventSpeedOption = Annotated[float, typer.Option(help="Ratio of event time to wall-clock time.")]
 DurationOption = Annotated[float | None, typer.Option(help="Wall-clock seconds. Default: until stopped.")]
 PeriodOption = Annotated[float, typer.Option(help="Seconds of event time between two readings of a module.")]
@@ -60,6 +68,7 @@ def simulate(
     faults: FaultsOption = 0,
     mechanism: MechanismOption = None,
     nuisances: NuisancesOption = 0.0,
+    topology: ModuleTopologyOption = None,
     speed: EventSpeedOption = 1.0,
     duration: DurationOption = None,
     period_s: PeriodOption = 10.0,
@@ -79,6 +88,7 @@ def simulate(
     Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
     """
     from pipelines.battery_hazard.simulator import live
+    from producers.recordings.mapping import parse_topology
     from worker.config.settings import load_settings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
@@ -94,6 +104,7 @@ def simulate(
         bad_rate=bad_rate,
         mechanisms=_mechanisms(mechanism),
         nuisances=nuisances,
+        topology=parse_topology(topology) if topology else {},
         bootstrap=settings.bootstrap_servers,
         registry=settings.registry_url,
     )
@@ -103,10 +114,7 @@ def simulate(
         def show(summary: live.SimulationSummary) -> None:
             bar.update(task, completed=round(summary.seconds), label=f"{summary.produced:,} messages")
 
-        def tell(text: str) -> None:
-            bar.console.print(text, soft_wrap=True)
-
-        summary = live.simulate(options, show, stop, tell)
+        summary = live.simulate(options, show, stop, partial(bar.console.print, soft_wrap=True))
     if as_json:
         say(strict_json(asdict(summary)))
     else:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import producers.kafka_publisher
 import worker.kafka.reachable
 from common.errors import DEPENDENCY_DOWN
 from tests.commands import hazardstream
+from worker.model import mlflow_client
 
 NOBODY = "127.0.0.1:1"
 THEN = "2026-01-31T12:00:00Z"
@@ -74,6 +76,30 @@ def test_a_model_registry_that_is_down_is_told_in_one_line() -> None:
     told = json.loads(done.stdout)
     assert told["dependency"] == "mlflow"
     assert done.stderr.splitlines() == [told["error"]]
+
+
+def test_a_model_registry_that_is_silent_is_given_up_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_client, "_FIRST_ANSWER_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = hazardstream("model", "info", "models:/m@champion", "--json", MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == DEPENDENCY_DOWN
+    told = json.loads(done.stdout)
+    assert told["dependency"] == "mlflow"
+    assert "no complete response within 0.3 s; start MLflow, or correct MLFLOW_TRACKING_URI" in told["error"]
+
+
+@pytest.mark.kafka
+def test_a_schema_registry_that_is_silent_is_given_up_within_seconds(
+    kafka: str, pipeline_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producers.kafka_publisher, "COMMAND_TIMEOUT_S", 0.6)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        where = ("--bootstrap", kafka, "--pipeline", str(pipeline_file), "--registry", address)
+        done = hazardstream("simulate", "--duration", "1", "--json", *where)
+    assert done.returncode == DEPENDENCY_DOWN
+    assert json.loads(done.stdout)["dependency"] == "schema registry"
 
 
 @pytest.mark.kafka

@@ -11,7 +11,7 @@ from common.errors import DependencyDownError, UserError
 from schemas.codec import decode, encode
 from schemas.errors import UnreadableValueError
 from schemas.load import parsed
-from schemas.registry import registry_at, writer_schema_lookup
+from schemas.registry import COMMAND_TIMEOUT_S, SERVICE_TIMEOUT_S, registry_at, writer_schema_lookup
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Monitor, Pipeline, load_pipeline
 from worker.config.settings import Settings
@@ -46,7 +46,8 @@ class MonitoringTopics:
             )
         self.monitor: Monitor = monitor
         self._config = (client_config if patient else reachable_config)(settings.bootstrap_servers)
-        self._registry = registry_at(settings.registry_url)
+        timeout_s = SERVICE_TIMEOUT_S if patient else COMMAND_TIMEOUT_S
+        self._registry = registry_at(settings.registry_url, timeout_s=timeout_s)
         self._writer_schema_of = writer_schema_lookup(self._registry, self.pipeline.known_schemas)
         self._reader = TopicReader(self._config)
         self._read_to: dict[str, dict[int, int]] = {}

@@ -1,13 +1,10 @@
 """Which readings of a batch the model can judge, by what its package declares and by the topology of their keys."""
 
-from collections.abc import Container
-
 import numpy as np
 
 from common.arrays import Int
 from worker.config.topology import Topology, texts_in
 from worker.model.contract import Features, Model
-from worker.score.outcome import Scored
 from worker.score.per_topology import PerTopology
 from worker.score.readings import Origin, Readings
 
@@ -43,34 +40,3 @@ class Assessor:
     def texts(self, reason: Int) -> list[str | None]:
         """Reasons as texts, None where there is none, given their numbers, shape [n]."""
         return [self.reasons[number - 1] if number else None for number in reason.tolist()]
-
-
-class Unjudged:
-    """Keys whose last scored reading the model could not judge, and why, by partition. People look it up."""
-
-    def __init__(self) -> None:
-        self._why: dict[int, dict[bytes, str]] = {}
-
-    def note(self, scored: Scored, assessor: Assessor) -> None:
-        """Add a committed batch."""
-        if scored.assessable.all() and not any(self._why.values()):
-            return
-        places = zip(scored.origin.partition.tolist(), scored.origin.keys, strict=True)
-        for (number, key), why in zip(places, assessor.texts(scored.reason), strict=True):
-            if why is not None:
-                self._why.setdefault(number, {})[key] = why
-            elif number in self._why:
-                self._why[number].pop(key, None)
-
-    def of(self, partition: int, key: bytes) -> str | None:
-        """Why the key's last reading could not be judged; None where it could, or none was scored since the start."""
-        return self._why.get(partition, {}).get(key)
-
-    def keep(self, partition: int, keys: Container[bytes], count: int) -> None:
-        """Forget keys of a partition that have no window any more, where there are more than the `count` that have."""
-        if len(own := self._why.get(partition, {})) > count:
-            self._why[partition] = {key: why for key, why in own.items() if key in keys}
-
-    def revoke(self, partition: int) -> None:
-        """Forget a partition."""
-        self._why.pop(partition, None)

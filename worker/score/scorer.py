@@ -21,7 +21,7 @@ from worker.config.pipeline import Pipeline
 from worker.model.contract import Model
 from worker.model.shap import explain_rows
 from worker.score.aggregates import KeyedAggregates
-from worker.score.assess import Assessor, Unjudged
+from worker.score.assess import Assessor
 from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed, WriterSchemaOf
 from worker.score.feature_plan import FeaturePlan, plan_for
@@ -59,7 +59,7 @@ class Scorer:
         alarms: of all partitions.
         windows: of all partitions.
         aggregates: of all partitions; None: the pipeline has none.
-        unjudged: keys whose last reading the model could not judge.
+        sensors: of the pipeline, by name.
         follow: called with each merged batch.
     """
 
@@ -75,12 +75,11 @@ class Scorer:
         """A scorer without partitions; without a policy the model raises no alarms."""
         self.model, self.plan = model, plan_for(model, pipeline)
         self._assess, self._topology = Assessor(model, pipeline.topology), pipeline.topology
-        self.unjudged = Unjudged()
         self.alarms = Alarms(policy, rules)
         self.follow: Callable[[Outcome], None] | None = None
         self.windows = _windows_of(self.plan, pipeline)
-        layout, self._sensors = pipeline.layout, pipeline.input.sensors()
-        self.aggregates = None if layout is None else KeyedAggregates(layout, self._sensors)
+        layout, self.sensors = pipeline.layout, pipeline.input.sensors()
+        self.aggregates = None if layout is None else KeyedAggregates(layout, self.sensors)
         keyed = self.plan.spec is not None or policy is not None or rules or layout is not None
         self._decode, self._validate, self._timed = decode, Validator(pipeline.input, keyed=bool(keyed)), timed
 
@@ -154,7 +153,7 @@ class Scorer:
     def _seen(self, scored: Scored, condition: Condition) -> Float:
         """The values that a condition is about, shape [n]."""
         if condition.field is not None:
-            return scored.readings.values[:, self._sensors.index(condition.field)]
+            return scored.readings.values[:, self.sensors.index(condition.field)]
         if condition.feature is not None:
             return scored.features.numbers[:, self.model.numeric.index(condition.feature)]
         return scored.probability if condition.prediction else (~scored.assessable).astype(np.float64)
@@ -165,13 +164,13 @@ class Scorer:
         if self.aggregates is not None and outcome.aggregated is not None:
             self.aggregates.merge(outcome.aggregated)
         self.alarms.merge(outcome.alarms)
-        self.unjudged.note(outcome.scored, self._assess)
+        if self.windows.last is not None:
+            self.windows.last.note(outcome, partitions)
         for number, next_offset in outcome.next_offsets.items():
             partition = partitions[number]
             before = partition.clock
             partition.advance(next_offset, outcome.clocks.get(number, before), self.windows.rebuild_span_ms)
             self.windows.forget_expired(partition, before)
-            self.unjudged.keep(number, partition.slots, len(partition.slots))
         if self.follow is not None:
             self.follow(outcome)
 
@@ -197,7 +196,6 @@ class Scorer:
         if self.aggregates is not None:
             self.aggregates.revoke(partition.number)
         self.alarms.revoke(partition.number)
-        self.unjudged.revoke(partition.number)
 
 
 def _unscorable(row: int, why: str) -> Rejection:

@@ -10,6 +10,7 @@ import numpy as np
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
 from worker.config.topology import Topology
+from worker.score.last_scored import LastScoredOfKeys
 from worker.score.per_topology import PerTopology
 from worker.score.readings import Origin, Readings, Rejection
 from worker.windows.feature_spec import FeatureSpec
@@ -52,6 +53,11 @@ class Windows(Protocol):
         """Keys with a window."""
         ...
 
+    @property
+    def last(self) -> LastScoredOfKeys | None:
+        """The last scored reading of each key that has a window, by its slot; None: keys have none."""
+        ...
+
     def stage(self, readings: Readings, origin: Origin, clock: Int, partitions: Partitions) -> StagedReadings:
         """What a batch would add. Readings of a key are in the order of their offsets.
 
@@ -79,6 +85,10 @@ class Windows(Protocol):
         """A key's window for a person to read; None if there is none."""
         ...
 
+    def scale_of(self, partition: Partition, key: bytes) -> dict[str, float]:
+        """What the values of a key that has a window were divided by, by sensor, where that is not 1."""
+        ...
+
 
 @dataclass(frozen=True)
 class StagedKeys:
@@ -88,12 +98,14 @@ class StagedKeys:
         columns: of the pipeline's sensors: which are those of the features, and how many there are.
         staged: the readings.
         new_keys: partition and key of each key that has no window slot yet: the first is in slot -1, and so on.
+        new_scale: divisors of each of them, shape [k, sensors]; None where all keys are built alike.
         late: rejections of readings that are too old.
     """
 
     columns: "_Columns"
     staged: Staged
     new_keys: list[tuple[int, bytes]]
+    new_scale: Float | None
     late: list[Rejection]
 
     @property
@@ -128,12 +140,15 @@ class KeyedWindows:
     Attributes:
         spec: the features.
         state: the windows.
+        last: the last scored reading of each key.
     """
 
     def __init__(self, spec: FeatureSpec, sensors: Sequence[str], topology: Topology, max_future_ms: int) -> None:
         """Windows of no keys yet. `sensors`: names of the columns of `Readings.values`, with those of the features."""
         self.spec, self._columns = spec, _Columns(spec.sensors, sensors)
         self._scales = PerTopology(topology, spec.scales)
+        self._scale_of: dict[int, Float] = {}  # by slot, of keys that the topology does not leave at its default
+        self.last = LastScoredOfKeys(len(sensors))
         self.state = KeyedState(spec, lateness_ms(spec, max_future_ms))
 
     @property
@@ -155,16 +170,23 @@ class KeyedWindows:
             for row, slot in enumerate(slots):
                 if slot == EMPTY:
                     slots[row] = new.setdefault((partition[row], keys[row]), -1 - len(new))
-        scaled = readings.values[:, self._columns.used] / self._scales.of(readings, keys)
+        scale = self._scales.of(readings, keys)
+        scaled = readings.values[:, self._columns.used] / scale
         slot_of, others = np.array(slots, np.int64), self._content_of_others(readings)
         staged = self.state.stage(slot_of, readings.ts, clock, scaled, others)
-        return StagedKeys(self._columns, staged, list(new), [self._late(readings, row) for row in staged.late.tolist()])
+        first = dict(zip(reversed(slots), reversed(range(len(slots))), strict=True)) if new and scale.ndim > 1 else {}
+        new_scale = scale[[first[slot] for slot in new.values()]] if first else None
+        late = [self._late(readings, row) for row in staged.late.tolist()]
+        return StagedKeys(self._columns, staged, list(new), new_scale, late)
 
     def merge(self, staged: StagedKeys, partitions: Partitions) -> None:
         """See `Windows`."""
         slots = self.state.merge(staged.staged)
         for (number, key), slot in zip(staged.new_keys, slots.tolist(), strict=True):
             partitions[number].slots[key] = slot
+        self.last.forget(slots)
+        if staged.new_scale is not None:
+            self._scale_of |= dict(zip(slots.tolist(), staged.new_scale, strict=True))
 
     def forget_expired(self, partition: Partition, clock_before: int) -> None:
         """See `Windows`."""
@@ -185,6 +207,11 @@ class KeyedWindows:
         """See `Windows`."""
         slot = partition.slots.get(key)
         return None if slot is None else self.state.window(slot)
+
+    def scale_of(self, partition: Partition, key: bytes) -> dict[str, float]:
+        """See `Windows`."""
+        scale = self._scale_of.get(partition.slots[key], self._scales.default)
+        return {name: by for name, by in zip(self.spec.sensors, scale.tolist(), strict=True) if by != 1.0}
 
     def _content_of_others(self, readings: Readings) -> Content | None:
         """A number for what a reading holds beside the sensors of the features, shape [n]; None: nothing."""
@@ -236,6 +263,7 @@ class NoWindows:
 
     rebuild_span_ms = 0
     held = 0
+    last = None
 
     def stage(self, readings: Readings, _origin: Origin, _clock: Int, _partitions: Partitions) -> StagedAlone:
         """See `Windows`."""
@@ -252,3 +280,7 @@ class NoWindows:
 
     def of(self, _partition: Partition, _key: bytes) -> None:
         """Nothing is kept."""
+
+    def scale_of(self, _partition: Partition, _key: bytes) -> dict[str, float]:
+        """Nothing is scaled."""
+        return {}

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import structlog
 from common.errors import UserError
 from common.times import HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
-from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet, Step
+from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS, Fleet, Step
 from pipelines.battery_hazard.simulator.going_on import span_of
 from pipelines.battery_hazard.simulator.messages import (
     DEAD_LETTER_KINDS,
@@ -21,6 +21,7 @@ from pipelines.battery_hazard.simulator.messages import (
     READING,
     Messages,
 )
+from pipelines.battery_hazard.simulator.physics.cell import CHEMISTRIES
 from pipelines.battery_hazard.simulator.plant.sensing import LOW_CELL_V
 from producers.kafka_publisher import Encoder, ReadingPublisher, encoder
 from worker.config.pipeline import Pipeline, load_pipeline
@@ -29,6 +30,8 @@ from worker.score.event_time import EARLIEST_MS
 log = structlog.get_logger(__name__)
 
 _ENDLESS_FAULT_SPAN_MS = 6 * HOUR_MS
+MODULES: dict[str, float | str] = {"cells_in_series": CELLS_IN_SERIES, "capacity_ah": CAPACITY_AH, "chemistry": "nmc"}
+"""How modules are built by default, in the words of the pipeline's topology."""
 _NEEDED = SENSORS[:LOW_CELL_V]
 
 
@@ -45,6 +48,7 @@ class SimulateOptions:
         mechanisms: mechanisms of faults to draw from (see
             `pipelines.battery_hazard.simulator.events.ground_truth`).
         nuisances: expected number per module-day of events that look like a hazard but are not.
+        topology: how modules are built, see `MODULES`.
     """
 
     pipeline: str = "battery_hazard"
@@ -58,6 +62,7 @@ class SimulateOptions:
     bad_rate: float = 0.0
     mechanisms: tuple[str, ...] = MECHANISMS
     nuisances: float = 0.0
+    topology: Mapping[str, float | str] = field(default_factory=dict)
     bootstrap: str | None = None
     registry: str | None = None
 
@@ -144,6 +149,7 @@ def _checked(options: SimulateOptions) -> tuple[Pipeline, str]:
     if any(wrong.values()):
         names = ", ".join(name for name, is_wrong in wrong.items() if is_wrong)
         raise UserError(f"{names}: out of range; see hazardstream simulate --help")
+    _check_built(options)
     pipeline = load_pipeline(options.pipeline)
     if not set(_NEEDED) <= set(pipeline.input.sensors()):
         raise UserError(
@@ -165,16 +171,36 @@ def _named(fleet: Fleet, truth: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fleet(options: SimulateOptions, start_ms: int, event_s: float | None) -> Fleet:
-    return Fleet(
-        options.modules,
-        options.seed,
-        faults=options.faults,
-        start_ms=start_ms,
-        span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
-        period_ms=options.period_ms,
-        mechanisms=options.mechanisms,
-        nuisances=options.nuisances,
-    )
+    built = {**MODULES, **options.topology}
+    try:
+        return Fleet(
+            options.modules,
+            options.seed,
+            faults=options.faults,
+            start_ms=start_ms,
+            span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
+            period_ms=options.period_ms,
+            mechanisms=options.mechanisms,
+            nuisances=options.nuisances,
+            cells_in_series=round(float(built["cells_in_series"])),
+            capacity_ah=float(built["capacity_ah"]),
+            chemistry=str(built["chemistry"]),
+        )
+    except ValueError as error:
+        raise UserError(f"--faults, --mechanism, --topology: {error}") from error
+
+
+def _check_built(options: SimulateOptions) -> None:
+    built = {**MODULES, **options.topology}
+    if unknown := built.keys() - MODULES.keys():
+        raise UserError(f"--topology: unknown {', '.join(sorted(unknown))}; use {', '.join(MODULES)}")
+    for name in ("cells_in_series", "capacity_ah"):
+        if isinstance(value := built[name], str) or (name == "cells_in_series" and value != round(value)):
+            raise UserError(f"--topology: {name}={value} is not a number of {name}")
+    if (chemistry := built["chemistry"]) not in CHEMISTRIES:
+        raise UserError(f"--topology: unknown chemistry={chemistry}; use {', '.join(CHEMISTRIES)}")
+    if options.faults and chemistry != MODULES["chemistry"]:
+        raise UserError(f"--topology: chemistry={chemistry} has no simulated faults; leave out --faults")
 
 
 def _due_steps(

@@ -126,6 +126,7 @@ def test_one_value_per_row_is_refused_and_read_by_a_query() -> None:
     assert np.isnan(read.values).sum(axis=0).tolist() == [1, 0]
 
 
+@pytest.mark.slow  # starts processes
 def test_every_hash_seed_gives_one_result(tmp_path: Path) -> None:
     """Whatever the order of sets: day-first dates whose first days fit month-first, too."""
     lines = [f"{day:02}/04/2024 00:{minute:02},{minute}" for day in (9, 10, 11, 13) for minute in range(60)]

@@ -15,6 +15,7 @@ from tests.models import resealed
 from worker.admission.compatibility import require_fit
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.consume.outcome_metrics import count_outcome
+from worker.http.key_description import description_of
 from worker.in_memory import InMemory, Results
 from worker.model.assessable import ASSESSABLE
 from worker.model.package import ModelPackage, PackageError, load_package
@@ -63,6 +64,12 @@ def alarms(results: Results) -> list[tuple[int, str | None, str, str]]:
     return [(a["source_offset"], a["rule"], a["state"], a["priority"]) for a in results.alarms]
 
 
+def described(memory: InMemory) -> dict[str, Any]:
+    found = description_of("m", memory._scorer, {0: memory._partition})
+    assert found is not None
+    return found
+
+
 def test_a_key_without_what_the_model_needs_raises_a_maintenance_alarm_and_no_other(
     pipeline: Pipeline, judging: ModelPackage
 ) -> None:
@@ -72,12 +79,12 @@ def test_a_key_without_what_the_model_needs_raises_a_maintenance_alarm_and_no_ot
     assert told(blind) == [NO_VALUE] * 70
     assert not any(record["hazardous"] for record in blind.predictions)
     assert alarms(blind) == [(60, "not_assessable", "ACTIVE", "MAINTENANCE")]
-    assert memory._scorer.unjudged.of(0, b"m") == NO_VALUE
+    assert described(memory)["not_assessable"] == NO_VALUE
 
     seeing = memory.process(at(n) for n in range(70, 80))
     assert told(seeing) == [None] * 10
     assert alarms(seeing) == [(76, "not_assessable", "RTN", "MAINTENANCE")]
-    assert memory._scorer.unjudged.of(0, b"m") is None
+    assert described(memory)["not_assessable"] is None
 
 
 def test_an_alarm_is_neither_raised_nor_ended_by_readings_that_cannot_be_judged_but_limits_go_on(
@@ -124,6 +131,7 @@ def mixed() -> list[dict[str, Any]]:
     return [at(n // 4, BLIND if n % 4 == 3 else drawn[n], f"m{n % 4}", f"Rack{n % 2 + 1}") for n in range(400)]
 
 
+@pytest.mark.slow  # scores 400 readings five times, once one by one
 def test_neither_the_cut_into_batches_nor_a_rebuild_changes_it(pipeline: Pipeline, judging: ModelPackage) -> None:
     rows = mixed()
     whole = InMemory(pipeline, judging).process(rows)

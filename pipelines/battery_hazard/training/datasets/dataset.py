@@ -8,11 +8,9 @@ each series (`About`). The same seed of a site gives the same file, byte for byt
 """
 
 import json
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from common.errors import UserError
+from common.processes import done_in_processes
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
 from pipelines.battery_hazard.training.datasets.feature_set import FEATURES, HOT_C
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
@@ -55,15 +54,8 @@ def write_sites(
             _write(directory, site, thin)
             progress(stage, done := done + 1, len(sites))
         return
-    with ProcessPoolExecutor(
-        _PROCESSES,
-        multiprocessing.get_context("spawn"),
-        signal.signal,
-        (signal.SIGINT, signal.SIG_DFL),  # Ctrl-C ends them without a traceback
-    ) as pool:
-        for written in as_completed([pool.submit(_write, directory, site, thin) for site in pending]):
-            written.result()
-            progress(stage, done := done + 1, len(sites))
+    for _ in done_in_processes(partial(_write, directory, thin=thin), pending, _PROCESSES):
+        progress(stage, done := done + 1, len(sites))
 
 
 def claim(directory: Path, sites: list[dict[str, Any]]) -> None:

@@ -4,15 +4,14 @@ Each process simulates a site, computes its features with the worker's kernel, s
 only the results for its alarms.
 """
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from common.errors import UserError
+from common.processes import done_in_processes
 from pipelines.battery_hazard.training.datasets.dataset import Progress
 from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
@@ -95,11 +94,10 @@ def evaluate(
     progress("evaluating sites", 0, len(sites))
     # Sites with faults take longest. They come first, so that the processes finish at about the same time.
     order = sorted(sites, key=lambda site: -site.faults)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=(shipped, baseline)) as pool:
-        for done, evaluated in enumerate(as_completed([pool.submit(_evaluate_site, site) for site in order]), 1):
-            yield evaluated.result()
-            progress("evaluating sites", done, len(sites))
+    evaluated = done_in_processes(_evaluate_site, order, processes, _prepare, (shipped, baseline))
+    for done, result in enumerate(evaluated, 1):
+        yield result
+        progress("evaluating sites", done, len(sites))
 
 
 _compared: tuple[Shipped, Thresholds] | None = None

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -200,6 +201,35 @@ def test_stopping_delivers_what_was_handed_over(kafka: str, pipeline_file: Path)
     options = SimulateOptions(pipeline=str(pipeline_file), modules=8, period_ms=100, bootstrap=kafka)
     summary = simulate(options, lambda counts: stop.set() if counts.event_ms else None, stop)
     assert summary.produced == summary.readings == 8
+
+
+@pytest.mark.parametrize(
+    ("topology", "faults", "said"),
+    [
+        ({"chemistry": "lead"}, 0, "unknown chemistry=lead; use nmc, lfp, lto"),
+        ({"cells": 4.0}, 0, "unknown cells; use cells_in_series, capacity_ah, chemistry"),
+        ({"cells_in_series": 2.5}, 0, "cells_in_series=2.5 is not a number of cells_in_series"),
+        ({"chemistry": "lfp"}, 1, "chemistry=lfp has no simulated faults; leave out --faults"),
+    ],
+)
+def test_a_topology_that_cannot_be_simulated_is_refused(
+    topology: dict[str, float | str], faults: int, said: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        simulate(SimulateOptions(topology=topology, faults=faults))
+
+
+@pytest.mark.kafka
+def test_modules_are_built_as_the_topology_says(kafka: str, pipeline_file: Path, drain: Drain) -> None:
+    built: dict[str, float | str] = {"chemistry": "lfp", "cells_in_series": 16.0, "capacity_ah": 280.0}
+    options = SimulateOptions(
+        pipeline=str(pipeline_file), modules=8, duration_s=1, speed=60, topology=built, bootstrap=kafka
+    )
+    simulate(options)
+    values = [value for partition in drain(load_pipeline(str(pipeline_file)).input.topic) for _, value in partition]
+    volts = [volt for value in values if value is not None and (volt := read(value)["voltage_v"]) is not None]
+    assert volts
+    assert all(2.0 < volt / 16 < 3.75 for volt in volts)
 
 
 @pytest.mark.kafka

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.xdist_group("fleet")
 START_MS = 1_750_000_000_000
 
 
+@pytest.mark.slow  # simulates many shorts
 @pytest.mark.parametrize(
     ("cells", "capacity_ah", "chemistry"),
     [(1, 5.0, "nmc"), (1, 15.0, "lfp"), (14, 100.0, "nmc")],

@@ -64,6 +64,7 @@ def test_a_hotter_last_reading_is_never_less_dangerous(seed: int, period_s: int)
         assert (latest(hotter, period_s * 1000) >= before).all(), which
 
 
+@pytest.mark.slow  # computes the features of many subsets of the sensors
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), period_s=st.sampled_from((1, 10, 60)))
 def test_an_absent_sensor_never_raises_the_probability(seed: int, period_s: int) -> None:

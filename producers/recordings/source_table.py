@@ -95,11 +95,14 @@ class SourceTable:
         if rejects is not None:
             kept += f", rejects_scan = {literal(rejects + '_scan')}, rejects_limit = 100000"
         padding = "null_padding = true, parallel = false" if beyond else "null_padding = false"
+        # DuckDB 2.0.1 finds no row if it is told that lines end with CRLF, and finds them all if it is not.
+        ends = literal(self.line_end.encode("unicode_escape").decode())
+        line_end = "" if self.line_end == "\r\n" else f"new_line = {ends}, "
         source = (
             f"read_csv({path}, auto_detect = false, header = false, skip = {layout.skip}, "
             f"delim = {literal(layout.delimiter)}, quote = {literal(layout.quote)}, "
             f"escape = {literal(layout.quote)}, nullstr = {literal(_NO_TEXT)}, "
-            f"new_line = {literal(self.line_end.encode('unicode_escape').decode())}, columns = {{{columns}}}, "
+            f"{line_end}columns = {{{columns}}}, "
             f"strict_mode = true, max_line_size = 4194304, {padding}, {kept})"
         )
         long = " OR ".join(f"coalesce({quoted(name)}, '') <> ''" for name in beyond) or "false"

@@ -196,7 +196,7 @@ def test_an_hour_that_does_not_exist_is_refused(tmp_path: Path) -> None:
         read_recording(path, mapping=Mapping(time_zone="Europe/Berlin"))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_encodings_and_line_ends(tmp_path: Path, encoding: str, end: str) -> None:
     lines = ["module_id;ts;T (°C);U (mV)", "Zähler;25.06.2024 08:00;25,5;51800", "Zähler;25.06.2024 08:01;25,6;51900"]

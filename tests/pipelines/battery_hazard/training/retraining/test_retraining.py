@@ -60,7 +60,7 @@ def test_a_candidate_is_worse_where_that_is_no_chance(
 
 def test_a_champion_with_other_features_cannot_be_compared(package: ModelPackage) -> None:
     other = replace(package, spec=FEATURES.model_copy(update={"max_span_ms": 1_800_000}))
-    assert "hazardstream evaluate" in compare(package, other, [], []).worse[0]
+    assert "in the shadow" in compare(package, other, [], []).worse[0]
 
 
 @pytest.fixture

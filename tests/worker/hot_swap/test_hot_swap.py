@@ -126,6 +126,7 @@ def test_an_alarm_stands_across_a_swap(stage: Stage, models: Registry, model_pac
         await_version(worker, second)
         stage.publish_readings(readings(60, 120))
         wait_until(lambda: any(r["state"] == "RTN" for r in of_the_model(stage)), "a return to normal")
+        worker.await_scored(300 + 120 * len(MODULES))
         assert worker.stop() == 0
     alarms = [r for r in of_the_model(stage) if r["module_id"] == MODULES[0]]
     raised, returned = alarms[0], alarms[-1]

@@ -67,7 +67,8 @@ class Watcher:
     def rate(self) -> float:
         """Predictions per second, recently."""
         now = time.monotonic()
-        recent = [(at, n) for at, n in self._history if at > now - _RATE_OVER_S]
+        known = self._history.copy()  # the thread goes on adding
+        recent = [(at, n) for at, n in known if at > now - _RATE_OVER_S]
         if len(recent) < 2:
             return 0.0
         return (recent[-1][1] - recent[0][1]) / max(recent[-1][0] - recent[0][0], 1e-3)

@@ -65,16 +65,15 @@ class LastScoredOfKeys:
         """Add a committed batch, which is part of the windows already."""
         scored, model = outcome.scored, outcome.model
         keys = zip(scored.origin.partition.tolist(), scored.origin.keys, strict=True)
-        last = {place: row for row, place in enumerate(keys)}
-        rows = np.fromiter(last.values(), np.int64, len(last))
-        slots = [partitions[number].slots[key] for number, key in last]
+        slots = [partitions[number].slots[key] for number, key in keys]
         label, reasons = scored.prediction.label, () if model.assessable is None else model.assessable.reasons
-        self._columns["ts"][slots] = scored.readings.ts[rows]
-        self._columns["prediction"][slots] = scored.probability[rows]
-        self._columns["positive"][slots] = outcome.positive[rows]
-        self._columns["values"][slots] = scored.readings.values[rows]
-        self._columns["predicted_class"][slots] = None if label is None else np.array(model.classes)[label[rows]]
-        self._columns["not_assessable"][slots] = np.array([None, *reasons], np.object_)[scored.reason[rows]]
+        # Of several readings of a key, the last one stays: NumPy assigns in order.
+        self._columns["ts"][slots] = scored.readings.ts
+        self._columns["prediction"][slots] = scored.probability
+        self._columns["positive"][slots] = outcome.positive
+        self._columns["values"][slots] = scored.readings.values
+        self._columns["predicted_class"][slots] = None if label is None else np.array(model.classes)[label]
+        self._columns["not_assessable"][slots] = np.array([None, *reasons], np.object_)[scored.reason]
 
     def of(self, slot: int) -> LastScored | None:
         """The last scored reading of the key in a slot; None where none was scored yet."""

@@ -36,7 +36,8 @@ def compare(
     models see the same ones, and the binomial test for false alarms: by chance, half would be the candidate's.
     """
     if champion.spec != FEATURES:
-        reason = "the champion's features differ from the candidate's; compare the two with `hazardstream evaluate`"
+        reason = "the champion has other features than training has now, so the two cannot be compared here; compare "
+        reason += "them in the shadow, or with `hazardstream backtest` on recordings"
         return Comparison({}, [reason])
     verdicts = {
         split: {

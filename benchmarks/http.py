@@ -155,7 +155,7 @@ def hostile(port: int, count: int) -> dict[str, int]:
 def bodies() -> tuple[bytes, bytes]:
     """A request with one reading, and one with 1,000 rows of as many modules."""
     now = time.time_ns() // 1_000_000
-    values = dict.fromkeys(load_pipeline(FLAGSHIP).input.sensors(), 20.0)
+    values = dict.fromkeys(load_pipeline(FLAGSHIP).input.sensors(), 20)
     many = [{"module_id": f"M{n}", "rack_id": "R1", "ts": now - 1000, **values} for n in range(_BATCH)]
     return json.dumps({"readings": many[:1]}).encode(), json.dumps({"readings": many}).encode()
 

@@ -6,7 +6,8 @@ import numpy as np
 import xgboost
 from sklearn.preprocessing import StandardScaler
 
-from pipelines.battery_hazard.simulator.fleet import Fleet
+from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
+from pipelines.battery_hazard.simulator.plant.sensing import LOW_CELL_V
 from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
@@ -27,12 +28,12 @@ def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0, scaled: b
 
     Args:
         directory: gets the package.
-        pipeline: names the sensors and the topology.
+        pipeline: names the topology.
         seed: of the noise; another seed gives another model.
         scaled: whether the package has a scaler.
     """
     spec = FeatureSpec(
-        sensors=pipeline.input.sensors(),
+        sensors=SENSORS[:LOW_CELL_V],
         differences=("avg_surface_temp_c", "voltage_v", "soc_percent"),
         rolling=_ROLLED,
         windows=(6, 30, 60),
@@ -44,7 +45,7 @@ def write_model(directory: Path, pipeline: Pipeline, *, seed: int = 0, scaled: b
         spec,
         np.tile(np.arange(_MODULES), _STEPS),
         np.concatenate([step.ts for step in steps]),
-        np.concatenate([step.values for step in steps]),
+        np.concatenate([step.values[:, :LOW_CELL_V] for step in steps]),
         np.tile(spec.scales(dict(pipeline.topology.default)), (_MODULES, 1)),
     )
     scaler = StandardScaler().fit(features) if scaled else None

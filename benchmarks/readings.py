@@ -27,7 +27,8 @@ _SIMULATED_MODULES, _SIMULATED_STEPS = 1000, 200
 _DIGITS = 7
 _POWERS = 10 ** np.arange(_DIGITS - 1, -1, -1)
 _TS_BYTES = 6  # of an event time between the years 1987 and 2039, as a zigzag varint
-_SCHEMA = load_pipeline(FLAGSHIP).input.avro_schema
+_SOURCE = load_pipeline(FLAGSHIP).input
+_SCHEMA, _SENSORS = _SOURCE.avro_schema, len(_SOURCE.sensors())
 _PREFIX = single_object_prefix(_SCHEMA)
 _NULL_BRANCH = 2 * _SCHEMA["fields"][-1]["type"].index("null")  # zigzag
 _MODULE_AT = len(_PREFIX) + 2
@@ -59,7 +60,10 @@ class Readings:
     @cached_property
     def _values(self) -> Float:
         fleet = Fleet(min(self.modules, _SIMULATED_MODULES), seed=1, start_ms=self.start_ms, period_ms=PERIOD_MS)
-        return fleet.block(_SIMULATED_STEPS)[1]
+        simulated = fleet.block(_SIMULATED_STEPS)[1]  # the first sensors of the record
+        values = np.full((*simulated.shape[:2], _SENSORS), np.nan)
+        values[..., : simulated.shape[2]] = simulated
+        return values
 
     @classmethod
     def until_now(cls, modules: int, count: int) -> "Readings":

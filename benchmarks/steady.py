@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from common.arrays import Int
 from common.errors import UserError
-from pipelines.battery_hazard.simulator.fleet import Fleet
+from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
 from schemas.columnar_encoder import Column, encode_columns
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
@@ -31,13 +31,14 @@ def encoded_readings(pipeline: Pipeline, modules: int, readings: int) -> Iterato
     values = [np.nan_to_num(step.values, nan=20.0) for step in fleet.steps(min(steps, _STEPS_SIMULATED))]
     source, schema = pipeline.input, pipeline.input.avro_schema
     # In bytes, a union is the index of its branch, then the value.
-    pairs = {c: [{"name": f"{c} branch", "type": "int"}, {"name": c, "type": "double"}] for c in source.sensors()}
+    branches = {c: {"name": f"{c} branch", "type": "int"} for c in source.sensors()}
+    pairs = {c: [branch, {"name": c, "type": "double"}][: 1 + (c in SENSORS)] for c, branch in branches.items()}
     flat = {"fields": [part for field in schema["fields"] for part in pairs.get(field["name"], [field])]}
-    same: dict[str, Column] = dict.fromkeys((f"{c} branch" for c in source.sensors()), np.array(1))
+    same: dict[str, Column] = {f"{c} branch": np.array(int(c in SENSORS)) for c in branches}
     keys, racks = (TextColumn.of([name.encode() for name in names]) for names in (fleet.module_ids, fleet.rack_ids))
     left = readings
     for number in range(steps):
-        sensors = dict(zip(source.sensors(), values[number % len(values)].T, strict=True))
+        sensors = dict(zip(SENSORS, values[number % len(values)].T, strict=True))
         now_ms = np.array(start_ms + number * _PERIOD_MS)
         identity: dict[str, Column] = {source.key: keys, source.group: racks, source.time: now_ms}
         encoded = encode_columns(flat, identity | same | sensors, modules, single_object_prefix(schema))

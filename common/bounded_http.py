@@ -181,6 +181,11 @@ class _SecurePool(HTTPSConnectionPool):
 class BoundedAdapter(HTTPAdapter):
     """Transport of a `requests` session that limits the time of exchanges and the size of responses."""
 
+    def __init__(self, *args: Any, within_s: float | None = None, **options: Any) -> None:
+        """Like the base class. `within_s`: limit for every exchange, instead of those by their kind."""
+        self._within_s = within_s
+        super().__init__(*args, **options)
+
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Like the base class, with connections that the timer can shut down."""
         super().init_poolmanager(*args, **options)
@@ -200,7 +205,7 @@ class BoundedAdapter(HTTPAdapter):
         """
         short = "/api/" in (request.url or "") and not options.get("stream") and request.method != "PUT"
         limits = (ANSWER_WITHIN_S, ANSWER_MAX_BYTES) if short else (FILE_WITHIN_S, FILE_MAX_BYTES)
-        exchange = _Exchange(*limits)
+        exchange = _Exchange(self._within_s or limits[0], limits[1])
         token = _CURRENT.set(exchange)
         try:
             response = super().send(request, *args, **options)

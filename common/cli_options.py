@@ -1,7 +1,5 @@
 """Options that several commands share, and how their values are parsed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -64,12 +62,3 @@ def address(text: str | None) -> tuple[int, int] | None:
             f"--at {text!r} is not an address; write PARTITION/OFFSET, as `hazardstream dlq show` prints it"
         )
     return int(partition), int(offset)
-
-
-@contextmanager
-def training_packages() -> Iterator[None]:
-    """Imports of the `training` extra: if one is missing, the error says what to install."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error}; training needs more packages: pip install 'hazardstream[training]'") from error

@@ -2,6 +2,9 @@
 
 from common.redaction import redacted
 
+USER_ERROR, DEPENDENCY_DOWN = 2, 3
+"""Exit codes of the two errors that end a command."""
+
 
 class UserError(Exception):
     """Only the user can fix it. The text says what is wrong and what to do, and is shown without a traceback.

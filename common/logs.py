@@ -12,6 +12,8 @@ from common.redaction import redacted, redacted_property
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
+_CLIENTS = ("librdkafka", "urllib3")
+
 
 def configure_logs(level: str) -> None:
     """Render the logs of structlog and of all libraries as JSON."""
@@ -41,9 +43,18 @@ def configure_logs(level: str) -> None:
     )
     handler.addFilter(RepeatFilter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    for client in _CLIENTS:
+        logging.getLogger(client).setLevel(logging.NOTSET)
     # One line for every scrape or request is noise, and so is how Alembic works.
     for chatty in ("uvicorn.access", "httpx", "httpx2", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def command_logs(level: str = "warning") -> None:
+    """Logs of a command that runs once. What clients report of their connections is left to the command's message."""
+    configure_logs(level)
+    for client in _CLIENTS:
+        logging.getLogger(client).setLevel(logging.CRITICAL)
 
 
 def _without_secrets(_logger: "WrappedLogger", _method: str, line: "EventDict") -> "EventDict":

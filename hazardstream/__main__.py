@@ -1,5 +1,5 @@
 """`python -m hazardstream` is the `hazardstream` command."""
 
-from hazardstream.cli import main
+from hazardstream.start import main
 
 main()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
@@ -14,6 +15,7 @@ import local.cli
 import pipelines.battery_hazard.cli
 import pipelines.battery_hazard.training.cli
 import pipelines.battery_hazard.training.retraining.cli
+import pipelines.battery_hazard.training.study.cli
 import pipelines.cli
 import producers.cli
 import serve.cli
@@ -24,9 +26,10 @@ import training.promotion.cli
 import training.registry.cli
 import worker.cli.commands
 from common.environment import variable
-from common.errors import DependencyDownError, UserError
+from common.errors import DEPENDENCY_DOWN, USER_ERROR, DependencyDownError, UserError
+from common.json_text import strict_json
 from common.log_stream import open_standard_streams
-from common.logs import configure_logs
+from common.logs import command_logs
 from common.terminal import give_up, say, terminal
 from common.text import lines, shown
 from local.flagship import FLAGSHIP
@@ -48,6 +51,7 @@ sink.cli.register(app)
 pipelines.battery_hazard.cli.register(app)
 training.registry.cli.register(app)
 pipelines.battery_hazard.training.cli.register(app)
+pipelines.battery_hazard.training.study.cli.register(app)
 training.backtest.cli.register(app)
 training.monitoring.cli.register(app)
 training.promotion.cli.register(app)
@@ -83,20 +87,25 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        _report("error", error)
-        sys.exit(2)
+        _report("error", str(error))
+        sys.exit(USER_ERROR)
     except DependencyDownError as error:
-        advice = "check the address, or run `hazardstream doctor`"
-        _report(f"{error.dependency} does not answer", f"{error.reason}; {advice}")
-        sys.exit(3)
+        # A text with a semicolon ends with a remedy already.
+        advice = "" if "; " in error.reason else "; check the address, or run `hazardstream doctor`"
+        _report(f"{error.dependency} does not answer", f"{error.reason}{advice}", error.dependency)
+        sys.exit(DEPENDENCY_DOWN)
 
 
-def _report(what: str, text: object) -> None:
+def _report(what: str, text: str, dependency: str | None = None) -> None:
+    """Print an error for people on standard error, and with --json one for programs on standard output."""
     line = Text.assemble((f"{shown(what)}: ", "bold red"), lines(text))
     try:
         terminal(stderr=True, soft_wrap=True).print(line)
     except OSError:  # a full disk: the exit code still reports it
         give_up("stderr")
+    if "--json" in sys.argv:
+        with suppress(UserError):
+            say(strict_json({"error": f"{what}: {text}" if dependency else text, "dependency": dependency}))
 
 
 def _prepare_terminal() -> None:
@@ -107,4 +116,4 @@ def _prepare_terminal() -> None:
             stream.reconfigure(errors="backslashreplace")
     if not os.environ.get("TERMINAL_WIDTH", "0").isdecimal():
         del os.environ["TERMINAL_WIDTH"]  # Typer expects a number
-    configure_logs("warning")  # the default of all commands; structlog's own default would write unescaped text
+    command_logs()  # services configure their own; structlog's default would write unescaped text

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from common.cli_options import RUN, JsonOption, training_packages
+from common.cli_options import RUN, JsonOption
 from common.errors import UserError
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say, terminal
 
@@ -32,6 +33,7 @@ def demo(
 
     Example: hazardstream demo --seconds 60 --modules 200
     """
+    require_extras("local")
     import structlog
 
     from local.demo import DemoOptions, run_demo
@@ -63,9 +65,9 @@ def run(
     """
     import structlog
 
-    with training_packages():
-        from local.examples import EXAMPLES
-        from local.run_pipeline import RunOptions, run_pipeline
+    require_extras("local", "training")
+    from local.examples import EXAMPLES
+    from local.run_pipeline import RunOptions, run_pipeline
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     if name not in EXAMPLES:

@@ -1,6 +1,7 @@
 """The whole system on one machine: broker, model, worker and fleet, with a live view and a final count."""
 
 import json
+import shlex
 import tempfile
 import threading
 import time
@@ -29,10 +30,10 @@ from local.output_watcher import Watcher
 from local.process import Server, http_client, stop
 from local.worker_process import start_worker, stop_worker
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
-from training.registry.default_model import demo_store
 from worker.config.pipeline import SHIPPED_PIPELINES, Pipeline, load_pipeline
 from worker.config.pipeline_file import FILE_NAME
-from worker.kafka.client_config import admin_client, client_config
+from worker.kafka.client_config import admin_client
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topics import create_topics
 
 PARTITIONS = 4
@@ -91,20 +92,20 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
         bootstrap, kind, pipeline = stack.enter_context(_broker(directory, flagship, console))
         pipeline_file = pipeline.folder / FILE_NAME
         if kind != "mock":
-            create_topics(admin_client(client_config(bootstrap)), pipeline, partitions=PARTITIONS, replication_factor=1)
-        console.print("registering the model …")
-        tracking_uri = demo_store(flagship)
+            admin = admin_client(reachable_config(bootstrap))
+            create_topics(admin, pipeline, partitions=PARTITIONS, replication_factor=1)
         console.print("starting the worker …")
         guarantee = "at_least_once" if kind == "mock" else "exactly_once"
         options_of_worker = ["--bootstrap", bootstrap, "--pipeline", str(pipeline_file), "--guarantee", guarantee]
-        worker, address = start_worker(directory, options_of_worker, tracking_uri)
+        options_of_worker += ["--model", str(flagship.shipped_model)]
+        worker, address = start_worker(directory, options_of_worker)
         stack.callback(stop, [worker])
         watcher = Watcher(pipeline, bootstrap)
         watcher.start()
         stack.callback(watcher.stop)
         simulated = _play(options, bootstrap, pipeline_file, watcher, worker, address, console)
         if options.keep:
-            _linger(console, bootstrap, address, tracking_uri)
+            _linger(console, bootstrap, pipeline_file, flagship.shipped_model, address)
         stop_worker(worker)
         result = Result(
             audit(pipeline, bootstrap),
@@ -116,7 +117,8 @@ def run_demo(options: DemoOptions, console: Console) -> Result:
     console.print(summary(result.audit, result.simulated, result.latency_ms_p50, result.latency_ms_p99, result.broker))
     console.print(
         f"The worker's sidecar was at {address} (/docs, /health, /metrics); its log is {directory / 'worker.log'}.\n"
-        "`hazardstream demo --keep` leaves everything running; `hazardstream --help` lists all commands."
+        "`hazardstream demo --keep` leaves everything running; `hazardstream --help` lists all commands.",
+        soft_wrap=True,
     )
     return result
 
@@ -160,7 +162,7 @@ def _play(
     )
     latest: list[SimulationSummary] = []
     ended = threading.Event()
-    with ThreadPoolExecutor(1) as pool, Live(console=console, refresh_per_second=4, transient=True) as live:
+    with ThreadPoolExecutor(1) as pool, Live(console=console, refresh_per_second=4) as live:
         running = pool.submit(simulate, fleet, lambda s: latest.__setitem__(slice(None), [s]), ended)
         deadline = None
         try:
@@ -194,12 +196,18 @@ def _health(address: str) -> dict[str, Any]:
     return health
 
 
-def _linger(console: Console, bootstrap: str, address: str, tracking_uri: str) -> None:
+def _linger(console: Console, bootstrap: str, pipeline_file: Path, model: Path, address: str) -> None:
     console.print(
-        f"\nStill running: broker {bootstrap}, worker {address} (/docs, /health, /metrics), and MLflow's store at\n"
-        f"MLFLOW_TRACKING_URI={tracking_uri}\nTry, in another terminal:\n"
-        f"  hazardstream tail alarms --bootstrap {bootstrap} --from-beginning\n"
-        f"  hazardstream simulate --bootstrap {bootstrap} --duration 60\nCtrl-C ends it."
+        "\nBroker and worker are still running; Ctrl-C ends them. In another terminal, first:\n\n"
+        f"export KAFKA_BOOTSTRAP_SERVERS={bootstrap}\n"
+        f"export HAZARDSTREAM_PIPELINE={shlex.quote(str(pipeline_file))}\n"
+        f"export HAZARDSTREAM_MODEL={shlex.quote(str(model))}\n\n"
+        "Then try:\n\n"
+        "hazardstream tail alarms --from-beginning\n"
+        "hazardstream simulate --duration 60\n"
+        "hazardstream dlq list\n"
+        f"curl {address}/health        # also /docs, /metrics, /model, /keys/RackA1_Module01\n",
+        soft_wrap=True,
     )
     with suppress(KeyboardInterrupt):
         threading.Event().wait()

@@ -20,6 +20,7 @@ def picture(
 ) -> RenderableType:
     """The live view: counts, rate, latency, lag and modules in alarm."""
     counts = watcher.counts
+    active, lines = watcher.active.copy(), watcher.alarm_lines.copy()  # the watcher goes on adding
     table = Table.grid(padding=(0, 3))
     elapsed = produced.seconds if produced else 0.0
     for left, right in (
@@ -29,10 +30,10 @@ def picture(
             ("dead letters", _count(counts["dead_letters"])),
             ("consumer lag", _count(sum(health.get("lag", {}).values()))),
         ),
-        (("modules in alarm", f"{len(watcher.active)}"), ("sidecar", address)),
+        (("modules in alarm", f"{len({key for key, _ in active})}"), ("sidecar", address)),
     ):
         table.add_row(left[0], Text(left[1], "bold"), right[0], Text(shown(right[1]), "bold"))
-    alarms = Text("\n".join(map(shown, watcher.alarm_lines))) or Text("no alarm yet; faults are developing", "dim")
+    alarms = Text("\n".join(map(shown, lines))) or Text("no alarm yet; faults are developing", "dim")
     bar = ProgressBar(total=seconds, completed=min(elapsed, seconds), width=70)
     return Panel(Group(table, "", bar, "", alarms), title="hazardstream demo")
 

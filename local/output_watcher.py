@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message, TopicPartition
 
+from common.times import iso_utc
 from schemas.codec import decode
 from schemas.load import Schema
 from schemas.registry import writer_schema_lookup
@@ -23,13 +24,13 @@ class Watcher:
 
     Attributes:
         counts: messages seen, by role of their topic.
-        active: keys in alarm -> priority.
+        active: keys in alarm, and the rule that raised it (None: the model) -> priority.
         alarm_lines: the latest transitions, as text.
     """
 
     def __init__(self, pipeline: Pipeline, bootstrap: str) -> None:
         self.counts: Counter[str] = Counter()
-        self.active: dict[str, str] = {}
+        self.active: dict[tuple[str, str | None], str] = {}
         self.alarm_lines: deque[str] = deque(maxlen=6)
         self._pipeline = pipeline
         self._roles = {topic: role for role, topic in pipeline.topics.items()}
@@ -66,7 +67,8 @@ class Watcher:
     def rate(self) -> float:
         """Predictions per second, recently."""
         now = time.monotonic()
-        recent = [(at, n) for at, n in self._history if at > now - _RATE_OVER_S]
+        known = self._history.copy()  # the thread goes on adding
+        recent = [(at, n) for at, n in known if at > now - _RATE_OVER_S]
         if len(recent) < 2:
             return 0.0
         return (recent[-1][1] - recent[0][1]) / max(recent[-1][0] - recent[0][0], 1e-3)
@@ -104,12 +106,12 @@ class Watcher:
         return self._pipeline.outputs.with_engine_names(record)
 
     def _alarm(self, record: dict[str, Any]) -> None:
-        key = record[self._pipeline.input.key]
+        key, rule = record[self._pipeline.input.key], record.get("rule")
         probability = record["probability"]
         if record["state"] == "RTN":
-            self.active.pop(key, None)
+            self.active.pop((key, rule), None)
         else:
-            self.active[key] = record["priority"]
-        why = ", ".join(c["feature"] for c in record["contributions"][:3])
-        at = time.strftime("%H:%M:%S", time.gmtime(record[self._pipeline.input.time] / 1000))
+            self.active[key, rule] = record["priority"]
+        why = rule or ", ".join(c["feature"] for c in record["contributions"][:3])
+        at = iso_utc(record[self._pipeline.input.time])  # as `explain --at` takes it
         self.alarm_lines.append(f"{at}  {record['state']:<6} {record['priority']:<8} {key}  p={probability:.2f}  {why}")

@@ -61,7 +61,9 @@ class Stage:
             UserError: it does not become ready, or it ends with an error; the text has the end of its log.
         """
         options = ["--bootstrap", self.bootstrap, "--pipeline", str(self.pipeline_file), "--model", model]
-        worker, self.address = start_worker(self.directory, options, self.tracking_uri, _ENVIRONMENT)
+        worker, self.address = start_worker(
+            self.directory, options, {"MLFLOW_TRACKING_URI": self.tracking_uri, **_ENVIRONMENT}
+        )
         try:
             yield
         except BaseException:

@@ -16,14 +16,13 @@ _READY_S = 180.0
 
 @retry_on_taken_port
 def start_worker(
-    directory: Path, options: Sequence[str], tracking_uri: str, environment: Mapping[str, str] = MappingProxyType({})
+    directory: Path, options: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Server, str]:
     """Start a worker and wait until it is ready.
 
     Args:
         directory: of its log.
         options: of the command `hazardstream worker`.
-        tracking_uri: of MLflow.
         environment: further variables.
 
     Returns:
@@ -38,7 +37,7 @@ def start_worker(
         "the worker",
         [sys.executable, "-m", "hazardstream", "worker", *options, "--http-port", str(port)],
         directory / "worker.log",
-        {"MLFLOW_TRACKING_URI": tracking_uri, **environment},
+        environment,
     )
     wait_until_ready([worker], lambda: answers(f"{address}/ready"), _READY_S)
     return worker, address

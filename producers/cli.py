@@ -1,29 +1,38 @@
 """The command that publishes a recording."""
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
+from common.extras import require_extras
 from common.json_text import strict_json
-from common.logs import configure_logs
 from common.progress import INTERRUPTED, progress_bar, stop_on_signals
 from common.terminal import say
 from producers.options import (
     AsFastAsPossibleOption,
     ColumnsOption,
+    DryRunOption,
     GroupOption,
     KeyColumnsOption,
+    KeyOption,
+    MappingOption,
+    QueryOption,
     RateOption,
     RecordedTopologyOption,
+    RecordingsArgument,
     RecordingSpeedOption,
+    ReplayEveryOption,
     ResumeOption,
+    SheetOption,
     SkipBadOption,
     StartOption,
     StateOption,
+    TimeFormatOption,
+    TimeUnitOption,
+    TimeZoneOption,
 )
 
 if TYPE_CHECKING:
@@ -36,17 +45,26 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.")],
+    files: RecordingsArgument,
     *,
     pipeline: PipelineOption = None,
     columns: ColumnsOption = None,
     key_columns: KeyColumnsOption = None,
+    key: KeyOption = None,
     group: GroupOption = None,
     topology: RecordedTopologyOption = None,
+    mapping: MappingOption = None,
+    query: QueryOption = None,
+    sheet: SheetOption = None,
+    time_format: TimeFormatOption = None,
+    time_unit: TimeUnitOption = None,
+    time_zone: TimeZoneOption = None,
+    dry_run: DryRunOption = False,
     start: StartOption = None,
     speed: RecordingSpeedOption = 1.0,
     rate: RateOption = None,
     as_fast_as_possible: AsFastAsPossibleOption = False,
+    every: ReplayEveryOption = None,
     skip_bad: SkipBadOption = False,
     resume: ResumeOption = False,
     state: StateOption = None,
@@ -54,42 +72,56 @@ def replay(
     registry: RegistryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish a recorded file in order of event time.
+    """Publish recorded files in order of event time.
 
-    A column is matched by the field's name or one of its Avro aliases; sensors without a column are missing. Times may
-    be ISO 8601, seconds or milliseconds since 1970, or seconds from the start. In the last case the recording begins
-    at --start, or ends now. With a schema registry, values are in Confluent's wire format, otherwise in Avro's
-    single-object encoding.
+    A column is matched by the field's name or one of its Avro aliases; sensors without a column are missing. If times
+    count from a start, the recording begins at --start, or ends now. With a schema registry, values are in Confluent's
+    wire format, otherwise in Avro's single-object encoding. docs/recordings.md describes what is read.
 
     Example: hazardstream replay recording.csv --columns ts=time_s --key-columns site,device --as-fast-as-possible
     """
-    try:
-        from producers import replay as recorded
-        from producers.recordings import mapping
-    except ModuleNotFoundError as error:
-        raise UserError(f"replay needs {error.name}; install it with: pip install 'hazardstream[replay]'") from error
-
+    require_extras("replay")
+    from producers.recordings.mapping import parse_mapping
+    from producers.replay import ReplayOptions
+    from producers.replay_pace import Pace
     from worker.config.settings import load_settings
 
     if as_fast_as_possible + (rate is not None) + (speed != 1.0) > 1:
         raise UserError("--speed, --rate and --as-fast-as-possible exclude each other; give only one")
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
-    options = recorded.ReplayOptions(
-        path=file,
+    times = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone}
+    others = {"key": key, "sheet": sheet, "start_ms": iso_ms("--start", start)} | times
+    options = ReplayOptions(
+        paths=files,
         pipeline=settings.pipeline,
-        mapping=mapping.parse_mapping(columns, key_columns, group, topology, start_ms=iso_ms("--start", start)),
-        speed=None if as_fast_as_possible else speed,
-        rate=rate,
+        mapping=parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, **others),
+        pace=Pace(None if as_fast_as_possible else speed, rate),
+        every_ms=None if every is None else round(every * 1000),
         skip_bad=skip_bad,
         resume=resume,
         state=state,
         bootstrap=settings.bootstrap_servers,
         registry=settings.registry_url,
     )
-    configure_logs("warning")
+    _run(options, dry_run=dry_run, as_json=as_json)
+
+
+def _run(options: "recording.ReplayOptions", *, dry_run: bool, as_json: bool) -> None:
+    from producers import replay as recorded
+    from producers.recordings.understanding import as_lines
+
+    if dry_run:
+        understood = recorded.dry_run(options)
+        say(strict_json(understood) if as_json else "\n".join(as_lines(understood)))
+        return
     with stop_on_signals() as stop, progress_bar(as_json) as bar:
         task = bar.add_task("", total=None, label="readings")
-        summary = recorded.replay(options, lambda done, total: bar.update(task, completed=done, total=total), stop)
+        summary = recorded.replay(
+            options,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            stop,
+            lambda understood: None if as_json else say("\n".join(as_lines(understood)), err=True),
+        )
     say(strict_json(asdict(summary)) if as_json else _summary_text(summary))
     if not summary.completed:
         say("interrupted; continue with the same command and --resume", err=True)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import structlog
@@ -12,27 +12,31 @@ from common.errors import DependencyDownError, UserError
 from schemas.codec import encode
 from schemas.errors import UnreadableValueError
 from schemas.load import parsed
-from schemas.registry import registry_from_environment
+from schemas.registry import COMMAND_TIMEOUT_S, registry_from_environment
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Pipeline
-from worker.kafka.client_config import client_config, error_text, producer
+from worker.kafka.client_config import error_text, producer
+from worker.kafka.reachable import reachable_config
 
 log = structlog.get_logger("producers")
 
-START_WAIT_S = 15.0
+START_WAIT_S = 5.0
 FLUSH_WAIT_S = 30.0
+_WITHOUT = "omit --registry to write Avro's single-object encoding, which needs no registry"
 
 Encoder: TypeAlias = Callable[[str, str, int, list[float | None]], bytes]
-"""Takes key, group, event time (ms) and the sensors in the order of `Input.sensors()`; returns the message value."""
+"""Takes key, group, event time (ms) and the sensors in a fixed order; returns the message value."""
 
 
-def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
+def encoder(pipeline: Pipeline, registry_url: str | None, sensors: Sequence[str] | None = None) -> Encoder:
     """Prepare the encoding of a pipeline's input records.
 
     Args:
         pipeline: names the record; its Avro schema is the writer schema.
         registry_url: write Confluent's wire format with this registry, and register the schema there if needed. None:
             write Avro's single-object encoding.
+        sensors: names and order of the values that the encoder takes, others have their default; None: all of
+            `Input.sensors()`.
 
     Raises:
         UserError: there is no such schema, or the registry cannot be used.
@@ -41,7 +45,7 @@ def encoder(pipeline: Pipeline, registry_url: str | None) -> Encoder:
     schema = source.avro_schema
     prefix = value_prefix(pipeline, registry_url)
     writer = parsed(schema)
-    names = (source.key, source.group, source.time, *source.sensors())
+    names = (source.key, source.group, source.time, *(source.sensors() if sensors is None else sensors))
 
     def encode_reading(key: str, group: str, ts_ms: int, values: list[float | None]) -> bytes:
         return encode(dict(zip(names, (key, group, ts_ms, *values), strict=True)), writer, prefix)
@@ -57,18 +61,19 @@ def value_prefix(pipeline: Pipeline, registry_url: str | None) -> bytes:
         registry_url: registry of Confluent's wire format; None: Avro's single-object encoding.
 
     Raises:
-        UserError: the registry cannot be used.
+        UserError: the registry refuses the schema.
+        DependencyDownError: the registry does not answer.
     """
     schema = pipeline.input.avro_schema
     if not registry_url:
         return single_object_prefix(schema)
     try:
-        return registry_from_environment(registry_url).prefix(pipeline.input.topic, schema)
-    except (DependencyDownError, UnreadableValueError) as error:
-        raise UserError(
-            f"schema registry {registry_url}: {error}; correct it, or omit --registry to write Avro's "
-            "single-object encoding, which needs no registry"
-        ) from error
+        registry = registry_from_environment(registry_url, timeout_s=COMMAND_TIMEOUT_S)
+        return registry.prefix(pipeline.input.topic, schema)
+    except DependencyDownError as down:
+        raise DependencyDownError(down.dependency, f"{down.reason}; start it, or {_WITHOUT}") from down
+    except UnreadableValueError as error:
+        raise UserError(f"schema registry {registry_url}: {error}; correct it, or {_WITHOUT}") from error
 
 
 class ReadingPublisher:
@@ -92,9 +97,10 @@ class ReadingPublisher:
             stop: once set, `send` no longer waits for a full buffer.
 
         Raises:
-            UserError: no broker answers within 15 s, it refuses the connection, or it has no such topic.
+            UserError: the broker has no such topic.
+            DependencyDownError: no broker answers.
         """
-        config = client_config(bootstrap)
+        config = reachable_config(bootstrap)
         self._topic = topic
         self._stop = stop or threading.Event()
         self._brokers = config["bootstrap.servers"]
@@ -116,11 +122,7 @@ class ReadingPublisher:
         try:
             topics = self._producer.list_topics(timeout=START_WAIT_S).topics
         except KafkaException as error:
-            raise UserError(
-                f"no Kafka broker answers at {self._brokers} within {START_WAIT_S:.0f} s "
-                f"({error_text(error, self._producer)}); "
-                "start one, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS"
-            ) from error
+            raise DependencyDownError("broker", error_text(error, self._producer)) from error
         if self._topic not in topics:
             raise UserError(
                 f"there is no topic {self._topic} on {self._brokers}; create it with: hazardstream topics create"

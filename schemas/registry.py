@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+COMMAND_TIMEOUT_S = 3.0
+"""Time limit of a look-up for a command that somebody waits for."""
+SERVICE_TIMEOUT_S = 10.0
+"""Time limit of a look-up for a service, which waits for the registry anyway."""
 SCHEMAS_KEPT = 1000
 UNKNOWN_IDS_KEPT = 1000
 
@@ -67,7 +71,7 @@ class SchemaRegistry:
         access: Access | None = None,
         auto_register: bool = True,
         use_id: str | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = SERVICE_TIMEOUT_S,
         patience_s: float | None = None,
         unknown_ttl_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
@@ -257,16 +261,20 @@ def writer_schema_lookup(
     return writer_schema_of
 
 
-def registry_at(url: str | None, *, patience_s: float | None = None) -> SchemaRegistry | None:
-    """`registry_from_environment`; None without an address.
+def registry_at(
+    url: str | None, *, timeout_s: float = COMMAND_TIMEOUT_S, patience_s: float | None = None
+) -> SchemaRegistry | None:
+    """`registry_from_environment`; None without an address. By default it gives up as soon as a command should.
 
     Raises:
         UserError: a setting is invalid.
     """
-    return registry_from_environment(url, patience_s=patience_s) if url else None
+    return registry_from_environment(url, timeout_s=timeout_s, patience_s=patience_s) if url else None
 
 
-def registry_from_environment(url: str, *, patience_s: float | None = None) -> SchemaRegistry:
+def registry_from_environment(
+    url: str, *, timeout_s: float = SERVICE_TIMEOUT_S, patience_s: float | None = None
+) -> SchemaRegistry:
     """The registry at this address, with credentials and settings from the variables `SCHEMA_REGISTRY_…`.
 
     Raises:
@@ -278,6 +286,7 @@ def registry_from_environment(url: str, *, patience_s: float | None = None) -> S
         access=Access(given),
         auto_register=_one_of(given, "AUTO_REGISTER", {"true": True, "1": True, "false": False, "0": False}, "true"),
         use_id=_one_of(given, "USE_ID", {"": None, "globalId": "globalId", "contentId": "contentId"}, ""),
+        timeout_s=timeout_s,
         patience_s=patience_s,
     )
 

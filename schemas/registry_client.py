@@ -20,6 +20,7 @@ from schemas.http import Answer, Budget, NoAnswerError, TooLargeError, origin, r
 
 RETRIES = 2
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 1.0
+_SHORTEST_S = 1.0  # a TLS handshake and an answer over a slow network
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _NOT_FOUND = frozenset({40401, 40402, 40403})  # no such subject, version, schema
 _ACCEPT = "application/vnd.schemaregistry.v1+json, application/vnd.schemaregistry+json, application/json"
@@ -124,6 +125,7 @@ class RegistryClient:
         if body is not None:
             content = json.dumps(body).encode()
             headers["Content-Type"] = "application/vnd.schemaregistry.v1+json"
+        each_s = budget.seconds / len(self._urls)
         return request(
             "GET" if body is None else "POST",
             f"{url}/{path}",
@@ -132,7 +134,7 @@ class RegistryClient:
             tls=self._access.tls,
             budget=budget,
             # A request without an answer must leave time for the other addresses and attempts.
-            within_s=budget.seconds / len(self._urls) / (RETRIES + 1),
+            within_s=max(each_s / (RETRIES + 1), min(each_s, _SHORTEST_S)),
         )
 
     def _prefer(self, url: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import Int
+from worker.alarms.rules import NOT_ASSESSABLE
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Features, Model, ModelFailedError, Prediction, Task
 from worker.score.outcome import Scored
@@ -23,9 +24,15 @@ class Answer:
 
 
 def described(
-    model: Model, threshold: float, features: Features, prediction: Prediction, *, explain: bool
+    model: Model,
+    threshold: float,
+    features: Features,
+    prediction: Prediction,
+    reasons: Sequence[str | None],
+    *,
+    explain: bool,
 ) -> list[dict[str, Any]]:
-    """What the model says of each row, by its task.
+    """What the model says of each row, by its task; `reasons`: why it cannot judge the row, None where it can.
 
     Raises:
         ModelFailedError: the model fails.
@@ -38,6 +45,11 @@ def described(
         found = [{"value": v, "error_band": model.error_band} for v in value]
     else:
         found = _multiclass(model, prediction)
+    if model.assessable is not None:
+        for each, why in zip(found, reasons, strict=True):
+            each[NOT_ASSESSABLE] = why
+            if why is not None and "positive" in each:
+                each["positive"] = False
     if explain and (parts := model.contributions(features)) is not None:
         names = [each.name for each in model.inputs]
         for each, mine, bias in zip(found, parts.parts.tolist(), parts.bias.tolist(), strict=True):

@@ -18,6 +18,7 @@ from worker.admission.source import mlflow_source, resolve_or_last_good
 from worker.config.pipeline import Pipeline
 from worker.hot_swap.alias_watcher import ModelWatch
 from worker.model.contract import Model
+from worker.observe.metrics import show
 
 _LOG = structlog.get_logger(__name__)
 _LONGEST_WAIT_S = 10.0
@@ -63,8 +64,7 @@ class LiveModel:
         self.scorer = RequestScorer(self._pipeline, model, self._settings.serve_max_rows)
         self.reason = ""
         gc.freeze()  # or each collection would traverse all that was imported, while requests wait
-        self._metrics.model_info.clear()
-        self._metrics.model_info.labels(in_label(model.name), in_label(model.version)).set(1)
+        show(self._metrics.model_info, {(in_label(model.name), in_label(model.version)): 1})
         _LOG.info("model loaded", name=model.name, version=model.version, uri=self.uri)
 
     def _run(self) -> None:

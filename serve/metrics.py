@@ -1,8 +1,9 @@
 """The metrics of `hazardstream serve`."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from worker.observe.metrics import WatchMetrics
+from worker.observe.registry import process_registry
 
 _PREFIX = "hazardstream_serve_"
 
@@ -11,7 +12,7 @@ class ServeMetrics:
     """The metrics of one process."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
+        registry = self.registry = process_registry()
         self.requests = Counter(
             _PREFIX + "requests_total", "Requests answered, by path and status.", ["path", "status"], registry=registry
         )

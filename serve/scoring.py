@@ -12,8 +12,10 @@ from serve.answers import Answer, described, with_readings
 from serve.forms import REQUEST_FIELDS, request_form
 from serve.problems import Detail, ProblemError, unfit
 from worker.admission.compatibility import alarm_policy
+from worker.config.alarm_section import overrides
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Features, Model, ModelFailedError, Prediction, Task
+from worker.score.assess import Assessor
 from worker.score.batch import columns_only
 from worker.score.columns import GivenReadings, columns_of
 from worker.score.predict import predict
@@ -40,12 +42,13 @@ class RequestScorer:
     def __init__(self, pipeline: Pipeline, model: Model, max_rows: int) -> None:
         self.pipeline, self.model = pipeline, model
         self.form = request_form(pipeline, model, max_rows)
-        alarms = alarm_policy(model, pipeline) if model.policy or pipeline.alarm else None
+        alarms = alarm_policy(model, pipeline) if model.policy or overrides(pipeline.alarm) else None
         self.threshold = model.threshold_under(alarms)
         # Its state stays empty: `Scorer.process` changes nothing, and nothing is merged. It raises no alarms, which
         # need the state of a key.
         self._columns = GivenReadings()
         self._scorer = Scorer(self._columns, pipeline, model, None)
+        self._assess = Assessor(model, pipeline.topology)
         fields = pipeline.input.reader_schema["fields"]
         self._defaults = {field["name"]: field["default"] for field in fields if "default" in field}
         identity = set(pipeline.input.identity_fields.values()) - {each.name for each in model.inputs}
@@ -135,7 +138,8 @@ class RequestScorer:
                 text = f"rows cannot be scored; {details[0].at}: {details[0].message}"
                 found[at] = ProblemError(422, "rejected", text, details)
                 continue
-            each = self._described(features, predicted.prediction, requests[at])
+            reason = self._assess.of_rows(features)
+            each = self._described(features, predicted.prediction, reason, requests[at])
             found[at] = Answer([{"row": row} | its for row, its in enumerate(each)], len(features))
         return found
 
@@ -165,15 +169,16 @@ class RequestScorer:
             if requests[at].get("predict") == "last" and self.pipeline.input.key_field is not None:
                 mine = mine[_last_of_each([outcome.scored.origin.keys[row] for row in mine.tolist()])]
             scored = outcome.scored
-            each = self._described(scored.features.take(mine), scored.prediction.take(mine), requests[at])
+            features, prediction = scored.features.take(mine), scored.prediction.take(mine)
+            each = self._described(features, prediction, scored.reason[mine], requests[at])
             found[at] = Answer(with_readings(self.pipeline, scored, mine, first[at], each), len(records))
         return found
 
     def _described(
-        self, features: Features, prediction: Prediction, request: Mapping[str, Any]
+        self, features: Features, prediction: Prediction, reason: Int, request: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
-        explain = bool(request.get("explain", False))
-        return described(self.model, self.threshold, features, prediction, explain=explain)
+        explain, reasons = bool(request.get("explain", False)), self._assess.texts(reason)
+        return described(self.model, self.threshold, features, prediction, reasons, explain=explain)
 
 
 def _not_one_kind() -> ProblemError:

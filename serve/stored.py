@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from fastapi import APIRouter
 
 from common.errors import UserError
+from common.extras import require_extras
 from serve.settings import ServeSettings
-from sink.extra import sink_packages
 
 
 def stored(settings: ServeSettings, keys: Sequence[str], pipeline: str) -> APIRouter | None:
@@ -27,8 +27,9 @@ def stored(settings: ServeSettings, keys: Sequence[str], pipeline: str) -> APIRo
             "HAZARDSTREAM_SERVE_DATABASE shows all stored records to anyone; set an API key "
             "(HAZARDSTREAM_SERVE_API_KEY or HAZARDSTREAM_SERVE_API_KEY_FILE)"
         )
-    with sink_packages():
-        from sink.destination import database  # noqa: PLC0415 - an extra
-        from sink.engine import reading_engine  # noqa: PLC0415
-        from sink.http import stored_routes  # noqa: PLC0415
+    require_extras("sink")
+    from sink.destination import database  # noqa: PLC0415 - an extra
+    from sink.engine import reading_engine  # noqa: PLC0415
+    from sink.http import stored_routes  # noqa: PLC0415
+
     return stored_routes(reading_engine(database(settings.serve_database, pipeline)))

@@ -9,7 +9,7 @@ from prometheus_client import start_http_server
 
 from common.environment import variable
 from common.errors import DependencyDownError, UserError
-from schemas.registry import registry_at, writer_schema_lookup
+from schemas.registry import SERVICE_TIMEOUT_S, registry_at, writer_schema_lookup
 from sink.destination import destination
 from sink.metrics import SinkMetrics
 from sink.rows import Table
@@ -18,6 +18,7 @@ from sink.tables import tables_of, topics_of
 from worker.config.pipeline import load_pipeline
 from worker.config.settings import Settings
 from worker.kafka.client_config import client_config
+from worker.kafka.reachable import reachable_config
 
 T = TypeVar("T")
 _LOG = structlog.get_logger(__name__)
@@ -54,8 +55,8 @@ def run_sink(settings: Settings, given: Given, stop: threading.Event) -> bool:
     pipeline = load_pipeline(settings.pipeline)
     topics = topics_of(pipeline, given.roles, given.request_log or variable(_REQUEST_LOG))
     place = destination(given.to, pipeline.name)
-    registry = registry_at(settings.registry_url)
-    config = client_config(settings.bootstrap_servers)
+    registry = registry_at(settings.registry_url, timeout_s=SERVICE_TIMEOUT_S)
+    config = (reachable_config if given.once else client_config)(settings.bootstrap_servers)
     group = given.group or f"hazardstream-sink-{pipeline.name}-{place.default_group}"
     consumer = sink_consumer(config, group, given.instance_id)
     metrics, store = SinkMetrics(), place.store()

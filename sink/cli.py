@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say, terminal
-from sink.extra import sink_packages
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -71,14 +71,14 @@ def sink(
 
     Example: hazardstream sink --to postgresql://hazardstream@db/hazardstream
     """
-    with sink_packages():
-        from sink.app import Given, run_sink
-    from common.logs import configure_logs
+    require_extras("sink")
+    from common.logs import command_logs, configure_logs
     from common.progress import stop_on_signals
+    from sink.app import Given, run_sink
     from worker.config.settings import load_settings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
-    configure_logs(settings.log_level)
+    (command_logs if once else configure_logs)(settings.log_level)
     given = Given(
         to,
         tuple(role or ()),
@@ -148,9 +148,9 @@ def stats(
 
 
 def _engine(of: str | None, pipeline: str | None) -> "Engine":
-    with sink_packages():
-        from sink.destination import database
-        from sink.engine import reading_engine
+    require_extras("sink")
+    from sink.destination import database
+    from sink.engine import reading_engine
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 

@@ -1,6 +1,8 @@
 """The metrics of `hazardstream sink`."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
+
+from worker.observe.registry import process_registry
 
 _PREFIX = "hazardstream_sink_"
 
@@ -9,7 +11,7 @@ class SinkMetrics:
     """Metrics, and the registry that holds them."""
 
     def __init__(self) -> None:
-        r = self.registry = CollectorRegistry()
+        r = self.registry = process_registry()
         self.rows = Counter(_PREFIX + "rows_total", "Rows stored, by table.", ["table"], registry=r)
         self.unreadable = Counter(
             _PREFIX + "unreadable_total", "Records stored among the unreadable ones, by table.", ["table"], registry=r

@@ -1,11 +1,13 @@
 """The pipeline churn on topics of a test's own: events of its users, and a model that was trained on a few of them."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mlflow.sklearn
 import numpy as np
+import yaml
 from sklearn.base import clone
 
 from local.isolated_pipeline import isolated_pipeline
@@ -23,7 +25,9 @@ from tests.uninterrupted import score_all
 from training.run.replay import records_of
 from worker.admission.admit import note, passed_note
 from worker.admission.compatibility import alarm_policy
+from worker.alarms.alarms import MODEL
 from worker.alarms.state_machine import IDLE
+from worker.config.alarm_section import rules_in_force
 from worker.config.pipeline import Pipeline
 from worker.kafka.client_config import admin_client, client_config
 from worker.kafka.topic_identity import topic_id_of
@@ -37,6 +41,11 @@ from worker.score.aggregates import KeyedAggregates
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
+# Beside the model's own alarm: one over long delays, and one that comes and goes.
+_RULES = yaml.safe_load("""
+- {name: quiet, priority: low, feature: logins_7d, low: 1, deadband: 1, on_delay_ms: 86400000, off_delay_ms: 86400000}
+- {name: watching, priority: low, field: watch_minutes, high: 30, high_high: 60, urgent_priority: high, deadband: 20}
+""")
 _LATE_EVERY, _LATE_BY, _JUNK_EVERY = 37, 400, 251
 
 
@@ -53,6 +62,9 @@ def _train(directory: Path) -> None:
 def churn_stage(bootstrap: str, name: str, directory: Path, partitions: int = 2) -> Stage:
     """The shipped pipeline with topics of its own on a real broker, and a model that has passed the sandboxed load."""
     file, model = isolated_pipeline(name, directory, of="churn"), kept_directory("churn-model", _train) / "churn"
+    content = yaml.safe_load(file.read_text())
+    content["alarm"]["rules"] = _RULES
+    file.write_text(yaml.safe_dump(content))
     files, cache = read_model(model, "churn"), directory / "cache"
     trust = {"HAZARDSTREAM_MODEL_TRUST": f"sha256:{files.digest}", "PRELOAD": "tests.opened_model"}
     stage = Stage(bootstrap, file, directory, model, partitions, environment=trust)
@@ -78,20 +90,21 @@ def churn_events(pipeline: Pipeline, users: int = 30, days: int = 70) -> list[tu
     return messages
 
 
-def compare_with_uninterrupted_run(stage: Stage) -> tuple[Comparison, int]:
+def compare_with_uninterrupted_run(stage: Stage) -> tuple[Comparison, Counter[str]]:
     """How predictions, dead letters, alarms, their states and the state of windows differ from one run's.
 
     Returns:
-        The comparison, and how many alarm transitions there should be.
+        The comparison, and how many alarm transitions there should be by rule.
     """
     pipeline, model, partitions = stage.pipeline, churn_model(stage), dict[int, Partition]()
-    scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), stage.writer_schema_of)
+    rules = rules_in_force(pipeline)
+    scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), stage.writer_schema_of, rules=rules)
     expected = score_all(stage, scorer, partitions)
     found = compare(
         expected,
         predictions=_as_hazard_predictions(stage),
         dead_letters=map(dead_letter_source, stage.dead_letters()),
-        transitions=((r["user_id"], r["state"], r["ts"]) for r in stage.stream("alarms")),
+        transitions=((r["user_id"], r["rule"] or MODEL, r["state"], r["ts"]) for r in stage.stream("alarms")),
         alarm_states={place: state for place, state in stage.alarm_states().items() if state != IDLE},
     )
     assert scorer.aggregates is not None
@@ -100,7 +113,7 @@ def compare_with_uninterrupted_run(stage: Stage) -> tuple[Comparison, int]:
         should, is_ = (held(each, number, partition.clock) for each in (scorer.aggregates, restored))
         wrong = {place for place in should.keys() | is_.keys() if should.get(place) != is_.get(place)}
         assert not wrong, f"{len(wrong)} buckets in the topic of window state differ, such as {min(wrong)}"
-    return found, len(expected.transitions)
+    return found, Counter(rule for _, rule, _, _ in expected.transitions)
 
 
 def _as_hazard_predictions(stage: Stage) -> Iterator[dict[str, Any]]:

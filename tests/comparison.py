@@ -11,6 +11,8 @@ from worker.alarms.state_machine import AlarmState
 
 Address: TypeAlias = tuple[int, int]
 """Partition and offset of an input record."""
+Transition: TypeAlias = tuple[str, str, str, int]
+"""Key, rule (empty: the model's own), kind and event time."""
 _EXAMPLES = 20
 
 
@@ -24,7 +26,7 @@ class Expected:
         rejected: reason of each dead letter.
         rejected_ms: Kafka timestamp of each dead letter's original.
         deduplicated: readings that have no outcome of their own.
-        transitions: key, kind and event time of each alarm transition.
+        transitions: of alarms, in order.
         alarm_states: by partition and key, where not idle at the end.
     """
 
@@ -33,7 +35,7 @@ class Expected:
     rejected: dict[Address, str] = field(default_factory=dict)
     rejected_ms: dict[Address, int] = field(default_factory=dict)
     deduplicated: int = 0
-    transitions: list[tuple[str, str, int]] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
     alarm_states: dict[tuple[int, bytes], AlarmState] = field(default_factory=dict)
 
 
@@ -86,7 +88,7 @@ def compare(
     *,
     predictions: Iterable[dict[str, Any]],
     dead_letters: Iterable[tuple[Address, str]],
-    transitions: Iterable[tuple[str, str, int]],
+    transitions: Iterable[Transition],
     alarm_states: Mapping[tuple[int, bytes], AlarmState],
 ) -> Comparison:
     """Compare an output with the expected one. Predictions and dead letters are gone through once, not kept.
@@ -95,7 +97,7 @@ def compare(
         expected: see there.
         predictions: committed HazardPrediction records; those of a partition in the order of its log.
         dead_letters: where each committed dead letter came from, and its reason.
-        transitions: key, kind and event time of each committed alarm transition.
+        transitions: of each committed alarm transition, as those expected.
         alarm_states: what the compacted topic says in the end, without what is idle.
     """
     found = Comparison()
@@ -133,7 +135,7 @@ def compare(
 def _compare_alarms(
     found: Comparison,
     expected: Expected,
-    got: Counter[tuple[str, str, int]],
+    got: Counter[Transition],
     alarm_states: Mapping[tuple[int, bytes], AlarmState],
 ) -> None:
     wanted = Counter(expected.transitions)

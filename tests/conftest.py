@@ -1,5 +1,6 @@
 """Real servers for the tests that need them: one of each for the whole run, started by the first test that asks."""
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,8 @@ def _logs_as_by_default() -> Iterator[None]:
     """A command that was run inside a test has set up logging for itself, on a stream that ends with it."""
     yield
     structlog.reset_defaults()
+    for client in ("librdkafka", "urllib3"):
+        logging.getLogger(client).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.harness import NORMAL, START_MS, avro, reading
+from schemas.codec import encode
+from schemas.load import parsed
+from schemas.wire import single_object_prefix
+from tests.flagship import flagship_schema
+from tests.harness import NORMAL, START_MS, reading
 
 PARTITIONS, KEYS, STEPS, PERIOD_MS = 4, 24, 140, 10_000
 LIVE_FROM = {0: 150, 1: 0, 2: 40, 3: 0}
@@ -15,6 +19,14 @@ EXCLUDED = {0: (7, 31, 90), 2: (12,)}
 """By partition: offsets before `LIVE_FROM` that were dead letters when they were live."""
 BATCHES = (1, 7, 300, 900, 64)
 _SEED = 12
+_SCHEMA = flagship_schema("SensorReading.v1")
+"""Of a producer that knows no field that was added later."""
+_WRITER, _PREFIX = parsed(_SCHEMA), single_object_prefix(_SCHEMA)
+
+
+def avro(record: dict[str, Any]) -> bytes:
+    """The reading as a message value."""
+    return encode(record, _WRITER, _PREFIX)
 
 
 class Sent(NamedTuple):

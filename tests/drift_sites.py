@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
-from pipelines.battery_hazard.training.datasets.features import FEATURES, TOPOLOGY
+from pipelines.battery_hazard.training.datasets.features import TOPOLOGY
 from schemas.codec import decode
 from schemas.registry import writer_schema_lookup
 from schemas.text_column import TextColumn
@@ -41,7 +41,7 @@ PREFIX = single_object_prefix(flagship_schema("SensorReading"))
 
 @dataclass(frozen=True)
 class Recording:
-    """A site's readings: ts [steps, modules], values [steps, modules, 9]."""
+    """A site's readings: ts [steps, modules], values [steps, modules, 13]."""
 
     ts: NDArray[np.int64]
     values: Values
@@ -82,9 +82,10 @@ def sketches(
     assert pipeline.monitor is not None
     steps, modules = recorded.ts.shape
     key = np.tile(np.arange(modules), steps)
-    scales = np.tile(FEATURES.scales(TOPOLOGY), (modules, 1))
+    scales = np.tile(package.spec.scales(TOPOLOGY), (modules, 1))
     ts, values = recorded.ts.ravel(), recorded.values.reshape(-1, len(SENSORS))
-    features, rows = offline_features(FEATURES, key, ts, values, scales)
+    columns = [SENSORS.index(name) for name in package.spec.sensors]
+    features, rows = offline_features(package.spec, key, ts, values[:, columns], scales)
     # Offsets are row numbers. The sketcher looks at sampled ones only, so others need not be there.
     chosen = sampled(rows)
     chosen = chosen[np.argsort(rows[chosen])]
@@ -130,6 +131,7 @@ def _outcome(
         np.ones(n, np.int64),
         none,
         none,
+        np.zeros(n, np.int64),
         np.zeros(n, np.int64),
     )
     clocks = {0: int(ts.max())}

@@ -69,7 +69,7 @@ POINTS = {
     "aggregates-staged": Point("worker.score.aggregates:KeyedAggregates.stage", "after"),
     "scored": Point("worker.model.package:ModelPackage.score", "after"),
     "plain-model-asked": Point("worker.model.backends.plain_model:PlainModel.predict", "after"),
-    "alarms-staged": Point("worker.alarms.state_machine:Alarms.stage", "after"),
+    "alarms-staged": Point("worker.alarms.alarms:Alarms.stage", "after"),
     "encoded": Point("worker.encode.encoder:Encoder.records", "after"),
     "window-state-encoded": Point("worker.encode.window_state:WindowStateOutput.records", "after"),
     "before-begin": Point(_PRODUCER + "begin_transaction", "before"),

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,11 @@ from worker.config.pipeline_file import FILE_NAME
 
 PIPELINE = load_pipeline("battery_hazard")
 FILE = PIPELINE.folder / FILE_NAME
+WITHOUT_RULES = re.sub(r"(?s)^alarm:\n.*", "alarm: {}\n", FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+"""The pipeline file without limits beside the model."""
 SHIPPED_MODEL = PIPELINE.shipped_model
+MODEL_30 = Path(__file__).parent / "packages" / "battery_hazard_30"
+"""The model that shipped before, on the 30 features of the older system: workers go on taking it."""
 KNOWN_SCHEMAS = PIPELINE.known_schemas
 SCHEMA_NAMES = sorted(
     {record.name for record in PIPELINE.records.values()} | {f.stem for f in PIPELINE.folder.glob("*.avsc")}

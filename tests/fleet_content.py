@@ -4,7 +4,7 @@ import hashlib
 import itertools
 
 from pipelines.battery_hazard.simulator.fleet import Fleet
-from pipelines.battery_hazard.simulator.messages import Messages
+from pipelines.battery_hazard.simulator.messages import PUBLISHED, Messages
 from producers.kafka_publisher import encoder
 from tests.harness import START_MS, Stage
 from tests.kept import kept
@@ -24,7 +24,7 @@ def fleet_content(stage: Stage, steps: int = 400, seed: int = 3) -> Content:
 
 def _make(pipeline: Pipeline, steps: int, seed: int) -> Content:
     fleet = Fleet(12, seed, faults=2, start_ms=START_MS, span_ms=steps * 10_000)
-    messages = Messages(fleet, encoder(pipeline, None), 0.03, pipeline.input.max_future_ms)
+    messages = Messages(fleet, encoder(pipeline, None, PUBLISHED), 0.03, pipeline.input.max_future_ms)
     return [
         (key, value)
         for step in itertools.islice(fleet.steps(), steps)

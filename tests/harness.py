@@ -19,7 +19,7 @@ from schemas.codec import decode, encode
 from schemas.load import parsed
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from schemas.wire import single_object_prefix
-from tests.flagship import SHIPPED_MODEL, flagship_schema
+from tests.flagship import MODEL_30, SHIPPED_MODEL, flagship_schema
 from tests.forked import Forked
 from tests.metric_text import metric_in
 from tests.sandbox_note import note_that_it_passed
@@ -132,7 +132,7 @@ class Stage:
             **{f"HAZARDSTREAM_{k.upper()}": v for k, v in (self.settings | settings).items()},
             **self.environment,
         }
-        if self.model == SHIPPED_MODEL and "model" not in settings:
+        if self.model in (SHIPPED_MODEL, MODEL_30) and "model" not in settings:
             note_that_it_passed(self.model, self.pipeline_file, self.directory / "cache")
         process = Forked([*launcher, "worker"], environment, log)
         worker = Worker(process, f"http://127.0.0.1:{port}", log)

@@ -15,7 +15,7 @@ from local.mlflow_server import mlflow_server
 from pipelines.battery_hazard.training.fitting.models import Boosting
 from pipelines.battery_hazard.training.fitting.presets import Counts, Preset
 from pipelines.battery_hazard.training.fitting.train import prepare, silent
-from tests.flagship import SHIPPED_MODEL
+from tests.flagship import MODEL_30
 from tests.kept import kept_directory
 from tests.shared_server import shared_server
 from worker.config.settings import ARTIFACT_PATH
@@ -49,7 +49,7 @@ def tiniest_data() -> Path:
 @pytest.fixture(scope="session")
 def model_package() -> Path:
     """Directory of a complete model package. It is part of the project: copy it before changing anything."""
-    return SHIPPED_MODEL
+    return MODEL_30
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ class Scene:
 
     def challenge(self, does: Any, version: str = "2", **changes: Any) -> None:
         known = {name: getattr(self.champion, name) for name in ModelPackage.__dataclass_fields__}
-        self.shadow.adopt(Fake(**(known | {"version": version} | changes), does=does), POLICY)
+        self.shadow.adopt(Fake(**(known | {"version": version} | changes), does=does), POLICY, PIPELINE.topology)
 
     def batch(self, *, commit: bool = True) -> Float:
         """One step of all modules; gives the champion's scores."""

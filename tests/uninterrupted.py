@@ -5,7 +5,9 @@ import itertools
 from local.audit import read
 from tests.comparison import Comparison, Expected, compare, dead_letter_source, with_wrong_time
 from tests.harness import Stage
+from worker.alarms.alarms import MODEL
 from worker.alarms.state_machine import IDLE
+from worker.config.alarm_section import rules_in_force
 from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
 from worker.score.scorer import Scorer, scorer_of
@@ -15,7 +17,8 @@ from worker.windows.partition import Partition
 def uninterrupted_run(stage: Stage, *, at_a_time: int = 20_000) -> Expected:
     """Score the whole input topic in this process, without Kafka's help and without a stop."""
     package = load_package(stage.model, version="offline")
-    scorer = scorer_of(stage.pipeline, package, package.policy, stage.writer_schema_of)
+    rules = rules_in_force(stage.pipeline)
+    scorer = scorer_of(stage.pipeline, package, package.policy, stage.writer_schema_of, rules=rules)
     return score_all(stage, scorer, {}, at_a_time=at_a_time)
 
 
@@ -40,7 +43,8 @@ def score_all(stage: Stage, scorer: Scorer, partitions: dict[int, Partition], *,
             expected.rejected_ms[message.partition(), message.offset()] = max(message.timestamp()[1], 0)
         expected.deduplicated += outcome.deduplicated
         expected.transitions += [
-            (scored.readings.key[t.row], t.kind, int(scored.readings.ts[t.row])) for t in outcome.alarms.transitions
+            (scored.readings.key[t.row], t.rule, t.kind, int(scored.readings.ts[t.row]))
+            for t in outcome.alarms.transitions
         ]
         expected.alarm_states |= {place: state for place, (_, state) in outcome.alarms.changed.items()}
     expected.transitions.sort()
@@ -55,7 +59,7 @@ def compare_with_uninterrupted_run(stage: Stage) -> tuple[Expected, Comparison]:
         expected,
         predictions=stage.stream("predictions"),
         dead_letters=(with_wrong_time(m, expected) or dead_letter_source(m) for m in stage.dead_letters()),
-        transitions=((r["module_id"], r["state"], r["ts"]) for r in stage.stream("alarms")),
+        transitions=((r["module_id"], r["rule"] or MODEL, r["state"], r["ts"]) for r in stage.stream("alarms")),
         alarm_states=stage.alarm_states(),
     )
 

@@ -8,10 +8,10 @@ import pytest
 
 from common.errors import UserError
 from schemas.load import Schema
-from tests.flagship import FILE, write_folder
+from tests.flagship import WITHOUT_RULES, write_folder
 from worker.config.pipeline import load_pipeline
 
-GOOD = FILE.read_text(encoding="utf-8")
+GOOD = WITHOUT_RULES
 FIX = re.compile(r"; |did you mean|there are ")
 
 

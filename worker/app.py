@@ -24,11 +24,13 @@ from worker.consume.group_health import Succession
 from worker.http.sidecar import sidecar
 from worker.kafka.client_config import admin_client, client_config
 from worker.model.contract import ModelFailedError
+from worker.model.package_files import FAULTS
 from worker.observe.dependency_wait import StoppedError, note_down, wait_for
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.metrics import Metrics
 from worker.observe.watchdog import start_watchdog
 from worker.observe.worker_status import Status
+from worker.observe.zero_series import begin_at_zero
 
 _LOG = structlog.get_logger(__name__)
 SHUTDOWN_WITHIN_S = 30.0
@@ -50,13 +52,14 @@ def run_worker(settings: Settings) -> None:
     status = Status(
         Metrics(), pipeline.name, settings.instance, settings.guarantee, stuck_after_s=settings.stuck_after_ms / 1000
     )
+    begin_at_zero(status.metrics, pipeline, FAULTS)
     start_watchdog(status)
     questions = LoopQuestions()
     server = sidecar(status, questions, settings.http_host, settings.http_port, settings.http_allowed_hosts)
     port = server.start()
     # With port 0 the system has chosen one, and the instance may be named after the port.
     settings = settings.model_copy(update={"http_port": port})
-    status.instance = settings.instance
+    status.name(settings.instance)
     for reason in unread_settings():
         _LOG.warning("setting not read", reason=reason)
     if links := ignored_service_links():

@@ -13,12 +13,13 @@ import structlog
 from confluent_kafka.admin import AdminClient
 
 from common.errors import DependencyDownError
-from schemas.registry import SchemaRegistry, registry_at, writer_schema_lookup
+from schemas.registry import SERVICE_TIMEOUT_S, SchemaRegistry, registry_at, writer_schema_lookup
 from worker.admission.admit import Demands
 from worker.admission.compatibility import alarm_policy
 from worker.admission.in_use import show, show_swapped
 from worker.admission.mlflow_source import MlflowSource
 from worker.admission.source import mlflow_source, resolve_or_last_good
+from worker.config.alarm_section import rules_in_force
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.consume.assignment import Assignment
@@ -143,7 +144,7 @@ def assemble(around: Surroundings) -> Worker:
     settings, pipeline, status, stop = around.settings, around.pipeline, around.status, around.stop
     config = client_config(settings.bootstrap_servers)
     wait_for(lambda: _check_topics(around, config), status, stop)
-    registry = registry_at(settings.registry_url, patience_s=REGISTRY_PATIENCE_S)
+    registry = registry_at(settings.registry_url, timeout_s=SERVICE_TIMEOUT_S, patience_s=REGISTRY_PATIENCE_S)
     prefixes = wait_for(lambda: output_prefixes(registry, pipeline), status, stop)
     uri = settings.model_uri(pipeline.model)
     model = wait_for(lambda: resolve_or_last_good(uri, **around.models), status, stop)
@@ -171,7 +172,9 @@ def _loop(
     clients.callback(consumer.close)
     consumer.reports.listen(errors=broker_watch.note)
     lookup = writer_schema_lookup(registry, pipeline.known_schemas)
-    scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup, stage_timer(metrics))
+    scorer = scorer_of(
+        pipeline, model, alarm_policy(model, pipeline), lookup, stage_timer(metrics), rules_in_force(pipeline)
+    )
     limits = wait_for(lambda: OutputLimits(around.admin, pipeline), status, stop)
     # At least once, the newest outcome may have been written before others of its batch.
     margin = settings.batch_max_messages if settings.guarantee == "at_least_once" else 0
@@ -227,8 +230,9 @@ def _side_outputs(
 
 def _next_scorer(settings: Settings, pipeline: Pipeline, model: Model) -> Scorer:
     """A scorer for another thread than the loop's: it shares nothing with it, and its time is not measured."""
-    lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
-    return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup)
+    registry = registry_at(settings.registry_url, timeout_s=SERVICE_TIMEOUT_S)
+    lookup = writer_schema_lookup(registry, pipeline.known_schemas)
+    return scorer_of(pipeline, model, alarm_policy(model, pipeline), lookup, rules=rules_in_force(pipeline))
 
 
 def _publisher(around: Surroundings, config: dict[str, Any], consumer: ReportingConsumer) -> Publisher:

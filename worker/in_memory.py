@@ -20,6 +20,7 @@ from schemas.registry import writer_schema_lookup
 from schemas.wire import Headers, single_object_prefix
 from worker.admission.compatibility import alarm_policy
 from worker.admission.source import resolve_by_settings
+from worker.config.alarm_section import rules_in_force
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.settings import load_settings
 from worker.encode.encoder import Encoder
@@ -90,7 +91,9 @@ class InMemory:
         """
         self.pipeline, self.model, self._batch_size = pipeline, model, batch_size
         self._lookup = writer_schema_lookup(None, pipeline.known_schemas)
-        self._scorer = scorer_of(pipeline, model, alarm_policy(model, pipeline), self._lookup)
+        self._scorer = scorer_of(
+            pipeline, model, alarm_policy(model, pipeline), self._lookup, rules=rules_in_force(pipeline)
+        )
         self._scorer.alarms.assign(0, {})
         self._encoder = Encoder(pipeline, {}, _DEAD_LETTER_MAX_BYTES)
         self._partition = Partition(0, 0, 0)

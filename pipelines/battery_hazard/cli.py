@@ -1,6 +1,7 @@
 """The `simulate` command: publishes a simulated fleet."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,7 +9,6 @@ import typer
 from common.cli_options import DATA, BootstrapOption, JsonOption, PipelineOption, RegistryOption, iso_ms
 from common.errors import UserError
 from common.json_text import strict_json
-from common.logs import configure_logs
 from common.progress import progress_bar, stop_on_signals
 from common.terminal import say
 from common.times import iso_utc
@@ -25,8 +25,8 @@ FaultsOption = Annotated[
 MechanismOption = Annotated[
     str | None,
     typer.Option(
-        help="Mechanisms of faults, separated by commas: internal_short, hard_short, overcharge, external_heating, "
-        "cooling_failure, propagation (neighbours catch fire). Default: all."
+        help="Mechanisms of faults, separated by commas: internal_short, hard_short, sudden_short, overcharge, "
+        "external_heating, cooling_failure, propagation (neighbours catch fire). Default: all."
     ),
 ]
 NuisancesOption = Annotated[
@@ -34,6 +34,13 @@ NuisancesOption = Annotated[
     typer.Option(
         help="Expected number per module-day of events that look like a hazard but are not: heat waves, soft shorts, "
         "gas from elsewhere, failing sensors and more."
+    ),
+]
+ModuleTopologyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="PARAMETER=VALUE,…: how modules are built, such as chemistry=lfp,cells_in_series=16,capacity_ah=280. The "
+        "topology of the pipeline file must say the same. Only nmc has faults. Default: 14 cells, 100 Ah, nmc."
     ),
 ]
 EventSpeedOption = Annotated[float, typer.Option(help="Ratio of event time to wall-clock time.")]
@@ -61,6 +68,7 @@ def simulate(
     faults: FaultsOption = 0,
     mechanism: MechanismOption = None,
     nuisances: NuisancesOption = 0.0,
+    topology: ModuleTopologyOption = None,
     speed: EventSpeedOption = 1.0,
     duration: DurationOption = None,
     period_s: PeriodOption = 10.0,
@@ -74,11 +82,13 @@ def simulate(
 
     Event time never passes the wall clock, because workers reject readings from the future. With --duration D and
     --speed S, the first reading is D*(S-1) seconds in the past, so that the run ends now. An endless run that is
-    faster than the clock needs --start, and slows down once it has caught up.
+    faster than the clock needs --start, and slows down once it has caught up. Without --start, a run goes on after the
+    readings that the topic has of the same modules.
 
     Example: hazardstream simulate --modules 64 --faults 3 --speed 60 --duration 60
     """
     from pipelines.battery_hazard.simulator import live
+    from producers.recordings.mapping import parse_topology
     from worker.config.settings import load_settings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
@@ -94,17 +104,17 @@ def simulate(
         bad_rate=bad_rate,
         mechanisms=_mechanisms(mechanism),
         nuisances=nuisances,
+        topology=parse_topology(topology) if topology else {},
         bootstrap=settings.bootstrap_servers,
         registry=settings.registry_url,
     )
-    configure_logs("warning")
     with stop_on_signals() as stop, progress_bar(as_json) as bar:
         task = bar.add_task("", total=None if duration is None else round(duration), label="simulating")
 
         def show(summary: live.SimulationSummary) -> None:
             bar.update(task, completed=round(summary.seconds), label=f"{summary.produced:,} messages")
 
-        summary = live.simulate(options, show, stop)
+        summary = live.simulate(options, show, stop, partial(bar.console.print, soft_wrap=True))
     if as_json:
         say(strict_json(asdict(summary)))
     else:
@@ -124,7 +134,7 @@ def _print_simulation(summary: "simulation.SimulationSummary") -> None:
     say(
         f"published {summary.produced:,} messages in {summary.seconds:g} s ({summary.rate:g}/s): "
         f"{summary.readings:,} readings of {summary.modules} modules, {summary.duplicates} duplicates, "
-        f"{sum(summary.bad.values())} bad"
+        f"{sum(summary.bad.values())} bad" + (f", about {summary.late:,} late" if summary.late else "")
     )
     for fault in summary.fault_truth:
         at = iso_utc(fault["no_return_ts"])

@@ -1,223 +1,290 @@
-"""Recorded readings as columns in order of event time, rescaled to the topology that the pipeline declares."""
+"""A recording of any length: its readings as columns, by key or by time, rescaled to the topology of the pipeline."""
 
-import time
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import duckdb
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-from pydantic import ValidationError
+import pyarrow as pa
 
+from common.arrays import Float, Int
 from common.errors import UserError
-from common.validation_errors import Fault
-from common.validation_errors import faults as faults_of
-from producers.recordings.convert import time_form, to_numbers, to_text, to_times_ms
-from producers.recordings.mapping import Mapping, Sources, find_sources
-from producers.recordings.tables import BadRow, Table, column_names, read_columns
+from common.text import shown
+from producers.recordings.bad_rows import SHOWN
+from producers.recordings.database import open_database, quoted
+from producers.recordings.faults import Fault
+from producers.recordings.files import files_in
+from producers.recordings.label_values import require_labels
+from producers.recordings.load import Loaded, load
+from producers.recordings.mapping import Mapping
+from producers.recordings.piece import Piece, Span
+from producers.recordings.rescaling import rescaling
+from producers.recordings.series import (
+    by_code,
+    find_series,
+    leave_out,
+    leave_out_bad_names,
+    names_of,
+    number_forms,
+    origin_of,
+    outside_event_times,
+    write_codes,
+)
+from producers.recordings.survey import survey
+from producers.recordings.thin import thinned
+from producers.recordings.time_numbers import NumberForm
 from worker.config.pipeline import Pipeline
-from worker.score.event_time import EARLIEST_MS
 
-SHOWN = 5
-"""How many bad rows messages and summaries list."""
+PIECE = 8_192
+"""Readings per piece: bounds memory. Does not change the result."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Recording:
-    """Readings of a file, oldest first; rows of equal time in the file's order.
+    """Readings of files, in a temporary database. Close it, or use it in a `with`.
 
     Attributes:
-        keys: the keys; `groups`: the group of each.
-        key: [n] index into both.
-        ts: [n] event time, ms since the Unix epoch.
-        values: [n, sensors] float64 in the order of `Input.sensors()`, NaN where missing, in units of the pipeline's
-            topology.
-        bad: rows that were skipped, in the order of the file.
-        unit: what `BadRow.place` counts: "line" or "row".
-        start_ms: event time that the recording was moved to begin at; None: its own times are used.
-    """
-
-    keys: list[str]
-    groups: list[str]
-    key: NDArray[np.int64]
-    ts: NDArray[np.int64]
-    values: NDArray[np.float64]
-    bad: list[BadRow]
-    unit: str
-    start_ms: int | None
-
-
-class _Faults:
-    """Collects the first fault of each row."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self.rows = np.zeros(len(table.place), bool)
-        self.bad = list(table.broken)
-
-    def add(self, rows: NDArray[np.bool_], column: str, rule: str) -> None:
-        for row in np.flatnonzero(rows & ~self.rows):
-            self.add_row(int(row), column, rule)
-
-    def add_row(self, row: int, column: str, rule: str) -> None:
-        self.rows[row] = True
-        value = self._table.columns[column][row].as_py() if column else ""
-        self.bad.append(BadRow(int(self._table.place[row]), column, "" if value is None else str(value), rule))
-
-
-def read_recording(path: Path, pipeline: Pipeline, mapping: Mapping, *, skip_bad: bool = False) -> Recording:
-    """Read a CSV or Parquet file whole.
-
-    With `mapping.topology`, readings are rescaled to the topology that the pipeline file declares for their key: a
-    field of `topology.per` is multiplied by the declared parameter over the recorded one. Features that are divided
-    by the parameter, and so the scores, stay those of the recorded equipment.
-
-    Args:
-        path: a .csv or .parquet file.
-        pipeline: names the fields, their ranges and the topology.
-        mapping: the file's columns.
-        skip_bad: skip bad rows instead of raising.
-
-    Raises:
-        UserError: the file or mapping cannot be used, no row is usable, or (without `skip_bad`) a row is bad. The text
-            names line, column, value and rule.
-    """
-    sources = find_sources(column_names(path), mapping, pipeline)
-    table = read_columns(path, sources.columns)
-    faults = _Faults(table)
-    identity, names = _identities(table, sources, mapping.group or path.stem, faults, pipeline)
-    ts, start_ms = _times(table, sources, mapping.start_ms, faults, pipeline)
-    factors = rescaling(pipeline, names, mapping.topology)
-    values = _values(table, sources, factors[identity], faults, pipeline)
-    bad = sorted(faults.bad, key=lambda row: row.place)
-    if bad and not skip_bad:
-        raise UserError(f"{path}: {shown(bad, table.unit)}; correct the file, or skip such rows with --skip-bad")
-    good = np.flatnonzero(~faults.rows)
-    if not len(good):
-        because = f": {shown(bad, table.unit)}" if bad else ""
-        raise UserError(f"{path} holds no usable row{because}; check file and --columns")
-    order = good[np.argsort(ts[good], kind="stable")]
-    keys, groups = [key for key, _ in names], [group for _, group in names]
-    return Recording(keys, groups, identity[order], ts[order], values[order], bad, table.unit, start_ms)
-
-
-def shown(bad: list[BadRow], unit: str) -> str:
-    """Text that lists the first few bad rows."""
-    parts = [
-        f"{unit} {row.place}" + (f", column {row.column}" if row.column else "") + f": {row.value!r}: {row.rule}"
-        for row in bad[:SHOWN]
-    ]
-    return "; ".join(parts) + (f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else "")
-
-
-def _identities(
-    table: Table, sources: Sources, default_group: str, faults: _Faults, pipeline: Pipeline
-) -> tuple[NDArray[np.int64], list[tuple[str, str]]]:
-    parts = [to_text(table.columns[name]).to_pandas() for name in sources.key]
-    for name, part in zip(sources.key, parts, strict=True):
-        faults.add((part == "").to_numpy(), name, f"no {pipeline.input.key}")
-    keys = parts[0].str.cat(parts[1:], sep="/") if len(parts) > 1 else parts[0]
-    if sources.group is None:
-        groups = pd.Series(default_group, index=keys.index)
-    else:
-        groups = to_text(table.columns[sources.group]).to_pandas()
-        faults.add((groups == "").to_numpy(), sources.group, f"no {pipeline.input.group}")
-    identity, unique = pd.MultiIndex.from_arrays([keys, groups]).factorize()
-    names: list[tuple[str, str]] = [(str(key), str(group)) for key, group in unique]
-    for code, (key, group) in enumerate(names):
-        for fault in _broken_rules(pipeline, {pipeline.input.key: key, pipeline.input.group: group}):
-            column = sources.group if fault.at == (pipeline.input.group,) else sources.key[0]
-            faults.add(identity == code, column or "", str(fault))
-    return identity.astype(np.int64), names
-
-
-def _times(
-    table: Table, sources: Sources, start_ms: int | None, faults: _Faults, pipeline: Pipeline
-) -> tuple[NDArray[np.int64], int | None]:
-    form = time_form(table.columns[sources.time])
-    ms, wrong = to_times_ms(table.columns[sources.time], form)
-    faults.add(
-        wrong,
-        sources.time,
-        "is not a time; write ISO 8601, seconds or milliseconds since 1970, or seconds from the start",
-    )
-    faults.add(np.isnan(ms), sources.time, f"no {pipeline.input.time}")
-    usable = ms[~faults.rows & np.isfinite(ms)]
-    first, last = (float(usable.min()), float(usable.max())) if len(usable) else (0.0, 0.0)
-    if form.relative and start_ms is None:
-        # By default the recording ends now.
-        start_ms = time.time_ns() // 1_000_000 - round(last)
-    zero = 0.0
-    if start_ms is not None:
-        zero = start_ms if form.relative else start_ms - first
-    limits = pipeline.input.rules(pipeline.input.time)
-    moved = np.rint(ms + zero)
-    faults.add(~((moved >= limits.low) & (moved <= limits.high)), sources.time, "is outside the range of event times")
-    faults.add(moved < EARLIEST_MS, sources.time, "is before 2000, which workers reject; give a later --start")
-    return np.where(faults.rows, 0, moved).astype(np.int64), start_ms
-
-
-def rescaling(pipeline: Pipeline, names: list[tuple[str, str]], topology: dict[str, float]) -> NDArray[np.float64]:
-    """Factors for the sensors of each key, shape [keys, sensors].
-
-    Args:
-        pipeline: declares the topology that readings are rescaled to.
+        loaded: what was read, and what could not be used.
         names: key and group of each key.
-        topology: parameters of the recorded equipment.
+        sensors: those of the pipeline that the recording has: the columns of its pieces.
+        spans: number, first and last time of each key's readings.
+        periods_ms: median time between two readings of each key.
+        backwards: how often each key's time runs backwards in the order of the files.
+        relative: whether times count from `origin_ms`.
+        times: description of the time format.
+        origin_ms: what was added to the files' times.
+        database: holds the readings.
+    """
+
+    loaded: Loaded
+    names: list[tuple[str, str]]
+    sensors: tuple[str, ...]
+    spans: dict[int, Span]
+    periods_ms: dict[int, float]
+    backwards: dict[int, int]
+    relative: bool
+    times: str
+    origin_ms: int
+    database: duckdb.DuckDBPyConnection
+    _directory: tempfile.TemporaryDirectory[str]
+    _factors: Float | None
+    _limits: tuple[Float, Float]
+    _ordered: dict[str, bool]
+
+    def __len__(self) -> int:
+        return sum(span.readings for span in self.spans.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        self.database.close()
+        self._directory.cleanup()
+
+    def pieces(self, codes: range | None = None) -> Iterator[Piece]:
+        """All readings, or those of these keys, by key, then time, then order in the files. Any thread may call it."""
+        chosen = "" if codes is None else f"WHERE code BETWEEN {codes.start} AND {codes.stop - 1}"
+        return self._pieces(chosen if self._ordered["key"] else f"{chosen} ORDER BY code, ms, row")
+
+    def by_time(self, after: int = 0) -> Iterator[Piece]:
+        """All readings by time, then order in the files, but for the first `after`."""
+        order = "" if self._ordered["time"] else "ORDER BY ms, row"
+        return self._pieces(f"{order} OFFSET {after}" if after else order)
+
+    def thinned_pieces(self, every_ms: MappingOf[int, int], codes: range | None = None) -> Iterator[Piece]:
+        """The same, one per period of each key in ms; 0 keeps all (see `thinned`)."""
+        pieces, first_ts = self.pieces(codes), {code: span.first_ts for code, span in self.spans.items()}
+        return thinned(pieces, every_ms, first_ts, self._limits) if any(every_ms.values()) else pieces
+
+    def thin(self, every_ms: int) -> None:
+        """Keep one reading per period and key (see `thinned`)."""
+        keys = dict.fromkeys(self.spans, every_ms)
+        writer, columns = (
+            self.database.cursor(),
+            "".join(f", {quoted(sensor)} DOUBLE" for sensor in self.sensors),
+        )
+        writer.execute(f"CREATE TABLE kept (code INTEGER, ms DOUBLE, label TINYINT{columns})")
+        for piece in self.thinned_pieces(keys):
+            named = {f"c{i}": piece.values[:, i] for i in range(len(self.sensors))}
+            ms, label = piece.ts - self.origin_ms, piece.label.astype(np.int8)
+            # A missing value is null in the database, NaN here.
+            rows = pa.table({"code": piece.key, "ms": ms, "label": label} | named)
+            values = "".join(f", nullif(c{i}, 'nan'::DOUBLE)" for i in range(len(self.sensors)))
+            writer.register("piece", rows)
+            writer.execute(f"INSERT INTO kept SELECT code, ms, label{values} FROM piece")
+        self.database.execute("CREATE OR REPLACE VIEW usable AS SELECT rowid AS row, * FROM kept")
+        self._factors, self._ordered = None, {"key": True, "time": False}
+        ends = self.database.execute(_ENDS).fetchall()
+        self.spans = {int(code): _span(n, first, last, self.origin_ms) for code, n, first, last in ends}
+
+    def factor(self, sensor: str) -> float:
+        """The largest factor by which any key's values of a sensor are rescaled."""
+        return 1.0 if self._factors is None else float(self._factors[:, self.sensors.index(sensor)].max())
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of SQL over the table `readings` (see `load`) or the view `usable`, which has `code` and `ms`, too."""
+        rows: list[tuple[Any, ...]] = self.database.execute(sql).fetchall()
+        return rows
+
+    def _pieces(self, order: str) -> Iterator[Piece]:
+        columns = "".join(f", coalesce({quoted(sensor)}, 'nan'::DOUBLE)" for sensor in self.sensors)
+        rows = self.database.cursor().sql(f"SELECT code, ms, label{columns} FROM usable {order}")
+        for batch in rows.to_arrow_reader(PIECE):
+            # Without nulls, and without pandas, which pyarrow's own conversion loads.
+            code, ms, label, *measured = map(np.from_dlpack, batch.columns)
+            values = np.empty((len(code), len(self.sensors)))
+            for at, column in enumerate(measured):
+                values[:, at] = column
+            key, ts = code.astype(np.int64), np.rint(ms + self.origin_ms).astype(np.int64)
+            yield Piece(key, ts, label == 1, values if self._factors is None else values * self._factors[key])
+
+
+def open_recording(
+    paths: Sequence[Path],
+    pipeline: Pipeline,
+    mapping: Mapping,
+    *,
+    label: str | None = None,
+    ends_now: bool = False,
+    progress: Callable[[str], None] = lambda _file: None,
+) -> Recording:
+    """Read files, directories of files, or patterns.
+
+    A file without a key column is one key with the name of the file. If several files count time from a start, equal
+    names in them are different keys, and each gets its file's name as a prefix.
+
+    Args:
+        paths: of the files.
+        pipeline: declares fields and topology.
+        mapping: what the user says about the files.
+        label: column or expression that is 1 from an event on.
+        ends_now: a recording that counts from a start, and has no `mapping.start_ms`, ends now. Otherwise it begins
+            at `RELATIVE_START_MS`.
+        progress: called with the name of each file.
 
     Raises:
-        UserError: no field of the pipeline depends on a parameter of `topology`, or a key declares no value for it.
+        UserError: a file cannot be used, or none holds a usable row.
     """
-    per = pipeline.topology.per
-    if unknown := topology.keys() - set(per.values()):
-        known = f"it has {', '.join(sorted(set(per.values())))}" if per else "it has none"
-        raise UserError(
-            f"--topology: no field depends on {', '.join(sorted(unknown))} by topology.per of pipeline "
-            f"{pipeline.name}; {known}"
-        )
-    sensors = pipeline.input.sensors()
-    factors = np.ones((len(names), len(sensors)))
-    for sensor, parameter in per.items():
-        if parameter not in topology or sensor not in sensors:
-            continue
-        for row, (key, group) in enumerate(names):
-            declared = pipeline.topology.of(key, group)
-            if parameter not in declared:
-                raise UserError(
-                    f"--topology gives {parameter}, but pipeline {pipeline.name} declares no {parameter} for {key}; "
-                    "add it under topology in the pipeline file"
-                )
-            factors[row, sensors.index(sensor)] = declared[parameter] / topology[parameter]
-    return factors
-
-
-def _values(
-    table: Table, sources: Sources, factors: NDArray[np.float64], faults: _Faults, pipeline: Pipeline
-) -> NDArray[np.float64]:
-    sensors = pipeline.input.sensors()
-    values = np.full(factors.shape, np.nan)
-    largest = np.finfo(np.float64).max
-    for sensor, source in sources.sensors.items():
-        at = sensors.index(sensor)
-        numbers, wrong = to_numbers(table.columns[source.column])
-        faults.add(wrong, source.column, "is not a number")
-        values[:, at] = column = numbers * source.sign * factors[:, at]
-        limits = pipeline.input.rules(sensor)
-        inside = (column >= max(limits.low, -largest)) & (column <= min(limits.high, largest))
-        for row in np.flatnonzero(~inside & ~np.isnan(column) & ~faults.rows):
-            rules = [f.text for f in _broken_rules(pipeline, {sensor: float(column[row])}) if f.at == (sensor,)]
-            became = "" if column[row] == numbers[row] else f" (as {sensor} it is {column[row]:g})"
-            faults.add_row(int(row), source.column, f"{sensor}: {'; '.join(rules)}{became}")
-    faults.add(np.isnan(values).all(axis=1), "", "no sensor has a value")
-    return values
-
-
-def _broken_rules(pipeline: Pipeline, fields: dict[str, object]) -> list[Fault]:
-    # Without values: every bad row is shown with its own.
-    source = pipeline.input
-    whole = {source.key: "any", source.group: "any", source.time: 1, **fields}
+    files = files_in(paths)
+    directory = tempfile.TemporaryDirectory(prefix="hazardstream-recording-")
+    database = None
     try:
-        source.record_model.model_validate(whole)
-    except ValidationError as error:
-        return faults_of(error, with_values=False)
-    return []
+        database = _database(Path(directory.name), files, mapping)
+        loaded = load(files, pipeline, mapping, database, Path(directory.name), label=label, progress=progress)
+        require_labels(loaded, label, database)
+        return _opened(loaded, pipeline, mapping, database, directory, ends_now=ends_now)
+    except BaseException:
+        if database is not None:
+            database.close()
+        directory.cleanup()
+        raise
+
+
+def _database(directory: Path, files: Sequence[Path], mapping: Mapping) -> duckdb.DuckDBPyConnection:
+    zone = mapping.time_zone or "UTC"
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UserError(f"--time-zone: {shown(zone)} is not a time zone; write for example Europe/Berlin") from error
+    copies = [
+        directory / f"{kind}{n}{end}" for n in range(len(files)) for kind, end in (("text", ""), ("sheet", ".csv"))
+    ]
+    return open_database(directory, [*files, *copies], zone)
+
+
+def _opened(
+    loaded: Loaded,
+    pipeline: Pipeline,
+    mapping: Mapping,
+    database: duckdb.DuckDBPyConnection,
+    directory: tempfile.TemporaryDirectory[str],
+    *,
+    ends_now: bool,
+) -> Recording:
+    series = find_series(database)
+    seen = survey(len(series), database)
+    forms = number_forms(loaded, mapping, pipeline, seen, series, database)
+    relative = forms[0].relative if forms else loaded.relative
+    names, codes = names_of(series, loaded, mapping, relative=relative)
+    write_codes(series, codes, forms, database)
+    origin = origin_of(mapping, database, relative=relative, ends_now=ends_now)
+    if not relative:
+        leave_out(loaded, outside_event_times(pipeline, origin), Fault.EARLY, database)
+    leave_out_bad_names(loaded, series, database)
+    ends = database.execute(_ENDS).fetchall()
+    if not ends:
+        raise UserError(nothing_usable(loaded))
+    to_ms = np.array([forms[min(one.file, len(forms) - 1)].to_ms if forms else 1.0 for one in series])
+    sensors = tuple(s for s in pipeline.input.sensors() if any(s in found.sensors for found in loaded.sources))
+    factors = rescaling(pipeline, names, mapping.topology)
+    factors = factors[:, [pipeline.input.sensors().index(sensor) for sensor in sensors]]
+    sorted_codes = bool((np.diff(codes) > 0).all())
+    return Recording(
+        loaded=loaded,
+        names=names,
+        sensors=sensors,
+        spans={int(code): _span(n, first, last, origin) for code, n, first, last in ends},
+        periods_ms=_periods(codes, seen.step * to_ms),
+        backwards={
+            code: int(count) for code, count in by_code(codes, seen.backwards.astype(np.float64), np.sum).items()
+        },
+        relative=relative,
+        times=_times(forms, loaded),
+        origin_ms=origin,
+        database=database,
+        _directory=directory,
+        _factors=factors if (factors != 1).any() else None,
+        _limits=_limits(pipeline, sensors),
+        _ordered={"key": seen.by_series and sorted_codes, "time": seen.by_time and len(set(forms)) <= 1},
+    )
+
+
+def _limits(pipeline: Pipeline, sensors: Sequence[str]) -> tuple[Float, Float]:
+    """Least and greatest value of each sensor that a worker does not mask."""
+    rules = [pipeline.input.rules(sensor) for sensor in sensors]
+    return np.array([rule.low for rule in rules], np.float64), np.array([rule.high for rule in rules], np.float64)
+
+
+_ENDS = "SELECT code, count(*), min(ms), max(ms) FROM usable GROUP BY code ORDER BY code"
+
+
+def _span(readings: int, first_ms: float, last_ms: float, origin_ms: int) -> Span:
+    first, last = np.rint(np.array([first_ms, last_ms]) + origin_ms).astype(np.int64).tolist()
+    return Span(readings, first, last)
+
+
+def _periods(codes: Int, step_ms: Float) -> dict[int, float]:
+    """Median period of each key; for a key with one time, that of the others."""
+    found = by_code(codes, step_ms)
+    usual = [period for period in found.values() if not np.isnan(period)]
+    fallback = float(np.median(usual)) if usual else np.nan
+    return {code: fallback if np.isnan(period) else period for code, period in found.items()}
+
+
+def _times(forms: Sequence[NumberForm], loaded: Loaded) -> str:
+    if forms:
+        return forms[0].description
+    if loaded.form is not None:
+        return loaded.form.description
+    return "spans from the start" if loaded.relative else "timestamps"
+
+
+def nothing_usable(loaded: Loaded) -> str:
+    """Why no row can be used."""
+    files = ", ".join(shown(table.path) for table in loaded.tables[:SHOWN])
+    why = "; ".join(str(row) for row in loaded.bad[:SHOWN]) or "; ".join(
+        f"{n} {what}" for what, n in loaded.told.items()
+    )
+    return f"{files} holds no usable row{': ' + why if why else ''}; check the file and --columns"

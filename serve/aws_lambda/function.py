@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from common.errors import DependencyDownError, UserError
 from common.logs import configure_logs
-from schemas.registry import registry_at, writer_schema_lookup
+from schemas.registry import SERVICE_TIMEOUT_S, registry_at, writer_schema_lookup
 from serve.aws_lambda.event import batches_of, read_event
 from worker.admission.compatibility import alarm_policy
 from worker.admission.source import resolve_by_settings
@@ -119,12 +119,13 @@ def function_of(settings: Settings) -> Function:
     """
     pipeline = load_pipeline(settings.pipeline)
     model = resolve_by_settings(settings, settings.model_uri(pipeline.model), pipeline)
-    registry = registry_at(settings.registry_url)
+    registry = registry_at(settings.registry_url, timeout_s=SERVICE_TIMEOUT_S)
     policy = alarm_policy(model, pipeline)
     scorer = scorer_of(pipeline, model, policy, writer_schema_lookup(registry, pipeline.known_schemas))
-    if policy is not None or not isinstance(scorer.windows, NoWindows):
+    alarms = pipeline.outputs.alarms is not None
+    if alarms or not isinstance(scorer.windows, NoWindows):
         raise UserError(
-            f"pipeline {pipeline.name} needs {'windows' if policy is None else 'alarms'}, and AWS Lambda keeps nothing "
+            f"pipeline {pipeline.name} needs {'alarms' if alarms else 'windows'}, and AWS Lambda keeps nothing "
             "between calls; run `hazardstream worker` for it"
         )
     config = client_config(settings.bootstrap_servers)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from pipelines.battery_hazard.simulator.fleet import Fleet
-from pipelines.battery_hazard.simulator.messages import Messages
+from pipelines.battery_hazard.simulator.messages import PUBLISHED, Messages
 from producers.kafka_publisher import Encoder, ReadingPublisher
 from schemas.codec import encode
 from schemas.load import parsed
@@ -80,9 +80,10 @@ def _encoder(pipeline: Pipeline, registry: SchemaRegistry, version: int) -> Enco
     schema = pipeline.input.avro_schema
     schema = schema | {"fields": [*schema["fields"], {"name": "firmware", "type": "string", "default": f"1.{version}"}]}
     prefix = confluent_prefix(registry.register(f"{pipeline.input.topic}-{version}", schema))
-    writer, names = parsed(schema), [field["name"] for field in schema["fields"]]
+    source = pipeline.input
+    writer, names = parsed(schema), (source.key, source.group, source.time, *PUBLISHED)
 
     def encode_reading(key: str, group: str, ts_ms: int, values: list[float | None]) -> bytes:
-        return encode(dict(zip(names, (key, group, ts_ms, *values, f"1.{version}"), strict=True)), writer, prefix)
+        return encode(dict(zip(names, (key, group, ts_ms, *values), strict=True)), writer, prefix)
 
     return encode_reading

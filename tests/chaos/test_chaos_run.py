@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.plan import KINDS_S, plan
-from tests.comparison import Address, Expected, compare
+from tests.comparison import Address, Expected, Transition, compare
 from tests.repository import ROOT
 from worker.alarms.state_machine import AlarmState
 
@@ -50,7 +50,7 @@ class Output:
 
     predictions: list[dict[str, Any]]
     dead_letters: list[tuple[Address, str]]
-    transitions: list[tuple[str, str, int]]
+    transitions: list[Transition]
     alarm_states: dict[tuple[int, bytes], AlarmState]
 
 
@@ -69,13 +69,13 @@ EXPECTED = Expected(
     probability={(0, 0): 0.25, (0, 1): 0.5},
     in_window={(0, 0): 1, (0, 1): 2},
     rejected={(0, 2): "malformed"},
-    transitions=[("m", "ACTIVE", 20), ("m", "RTN", 30)],
+    transitions=[("m", "", "ACTIVE", 20), ("m", "", "RTN", 30)],
     alarm_states={(0, b"m"): AlarmState(active=True)},
 )
 SOUND = Output(
     [prediction(0, 10, 0.25, 1), prediction(1, 20, 0.5, 2)],
     [((0, 2), "malformed")],
-    [("m", "ACTIVE", 20), ("m", "RTN", 30)],
+    [("m", "", "ACTIVE", 20), ("m", "", "RTN", 30)],
     {(0, b"m"): AlarmState(active=True)},
 )
 

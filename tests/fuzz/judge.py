@@ -182,7 +182,7 @@ def may_be_read(schema: Any) -> bool:
         return False  # recursive, or with arrays of nothing
     theirs = {f["name"]: f["type"] for f in schema["fields"]}
     for field in READER["fields"]:
-        name = next((n for n in (field["name"], *field["aliases"]) if n in theirs), None)
+        name = next((n for n in (field["name"], *field.get("aliases", ())) if n in theirs), None)
         if name is None and "default" not in field:
             return False
         if name is not None and "local-timestamp" in str(theirs[name]) and field["name"] == SOURCE.time:
@@ -197,11 +197,13 @@ def resolved(writer: Schema, raw: dict[str, Any] | None) -> dict[str, Any] | Non
     record: dict[str, Any] = {}
     for field in READER["fields"]:
         ours = field["name"]
-        name = next((n for n in (ours, *field["aliases"]) if n in raw), None)
+        name = next((n for n in (ours, *field.get("aliases", ())) if n in raw), None)
         logical = [] if name is None else _logical_types(writer, name)
         read: Any = _as_number if ours in SENSORS else _as_time if ours == SOURCE.time else _as_text
         try:
             record[ours] = read(None if name is None else raw[name], logical)
+            if SOURCE.rules(ours).kind == "whole" and isinstance(record[ours], float):
+                return None
         except ValueError:
             return None
     return record

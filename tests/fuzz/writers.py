@@ -35,6 +35,7 @@ SENSORS = (
     *("boolean", "null", "string", ["string", "null"]),
     *DECIMALS,
 )
+WHOLE = (*("int", "long", ["int", "null"], ["null", "long"], "null") * 3, "double", "string")
 FLOATS = (0.0, -0.0, 1.0, 51.5, 1e9, -1e300, 5e-324, math.inf, -math.inf, math.nan)
 TEXTS = ("", "m1", "m2", "modül", "\0", "\U0001d510" * 60, "ü" * 150, "x" * 200, "y" * 201, "z" * 3000)
 START_MS = 1_780_000_000_000
@@ -104,8 +105,9 @@ def evolve(rng: Random) -> Schema:
         needed = "default" not in field
         if rng.random() < (0.02 if needed else 0.1):
             continue
-        name = rng.choice([field["name"], *field["aliases"]]) if rng.random() < 0.4 else field["name"]
+        name = rng.choice([field["name"], *field.get("aliases", ())]) if rng.random() < 0.4 else field["name"]
         others = {"ts": TIMES, "module_id": ("bytes",), "rack_id": ("bytes", ["null", "string"])}
+        others |= {each["name"]: WHOLE for each in READER["fields"] if "long" in each["type"] and each["name"] != "ts"}
         avro_type = field["type"]
         if rng.random() < (0.07 if needed else 0.2):
             avro_type = rng.choice(others.get(field["name"], SENSORS))

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from common.errors import UserError
+from common.errors import DependencyDownError
 from local.kafka import broker_pids, kafka_broker
 from pipelines.battery_hazard.simulator.live import SimulateOptions, SimulationSummary, simulate
 from producers.kafka_publisher import ReadingPublisher, encoder
 from schemas.codec import decode
 from schemas.registry import SchemaRegistry, writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE, flagship_schema
+from tests.harness import NORMAL
 from worker.config.pipeline import load_pipeline
 
 SCHEMA = flagship_schema("SensorReading")
@@ -22,26 +23,27 @@ MEASURED = [20.0, None, 50.5, -1.25, 80.0, 17.0, 0.0, 3.0, 19.0]
 
 
 def test_without_a_registry_a_value_is_read_back_by_its_fingerprint() -> None:
-    value = encoder(PIPELINE, None)("m1", "r1", 1_750_000_000_123, MEASURED)
+    value = encoder(PIPELINE, None, [*NORMAL])("m1", "r1", 1_750_000_000_123, MEASURED)
     record = decode(value, writer_schema_lookup(None, KNOWN_SCHEMAS), SCHEMA)
     assert record == {
         "module_id": "m1",
         "rack_id": "r1",
         "ts": 1_750_000_000_123,
-        **dict(zip(PIPELINE.input.sensors(), MEASURED, strict=True)),
+        **dict.fromkeys(PIPELINE.input.sensors()),
+        **dict(zip(NORMAL, MEASURED, strict=True)),
     }
 
 
 @pytest.mark.registry
 def test_with_a_registry_a_value_is_in_confluents_format_and_read_back_by_its_id(registry: str) -> None:
-    value = encoder(PIPELINE, registry)("m1", "r1", 1_750_000_000_123, MEASURED)
+    value = encoder(PIPELINE, registry, [*NORMAL])("m1", "r1", 1_750_000_000_123, MEASURED)
     assert value[0] == 0
     record = decode(value, writer_schema_lookup(SchemaRegistry(registry), KNOWN_SCHEMAS), SCHEMA)
     assert (record["module_id"], record["ts"], record["voltage_v"]) == ("m1", 1_750_000_000_123, 50.5)
 
 
 def test_a_registry_that_is_away_is_reported() -> None:
-    with pytest.raises(UserError, match=r"schema registry http://127\.0\.0\.1:1: .*omit --registry"):
+    with pytest.raises(DependencyDownError, match=r"schema registry: .*http://127\.0\.0\.1:1 .*omit --registry"):
         encoder(PIPELINE, "http://127.0.0.1:1")
 
 

@@ -14,6 +14,7 @@ import pytest
 from common.errors import UserError
 from producers.recordings.mapping import Mapping, parse_columns, parse_topology
 from producers.replay import ReplayOptions, replay
+from producers.replay_pace import Pace
 from schemas.codec import decode
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, flagship_schema
@@ -33,7 +34,7 @@ SCHEMA = flagship_schema("SensorReading")
 @pytest.fixture
 def options(kafka: str, pipeline_file: Path, tmp_path: Path, recordings: Path) -> ReplayOptions:
     return ReplayOptions(
-        recordings / "R1.csv", str(pipeline_file), CELL, speed=None, state=tmp_path / "state.json", bootstrap=kafka
+        [recordings / "R1.csv"], str(pipeline_file), CELL, Pace(None), state=tmp_path / "state.json", bootstrap=kafka
     )
 
 
@@ -95,7 +96,7 @@ def test_a_killed_replay_loses_nothing_and_keeps_its_times(
     options: ReplayOptions, published: Callable[[], Series], recorded: Series
 ) -> None:
     assert options.state is not None
-    command = [sys.executable, "-m", "hazardstream", "replay", str(options.path), "--pipeline", options.pipeline]
+    command = [sys.executable, "-m", "hazardstream", "replay", str(options.paths[0]), "--pipeline", options.pipeline]
     command += [
         "--columns",
         COLUMNS,
@@ -125,24 +126,24 @@ def test_a_killed_replay_loses_nothing_and_keeps_its_times(
 def test_bad_rows_stop_it_before_anything_is_published(
     options: ReplayOptions, published: Callable[[], Series], tmp_path: Path
 ) -> None:
-    lines = options.path.read_text().splitlines()
+    lines = options.paths[0].read_text().splitlines()
     lines[4999] = lines[4999].replace(",", ",x", 2)
     path = tmp_path / "R1.csv"
     path.write_text("\n".join(lines))
     with pytest.raises(UserError, match=r"line 5000, column t_s: 'x"):
-        replay(replace(options, path=path))
+        replay(replace(options, paths=[path]))
     assert published() == {}
-    summary = replay(replace(options, path=path, skip_bad=True))
+    summary = replay(replace(options, paths=[path], skip_bad=True))
     assert summary.completed
     assert summary.skipped == 1
-    assert summary.skipped_rows[0].startswith("line 5000 t_s: 'x")
+    assert summary.skipped_rows[0].startswith("line 5000, column t_s: 'x")
     assert sum(map(len, published().values())) == summary.produced == len(lines) - 2
 
 
 def test_the_state_of_another_replay_is_refused(options: ReplayOptions, recordings: Path) -> None:
     replay(options)
     with pytest.raises(UserError, match="belongs to a replay of another file"):
-        replay(replace(options, path=recordings / "R2.csv", resume=True))
+        replay(replace(options, paths=[recordings / "R2.csv"], resume=True))
 
 
 def test_a_broken_state_is_refused(options: ReplayOptions) -> None:
@@ -154,16 +155,16 @@ def test_a_broken_state_is_refused(options: ReplayOptions) -> None:
 
 def test_a_rate_is_kept(options: ReplayOptions, tmp_path: Path) -> None:
     path = tmp_path / "R1.csv"
-    path.write_text("\n".join(options.path.read_text().splitlines()[:501]))
-    summary = replay(replace(options, path=path, rate=250))
+    path.write_text("\n".join(options.paths[0].read_text().splitlines()[:501]))
+    summary = replay(replace(options, paths=[path], pace=Pace(None, 250)))
     assert summary.produced == 500
     assert summary.seconds >= 499 / 250
 
 
 def test_the_recordings_own_pace_is_kept_times_a_factor(options: ReplayOptions, tmp_path: Path) -> None:
     path = tmp_path / "R1.csv"
-    path.write_text("\n".join(options.path.read_text().splitlines()[:101]))
-    summary = replay(replace(options, path=path, speed=500))
+    path.write_text("\n".join(options.paths[0].read_text().splitlines()[:101]))
+    summary = replay(replace(options, paths=[path], pace=Pace(500)))
     assert summary.produced == 100
     assert summary.seconds >= 990 / 500
 

@@ -13,7 +13,7 @@ from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 
 READER = flagship_schema("SensorReading")
 RECORD = {"module_id": "m", "rack_id": "r", "ts": 5, "voltage_v": 51.0, "soc_percent": None}
-RECORD |= {f["name"]: 1.5 for f in READER["fields"] if f["name"] not in RECORD}
+RECORD |= {f["name"]: 1.5 if "double" in f["type"] else 1 for f in READER["fields"] if f["name"] not in RECORD}
 ORDER = [f["name"] for f in READER["fields"]]
 
 

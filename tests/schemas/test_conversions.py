@@ -16,7 +16,7 @@ from schemas.wire import confluent_prefix
 from tests.flagship import flagship_schema
 
 READING = flagship_schema("SensorReading")
-SENSORS = [f["name"] for f in READING["fields"][3:]]
+SENSORS = [f["name"] for f in READING["fields"][3:] if "double" in f["type"]]
 NAMES: list[tuple[str, Any]] = [("module_id", "string"), ("rack_id", "string")]
 TWO_HOURS = 2 * 3_600_000
 
@@ -169,7 +169,7 @@ RECORD = {"module_id": "M", "rack_id": "R", "ts": 5}
 
 @pytest.mark.parametrize("branches", [["null", PLAIN], [PLAIN, "null"], [record_schema(("x", "int"), name="O"), PLAIN]])
 def test_a_record_in_a_top_level_union_is_read(branches: list[Any]) -> None:
-    assert written_by({"type": branches}, RECORD) == RECORD | dict.fromkeys(SENSORS)
+    assert written_by({"type": branches}, RECORD) == RECORD | dict.fromkeys(f["name"] for f in READING["fields"][3:])
 
 
 def test_a_null_of_a_top_level_union_is_a_null_value() -> None:

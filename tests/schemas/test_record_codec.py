@@ -17,21 +17,22 @@ from tests.flagship import KNOWN_SCHEMAS, flagship_schema
 
 READING = flagship_schema("SensorReading")
 SENSORS = [field["name"] for field in READING["fields"] if "default" in field]
+WHOLE = st.integers(-(2**63), 2**63 - 1)
 PREFIXES = {"confluent": confluent_prefix(7), "single object": single_object_prefix(READING)}
 
 readings = st.fixed_dictionaries(
     {
         "module_id": st.text(max_size=30),
         "rack_id": st.text(max_size=30),
-        "ts": st.integers(-(2**63), 2**63 - 1),
-        **{name: st.none() | st.floats(allow_nan=False) for name in SENSORS},
+        "ts": WHOLE,
+        **{name: st.none() | (WHOLE if name.endswith("_index") else st.floats(allow_nan=False)) for name in SENSORS},
     }
 )
 A_READING: dict[str, Any] = {
     "module_id": "RackA1_Module01",
     "rack_id": "RackA1",
     "ts": 1_700_000_000_123,
-    **{name: 20.5 + i for i, name in enumerate(SENSORS)},
+    **{name: 20 + i if name.endswith("_index") else 20.5 + i for i, name in enumerate(SENSORS)},
     "voltage_v": None,
 }
 

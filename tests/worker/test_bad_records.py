@@ -25,7 +25,7 @@ DEAD = {
     "empty value": (b"m", b"", "malformed"),
     "truncated avro": (b"m", GOOD[:-3], "malformed"),
     "trailing bytes": (b"m", GOOD + b"\0", "malformed"),
-    "bit-flipped union branch": (b"m", GOOD[:-9] + bytes([GOOD[-9] ^ 0x40]) + GOOD[-8:], "malformed"),
+    "bit-flipped union branch": (b"m", GOOD[:-1] + bytes([GOOD[-1] ^ 0x40]), "malformed"),  # of the last field, a null
     "unknown fingerprint": (b"m", b"\xc3\x01" + bytes(8) + GOOD[10:], "unknown_schema"),
     "unknown schema id without a registry": (b"m", b"\0" + struct.pack(">I", 77) + GOOD[10:], "unknown_schema"),
     "a record of another kind": (

@@ -20,7 +20,7 @@ def test_every_reading_is_scored_once_and_in_order(stage: Stage) -> None:
     expected = assert_equals_uninterrupted_run(stage)
     assert len(expected.probability) + len(expected.rejected) + expected.deduplicated == len(content)
     assert {"malformed", "wrong_key", "null_value", "future", "late"} == set(expected.rejected.values())
-    assert [kind for _, kind, _ in expected.transitions].count("ACTIVE") >= 1
+    assert [kind for _, _, kind, _ in expected.transitions].count("ACTIVE") >= 1
 
 
 def test_sigterm_in_mid_stream_loses_and_doubles_nothing(stage: Stage) -> None:

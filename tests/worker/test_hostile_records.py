@@ -17,7 +17,7 @@ from tests.harness import START_MS, Stage, avro, reading, wait_until
 from tests.raw_batches import Raw, batch, produce, records_section
 from tests.topic_settings import set_topic
 from tests.uninterrupted import assert_equals_uninterrupted_run
-from worker.cli.tail import follow
+from worker.cli.tail import Tail, follow
 from worker.config.settings import Settings
 from worker.encode.dead_letter import letter_of
 from worker.kafka.message import UNREADABLE_HEADER
@@ -146,7 +146,7 @@ def test_a_worker_and_every_command_get_over_what_strangers_write(
     assert dlq(stage, "redrive", "--dry-run")["due"]
     settings = Settings(pipeline=str(stage.pipeline_file), bootstrap_servers=stage.bootstrap)
     for role in roles:
-        follow(settings, role, from_beginning=True, limit=14)
+        follow(settings, Tail(role, from_beginning=True, limit=14, group=None))
         shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert len(shown) == 14
 

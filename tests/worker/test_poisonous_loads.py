@@ -106,17 +106,18 @@ def test_modules_that_come_and_go_are_forgotten_and_their_memory_is_used_again(s
     with stage.worker() as worker:
         worker.await_ready()
         taken = []
-        for generation in range(3):
+        for generation in range(5):
             start_ms = START_MS + generation * 2 * SPAN_MS
             stage.publish_readings(reading(f"g{generation}-{i}", start_ms + i) for i in range(each))
             worker.await_consumed((generation + 1) * each)
             # The last of them are scored on the turn before the metric is refreshed.
             wait_until(lambda: 0 < worker.metric("hazardstream_windows_held") <= each, "only the new ones held")
             taken.append(memory_bytes(worker))
-        assert taken[2] < 1.15 * taken[1], f"{taken}: the third generation should find room"
+        # How much of a generation is still held when the next one comes is chance, and arrays grow by doubling.
+        assert taken[4] < 1.25 * taken[1], f"{taken}: later generations should find room"
         assert worker.answer("/keys/g0-1").status_code == 404
-        assert worker.answer("/keys/g2-1").status_code == 200
-        assert worker.metric("hazardstream_scored_total") == 3 * each
+        assert worker.answer("/keys/g4-1").status_code == 200
+        assert worker.metric("hazardstream_scored_total") == 5 * each
     assert_equals_uninterrupted_run(stage)
 
 

@@ -5,6 +5,7 @@ import pytest
 from tests.churn import churn_events, churn_stage, compare_with_uninterrupted_run
 from tests.fault_points import POINTS
 from tests.harness import Stage, wait_until
+from worker.alarms.alarms import MODEL
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
@@ -30,7 +31,8 @@ def churn(kafka: str, unique_name: str, tmp_path_factory: pytest.TempPathFactory
 def assert_equals_uninterrupted_run(churn: Stage) -> None:
     found, transitions = compare_with_uninterrupted_run(churn)
     assert not any(found.faults.values()), "\n".join([str(found.faults), *found.examples])
-    assert transitions > 20
+    assert transitions.keys() == {MODEL, "quiet", "watching"}
+    assert min(transitions.values()) > 20
 
 
 def test_workers_killed_one_after_another_count_each_event_once(churn: Stage) -> None:

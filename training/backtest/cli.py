@@ -6,11 +6,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from common.cli_options import MODELS, JsonOption, PipelineOption, training_packages
-from common.errors import UserError
+from common.cli_options import MODELS, JsonOption, PipelineOption
+from common.errors import DependencyDownError, UserError
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say, terminal
-from producers.options import ColumnsOption, GroupOption, KeyColumnsOption, RecordedTopologyOption
+from producers.options import (
+    ColumnsOption,
+    DryRunOption,
+    GroupOption,
+    KeyColumnsOption,
+    KeyOption,
+    MappingOption,
+    QueryOption,
+    RecordedTopologyOption,
+    RecordingsArgument,
+    SheetOption,
+    TimeFormatOption,
+    TimeUnitOption,
+    TimeZoneOption,
+)
+from worker.config.alarm_section import overrides
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,10 +34,8 @@ if TYPE_CHECKING:
     from training.backtest.run import Backtest, BacktestOptions
     from worker.config.pipeline import Pipeline
     from worker.config.settings import Settings
+    from worker.model.package import ModelPackage
 
-RecordingsArgument = Annotated[
-    list[Path], typer.Argument(metavar="FILE…", help="CSV or Parquet files, or directories of them.")
-]
 BacktestModelOption = Annotated[
     str | None,
     typer.Option(
@@ -45,12 +59,15 @@ EveryOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Keep only the last reading in each period of this many seconds; 0 keeps all. Default: the model's "
-        "period, for recordings with more readings than that.",
+        help="Keep one reading in each period of this many seconds, with the extreme of each sensor; 0 keeps all. "
+        "Default: the period of a model that counts readings, for recordings with more readings than that.",
     ),
 ]
 SetpointOption = Annotated[float | None, typer.Option(min=0, max=1, help="Setpoint, instead of the alarm policy's.")]
 OnDelayOption = Annotated[float | None, typer.Option(min=0, help="On-delay in seconds, instead of the alarm policy's.")]
+SweepOption = Annotated[
+    bool, typer.Option(help="Whether to try other alarm policies on the same scores; --no-sweep is faster.")
+]
 OutputOption = Annotated[
     Path | None, typer.Option(help="Directory for plots (alarms.png, policies.png) and backtest.json.")
 ]
@@ -68,46 +85,80 @@ def backtest(
     pipeline: PipelineOption = None,
     columns: ColumnsOption = None,
     key_columns: KeyColumnsOption = None,
+    key: KeyOption = None,
     group: GroupOption = None,
     topology: RecordedTopologyOption = None,
+    mapping: MappingOption = None,
+    query: QueryOption = None,
+    sheet: SheetOption = None,
+    time_format: TimeFormatOption = None,
+    time_unit: TimeUnitOption = None,
+    time_zone: TimeZoneOption = None,
+    dry_run: DryRunOption = False,
     label_column: LabelColumnOption = None,
     events: EventsOption = None,
     horizon: HorizonOption = 7200,
     every: EveryOption = None,
     setpoint: SetpointOption = None,
     on_delay: OnDelayOption = None,
+    sweep: SweepOption = True,
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run recordings through the worker's own code, and compare its alarms with the events.
 
-    A column is matched by the field's name or one of its Avro aliases; sensors without a column are missing. Times may
-    be ISO 8601, seconds or milliseconds since 1970, or seconds from the start. docs/backtest.md describes the rest.
+    A column is matched by the field's name or one of its Avro aliases; sensors without a column are missing.
+    docs/recordings.md describes what is read, and docs/backtest.md the rest.
 
     Example: hazardstream backtest recording.csv --columns ts=time_s --key-columns site,device --output backtest
     """
-    with training_packages():
-        from producers.recordings.mapping import parse_mapping
-        from training.backtest.report import as_json as facts
-        from training.backtest.report import as_tables
-        from training.backtest.run import BacktestOptions
-    from common.logs import configure_logs
+    require_extras("training")
+    from producers.recordings.mapping import parse_mapping
+    from producers.recordings.rescaling import built_as_recorded
+    from training.backtest.run import BacktestOptions
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
-    configure_logs("warning")
     settings = load_settings(pipeline=pipeline, model=model)
-    loaded = _with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay)
+    others = {"time_format": time_format, "time_unit": time_unit, "time_zone": time_zone, "sheet": sheet, "key": key}
+    said = parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, **others)
+    loaded = built_as_recorded(_with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay), said.topology)
     options = BacktestOptions(
         paths=files,
-        mapping=parse_mapping(columns, key_columns, group, topology),
+        mapping=said,
         label_column=label_column,
         events=events,
         every_ms=None if every is None else round(every * 1000),
         horizon_ms=round(horizon * 1000),
+        sweep=sweep,
     )
+    if dry_run:
+        _say_understood(options, settings, loaded, as_json=as_json)
+    else:
+        _backtest(options, settings, loaded, output, as_json=as_json)
+
+
+def _say_understood(options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", *, as_json: bool) -> None:
+    from producers.recordings.understanding import as_lines
+    from training.backtest.dry_run import understood
+
+    try:
+        package, _ = _model(settings, pipeline)
+    except (UserError, DependencyDownError) as error:  # files can be understood without a model
+        terminal(stderr=True).print(f"no model is asked: {error}", markup=False, soft_wrap=True)
+        package = None
+    facts = understood(options, pipeline, package)
+    say(strict_json(facts) if as_json else "\n".join(as_lines(facts)))
+
+
+def _backtest(
+    options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", output: Path | None, *, as_json: bool
+) -> None:
+    from training.backtest.report import as_json as facts
+    from training.backtest.report import as_tables
+
     console = terminal(stderr=True)
-    result, where = _run(options, settings, loaded, console, quiet=as_json)
+    result, where = _run(options, settings, pipeline, console, quiet=as_json)
     line = strict_json(facts(result, where))
     if not as_json:
         terminal().print(as_tables(result, where))
@@ -128,13 +179,11 @@ def _run(
     options: "BacktestOptions", settings: "Settings", pipeline: "Pipeline", console: "Console", *, quiet: bool
 ) -> tuple["Backtest", str]:
     """The result, and a description of the model."""
+    from producers.recordings.understanding import as_lines
     from training.backtest.run import run_backtest
-    from training.registry.default_model import model_or_default
-    from worker.admission.compatibility import require_fit
 
-    package, where = model_or_default(settings, pipeline, lambda text: console.print(text, markup=False))
-    require_fit(package, pipeline)
-    policy = package.policy.changed(pipeline.alarm)
+    package, where = _model(settings, pipeline)
+    policy = package.policy.changed(overrides(pipeline.alarm))
     with _bar(console, quiet) as bar:
         task = bar.add_task("reading", total=None)
         result = run_backtest(
@@ -143,8 +192,24 @@ def _run(
             package,
             policy,
             lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None),
+            lambda understood: (
+                None
+                if quiet
+                else console.print("\n".join(as_lines(understood)), markup=False, highlight=False, soft_wrap=True)
+            ),
         )
     return result, where
+
+
+def _model(settings: "Settings", pipeline: "Pipeline") -> tuple["ModelPackage", str]:
+    """The model, and which it is."""
+    from training.registry.default_model import model_or_default
+    from worker.admission.compatibility import require_fit
+
+    console = terminal(stderr=True)
+    package, where = model_or_default(settings, pipeline, lambda text: console.print(text, markup=False))
+    require_fit(package, pipeline)
+    return package, where
 
 
 def _bar(console: "Console", as_json: bool) -> Progress:

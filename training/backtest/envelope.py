@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from producers.recordings.piece import Span
 from training.backtest.score import ScoredPiece
-from training.backtest.spool import Span
 
 if TYPE_CHECKING:
     from common.arrays import Float
@@ -39,6 +39,12 @@ class Envelopes:
             place = np.minimum((piece.ts[rows] - span.first_ts) * BINS // length, BINS - 1)
             course = self.courses.setdefault(key, np.full(BINS, np.nan))
             np.fmax.at(course, place, piece.probability[rows])
+        if len(self.courses) > 2 * _TELLING:
+            self._prune()
+
+    def join(self, other: "Envelopes") -> None:
+        """Add the courses of other keys."""
+        self.courses |= other.courses
         if len(self.courses) > 2 * _TELLING:
             self._prune()
 

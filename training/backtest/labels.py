@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from common.errors import UserError
-from producers.recordings.convert import TimeForm, time_form, to_text, to_times_ms
-from producers.recordings.tables import column_names, is_table, read_columns
-from training.backtest.read import RELATIVE_START_MS, Recorded
-from training.backtest.spool import Piece
+from producers.recordings.files import is_table
+from producers.recordings.piece import Piece
+from producers.recordings.recording import Recording
+from producers.recordings.series import RELATIVE_START_MS
+from producers.recordings.small_table import SmallTimes, read_small_table, times_of
 from training.evaluation.labelled_event import LabelledEvent
 from worker.config.inputs_outputs import Input
 
@@ -44,7 +44,7 @@ def labelled_events(pieces: Iterable[Piece], last_ts: dict[int, int]) -> list[La
     return joined
 
 
-def given_events(text: str, recorded: Recorded, source: Input) -> list[LabelledEvent]:
+def given_events(text: str, recorded: Recording, source: Input) -> list[LabelledEvent]:
     """Events from a file (columns key and time), or from `KEY=TIME,…`; just `TIME` for a recording of one key.
 
     Times have the format of the recording, or are seconds from the key's first reading. An event ends with the
@@ -56,18 +56,16 @@ def given_events(text: str, recorded: Recorded, source: Input) -> list[LabelledE
     path = Path(text)
     pairs = _from_file(path, source) if is_table(path) or path.is_file() else _from_text(text, recorded)
     numbers: dict[str, int] = {key: number for number, (key, _) in enumerate(recorded.names)}
-    times = pa.chunked_array([pa.array([time for _, time in pairs], pa.string())])
-    form = time_form(times)
-    ms, wrong = to_times_ms(times, form)
+    times = _times([time for _, time in pairs], recorded)
     events: list[LabelledEvent] = []
-    for (key, written), at, bad in zip(pairs, ms.tolist(), wrong.tolist(), strict=True):
-        if bad or not np.isfinite(at):
-            raise UserError(f"--events: {written!r} is not a time; write it as in the recording ({recorded.times})")
+    for (key, written), at in zip(pairs, times.ms, strict=True):
+        if at is None:
+            raise UserError(_no_time(written, recorded))
         if key not in numbers:
             few = ", ".join(sorted(numbers)[:10])
             raise UserError(f"--events: {key!r} is not in the recording; its keys are {few}")
-        span = recorded.spool.spans[numbers[key]]
-        ts = round(at) + _origin(form, recorded, span.first_ts)
+        span = recorded.spans[numbers[key]]
+        ts = round(at) + _origin(times, recorded, span.first_ts)
         if not span.first_ts <= ts <= span.last_ts:
             seconds = (span.last_ts - span.first_ts) / 1000
             raise UserError(
@@ -78,24 +76,36 @@ def given_events(text: str, recorded: Recorded, source: Input) -> list[LabelledE
     return sorted(events, key=lambda e: (e.key, e.ts))
 
 
-def _origin(form: TimeForm, recorded: Recorded, first_ts: int) -> int:
-    if not form.relative:
+def _times(texts: list[str], recorded: Recording) -> SmallTimes:
+    try:
+        return times_of(texts, "--events")
+    except UserError as error:
+        raise UserError(f"{_no_time(texts[0], recorded)} ({error})") from error
+
+
+def _no_time(text: str, recorded: Recording) -> str:
+    return f"--events: {text!r} is not a time; write it as in the recording ({recorded.times})"
+
+
+def _origin(times: SmallTimes, recorded: Recording, first_ts: int) -> int:
+    if not times.relative:
         return 0
     return RELATIVE_START_MS if recorded.relative else first_ts
 
 
 def _from_file(path: Path, source: Input) -> list[tuple[str, str]]:
-    names = column_names(path)
+    table = read_small_table(path)
+    names = table.names
     key = next((n for n in names if n in (source.key, "key")), names[0])
     time = next((n for n in names if n in (source.time, "time", "t_s", "timestamp")), names[min(1, len(names) - 1)])
     if key == time:
         raise UserError(f"--events: {path} needs a column with the key and one with the time of its event")
-    table = read_columns(path, [key, time])
-    columns = [to_text(table.columns[name]).to_pylist() for name in (key, time)]
-    return list(zip(*columns, strict=True))
+    for place, rule in table.broken:
+        raise UserError(f"--events: {path}, {table.unit} {place}: {rule}; correct the row")
+    return list(zip(table.rows[key], table.rows[time], strict=True))
 
 
-def _from_text(text: str, recorded: Recorded) -> list[tuple[str, str]]:
+def _from_text(text: str, recorded: Recording) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for part in text.split(","):
         key, equals, time = (piece.strip() for piece in part.rpartition("="))

@@ -55,7 +55,7 @@ def _courses(result: Backtest, path: Path) -> None:
 
 
 def _course(result: Backtest, key: int, axis: Axes) -> None:
-    span = result.recorded.spool.spans[key]
+    span = result.recorded.spans[key]
     course = result.envelopes.courses[key]
     hours = (np.arange(BINS) + 0.5) / BINS * (span.last_ts - span.first_ts) / HOUR_MS
     known = ~np.isnan(course)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -10,14 +9,14 @@ from rich.text import Text
 from common.terminal import styled
 from common.text import markup, shown
 from common.times import iso_utc
-from training.backtest.read import RELATIVE_START_MS
+from producers.recordings.series import RELATIVE_START_MS
+from training.backtest.caveats import lacking, typical_s, warnings
 from training.backtest.run import Backtest
 from training.evaluation.alarm_outcomes import CONFIDENCE, Alarm, AlarmOutcomes, poisson_interval, share_interval
+from worker.alarms.rules import MODEL_NAME
 from worker.alarms.state_machine import AlarmPolicy
 from worker.model.shap import value_text
 
-_FEW_DAYS = 30
-_OUTSIDE = 0.05
 _SHOWN = 20
 
 
@@ -39,9 +38,9 @@ def as_json(result: Backtest, model: str) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "key_days": round(result.normal_days, 4),
         "key_days_recorded": round(result.days, 4),
-        "readings": len(recorded.spool),
+        "readings": len(recorded),
         "readings_scored": result.scored,
-        "readings_per_s": round(len(recorded.spool) / result.reading_and_scoring_s, 1),
+        "readings_per_s": round(len(recorded) / result.reading_and_scoring_s, 1),
         "seconds": round(result.seconds, 3),
         "keys": len(recorded.names),
         "model": model,
@@ -50,13 +49,15 @@ def as_json(result: Backtest, model: str) -> dict[str, Any]:
         "sensors": list(recorded.sensors),
         "sensors_lacking": lacking(result),
         "times": recorded.times,
-        "period_s": _typical_s(result.periods_ms),
-        "thinned_to_s": _typical_s({m: ms for m, ms in result.every_ms.items() if ms}),
-        "left_out": dict(recorded.left_out),
+        "period_s": typical_s(recorded.periods_ms),
+        "thinned_to_s": typical_s({m: ms for m, ms in result.every_ms.items() if ms}),
+        "left_out": dict(recorded.loaded.left_out),
+        "understood": result.understood,
         "refused": dict(result.refused),
         "masked": dict(result.masked),
+        "not_assessable": dict(result.not_assessable),
         "warnings": warnings(result),
-        "alarm_list": [_alarm(result, i) for i in range(len(result.alarms))],
+        "alarm_list": _alarms(result),
         "event_list": [
             {"key": recorded.names[e.key][0], **_when(result, e.key, e.ts), "lead_s": lead}
             for e, lead in zip(result.events, judged.event_lead_s, strict=True)
@@ -80,15 +81,23 @@ def _policy(policy: AlarmPolicy, judged: AlarmOutcomes, result: Backtest) -> dic
     }
 
 
-def _alarm(result: Backtest, i: int) -> dict[str, Any]:
-    alarm = result.alarms[i]
+def _alarms(result: Backtest) -> list[dict[str, Any]]:
+    """All alarms, oldest first. Those that say that the model cannot judge have no verdict."""
+    judged = zip(result.alarms, result.judged.verdicts, result.judged.lead_s, strict=True)
+    every = [*judged, *((alarm, None, None) for alarm in result.maintenance)]
+    return [_alarm(result, *each) for each in sorted(every, key=lambda each: (each[0].ts, each[0].key))]
+
+
+def _alarm(result: Backtest, alarm: Alarm, verdict: str | None, lead_s: float | None) -> dict[str, Any]:
     ended = None if alarm.cleared_ts is None else round((alarm.cleared_ts - alarm.ts) / 1000, 3)
     return {
         "key": result.recorded.names[alarm.key][0],
+        "module": result.recorded.names[alarm.key][0],
         **_when(result, alarm.key, alarm.ts),
-        "verdict": result.judged.verdicts[i],
-        "lead_s": result.judged.lead_s[i],
+        "verdict": verdict,
+        "lead_s": lead_s,
         "priority": alarm.priority,
+        "rule": alarm.rule or MODEL_NAME,
         "peak_probability": alarm.peak,
         "lasted_s": ended,
         "contributions": [
@@ -99,10 +108,9 @@ def _alarm(result: Backtest, i: int) -> dict[str, Any]:
 
 
 def _when(result: Backtest, key: int, ts: int) -> dict[str, Any]:
-    """`ts` in ms since 1970 if the recording has absolute times, and `t_s` in seconds from its start."""
-    if result.recorded.relative:
-        return {"ts": None, "t_s": (ts - RELATIVE_START_MS) / 1000}
-    return {"ts": ts, "t_s": (ts - result.recorded.spool.spans[key].first_ts) / 1000}
+    """`ts` in ms since 1970 if the recording has absolute times, and `t_s` in seconds from the key's first reading."""
+    t_s = (ts - result.recorded.spans[key].first_ts) / 1000
+    return {"ts": None if result.recorded.relative else ts, "t_s": t_s}
 
 
 def _rate(judged: AlarmOutcomes, result: Backtest) -> float | None:
@@ -117,91 +125,14 @@ def _rounded(interval: tuple[float, float]) -> list[float]:
     return [round(bound, 6) for bound in interval]
 
 
-def _typical_s(ms: dict[int, Any]) -> float | None:
-    known = [value for value in ms.values() if not np.isnan(value)]
-    return round(float(np.median(known)) / 1000, 3) if known else None
-
-
-def lacking(result: Backtest) -> list[str]:
-    """Sensors of the model that the recording does not have."""
-    return [s for s in result.package.spec.sensors if s not in result.recorded.sensors]
-
-
-def warnings(result: Backtest) -> list[str]:
-    """Reasons why the figures are less certain than they look."""
-    found = [_period_note(result)] if _period_note(result) else []
-    if missing := lacking(result):
-        found.append(f"the recording has no {', '.join(missing)}: the model gets them as missing")
-    if result.normal_days < _FEW_DAYS:
-        high = poisson_interval(result.judged.false_alarms, result.normal_days)[1]
-        bound = f"up to {high:.2g} per key-day are possible" if result.normal_days else "no rate can be given"
-        found.append(
-            f"{result.normal_days:.3g} key-days of normal operation say little about the rate of false alarms: {bound}"
-        )
-    if 0 < len(result.events) < 20:
-        low = share_interval(result.judged.detected, len(result.events))[0]
-        found.append(f"{len(result.events)} events say little about the detected share: it is {low:.0%} or more")
-    if result.short:
-        found.append(f"{result.short} keys have fewer than {result.package.spec.max_readings} readings, a full window")
-    found += _outside_note(result)
-    if not result.events:
-        found.append("no events were given (--label-column, --events), so every alarm counts as false")
-    skipped = sum(result.recorded.left_out.values()) + sum(result.refused.values())
-    if skipped:
-        reasons = ", ".join(f"{why} {n:,}" for why, n in (result.recorded.left_out + result.refused).items())
-        found.append(f"{skipped:,} rows were not scored: {reasons}" + _examples(result))
-    if result.recorded.not_numbers:
-        which = ", ".join(f"{column} {n:,}" for column, n in result.recorded.not_numbers.items())
-        found.append(f"values that are not numbers count as missing: {which}")
-    if result.masked:
-        which = ", ".join(f"{sensor} {n:,}" for sensor, n in result.masked.items())
-        found.append(f"values out of range were masked, as by a worker: {which}")
-    return found
-
-
-def _examples(result: Backtest) -> str:
-    return f" ({'; '.join(result.recorded.examples)})" if result.recorded.examples else ""
-
-
-def _period_note(result: Backtest) -> str:
-    period, thinned = _typical_s(result.periods_ms), _typical_s({m: ms for m, ms in result.every_ms.items() if ms})
-    trained = result.package.spec.period_ms
-    if period is None:
-        return ""
-    if thinned is not None:
-        return (
-            f"a reading every {period:g} s was thinned to one every {thinned:g} s, because windows count readings "
-            "(--every 0 keeps all)"
-        )
-    if trained is None:
-        return f"the model declares no training period; readings, one every {period:g} s, are used as they are"
-    if period > trained / 1000 * 1.5:
-        span_s = result.package.spec.max_span_ms / 1000
-        return (
-            f"a reading every {period:g} s is less than the model's {trained / 1000:g} s: a window "
-            f"of {span_s:g} s holds {max(int(span_s / period), 1)} instead of {result.package.spec.max_readings}"
-        )
-    return ""
-
-
-def _outside_note(result: Backtest) -> list[str]:
-    sensors = {s: result.outside[s] for s in result.recorded.sensors if result.outside[s] > _OUTSIDE}
-    if not sensors:
-        return []
-    which = ", ".join(f"{sensor} in {share:.0%}" for sensor, share in sensors.items())
-    advice = ""
-    if result.package.spec.per.keys() & sensors.keys():
-        advice = "; is --topology right?"
-    return [f"outside the range of normal operation in training: {which} of the readings{advice}"]
-
-
 def as_tables(result: Backtest, model: str) -> RenderableType:
     """Tables for a terminal."""
     facts = as_json(result, model)
     parts: list[RenderableType] = [_summary(facts)]
     if result.alarms:
         parts.append(_alarm_table(result))
-    parts.append(_sweep_table(result))
+    if len(result.swept) > 1:
+        parts.append(_sweep_table(result))
     return Group(*parts, *(styled(f"[yellow]note:[/] {markup(text)}") for text in facts["warnings"]))
 
 
@@ -261,10 +192,9 @@ def _alarm_table(result: Backtest) -> Table:
 
 
 def _moment(result: Backtest, alarm: Alarm) -> str:
-    when = _when(result, alarm.key, alarm.ts)
-    if when["ts"] is None:
-        return f"{when['t_s']:,.0f} s"
-    return iso_utc(when["ts"])
+    if result.recorded.relative:
+        return f"{(alarm.ts - RELATIVE_START_MS) / 1000:,.0f} s"
+    return iso_utc(alarm.ts)
 
 
 def _sweep_table(result: Backtest) -> Table:

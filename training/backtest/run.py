@@ -1,11 +1,12 @@
 """A backtest: recordings go through a model and an alarm policy, and the alarms are matched to events."""
 
-import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,20 +14,21 @@ from common.arrays import Bool, Float, Int
 from common.errors import UserError
 from common.times import DAY_MS
 from producers.recordings.mapping import Mapping
+from producers.recordings.piece import Piece
+from producers.recordings.recording import Recording, open_recording
+from producers.recordings.understanding import understanding
 from training.backtest.envelope import Envelopes
 from training.backtest.labels import given_events, labelled_events
-from training.backtest.read import Recorded, read_files
+from training.backtest.sampling import thinned_to
 from training.backtest.score import RecordingScorer, ScoredPiece
-from training.backtest.thin import thinned
+from training.backtest.threads import in_threads, shares
 from training.evaluation.alarm_outcomes import Alarm, AlarmOutcomes, apply, match_alarms
 from training.evaluation.labelled_event import LabelledEvent, by_key, normal_operation
 from training.evaluation.policy_sweep import Trace, policies, sweep, telling
+from worker.alarms.rules import NOT_ASSESSABLE
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
-
-DENSER = 0.75
-"""A recording is thinned if its period is below this share of the training period; clocks are not exact."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -39,8 +41,10 @@ class BacktestOptions:
         mapping: the files' columns.
         label_column: column that is 1 from the event on.
         events: file or text with the times of events (see `given_events`).
-        every_ms: period that readings are thinned to. 0: not thinned; None: the model's period, if they are denser.
+        every_ms: period that readings are thinned to. 0: not thinned; None: the period of a model that counts readings,
+            if they are denser.
         horizon_ms: how long before an event an alarm counts as its warning.
+        sweep: whether other alarm policies are tried on the same scores.
     """
 
     paths: Sequence[Path]
@@ -49,6 +53,7 @@ class BacktestOptions:
     events: str | None = None
     every_ms: int | None = None
     horizon_ms: int = 7_200_000
+    sweep: bool = True
 
 
 @dataclass
@@ -56,16 +61,19 @@ class Backtest:
     """The result of a backtest.
 
     Attributes:
-        recorded: what was read.
+        recorded: what was read; its readings are gone. understood: how (see `understanding`).
         scored: number of scored readings; `fed`: number of readings after thinning.
-        periods_ms: sampling period of each key; every_ms: period that each key was thinned to, 0 if it was not.
+        every_ms: period that each key was thinned to, 0 if it was not.
         normal_days: key-days of normal operation; days: of the whole recording.
         outside: share of the readings before an event whose feature is outside the training reference, by feature.
+        not_assessable: number of readings that the model cannot judge, by reason.
+        maintenance: alarms that say that it cannot; `alarms` are all others, which are judged.
         short: number of keys with fewer readings than a full window.
         reading_and_scoring_s: wall time from the first file to the last alarm; seconds: of everything.
     """
 
-    recorded: Recorded
+    recorded: Recording
+    understood: dict[str, Any]
     package: ModelPackage
     policy: AlarmPolicy
     events: list[LabelledEvent]
@@ -75,7 +83,6 @@ class Backtest:
     envelopes: Envelopes
     refused: Counter[str]
     masked: Counter[str]
-    periods_ms: dict[int, float]
     every_ms: dict[int, int]
     horizon_ms: int
     fed: int = 0
@@ -83,6 +90,8 @@ class Backtest:
     days: float = 0.0
     normal_days: float = 0.0
     outside: dict[str, float] = field(default_factory=dict)
+    not_assessable: Counter[str] = field(default_factory=Counter)
+    maintenance: list[Alarm] = field(default_factory=list)
     short: int = 0
     reading_and_scoring_s: float = 0.0
     seconds: float = 0.0
@@ -94,6 +103,7 @@ def run_backtest(
     package: ModelPackage,
     policy: AlarmPolicy,
     progress: Progress = lambda _stage, _done, _total: None,
+    tell: Callable[[dict[str, Any]], None] = lambda _understood: None,
 ) -> Backtest:
     """Run recordings through the worker's stages.
 
@@ -103,31 +113,30 @@ def run_backtest(
         package: the model.
         policy: the alarm policy.
         progress: called with the stage, how much of it is done, and the total.
+        tell: called with how the recordings were understood (see `understanding`), before anything is scored.
 
     Raises:
         UserError: files, mapping or events cannot be used.
     """
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="hazardstream-backtest-") as directory:
-        recorded = read_files(
-            options.paths,
-            pipeline,
-            options.mapping,
-            Path(directory),
-            label_column=options.label_column,
-            progress=lambda name: progress(f"reading {name}", 0, 0),
-        )
+    with open_recording(
+        options.paths,
+        pipeline,
+        options.mapping,
+        label=options.label_column,
+        progress=lambda name: progress(f"reading {name}", 0, 0),
+    ) as recorded:
+        how = understanding(recorded, pipeline, options.mapping)
+        tell(how)
         events = _events(options, recorded, pipeline)
-        periods = recorded.spool.periods_ms()
-        every = {m: _every(options, package, period) for m, period in periods.items()}
-        run = _Run(recorded, pipeline, package, policy, events, options.horizon_ms)
-        first_ts = {m: span.first_ts for m, span in recorded.spool.spans.items()}
-        pieces = recorded.spool.pieces()
-        for piece in run.scorer.score(thinned(pieces, every, first_ts) if any(every.values()) else pieces):
-            run.take(piece)
-            progress("scoring", run.fed, len(recorded.spool))
+        every = thinned_to(options.every_ms, package.spec, recorded.periods_ms)
+        run = _Run(recorded, pipeline, package, policy, events, options)
+        in_threads(
+            lambda codes: run.score(recorded.thinned_pieces(every, codes), progress),
+            shares({key: span.readings for key, span in recorded.spans.items()}),
+        )
         scored_after_s = time.perf_counter() - began
-    result = run.result(periods, every, progress)
+    result = run.result(how, every, progress)
     if not result.scored:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(result.refused.items()))
         raise UserError(f"no reading can be scored ({reasons or 'there is none'}); map the columns with --columns")
@@ -135,39 +144,34 @@ def run_backtest(
     return result
 
 
-def _events(options: BacktestOptions, recorded: Recorded, pipeline: Pipeline) -> list[LabelledEvent]:
+def _events(options: BacktestOptions, recorded: Recording, pipeline: Pipeline) -> list[LabelledEvent]:
     events = given_events(options.events, recorded, pipeline.input) if options.events else []
     if options.label_column:
-        last = {m: span.last_ts for m, span in recorded.spool.spans.items()}
-        events += labelled_events(recorded.spool.pieces(), last)
+        last = {m: span.last_ts for m, span in recorded.spans.items()}
+        events += labelled_events(recorded.pieces(), last)
     return sorted(events, key=lambda e: (e.key, e.ts))
 
 
-def _every(options: BacktestOptions, package: ModelPackage, period_ms: float) -> int:
-    if options.every_ms is not None:
-        return options.every_ms
-    trained = package.spec.period_ms
-    return trained if trained is not None and period_ms < DENSER * trained else 0
-
-
 class _Run:
-    """Collects results while pieces go through the stages."""
+    """Collects results while pieces go through the stages; several threads may score different keys."""
 
     def __init__(
         self,
-        recorded: Recorded,
+        recorded: Recording,
         pipeline: Pipeline,
         package: ModelPackage,
         policy: AlarmPolicy,
         events: list[LabelledEvent],
-        horizon_ms: int,
+        options: BacktestOptions,
     ) -> None:
-        self.scorer = RecordingScorer(pipeline, package, policy, recorded.names, recorded.sensors)
-        self.fed = 0
-        self._recorded, self._package, self._policy = recorded, package, policy
-        self._events, self._horizon_ms = events, horizon_ms
-        self._envelopes = Envelopes(recorded.spool.spans, {e.key for e in events}, policy.setpoint)
-        self._tried = policies(policy)
+        self.refused: Counter[str] = Counter()
+        self._masked: Counter[str] = Counter()
+        self._not_assessable: Counter[str] = Counter()
+        self._lock, self._fed = threading.Lock(), 0
+        self._recorded, self._pipeline, self._package, self._policy = recorded, pipeline, package, policy
+        self._events, self._horizon_ms = events, options.horizon_ms
+        self._envelopes = self._no_envelopes()
+        self._tried = policies(policy) if options.sweep else [policy]
         self._kept: list[Trace] = []
         self._alarms: dict[str, Alarm] = {}
         self._last_ts: dict[int, int] = {}
@@ -178,9 +182,27 @@ class _Run:
         self._low, self._high = _reference(package)
         self._outside = np.zeros(len(self._low), np.int64)
 
-    def take(self, piece: ScoredPiece) -> None:
-        """Add a scored piece."""
-        self.fed += len(piece.outcome.batch)
+    def _no_envelopes(self) -> Envelopes:
+        return Envelopes(self._recorded.spans, {e.key for e in self._events}, self._policy.setpoint)
+
+    def score(self, pieces: Iterator[Piece], progress: Progress) -> Iterator[None]:
+        """Score all readings of some keys, a piece at each step."""
+        names, sensors = self._recorded.names, self._recorded.sensors
+        scorer = RecordingScorer(self._pipeline, self._package, self._policy, names, sensors)
+        envelopes = self._no_envelopes()
+        for piece in scorer.score(pieces):
+            with self._lock:
+                self._take(piece, envelopes)
+                progress("scoring", self._fed, len(self._recorded))
+            yield
+        with self._lock:
+            self.refused += scorer.refused
+            self._masked += scorer.masked
+            self._not_assessable += scorer.not_assessable
+            self._envelopes.join(envelopes)
+
+    def _take(self, piece: ScoredPiece, envelopes: Envelopes) -> None:
+        self._fed += len(piece.outcome.batch)
         if not len(piece.key):
             return
         scored = piece.outcome.scored
@@ -194,9 +216,11 @@ class _Run:
             features = scored.features.numbers[sound]
             self._outside += ((features < self._low) | (features > self._high)).sum(axis=0)
         self._sound += int(sound.sum())
-        self._envelopes.add(piece)
-        keep = telling(piece.key, piece.ts, piece.probability, self._tried)
-        self._kept.append(Trace(piece.key[keep], piece.ts[keep], piece.probability[keep]))
+        envelopes.add(piece)
+        # No other policy raises an alarm where the model cannot judge either.
+        probability = np.where(scored.assessable, piece.probability, 0.0)
+        keep = telling(piece.key, piece.ts, probability, self._tried)
+        self._kept.append(Trace(piece.key[keep], piece.ts[keep], probability[keep]))
 
     def _time(self, key: Int, ts: Int) -> Bool:
         """Count the time that these readings cover, and return which of them are outside events."""
@@ -214,11 +238,14 @@ class _Run:
             self._count[number] += len(at)
         return sound
 
-    def result(self, periods: dict[int, float], every: dict[int, int], progress: Progress) -> Backtest:
+    def result(self, understood: dict[str, Any], every: dict[int, int], progress: Progress) -> Backtest:
         """Match the alarms to events, and try the other policies."""
-        alarms = sorted(self._alarms.values(), key=lambda a: (a.ts, a.key))
+        raised = sorted(self._alarms.values(), key=lambda a: (a.ts, a.key))
+        alarms = [alarm for alarm in raised if alarm.rule != NOT_ASSESSABLE]
         columns = zip(*((t.key, t.ts, t.probability) for t in self._kept), strict=True)
         trace = Trace(*(np.concatenate(c) for c in columns)) if self._kept else _NOTHING
+        order = np.argsort(trace.key, kind="stable")  # the threads may take turns in any way
+        trace = Trace(trace.key[order], trace.ts[order], trace.probability[order])
         names = [key for key, _ in self._recorded.names]
         swept = []
         for entry in sweep(self._tried, trace, names, self._events, self._horizon_ms):
@@ -228,6 +255,7 @@ class _Run:
         outside = self._outside / max(self._sound, 1)
         return Backtest(
             self._recorded,
+            understood,
             self._package,
             self._policy,
             self._events,
@@ -235,16 +263,17 @@ class _Run:
             match_alarms(alarms, self._events, self._horizon_ms),
             swept,
             self._envelopes,
-            self.scorer.refused,
-            self.scorer.masked,
-            periods,
+            self.refused,
+            self._masked,
             every,
             self._horizon_ms,
-            fed=self.fed,
+            fed=self._fed,
             scored=sum(self._count.values()),
             days=float(self._ms[0] / DAY_MS),
             normal_days=float(self._ms[1] / DAY_MS),
             outside=dict(zip(self._package.spec.names, outside.tolist(), strict=True)),
+            not_assessable=self._not_assessable,
+            maintenance=[alarm for alarm in raised if alarm.rule == NOT_ASSESSABLE],
             short=sum(n < full for n in self._count.values()),
         )
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from common.arrays import Bool, Float, Int
+from producers.recordings.piece import Piece
 from schemas.text_column import TextColumn
-from training.backtest.spool import Piece
 from worker.alarms.state_machine import AlarmPolicy
+from worker.config.alarm_section import raised_by_model, rules_in_force
 from worker.config.pipeline import Pipeline
 from worker.model.package import ModelPackage
 from worker.score.batch import columns_only
@@ -53,6 +54,7 @@ class RecordingScorer:
     Attributes:
         refused: number of readings that a worker would not score, by reason.
         masked: number of values that a worker would mask, by sensor.
+        not_assessable: number of readings that the model cannot judge, by reason.
     """
 
     def __init__(
@@ -65,17 +67,24 @@ class RecordingScorer:
     ) -> None:
         self.refused: Counter[str] = Counter()
         self.masked: Counter[str] = Counter()
+        self.not_assessable: Counter[str] = Counter()
         self._all = pipeline.input.sensors()
         self._at = [self._all.index(s) for s in sensors]
         self._keys = [key.encode() for key, _ in names]
         self._key_text = TextColumn.of(self._keys)
         self._group_text = TextColumn.of([group.encode() for _, group in names])
         self._decode = GivenReadings()
-        self._scorer = Scorer(self._decode, pipeline, package, policy)
+        self._scorer = Scorer(
+            self._decode,
+            pipeline,
+            package,
+            policy if raised_by_model(pipeline.alarm) else None,
+            rules=rules_in_force(pipeline),
+        )
         self._partitions: dict[int, Partition] = {}
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[ScoredPiece]:
-        """Score pieces in the order of `Spool.pieces`, which keeps the readings of a key together."""
+        """Score pieces in the order of `Recording.pieces`, which keeps the readings of a key together."""
         for piece in pieces:
             heard: Bool = np.asarray(~np.isnan(piece.values).all(axis=1))
             if not heard.all():
@@ -107,6 +116,7 @@ class RecordingScorer:
 
     def _count(self, outcome: Outcome) -> None:
         self.refused.update(r.reason for r in outcome.rejections)
+        self.not_assessable.update(outcome.unjudged())
         if outcome.deduplicated:
             self.refused["duplicate"] += outcome.deduplicated
         for at in np.flatnonzero(outcome.scored.masked.any(axis=0)).tolist():

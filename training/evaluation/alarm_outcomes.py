@@ -9,7 +9,8 @@ from scipy import stats
 
 from common.arrays import Int
 from training.evaluation.labelled_event import LabelledEvent, by_key
-from worker.alarms.state_machine import ACTIVE, RTN, Transition
+from worker.alarms.alarms import MODEL, Transition
+from worker.alarms.state_machine import ACTIVE, RTN
 from worker.model.shap import Contribution
 
 REQUIRED_WARNING_S = 300.0
@@ -31,6 +32,7 @@ class Alarm:
         peak: the highest probability.
         cleared_ts: when it returned to normal, ms; None: it was active at the end of the recording.
         contributions: SHAP contributions when it was raised, largest first.
+        rule: that raised it; empty: the model.
     """
 
     key: int
@@ -41,6 +43,7 @@ class Alarm:
     peak: float
     cleared_ts: int | None = None
     contributions: list[Contribution] = field(default_factory=list)
+    rule: str = MODEL
 
 
 def apply(
@@ -61,6 +64,7 @@ def apply(
         if made.kind == ACTIVE and alarm is None:
             onset = at if state.onset_ts is None else state.onset_ts
             alarm = Alarm(int(key[made.row]), state.alarm_id, onset, at, state.priority, state.peak_probability)
+            alarm.rule = made.rule
             alarms[state.alarm_id] = alarm
             raised.append((alarm, made))
         elif alarm is not None:
@@ -139,6 +143,20 @@ def poisson_interval(count: int, exposure: float) -> tuple[float, float]:
     tail = (1 - CONFIDENCE) / 2
     low = stats.chi2.ppf(tail, 2 * count) / 2 if count else 0.0
     high = stats.chi2.ppf(1 - tail, 2 * count + 2) / 2
+    return (float(low / exposure), float(high / exposure)) if exposure > 0 else (0.0, float("inf"))
+
+
+def weighted_interval(weights: Sequence[float], exposure: float) -> tuple[float, float]:
+    """Confidence interval of a rate whose events count by weights of at most 1 (Fay and Feuer 1997).
+
+    It holds the weighted rate. If all weights are 1, it is that of `poisson_interval`.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    total, squares = float(np.sum(weights)), float(np.sum(np.square(weights)))
+    low = stats.gamma.ppf(tail, total**2 / squares, scale=squares / total) if total else 0.0
+    # As if one more event had happened, with the greatest weight.
+    total, squares = total + 1, squares + 1
+    high = stats.gamma.ppf(1 - tail, total**2 / squares, scale=squares / total)
     return (float(low / exposure), float(high / exposure)) if exposure > 0 else (0.0, float("inf"))
 
 

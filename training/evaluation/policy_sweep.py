@@ -8,7 +8,8 @@ import numpy as np
 from common.arrays import Bool, Float, Int
 from training.evaluation.alarm_outcomes import Alarm, AlarmOutcomes, apply, match_alarms
 from training.evaluation.labelled_event import LabelledEvent
-from worker.alarms.state_machine import AlarmPolicy, Alarms
+from worker.alarms.alarms import Alarms
+from worker.alarms.state_machine import AlarmPolicy
 
 SETPOINTS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 ON_DELAYS_S = (0, 30, 60, 120, 300)
@@ -60,13 +61,29 @@ def alarms_under(policy: AlarmPolicy, trace: Trace, names: Sequence[str]) -> lis
     machine.assign(0, {})
     # Keys that never reach the setpoint have no alarms, and encoding their names takes time.
     over = np.unique(trace.key[trace.probability >= policy.setpoint])
-    rows = np.isin(trace.key, over)
+    rows = np.flatnonzero(np.isin(trace.key, over))
+    rows = rows[_moving(policy, trace.key[rows], trace.ts[rows], trace.probability[rows])]
     key, ts = trace.key[rows], trace.ts[rows]
     encoded = [names[number].encode() for number in key.tolist()]
     staged = machine.stage([0] * len(encoded), encoded, ts, trace.probability[rows])
     alarms: dict[str, Alarm] = {}
     apply(alarms, staged.transitions, key, ts)
     return sorted(alarms.values(), key=lambda a: a.ts)
+
+
+def _moving(policy: AlarmPolicy, key: Int, ts: Int, probability: Float) -> Bool:
+    """Which readings, in order of time, can change an alarm under this policy, shape [n].
+
+    Of a stretch below the setpoint, or below the deadband, those are the first one and that which ends the off-delay.
+    """
+    zone = (probability >= policy.setpoint).astype(np.int8) + (probability >= policy.setpoint - policy.deadband)
+    begins = np.ones(len(key), np.bool_)
+    begins[1:] = (key[1:] != key[:-1]) | (zone[1:] != zone[:-1])
+    since = ts[np.maximum.accumulate(np.where(begins, np.arange(len(key)), 0))]
+    over = ts - since >= policy.off_delay_ms
+    ends = over & ~begins
+    ends[1:] &= ~over[:-1] | begins[:-1]
+    return np.asarray((zone == 2) | begins | ends)
 
 
 def sweep(

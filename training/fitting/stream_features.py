@@ -105,7 +105,8 @@ class _Unasked(Model):
     def predict(self, features: Features) -> Prediction:
         """See `Model.predict`."""
         zeros = np.zeros(len(features))
-        return Prediction(zeros, zeros.astype(np.int64), np.zeros((len(features), 1)))
+        label = zeros.astype(np.int64) if self.task is Task.MULTICLASS else None
+        return Prediction(zeros, label, np.zeros((len(features), 1)))
 
 
 def _model(pipeline: Pipeline, features: Sequence[Feature]) -> Model:

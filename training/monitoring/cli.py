@@ -1,5 +1,6 @@
 """The commands `drift` (monitoring of data and model) and `label` (confirmed events and false alarms)."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +14,9 @@ from common.cli_options import (
     PipelineOption,
     RegistryOption,
     moment_ms,
-    training_packages,
 )
 from common.errors import UserError
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.progress import stop_on_signals
 from common.terminal import say, terminal
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import threading
 
     from training.monitoring.watch import Look, Watch
+    from worker.config.pipeline import Pipeline
     from worker.config.settings import Settings
     from worker.model.reference import Reference
 
@@ -67,15 +69,17 @@ def drift(
 
     Example: hazardstream drift --report drift-report
     """
-    from common.logs import configure_logs
+    if report is not None:
+        require_extras("training")
+    from common.logs import command_logs, configure_logs
     from training.monitoring.drift.events import new_baseline as begin
     from training.monitoring.topics import MonitoringTopics
     from training.monitoring.watch import Watch
     from worker.config.settings import load_settings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
-    configure_logs(settings.log_level if watch else "error")
-    with MonitoringTopics(settings) as topics:
+    configure_logs(settings.log_level) if watch else command_logs("error")
+    with MonitoringTopics(settings, patient=watch) as topics:
         watching = Watch(topics, partial(_reference, settings, topics.pipeline.model))
         if new_baseline is not None:
             if since is None:
@@ -91,8 +95,8 @@ def drift(
         look = watching.look(publish=publish)
     page = None
     if report is not None:
-        with training_packages():
-            from training.monitoring.report import write_report
+        from training.monitoring.report import write_report
+
         page = write_report(look, report)
     if as_json:
         say(strict_json(look.as_json() | {"report": page and str(page)}))
@@ -100,6 +104,23 @@ def drift(
         _print(look)
         if page:
             say(f"report: {page}")
+
+
+def _require_known(key: str, settings: "Settings", pipeline: "Pipeline") -> None:
+    """Check that the input topic has readings of a key: a mistyped one would spoil the figures in silence.
+
+    Raises:
+        UserError: it has none.
+    """
+    from producers.newest import newest_times
+
+    if not newest_times(
+        pipeline, [key], sys.maxsize, bootstrap=settings.bootstrap_servers, registry=settings.registry_url
+    ):
+        raise UserError(
+            f"{pipeline.input.topic} has no reading of {pipeline.input.key} {key!r} among its newest records; correct "
+            "--key, or add --force if its readings are gone"
+        )
 
 
 def _past_ms(option: str, text: str) -> int:
@@ -196,6 +217,9 @@ def label(
     ],
     by: Annotated[str | None, typer.Option(help="Who confirmed it.")] = None,
     note: Annotated[str | None, typer.Option(help="Free text.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Record it even if the input topic has no reading of this key (any more).")
+    ] = False,
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
@@ -215,6 +239,8 @@ def label(
     ts = moment_ms("--at", at) if kind == WITHDRAWN else _past_ms("--at", at)
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     with MonitoringTopics(settings) as topics:
+        if not (force or kind == WITHDRAWN):
+            _require_known(key, settings, topics.pipeline)
         record = Label(key, ts, kind, by, note).record(topics.pipeline)
         topics.publish("labels", [(key, record)])
     say(strict_json(record) if as_json else f"labelled {key} at {at}: {kind}")

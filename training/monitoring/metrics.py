@@ -1,13 +1,15 @@
 """The metrics of the drift monitor."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import Counter, Gauge
+
+from worker.observe.registry import process_registry
 
 
 class DriftMetrics:
     """The metrics of `hazardstream drift --watch`."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
+        registry = self.registry = process_registry()
         self.checks = Counter("hazardstream_drift_checks_total", "Times all sites were checked.", registry=registry)
         self.failed = Counter(
             "hazardstream_drift_checks_failed_total",

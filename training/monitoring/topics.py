@@ -11,13 +11,14 @@ from common.errors import DependencyDownError, UserError
 from schemas.codec import decode, encode
 from schemas.errors import UnreadableValueError
 from schemas.load import parsed
-from schemas.registry import registry_at, writer_schema_lookup
+from schemas.registry import COMMAND_TIMEOUT_S, SERVICE_TIMEOUT_S, registry_at, writer_schema_lookup
 from schemas.wire import single_object_prefix
 from worker.config.pipeline import Monitor, Pipeline, load_pipeline
 from worker.config.settings import Settings
 from worker.kafka.client_config import client_config, error_text, producer
 from worker.kafka.message import value_of
 from worker.kafka.producing import PRODUCER_DEFAULTS, PRODUCER_FIXED
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topic_reader import Span, TopicReader
 
 _LOG = structlog.get_logger(__name__)
@@ -29,12 +30,14 @@ class MonitoringTopics:
 
     Args:
         settings: pipeline, brokers and registry.
+        patient: whether it is for a service, which waits for a broker when it reads or writes.
 
     Raises:
         UserError: the pipeline has no `monitor`.
+        DependencyDownError: no broker answers, unless patient.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
         self.pipeline: Pipeline = load_pipeline(settings.pipeline)
         monitor = self.pipeline.monitor
         if monitor is None:
@@ -42,8 +45,9 @@ class MonitoringTopics:
                 f"pipeline {self.pipeline.name} has no `monitor` section; add one as docs/drift.md describes"
             )
         self.monitor: Monitor = monitor
-        self._config = client_config(settings.bootstrap_servers)
-        self._registry = registry_at(settings.registry_url)
+        self._config = (client_config if patient else reachable_config)(settings.bootstrap_servers)
+        timeout_s = SERVICE_TIMEOUT_S if patient else COMMAND_TIMEOUT_S
+        self._registry = registry_at(settings.registry_url, timeout_s=timeout_s)
         self._writer_schema_of = writer_schema_lookup(self._registry, self.pipeline.known_schemas)
         self._reader = TopicReader(self._config)
         self._read_to: dict[str, dict[int, int]] = {}

@@ -14,9 +14,10 @@ from training.monitoring.drift.events import DriftEvent, Place, Published, activ
 from training.monitoring.drift.history import Histories
 from training.monitoring.metrics import DriftMetrics
 from training.monitoring.performance.labels import labels_from
-from training.monitoring.performance.rolling import Figures, alarms_from, degradation, figures
+from training.monitoring.performance.rolling import Figures, degradation, figures, models_alarms
 from training.monitoring.topics import MonitoringTopics
 from worker.model.reference import Reference
+from worker.observe.metrics import show as show_all
 
 _LOG = structlog.get_logger(__name__)
 
@@ -109,7 +110,7 @@ class Watch:
             return None
         keys: dict[str, int] = {}
         records = self._records["alarms"]
-        alarms = alarms_from(records, self.topics.pipeline, keys)
+        alarms = models_alarms(records, self.topics.pipeline, keys)
         model = (records[-1]["model_name"], records[-1]["model_version"]) if records else ("", "")
         return figures(alarms, labels, keys, self.topics.monitor.performance, model)
 
@@ -147,17 +148,16 @@ def watch(
 def show(look: Look, metrics: DriftMetrics) -> None:
     """Set the metrics to the results of a check."""
     metrics.checks.inc()
-    for gauge in (metrics.active, metrics.distance, metrics.missing):
-        gauge.clear()
     for site, state in look.states.items():
         metrics.until.labels(in_label(site)).set(state.until_ts / 1000)
         metrics.baseline.labels(in_label(site)).set(86_400 * state.baseline_days)
-    for place in look.active:
-        metrics.active.labels(*map(in_label, place)).set(1)
-    shown = {"missing": metrics.missing, "drift": metrics.distance}
+    show_all(metrics.active, {tuple(map(in_label, place)): 1 for place in look.active})
+    shown: dict[str, dict[tuple[str, ...], float]] = {"missing": {}, "drift": {}}
     for one in (one for one in look.watched if one.kind in shown):
         for subject, value in zip(one.subjects, one.value[-1].tolist(), strict=True):
-            shown[one.kind].labels(in_label(one.site), in_label(subject)).set(value)
+            shown[one.kind][in_label(one.site), in_label(subject)] = value
+    show_all(metrics.missing, shown["missing"])
+    show_all(metrics.distance, shown["drift"])
     for event in look.new_events:
         metrics.events.labels(event.kind, event.state).inc()
     if look.figures is not None:

@@ -8,6 +8,7 @@ import typer
 
 from common.cli_options import MONITOR, BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
 from common.errors import UserError
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say, terminal
 
@@ -64,7 +65,8 @@ def promote(
 
     Example: hazardstream promote --key-days 100 --events 3
     """
-    from common.logs import configure_logs
+    require_extras("training")
+    from common.logs import command_logs
     from training.monitoring.topics import MonitoringTopics
     from training.promotion.aliases import Aliases
     from training.promotion.decide import Requirements, decide
@@ -79,7 +81,7 @@ def promote(
         challenger=challenger,
         tracking_uri=tracking_uri,
     )
-    configure_logs("error")
+    command_logs("error")
     with MonitoringTopics(settings) as topics:
         uri = settings.model_uri(topics.pipeline.model)
         aliases = Aliases.of(uri, settings.challenger, settings.tracking_uri)

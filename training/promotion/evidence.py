@@ -17,7 +17,7 @@ from common.times import HOUR_MS
 from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, match_alarms, poisson_interval, share_interval
 from training.evaluation.labelled_event import OUT_OF_SERVICE_MS, LabelledEvent
 from training.monitoring.performance.labels import EVENT, Label
-from training.monitoring.performance.rolling import alarms_from, marked
+from training.monitoring.performance.rolling import marked, models_alarms
 from worker.alarms.state_machine import ACTIVE, RTN
 from worker.config.pipeline import Pipeline
 
@@ -189,7 +189,7 @@ class ShadowRecords:
             if label.kind == EVENT and self._seen(label)
         ]
         times = {key: np.sort(np.frombuffer(ts, np.int64)) for key, ts in self._times.items()}
-        raised, days = alarms_from(published, self._pipeline, dict(self._numbers)), len(self._hours) / 24
+        raised, days = models_alarms(published, self._pipeline, dict(self._numbers)), len(self._hours) / 24
         champion, challenger = (
             _results_of(alarms, events, marked(labels, known, self._numbers), horizon_ms, days)
             for alarms, known in (

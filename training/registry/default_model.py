@@ -2,30 +2,12 @@
 
 from collections.abc import Callable
 
-from common.directories import cache_directory
 from common.errors import UserError
-from training.registry.register import register_package
-from worker.admission.source import resolve, resolve_by_settings
+from worker.admission.source import resolve_by_settings
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.model.formats import require_package
-from worker.model.mlflow_client import local_store
-from worker.model.package import MANIFEST, ModelPackage, digest
-
-
-def demo_store(pipeline: Pipeline) -> str:
-    """Tracking URI of an MLflow store of the demo's own, in which the pipeline's own model is registered as champion.
-
-    Args:
-        pipeline: has a model package in its folder, and names it by its alias.
-    """
-    cache, package = cache_directory(), pipeline.shipped_model
-    uri = local_store(cache / f"demo-mlflow-{digest(package / MANIFEST)[:12]}")
-    try:
-        resolve(pipeline.model, cache_directory=cache, tracking_uri=uri)
-    except UserError:
-        register_package(package, tracking_uri=uri)
-    return uri
+from worker.model.package import ModelPackage
 
 
 def model_or_default(settings: Settings, pipeline: Pipeline, say: Callable[[str], None]) -> tuple[ModelPackage, str]:

@@ -34,11 +34,11 @@ COMPARISON = "comparison"
 
 @dataclass(frozen=True)
 class Registered:
-    """A registered model version, with the alias that points to it."""
+    """A registered model version, with the alias that was moved to it."""
 
     name: str
     version: str
-    alias: str
+    alias: str | None
     run_id: str
     tracking_uri: str
     manifest_sha256: str
@@ -46,7 +46,7 @@ class Registered:
 
 
 def register_package(
-    package: Path, *, record: Path | None = None, alias: str = "champion", tracking_uri: str | None = None
+    package: Path, *, record: Path | None = None, alias: str | None = "champion", tracking_uri: str | None = None
 ) -> Registered:
     """Log a package as a run and register it under the name in its manifest.
 
@@ -56,7 +56,7 @@ def register_package(
     Args:
         package: directory or exported file of a package; it is checked first.
         record: directory with files of its training to log.
-        alias: alias that moves to the new version.
+        alias: alias that moves to the new version; None: none moves.
         tracking_uri: MLflow's address; else MLFLOW_TRACKING_URI, else the user's own local store.
 
     Raises:
@@ -64,7 +64,8 @@ def register_package(
         UserError: MLflow rejects a request.
         DependencyDownError: MLflow does not answer.
     """
-    refuse_bad_alias(alias)
+    if alias is not None:
+        refuse_bad_alias(alias)
     contents = read_package(package) if package.is_dir() else read_archive(package).contents
     model = open_package(contents, version="unregistered")
     dry_run(model, None)
@@ -78,7 +79,8 @@ def register_package(
                 client.log_artifacts(run_id, str(record), RECORD_PATH)
             version = _register(client, run_id, model.name, manifest_sha256)
             try:
-                client.set_registered_model_alias(model.name, alias, version)
+                if alias is not None:
+                    client.set_registered_model_alias(model.name, alias, version)
             except BaseException:
                 with suppress(Exception):  # the first error is the one to report
                     _withdraw(client, model.name, version)
@@ -106,6 +108,31 @@ def refuse_bad_alias(alias: str) -> None:
         validation._validate_model_alias_name_reserved(alias)  # noqa: SLF001
     except MlflowException as error:
         raise UserError(f"MLflow takes no alias {alias!r}: {error.message} Choose another alias") from error
+
+
+def version_of(name: str, manifest_sha256: str, *, tracking_uri: str | None = None) -> str | None:
+    """The newest version that is this very package; None if it is not registered.
+
+    Raises:
+        UserError: MLflow refuses.
+        DependencyDownError: MLflow does not answer.
+    """
+    with mlflow_client(store_of(tracking_uri)) as client:
+        found = client.search_model_versions("name='" + name.replace("'", "\\'") + "'")
+        same = [v for v in found if v.tags.get(DIGEST_TAG) == manifest_sha256 and v.status == "READY"]
+        return max((str(v.version) for v in same), key=int, default=None)
+
+
+def point_alias(name: str, alias: str, version: str, *, tracking_uri: str | None = None) -> None:
+    """Move an alias to a version.
+
+    Raises:
+        UserError: MLflow refuses.
+        DependencyDownError: MLflow does not answer.
+    """
+    refuse_bad_alias(alias)
+    with mlflow_client(store_of(tracking_uri)) as client:
+        client.set_registered_model_alias(name, alias, version)
 
 
 def version_behind(name: str, alias: str, *, tracking_uri: str | None = None) -> str | None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from common.cli_options import MODELS, JsonOption, TrackingUriOption, training_packages
+from common.cli_options import MODELS, JsonOption, TrackingUriOption
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.progress import progress_bar
 from common.terminal import say, terminal
@@ -52,6 +53,7 @@ def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> N
         tracking_uri: TrackingUriOption = None,
     ) -> None:
         """Make a version the champion, whatever its metrics. Running workers follow; `fallback` undoes it."""
+        require_extras("training")
         from training.promotion.by_metric import promote as move
 
         move(name, version, tracking_uri=tracking_uri)
@@ -60,6 +62,7 @@ def add_commands(app: typer.Typer, name: str, load: Callable[[], "Recipe"]) -> N
     @group.command()
     def fallback(*, tracking_uri: TrackingUriOption = None, as_json: JsonOption = False) -> None:
         """Make the version before the champion the champion again. Running workers follow."""
+        require_extras("training")
         from training.promotion.by_metric import fall_back
 
         left, now = fall_back(name, tracking_uri=tracking_uri)
@@ -81,11 +84,11 @@ def _train(
     *,
     as_json: bool,
 ) -> None:
-    with training_packages():
-        from training.run.train import role, table
-        from training.run.train import train as run
+    require_extras("training")
+    from training.run.train import role, table
+    from training.run.train import train as run
 
-        recipe = load()
+    recipe = load()
     rows = recipe.rows(data, seed)
     say(f"rows: {len(rows.frame):,} from {rows.origin}", err=True)
     with progress_bar(as_json) as bar:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.cli_options import BootstrapOption, RegistryOption, TrackingUriOption, training_packages
+from common.cli_options import BootstrapOption, RegistryOption, TrackingUriOption
 from common.errors import UserError
+from common.extras import require_extras
 from common.terminal import say
 from common.text import shown
 
@@ -73,13 +74,13 @@ def _monitor(
     *,
     retrain: bool,
 ) -> None:
-    with training_packages():
-        from training.datasets.source import digest, given_rows
-        from training.monitoring.rows.recent import recent_rows
-        from training.run.monitor import monitor_rows
-        from training.run.train import role, train
+    require_extras("training")
+    from training.datasets.source import digest, given_rows
+    from training.monitoring.rows.recent import recent_rows
+    from training.run.monitor import monitor_rows
+    from training.run.train import role, train
 
-        recipe = load()
+    recipe = load()
     rows = recipe.rows(data, seed)
     if recent is not None:
         now = given_rows(recent).frame

@@ -22,7 +22,7 @@ from worker.model.model_files import ModelFiles
 from worker.model.package_files import PackageError
 
 _LOG = structlog.get_logger(__name__)
-_CHECK = 2
+_CHECK = 3
 """Version of the check. Raise it when the check changes, so that models are checked again."""
 _LIBRARIES = ("scikit-learn", "pandas", "scipy", "skops", "onnxruntime", "mlflow-skinny")
 

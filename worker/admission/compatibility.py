@@ -5,9 +5,13 @@ import time
 import numpy as np
 from pydantic import ValidationError
 
+from common.text import shown
 from common.validation_errors import fault_texts
+from worker.alarms.rules import missing_features
 from worker.alarms.state_machine import AlarmPolicy
+from worker.config.alarm_section import overrides, raised_by_model, rules_of
 from worker.config.pipeline import Pipeline
+from worker.config.topology import texts_in
 from worker.model.backends.plain_model import PlainModel
 from worker.model.contract import Features, Model, Task
 from worker.model.package import ModelPackage
@@ -45,13 +49,16 @@ def alarm_policy(model: Model, pipeline: Pipeline) -> AlarmPolicy | None:
     """The model's alarm policy with the pipeline's overrides, or that of the pipeline if the model brings none.
 
     Returns:
-        The policy; None for a pipeline without alarms.
+        The policy; None where the model raises no alarms: the pipeline has none, or only those of rules.
 
     Raises:
         PackageError: the overrides make the policy invalid, the pipeline's policy is not complete, or the model gives
             no probability of one class, by which alarms are raised.
     """
-    if pipeline.outputs.alarms is None:
+    changes, rules = overrides(pipeline.alarm), rules_of(pipeline.alarm)
+    if pipeline.outputs.alarms is None or not raised_by_model(pipeline.alarm):
+        return None
+    if rules and not changes and (model.task is not Task.BINARY or model.policy is None):
         return None
     if model.task is not Task.BINARY:
         raise PackageError(
@@ -62,8 +69,8 @@ def alarm_policy(model: Model, pipeline: Pipeline) -> AlarmPolicy | None:
         )
     try:
         if model.policy is None:
-            return AlarmPolicy.model_validate(pipeline.alarm)
-        return model.policy.changed(pipeline.alarm)
+            return AlarmPolicy.model_validate(changes)
+        return model.policy.changed(changes)
     except ValidationError as error:
         raise PackageError("bad_thresholds", f"pipeline {pipeline.name}: alarm: {fault_texts(error)}") from error
 
@@ -81,19 +88,34 @@ def require_fit(model: Model, pipeline: Pipeline) -> None:
             f"{pipeline.expected_task}; write `task: {model.task}` in the pipeline file, or name another model",
         )
     plan_for(model, pipeline)
-    if model.spec is None:
-        return
-    if model.spec.sensors != pipeline.input.sensors():
+    if lacking := missing_features(rules_of(pipeline.alarm), model.numeric):
         raise PackageError(
             "wrong_signature",
-            f"model {model.name} {model.version} was trained on the sensors {', '.join(model.spec.sensors)}, but "
-            f"{pipeline.input.record.name} has {', '.join(pipeline.input.sensors())}; train a model for this record",
+            f"model {model.name} {model.version} has no feature {shown(', '.join(lacking))}, which rules of pipeline "
+            f"{pipeline.name} are about; name a feature of the model, or a field of the readings",
+        )
+    if model.assessable is not None and (faults := model.assessable.faults(_texts(pipeline))):
+        raise PackageError(
+            "wrong_signature",
+            f"pipeline {pipeline.name}: topology {'; '.join(faults)}, in topology.default, groups or keys",
+        )
+    if model.spec is None:
+        return
+    if lacking := [name for name in model.spec.sensors if name not in pipeline.input.sensors()]:
+        raise PackageError(
+            "wrong_signature",
+            f"model {model.name} {model.version} was trained on the sensors {', '.join(model.spec.sensors)}, and "
+            f"{pipeline.input.record.name} has no number {', '.join(lacking)}; train a model for this record",
         )
     if missing := sorted(set(model.spec.per.values()) - pipeline.topology.default.keys()):
         raise PackageError(
             "wrong_signature",
             f"pipeline {pipeline.name}: topology.default lacks {', '.join(missing)}, which the model needs",
         )
+
+
+def _texts(pipeline: Pipeline) -> list[dict[str, str]]:
+    return [texts_in(parameters) for parameters in pipeline.topology.declared]
 
 
 def sample_rows(model: Model) -> Features:

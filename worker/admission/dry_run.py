@@ -17,6 +17,7 @@ from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import Encoder
 from worker.model.contract import Features, Model, ModelFailedError
+from worker.model.monotone import sign_faults
 from worker.model.package import ModelPackage
 from worker.model.package_files import PackageError
 from worker.score.batch import columns_only
@@ -51,6 +52,7 @@ def dry_run(model: Model, pipeline: Pipeline | None) -> None:
     try:
         if isinstance(model, ModelPackage):  # of a plain model, this was checked when it was loaded
             _check_features(model, _feature_rows(model, rng))
+            _check_signs(model)
         model.contributions(sample_rows(model).take(slice(0, _EXPLAINED)))
         if pipeline is not None:
             require_fit(model, pipeline)
@@ -84,7 +86,8 @@ def _check_features(package: ModelPackage, rows: Float) -> None:
         raise PackageError(
             "bad_scaler", f"model {package.name}: its scaler turns shape {rows.shape} into shape {scaled.shape}"
         )
-    if (wrong := np.isfinite(scaled) != np.isfinite(rows)).any():
+    # For a missing value it may put in a number.
+    if (wrong := np.isinf(scaled) | (np.isnan(scaled) & ~np.isnan(rows))).any():
         row, at = np.argwhere(wrong)[0].tolist()
         raise PackageError(
             "bad_scaler",
@@ -99,6 +102,11 @@ def _check_features(package: ModelPackage, rows: Float) -> None:
     package.contributions(Features(rows[-_EXPLAINED:], {}))
     if package.reference is not None:
         package.reference.bins(rows, probability)
+
+
+def _check_signs(package: ModelPackage) -> None:
+    if fault := next(sign_faults(package.spec, package.booster, package.scaler), None):
+        raise PackageError("wrong_signs", f"model {package.name} {package.version}: {fault}")
 
 
 def _check_records(model: Model, pipeline: Pipeline, rng: np.random.Generator) -> None:

@@ -7,13 +7,17 @@ import structlog
 from common.text import in_label
 from worker.admission.admit import Demands
 from worker.admission.compatibility import alarm_policy
+from worker.config.alarm_section import rules_of
 from worker.config.pipeline import Pipeline
 from worker.model.backends.mlmodel import read_mlmodel
 from worker.model.backends.plain_model import PlainModel
 from worker.model.contract import Model, ModelFailedError
 from worker.model.model_files import MLMODEL, TUNED_MODEL, ModelFiles
+from worker.model.monotone import proven_signs
 from worker.model.package import ModelPackage
+from worker.observe.metrics import show as show_labels
 from worker.observe.worker_status import Status
+from worker.observe.zero_series import begin_alarms_at_zero
 
 _LOG = structlog.get_logger(__name__)
 
@@ -39,8 +43,8 @@ def show(status: Status, pipeline: Pipeline, uri: str, model: Model) -> None:
     """Show a model as the one in use."""
     policy = alarm_policy(model, pipeline)
     status.model = described(model) | {"uri": uri, "alarm_policy": policy and policy.model_dump()}
-    status.metrics.model_info.clear()
-    status.metrics.model_info.labels(in_label(model.name), in_label(model.version)).set(1)
+    show_labels(status.metrics.model_info, {(in_label(model.name), in_label(model.version)): 1})
+    begin_alarms_at_zero(status.metrics, policy, rules_of(pipeline.alarm))
     status.schemas = {
         role: {"topic": pipeline.topics[role], "schema": record.schema} for role, record in pipeline.records.items()
     }
@@ -60,6 +64,8 @@ def described(model: Model) -> dict[str, Any]:
     if model.classes:
         shown["classes"] = model.classes
     if isinstance(model, ModelPackage):
+        if signs := proven_signs(model.spec, model.scaler):
+            shown["monotone"] = signs
         return shown | {
             "flavor": "hazardstream",
             "features": model.spec.model_dump() | {"names": model.spec.names},

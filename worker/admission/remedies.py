@@ -18,6 +18,7 @@ _REMEDIES: Mapping[Fault, str] = {
     "bad_booster": "copy the model again, complete, or log it again",
     "bad_model": f"{_TRY_IT} with the libraries that are installed here",
     "wrong_output": "correct the model, and log it again",
+    "wrong_signs": "train it with these signs as monotone_constraints, or take them out of features.json",
     "crashes": _TRY_IT,
     "bad_golden_rows": "write the package again with `hazardstream train --output DIR`",
     "wrong_signature": "correct `features` or the fields in the pipeline's folder, or name another model",

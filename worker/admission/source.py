@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from common.errors import DependencyDownError, UserError
+from common.text import shown
 from worker.admission.admit import Demands, admit, demands_of
 from worker.admission.mlflow_source import MlflowSource, RefusedModelError
 from worker.admission.remedies import with_remedy
@@ -127,6 +128,12 @@ def _path(uri: str, demands: Demands) -> tuple[Path, str]:
     return path, path.resolve().name
 
 
+def _instead(path: Path) -> str:
+    if deeper := [found for found in sorted(path.iterdir()) if found.is_dir() and holds_model(found)]:
+        return f"did you mean {', '.join(map(shown, deeper[:3]))}?"
+    return f"write a package with `hazardstream train --output DIR`, or a model with MLflow's `save_model`, or {_FORMS}"
+
+
 def _from_path(path: Path, name: str, cache_directory: Path, demands: Demands) -> Model:
     try:
         if path.is_file():
@@ -135,11 +142,10 @@ def _from_path(path: Path, name: str, cache_directory: Path, demands: Demands) -
         elif holds_model(path):
             files = read_model(path, name)
             package = admit(files, f"sha256:{files.digest[:12]}", demands, cache_directory)
+        elif not path.exists():
+            raise UserError(f"no model in {path}: there is no such file or directory; {_FORMS}")
         else:
-            raise UserError(
-                f"no model in {path}: it has neither manifest.json nor MLmodel; write a package with `hazardstream "
-                f"train --output DIR`, or a model with MLflow's `save_model`, or {_FORMS}"
-            )
+            raise UserError(f"no model in {path}: it has neither manifest.json nor MLmodel; {_instead(path)}")
     except PackageError as error:
         text = with_remedy(error)
         named = text if str(path) in text else f"{path}: {text}"

@@ -9,25 +9,51 @@ their times; for others, running timers are shifted to the same effect (`worker.
 """
 
 import uuid
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from common.arrays import Float, Int
 
 ACTIVE, RTN = "ACTIVE", "RTN"
 _NAMESPACE = uuid.UUID("6f3d2a0e-6c0e-5d2b-9a57-6b1f0a7d4e11")
+# Added to any event time, the longest delay fits 64 bits.
+DelayMs = Annotated[int, Field(ge=0, le=2**42)]
 
 
-_LONGEST_DELAY_MS = 2**42  # added to any event time, it fits 64 bits
+class Policy(BaseModel):
+    """When an alarm is raised and when it returns to normal, by a value at each reading.
+
+    Attributes:
+        setpoint: value at or above which a reading counts towards an alarm.
+        deadband: how far below the setpoint the value must fall before it counts towards a return.
+        on_delay_ms: event time for which the value must stay at or above the setpoint.
+        off_delay_ms: event time for which it must stay below setpoint less deadband.
+        priorities: priority -> smallest value of an alarm with it; the highest one that is reached applies.
+        immediate: value from which the on-delay does not apply; None: it always applies.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    setpoint: float
+    deadband: float
+    on_delay_ms: DelayMs
+    off_delay_ms: DelayMs
+    priorities: dict[str, float]
+    immediate: float | None = None
+
+    def waits(self, value: float) -> bool:
+        """Whether the on-delay applies at this value."""
+        return self.immediate is None or value < self.immediate
+
+    def priority(self, value: float) -> str:
+        """The priority of an alarm at this value."""
+        reached = {p: at for p, at in self.priorities.items() if at <= max(value, self.setpoint)}
+        return max(reached, key=reached.__getitem__)
 
 
-class AlarmPolicy(BaseModel):
-    """When an alarm is raised and when it returns to normal.
+class AlarmPolicy(Policy):
+    """When the model raises an alarm and when it returns to normal: the value is the probability.
 
     Attributes:
         setpoint: probability at or above which a reading counts towards an alarm; also the prediction threshold.
@@ -38,14 +64,8 @@ class AlarmPolicy(BaseModel):
         immediate: probability from which the on-delay does not apply; None: it always applies.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     setpoint: float = Field(gt=0, lt=1)
     deadband: float = Field(ge=0, lt=1)
-    on_delay_ms: int = Field(ge=0, le=_LONGEST_DELAY_MS)
-    off_delay_ms: int = Field(ge=0, le=_LONGEST_DELAY_MS)
-    priorities: dict[str, float]
-    immediate: float | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "AlarmPolicy":
@@ -79,15 +99,6 @@ class AlarmPolicy(BaseModel):
             own["deadband"] = min(self.deadband, setpoint / 2)
         return AlarmPolicy.model_validate(own | dict(changes))
 
-    def waits(self, probability: float) -> bool:
-        """Whether the on-delay applies at this probability."""
-        return self.immediate is None or probability < self.immediate
-
-    def priority(self, probability: float) -> str:
-        """The priority of an alarm at this probability."""
-        reached = {p: at for p, at in self.priorities.items() if at <= max(probability, self.setpoint)}
-        return max(reached, key=reached.__getitem__)
-
 
 @dataclass(frozen=True)
 class AlarmState:
@@ -116,53 +127,62 @@ class AlarmState:
 IDLE = AlarmState()
 
 
-def alarm_id(key: str, onset_ts: int) -> str:
-    """Id of an alarm: the same for the same key and onset (UUID version 5, RFC 9562)."""
-    return str(uuid.uuid5(_NAMESPACE, f"{key}/{onset_ts}"))
+def alarm_id(key: str, onset_ts: int, rule: str = "") -> str:
+    """Id of an alarm: the same for the same key, onset and rule (UUID version 5, RFC 9562); the model's has no rule."""
+    return str(uuid.uuid5(_NAMESPACE, f"{key}/{onset_ts}" + (f"/\0{rule}" if rule else "")))
+
+
+def unjudged(state: AlarmState) -> AlarmState:
+    """The effect of a reading that the model cannot judge: no alarm begins or ends, and delays start again."""
+    return replace(state, pending_since_ts=None, clearing_since_ts=None) if state.active else IDLE
 
 
 def step(
-    policy: AlarmPolicy, state: AlarmState, key: str, ts: int, probability: float
+    policy: Policy, state: AlarmState, key: str, ts: int, probability: float, level: int | None = None, rule: str = ""
 ) -> tuple[AlarmState, str | None]:
     """The effect of one reading on its key's alarm.
+
+    Args:
+        policy: of the alarm.
+        state: of the alarm before.
+        key: of the reading.
+        ts: event time of the reading, ms.
+        probability: of the reading, whose peak is kept.
+        level: the value that the policy is about; None: the probability.
+        rule: whose alarm it is; empty: the model's.
 
     Returns:
         The new state, and the transition: ACTIVE (raised, or raised to a higher priority), RTN, or None.
     """
-    return (
-        _when_active(policy, state, ts, probability)
-        if state.active
-        else _when_normal(policy, state, key, ts, probability)
-    )
-
-
-def _when_normal(
-    policy: AlarmPolicy, state: AlarmState, key: str, ts: int, probability: float
-) -> tuple[AlarmState, str | None]:
-    if probability < policy.setpoint:
+    value = probability if level is None else level
+    if state.active:
+        return _when_active(policy, state, ts, value, probability)
+    if value < policy.setpoint:
         return IDLE, None
     since = _began(state.pending_since_ts, ts)
     peak = max(state.peak_probability, probability)
-    if ts - since < policy.on_delay_ms and policy.waits(probability):
+    if ts - since < policy.on_delay_ms and policy.waits(value):
         return AlarmState(pending_since_ts=since, peak_probability=peak), None
     raised = AlarmState(
         active=True,
-        priority=policy.priority(probability),
-        alarm_id=alarm_id(key, since),
+        priority=policy.priority(value),
+        alarm_id=alarm_id(key, since, rule),
         onset_ts=since,
         peak_probability=peak,
     )
     return raised, ACTIVE
 
 
-def _when_active(policy: AlarmPolicy, state: AlarmState, ts: int, probability: float) -> tuple[AlarmState, str | None]:
+def _when_active(
+    policy: Policy, state: AlarmState, ts: int, value: float, probability: float
+) -> tuple[AlarmState, str | None]:
     peak = max(state.peak_probability, probability)
-    if probability < policy.setpoint - policy.deadband:
+    if value < policy.setpoint - policy.deadband:
         since = _began(state.clearing_since_ts, ts)
         if ts - since >= policy.off_delay_ms:
             return IDLE, RTN
         return replace(state, clearing_since_ts=since), None
-    priority = policy.priority(probability)
+    priority = policy.priority(value)
     # The priority of an active alarm never falls: an operator would read that as an improvement.
     higher = policy.priorities[priority] > policy.priorities.get(state.priority, 0.0)
     held = replace(
@@ -174,86 +194,3 @@ def _when_active(policy: AlarmPolicy, state: AlarmState, ts: int, probability: f
 def _began(since: int | None, ts: int) -> int:
     """When a timer started: now, if it does not run or started later (the device's clock was set back)."""
     return ts if since is None else min(since, ts)
-
-
-class Transition(NamedTuple):
-    """A transition to publish: its row, its kind, and the alarm (for RTN, as it was before)."""
-
-    row: int
-    kind: str
-    state: AlarmState
-
-
-class StagedAlarms(NamedTuple):
-    """The effect of a batch on alarms: transitions in order; last row and new state of each changed key."""
-
-    transitions: list[Transition]
-    changed: dict[tuple[int, bytes], tuple[int, AlarmState]]
-
-
-class Alarms:
-    """Alarms of all keys that are not idle, by partition."""
-
-    def __init__(self, policy: AlarmPolicy | None) -> None:
-        """Alarms by this policy; None: none are raised."""
-        self.policy = policy
-        self._states: dict[int, dict[bytes, AlarmState]] = {}
-
-    def assign(self, partition: int, states: dict[bytes, AlarmState]) -> None:
-        """Add a partition with its restored states."""
-        self._states[partition] = states
-
-    def revoke(self, partition: int) -> None:
-        """Forget a partition."""
-        self._states.pop(partition, None)
-
-    def of(self, partition: int, key: bytes) -> AlarmState:
-        """A key's alarm."""
-        return self._states.get(partition, {}).get(key, IDLE)
-
-    def active(self) -> Counter[str]:
-        """Active alarms by priority."""
-        return Counter(s.priority for states in self._states.values() for s in states.values() if s.active)
-
-    def stage(
-        self, partition: list[int], keys: list[bytes], ts: Int, probability: Float, shift: Int | None = None
-    ) -> StagedAlarms:
-        """The effect of these readings; the alarms stay unchanged. Rows of a key are in the order of their offsets.
-
-        Args:
-            partition: of each reading.
-            keys: of each reading.
-            ts: event time of each reading, ms, shape [n].
-            probability: of each reading, shape [n].
-            shift: of the timers before each reading, ms, shape [n]; None for readings in order of time.
-        """
-        if self.policy is None:
-            return StagedAlarms([], {})
-        over = np.flatnonzero(probability >= self.policy.setpoint)
-        # All readings of a key count that reaches the setpoint, so that timers do not depend on batch bounds.
-        rising = {(partition[row], keys[row]) for row in over.tolist()}
-        held = self._states
-        concerned: list[int] = []
-        if rising or any(held.values()):
-            places = zip(partition, keys, strict=True)
-            concerned = [row for row, (p, k) in enumerate(places) if k in held[p] or (p, k) in rising]
-        staged = StagedAlarms([], {})
-        for row in concerned:
-            place = partition[row], keys[row]
-            before = staged.changed[place][1] if place in staged.changed else self.of(*place)
-            moved = before if shift is None else before.moved(int(shift[row]))
-            after, kind = step(self.policy, moved, keys[row].decode(), int(ts[row]), float(probability[row]))
-            if kind is not None:
-                ended = replace(before, peak_probability=max(before.peak_probability, float(probability[row])))
-                staged.transitions.append(Transition(row, kind, ended if kind == RTN else after))
-            if after != before:
-                staged.changed[place] = row, after
-        return staged
-
-    def merge(self, staged: StagedAlarms) -> None:
-        """Apply a staged batch."""
-        for (partition, key), (_, state) in staged.changed.items():
-            if state == IDLE:
-                self._states[partition].pop(key, None)
-            else:
-                self._states[partition][key] = state

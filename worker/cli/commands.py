@@ -21,8 +21,7 @@ from common.terminal import say, terminal
 from worker.cli.dlq import app as dlq_app
 from worker.cli.model import app as model_app
 from worker.cli.pipeline import app as pipeline_app
-
-topics_app = typer.Typer(help="Create or check a pipeline's topics.", no_args_is_help=True)
+from worker.cli.topics import app as topics_app
 
 
 def register(app: typer.Typer) -> None:
@@ -107,7 +106,8 @@ def doctor(
 ) -> None:
     """Check everything that a worker needs, and say how to fix each problem.
 
-    It checks broker, topics, schema registry and model. Exit code 1 if there is a problem.
+    It checks broker, topics, schema registry and model. Exit code 1 if there is a problem, 3 if a service does not
+    answer.
 
     Example: hazardstream doctor --bootstrap broker:9092
     """
@@ -115,8 +115,7 @@ def doctor(
     from worker.config.settings import load_settings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
-    if not examine(settings, as_json=as_json):
-        raise typer.Exit(1)
+    raise typer.Exit(examine(settings, as_json=as_json))
 
 
 def tail(
@@ -128,28 +127,41 @@ def tail(
         bool, typer.Option("--from-beginning", help="Start with the first record of the topic, not with new records.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N records.")] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="Continue after the last record that this consumer group has printed. Each is committed after it was "
+            "printed, so after a crash some may come twice, and none is left out."
+        ),
+    ] = None,
+    as_json: Annotated[  # noqa: ARG001 - the program looks for it where it prints errors
+        bool, typer.Option("--json", help="Records are JSON in any case; with this, an error is one JSON object too.")
+    ] = False,
 ) -> None:
     """Show a topic's records as they are committed, one JSON object per line.
 
     Example: hazardstream tail alarms --from-beginning --limit 10
     """
-    from worker.cli.tail import follow
+    from worker.cli.tail import Tail, follow
     from worker.config.settings import load_settings
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
-    follow(settings, topic, from_beginning=from_beginning, limit=limit)
+    follow(settings, Tail(topic, from_beginning, limit, group))
 
 
 def explain(
-    key: Annotated[str, typer.Option(help="Key of the reading.")],
+    key: Annotated[str | None, typer.Option(help="Key of the reading.")] = None,
     at: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="TIME",
-            help="Event time of the reading, ISO 8601 or ms since 1970. If no reading has it, the last one in the "
-            "hour before it is used.",
+            help="Event time of the reading, ISO 8601 (UTC if it has no zone) or ms since 1970. If no reading has it, "
+            "the last one before it is used, or within its second if it is given in whole seconds.",
         ),
-    ],
+    ] = None,
+    alarm: Annotated[
+        str | None, typer.Option(metavar="ID", help="Explain the reading that raised this alarm (its `alarm_id`).")
+    ] = None,
     pipeline: PipelineOption = None,
     bootstrap: BootstrapOption = None,
     registry: RegistryOption = None,
@@ -168,13 +180,19 @@ def explain(
     from worker.cli.explain import explain as compute_again
     from worker.cli.explain_view import as_json as facts
     from worker.cli.explain_view import as_tables
+    from worker.cli.published import reading_of_alarm
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
-    configure_logs("warning")
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model)
     loaded = load_pipeline(settings.pipeline)
-    explained = compute_again(settings, loaded, key, int(at) if at.isdecimal() else moment_ms("--at", at))
+    if alarm is not None and key is None and at is None:
+        reading = reading_of_alarm(settings, loaded, alarm)
+        explained = compute_again(settings, loaded, *reading)
+    elif alarm is None and key is not None and at is not None:
+        explained = compute_again(settings, loaded, key, *_moment(at))
+    else:
+        raise UserError("give either --key and --at, or --alarm with the id of an alarm")
     if as_json:
         say(strict_json(facts(explained, loaded)))
     else:
@@ -183,50 +201,9 @@ def explain(
         raise typer.Exit(1)
 
 
-@topics_app.command("create")
-def topics_create(
-    pipeline: PipelineOption = None,
-    bootstrap: BootstrapOption = None,
-    partitions: Annotated[
-        int,
-        typer.Option(min=1, help="Partitions of each topic, unless the input topic exists: then as many as it has."),
-    ] = 8,
-    replication_factor: Annotated[int, typer.Option(min=1, help="Replicas of each partition.")] = 1,
-) -> None:
-    """Create the pipeline's missing topics, with the settings that they need.
-
-    Example: hazardstream topics create --partitions 24 --replication-factor 3
-    """
-    from worker.config.pipeline import load_pipeline
-    from worker.config.settings import load_settings
-    from worker.kafka.client_config import admin_client, client_config
-    from worker.kafka.topics import create_topics
-
-    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap)
-    config, loaded = client_config(settings.bootstrap_servers), load_pipeline(settings.pipeline)
-    made = create_topics(
-        admin_client(config), loaded, partitions=partitions, replication_factor=replication_factor, config=config
-    )
-    say(f"created: {', '.join(made)}" if made else "all topics exist already")
-
-
-@topics_app.command("check")
-def topics_check(pipeline: PipelineOption = None, bootstrap: BootstrapOption = None) -> None:
-    """Check that the pipeline's topics exist and have suitable settings.
-
-    Example: hazardstream topics check --bootstrap broker:9092
-    """
-    from worker.config.pipeline import load_pipeline
-    from worker.config.settings import load_settings
-    from worker.kafka.client_config import admin_client, client_config
-    from worker.kafka.permissions import topic_permissions
-    from worker.kafka.topics import check_topics, warnings
-
-    settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap)
-    config, loaded = client_config(settings.bootstrap_servers), load_pipeline(settings.pipeline)
-    admin = admin_client(config)
-    if faults := topic_permissions(admin, config, loaded.topics.values(), "Describe") or check_topics(admin, loaded):
-        raise UserError("\n".join(faults))
-    for warning in warnings(admin, loaded):
-        say(f"warning: {warning}", err=True)
-    say("the topics exist and have suitable settings")
+def _moment(text: str) -> tuple[int, int]:
+    """From when to when the requested reading may be, ms. Screens show times in whole seconds."""
+    if text.isdecimal():
+        return int(text), int(text)
+    at_ms = moment_ms("--at", text)
+    return at_ms, at_ms if "." in text or "," in text else at_ms + 999

@@ -70,13 +70,13 @@ def list_letters(
     from worker.cli.dlq_view import counts_by_reason, print_counts, survey_topic
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
-    from worker.kafka.client_config import client_config
+    from worker.kafka.reachable import reachable_config
     from worker.kafka.topic_reader import TopicReader
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap)
     topic = load_pipeline(settings.pipeline).outputs.dead_letters.topic
     selection = _selection(reason, since, until, key)
-    with TopicReader(client_config(settings.bootstrap_servers)) as reader:
+    with TopicReader(reachable_config(settings.bootstrap_servers)) as reader:
         surveyed = survey_topic(reader, topic, selection, as_json=as_json, count_keys=top_keys > 0)
     counts = counts_by_reason(topic, surveyed, top_keys)
     if as_json:
@@ -111,12 +111,12 @@ def show(
     from worker.dead_letters.recheck import Recheck
     from worker.dead_letters.redrive import input_topic
     from worker.dead_letters.survey import letters
-    from worker.kafka.client_config import client_config
+    from worker.kafka.reachable import reachable_config
     from worker.kafka.topic_reader import TopicReader
 
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
     loaded = load_pipeline(settings.pipeline)
-    topic, config = loaded.outputs.dead_letters.topic, client_config(settings.bootstrap_servers)
+    topic, config = loaded.outputs.dead_letters.topic, reachable_config(settings.bootstrap_servers)
     selection = _selection(reason, since, until, key, at)
     lookup = writer_schema_lookup(registry_at(settings.registry_url), loaded.known_schemas)
     reader_schema = loaded.input.avro_schema
@@ -157,7 +157,6 @@ def redrive(
     as_json: JsonOption = False,
 ) -> None:
     """Send dead letters back; the help text is `_REDRIVE_HELP`."""
-    from common.logs import configure_logs
     from worker.cli.dlq_redrive import Request, run
     from worker.config.settings import load_settings
 
@@ -166,7 +165,6 @@ def redrive(
             "no terminal to ask for confirmation; add --yes to send, or --dry-run to see what would be sent"
         )
     settings = load_settings(pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry)
-    configure_logs("warning")
     run(settings, Request(_selection(reason, since, until, key, at), max_attempts, dry_run, yes, as_json))
 
 

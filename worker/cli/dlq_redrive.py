@@ -15,7 +15,7 @@ from worker.config.settings import Settings
 from worker.dead_letters.recheck import Recheck
 from worker.dead_letters.redrive import Originals, Preview, Result, input_topic, open_publisher, preview, redrive
 from worker.dead_letters.survey import Selection, Survey, letters
-from worker.kafka.client_config import client_config
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topic_reader import TopicReader
 
 
@@ -37,7 +37,7 @@ def run(settings: Settings, request: Request) -> None:
         DependencyDownError: broker or registry does not answer.
     """
     pipeline, as_json = load_pipeline(settings.pipeline), request.as_json
-    topic, config = pipeline.outputs.dead_letters.topic, client_config(settings.bootstrap_servers)
+    topic, config = pipeline.outputs.dead_letters.topic, reachable_config(settings.bootstrap_servers)
     console = terminal(stderr=as_json)
     result, foreseen = Result(), Preview()
     with TopicReader(config) as reader, TopicReader(config) as second_reader:

@@ -1,24 +1,29 @@
 """Checks of everything that a worker needs; each problem is reported with its remedy."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from common.errors import UserError
+from common.errors import DEPENDENCY_DOWN, DependencyDownError, UserError
 from worker.cli.findings import Finding, finding, report
 from worker.cli.pipeline_check import model_says, registry_says
-from worker.config.pipeline import load_pipeline
+from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.settings import Settings, unread_settings
-from worker.kafka.client_config import admin_client, client_config, topic_partitions
+from worker.kafka.client_config import admin_client, topic_partitions
 from worker.kafka.permissions import worker_permissions
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topics import check_topics, warnings
 
 
-def examine(settings: Settings, *, as_json: bool) -> bool:
+def examine(settings: Settings, *, as_json: bool) -> int:
     """Run all checks and print their results.
 
     Returns:
-        Whether a worker could run.
+        The exit code: 0 if a worker could run, 3 if a service does not answer, otherwise 1.
     """
-    return report(list(_findings(settings)), as_json=as_json)
+    found = list(_findings(settings))
+    if report(found, as_json=as_json):
+        return 0
+    return DEPENDENCY_DOWN if any(each.down for each in found) else 1
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
@@ -31,23 +36,22 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         "pipeline", "ok", f"{settings.pipeline}: {pipeline.input.topic} → {pipeline.outputs.predictions.topic}"
     )
-    config = client_config(settings.bootstrap_servers)
-    admin, servers = admin_client(config), config["bootstrap.servers"]
-    broker = finding("broker", lambda: f"{servers} answers, {len(topic_partitions(admin))} topics")
-    if broker.verdict == "wrong":
-        text = broker.text.removeprefix("broker: ")
-        # A text with a semicolon ends with a remedy already.
-        advice = "start a broker, or give its address with --bootstrap or KAFKA_BOOTSTRAP_SERVERS (TLS/SASL: KAFKA_*)"
-        yield Finding("broker", "wrong", text if "; " in text else f"{servers}: {text}; {advice}")
-    else:
-        yield broker
-        denied = worker_permissions(admin, config, pipeline, settings.group_of(pipeline.name))
-        yield from (Finding("acl", "wrong", text) for text in denied)
-        # Without permission to describe them, existing topics would be reported as missing.
-        faults = [] if denied else check_topics(admin, pipeline)
-        yield from (Finding("topics", "wrong", fault) for fault in faults)
-        if not (faults or denied):
-            yield Finding("topics", "ok", ", ".join(pipeline.topics.values()))
-            yield from (Finding("topics", "warning", text) for text in warnings(admin, pipeline))
+    try:
+        yield from _of_broker(reachable_config(settings.bootstrap_servers), settings, pipeline)
+    except DependencyDownError as error:
+        yield Finding("broker", "wrong", error.reason, down=True)
     yield finding("registry", lambda: registry_says(settings, pipeline))
     yield finding("model", lambda: model_says(settings, pipeline))
+
+
+def _of_broker(config: dict[str, Any], settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
+    admin, servers = admin_client(config), config["bootstrap.servers"]
+    yield Finding("broker", "ok", f"{servers} answers, {len(topic_partitions(admin))} topics")
+    denied = worker_permissions(admin, config, pipeline, settings.group_of(pipeline.name))
+    yield from (Finding("acl", "wrong", text) for text in denied)
+    # Without permission to describe them, existing topics would be reported as missing.
+    faults = [] if denied else check_topics(admin, pipeline)
+    yield from (Finding("topics", "wrong", fault) for fault in faults)
+    if not (faults or denied):
+        yield Finding("topics", "ok", ", ".join(pipeline.topics.values()))
+        yield from (Finding("topics", "warning", text) for text in warnings(admin, pipeline))

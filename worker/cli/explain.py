@@ -5,18 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from common.errors import UserError
-from common.times import HOUR_MS
-from schemas.codec import decode
 from schemas.registry import registry_at, writer_schema_lookup
 from worker.admission.admit import demands_of
 from worker.admission.compatibility import require_fit
 from worker.admission.source import resolve
-from worker.config.inputs_outputs import Output
+from worker.cli.published import Published, place_of
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
 from worker.consume.message_columns import batch_of
-from worker.kafka.client_config import admin_client, client_config
-from worker.kafka.message import key_of, time_of, value_of
+from worker.kafka.client_config import admin_client
+from worker.kafka.message import time_of
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topic_identity import topic_id_of
 from worker.kafka.topic_reader import MANY, Span, TopicReader
 from worker.model.contract import Model
@@ -29,9 +28,6 @@ from worker.score.outcome import Outcome
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
-# How far a key's reading may lie before the requested time, and how far clocks may differ.
-_SHORTLY_MS = HOUR_MS
-
 
 @dataclass(frozen=True)
 class Explained:
@@ -39,7 +35,7 @@ class Explained:
 
     Attributes:
         prediction: the published record, under the engine's field names.
-        alarm: the published alarm transition that the reading caused, likewise; None if it caused none.
+        alarms: the published alarm transitions that the reading caused, likewise; the model's own first.
         probability: recomputed.
         same_bits: whether it equals the published one bit for bit.
         same_contributions: whether the contributions published with the alarm are equal; None without an alarm, and if
@@ -53,7 +49,7 @@ class Explained:
     """
 
     prediction: dict[str, Any]
-    alarm: dict[str, Any] | None
+    alarms: list[dict[str, Any]]
     probability: float
     same_bits: bool
     same_contributions: bool | None
@@ -64,8 +60,13 @@ class Explained:
     package: Model
     rebuilt_from: int
 
+    @property
+    def alarm(self) -> dict[str, Any] | None:
+        """The first of `alarms`; None without one."""
+        return self.alarms[0] if self.alarms else None
 
-def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Explained:
+
+def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int, until_ms: int | None = None) -> Explained:
     """Recompute the prediction for a key's reading at this event time, or for the last reading before it.
 
     Args:
@@ -73,10 +74,10 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
         pipeline: that scored the reading.
         key: of the reading.
         at_ms: event time, ms.
+        until_ms: if no reading has exactly this time, the last one up to here is taken; by default `at_ms`.
 
     Raises:
-        UserError: there is no such prediction, its reading or its model no longer exists, or the pipeline
-            has aggregates.
+        UserError: there is no such prediction, its reading or model no longer exists, or the pipeline has aggregates.
         DependencyDownError: broker, registry or MLflow do not answer.
     """
     if pipeline.input.key_field is None or pipeline.input.time_field is None:
@@ -90,13 +91,13 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
             "reading again from the log's short windows only, so it cannot compute their values as they were"
         )
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
-    config = client_config(settings.bootstrap_servers)
+    config = reachable_config(settings.bootstrap_servers)
     with TopicReader(config, per_call=MANY) as log:
-        published = _Published(log, pipeline, lookup)
-        prediction = published.prediction(key, at_ms)
+        published = Published(log, pipeline, lookup)
+        prediction = published.prediction(key, at_ms, at_ms if until_ms is None else until_ms)
         number, offset = prediction["source_partition"], prediction["source_offset"]
         _require_same_topic(config, pipeline.input.topic, prediction)
-        alarm = published.alarm(key, prediction[pipeline.input.time], prediction)
+        alarms = published.alarms(key, prediction[pipeline.input.time], prediction)
         package = _model(settings, pipeline, prediction)
         probability = published_value(prediction)
         rebuilds = _rebuilds(log, pipeline, package, lookup, prediction)
@@ -114,10 +115,10 @@ def explain(settings: Settings, pipeline: Pipeline, key: str, at_ms: int) -> Exp
     explanation = explain_rows(package, outcome.scored.features)[0]
     return Explained(
         prediction,
-        alarm,
+        alarms,
         again,
         again == probability,
-        None if alarm is None or explanation.bias is None else _published(alarm) == explanation.published(),
+        _same_contributions(alarms, explanation),
         int(outcome.scored.in_window[0]),
         window,
         values_of(package, outcome.scored.features.take([0])),
@@ -142,59 +143,14 @@ def _require_same_topic(config: dict[str, Any], topic: str, prediction: dict[str
         )
 
 
+def _same_contributions(alarms: list[dict[str, Any]], explanation: Explanation) -> bool | None:
+    if not alarms or explanation.bias is None:
+        return None
+    return all(_published(alarm) == explanation.published() for alarm in alarms)
+
+
 def _published(alarm: dict[str, Any]) -> dict[str, Any]:
     return {field: alarm[field] for field in ("contributions", "other_contributions", "bias")}
-
-
-def _place(record: dict[str, Any]) -> tuple[str, int, int]:
-    return record.get("source_topic_id") or "", record["source_partition"], record["source_offset"]
-
-
-class _Published:
-    """The published predictions and alarms of a key."""
-
-    def __init__(self, log: TopicReader, pipeline: Pipeline, lookup: WriterSchemaOf) -> None:
-        self._log, self._pipeline, self._lookup = log, pipeline, lookup
-
-    def prediction(self, key: str, at_ms: int) -> dict[str, Any]:
-        """The prediction for the key's last reading at or before this event time."""
-        output, source = self._pipeline.outputs.predictions, self._pipeline.input
-        latest: dict[str, Any] | None = None
-        later: dict[str, Any] | None = None
-        for record in self._records(output, key, at_ms):
-            if record[source.time] > at_ms:
-                later = record
-                break
-            latest = record
-            if record[source.time] == at_ms:
-                break
-        if latest is None:
-            hint = f"; the next one after it is at {later[source.time]} ms" if later else ""
-            raise UserError(
-                f"{output.topic} has no prediction for {source.key} {key!r} at {at_ms} ms or shortly before{hint}; "
-                "check the key, the time (event time of the reading) and the topic's retention"
-            )
-        return latest
-
-    def alarm(self, key: str, ts: int, prediction: dict[str, Any]) -> dict[str, Any] | None:
-        """The alarm transition that the reading of this prediction caused; None if it caused none."""
-        place, output = _place(prediction), self._pipeline.outputs.alarms
-        if output is None:
-            return None
-        for record in self._records(output, key, ts, prediction["source_partition"]):
-            if _place(record) == place:
-                return record
-        return None
-
-    def _records(self, output: Output, key: str, ts: int, number: int | None = None) -> Iterator[dict[str, Any]]:
-        """A key's records around and after an event time. Outputs about a reading are written after it arrived."""
-        schema, wanted = output.avro_schema, key.encode()
-        since = ts - self._pipeline.input.max_future_ms - _SHORTLY_MS
-        spans = self._log.spans_since(output.topic, since, None if number is None else {number})
-        for messages in self._log.read(output.topic, spans):
-            for message in messages:
-                if key_of(message) == wanted and (value := value_of(message)) is not None:
-                    yield self._pipeline.outputs.with_engine_names(decode(value, self._lookup, schema))
 
 
 def _model(settings: Settings, pipeline: Pipeline, prediction: dict[str, Any]) -> Model:
@@ -234,7 +190,7 @@ def _rebuilds(
     Yields:
         Offset of the first replayed message, outcome of the message that the prediction is about, and its window.
     """
-    topic, (topic_id, number, offset) = pipeline.input.topic, _place(prediction)
+    topic, (topic_id, number, offset) = pipeline.input.topic, place_of(prediction)
     low, high = log.spans(topic, {number})[number]
     itself = log.read(topic, {number: Span(offset, offset + 1)}) if low <= offset < high else iter(())
     arrived = next((time_of(m) for some in itself for m in some), None)

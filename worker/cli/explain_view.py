@@ -1,6 +1,7 @@
 """An explained prediction as JSON and as tables."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.text import Text
 from common.terminal import styled
 from common.text import markup, shown
 from common.times import iso_utc
+from worker.alarms.rules import NOT_ASSESSABLE
 from worker.cli.explain import Explained, published_value
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Task
@@ -23,6 +25,7 @@ def as_json(found: Explained, pipeline: Pipeline) -> dict[str, Any]:
     return {
         "prediction": with_schema_names(found.prediction),
         "alarm": None if found.alarm is None else with_schema_names(found.alarm),
+        "alarms": [with_schema_names(alarm) for alarm in found.alarms],
         "model": {"name": found.package.name, "version": found.package.version},
         "probability": found.probability,
         "same_bits": found.same_bits,
@@ -56,6 +59,7 @@ def as_tables(found: Explained, pipeline: Pipeline) -> RenderableType:
         ),
         ("alarm", _alarm(found)),
         ("window", _window(found)),
+        *([("not assessable", markup(str(made[NOT_ASSESSABLE])))] if made.get(NOT_ASSESSABLE) else []),
     ):
         facts.add_row(*map(styled, row))
     return Group(facts, _contributions(found))
@@ -88,14 +92,21 @@ def _comparison(found: Explained) -> str:
 
 
 def _alarm(found: Explained) -> str:
-    if found.alarm is None:
+    if not found.alarms:
         return "the reading caused no transition"
     if found.explanation.bias is None:
         same = "not known: the model does not say them"
     else:
         same = "equal" if found.same_contributions else "[red]different[/]"
-    named = markup(f"{found.alarm['state']} {found.alarm['priority']}, {found.alarm['alarm_id']}")
-    return f"{named}; its published contributions are {same}"
+    named = "; ".join(
+        f"{alarm['state']} {alarm['priority']} by {_rule(alarm)}, {alarm['alarm_id']}" for alarm in found.alarms
+    )
+    return f"{markup(named)}; the published contributions are {same}"
+
+
+def _rule(alarm: Mapping[str, Any]) -> str:
+    rule = alarm.get("rule")
+    return "the model" if rule is None else f"rule {rule}"
 
 
 def _window(found: Explained) -> str:

@@ -14,11 +14,18 @@ _MARKS = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "wrong": "
 
 
 class Finding(NamedTuple):
-    """The result of one check. verdict: ok, warning or wrong; text: what was found, and the remedy."""
+    """The result of one check.
+
+    Attributes:
+        verdict: ok, warning or wrong.
+        text: what was found, and the remedy.
+        down: whether a service did not answer.
+    """
 
     subject: str
     verdict: str
     text: str
+    down: bool = False
 
 
 def finding(subject: str, check: Callable[[], str], *, unreachable: str = "wrong") -> Finding:
@@ -33,8 +40,8 @@ def finding(subject: str, check: Callable[[], str], *, unreachable: str = "wrong
         return Finding(subject, "ok", redacted(check()))
     except DependencyDownError as error:
         if unreachable == "warning":
-            return Finding(subject, unreachable, f"not checked: {error}; start it, or correct its address")
-        return Finding(subject, unreachable, str(error))
+            return Finding(subject, unreachable, f"not checked: {error}; start it, or correct its address", down=True)
+        return Finding(subject, unreachable, str(error), down=True)
     except (UserError, UnreadableValueError) as error:
         return Finding(subject, "wrong", str(error))
 

@@ -1,6 +1,5 @@
 """The `hazardstream model` commands for exported files; pipelines and training add more."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,8 @@ import typer
 from common.cli_options import JsonOption, PipelineOption
 from common.errors import UserError
 from common.json_text import strict_json
-from common.terminal import say
+from common.terminal import say, terminal
+from worker.cli.model_view import summary
 
 if TYPE_CHECKING:
     from worker.model.archive import Archive
@@ -62,7 +62,7 @@ def info(
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a model is: name, version, digest, task, columns, metrics.
+    """Show what a model is: name, version, digest, task, columns, metrics. With --json all that is known.
 
     A file or a directory is not loaded; `hazardstream model verify` checks that it works. A model in MLflow is
     downloaded and checked.
@@ -70,7 +70,8 @@ def info(
     Example: hazardstream model info champion.hazardmodel
     """
     from worker.admission.in_use import described, described_files
-    from worker.admission.source import resolve_by_settings
+    from worker.admission.source import BUNDLED, resolve_by_settings
+    from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
     from worker.model.archive import read_archive
     from worker.model.model_files import is_model, read_model_files
@@ -82,7 +83,8 @@ def info(
     elif is_model(path) and not (path / MANIFEST).is_file():
         _show({"directory": model} | described_files(read_model_files(path, path.resolve().name)), as_json=as_json)
     else:
-        found = resolve_by_settings(load_settings(pipeline=pipeline), model)
+        settings = load_settings(pipeline=pipeline)
+        found = resolve_by_settings(settings, model, load_pipeline(settings.pipeline) if model == BUNDLED else None)
         _show({"model": model} | described(found), as_json=as_json)
 
 
@@ -143,17 +145,5 @@ def _show_archive(file: Path, archive: "Archive", *, as_json: bool, **more: Any)
 
 
 def _show(facts: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        say(strict_json(facts))
-        return
-    for name, value in facts.items():  # not a table, which would wrap a digest in a narrow terminal
-        if name in {"metrics", "manifest", "libraries"}:
-            for part, content in value.items():
-                say(f"{f'{name}.{part}':<18} {content if isinstance(content, str) else json.dumps(content)}")
-        elif isinstance(value, list | tuple):
-            texts = [
-                f"{v['name']} ({v['type']}{', required' * v['required']})" if name == "inputs" else v for v in value
-            ]
-            say(f"{name:<18} {len(value)}: {', '.join(map(str, texts))}")
-        elif not isinstance(value, dict) and value is not None:
-            say(f"{name:<18} {value}")
+    for line in [strict_json(facts)] if as_json else summary(facts, terminal().width):
+        say(line)

@@ -6,7 +6,7 @@ from common.errors import UserError
 from common.text import shown
 from schemas.codec import compile_decoder
 from schemas.errors import UnreadableValueError
-from schemas.registry import registry_from_environment
+from schemas.registry import COMMAND_TIMEOUT_S, registry_from_environment
 from worker.admission.source import resolve_by_settings
 from worker.cli.findings import Finding, finding
 from worker.config.pipeline import Pipeline, load_pipeline
@@ -81,7 +81,7 @@ def registry_says(settings: Settings, pipeline: Pipeline) -> str:
     """
     if settings.registry_url is None:
         return "not used: outputs have Avro single-object encoding; set SCHEMA_REGISTRY_URL for Confluent's wire format"
-    registry = registry_from_environment(settings.registry_url)
+    registry = registry_from_environment(settings.registry_url, timeout_s=COMMAND_TIMEOUT_S)
     for role, record in pipeline.records.items():
         if ROLES[role].written and (fault := registry.incompatibility(f"{pipeline.topics[role]}-value", record.schema)):
             raise UserError(

@@ -6,11 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from worker.alarms.rules import Condition, Rule
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.features import Feature
 from worker.config.inputs_outputs import DeadLetters, Input, Output
 from worker.config.outputs import Outputs
-from worker.config.pipeline import Monitor, Performance, Pipeline, SiteRule, Topology
+from worker.config.pipeline import Monitor, Performance, Pipeline, SiteRule
+from worker.config.topology import Topology
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PARTS = (Input, Output, DeadLetters, Outputs, Monitor, SiteRule, Performance, Topology, Feature, AlarmPolicy)
@@ -24,6 +26,11 @@ def pipeline_json_schema() -> dict[str, Any]:
     # What is left out is that of the model's package.
     definitions["AlarmPolicy"] = {k: v for k, v in AlarmPolicy.model_json_schema().items() if k != "required"}
     schema["properties"]["alarm"] = {"$ref": "#/$defs/AlarmPolicy"}
+    definitions |= _rules()
+    definitions["AlarmPolicy"]["properties"] |= {
+        "model": {"type": "boolean", "description": "Whether the model raises alarms by itself."},
+        "rules": {"type": "array", "items": {"$ref": "#/$defs/Rule"}, "description": "Alarms beside the model."},
+    }
     feature = {"$ref": "#/$defs/Feature"}
     name = {"type": "string", "description": "Short for the value or the category of the field of this name."}
     schema["properties"]["features"] = {"type": "array", "items": {"anyOf": [name, feature]}}
@@ -31,6 +38,17 @@ def pipeline_json_schema() -> dict[str, Any]:
         _describe(model, schema if model is Pipeline else definitions[model.__name__])
     schema["title"] = "hazardstream pipeline file"
     return {"$schema": _DIALECT, **schema}
+
+
+def _rules() -> dict[str, Any]:
+    """The definitions of rules and their conditions."""
+    rule = Rule.model_json_schema()
+    found = {**rule.pop("$defs"), "Rule": rule}
+    for model in (Condition, Rule):
+        _describe(model, found[model.__name__])
+    # A rule with one condition can be written as one mapping.
+    rule["properties"] |= found["Condition"]["properties"]
+    return found
 
 
 def _describe(model: type[BaseModel], schema: dict[str, Any]) -> None:

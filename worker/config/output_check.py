@@ -80,12 +80,12 @@ def _alarms(pipeline: "Pipeline") -> Iterator[Found]:
         )
     if outputs.alarms is None and pipeline.alarm:
         yield ("alarm",), "there are no alarms; add outputs.alarms and outputs.alarm_state, or take `alarm` out"
-    if outputs.alarms is not None and pipeline.expected_task is not Task.BINARY:
+    if outputs.alarms is not None and pipeline.expected_task is not Task.BINARY and "rules" not in pipeline.alarm:
         yield (
             ("outputs", "alarms"),
             (
-                f"alarms follow from a probability, which a {pipeline.expected_task} model does not give; take alarms "
-                "and alarm_state out, or write task: binary"
+                f"alarms follow from a probability, which a {pipeline.expected_task} model does not give; add rules to "
+                "`alarm`, take alarms and alarm_state out, or write task: binary"
             ),
         )
 

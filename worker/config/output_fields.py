@@ -130,6 +130,7 @@ ALARM: Final[Fields] = {
     **WHO,
     "state": _TRANSITION,
     "priority": OutputField("string", "Priority of the alarm."),
+    "rule": OutputField(nullable("string"), "The rule that raised it; null: the model's own alarm."),
     "onset_ts": OutputField(TIME, f"Event time at which the alarm began, {MS}."),
     "probability": _AT_TRANSITION,
     "peak_probability": _PEAK,

@@ -29,6 +29,7 @@ from worker.config.pipeline_check import sense_faults, shape_faults
 from worker.config.pipeline_file import FILE_NAME, read_yaml
 from worker.config.roles import ROLES, MonitorTopics
 from worker.config.task import Task
+from worker.config.topology import Topology
 from worker.config.trust import Trust, parse_trust
 from worker.config.written_fields import WrittenField, written_fields
 from worker.windows.aggregates import Aggregate, Layout
@@ -37,27 +38,6 @@ SHIPPED_PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"
 """Folders of the pipelines that come with hazardstream."""
 
 _LONGEST_WINDOW_MS = 30 * DAY_MS
-_Size = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-
-
-class Topology(Strict):
-    """How the equipment behind a key is built. A key's parameters win over its group's, and those over the default.
-
-    Attributes:
-        per: input field -> the parameter that its value is proportional to. Recordings are rescaled by it.
-        default: value of each parameter.
-        groups: other values for all keys of a group.
-        keys: other values for a key.
-    """
-
-    per: dict[str, str] = Field(default_factory=dict)
-    default: dict[str, _Size] = Field(default_factory=dict)
-    groups: dict[str, dict[str, _Size]] = Field(default_factory=dict)
-    keys: dict[str, dict[str, _Size]] = Field(default_factory=dict)
-
-    def of(self, key: str, group: str) -> dict[str, float]:
-        """Parameters of one key."""
-        return {**self.default, **self.groups.get(group, {}), **self.keys.get(key, {})}
 
 
 class SiteRule(Strict):
@@ -170,7 +150,11 @@ class Pipeline(Strict):
 
     def written(self, role: str) -> dict[str, WrittenField]:
         """What is written to an output, by the names of its schema."""
-        return written_fields(self.input, self.outputs, role, self.expected_task)
+        found = written_fields(self.input, self.outputs, role, self.expected_task)
+        rule = self.outputs.schema_name("rule")
+        if rule in found and not self.alarm.get("rules"):
+            found[rule] = found[rule]._replace(derived=False, field=found[rule].field._replace(optional=True))
+        return found
 
     @property
     def expected_task(self) -> Task:

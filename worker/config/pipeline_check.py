@@ -9,7 +9,9 @@ from pydantic import BaseModel, ValidationError
 from common.environment import closest
 from common.text import shown
 from common.validation_errors import faults
+from worker.alarms.rules import Rule, rule_faults
 from worker.alarms.state_machine import AlarmPolicy
+from worker.config.alarm_section import overrides, raised_by_model, rules_of
 from worker.config.features import feature_faults
 from worker.config.input_check import input_faults
 from worker.config.output_check import monitor_faults, output_faults, topic_faults
@@ -77,7 +79,7 @@ def sense_faults(pipeline: "Pipeline") -> list[Found]:
     names = [*_input(pipeline), *output_faults(pipeline)]
     # With a wrong name, what the schemas lack would be no more than its consequence.
     following = [] if names else [*_schemas(pipeline), *_features(pipeline), *monitor_faults(pipeline)]
-    return [*names, *following, *topic_faults(pipeline), *_topology(pipeline), *_alarm(pipeline.alarm)]
+    return [*names, *following, *topic_faults(pipeline), *_topology(pipeline), *_alarm(pipeline)]
 
 
 def _input(pipeline: "Pipeline") -> Iterator[Found]:
@@ -108,27 +110,49 @@ def _topology(pipeline: "Pipeline") -> Iterator[Found]:
             yield at, f"the input has no sensor of this name; {f'did you mean {hint!r}?' if hint else 'correct it'}"
         elif parameter not in topology.default:
             yield at, f"topology.default has no parameter {shown(parameter)!r}; add it there, or correct the name"
+        elif isinstance(topology.default[parameter], str):
+            text = f"it must be a number, not {shown(repr(topology.default[parameter]))}: {field} is proportional to it"
+            yield ("topology", "default", parameter), f"{text}; correct it"
     for level in ("groups", "keys"):
         for name, parameters in getattr(topology, level).items():
             for parameter in parameters.keys() - topology.default.keys():
                 hint = closest(parameter, topology.default, _ALIKE)
                 advice = f"did you mean {hint!r}?" if hint else "add it there, or take it out here"
                 yield ("topology", level, name, parameter), f"topology.default has no such parameter; {advice}"
+            for parameter in parameters.keys() & topology.default.keys():
+                if isinstance(parameters[parameter], str) != isinstance(topology.default[parameter], str):
+                    text = "of a number and a text, here and in topology.default, one is wrong; correct it"
+                    yield ("topology", level, name, parameter), text
 
 
-def _alarm(overrides: dict[str, Any]) -> Iterator[Found]:
-    numbers = {name: value for name, value in overrides.items() if name in AlarmPolicy.model_fields}
+def _alarm(pipeline: "Pipeline") -> Iterator[Found]:
+    given = pipeline.alarm
+    yield from _policy(overrides(given))
+    if not isinstance(given.get("model", True), bool):
+        yield ("alarm", "model"), f"it must be true or false, not {shown(repr(given['model']))}; correct it"
+    try:
+        rules = rules_of(given)
+    except ValidationError as error:
+        yield from ((("alarm", "rules", *at), text) for at, text in shape_faults(error, Rule))
+        return
+    yield from ((("alarm", "rules", *at), text) for at, text in rule_faults(rules, pipeline.input.sensors()))
+    if not raised_by_model(given) and not rules:
+        yield ("alarm", "model"), "without rules nothing raises an alarm; add `rules`, or take it out"
+
+
+def _policy(changes: dict[str, Any]) -> Iterator[Found]:
+    numbers = {name: value for name, value in changes.items() if name in AlarmPolicy.model_fields}
     if wrong := {name: value for name, value in numbers.items() if isinstance(value, str | bool)}:
         yield from (
             (("alarm", name), f"it must be a number, not {value!r}; correct it") for name, value in wrong.items()
         )
         return
     try:
-        policy = _ANY_POLICY.changed(overrides)
+        policy = _ANY_POLICY.changed(changes)
     except ValidationError as error:
         for at, text in shape_faults(error, AlarmPolicy):
             # How the values suit each other can be said only with those of the model, but for a setpoint of one's own.
-            if at or "setpoint" in overrides:
+            if at or "setpoint" in changes:
                 yield ("alarm", *at), text
         return
     for priority, probability in policy.priorities.items():

@@ -6,6 +6,7 @@ import numpy as np
 
 from schemas.columnar_encoder import Flags, Nullable, NumberMap
 from schemas.text_column import TextColumn
+from worker.alarms.rules import NOT_ASSESSABLE
 from worker.config.output_fields import MODEL, MS, SOURCE, TEXTS, TIME, TOPIC_ID, WHO, Fields, OutputField, nullable
 from worker.config.task import Task
 
@@ -17,6 +18,12 @@ def _or_null(number: float | None) -> Nullable:
 def _classes(outcome: Any) -> TextColumn:
     names = TextColumn.of([name.encode() for name in outcome.model.classes])
     return names.take(outcome.scored.prediction.label)
+
+
+def _reasons(outcome: Any) -> Nullable:
+    declared, reason = outcome.model.assessable, outcome.scored.reason
+    texts = [text.encode() for text in (() if declared is None else declared.reasons)]
+    return Nullable(TextColumn.of([b"", *texts]).take(reason), reason > 0)
 
 
 _BINARY: Final = frozenset({Task.BINARY})
@@ -59,8 +66,8 @@ PREDICTION: Final[Fields] = {
     ),
     "positive": OutputField(
         "boolean",
-        "Whether the probability is at or above the threshold.",
-        lambda s: s.outcome.scored.probability >= s.outcome.threshold,
+        "Whether the probability is at or above the threshold, and the reading is assessable.",
+        lambda s: s.outcome.positive,
         optional=True,
         tasks=_BINARY,
     ),
@@ -70,6 +77,12 @@ PREDICTION: Final[Fields] = {
         lambda s: s.outcome.threshold,
         optional=True,
         tasks=_BINARY,
+    ),
+    NOT_ASSESSABLE: OutputField(
+        nullable("string"),
+        "Why the model cannot judge the reading; null where it can.",
+        lambda s: _reasons(s.outcome),
+        optional=True,
     ),
     "model_name": OutputField(*MODEL["model_name"][:2], lambda s: s.outcome.model.name),
     "model_version": OutputField(*MODEL["model_version"][:2], lambda s: s.outcome.model.version),

@@ -5,12 +5,15 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from schemas.resolution import expanded, named_types
+from worker.alarms.rules import NOT_ASSESSABLE
 from worker.config.inputs_outputs import Input
 from worker.config.output_fields import IDENTITY, OutputField, nullable
 from worker.config.outputs import Outputs
 from worker.config.roles import ROLES
 from worker.config.task import Task
 
+# Only packages have windows and say what they can judge; schemas are derived for any model.
+_OF_PACKAGES = frozenset({"readings_in_window", NOT_ASSESSABLE})
 # Of a field of the input, what is said of its values in the output, too.
 _KEPT = ("doc", "unit")
 
@@ -52,7 +55,7 @@ def written_fields(source: Input, outputs: Outputs, role_name: str, task: Task) 
     ]
     found += [_copied(source, name) for name in outputs.echo if role.echoes and name in source.record.rules]
     found += [
-        WrittenField(name, field, derived=name != "readings_in_window")
+        WrittenField(name, field, derived=name not in _OF_PACKAGES)
         for name, field in role.fields.items()
         if name not in identity and (not field.tasks or task in field.tasks)
     ]

@@ -130,7 +130,7 @@ class Loop:
             if not self._aborted:
                 self._pause_s = _FIRST_PAUSE_S
                 self._failure = ""
-                self._status.down.clear()
+                self._status.note_all_up()
 
     def _gather(self) -> list[Message]:
         """The messages of a batch: a single message without delay, of a backlog as many as fit."""
@@ -284,7 +284,7 @@ class Loop:
         if time.monotonic() < self._lag_due:
             return
         self._lag_due = time.monotonic() + _LAG_EVERY_S
-        show(self._metrics.partitions, {state: len(numbers) for state, numbers in status.partitions.items()})
+        show(self._metrics.partitions, {(state,): len(numbers) for state, numbers in status.partitions.items()})
         status.lag = lag(self._consumer, self._topic, assignment)
         unreadable = self._unreadable.reasons()
         status.stalled = stalled(assignment.ready(), status.lag, self._failure) | unreadable
@@ -294,5 +294,5 @@ class Loop:
         policy = self._scorer.alarms.policy
         # An alarm may be active since before a model swap, with a priority that the new policy does not have.
         priorities = {*(policy.priorities if policy else ()), *active}
-        show(self._metrics.alarms_active, {priority: active[priority] for priority in priorities})
-        show(self._metrics.lag, status.lag)
+        show(self._metrics.alarms_active, {(priority,): active[priority] for priority in priorities})
+        show(self._metrics.lag, {(str(partition),): behind for partition, behind in status.lag.items()})

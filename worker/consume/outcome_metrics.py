@@ -4,6 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from common.text import in_label
+from worker.alarms.rules import MODEL_NAME
 from worker.observe.metrics import Metrics
 from worker.score.outcome import Outcome
 
@@ -22,8 +24,10 @@ def count_outcome(metrics: Metrics, outcome: Outcome, sensors: Sequence[str]) ->
     for field, count in zip(fields, scored.masked.sum(axis=0).tolist(), strict=True):
         if count:
             metrics.masked.labels(field).inc(count)
+    for why, count in outcome.unjudged().items():
+        metrics.not_assessable.labels(in_label(why)).inc(count)
     for transition in outcome.alarms.transitions:
-        metrics.transitions.labels(transition.kind, transition.state.priority).inc()
+        metrics.transitions.labels(transition.kind, transition.state.priority, transition.rule or MODEL_NAME).inc()
     if len(scored.probability):
         now_ms = time.time_ns() / 1e6
         metrics.latency_event.observe((now_ms - scored.readings.ts) / 1000)

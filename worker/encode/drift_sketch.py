@@ -47,9 +47,10 @@ class Cell(NamedTuple):
 
 @dataclass
 class Sketch:
-    """Counts of a cell. counts: shape [columns, width of the reference]; missing: shape [sensors]."""
+    """Counts of a cell. counts: shape [columns, width of the reference]; missing: shape [sensors of the model]."""
 
     model: Model
+    sensors: tuple[str, ...]
     reference: Reference
     counts: Int
     missing: Int
@@ -178,13 +179,14 @@ class Sketcher:
         flat = (of[:, None] * columns + np.arange(columns)) * width + bins
         counts = np.bincount(flat.ravel(), minlength=len(numbered) * columns * width)
         counts = counts.reshape(len(numbered), columns, width)
-        missing = np.zeros((len(numbered), len(self._sensors)), np.int64)
-        np.add.at(missing, of, np.isnan(kept.values))
+        sensors = self._sensors if model.spec is None else model.spec.sensors
+        missing = np.zeros((len(numbered), len(sensors)), np.int64)
+        np.add.at(missing, of, np.isnan(kept.values[:, [self._sensors.index(name) for name in sensors]]))
         for cell, n in numbered.items():
             sketch = self._open.get(cell)
             if sketch is None:
                 nothing = np.zeros_like(counts[n]), np.zeros_like(missing[n])
-                sketch = self._open[cell] = Sketch(model, reference, *nothing)
+                sketch = self._open[cell] = Sketch(model, sensors, reference, *nothing)
             rows_of = np.flatnonzero(of == n)
             keys_of = (origin.keys[row] for row in rows_of.tolist())
             sketch.add(counts[n], missing[n], batch, kept.row[rows_of], keys_of)
@@ -200,7 +202,7 @@ class Sketcher:
             "readings": sketch.readings,
             "keys": len(sketch.keys),
             "columns": dict(zip(sketch.reference.names, sketch.counts.tolist(), strict=True)),
-            "missing": dict(zip(self._sensors, sketch.missing.tolist(), strict=True)),
+            "missing": dict(zip(sketch.sensors, sketch.missing.tolist(), strict=True)),
             "schemas": dict(sketch.schemas),
             "source_partition": cell.partition,
             "source_offset": sketch.last_offset,

@@ -98,6 +98,7 @@ class Encoder:
                 "alarm_id": state.alarm_id,
                 "state": transition.kind,
                 "priority": state.priority,
+                "rule": transition.rule or None,
                 "onset_ts": state.onset_ts,
                 "probability": float(outcome.scored.probability[row]),
                 "peak_probability": state.peak_probability,
@@ -129,7 +130,7 @@ class Encoder:
                 "peak_probability": state.peak_probability,
                 "model_version": outcome.model.version,
             }
-            records.append(self._record("alarm_state", outcome.scored.origin, row, fields))
+            records.append(self._record("alarm_state", outcome.scored.origin, row, fields)._replace(key=key))
         return records
 
     def _identity(self, outcome: Outcome, row: int) -> dict[str, Any]:

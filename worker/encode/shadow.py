@@ -18,11 +18,14 @@ import structlog
 
 from common.arrays import Bool, Float, Int
 from common.text import in_label
-from worker.alarms.state_machine import RTN, AlarmPolicy, Alarms, StagedAlarms, Transition
+from worker.alarms.alarms import MODEL, Alarms, StagedAlarms, Transition
+from worker.alarms.state_machine import RTN, AlarmPolicy
+from worker.config.topology import Topology
 from worker.kafka.records import Bulk, Outgoing
 from worker.model.contract import Features, Model, Task
-from worker.observe.metrics import ShadowMetrics
+from worker.observe.metrics import ShadowMetrics, show
 from worker.observe.worker_status import Status
+from worker.score.assess import Assessor
 from worker.score.outcome import Outcome
 from worker.score.predict import predict
 
@@ -39,6 +42,7 @@ class Challenger:
 
     Attributes:
         alarms: those that it would raise. They start empty, and are not stored.
+        assess: says which readings it can judge.
         misses: batches in a row that it was too slow for.
         rests_until: when it is tried again, by the shadow's clock.
         counted: ids of active alarms that are counted, the champion's and its own.
@@ -46,6 +50,7 @@ class Challenger:
 
     model: Model
     alarms: Alarms
+    assess: Assessor
     partitions: set[int] = field(default_factory=set)
     misses: int = 0
     rests_until: float = -math.inf
@@ -59,7 +64,7 @@ class ShadowScored(NamedTuple):
         challenger: who scored.
         rows: of the scored readings, those that it scored, shape [m].
         probability: shape [m].
-        positive: whether it reaches the challenger's setpoint, shape [m].
+        positive: whether it reaches the challenger's setpoint, and the challenger can judge the reading, shape [m].
         alarms: what its alarms would do; rows count within `rows`.
     """
 
@@ -125,11 +130,10 @@ class Shadow:
 
     # Called from other threads than the loop's -------------------------------------------------------------------
 
-    def adopt(self, model: Model, policy: AlarmPolicy | None) -> None:
+    def adopt(self, model: Model, policy: AlarmPolicy | None, topology: Topology) -> None:
         """Have another challenger score from the next batch on."""
-        self._challenger = Challenger(model, Alarms(policy))
-        self._metrics.info.clear()
-        self._metrics.info.labels(in_label(model.name), in_label(model.version)).set(1)
+        self._challenger = Challenger(model, Alarms(policy), Assessor(model, topology))
+        show(self._metrics.info, {(in_label(model.name), in_label(model.version)): 1})
         self._status.challenger = _shown(model)
 
     def leave(self) -> None:
@@ -198,8 +202,12 @@ class Shadow:
         for number in set(partition) - challenger.partitions:
             challenger.partitions.add(number)
             challenger.alarms.assign(number, {})
-        alarms = challenger.alarms.stage(partition, origin.keys, ts, probability, outcome.scored.shift[rows])
-        positive = probability >= challenger.model.threshold_under(challenger.alarms.policy)
+        features = outcome.scored.features.take(rows)
+        assessable = challenger.assess(outcome.scored.readings.take(rows), origin, features) == 0
+        alarms = challenger.alarms.stage(
+            partition, origin.keys, ts, probability, outcome.scored.shift[rows], assessable=assessable
+        )
+        positive = (probability >= challenger.model.threshold_under(challenger.alarms.policy)) & assessable
         return ShadowScored(challenger, rows, probability, positive, alarms)
 
     def _sampled(self, outcome: Outcome) -> Int:
@@ -255,10 +263,10 @@ def _shown(model: Model) -> dict[str, str | None]:
 def _count(metrics: ShadowMetrics, outcome: Outcome, shadowed: ShadowScored) -> None:
     rows, champion = shadowed.rows, outcome.scored.probability[shadowed.rows]
     metrics.scored.inc(len(rows))
-    metrics.agreed.inc(int(((champion >= outcome.threshold) == shadowed.positive).sum()))
+    metrics.agreed.inc(int((outcome.positive[rows] == shadowed.positive).sum()))
     metrics.difference.observe(np.abs(champion - shadowed.probability))
     scored = set(rows.tolist())
-    both = [t for t in outcome.alarms.transitions if t.row in scored], shadowed.alarms.transitions
+    both = [t for t in outcome.alarms.transitions if t.row in scored and t.rule == MODEL], shadowed.alarms.transitions
     for model, made, counted in zip(("champion", "challenger"), both, shadowed.challenger.counted, strict=True):
         metrics.alarms.labels(model).inc(_raised(made, counted))
 

@@ -8,7 +8,7 @@ from common.arrays import Int
 from schemas.columnar_encoder import Column, encode_columns
 from schemas.text_column import TextColumn
 from schemas.wire import single_object_prefix
-from worker.alarms.state_machine import Transition
+from worker.alarms.alarms import MODEL, Transition
 from worker.config.inputs_outputs import Output
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import in_bulk
@@ -44,7 +44,7 @@ class ShadowRecords:
             "challenger_version": shadowed.challenger.model.version,
             "champion_probability": champion,
             "challenger_probability": shadowed.probability,
-            "champion_positive": champion >= outcome.threshold,
+            "champion_positive": outcome.positive[rows],
             "challenger_positive": shadowed.positive,
             "champion_alarm": _transitions(outcome.alarms.transitions, rows),
             "challenger_alarm": _transitions(shadowed.alarms.transitions, np.arange(len(rows))),
@@ -57,5 +57,5 @@ class ShadowRecords:
 
 def _transitions(transitions: Iterable[Transition], rows: Int) -> Column:
     """The transition that was made at each of these rows, or an empty text."""
-    made = {t.row: t.kind.encode() for t in transitions}
+    made = {t.row: t.kind.encode() for t in transitions if t.rule == MODEL}
     return TextColumn.of([made.get(row, b"") for row in rows.tolist()]) if made else ""

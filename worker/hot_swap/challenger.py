@@ -69,7 +69,7 @@ def watch_challenger(
         )
 
     def adopt(model: Model) -> None:
-        shadow.adopt(model, alarm_policy(model, pipeline))
+        shadow.adopt(model, alarm_policy(model, pipeline), pipeline.topology)
 
     ModelWatch(
         source,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 from anyio.to_thread import current_default_thread_limiter
@@ -13,11 +14,10 @@ from pydantic import BaseModel
 
 from worker.http.docs_page import add_docs
 from worker.http.guard import Guard
+from worker.http.key_description import description_of
 from worker.http.server import HttpServer
 from worker.observe.loop_questions import LoopQuestions
 from worker.observe.worker_status import Status
-from worker.score.scorer import Scorer
-from worker.windows.partition import Partition
 
 _ANSWER_WITHIN_S = 2.0
 # Cancelled questions stay in the queue until the loop takes them out.
@@ -136,12 +136,16 @@ def _add_inside(app: FastAPI, status: Status, questions: LoopQuestions) -> None:
     async def key(
         key: Annotated[str, Path(description="Key of readings.")],
     ) -> dict[str, Any]:
-        """Current window and alarm of one key."""
+        """One key: its last scored reading, its window, its alarms, and why the model could not judge it, if so.
+
+        `last_scored` is null until a reading of the key is scored after the worker took over its partition. Values have
+        the readings' own units. Features are computed from values divided by `scale`: see `window_scaled`. Times: UTC.
+        """
         if status.phase != "running" or questions.waiting >= _QUESTIONS_WAITING:
             raise HTTPException(
                 503, f"the worker is {status.phase}, or too many requests wait for it; see /live and /ready"
             )
-        answer = questions.ask(lambda scorer, partitions: _describe(key, scorer, partitions))
+        answer = questions.ask(partial(description_of, key))
         try:
             # A timeout also cancels the question.
             found = await asyncio.wait_for(asyncio.wrap_future(answer), _ANSWER_WITHIN_S)
@@ -152,15 +156,6 @@ def _add_inside(app: FastAPI, status: Status, questions: LoopQuestions) -> None:
                 404, f"this worker holds no window of {key!r}: it is unknown, long silent, or on another worker"
             )
         return dict(found)
-
-
-def _describe(key: str, scorer: Scorer, partitions: dict[int, Partition]) -> dict[str, Any] | None:
-    for partition in partitions.values():
-        window = scorer.windows.of(partition, key.encode())
-        if window is not None:
-            alarm = scorer.alarms.of(partition.number, key.encode())
-            return {"key": key, "partition": partition.number, "window": window, "alarm": alarm}
-    return None
 
 
 def sidecar(status: Status, questions: LoopQuestions, host: str, port: int, allowed_hosts: str = "") -> HttpServer:

@@ -12,6 +12,7 @@ from worker.config.pipeline import Pipeline
 from worker.config.roles import ROLES
 from worker.config.topic_rules import BROKER_DEFAULT_MAX_BYTES, SETTINGS_OF_ALL
 from worker.kafka.client_config import error_text, is_mock, topic_partitions
+from worker.kafka.more_partitions import command_to_add
 from worker.kafka.permissions import denied_of
 from worker.kafka.records import HEADER_ALLOWANCE
 from worker.kafka.topic_policy import USUAL_REBUILD_MS, violations
@@ -124,7 +125,7 @@ def short_topics(admin: AdminClient, pipeline: Pipeline) -> list[str]:
     count = held.get(source, 0)
     return [
         f"{topic} has {held[topic]} partitions and {source} has {count}, so partitions {held[topic]} to {count - 1} "
-        f"are not scored; `{add_partitions(topic, count)}`"
+        f"are not scored; `{command_to_add(count)}`"
         for topic in pipeline.topics.values()
         if held.get(topic, count) < count
     ]
@@ -191,8 +192,3 @@ def topic_settings(admin: AdminClient, topics: Iterable[str]) -> dict[str, dict[
             if error.args[0].code() in _UNREACHED:
                 raise DependencyDownError("broker", error_text(error, admin)) from error
     return found
-
-
-def add_partitions(topic: str, count: int) -> str:
-    """The command that raises a topic to `count` partitions."""
-    return f"kafka-topics.sh --bootstrap-server BROKER --alter --topic {topic} --partitions {count}"

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from common.arrays import Float, Int, Texts
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.task import Task as Task  # noqa: PLC0414 - users of this contract import it from here
+from worker.model.assessable import Assessable
 from worker.model.package_files import PackageError
 from worker.model.reference import Reference
 from worker.windows.feature_spec import FeatureSpec
@@ -115,6 +116,7 @@ class Model(ABC):
             the inputs are fields of the record.
         policy: alarm policy, where the model brings one.
         reference: histograms of its training data, for drift; None: drift cannot be watched.
+        assessable: which readings it can judge; None: all.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Model(ABC):
     spec: FeatureSpec | None = None
     policy: AlarmPolicy | None = None
     reference: Reference | None = None
+    assessable: Assessable | None = None
 
     @property
     def numeric(self) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from common.bounded_http import bound_mlflow
+import requests
+
+from common.bounded_http import BoundedAdapter, bound_mlflow
 from common.directories import data_directory
 from common.environment import variable
 from common.errors import DependencyDownError, UserError
@@ -34,6 +36,7 @@ _ENVIRONMENT = {
 _NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 _NOT_ALLOWED = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 _LONGEST_REASON = 300
+_FIRST_ANSWER_S = 3.0
 # The error text of MLflow's client for an answer that is not in MLflow's format.
 _STATUS = re.compile(r"failed with error code (\d+) != \d+\. Response body: '(.*)", re.DOTALL)
 
@@ -116,6 +119,31 @@ def _check_address(tracking_uri: str) -> None:
         )
 
 
+_ANSWERED: set[str] = set()
+
+
+def _require_any_answer(tracking_uri: str) -> None:
+    """Ask a server once whether it answers at all: MLflow's client waits, and tries again, for a silent one as well.
+
+    Raises:
+        DependencyDownError: nothing came within `_FIRST_ANSWER_S`.
+    """
+    if tracking_uri in _ANSWERED:
+        return
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, BoundedAdapter(within_s=_FIRST_ANSWER_S))
+        try:
+            asked = session.get(f"{tracking_uri.rstrip('/')}/health", timeout=_FIRST_ANSWER_S, stream=True)
+        except requests.Timeout as error:
+            text = f"no complete response within {_FIRST_ANSWER_S:g} s; start MLflow, or correct MLFLOW_TRACKING_URI"
+            raise DependencyDownError("mlflow", f"{without_credentials(tracking_uri)}: {text}") from error
+        except (requests.RequestException, ValueError):
+            return  # MLflow's client has its own settings, such as those of TLS, and says what is wrong
+        asked.close()
+    _ANSWERED.add(tracking_uri)
+
+
 @contextmanager
 def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
     """A client of an MLflow store or server. Errors inside the block become those below.
@@ -126,6 +154,10 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
         UserError: the address is wrong, or a package is missing, such as the full MLflow for a local store.
         DependencyDownError: MLflow does not answer, or something else answers in its place.
     """
+    at, remote = without_credentials(tracking_uri), tracking_uri.startswith(("http:", "https:"))
+    _check_address(tracking_uri) if remote else _check_store(tracking_uri)
+    if remote:
+        _require_any_answer(tracking_uri)
     prepare_mlflow()
     # The imports take seconds.
     from mlflow import MlflowClient  # noqa: PLC0415
@@ -133,8 +165,6 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
     from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException  # noqa: PLC0415
 
     bound_mlflow()
-    at, remote = without_credentials(tracking_uri), tracking_uri.startswith(("http:", "https:"))
-    _check_address(tracking_uri) if remote else _check_store(tracking_uri)
     _check_environment()
     try:
         yield MlflowClient(tracking_uri, registry_uri=tracking_uri)

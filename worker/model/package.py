@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from common.arrays import Float
 from worker.alarms.state_machine import AlarmPolicy
 from worker.config.task import Task
+from worker.model.assessable import ASSESSABLE, Assessable
 from worker.model.boosting import UnfitBoosterError, exact_contributions, load_booster, xgboost
 from worker.model.contract import Contributions, Features, Model, ModelFailedError, ModelInput, Prediction
 from worker.model.package_files import (
@@ -147,6 +148,7 @@ def open_package(contents: Contents, *, version: str, trusted: bool = False) -> 
                 f"model package {contents.origin}: features.json and reference.json name different features",
             )
         reference = Reference(histograms) if histograms else None
+    assessable = _assessable(contents, spec)
     scale = _scaler(contents, len(spec.names), trusted=trusted)
     try:
         with _reading(contents, "booster.ubj", "bad_booster") as file:
@@ -167,6 +169,7 @@ def open_package(contents: Contents, *, version: str, trusted: bool = False) -> 
         spec=spec,
         policy=policy,
         reference=reference,
+        assessable=assessable,
         manifest=contents.manifest,
         golden=features,
         scaler=scale,
@@ -184,6 +187,21 @@ def read_features(contents: Contents) -> FeatureSpec:
     """
     with _reading(contents, "features.json", "bad_features") as file:
         return FeatureSpec.model_validate_json(file)
+
+
+def _assessable(contents: Contents, spec: FeatureSpec) -> Assessable | None:
+    """What the model can judge; None: the package does not say it.
+
+    Raises:
+        PackageError: assessable.json is unreadable, or names features that the model does not have.
+    """
+    if ASSESSABLE not in contents.files:
+        return None
+    with _reading(contents, ASSESSABLE, "bad_features") as file:
+        found = Assessable.model_validate_json(file)
+        if unknown := sorted(found.features - set(spec.names)):
+            raise ValueError(f"features.json has no {', '.join(unknown)}; name features of the model")
+        return found
 
 
 def read_metrics(contents: Contents) -> dict[str, Any]:

@@ -6,6 +6,7 @@ booster.ubj      XGBoost's own format
 scaler.json      Scaler, numbers only; optional (format 1: scaler.joblib, a pickle, of which only the numbers are read)
 alarm.json       AlarmPolicy: setpoint (the threshold), deadband, delays, priorities
 reference.json   training histogram of each feature
+assessable.json  Assessable: which readings the model can judge; optional, without it all
 golden.npz       features [g, f] and probability [g]: the scores that this model must give for these rows
 metrics.json     results of training
 """
@@ -41,13 +42,14 @@ Fault = Literal[
     "unknown_format",  # written by a newer or much older release
     "too_large",  # more bytes or files than a package may have
     "untrusted",  # no registered digest, or a scaler that is code
-    "bad_features",  # features.json is not a FeatureSpec
+    "bad_features",  # features.json is not a FeatureSpec, or assessable.json not an Assessable
     "bad_thresholds",  # alarm.json, or the pipeline's overrides of it, is not a valid alarm policy
     "bad_metadata",  # metrics.json or reference.json cannot be read
     "bad_scaler",  # it cannot be read, or gives values that are not finite
     "bad_booster",  # it cannot be read
     "bad_model",  # the files of a plain MLflow model cannot be read
     "wrong_output",  # it does not give one probability for each reading
+    "wrong_signs",  # it does not keep to the signs that features.json declares
     "crashes",  # it ends the process that loads it
     "bad_golden_rows",  # they cannot be read
     "wrong_signature",  # its features differ from those of its golden rows or of the pipeline's record

@@ -1,5 +1,7 @@
 """The optional scaler of a model package: a few numbers per feature, applied as scikit-learn's scalers apply them.
 
+Last, it can put numbers in for missing values.
+
 Reading scaler.json runs no code. Packages of format 1 hold a pickle instead: see worker/model/pickled_scaler.py.
 """
 
@@ -20,6 +22,8 @@ class Scaler(BaseModel):
     Attributes:
         subtract, divide, multiply, add: one number per feature; None: the step is left out.
         clip: smallest and largest value of the result; None: no clipping.
+        missing: one number per feature, which the booster gets, as it is, where the feature is missing; None: it gets
+            a missing value, and each of its splits decides.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +33,7 @@ class Scaler(BaseModel):
     multiply: tuple[FiniteFloat, ...] | None = None
     add: tuple[FiniteFloat, ...] | None = None
     clip: tuple[FiniteFloat, FiniteFloat] | None = None
+    missing: tuple[FiniteFloat, ...] | None = None
 
     def scale(self, features: int) -> Scale:
         """The function that scales rows of `features` columns.
@@ -37,12 +42,13 @@ class Scaler(BaseModel):
             ValueError: a step has numbers for more or fewer features, or divides by zero.
         """
         steps = [(name, getattr(self, name)) for name in ("subtract", "divide", "multiply", "add")]
-        for name, numbers in steps:
+        for name, numbers in [*steps, ("missing", self.missing)]:
             if numbers is not None and len(numbers) != features:
                 raise ValueError(f"{name} has {len(numbers)} numbers for {features} features")
         if self.divide is not None and 0.0 in self.divide:
             raise ValueError(f"feature {self.divide.index(0.0)} would be divided by zero")
-        return _Scale({n: np.array(v, np.float64) for n, v in steps if v is not None}, self.clip)
+        missing = None if self.missing is None else np.array(self.missing, np.float64)
+        return _Scale({n: np.array(v, np.float64) for n, v in steps if v is not None}, self.clip, missing)
 
 
 class _Scale:
@@ -55,13 +61,15 @@ class _Scale:
         "add": np.add,
     }
 
-    def __init__(self, steps: dict[str, Float], clip: tuple[float, float] | None) -> None:
-        self._steps, self._clip = steps, clip
+    def __init__(self, steps: dict[str, Float], clip: tuple[float, float] | None, missing: Float | None) -> None:
+        self._steps, self._clip, self._missing = steps, clip, missing
 
     def __call__(self, features: Float) -> Float:
         for name, numbers in self._steps.items():
             features = self._OPERATIONS[name](features, numbers)
-        return features if self._clip is None else np.clip(features, *self._clip)
+        if self._clip is not None:
+            features = np.clip(features, *self._clip)
+        return features if self._missing is None else np.where(np.isnan(features), self._missing, features)
 
 
 def read_scaler(content: bytes, features: int) -> Scale:

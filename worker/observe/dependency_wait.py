@@ -51,7 +51,7 @@ def wait_for(call: Callable[[], T], status: Status, stop: threading.Event) -> T:
         result = retrying(call)
     except RetryError as error:
         raise StoppedError from error
-    status.down.clear()
+    status.note_all_up()
     return result
 
 
@@ -59,5 +59,4 @@ def note_down(status: Status, error: DependencyDownError) -> None:
     """Show a dependency as down, and log it once for each new reason."""
     if status.down.get(error.dependency) != error.reason:
         _LOG.warning("waiting", dependency=error.dependency, reason=error.reason)
-    status.down[error.dependency] = error.reason
-    status.metrics.waits.labels(error.dependency).inc()
+    status.note_down(error.dependency, error.reason)

@@ -4,12 +4,13 @@ Names follow https://prometheus.io/docs/practices/naming/: counters end in `_tot
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from worker.observe.column_histogram import ColumnHistogram
+from worker.observe.registry import process_registry
 
 _PREFIX: Final = "hazardstream_"
 _DIFFERENCE_BOUNDS: Final = np.array([0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0])
@@ -89,13 +90,36 @@ class Metrics:
     """The metrics of one worker."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = process_registry()
+        self._declare_worker()
         self._declare_readings()
         self._declare_batches()
         self._declare_models()
         self._declare_recoveries()
         self._declare_partitions()
         self._declare_rebuilds()
+
+    def _declare_worker(self) -> None:
+        self.worker_info = Gauge(
+            _PREFIX + "worker_info",
+            "1, with what this worker runs; join it to other metrics for these labels.",
+            ["pipeline", "worker", "guarantee"],
+            registry=self.registry,
+        )
+        self.ready = Gauge(
+            _PREFIX + "ready", "1 while readings are scored; /ready says why not.", registry=self.registry
+        )
+        self.last_commit = Gauge(
+            _PREFIX + "last_commit_timestamp_seconds",
+            "When this process committed a batch last, since 1970; 0: not yet.",
+            registry=self.registry,
+        )
+        self.dependency_up = Gauge(
+            _PREFIX + "dependency_up",
+            "0 while the worker waits for the dependency, 1 otherwise.",
+            ["dependency"],
+            registry=self.registry,
+        )
 
     def _declare_readings(self) -> None:
         self.consumed = Counter(
@@ -121,12 +145,18 @@ class Metrics:
         )
         self.transitions = Counter(
             _PREFIX + "alarm_transitions_total",
-            "Alarm transitions published.",
-            ["state", "priority"],
+            "Alarm transitions published, by rule; `model` is the model's own alarm.",
+            ["state", "priority", "rule"],
             registry=self.registry,
         )
         self.alarms_active = Gauge(
-            _PREFIX + "alarms_active", "Keys with an active alarm, by priority.", ["priority"], registry=self.registry
+            _PREFIX + "alarms_active", "Active alarms, by priority.", ["priority"], registry=self.registry
+        )
+        self.not_assessable = Counter(
+            _PREFIX + "not_assessable_total",
+            "Readings that the model scored and could not judge, by reason.",
+            ["reason"],
+            registry=self.registry,
         )
         self.sketched = Counter(
             _PREFIX + "sketched_readings_total",
@@ -258,8 +288,11 @@ class Metrics:
         )
 
 
-def show(gauge: Gauge, values: Mapping[Any, float]) -> None:
-    """Set a gauge with one label to these values, and remove all other label values."""
-    gauge.clear()
-    for label, value in values.items():
-        gauge.labels(label).set(value)
+def show(gauge: Gauge, values: Mapping[tuple[str, ...], float]) -> None:
+    """Set a gauge to these values by labels, then remove all others: a scrape meanwhile finds each value that stays."""
+    (family,) = gauge.collect()
+    former = {tuple(sample.labels.values()) for sample in family.samples}
+    for labels, value in values.items():
+        gauge.labels(*labels).set(value)
+    for labels in former - values.keys():
+        gauge.remove(*labels)

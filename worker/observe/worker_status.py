@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.observe.metrics import Metrics
+from worker.observe.metrics import Metrics, show
 
 START_S = 900.0  # longest step of a start: download, check in the sandbox (at most 600 s), load and dry run of a model
 
@@ -54,6 +54,28 @@ class Status:
     challenger_watch: dict[str, Any] | None = None
     schemas: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Show in the metrics what they tell of this state."""
+        self.metrics.ready.set_function(lambda: not self.reasons_not_ready())
+        self.name(self.instance)
+
+    def name(self, instance: str) -> None:
+        """Give the worker its name."""
+        self.instance = instance
+        show(self.metrics.worker_info, {(self.pipeline, instance, self.guarantee): 1})
+
+    def note_down(self, dependency: str, reason: str) -> None:
+        """Record that the worker waits for a dependency, and why."""
+        self.down[dependency] = reason
+        self.metrics.waits.labels(dependency).inc()
+        self.metrics.dependency_up.labels(dependency).set(0)
+
+    def note_all_up(self) -> None:
+        """Record that the worker waits for no dependency."""
+        for dependency in self.down:
+            self.metrics.dependency_up.labels(dependency).set(1)
+        self.down.clear()
+
     @property
     def longest_turn_s(self) -> float:
         """How long the loop may take now. A start checks and loads a model, which may take minutes."""
@@ -65,6 +87,7 @@ class Status:
 
     def note_commit(self) -> None:
         """Record that a batch was committed. The first call also records how long the start took."""
+        self.metrics.last_commit.set_to_current_time()
         if not self.committed:
             self.committed = True
             self.metrics.first_commit.set(_process_age_s())

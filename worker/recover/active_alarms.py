@@ -11,6 +11,7 @@ from typing import Any
 from common.errors import DependencyDownError
 from schemas.codec import decode
 from schemas.errors import UnreadableValueError
+from worker.alarms.alarms import MODEL, state_key
 from worker.alarms.state_machine import AlarmState
 from worker.config.pipeline import Pipeline
 from worker.encode.encoder import state_from
@@ -29,7 +30,7 @@ def active_alarms(
     partition: int,
     beat: Callable[[], None],
 ) -> dict[bytes, AlarmState]:
-    """The alarms of a partition that are active after the last transition of each key.
+    """The alarms of a partition that are active after the last transition of each, by `state_key`.
 
     Args:
         config: see `worker.kafka.client_config.client_config`.
@@ -54,9 +55,10 @@ def active_alarms(
                 except UnreadableValueError as error:
                     raise_if_ours(value, error, f"{topic}/{partition}, offset {message.offset()}")
                     continue
-                found.pop(key, None)
+                place = state_key(key, record.get("rule") or MODEL)
+                found.pop(place, None)
                 if (state := state_from(_NO_TIMERS | record)).active:
-                    found[key] = state
+                    found[place] = state
     return found
 
 

@@ -11,9 +11,9 @@ from common.arrays import NEVER
 from common.errors import DependencyDownError, UserError
 from worker.config.pipeline import Pipeline
 from worker.kafka.client_config import error_text
+from worker.kafka.more_partitions import command_to_add
 from worker.kafka.topic_identity import Identity
 from worker.kafka.topic_reader import Span
-from worker.kafka.topics import add_partitions
 from worker.observe.metrics import Metrics
 from worker.recover.partition_ends import PartitionEnds, offsets_of, partition_ends
 from worker.recover.recovered_place import Place, recovered_places
@@ -124,8 +124,7 @@ class StartOffsets:
         return (
             f"{self._topic} has {count} partitions, and "
             + ", ".join(f"{topic} has {partitions}" for topic, partitions in lacking.items())
-            + ". Add the missing ones; then it goes on by itself: "
-            + "; ".join(f"`{add_partitions(topic, count)}`" for topic in lacking)
+            + f". Add the missing ones; then it goes on by itself: `{command_to_add(count)}`"
         )
 
     def _starts(self, partitions: list[int], topic_id: str, span_ms: int) -> dict[int, Start | str]:

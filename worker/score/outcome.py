@@ -1,10 +1,13 @@
 """The result of scoring a batch."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from common.arrays import Bool, Float, Int
-from worker.alarms.state_machine import StagedAlarms
+from worker.alarms.alarms import StagedAlarms
 from worker.model.contract import Features, Model, Prediction
 from worker.model.shap import Explanation
 from worker.score.aggregates import AggregatedBatch
@@ -19,6 +22,7 @@ class Scored:
 
     imputed: shape [n, sensors]. masked: shape [n, sensors and categories of the readings].
     shift: ms, see `worker.windows.staged.Staged.shift`.
+    reason: why the model cannot judge the reading: number of a reason of its `assessable`, less one; 0 where it can.
     """
 
     readings: Readings
@@ -29,6 +33,7 @@ class Scored:
     masked: Bool
     imputed: Bool
     shift: Int
+    reason: Int
 
     def only(self, rows: Int) -> "Scored":
         """Some of the readings; `prediction` is of these already."""
@@ -41,12 +46,19 @@ class Scored:
             masked=self.masked[rows],
             imputed=self.imputed[rows],
             shift=self.shift[rows],
+            reason=self.reason[rows],
         )
 
     @property
     def probability(self) -> Float:
         """The predicted value; a probability, but for regression."""
         return self.prediction.value
+
+    @property
+    def assessable(self) -> Bool:
+        """Whether the model can judge the reading."""
+        assessable: Bool = self.reason == 0
+        return assessable
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,17 @@ class Outcome:
     clocks: dict[int, int]
     staged: StagedReadings
     aggregated: AggregatedBatch | None = None
+
+    @property
+    def positive(self) -> Bool:
+        """Of binary models: which readings count as positive, shape [n]; one that cannot be judged does not."""
+        return (self.scored.probability >= self.threshold) & self.scored.assessable
+
+    def unjudged(self) -> Counter[str]:
+        """How many readings the model cannot judge, by reason."""
+        reasons = () if self.model.assessable is None else self.model.assessable.reasons
+        counts = np.bincount(self.scored.reason, minlength=len(reasons) + 1).tolist()
+        return Counter({why: count for why, count in zip(reasons, counts[1:], strict=True) if count})
 
     @cached_property
     def next_offsets(self) -> dict[int, int]:

@@ -7,17 +7,21 @@ that a later batch could see. Only `merge` does, so a batch whose transaction ab
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from common.arrays import Bool, Int
+from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
-from worker.alarms.state_machine import AlarmPolicy, Alarms, StagedAlarms
+from worker.alarms.alarms import Alarms, StagedAlarms
+from worker.alarms.rules import Condition, Rule
+from worker.alarms.state_machine import AlarmPolicy
 from worker.config.pipeline import Pipeline
 from worker.model.contract import Model
 from worker.model.shap import explain_rows
 from worker.score.aggregates import KeyedAggregates
+from worker.score.assess import Assessor
 from worker.score.batch import Batch
 from worker.score.decode import Decoder, Framed, WriterSchemaOf
 from worker.score.feature_plan import FeaturePlan, plan_for
@@ -55,6 +59,7 @@ class Scorer:
         alarms: of all partitions.
         windows: of all partitions.
         aggregates: of all partitions; None: the pipeline has none.
+        sensors: of the pipeline, by name.
         follow: called with each merged batch.
     """
 
@@ -65,16 +70,18 @@ class Scorer:
         model: Model,
         policy: AlarmPolicy | None,
         timed: Timer = untimed,
+        rules: tuple[Rule, ...] = (),
     ) -> None:
-        """A scorer without partitions; without a policy it raises no alarms."""
+        """A scorer without partitions; without a policy the model raises no alarms."""
         self.model, self.plan = model, plan_for(model, pipeline)
-        self.alarms = Alarms(policy)
+        self._assess, self._topology = Assessor(model, pipeline.topology), pipeline.topology
+        self.alarms = Alarms(policy, rules)
         self.follow: Callable[[Outcome], None] | None = None
         self.windows = _windows_of(self.plan, pipeline)
-        layout, sensors = pipeline.layout, pipeline.input.sensors()
-        self.aggregates = None if layout is None else KeyedAggregates(layout, sensors)
-        keyed = self.plan.spec is not None or policy is not None or layout is not None
-        self._decode, self._validate, self._timed = decode, Validator(pipeline.input, keyed=keyed), timed
+        layout, self.sensors = pipeline.layout, pipeline.input.sensors()
+        self.aggregates = None if layout is None else KeyedAggregates(layout, self.sensors)
+        keyed = self.plan.spec is not None or policy is not None or rules or layout is not None
+        self._decode, self._validate, self._timed = decode, Validator(pipeline.input, keyed=bool(keyed)), timed
 
     def process(self, batch: Batch, partitions: Mapping[int, Partition]) -> Outcome:
         """Score a batch.
@@ -111,6 +118,7 @@ class Scorer:
                 valid.masked[windowed.row],
                 windowed.imputed,
                 windowed.shift,
+                self._assess(readings, origin, features),
             )
             if predicted.refused:
                 scored = scored.only(predicted.rows)
@@ -138,7 +146,17 @@ class Scorer:
 
     def _stage_alarms(self, scored: Scored) -> StagedAlarms:
         partition, keys = scored.origin.partition.tolist(), scored.origin.keys
-        return self.alarms.stage(partition, keys, scored.readings.ts, scored.probability, scored.shift)
+        ts, assessable = scored.readings.ts, scored.assessable
+        levels = [rule.level(partial(self._seen, scored), assessable) for rule in self.alarms.rules]
+        return self.alarms.stage(partition, keys, ts, scored.probability, scored.shift, levels, assessable)
+
+    def _seen(self, scored: Scored, condition: Condition) -> Float:
+        """The values that a condition is about, shape [n]."""
+        if condition.field is not None:
+            return scored.readings.values[:, self.sensors.index(condition.field)]
+        if condition.feature is not None:
+            return scored.features.numbers[:, self.model.numeric.index(condition.feature)]
+        return scored.probability if condition.prediction else (~scored.assessable).astype(np.float64)
 
     def merge(self, outcome: Outcome, partitions: Mapping[int, Partition]) -> None:
         """Make a committed batch part of the state."""
@@ -146,6 +164,8 @@ class Scorer:
         if self.aggregates is not None and outcome.aggregated is not None:
             self.aggregates.merge(outcome.aggregated)
         self.alarms.merge(outcome.alarms)
+        if self.windows.last is not None:
+            self.windows.last.note(outcome, partitions)
         for number, next_offset in outcome.next_offsets.items():
             partition = partitions[number]
             before = partition.clock
@@ -166,6 +186,7 @@ class Scorer:
             windows: that it needs; None where it needs those of the model before.
         """
         self.model, self.alarms.policy, self.plan = model, policy, plan
+        self._assess = Assessor(model, self._topology)
         if windows is not None:
             self.windows = windows
 
@@ -184,7 +205,7 @@ def _unscorable(row: int, why: str) -> Rejection:
 def _windows_of(plan: FeaturePlan, pipeline: Pipeline) -> Windows:
     if plan.spec is None:
         return NoWindows()
-    return KeyedWindows(plan.spec, pipeline.topology, pipeline.input.max_future_ms)
+    return KeyedWindows(plan.spec, plan.sensors, pipeline.topology, pipeline.input.max_future_ms)
 
 
 def key_texts(batch: Batch, valid: Valid) -> list[bytes]:
@@ -231,6 +252,7 @@ def scorer_of(
     policy: AlarmPolicy | None,
     writer_schema_of: WriterSchemaOf,
     timed: Timer = untimed,
+    rules: tuple[Rule, ...] = (),
 ) -> Scorer:
     """A scorer of a pipeline's messages."""
-    return Scorer(Decoder(pipeline.input, writer_schema_of), pipeline, model, policy, timed)
+    return Scorer(Decoder(pipeline.input, writer_schema_of), pipeline, model, policy, timed, rules)

@@ -1,7 +1,7 @@
 """What the scorer keeps of keys, to compute features from: their windows, or nothing where no feature needs any."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -9,11 +9,13 @@ import numpy as np
 
 from common.arrays import Bool, Float, Int
 from common.dead_letter_reasons import DeadLetterReason
-from worker.config.pipeline import Topology
+from worker.config.topology import Topology
+from worker.score.last_scored import LastScoredOfKeys
+from worker.score.per_topology import PerTopology
 from worker.score.readings import Origin, Readings, Rejection
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.keyed_state import EMPTY, KeyedState, lateness_ms
-from worker.windows.late_filter import Content
+from worker.windows.late_filter import Content, content_of
 from worker.windows.partition import Partition
 from worker.windows.staged import Staged, Windowed
 
@@ -51,6 +53,11 @@ class Windows(Protocol):
         """Keys with a window."""
         ...
 
+    @property
+    def last(self) -> LastScoredOfKeys | None:
+        """The last scored reading of each key that has a window, by its slot; None: keys have none."""
+        ...
+
     def stage(self, readings: Readings, origin: Origin, clock: Int, partitions: Partitions) -> StagedReadings:
         """What a batch would add. Readings of a key are in the order of their offsets.
 
@@ -78,19 +85,27 @@ class Windows(Protocol):
         """A key's window for a person to read; None if there is none."""
         ...
 
+    def scale_of(self, partition: Partition, key: bytes) -> dict[str, float]:
+        """What the values of a key that has a window were divided by, by sensor, where that is not 1."""
+        ...
+
 
 @dataclass(frozen=True)
 class StagedKeys:
     """A batch beside its keys' windows.
 
     Attributes:
+        columns: of the pipeline's sensors: which are those of the features, and how many there are.
         staged: the readings.
         new_keys: partition and key of each key that has no window slot yet: the first is in slot -1, and so on.
+        new_scale: divisors of each of them, shape [k, sensors]; None where all keys are built alike.
         late: rejections of readings that are too old.
     """
 
+    columns: "_Columns"
     staged: Staged
     new_keys: list[tuple[int, bytes]]
+    new_scale: Float | None
     late: list[Rejection]
 
     @property
@@ -100,7 +115,23 @@ class StagedKeys:
 
     def windowed(self, wanted: Bool) -> Windowed:
         """See `StagedReadings`."""
-        return self.staged.windowed(wanted)
+        windowed = self.staged.windowed(wanted)
+        return windowed._replace(imputed=self.columns.among_all(windowed.imputed))
+
+
+class _Columns:
+    """Where the sensors of the features are among all of a pipeline: by name, and some may be no feature."""
+
+    def __init__(self, used: Sequence[str], sensors: Sequence[str]) -> None:
+        self.used = np.array([sensors.index(name) for name in used], np.int64)
+        self.other = np.setdiff1d(np.arange(len(sensors)), self.used)
+        self._all = len(sensors)
+
+    def among_all(self, flags: Bool) -> Bool:
+        """Flags of the sensors used [n, used], as flags of all sensors [n, sensors]."""
+        found = np.zeros((len(flags), self._all), np.bool_)
+        found[:, self.used] = flags
+        return found
 
 
 class KeyedWindows:
@@ -109,13 +140,16 @@ class KeyedWindows:
     Attributes:
         spec: the features.
         state: the windows.
+        last: the last scored reading of each key.
     """
 
-    def __init__(self, spec: FeatureSpec, topology: Topology, max_future_ms: int) -> None:
-        self.spec, self._topology = spec, topology
+    def __init__(self, spec: FeatureSpec, sensors: Sequence[str], topology: Topology, max_future_ms: int) -> None:
+        """Windows of no keys yet. `sensors`: names of the columns of `Readings.values`, with those of the features."""
+        self.spec, self._columns = spec, _Columns(spec.sensors, sensors)
+        self._scales = PerTopology(topology, spec.scales)
+        self._scale_of: dict[int, Float] = {}  # by slot, of keys that the topology does not leave at its default
+        self.last = LastScoredOfKeys(len(sensors))
         self.state = KeyedState(spec, lateness_ms(spec, max_future_ms))
-        # One entry for each declaration of the topology, so a flood of new keys adds none.
-        self._scale_of: dict[tuple[str, str], Float] = {("", ""): spec.scales(dict(topology.default))}
 
     @property
     def rebuild_span_ms(self) -> int:
@@ -136,16 +170,23 @@ class KeyedWindows:
             for row, slot in enumerate(slots):
                 if slot == EMPTY:
                     slots[row] = new.setdefault((partition[row], keys[row]), -1 - len(new))
-        scaled = readings.values / self._scales(readings, keys)
-        slot_of, texts = np.array(slots, np.int64), _content_of_texts(readings)
-        staged = self.state.stage(slot_of, readings.ts, clock, scaled, texts)
-        return StagedKeys(staged, list(new), [self._late(readings, row) for row in staged.late.tolist()])
+        scale = self._scales.of(readings, keys)
+        scaled = readings.values[:, self._columns.used] / scale
+        slot_of, others = np.array(slots, np.int64), self._content_of_others(readings)
+        staged = self.state.stage(slot_of, readings.ts, clock, scaled, others)
+        first = dict(zip(reversed(slots), reversed(range(len(slots))), strict=True)) if new and scale.ndim > 1 else {}
+        new_scale = scale[[first[slot] for slot in new.values()]] if first else None
+        late = [self._late(readings, row) for row in staged.late.tolist()]
+        return StagedKeys(self._columns, staged, list(new), new_scale, late)
 
     def merge(self, staged: StagedKeys, partitions: Partitions) -> None:
         """See `Windows`."""
         slots = self.state.merge(staged.staged)
         for (number, key), slot in zip(staged.new_keys, slots.tolist(), strict=True):
             partitions[number].slots[key] = slot
+        self.last.forget(slots)
+        if staged.new_scale is not None:
+            self._scale_of |= dict(zip(slots.tolist(), staged.new_scale, strict=True))
 
     def forget_expired(self, partition: Partition, clock_before: int) -> None:
         """See `Windows`."""
@@ -167,17 +208,18 @@ class KeyedWindows:
         slot = partition.slots.get(key)
         return None if slot is None else self.state.window(slot)
 
-    def _scales(self, readings: Readings, keys: list[bytes]) -> Float:
-        """Divisors of each reading's sensors, by its own key and group: the same in any run and rebuild."""
-        topology = self._topology
-        if not (topology.groups or topology.keys) or not keys:
-            return self._scale_of["", ""]
-        own = (name if (name := key.decode()) in topology.keys else "" for key in keys)
-        shared = (name if (name := readings.group[i]) in topology.groups else "" for i in range(len(keys)))
-        places = list(zip(own, shared, strict=True))
-        for key, group in set(places) - self._scale_of.keys():
-            self._scale_of[key, group] = self.spec.scales(topology.of(key, group))
-        return np.stack([self._scale_of[place] for place in places])
+    def scale_of(self, partition: Partition, key: bytes) -> dict[str, float]:
+        """See `Windows`."""
+        scale = self._scale_of.get(partition.slots[key], self._scales.default)
+        return {name: by for name, by in zip(self.spec.sensors, scale.tolist(), strict=True) if by != 1.0}
+
+    def _content_of_others(self, readings: Readings) -> Content | None:
+        """A number for what a reading holds beside the sensors of the features, shape [n]; None: nothing."""
+        texts, other = _content_of_texts(readings), self._columns.other
+        if not len(other):
+            return texts
+        numbers = content_of(readings.values[:, other])
+        return numbers if texts is None else texts * np.uint32(0x9E3779B1) ^ numbers
 
     def _late(self, readings: Readings, row: int) -> Rejection:
         return Rejection(
@@ -221,6 +263,7 @@ class NoWindows:
 
     rebuild_span_ms = 0
     held = 0
+    last = None
 
     def stage(self, readings: Readings, _origin: Origin, _clock: Int, _partitions: Partitions) -> StagedAlone:
         """See `Windows`."""
@@ -237,3 +280,7 @@ class NoWindows:
 
     def of(self, _partition: Partition, _key: bytes) -> None:
         """Nothing is kept."""
+
+    def scale_of(self, _partition: Partition, _key: bytes) -> dict[str, float]:
+        """Nothing is scaled."""
+        return {}

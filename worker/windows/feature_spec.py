@@ -5,7 +5,8 @@ held, then the new ones, in the order of arrival. Statistics come from a window'
 that a window rebuilt from the log gives the same bits however the stream was cut into batches.
 """
 
-from typing import Annotated, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -30,6 +31,8 @@ class FeatureSpec(BaseModel):
         spans: statistics over spans of event time, which mean the same at any sampling period.
         derived: features that are computed from those before them.
         holds: readings that a window holds at most; None: as many as the longest of `windows` has.
+        monotone: sign of features. 1: the higher, the likelier; -1: the lower, the likelier. The model keeps to it, as
+            worker/model/monotone.py proves.
         rolling: sensors whose mean and sample standard deviation (ddof=1) over the last readings are features.
         windows: lengths of the rolling windows, in readings, ascending.
         max_span_ms: how far back a window reaches in event time.
@@ -50,6 +53,7 @@ class FeatureSpec(BaseModel):
     spans: tuple[Span, ...] = ()
     derived: tuple[Derived, ...] = ()
     holds: PositiveInt | None = None
+    monotone: dict[str, Literal[-1, 1]] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> "FeatureSpec":
@@ -65,6 +69,8 @@ class FeatureSpec(BaseModel):
             raise ValueError(f"windows of {self.windows[-1]} readings need more than the {self.holds} that are held")
         self._check_spans()
         self._check_derived()
+        if unknown := self.monotone.keys() - set(self.names):
+            raise ValueError(f"monotone names what is no feature: {sorted(unknown)}")
         return self
 
     def _check_spans(self) -> None:
@@ -111,13 +117,13 @@ class FeatureSpec(BaseModel):
         """Readings a window holds at most."""
         return self.holds or self.windows[-1]
 
-    def scales(self, topology: dict[str, float]) -> Float:
+    def scales(self, topology: Mapping[str, float | str]) -> Float:
         """Divisor of each sensor, shape [sensors], for a key with this topology.
 
         Raises:
             KeyError: the topology lacks a parameter that the features need.
         """
-        return np.array([topology[self.per[c]] if c in self.per else 1.0 for c in self.sensors])
+        return np.array([float(topology[self.per[c]]) if c in self.per else 1.0 for c in self.sensors])
 
 
 class Timeline(NamedTuple):

@@ -1,29 +1,20 @@
 """Statistics of a sensor over a span of event time: they mean the same at any sampling period."""
 
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.arrays import Bool, Float, Int
+from worker.windows.span_statistics import Counted, SpanKind, statistics
 
 MOST_READING_MS = 2**31
 """Largest product of the readings and the length of a window with spans: sums of squared times stay exact."""
-_CHUNK = 512  # rows at a time, whose windows fit into a processor's own cache
+_CHUNK = 1024  # rows at a time, whose windows fit into a processor's own cache
 _UNITS = (("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1))
-
-
-class SpanKind(StrEnum):
-    """What a span tells of the readings in it."""
-
-    RATE = "rate"
-    MEAN = "mean"
-    STD = "std"
-    MIN = "min"
-    MAX = "max"
 
 
 class Span(BaseModel):
@@ -34,7 +25,9 @@ class Span(BaseModel):
 
     Attributes:
         sensor: what it is of.
-        kind: what is computed. A deviation is that of a sample (ddof=1).
+        kind: what is computed. A deviation is that of a sample (ddof=1), and the first value is the oldest one before
+            the reading that is scored. A gap is the seconds between the two newest values of different times (of one
+            value, since the oldest reading), or since the newest one, if that is longer.
         over_ms: length of the span, by the readings' own times. Readings that came earlier and say a later time than
             the one that is scored are left out.
     """
@@ -70,18 +63,6 @@ class History(NamedTuple):
     size: int
 
 
-class _Windows(NamedTuple):
-    """Windows of a chunk of rows, oldest reading first.
-
-    Attributes:
-        ages: how much older than its row each reading is, ms, shape [size, n]; -1: it is outside, or not older.
-        values: of one sensor, shape [size, n].
-    """
-
-    ages: Int
-    values: Float
-
-
 def span_features(spans: Sequence[Span], sensors: Sequence[str], history: History) -> Float:
     """Statistics over spans, shape [n, spans].
 
@@ -93,99 +74,67 @@ def span_features(spans: Sequence[Span], sensors: Sequence[str], history: Histor
         sensors: of the rows of `history.values`.
         history: of n rows.
     """
-    out = np.empty((len(history.position), len(spans)))
-    places: dict[int, dict[str, list[int]]] = {}
+    out = np.full((len(spans), len(history.position)), np.nan)
+    known = ~np.isnan(history.values)
+    places: dict[str, dict[int, list[int]]] = {}
     for i, span in enumerate(spans):
-        places.setdefault(span.over_ms, {}).setdefault(span.sensor, []).append(i)
-    named = {span.sensor for span in spans}
-    windows = sliding_window_view(history.values, history.size, axis=1)
-    times = sliding_window_view(history.ts, history.size)
-    for start in range(0, len(out), _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, len(out)))
-        # NumPy adds in order over the first axis only where the last one is longer than one.
-        ends = rows if len(rows) > 1 else rows.repeat(2)
-        first = history.position[ends] - history.size + 1
-        ages = history.ts[history.position[ends]] - np.ascontiguousarray(times[first].T)
-        ages[np.arange(history.size)[:, None] < history.size - history.readings[ends]] = -1
-        ages = np.maximum(ages, -1)
-        values = {name: np.ascontiguousarray(windows[sensors.index(name), first].T) for name in named}
-        for over_ms, by_sensor in places.items():
-            inside = (ages >= 0) & (ages <= over_ms)
-            for sensor, wanted in by_sensor.items():
-                found = _statistics({spans[i].kind for i in wanted}, inside, _Windows(ages, values[sensor]))
+        places.setdefault(span.sensor, {}).setdefault(span.over_ms, []).append(i)
+    for start in range(0, len(history.position), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        windows = _Windows(history, rows)
+        for sensor, by_span in places.items():
+            at = sensors.index(sensor)
+            values, there = windows.of(history.values[at]), windows.of(known[at])
+            if not there.any():
+                continue
+            complete = bool(there.all())
+            everywhere = windows.counted(None, None if complete else there)
+            for over_ms, wanted in by_span.items():
+                inside = windows.counted(over_ms, None)
+                counted = inside if complete else windows.counted(over_ms, there)
+                found = statistics({spans[i].kind for i in wanted}, counted, inside, everywhere, values)
                 for i in wanted:
-                    out[rows, i] = found[spans[i].kind][: len(rows)]
+                    out[i, rows] = found[spans[i].kind][: windows.rows]
     # Zeros lose their sign: it could depend on how many empty places a sum began with.
-    return out + 0.0
+    return out.T + 0.0
 
 
-def _statistics(kinds: set[SpanKind], inside: Bool, windows: _Windows) -> dict[SpanKind, Float]:
-    """Statistics of a chunk, shape [n] each; `inside`: the readings that count, shape [size, n]."""
-    since = int(inside.any(axis=1).argmax())
-    values, ages = windows.values[since:], windows.ages[since:]
-    known = inside[since:] & ~np.isnan(values)
-    count = known.sum(axis=0)
-    found: dict[SpanKind, Float] = {}
-    if kinds & {SpanKind.RATE, SpanKind.MEAN, SpanKind.STD}:
-        found = _moments(kinds, np.where(known, ages, 0), values, known, count)
-    if SpanKind.MIN in kinds:
-        found[SpanKind.MIN] = np.where(count > 0, np.where(known, values, np.inf).min(axis=0), np.nan)
-    if SpanKind.MAX in kinds:
-        found[SpanKind.MAX] = np.where(count > 0, np.where(known, values, -np.inf).max(axis=0), np.nan)
-    if SpanKind.RATE in kinds:
-        slope = found[SpanKind.RATE]
-        lacking = np.flatnonzero(np.isnan(slope))
-        slope[lacking] = _between_newest(_Windows(windows.ages[:, lacking], windows.values[:, lacking]))
-    return found
+class _Windows:
+    """The windows of a chunk of rows, [size, n]: their readings, oldest first.
 
-
-def _moments(kinds: set[SpanKind], ages: Int, values: Float, known: Bool, count: Int) -> dict[SpanKind, Float]:
-    # Relative to one of the values, which keeps precision where they are large and nearly equal.
-    place = len(values) - 1 - known[::-1].argmax(axis=0)
-    origin = values[place, np.arange(len(count))]
-    away = np.where(known, values - origin, 0.0)
-    total = np.add.reduce(away, axis=0)
-    found: dict[SpanKind, Float] = {}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / np.where(count > 0, count, np.nan)
-        if SpanKind.MEAN in kinds:
-            found[SpanKind.MEAN] = origin + mean
-        if SpanKind.STD in kinds:
-            squares = np.add.reduce(np.where(known, away - mean, 0.0) ** 2, axis=0)
-            found[SpanKind.STD] = np.sqrt(squares / np.where(count > 1, count - 1, np.nan))
-    if SpanKind.RATE in kinds:
-        found[SpanKind.RATE] = _slopes(ages, away, total, count)
-    return found
-
-
-def _slopes(ages: Int, away: Float, total: Float, count: Int) -> Float:
-    """Slopes of lines of least squares, per second, shape [n]; NaN where there are fewer than two times.
-
-    Args:
-        ages: of values, ms, shape [size, n]; 0 where there is none.
-        away: values less a common one, shape [size, n]; 0 where there is none.
-        total: sum of `away`, shape [n].
-        count: of values, shape [n].
+    Attributes:
+        rows: how many rows the chunk has; windows may be one more.
     """
-    age = ages.sum(axis=0)
-    spread = count * (ages * ages).sum(axis=0) - age * age
-    product = age * total - count * np.add.reduce(ages * away, axis=0)
-    slope: Float = 1000 * product / np.where(spread > 0, spread, np.nan)
-    return slope
 
+    def __init__(self, history: History, rows: slice) -> None:
+        position, readings = history.position[rows], history.readings[rows]
+        self.rows, self._size = len(position), history.size
+        if self.rows == 1:
+            # NumPy adds in order over the first axis only where the last one is longer than one.
+            position, readings = position.repeat(2), readings.repeat(2)
+        first, place = position - self._size + 1, np.arange(self._size)[:, None]
+        # Rows of one key follow each other: their windows need no copy.
+        follow = bool((np.diff(position) == 1).all())
+        self._places = slice(first[0], first[-1] + self._size) if follow else first + place
+        # In C order, as all that sums are made of.
+        ages = np.subtract(history.ts[position], self.of(history.ts), order="C")
+        ages[(ages < 0) | (place < self._size - readings)] = -1
+        self._ages = ages
+        self._complete: dict[int | None, Counted] = {}
 
-def _between_newest(windows: _Windows) -> Float:
-    """Change per second between the two newest values of different times, shape [n]; NaN where there are none."""
-    known = (windows.ages >= 0) & ~np.isnan(windows.values)
-    value, age = _newest(windows, known)
-    before, age_before = _newest(windows, known & (windows.ages > age))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 1000 * (value - before) / (age_before - age)
+    def of(self, column: NDArray[Any]) -> Any:
+        """Windows on a column of the timeline; not to be written to."""
+        found = column[self._places]
+        return sliding_window_view(found, len(found) - self._size + 1) if found.ndim == 1 else found
 
-
-def _newest(windows: _Windows, known: Bool) -> tuple[Float, Int]:
-    """The newest known value of each window (the last to arrive of several), NaN where there is none, and its age."""
-    ages = np.where(known, windows.ages, np.iinfo(np.int64).max)[::-1]
-    place, column = len(known) - 1 - ages.argmin(axis=0), np.arange(known.shape[1])
-    found = known[place, column]
-    return np.where(found, windows.values[place, column], np.nan), np.where(found, windows.ages[place, column], 0)
+    def counted(self, over_ms: int | None, there: Bool | None) -> Counted:
+        """Readings of a span (None: of the whole window) that have a sensor; `there`: which do, None if all do."""
+        if there is None and over_ms in self._complete:
+            return self._complete[over_ms]
+        inside = self._ages >= 0
+        if over_ms is not None:
+            inside &= self._ages <= over_ms
+        counted = Counted(self._ages, inside if there is None else np.logical_and(inside, there, out=inside))
+        if there is None:
+            self._complete[over_ms] = counted
+        return counted

@@ -6,7 +6,7 @@ docs/physics.md describes the physics.
 Example:
     >>> fleet = Fleet(modules=64, seed=7, faults=3, start_ms=1_750_000_000_000, span_ms=6 * 3_600_000)
     >>> for step in fleet.steps(2160):
-    ...     step.ts, step.values        # [64] int64 ms, [64, 9] float64, NaN where missing
+    ...     step.ts, step.values        # [64] int64 ms, [64, 13] float64, NaN where missing
     >>> fleet.faults[0].module, fleet.faults[0].mechanism, fleet.faults[0].no_return_ts
 """
 
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from common.times import HOUR_MS, MINUTE_MS
 from pipelines.battery_hazard.simulator.events.effects import lay
-from pipelines.battery_hazard.simulator.events.faults import LEAD_MS, Event, NeverRunsAwayError, World, allowed
-from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING, Fault, Nuisance
+from pipelines.battery_hazard.simulator.events.faults import LEAD_MS, NeverRunsAwayError, World, allowed
+from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING
 from pipelines.battery_hazard.simulator.events.mechanisms import Build
 from pipelines.battery_hazard.simulator.events.nuisances import (
+    SHORTS,
     Disturbance,
     disturb,
     draw_nuisances,
@@ -29,17 +30,15 @@ from pipelines.battery_hazard.simulator.events.nuisances import (
     listed,
     stuck,
 )
-from pipelines.battery_hazard.simulator.events.schedule import MODULES_PER_RACK, run_events
+from pipelines.battery_hazard.simulator.events.schedule import MODULES_PER_RACK, Ran, run_events
 from pipelines.battery_hazard.simulator.physics.cell import cell_of
-from pipelines.battery_hazard.simulator.plant.normal import Modules, Operation, Override, draw_traits
+from pipelines.battery_hazard.simulator.plant.cell_indices import usual_cells, with_events
+from pipelines.battery_hazard.simulator.plant.measured import measured
+from pipelines.battery_hazard.simulator.plant.normal import Modules, Override, draw_traits
 from pipelines.battery_hazard.simulator.plant.sensing import (
-    AMBIENT,
     AVG,
-    CURRENT,
     GAS,
-    MAX,
     SENSORS,
-    SOC,
     VOLTAGE,
     Sensing,
     death_ms,
@@ -68,12 +67,17 @@ class Step:
 
     Attributes:
         ts: [modules] int64, event time, milliseconds since the Unix epoch; each device's clock is slightly off.
-        values: [modules, 9] float64 in the order of `SENSORS`, NaN where a value is missing. All are NaN
+        values: [modules, 13] float64 in the order of `SENSORS`, NaN where a value is missing. All are NaN
             for a module whose sensors all failed: it is silent, so publish nothing for it.
     """
 
     ts: NDArray[np.int64]
     values: NDArray[np.float64]
+
+
+def module_names(modules: int) -> list[str]:
+    """Names of the modules of a fleet, such as `RackA1_Module01`."""
+    return [f"{rack_name(i // MODULES_PER_RACK)}_Module{i % MODULES_PER_RACK + 1:02d}" for i in range(modules)]
 
 
 class Fleet:
@@ -84,6 +88,7 @@ class Fleet:
         rack_ids: name of each module's rack, same order.
         faults: ground truth, known from the start, ordered by onset.
         nuisances: events that look like a hazard but are none, ordered by start.
+        events: how faults and shorts change the readings.
         next_ms: event time of the next step.
     """
 
@@ -100,6 +105,7 @@ class Fleet:
         nuisances: float = 0.0,
         cells_in_series: int = CELLS_IN_SERIES,
         capacity_ah: float = CAPACITY_AH,
+        chemistry: str = "nmc",
     ) -> None:
         """Draw a fleet and compute the physics of its faults.
 
@@ -117,8 +123,10 @@ class Fleet:
             nuisances: expected number per module-day, all kinds together.
             cells_in_series: cells in series in a module. 1 makes single cells on test benches: each is in a climatic
                 chamber, is cycled at 0.5 to 3 C, and its faults are destructive tests. Such a cell has sensors for
-                voltage, current and one temperature.
+                voltage, current and temperature.
             capacity_ah: capacity of a module; from 20 Ah on, it has two cells in parallel.
+            chemistry: one of `cell.CHEMISTRIES`. Only layered oxide (`nmc`) has all mechanisms. The others have normal
+                operation, and LFP on a test bench has sudden shorts.
 
         Raises:
             ValueError: modules, span or period are below 1, there are more faults than modules, a mechanism is unknown,
@@ -127,9 +135,9 @@ class Fleet:
         if modules < 1 or span_ms < 1 or period_ms < 1 or not 0 <= faults <= modules or nuisances < 0:
             raise ValueError(f"modules={modules}, faults={faults}, span_ms={span_ms}, period_ms={period_ms}")
         parallel = 2 if capacity_ah >= _TWO_PARALLEL_FROM_AH else 1
-        build = Build(cells_in_series, parallel, cell_of(capacity_ah / parallel))
+        build = Build(cells_in_series, parallel, cell_of(capacity_ah / parallel, chemistry))
         self.period_ms, self._build, self._capacity_ah = period_ms, build, capacity_ah
-        begins = allowed(mechanisms, bench=build.bench)
+        begins = allowed(mechanisms, build) if faults else []
         for attempt in range(_ATTEMPTS):
             try:
                 other = seed + attempt * _OTHER_SEED
@@ -153,7 +161,7 @@ class Fleet:
         build = self._build
         self.seed, self.next_ms = seed, start_ms
         self.rack_ids = [rack_name(i // MODULES_PER_RACK) for i in range(modules)]
-        self.module_ids = [f"{rack}_Module{i % MODULES_PER_RACK + 1:02d}" for i, rack in enumerate(self.rack_ids)]
+        self.module_ids = module_names(modules)
         rack_size = 1 if build.bench else MODULES_PER_RACK
         self._rack = np.arange(modules) // rack_size
         self._sensing = Sensing(modules, seed, bench=build.bench)
@@ -162,15 +170,12 @@ class Fleet:
         drawn = draw_nuisances(
             float(nuisances), self._rack, start_ms, span_ms, np.random.default_rng([seed, 4]), bench=build.bench
         )
-        soft = [one for one in drawn if one.kind == "soft_short"]
-        self._disturbances: list[Disturbance] = [one for one in drawn if one.kind != "soft_short"]
+        shorts = [one for one in drawn if one.kind in SHORTS]
+        self._disturbances: list[Disturbance] = [one for one in drawn if one.kind not in SHORTS]
         self._stuck: dict[int, NDArray[np.float64]] = {}
         forced = forced_by(self._disturbances, self._rack)
-        self.faults: list[Fault] = []
-        self._events: list[Event] = []
-        overrides: list[Override] = []
-        quiet: list[Nuisance] = []
-        if faults or soft:
+        ran = Ran([], [], [], [])
+        if faults or shorts:
             noise = self._sensing.accuracy.noise
             world = World(
                 self._site(first_ms, forced),
@@ -181,15 +186,17 @@ class Fleet:
                 (noise[AVG], noise[VOLTAGE], noise[GAS.start]),
             )
             rng = np.random.default_rng([seed, 1])
-            self._events, self.faults, quiet, overrides = run_events(
-                world, self._rack, faults, begins, soft, start_ms, span_ms, rng, spreads=spreads
-            )
-        self.nuisances = sorted([*listed(self._disturbances), *quiet], key=lambda n: (n.start_ts, n.module))
+            ran = run_events(world, self._rack, faults, begins, shorts, start_ms, span_ms, rng, spreads=spreads)
+        self.events, self.faults = ran.events, ran.faults
+        self.nuisances = sorted([*listed(self._disturbances), *ran.nuisances], key=lambda n: (n.start_ts, n.module))
         deaths = np.random.default_rng([seed, 5])
-        self._dies = [None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths) for e in self._events]
+        self._dies = [
+            None if e.no_return_ms is None else death_ms(e.no_return_ms, deaths, bench=build.bench) for e in self.events
+        ]
+        self._cells = usual_cells(modules, build.series, np.random.default_rng([seed, 8]))
         self._share = np.random.default_rng([seed, 6]).uniform(0.5, 1, modules)
         self._live = self._site(first_ms, [*forced, *self._trips()])
-        self._modules = self._warmed_up(first_ms, start_ms, overrides)
+        self._modules = self._warmed_up(first_ms, start_ms, ran.overrides)
         self._block_steps = max(1, min(_BLOCK_STEPS, _BLOCK_READINGS // modules))
         self._blocks = 0
         self._made_ms = start_ms
@@ -213,6 +220,10 @@ class Fleet:
         racks = int(self._rack.max()) + 1
         return Site(racks, first_ms, np.random.default_rng([self.seed, 7]), bench=self._build.bench, forced=forced)
 
+    def cells(self, step: Step) -> NDArray[np.int64]:
+        """Index of the cell with the lowest and highest voltage, the coldest and the hottest, [modules, 4]."""
+        return with_events(self._cells, step.ts, self.events)
+
     def steps(self, n: int | None = None) -> Iterator[Step]:
         """The next `n` steps (endless if None). `steps(2)` twice gives the same as `steps(4)`."""
         done = 0
@@ -222,7 +233,7 @@ class Fleet:
             yield Step(ts[0], values[0])
 
     def block(self, steps: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The next `steps` steps at once: ts [steps, modules] and values [steps, modules, 9]."""
+        """The next `steps` steps at once: ts [steps, modules] and values [steps, modules, 13]."""
         taken = []
         while steps > 0:
             taken.append(self._take(steps))
@@ -247,29 +258,24 @@ class Fleet:
         self._blocks += 1
         self._made_ms = int(ts[-1]) + self.period_ms
         done = self._modules.run(ts, self._live.minutes(int(ts[0]), int(ts[-1])), rng)
-        values = self._measured(done, ts)
-        for one in self._events:
+        values = measured(
+            done,
+            self._traits,
+            self._build.series,
+            self._capacity_ah,
+            self._sensing.gas_ppm(ts),
+            self._build.cell.chemistry,
+        )
+        for one in self.events:
             beside = np.flatnonzero((self._rack == self._rack[one.module]) & (np.arange(len(self._rack)) != one.module))
             lay(one, values, ts, beside, self._share[beside])
         disturb(values, ts, self._disturbances)
         self._sensing.blur(values, rng)
         stuck(values, ts, self._disturbances, self._stuck)
         self._sensing.lose(values, ts, rng)
-        for one, dies in zip(self._events, self._dies, strict=True):
+        for one, dies in zip(self.events, self._dies, strict=True):
             if dies is not None and ts[-1] >= dies.min():
                 values[:, one.module][ts[:, None] >= dies] = np.nan
         # Never after the nominal time, and less than a period before it, so that a module's time always advances.
         late = rng.integers(0, min(_JITTER_MS, self.period_ms // 4) + 1, values.shape[:2])
         return ts[:, None] - late, values
-
-    def _measured(self, done: Operation, ts: NDArray[np.int64]) -> NDArray[np.float64]:
-        traits = self._traits
-        values = np.empty((*done.c_rate.shape, len(SENSORS)))
-        values[..., AVG] = done.temp_c + traits.offset_c
-        values[..., MAX] = values[..., AVG] + traits.spread_c + 0.08 * np.abs(done.temp_c - done.air_c)
-        values[..., VOLTAGE] = done.cell_v * self._build.series
-        values[..., CURRENT] = done.c_rate * self._capacity_ah
-        values[..., SOC] = done.soc_percent + traits.soc_bias
-        values[..., GAS] = self._sensing.gas_ppm(ts)
-        values[..., AMBIENT] = done.air_c
-        return values

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,15 +11,28 @@ import structlog
 from common.errors import UserError
 from common.times import HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
-from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet, Step
-from pipelines.battery_hazard.simulator.messages import DEAD_LETTER_KINDS, DUPLICATE, MASKED_KINDS, READING, Messages
-from producers.kafka_publisher import ReadingPublisher, encoder
+from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS, Fleet, Step
+from pipelines.battery_hazard.simulator.going_on import span_of
+from pipelines.battery_hazard.simulator.messages import (
+    DEAD_LETTER_KINDS,
+    DUPLICATE,
+    MASKED_KINDS,
+    PUBLISHED,
+    READING,
+    Messages,
+)
+from pipelines.battery_hazard.simulator.physics.cell import CHEMISTRIES
+from pipelines.battery_hazard.simulator.plant.sensing import LOW_CELL_V
+from producers.kafka_publisher import Encoder, ReadingPublisher, encoder
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.score.event_time import EARLIEST_MS
 
 log = structlog.get_logger(__name__)
 
 _ENDLESS_FAULT_SPAN_MS = 6 * HOUR_MS
+MODULES: dict[str, float | str] = {"cells_in_series": CELLS_IN_SERIES, "capacity_ah": CAPACITY_AH, "chemistry": "nmc"}
+"""How modules are built by default, in the words of the pipeline's topology."""
+_NEEDED = SENSORS[:LOW_CELL_V]
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class SimulateOptions:
         mechanisms: mechanisms of faults to draw from (see
             `pipelines.battery_hazard.simulator.events.ground_truth`).
         nuisances: expected number per module-day of events that look like a hazard but are not.
+        topology: how modules are built, see `MODULES`.
     """
 
     pipeline: str = "battery_hazard"
@@ -48,6 +62,7 @@ class SimulateOptions:
     bad_rate: float = 0.0
     mechanisms: tuple[str, ...] = MECHANISMS
     nuisances: float = 0.0
+    topology: Mapping[str, float | str] = field(default_factory=dict)
     bootstrap: str | None = None
     registry: str | None = None
 
@@ -63,6 +78,7 @@ class SimulationSummary:
         bad: messages that become dead letters, by kind.
         duplicates: exact copies of readings, which the worker drops.
         failed: messages that the broker never confirmed.
+        late: readings that are so much older than what the topic holds of their module that workers refuse them.
         faults: modules with a thermal runaway, including those that a neighbour set on fire.
         fault_truth: module, mechanism, onset, first sign and point of no return (ms) of each fault.
         nuisance_truth: module, kind, start and end (ms) of each nuisance.
@@ -81,6 +97,7 @@ class SimulationSummary:
     bad: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     failed: int = 0
+    late: int = 0
     event_ms: int = 0
     seconds: float = 0.0
     rate: float = 0.0
@@ -132,43 +149,69 @@ def _checked(options: SimulateOptions) -> tuple[Pipeline, str]:
     if any(wrong.values()):
         names = ", ".join(name for name, is_wrong in wrong.items() if is_wrong)
         raise UserError(f"{names}: out of range; see hazardstream simulate --help")
+    _check_built(options)
     pipeline = load_pipeline(options.pipeline)
-    if pipeline.input.sensors() != SENSORS:
+    if not set(_NEEDED) <= set(pipeline.input.sensors()):
         raise UserError(
             f"pipeline {pipeline.name} takes {', '.join(pipeline.input.sensors())}, and simulate makes "
-            f"battery readings ({', '.join(SENSORS)}); use --pipeline battery_hazard, or replay a file of your own"
+            f"battery readings ({', '.join(PUBLISHED)}); use --pipeline battery_hazard, or replay a file of your own"
         )
     return pipeline, pipeline.input.topic
+
+
+def _encoder(pipeline: Pipeline, registry: str | None) -> Encoder:
+    """Encoder of the values of `PUBLISHED` that the pipeline takes: older ones take none of cells."""
+    taken = [i for i, name in enumerate(PUBLISHED) if name in pipeline.input.sensors()]
+    encode = encoder(pipeline, registry, [PUBLISHED[i] for i in taken])
+    return lambda key, group, ts_ms, values: encode(key, group, ts_ms, [values[i] for i in taken])
 
 
 def _named(fleet: Fleet, truth: dict[str, Any]) -> dict[str, Any]:
     return {"module_id": fleet.module_ids[truth["module"]]} | {k: v for k, v in truth.items() if k != "module"}
 
 
-def _fleet(options: SimulateOptions, start_ms: int) -> Fleet:
-    event_s = _event_s(options)
-    return Fleet(
-        options.modules,
-        options.seed,
-        faults=options.faults,
-        start_ms=start_ms,
-        span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
-        period_ms=options.period_ms,
-        mechanisms=options.mechanisms,
-        nuisances=options.nuisances,
-    )
+def _fleet(options: SimulateOptions, start_ms: int, event_s: float | None) -> Fleet:
+    built = {**MODULES, **options.topology}
+    try:
+        return Fleet(
+            options.modules,
+            options.seed,
+            faults=options.faults,
+            start_ms=start_ms,
+            span_ms=_ENDLESS_FAULT_SPAN_MS if event_s is None else max(1, round(event_s * 1000)),
+            period_ms=options.period_ms,
+            mechanisms=options.mechanisms,
+            nuisances=options.nuisances,
+            cells_in_series=round(float(built["cells_in_series"])),
+            capacity_ah=float(built["capacity_ah"]),
+            chemistry=str(built["chemistry"]),
+        )
+    except ValueError as error:
+        raise UserError(f"--faults, --mechanism, --topology: {error}") from error
 
 
-def _event_s(options: SimulateOptions) -> float | None:
-    """Event time of the whole run, seconds; None for a run without end."""
-    return None if options.duration_s is None else options.duration_s * options.speed
+def _check_built(options: SimulateOptions) -> None:
+    built = {**MODULES, **options.topology}
+    if unknown := built.keys() - MODULES.keys():
+        raise UserError(f"--topology: unknown {', '.join(sorted(unknown))}; use {', '.join(MODULES)}")
+    for name in ("cells_in_series", "capacity_ah"):
+        if isinstance(value := built[name], str) or (name == "cells_in_series" and value != round(value)):
+            raise UserError(f"--topology: {name}={value} is not a number of {name}")
+    if (chemistry := built["chemistry"]) not in CHEMISTRIES:
+        raise UserError(f"--topology: unknown chemistry={chemistry}; use {', '.join(CHEMISTRIES)}")
+    if options.faults and chemistry != MODULES["chemistry"]:
+        raise UserError(f"--topology: chemistry={chemistry} has no simulated faults; leave out --faults")
 
 
 def _due_steps(
-    fleet: Fleet, options: SimulateOptions, start_ms: int, publisher: ReadingPublisher, stop: threading.Event
+    fleet: Fleet,
+    options: SimulateOptions,
+    start_ms: int,
+    event_s: float | None,
+    publisher: ReadingPublisher,
+    stop: threading.Event,
 ) -> Iterator[Step]:
     """Steps of the fleet, each when it is due, until the duration is over or `stop` is set."""
-    event_s = _event_s(options)
     steps = None if event_s is None else max(1, int(event_s * 1000 / options.period_ms))
     began = time.monotonic()
     began_ms = time.time_ns() // 1_000_000
@@ -190,16 +233,18 @@ def simulate(
     options: SimulateOptions,
     progress: Callable[[SimulationSummary], None] | None = None,
     stop: threading.Event | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> SimulationSummary:
     """Publish a simulated fleet until its duration is over or `stop` is set.
 
     Event time advances at `options.speed` and never passes the wall clock, because the worker rejects readings from
-    the future.
+    the future. Without `options.start_ms` it goes on after what the topic holds of these modules.
 
     Args:
         options: what to simulate.
         progress: called after each step with the counts so far.
         stop: set it to end early; messages already sent are still delivered.
+        tell: called with what a user should know before the start.
 
     Returns:
         The counts, all confirmed by the broker.
@@ -208,17 +253,19 @@ def simulate(
         UserError: an option is out of range, the broker or registry does not answer, or messages were not delivered.
     """
     pipeline, topic = _checked(options)
-    start_ms = first_event_ms(options, time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    wished_ms = first_event_ms(options, now_ms)
     stop = stop or threading.Event()
-    encode = encoder(pipeline, options.registry)
+    encode = _encoder(pipeline, options.registry)
     publisher = ReadingPublisher(topic, options.bootstrap, stop)
-    fleet = _fleet(options, start_ms)
+    start_ms, event_s, late = span_of(options, pipeline, wished_ms, now_ms, tell)
+    fleet = _fleet(options, start_ms, event_s)
     faults = [_named(fleet, vars(fault)) for fault in fleet.faults]
     nuisances = [_named(fleet, vars(nuisance)) for nuisance in fleet.nuisances]
-    summary = SimulationSummary(options.modules, len(faults), faults, nuisances)
+    summary = SimulationSummary(options.modules, len(faults), faults, nuisances, late=late)
     messages = Messages(fleet, encode, options.bad_rate, pipeline.input.max_future_ms)
     began = time.monotonic()
-    for step in _due_steps(fleet, options, start_ms, publisher, stop):
+    for step in _due_steps(fleet, options, start_ms, event_s, publisher, stop):
         for key, value, kind in messages.of(step, time.time_ns() // 1_000_000):
             publisher.send(key, value, kind)
         publisher.poll()

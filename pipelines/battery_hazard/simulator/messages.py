@@ -7,10 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.times import HOUR_MS
-from pipelines.battery_hazard.simulator.fleet import Fleet, Step
+from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet, Step
+from pipelines.battery_hazard.simulator.plant.cell_indices import CELL_INDICES
+from pipelines.battery_hazard.simulator.plant.sensing import LOW_CELL_V
 from producers.kafka_publisher import Encoder
 
 READING = "reading"
+PUBLISHED = (*SENSORS, *CELL_INDICES)
+"""Fields of a message beside its key, group and time."""
 MASKED_KINDS = ("not_finite", "out_of_range")
 """One impossible value in an otherwise good reading: the worker scores it with that value masked."""
 DEAD_LETTER_KINDS = ("random_bytes", "truncated", "wrong_key", "null_value", "future", "late")
@@ -24,7 +28,10 @@ Message: TypeAlias = tuple[str | None, bytes | None, str]
 
 
 class Messages:
-    """Turns steps into messages, good and bad. The same seed gives the same messages."""
+    """Turns steps into messages, good and bad. The same seed gives the same messages.
+
+    `encode` takes the values of `PUBLISHED`.
+    """
 
     def __init__(self, fleet: Fleet, encode: Encoder, bad_rate: float, max_future_ms: int) -> None:
         self._fleet = fleet
@@ -37,6 +44,7 @@ class Messages:
         alive = np.flatnonzero(~np.isnan(step.values).all(axis=1))
         ts = step.ts.tolist()
         values: list[list[float | None]] = _nulls(step.values)
+        cells = self._fleet.cells(step).tolist()
         rng = np.random.default_rng([self._fleet.seed, 4, ts[0]])
         spoilt = rng.random(len(ts)) < self._bad_rate
         kinds = rng.integers(0, len(KINDS), len(ts))
@@ -44,8 +52,11 @@ class Messages:
             kind = KINDS[kinds[i]] if spoilt[i] else READING
             key, group = self._fleet.module_ids[i], self._fleet.rack_ids[i]
             measured = values[i]
+            measured += [
+                None if value is None else cell for value, cell in zip(measured[LOW_CELL_V:], cells[i], strict=True)
+            ]
             # If the only value were masked, nothing would be left to score.
-            if kind in MASKED_KINDS and sum(v is not None for v in measured) > 1:
+            if kind in MASKED_KINDS and sum(v is not None for v in measured[: len(SENSORS)]) > 1:
                 at = next(j for j, v in enumerate(measured) if v is not None)
                 measured[at] = float(rng.choice(_IMPOSSIBLE[kind]))
                 yield key, self._encode(key, group, ts[i], measured), kind

@@ -1,4 +1,4 @@
-"""The commands `train`, `tune`, `compare` and `evaluate`."""
+"""The commands `train`, `tune` and `compare`."""
 
 import json
 import time
@@ -11,7 +11,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from common.cli_options import MODELS, JsonOption, TrackingUriOption, training_packages
+from common.cli_options import MODELS, JsonOption, TrackingUriOption
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say, terminal
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from pipelines.battery_hazard.training.datasets.dataset import Progress as Told
 
-Small = Annotated[bool, typer.Option("--small", help="Train a small model on few sites, in seconds, for a demo.")]
+Small = Annotated[
+    bool, typer.Option("--small", help="Train a small model on few sites, for a demo: in about a minute.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result, bit for bit.")]
 Data = Annotated[
     Path | None,
@@ -30,7 +33,7 @@ Data = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    for command in (train, tune, compare, evaluate):
+    for command in (train, tune, compare):
         app.command(rich_help_panel=MODELS)(command)
 
 
@@ -75,11 +78,11 @@ def train(
 
     Example: hazardstream train --small
     """
-    with training_packages():
-        from pipelines.battery_hazard.training.fitting.models import read_boosting
-        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
-        from pipelines.battery_hazard.training.fitting.train import train as train_to
-        from pipelines.battery_hazard.training.registration import train_and_register
+    require_extras("training")
+    from pipelines.battery_hazard.training.fitting.models import read_boosting
+    from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+    from pipelines.battery_hazard.training.fitting.train import train as train_to
+    from pipelines.battery_hazard.training.registration import train_and_register
 
     preset = SMALL if small else DEFAULT
     if boosting is not None:
@@ -130,11 +133,11 @@ def tune(
 
     Example: hazardstream tune --storage study.db --output boosting.json --data datasets
     """
-    with training_packages():
-        from pipelines.battery_hazard.training.fitting.models import write_boosting
-        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
-        from pipelines.battery_hazard.training.fitting.tune import best_boosting
-        from pipelines.battery_hazard.training.fitting.tune import tune as search
+    require_extras("training")
+    from pipelines.battery_hazard.training.fitting.models import write_boosting
+    from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+    from pipelines.battery_hazard.training.fitting.tune import best_boosting
+    from pipelines.battery_hazard.training.fitting.tune import tune as search
 
     preset = SMALL if small else DEFAULT
     with watched(quiet=as_json) as show:
@@ -166,10 +169,10 @@ def compare(
 
     Example: hazardstream compare --data datasets
     """
-    with training_packages():
-        from pipelines.battery_hazard.training.fitting.compare import compare as contest
-        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
-        from training.registry.register import log_comparison
+    require_extras("training")
+    from pipelines.battery_hazard.training.fitting.compare import compare as contest
+    from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+    from training.registry.register import log_comparison
 
     preset = SMALL if small else DEFAULT
     with watched(quiet=as_json) as show:
@@ -190,56 +193,3 @@ def compare(
             f"{of['average_precision']:.4f}" if "average_precision" in of else "",
         )
     terminal().print(table)
-
-
-def evaluate(
-    *,
-    model: Annotated[
-        str | None, typer.Option(help="Model URI or package directory. Default: the registered champion.")
-    ] = None,
-    module_days: Annotated[int, typer.Option(min=1, help="Module-days of normal operation.")] = 1000,
-    events: Annotated[int, typer.Option(min=0, help="Number of modules that fail.")] = 360,
-    bench_events: Annotated[int, typer.Option(min=0, help="Number of destructive tests of single cells.")] = 144,
-    bench_days: Annotated[int, typer.Option(min=0, help="Cell-days of normal operation on test benches.")] = 400,
-    seed: Seed = 0,
-    processes: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
-    report: Annotated[Path, typer.Option(help="HTML file for the report.")] = Path("evaluation.html"),
-    as_json: JsonOption = False,
-) -> None:
-    """Evaluate a model on new simulated sites: warning times, false alarms, time in alarm.
-
-    Example: hazardstream evaluate --module-days 10000 --report evaluation.html
-    """
-    with training_packages():
-        from pipelines.battery_hazard.training.study.evaluate import evaluate as evaluate_sites
-        from pipelines.battery_hazard.training.study.evaluate import evaluation_sites
-        from pipelines.battery_hazard.training.study.evaluation_report import page
-        from pipelines.battery_hazard.training.study.findings import findings
-
-    from training.registry.default_model import model_or_default
-    from worker.config.pipeline import load_pipeline
-    from worker.config.settings import load_settings
-
-    started = time.monotonic()
-    settings = load_settings(model=model)
-    pipeline = load_pipeline(settings.pipeline)
-    package, which = model_or_default(settings, pipeline, lambda text: say(text, err=True))
-    sites = evaluation_sites(
-        events=events, bench_events=bench_events, module_days=module_days, bench_days=bench_days, seed=seed
-    )
-    with watched(quiet=as_json) as show:
-        results = sorted(
-            evaluate_sites(package, sites, processes=processes, progress=show), key=lambda one: one.site.seed
-        )
-    found = findings(results)
-    report.write_text(page(f"Evaluation of {which}", found, results))
-    found |= {"model": which, "report": str(report), "seconds": round(time.monotonic() - started, 1)}
-    if as_json:
-        say(strict_json(found))
-        return
-    for bar in found["bars"]:
-        say(
-            f"{'met   ' if bar['met'] else 'MISSED'} {bar['bar']}: {bar['found']:.5g} of {bar['of']:.0f} "
-            f"(required {bar['asked']:g})"
-        )
-    say(f"report: {report} ({found['seconds']} s)")

@@ -76,6 +76,7 @@ def test_no_alias_stands_for_two_fields() -> None:
 
 # As they were declared in Python until ranges moved into the schema.
 _TEMPERATURE, _PPM = (-60, 1500, "°C"), (0, 1_000_000, "ppm")
+_CELL_VOLTAGE, _INDEX = (-5, 20, "V"), (0, 65_534, "")
 RANGES = {
     "ts": (1, 2**42 - 1, "ms"),
     "avg_surface_temp_c": _TEMPERATURE,
@@ -87,6 +88,14 @@ RANGES = {
     "offgas_h2_ppm": _PPM,
     "offgas_voc_ppm": _PPM,
     "ambient_temp_c": (-60, 200, "°C"),
+    "min_cell_voltage_v": _CELL_VOLTAGE,
+    "max_cell_voltage_v": _CELL_VOLTAGE,
+    "min_cell_temp_c": _TEMPERATURE,
+    "max_cell_temp_c": _TEMPERATURE,
+    "min_cell_voltage_index": _INDEX,
+    "max_cell_voltage_index": _INDEX,
+    "min_cell_temp_index": _INDEX,
+    "max_cell_temp_index": _INDEX,
 }
 
 
@@ -102,11 +111,14 @@ def test_ranges_units_and_lengths_of_a_reading() -> None:
 
 # Of the files before ranges were declared in them: values on topics, and registries, know the schemas by these.
 FINGERPRINTS = {
-    "SensorReading": "b5f617ecd181b298",
-    "HazardPrediction": "69d2e50c10ada163",
+    "SensorReading": "df83da97fa900026",
+    "SensorReading.v1": "b5f617ecd181b298",
+    "HazardPrediction": "c27a5094d4549a4c",
     "HazardPrediction.v1": "a77b0042bf11c73d",
-    "HazardAlarm": "5f07ebb5798d9651",
+    "HazardPrediction.v2": "69d2e50c10ada163",
+    "HazardAlarm": "d2c1b475550623ec",
     "HazardAlarm.v1": "c1a29e998a6f9925",
+    "HazardAlarm.v2": "5f07ebb5798d9651",
     "HazardState": "7cb01bb7f068cdbb",
     "HazardLabel": "c0e43157b5284472",
     "ShadowScore": "7c2cabde24cf00af",
@@ -121,4 +133,8 @@ def test_superseded_versions_are_known() -> None:
     known = {schema["name"]: 0 for schema in PIPELINE.known_schemas.values()}
     for schema in PIPELINE.known_schemas.values():
         known[schema["name"]] += 1
-    assert {name for name, versions in known.items() if versions == 2} == {"HazardPrediction", "HazardAlarm"}
+    assert {name: versions for name, versions in known.items() if versions > 1} == {
+        "HazardPrediction": 3,
+        "HazardAlarm": 3,
+        "SensorReading": 2,
+    }

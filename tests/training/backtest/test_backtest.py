@@ -14,17 +14,19 @@ from typer.testing import CliRunner
 from common.errors import UserError
 from hazardstream.cli import app
 from producers.kafka_publisher import encoder
+from producers.recordings.files import files_in
 from producers.recordings.mapping import parse_mapping
-from producers.recordings.recording import read_recording
+from producers.recordings.recording import open_recording
+from producers.recordings.series import RELATIVE_START_MS
 from schemas.registry import writer_schema_lookup
 from tests.backtests import recording, run, saved
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE
-from training.backtest.read import RELATIVE_START_MS, files_in, read_files
+from tests.recordings import read_recording
 from training.backtest.score import RecordingScorer
-from training.backtest.spool import Spool
-from training.evaluation.alarm_outcomes import Alarm, match_alarms
+from training.evaluation.alarm_outcomes import Alarm, apply, match_alarms
 from training.evaluation.labelled_event import LabelledEvent
 from training.evaluation.policy_sweep import Trace, alarms_under, policies, telling
+from worker.alarms.alarms import MODEL, Alarms
 from worker.alarms.state_machine import AlarmPolicy
 from worker.consume.message_columns import batch_of
 from worker.model.package import ModelPackage
@@ -41,13 +43,14 @@ CELL_OPTIONS = [
 
 
 @pytest.mark.slow  # simulates a recording
-def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: ModelPackage, tmp_path: Path) -> None:
+def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: ModelPackage) -> None:
     """Against messages as `replay` would publish them, through decode and all, in one partition."""
-    replayed = read_recording(recordings / "R1.csv", PIPELINE, CELL)
+    replayed = read_recording(recordings / "R1.csv", mapping=CELL)
     encode, messages = encoder(PIPELINE, None), []
     for row, key in enumerate(replayed.key.tolist()):
         name = replayed.keys[key]
-        values = [None if np.isnan(v) else v for v in replayed.values[row].tolist()]  # noqa: PD011 - an array of ours
+        measured = dict(zip(replayed.sensors, replayed.values[row].tolist(), strict=True))  # noqa: PD011 - an array of ours
+        values = [None if np.isnan(v := measured.get(sensor, np.nan)) else v for sensor in PIPELINE.input.sensors()]
         value = encode(name, "R1", int(replayed.ts[row]), values)
         stamp = (TIMESTAMP_CREATE_TIME, int(replayed.ts[row]))
         messages.append(Message(key=name.encode(), value=value, partition=0, offset=row, timestamp=stamp))
@@ -66,15 +69,15 @@ def test_the_scores_are_the_workers_bit_for_bit(recordings: Path, package: Model
             (got.readings.key[t.row], t.kind, int(got.readings.ts[t.row])) for t in outcome.alarms.transitions
         }
     origin = int(replayed.ts.min())
-    recorded = read_files([recordings / "R1.csv"], PIPELINE, CELL, tmp_path)
-    backtest = RecordingScorer(PIPELINE, package, policy, recorded.names, recorded.sensors)
     found: dict[tuple[str, int], float] = {}
     made = set()
-    for piece in backtest.score(recorded.spool.pieces()):
-        names = [recorded.names[k][0] for k in piece.key.tolist()]
-        times = (piece.ts - RELATIVE_START_MS + origin).tolist()
-        found |= dict(zip(zip(names, times, strict=True), piece.probability.tolist(), strict=True))
-        made |= {(names[t.row], t.kind, times[t.row]) for t in piece.outcome.alarms.transitions}
+    with open_recording([recordings / "R1.csv"], PIPELINE, CELL) as recorded:
+        backtest = RecordingScorer(PIPELINE, package, policy, recorded.names, recorded.sensors)
+        for piece in backtest.score(recorded.pieces()):
+            names = [recorded.names[k][0] for k in piece.key.tolist()]
+            times = (piece.ts - RELATIVE_START_MS + origin).tolist()
+            found |= dict(zip(zip(names, times, strict=True), piece.probability.tolist(), strict=True))
+            made |= {(names[t.row], t.kind, times[t.row]) for t in piece.outcome.alarms.transitions}
     assert found == expected
     assert made == transitions
     assert made, "the setpoint was too high to compare any alarm"
@@ -220,7 +223,17 @@ def test_leaving_out_readings_that_tell_nothing_changes_no_alarm(
     rows = np.concatenate(kept) if kept else np.empty(0, np.int64)
     thinned = Trace(*(column[rows] for column in vars(trace).values()))
     for policy in tried:
-        assert alarms_under(policy, thinned, names) == alarms_under(policy, trace, names)
+        assert alarms_under(policy, thinned, names) == _alarms_of_all(policy, trace, names)
+
+
+def _alarms_of_all(policy: AlarmPolicy, trace: Trace, names: list[str]) -> list[Alarm]:
+    """What the state machine makes of every reading."""
+    machine, alarms = Alarms(policy), dict[str, Alarm]()
+    machine.assign(0, {})
+    keys = [names[number].encode() for number in trace.key.tolist()]
+    staged = machine.stage([0] * len(keys), keys, trace.ts, trace.probability)
+    apply(alarms, staged.transitions, trace.key, trace.ts)
+    return sorted(alarms.values(), key=lambda alarm: alarm.ts)
 
 
 def test_the_policy_in_force_gives_the_same_in_the_sweep(package: ModelPackage, tmp_path: Path) -> None:
@@ -228,24 +241,5 @@ def test_the_policy_in_force_gives_the_same_in_the_sweep(package: ModelPackage, 
     result = run(package, saved(frame, tmp_path / "x.csv"), label_column="hazard")
     assert len(result.events) == 2
     (own,) = [judged for policy, judged in result.swept if policy == result.policy]
-    assert own == result.judged
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 50), st.integers(0, 5)), max_size=80), st.integers(1, 30))
-def test_the_spool_gives_back_every_reading_by_module_and_time(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int, int]], at_a_time: int
-) -> None:
-    spool = Spool(tmp_path_factory.mktemp("spool"), 1)
-    for start in range(0, len(rows), at_a_time):
-        key, ts, value = np.array(rows[start : start + at_a_time], np.int64).T
-        spool.add(key, ts, value > 3, value[:, None].astype(np.float64))
-    got = [
-        (k, t, int(v))
-        for piece in spool.pieces()
-        for k, t, v in zip(piece.key.tolist(), piece.ts.tolist(), piece.values[:, 0].tolist(), strict=True)  # noqa: PD011 - an array of ours
-    ]
-    assert len(spool) == len(rows)
-    modules = list(dict.fromkeys(k for k, _, _ in got))
-    # Stable: of equal times, the one that came first.
-    assert got == sorted(rows, key=lambda row: (modules.index(row[0]), row[1]))
+    of_model = [alarm for alarm in result.alarms if alarm.rule == MODEL]  # the sweep is about no other
+    assert own == match_alarms(of_model, result.events, result.horizon_ms)

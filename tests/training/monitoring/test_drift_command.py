@@ -187,10 +187,24 @@ def test_labels_and_alarms_give_precision_recall_and_lead(stage: Stage) -> None:
         [alarm(m, START_MS - minutes * 60_000) for m, minutes in (("A", 10), ("B", 20), ("D", 50), ("E", 60))],
     )
     at = "2026-01-01T00:00:00Z"
+    unknown = run(stage, "label", "--key", "A", "--at", at, "--kind", "event", code=2)
+    assert "has no reading of module_id 'A'" in unknown
     for module in "ABC":
-        run(stage, "label", "--key", module, "--at", at, "--kind", "event")
-    run(stage, "label", "--key", "D", "--at", "2025-12-31T23:15:00Z", "--kind", "false_alarm", "--by", "operator")
-    run(stage, "label", "--key", "E", "--at", at, "--kind", "event")
+        run(stage, "label", "--key", module, "--at", at, "--kind", "event", "--force")
+    run(
+        stage,
+        "label",
+        "--key",
+        "D",
+        "--at",
+        "2025-12-31T23:15:00Z",
+        "--kind",
+        "false_alarm",
+        "--by",
+        "operator",
+        "--force",
+    )
+    run(stage, "label", "--key", "E", "--at", at, "--kind", "event", "--force")
     run(stage, "label", "--key", "E", "--at", at, "--kind", "withdrawn", "--note", "an exercise")
     seen = run(stage, "drift", "--publish")
     figures = seen["performance"]

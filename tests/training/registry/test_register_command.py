@@ -1,6 +1,7 @@
 """`hazardstream model register`: a model that is there already gets into a registry."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.flagship import SHIPPED_MODEL
 from worker.admission.source import resolve
 from worker.model.archive import pack
 from worker.model.mlflow_client import local_store
-from worker.model.package import load_package
+from worker.model.package import MANIFEST, load_package
 
 
 @pytest.fixture
@@ -46,7 +47,35 @@ def test_an_exported_file_is_registered_behind_another_alias(store: str, tmp_pat
 def test_a_champion_that_stands_is_left_alone_where_that_is_asked(store: str) -> None:
     first = register(store, "--if-none")
     assert register(store, "--if-none") == first | {"registered": False}
-    assert register(store)["version"] == "2"
+    assert register(store) == first | {"registered": False}  # the same package: no second version
+
+
+@pytest.mark.slow  # imports all of MLflow
+def test_another_package_becomes_champion_only_on_request(store: str, tmp_path: Path) -> None:
+    register(store)
+    other = tmp_path / "other"
+    shutil.copytree(SHIPPED_MODEL, other)
+    manifest = json.loads((other / MANIFEST).read_text())
+    (other / MANIFEST).write_text(json.dumps(manifest | {"created_at": "2026-01-31T12:00:00+00:00"}))
+    assert register(store, str(other)) == {
+        "name": "battery_hazard",
+        "version": "2",
+        "alias": None,
+        "registered": True,
+    }
+    done = CliRunner().invoke(app, ["model", "register", str(other), "--tracking-uri", store])
+    assert done.stdout.splitlines() == [
+        "battery_hazard version 2 is this package, registered before",
+        "battery_hazard@champion stays at version 1; to move it: --alias champion",
+    ]
+    assert register(store, str(other), "--alias", "champion")["alias"] == "champion"
+    assert resolve("models:/battery_hazard@champion", cache_directory=tmp_path, tracking_uri=store).version == "2"
+
+
+def test_a_package_one_directory_deeper_is_named(store: str, tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED_MODEL, tmp_path / "inner")
+    done = CliRunner().invoke(app, ["model", "register", str(tmp_path), "--tracking-uri", store])
+    assert f"did you mean {tmp_path / 'inner'}?" in str(done.exception)
 
 
 def test_a_path_that_is_no_model_is_reported(store: str, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ SEALED: dict[str, Damage] = {
     "bad_scaler": dumped(OfAMissingModule()),
     "bad_booster": written("booster.ubj", b"no trees"),
     "wrong_output": lambda package: with_booster(package, {"objective": "reg:squarederror"}),
+    "wrong_signs": edited("features.json", monotone={"voltage_v": 1}),
     "untrusted": dumped(make_pipeline(StandardScaler())),
     "crashes": dumped(Exit()),
     "bad_golden_rows": written("golden.npz", b"no rows"),

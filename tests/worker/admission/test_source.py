@@ -50,6 +50,8 @@ def test_a_directory_is_a_model_named_by_its_digest(model_package: Path, cache: 
 
 def test_a_directory_without_a_package_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="hazardstream train --output"):
+        resolve(str(tmp_path), cache_directory=tmp_path)
+    with pytest.raises(UserError, match="there is no such file or directory"):
         resolve(str(tmp_path / "nothing"), cache_directory=tmp_path)
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.alarms.state_machine import ACTIVE, IDLE, RTN, AlarmPolicy, Alarms, AlarmState, step
+from worker.alarms.alarms import Alarms
+from worker.alarms.state_machine import ACTIVE, IDLE, RTN, AlarmPolicy, AlarmState, step
 
 POLICY = AlarmPolicy(
     setpoint=0.5,

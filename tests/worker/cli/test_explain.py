@@ -14,7 +14,9 @@ from tests.activity import activity_pipeline
 from tests.commands import hazardstream
 from tests.harness import START_MS, Stage, make_stage, reading, wait_until
 from worker.admission.admit import Demands
+from worker.cli.commands import _moment
 from worker.cli.explain import Explained, explain
+from worker.cli.published import reading_of_alarm
 from worker.config.settings import Settings
 from worker.model.contract import Model
 from worker.model.package_files import PackageError
@@ -149,11 +151,12 @@ def test_the_command_prints_what_was_published(ran: Stage) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["same_bits"] is result["same_contributions"] is True
-    assert result["alarm"] == alarm
+    assert (result["alarm"], result["alarms"]) == (alarm, [alarm])
     assert result["prediction"] == next(p for p in ran.records("predictions") if _place(p) == _place(alarm))
     shown = hazardstream("explain", *options)
     assert "equal, bit for bit" in shown.stdout
     assert alarm["contributions"][0]["feature"] in shown.stdout
+    assert "by the model" in shown.stdout
 
 
 def test_more_alarms_after_the_first_do_not_change_what_it_says(ran: Stage) -> None:
@@ -174,3 +177,32 @@ def test_a_prediction_of_a_former_topic_is_not_explained_from_the_new_one(
     monkeypatch.setattr("worker.cli.explain.topic_id_of", lambda *_: "another")
     with pytest.raises(UserError, match="deleted and created again since"):
         explained(ran, "healthy", START_MS)
+
+
+def test_the_reading_that_raised_an_alarm_is_found_by_the_alarms_id(ran: Stage) -> None:
+    (raised, *_) = [a for a in ran.records("alarms") if a["state"] == "ACTIVE"]
+    settings = Settings(bootstrap_servers=ran.bootstrap)
+    assert reading_of_alarm(settings, ran.pipeline, raised["alarm_id"]) == (raised["module_id"], raised["ts"])
+    with pytest.raises(UserError, match="no alarm nothing"):
+        reading_of_alarm(settings, ran.pipeline, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("2026-01-31T12:00:00Z", (1_769_860_800_000, 1_769_860_800_999)),  # as screens show it
+        ("2026-01-31T13:00:00+01:00", (1_769_860_800_000, 1_769_860_800_999)),
+        ("2026-01-31T12:00:00.250Z", (1_769_860_800_250, 1_769_860_800_250)),
+        ("1769860800250", (1_769_860_800_250, 1_769_860_800_250)),
+    ],
+)
+def test_a_time_in_whole_seconds_means_the_whole_second(text: str, found: tuple[int, int]) -> None:
+    assert _moment(text) == found
+
+
+def test_the_reading_within_the_second_is_explained(ran: Stage) -> None:
+    at_ms = START_MS + 10_000 * 200
+    found = explain(
+        Settings(bootstrap_servers=ran.bootstrap, model=str(ran.model)), ran.pipeline, "fails", at_ms - 400, at_ms + 599
+    )
+    assert found.prediction["ts"] == at_ms

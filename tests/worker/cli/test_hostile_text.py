@@ -139,9 +139,10 @@ def test_an_explained_prediction(text: str) -> None:
     console, out = recorded()
     made = {"module_id": text, "ts": 0, "probability": 0.5, "model_version": text}
     made |= {"source_partition": 0, "source_offset": 1}
+    alarm = {"state": text, "priority": text, "alarm_id": text, "rule": text}
     found: Any = SimpleNamespace(
         prediction=made,
-        alarm={"state": text, "priority": text, "alarm_id": text},
+        alarms=[alarm],
         probability=0.5,
         same_bits=False,
         same_contributions=False,
@@ -161,7 +162,7 @@ def test_the_demo(text: str) -> None:
     console, out = recorded()
     watcher: Any = SimpleNamespace(
         counts={"predictions": 1, "dead_letters": 0},
-        active={text: text},
+        active={(text, text): text},
         alarm_lines=[text],
         rate=lambda: 1.0,
         latency_ms=lambda _: None,
@@ -209,7 +210,7 @@ def drift_report(shown: str) -> dict[str, Any]:
 
 def evaluation_report(shown: str) -> dict[str, Any]:
     tables = "normal", "by_mechanism", "events_by_sensors", "normal_by_sensors", "events_by_site", "normal_by_site"
-    bars = [{"name": shown, "required": shown, "found": shown, "of": shown, "met": met} for met in (True, False)]
+    bars = [{"name": shown, "required": shown, "found": shown, "verdict": v} for v in ("met", "undecided", "missed")]
     plots = {name: {"text": shown, "data": shown} for name in ("causes", "modules", "bench", "shares")}
     return {"title": shown, "bars": bars, "plots": plots} | {name: [[shown] * 9] for name in tables}
 

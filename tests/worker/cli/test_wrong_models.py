@@ -168,7 +168,7 @@ WRONG: dict[str, Wrong] = {
         "ms to score 1000 readings; HAZARDSTREAM_MODEL_MAX_MS allows 1 ms",
         environment={"HAZARDSTREAM_MODEL_MAX_MS": "1"},
     ),
-    "nothing there": Wrong(lambda directory: directory / "nothing", f"neither manifest.json nor MLmodel; .* {FORMS}"),
+    "nothing there": Wrong(lambda directory: directory / "nothing", f"there is no such file or directory; {FORMS}"),
     "directory without MLmodel": Wrong(nothing, f"neither manifest.json nor MLmodel; .* {FORMS}"),
     "URI without a version": Wrong(lambda _: "models:/pumps", f"has no known form: {FORMS}"),
     "URI of another store": Wrong(lambda _: "gs://bucket/model", f"has no known form: {FORMS}"),

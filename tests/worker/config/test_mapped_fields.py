@@ -13,7 +13,7 @@ from schemas.registry import writer_schema_lookup
 from schemas.wire import single_object_prefix
 from tests.flagship import FILE, PIPELINE, changeable_schema, write_folder
 from training.monitoring.performance.rolling import alarms_from
-from worker.cli.explain import _Published
+from worker.cli.published import Published
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.roles import ROLES
 from worker.observe.metrics import Metrics
@@ -81,11 +81,10 @@ def test_explain_finds_prediction_and_alarm(renamed: Pipeline) -> None:
             return [[message(role) for role, name in renamed.topics.items() if name == topic]]
 
     sample = {name: field.samples for name, field in ROLES["predictions"].fields.items()}
-    archive = _Published(Log(), renamed, writer_schema_lookup(None, renamed.known_schemas))  # type: ignore[arg-type]
-    prediction = archive.prediction("text", sample["time"][0])
+    archive = Published(Log(), renamed, writer_schema_lookup(None, renamed.known_schemas))  # type: ignore[arg-type]
+    prediction = archive.prediction("text", sample["time"][0], sample["time"][0])
     assert prediction["probability"] == sample["probability"][0]
-    alarm = archive.alarm("text", prediction["ts"], prediction)
-    assert alarm is not None
+    (alarm,) = archive.alarms("text", prediction["ts"], prediction)
     assert alarm["state"] == "ACTIVE"
 
 
@@ -97,4 +96,4 @@ def test_performance_and_the_demo_read_alarms(renamed: Pipeline) -> None:
     watch.active, watch.alarm_lines = {}, []  # type: ignore[assignment]
     value = written(renamed, "alarms")
     watch._alarm(watch._decoded(SimpleNamespace(value=lambda: value), renamed.records["alarms"].schema))
-    assert watch.active == {"text": "text"}
+    assert watch.active == {("text", "text"): "text"}

@@ -137,9 +137,9 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         r"topology\.per\.voltage_v: topology\.default has no parameter 'cells_in_serie'; add it there, or correct",
         "per:",
     ),
-    "parameter below zero": ("capacity_ah: 100}", "capacity_ah: -1}", "greater than 0, not -1", "default:"),
-    "parameter without end": ("capacity_ah: 100}", "capacity_ah: .inf}", "must be a finite number", "default:"),
-    "parameter that is text": ("capacity_ah: 100}", "capacity_ah: big}", "a number, not 'big'", "default:"),
+    "parameter below zero": ("capacity_ah: 100,", "capacity_ah: -1,", "greater than 0, not -1", "default:"),
+    "parameter without end": ("capacity_ah: 100,", "capacity_ah: .inf,", "must be a finite number", "default:"),
+    "parameter that is text": ("capacity_ah: 100,", "capacity_ah: big,", "a number, not 'big'", "default:"),
     "number for a key": ("keys: {} ", "keys: {7: {}} ", "the name 7 is not text; put it in quotes", "keys:"),
     "unknown policy": (
         "alarm: {}",

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from tests.flagship import PIPELINE
-from worker.alarms.state_machine import Alarms
+from worker.alarms.alarms import Alarms
 from worker.consume.assigned_partition import AssignedPartition, Hold, Standstill, UnreadableBatch
 from worker.consume.assignment import Assignment
 from worker.consume.progress import STALLED_AFTER_S, stalled

@@ -112,7 +112,7 @@ def test_partitions_that_outputs_lack_are_named_and_the_others_go_on(stage: Stag
         reason = worker.await_reason("partition 2", timeout_s=20)
         for output in outputs:
             assert f"{output} has 2" in reason
-            assert f"--alter --topic {output} --partitions 3" in reason
+            assert "hazardstream topics create --partitions 3 --add-partitions" in reason
         stage.publish((r["module_id"], avro(r)) for r in readings(0, 6))
         in_each = Counter(message.partition() for message in stage.committed("input"))
         assert in_each.keys() == {0, 1, 2}

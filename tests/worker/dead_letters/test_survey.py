@@ -43,7 +43,7 @@ def test_a_letter_is_shown_as_far_as_it_can_be_read_with_the_rule_it_breaks(stag
     stage.registry_url = registry
     schema = flagship_schema("SensorReading")
     prefix = confluent_prefix(SchemaRegistry(registry).register(f"{stage.pipeline.input.topic}-value", schema))
-    cut = encode(reading("m", START_MS), parsed(schema), prefix)[:-12]
+    cut = encode(reading("m", START_MS), parsed(schema), prefix)[:-20]
     bad = {"cut": cut, "noise": b"\xff\x00", "negative": avro(reading("negative", -5)), "wrong": GOOD}
     with stage.worker():
         stage.publish(bad.items(), headers=HEADERS)
@@ -53,7 +53,7 @@ def test_a_letter_is_shown_as_far_as_it_can_be_read_with_the_rule_it_breaks(stag
     assert broken["reason"] == "malformed"
     assert broken["fields"] == {k: v for k, v in reading("m", START_MS).items() if k in broken["fields"]}
     assert len(broken["fields"]) == 10
-    assert broken["unread"] == ["offgas_voc_ppm", "ambient_temp_c"]
+    assert broken["unread"][:2] == ["offgas_voc_ppm", "ambient_temp_c"]
     assert broken["fault"].startswith("offgas_voc_ppm: the value ends inside the double")
     assert broken["schema"].startswith("registry id")
     assert broken["value_hex"] == cut.hex()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.flagship import PIPELINE
 from tests.models import changed, without_scaler
 from tests.shadow_scene import MODULES, POLICY, Fake, Scene
 from worker.consume.message_columns import batch_of
@@ -41,7 +42,7 @@ def test_each_reading_has_both_models_scores(
     scene: Scene, model_package: Path, tmp_path: Path, make: Callable[[Path, Path], Path]
 ) -> None:
     other = load_package(make(model_package, tmp_path / "other"), version="7")
-    scene.shadow.adopt(other, other.policy)
+    scene.shadow.adopt(other, other.policy, PIPELINE.topology)
     scored = scene.batch()
     assert [r["source_offset"] for r in scene.records] == list(range(MODULES))
     assert [r["champion_probability"] for r in scene.records] == scored.tolist()
@@ -78,7 +79,7 @@ def test_alarms_are_counted_when_they_are_raised_and_not_when_their_priority_ris
     policy = POLICY.changed({"priorities": {"high": 0.5, "critical": 0.8}})
     scene = Scene(models[0])
     scene.scorer.alarms.policy = policy
-    scene.shadow.adopt(models[1], policy)
+    scene.shadow.adopt(models[1], policy, PIPELINE.topology)
     for now in (0.6, 0.9, 0.9, 0.1, 0.9):  # raised, critical, stays, back to normal, raised
         probability[0] = now
         scene.batch()

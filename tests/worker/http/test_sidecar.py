@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from common.times import iso_utc
 from tests.harness import START_MS, Stage, reading, wait_until
 
 pytestmark = pytest.mark.kafka
@@ -34,9 +35,12 @@ def test_the_sidecar_shows_health_metrics_model_schemas_and_windows(stage: Stage
         assert model["alarm_policy"]["setpoint"] > 0
         assert model["manifest"]["files"].keys() >= {"booster.ubj", "scaler.json"}
         assert get("/schema")["input"]["schema"]["name"] == "SensorReading"
-        window = get("/keys/a")["window"]
-        assert window["ts"] == [START_MS + i * 10_000 for i in range(8)]
-        assert window["voltage_v"] == pytest.approx([51.0 / 14] * 8)
+        found = get("/keys/a")
+        assert found["window"]["ts"] == [iso_utc(START_MS + i * 10_000, "milliseconds") for i in range(8)]
+        assert found["window"]["voltage_v"] == [51.0] * 8
+        assert found["window_scaled"]["voltage_v"] == pytest.approx([51.0 / 14] * 8)
+        assert (found["last_scored"]["ts"], found["not_assessable"]) == (found["window"]["ts"][-1], None)
+        assert found["last_scored"]["sensors"]["soc_percent"] is None
         assert worker.answer("/keys/nobody").status_code == 404
         assert "/keys/{key}" in json.dumps(get("/openapi.json"))
         assert worker.answer("/docs").status_code == 200
@@ -53,7 +57,7 @@ def test_every_metric_has_a_meaning_and_the_documented_prefix(stage: Stage) -> N
         text = worker.get("/metrics") or wait_until(lambda: worker.get("/metrics"), "metrics")
     described = {line.split()[2] for line in text.text.splitlines() if line.startswith("# HELP")}
     assert described
-    assert all(name.startswith("hazardstream_") for name in described)
+    assert all(name.startswith(("hazardstream_", "process_")) for name in described)
     assert all(len(line.split(maxsplit=3)) == 4 for line in text.text.splitlines() if line.startswith("# HELP"))
 
 

@@ -113,7 +113,7 @@ def test_readers_and_producers_tell_it_too(secured: Secured, monkeypatch: pytest
     monkeypatch.setattr(producers.kafka_publisher, "START_WAIT_S", 1.0)
     with TopicReader(client_config()) as reader, pytest.raises(DependencyDownError, match="Invalid username or pass"):
         reader.spans("any")
-    with pytest.raises(UserError, match="Invalid username or password"):
+    with pytest.raises(DependencyDownError, match="Invalid username or password"):
         ReadingPublisher("any")
 
 

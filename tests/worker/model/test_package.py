@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.models import resealed, with_pickled_scaler
+from tests.flagship import PIPELINE
+from tests.models import resealed, with_booster, with_pickled_scaler
+from worker.admission.dry_run import dry_run
 from worker.model.contract import Features
 from worker.model.package import MANIFEST, PackageError, digest, load_package
+from worker.model.package_files import SCALER
+from worker.model.shap import explain_rows
 
 FILES = [
     "alarm.json",
@@ -64,6 +68,23 @@ def test_contributions_add_up_to_the_log_odds_but_for_a_constant(package: Path) 
     rows, probability = rows[telling], probability[telling]
     rest = np.log(probability / (1 - probability)) - model.contributions(Features(rows, {}))[0].sum(axis=1)
     np.testing.assert_allclose(rest, rest[0], atol=1e-2)
+
+
+def test_numbers_that_the_scaler_puts_in_for_missing_values_are_scored_and_explained(package: Path) -> None:
+    numbers = json.loads((package / SCALER).read_text())
+    (package / SCALER).write_text(json.dumps(numbers | {"missing": [-1e6] * 30}))
+    model = load_package(with_booster(package, {"objective": "binary:logistic"}), version="1")
+    dry_run(model, PIPELINE)
+    nothing = Features(np.full((1, 30), np.nan), {})
+
+    probability = model.booster.inplace_predict(np.full((1, 30), -1e6))[0]
+    (explained,) = explain_rows(model, nothing)
+
+    assert model.predict(nothing).value[0] == probability
+    total = sum(each.contribution for each in explained.contributions) + (explained.bias or 0.0)
+    assert 1 / (1 + np.exp(-total)) == pytest.approx(probability, rel=1e-5)
+    assert {each.value for each in explained.contributions} == {None}
+    assert any(each.contribution for each in explained.contributions)
 
 
 def test_features_beyond_single_precision_are_scored_and_explained(package: Path) -> None:

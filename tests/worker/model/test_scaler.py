@@ -39,6 +39,14 @@ def test_it_gives_the_same_bits(tmp_path: Path, fitted: Float, rows: Float, *, w
     np.testing.assert_array_equal(rows, before)
 
 
+def test_for_what_is_missing_it_puts_in_a_number_that_is_neither_scaled_nor_clipped() -> None:
+    rows = np.array([[1.0, np.nan, 30.0], [np.nan, 20.0, np.nan]])
+    scale = read_scaler(b'{"subtract": [1, 2, 3], "clip": [0, 9], "missing": [-1e6, 1e6, -1e6]}', 3)
+    np.testing.assert_array_equal(scale(rows), [[0, 1e6, 9], [-1e6, 9, -1e6]])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(scale))(rows), scale(rows))  # noqa: S301 - our own
+    np.testing.assert_array_equal(rows, [[1.0, np.nan, 30.0], [np.nan, 20.0, np.nan]])
+
+
 def test_it_goes_to_another_process_and_is_the_same_there(model_package: Path) -> None:
     scale = read_scaler((model_package / SCALER).read_bytes(), 30)
     rows = np.random.default_rng(1).normal(size=(5, 30))
@@ -115,6 +123,8 @@ def test_a_pickle_that_unpacks_to_gigabytes_is_refused() -> None:
         (b'{"divide": [1, NaN, 1]}', "finite"),
         (b'{"divide": [1, 1e999, 1]}', "finite"),
         (b'{"subtract": ["a", 1, 1]}', "number"),
+        (b'{"missing": [0, 0]}', "2 numbers for 3 features"),
+        (b'{"missing": [0, 0, NaN]}', "finite"),
         (b'{"module": "os"}', "Extra inputs"),
         (b"not json", "JSON"),
     ],

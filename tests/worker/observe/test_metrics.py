@@ -15,6 +15,6 @@ def test_counters_end_in_total_units_are_base_units_and_each_metric_has_a_meanin
 
     assert families
     for family in families:
-        assert family.name.startswith("hazardstream_")
+        assert family.name.startswith(("hazardstream_", "process_"))
         assert not family.name.endswith(("_total", *OTHER_UNITS)), family.name  # of counters, the client adds it
         assert family.documentation.endswith("."), family.name

@@ -18,8 +18,11 @@ from worker.model.package import load_package
 from worker.score.scorer import scorer_of
 from worker.windows.partition import Partition
 
-DIGEST = "d163e767573e625ea0264bfd8f962ebfc146f6a937ae3df90f5f970f54e80fc4"
-"""As computed with commit 6784238. A change of the model, of an output schema or of a rule changes it: then say so."""
+DIGEST = "ff6ccf4ec0eb4c211321e708c342bf1df67119dc2de2b784a7f1b608f7ec7f68"
+"""As computed with commit 6784238, with the fields `rule` in alarms and `not_assessable` in predictions.
+
+A change of the model, of an output schema or of a rule changes it: then say so.
+"""
 NOW_NS = 1_800_000_000_000_000_000
 
 

@@ -23,8 +23,8 @@ def outcome(times: list[int], stamped: list[int], source: Input = SOURCE) -> tup
     """Times that pass, and the others' rejections by row."""
     n, sensors = len(times), source.sensors()
     text = TextColumn.of([b"m"] * n)
-    values = np.tile([NORMAL[s] for s in sensors], (n, 1))
-    readings = Readings(np.arange(n), text, text, np.array(times, np.int64), values, np.ones(values.shape, np.bool_))
+    values = np.tile([NORMAL.get(s, np.nan) for s in sensors], (n, 1))
+    readings = Readings(np.arange(n), text, text, np.array(times, np.int64), values, ~np.isnan(values))
     valid, rejected = Validator(source)(readings, text, np.array(stamped, np.int64))
     return valid.readings.ts.tolist(), sorted(rejected, key=lambda r: r.row)
 

@@ -11,13 +11,14 @@ from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.battery_hazard.simulator.fleet import Fleet
+from pipelines.battery_hazard.simulator.fleet import SENSORS, Fleet
 from producers.kafka_publisher import encoder
 from schemas.registry import writer_schema_lookup
-from tests.flagship import KNOWN_SCHEMAS, PIPELINE
+from tests.flagship import KNOWN_SCHEMAS, PIPELINE, SHIPPED_MODEL
 from tests.harness import Stage, wait_until
 from tests.uninterrupted import assert_equals_uninterrupted_run
-from worker.alarms.state_machine import ACTIVE, AlarmPolicy, Alarms
+from worker.alarms.alarms import Alarms
+from worker.alarms.state_machine import ACTIVE, AlarmPolicy
 from worker.consume.message_columns import batch_of
 from worker.model.package import load_package
 from worker.score.scorer import scorer_of
@@ -69,7 +70,7 @@ class Run:
 
 def run(model: Path, sent: list[Sent], *, live: bool = True, at_a_time: int = 50) -> Run:
     """Score readings. `live`: the broker's timestamp is their time of arrival; else a recording, a year later."""
-    encode, package = encoder(PIPELINE, None), load_package(model, version="1")
+    encode, package = encoder(PIPELINE, None, SENSORS), load_package(model, version="1")
     scorer = scorer_of(PIPELINE, package, package.policy, writer_schema_lookup(None, KNOWN_SCHEMAS))
     scorer.alarms.assign(0, {})
     partitions, found = {0: Partition(0, 0, 0)}, Run()
@@ -166,12 +167,12 @@ ATTACKS = {
 @pytest.mark.slow  # scores hours of readings
 @pytest.mark.parametrize("live", [True, False], ids=["live", "a recording"])
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_the_alarm_comes_as_if_all_clocks_were_right(model_package: Path, attack: str, live: bool) -> None:
+def test_the_alarm_comes_as_if_all_clocks_were_right(attack: str, live: bool) -> None:
     sent = ATTACKS[attack](developing_fault())
-    found = run(model_package, sent, live=live)
+    found = run(SHIPPED_MODEL, sent, live=live)
     assert [s for s in found.late if s.honest] == []
     assert found.dropped == 0
-    right = run(model_package, [replace(s, ts=s.at - 50) for s in sent])
+    right = run(SHIPPED_MODEL, [replace(s, ts=s.at - 50) for s in sent])
     off = (found.raised[0].at - right.raised[0].at) / PERIOD_MS
     assert abs(off) <= 3
 
@@ -239,7 +240,7 @@ def await_outcomes(stage: Stage, count: int) -> None:
 def test_the_example_of_the_issue_end_to_end(stage: Stage) -> None:
     """600 honest readings, and one stamped 299 s ahead each 290 s."""
     sent = ATTACKS["+299 s each 290 s"](developing_fault())
-    encode = encoder(stage.pipeline, None)
+    encode = encoder(stage.pipeline, None, SENSORS)
     middle = len(sent) // 2
     for half, until in ((sent[:middle], middle), (sent[middle:], len(sent))):
         with stage.worker() as worker:
@@ -249,4 +250,4 @@ def test_the_example_of_the_issue_end_to_end(stage: Stage) -> None:
     expected = assert_equals_uninterrupted_run(stage)
     assert not expected.rejected
     assert len(expected.probability) == len(sent)
-    assert any(kind == ACTIVE for _, kind, _ in expected.transitions)
+    assert any(kind == ACTIVE for _, _, kind, _ in expected.transitions)

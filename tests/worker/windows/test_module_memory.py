@@ -10,7 +10,7 @@ from benchmarks.modules import measure
 from schemas.registry import writer_schema_lookup
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.harness import START_MS, avro, reading
-from worker.config.pipeline import Topology
+from worker.config.topology import Topology
 from worker.consume.message_columns import batch_of
 from worker.model.package import ModelPackage
 from worker.score.batch import Batch
@@ -73,7 +73,7 @@ def test_slots_are_used_again_before_new_memory_is(scorer: Scorer) -> None:
 def test_scales_are_remembered_by_what_the_topology_declares(scorer: Scorer) -> None:
     partitions = {0: Partition(0, 0, 0)}
     outcome = scorer.process(batch(0, [*(f"m{i}" for i in range(300)), "k"], START_MS), partitions)
-    assert len(windows(scorer)._scale_of) == 3
+    assert len(windows(scorer)._scales._of) == 3
     at = windows(scorer).spec.names.index("voltage_v")
     assert np.unique(outcome.scored.features.numbers[:300, at]).tolist() == pytest.approx([51.0 / 7])
     assert outcome.scored.features.numbers[300, at] == pytest.approx(51.0)

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from worker.windows.derived import AtEndOfRange, Greatest, WeightedSum
+from worker.windows.derived import AtEndOfRange, Gated, Greatest, Least, Limited, WeightedSum
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.offline import offline_features
-from worker.windows.time_spans import Span, SpanKind
+from worker.windows.span_statistics import SpanKind
+from worker.windows.time_spans import Span
 
 START = 1_700_000_000_000
 SPANS = tuple(Span(sensor="heat", kind=kind, over_ms=ms) for ms in (10_000, 60_000, 300_000) for kind in SpanKind)
@@ -77,6 +78,47 @@ def test_readings_without_the_sensor_are_left_out_and_a_lost_sensor_ends_in_miss
     assert all(np.isnan(value) for value in lost.values())
 
 
+@settings(deadline=None)
+@given(st.floats(-50, 400, width=32), st.floats(-50, 400, width=32), st.integers(11, 60), st.integers(0, 60))
+def test_the_same_two_values_have_the_same_rate_to_the_bit_over_any_span(
+    first: float, second: float, apart_s: int, since_s: int
+) -> None:
+    seconds = np.array([0, apart_s, apart_s + since_s])
+
+    for row in features(seconds, np.array([first, second, np.nan]))[1:]:
+        assert row["heat_rate_10s"] == row["heat_rate_1min"] == row["heat_rate_5min"]
+
+
+def test_a_gap_is_the_time_between_the_two_newest_values_or_since_the_newest() -> None:
+    of = spec(spans=(Span(sensor="heat", kind=SpanKind.GAP, over_ms=600_000),), derived=())
+    seconds, heat = np.array([0, 10, 310, 310, 320, 640, 930]), np.array([1.0, 1.0, 1.0, 2.0, *[np.nan] * 3])
+
+    gaps = [row["heat_gap_10min"] for row in features(seconds, heat, of)]
+
+    assert gaps == pytest.approx([0, 10, 300, 300, 300, 330, np.nan], nan_ok=True)
+
+
+def test_a_gap_of_a_single_value_is_as_long_as_the_window_can_tell() -> None:
+    of = spec(spans=(Span(sensor="heat", kind=SpanKind.GAP, over_ms=600_000),), derived=())
+
+    gaps = [row["heat_gap_10min"] for row in features(np.array([0, 100, 250]), np.array([np.nan, np.nan, 1.0]), of)]
+
+    assert gaps == pytest.approx([np.nan, np.nan, 250], nan_ok=True)
+
+
+def test_the_first_value_is_the_oldest_one_before_the_reading_so_a_rise_since_then_can_be_told() -> None:
+    of = spec(
+        spans=(Span(sensor="heat", kind=SpanKind.FIRST, over_ms=60_000),),
+        derived=(WeightedSum(name="risen", weights={"heat": 1, "heat_first_1min": -1}),),
+    )
+    seconds, heat = np.array([0, 30, 60, 90, 300]), np.array([20.0, 21.0, 25.0, 40.0, 90.0])
+
+    found = features(seconds, heat, of)
+
+    assert [row["heat_first_1min"] for row in found] == pytest.approx([np.nan, 20, 20, 21, np.nan], nan_ok=True)
+    assert found[3]["risen"] == pytest.approx(19)
+
+
 def test_a_reading_with_an_earlier_time_knows_nothing_of_later_ones() -> None:
     found = features(np.array([0, 10, 30, 20]), np.array([0.0, 1.0, 99.0, 2.0]))
 
@@ -124,6 +166,26 @@ def test_derived_features_stand_in_for_each_other_and_see_the_end_of_a_range() -
     assert [row["end"] for row in found] == pytest.approx([0, 0, np.nan, 1, -1], nan_ok=True)
 
 
+def test_a_rate_that_is_limited_counts_only_where_it_is_hot() -> None:
+    of = spec(
+        sensors=("heat", "rate", "other"),
+        spans=(),
+        derived=(
+            Least(name="lowest", of=("heat", "other")),
+            Limited(name="limited", feature="rate", low=0, high=3),
+            Gated(name="gated", feature="limited", where="heat", at_least=60),
+        ),
+        holds=1,
+    )
+    rows = [[59.9, 9, 61], [60, 9, 40], [61, -1, np.nan], [61, np.nan, 1], [np.nan, 9, 70]]
+
+    found = features(np.arange(5) * 1000, np.array(rows), of)
+
+    assert [row["lowest"] for row in found] == pytest.approx([59.9, 40, 61, 1, 70], nan_ok=True)
+    assert [row["limited"] for row in found] == pytest.approx([3, 3, 0, np.nan, 3], nan_ok=True)
+    assert [row["gated"] for row in found] == pytest.approx([0, 3, 0, np.nan, np.nan], nan_ok=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -134,8 +196,18 @@ def test_derived_features_stand_in_for_each_other_and_see_the_end_of_a_range() -
         ({"windows": (400,)}, "more than the 310"),
         ({"derived": (FASTER, FASTER)}, "names of earlier features"),
         ({"derived": (Greatest(name="new", of=("heat", "later")),)}, "not before it"),
+        ({"derived": (Gated(name="new", feature="heat", where="later", at_least=1),)}, "not before it"),
+        ({"derived": ({"kind": "limited", "name": "new", "feature": "heat"},)}, "new has no limit"),
+        ({"derived": ({"kind": "limited", "name": "new", "feature": "heat", "low": 2, "high": 1},)}, "above high"),
     ],
 )
 def test_a_spec_that_cannot_be_computed_is_refused(changes: dict[str, object], text: str) -> None:
     with pytest.raises(ValidationError, match=text):
         spec(**changes)
+
+
+def test_a_spec_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match="not among the sensors"):
+        FeatureSpec(sensors=("a",), differences=("b",), rolling=(), windows=(2,), max_span_ms=1)
+    with pytest.raises(ValueError, match="ascending"):
+        FeatureSpec(sensors=("a",), differences=(), rolling=(), windows=(6, 3), max_span_ms=1)

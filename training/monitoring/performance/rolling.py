@@ -9,6 +9,7 @@ from training.evaluation.alarm_outcomes import Alarm, match_alarms, share_interv
 from training.evaluation.labelled_event import OUT_OF_SERVICE_MS, LabelledEvent
 from training.monitoring.drift.events import PERFORMANCE, DriftEvent
 from training.monitoring.performance.labels import EVENT, FALSE_ALARM, Label
+from worker.alarms.alarms import MODEL
 from worker.alarms.state_machine import ACTIVE, RTN
 from worker.config.pipeline import Performance, Pipeline
 from worker.encode.drift_sketch import WHOLE_FLEET
@@ -54,6 +55,11 @@ class Figures:
         return asdict(self)
 
 
+def models_alarms(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, keys: dict[str, int]) -> list[Alarm]:
+    """As `alarms_from`, without those of rules, which say nothing of the model."""
+    return [alarm for alarm in alarms_from(records, pipeline, keys) if alarm.rule == MODEL]
+
+
 def alarms_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, keys: dict[str, int]) -> list[Alarm]:
     """Alarms, oldest first, from the transitions on the topic.
 
@@ -68,8 +74,10 @@ def alarms_from(records: Iterable[Mapping[str, Any]], pipeline: Pipeline, keys: 
         record = pipeline.outputs.with_engine_names(published)
         key = keys.setdefault(record[source.key], len(keys))
         ts, peak = record[source.time], record["peak_probability"]
+        rule = record.get("rule") or MODEL
         alarm = found.setdefault(
-            record["alarm_id"], Alarm(key, record["alarm_id"], record["onset_ts"], ts, record["priority"], peak)
+            record["alarm_id"],
+            Alarm(key, record["alarm_id"], record["onset_ts"], ts, record["priority"], peak, rule=rule),
         )
         alarm.priority, alarm.peak = record["priority"], max(alarm.peak, peak)
         if record["state"] == RTN:

@@ -7,8 +7,8 @@ from schemas.errors import UnreadableValueError
 from schemas.registry import registry_at, writer_schema_lookup
 from worker.config.pipeline import Pipeline
 from worker.config.settings import Settings
-from worker.kafka.client_config import client_config
 from worker.kafka.message import headers_of, value_of
+from worker.kafka.reachable import reachable_config
 from worker.kafka.topic_reader import Span, TopicReader
 
 
@@ -22,7 +22,7 @@ def recent_rows(settings: Settings, pipeline: Pipeline, count: int) -> pd.DataFr
     source = pipeline.input
     lookup = writer_schema_lookup(registry_at(settings.registry_url), pipeline.known_schemas)
     records = []
-    with TopicReader(client_config(settings.bootstrap_servers)) as reader:
+    with TopicReader(reachable_config(settings.bootstrap_servers)) as reader:
         spans = reader.spans(source.topic)
         each = -(-count // max(len(spans), 1))
         newest = {number: Span(max(span.low, span.high - each), span.high) for number, span in spans.items()}

@@ -3,8 +3,18 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.battery_hazard.simulator.events.faults import GRID_MS, Event
-from pipelines.battery_hazard.simulator.plant.sensing import AVG, CURRENT, GAS, MAX, VOLTAGE
+from pipelines.battery_hazard.simulator.events.event import Event
+from pipelines.battery_hazard.simulator.plant.sensing import (
+    AVG,
+    COLD_CELL,
+    CURRENT,
+    GAS,
+    HIGH_CELL_V,
+    HOT_CELL,
+    LOW_CELL_V,
+    MAX,
+    VOLTAGE,
+)
 
 _COOLING_S, _CLEARING_S = 2400.0, 900.0
 
@@ -20,7 +30,7 @@ def lay(
 
     Args:
         one: the event.
-        values: readings, changed in place, [steps, modules, 9].
+        values: readings, changed in place, [steps, modules, 13].
         ts: event times of the steps, ms, [steps].
         beside: the other modules of the rack, which share its air, [n]; none for a cell on a bench.
         share: share of the gas that reaches each of them, [n].
@@ -28,7 +38,7 @@ def lay(
     since = np.flatnonzero(ts >= one.onset_ms)
     if not since.size:
         return
-    at = (ts[since] - one.onset_ms) / GRID_MS
+    at = (ts[since] - one.onset_ms) / one.grid_ms
     beyond_s = np.maximum(ts[since] - one.end_ms, 0) / 1000
     grid = np.arange(len(one.mean_c))
 
@@ -37,9 +47,10 @@ def lay(
 
     cooled, cleared = np.exp(-beyond_s / _COOLING_S), np.exp(-beyond_s / _CLEARING_S)
     mine = values[:, one.module]
-    mine[since, AVG] += course(one.mean_c) * cooled
-    mine[since, MAX] += course(one.hot_c) * cooled
-    mine[since, VOLTAGE] += course(one.volt_v)
+    for column, of in ((AVG, one.mean_c), (MAX, one.hot_c), (HOT_CELL, one.hot_c), (COLD_CELL, one.cold_c)):
+        mine[since, column] += course(of) * cooled
+    for column, of in ((VOLTAGE, one.volt_v), (LOW_CELL_V, one.low_v), (HIGH_CELL_V, one.high_v)):
+        mine[since, column] += course(of)
     if one.no_return_ms is not None:
         after_s = np.maximum(ts[since] - one.no_return_ms, 0) / 1000
         mine[since, CURRENT] *= np.exp(-after_s / 30)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.times import HOUR_MS, MINUTE_MS
-from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, SPREADING
+from pipelines.battery_hazard.simulator.events.event import AFTER_S, GRID_MS, Event, event
+from pipelines.battery_hazard.simulator.events.ground_truth import HEATED, MECHANISMS, SPREADING, SUDDEN
 from pipelines.battery_hazard.simulator.events.mechanisms import (
     Background,
     Build,
@@ -17,56 +18,23 @@ from pipelines.battery_hazard.simulator.events.mechanisms import (
     make_trials,
 )
 from pipelines.battery_hazard.simulator.physics.cell import Float
-from pipelines.battery_hazard.simulator.physics.course import GRID_S, Courses
+from pipelines.battery_hazard.simulator.physics.course import GRID_S
 from pipelines.battery_hazard.simulator.physics.module_model import solve
-from pipelines.battery_hazard.simulator.plant.gas import sensed_ppm
-from pipelines.battery_hazard.simulator.plant.normal import Override, Traits
+from pipelines.battery_hazard.simulator.plant.normal import CHARGED_MS, Override, Traits, charged_before
 from pipelines.battery_hazard.simulator.plant.site import Site
 
 LEAD_MS = 8 * HOUR_MS
 """The simulation starts this long before the first reading, because a fault may take that long to develop."""
 _SLOWEST_H = 4.5
-_AFTER_S = 2400.0
 _TRIES = 10
+_EMPTY_SHARE = 0.2
+"""Share of empty cells among those that are heated."""
 _MODULES_BESIDE = 1
-GRID_MS = round(GRID_S * 1000)
-_BENCH_MECHANISMS = ("internal_short", "hard_short", "overcharge", "external_heating")
+_BENCH_MECHANISMS = ("internal_short", "hard_short", "sudden_short", "overcharge", "external_heating")
 
 
 class NeverRunsAwayError(Exception):
     """A drawn fault does not end in a fire: the module is too cool or its charge too low."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """How a fault or a soft short changes the readings.
-
-    Arrays have one value each 5 s from the onset. They are differences from normal operation unless said otherwise.
-
-    Attributes:
-        no_return_ms: point of no return; None if the module never runs away.
-        vent_ms: when the first cell vents; None if none does.
-        mean_c, hot_c, volt_v: added to the module's readings, [k].
-        own_ppm, rack_ppm: CO, H2, VOC added to the sensors of the module, and of the others in its rack, [k, 3].
-        side_c: absolute temperature of the side that faces the next module, [k].
-    """
-
-    module: int
-    mechanism: str
-    onset_ms: int
-    no_return_ms: int | None
-    vent_ms: int | None
-    mean_c: Float
-    hot_c: Float
-    volt_v: Float
-    own_ppm: Float
-    rack_ppm: Float
-    side_c: Float
-
-    @property
-    def end_ms(self) -> int:
-        """When the computed course ends."""
-        return self.onset_ms + (len(self.mean_c) - 1) * GRID_MS
 
 
 @dataclass(frozen=True)
@@ -93,10 +61,12 @@ class World:
         return background(self.site, self.traits.of(modules), self.build.cell, overrides, self.first_ms, self.until_ms)
 
 
-def allowed(mechanisms: tuple[str, ...], *, bench: bool) -> list[str]:
+def allowed(mechanisms: tuple[str, ...], build: Build) -> list[str]:
     """Mechanisms that can start a fire here. If only `propagation` is given, internal shorts start the fires."""
     unknown = set(mechanisms) - set(MECHANISMS)
-    begins = [m for m in mechanisms if m != SPREADING and (not bench or m in _BENCH_MECHANISMS)]
+    begins = [m for m in mechanisms if m != SPREADING and (not build.bench or m in _BENCH_MECHANISMS)]
+    if build.cell.chemistry != "nmc":
+        begins = [m for m in begins if m == SUDDEN and build.bench]
     if unknown or not (begins or mechanisms == (SPREADING,)):
         raise ValueError(f"mechanisms={mechanisms}: choose from {MECHANISMS} (single cells: {_BENCH_MECHANISMS})")
     return begins or ["internal_short"]
@@ -122,7 +92,10 @@ def run_faults(
     soc = held[3][:, 0]
     # A cell is charged before a destructive test, and so is a module whose charge is too low to burn.
     emptied = (soc < 30) | world.build.bench
-    held[3] = np.where(emptied, rng.uniform(60, 98, len(modules)), soc)[:, None]
+    charged = rng.uniform(60, 98, len(modules))
+    heated_empty = np.array([m == HEATED for m in mechanism]) & (rng.random(len(modules)) < _EMPTY_SHARE)
+    charged = np.where(heated_empty, rng.uniform(2, 10, len(modules)), charged)
+    held[3] = np.where(emptied, charged, soc)[:, None]
     traits = world.traits.of(modules)
     held[1], held[2] = _worked(causes, world, traits, held[0], held[1], held[2])
     seconds = _time_to_no_return(causes, world, traits, held)
@@ -171,10 +144,10 @@ def _course(
         lived = world.background(causes.module[pending], overrides)
         tables = lived.rows((onset[pending] - world.first_ms) // MINUTE_MS, round((_SLOWEST_H + 1.6) * 60))
         trials = make_trials(causes.only(pending), world.build, world.traits.of(causes.module[pending]), tables)
-        courses = solve(trials, hours=_SLOWEST_H + 1.5, after_s=_AFTER_S)
+        courses = solve(trials, hours=_SLOWEST_H + 1.5, after_s=AFTER_S)
         for i, row in enumerate(pending.tolist()):
             if np.isfinite(courses.no_return_s[i]):
-                events[row] = event(courses, i, causes, row, int(onset[row]), tables[1][i])
+                events[row] = event(courses, i, causes, row, int(onset[row]), tables[1][i], world.build.parallel)
         for one in overrides:
             row = int(pending[one.module])
             if (made := events[row]) is not None and made.no_return_ms is not None:
@@ -209,37 +182,8 @@ def _override(
         start = onset - 1_800_000
         return Override(0, start, end, rate, swing=True, soc_percent=at(start))
     if emptied:
-        start, pace = onset - 7_200_000, 0.7
-        change = soc - at(start)
-        length = round(abs(change) / 100 / pace * 60) * MINUTE_MS
-        return Override(0, start, start + length, float(np.sign(change)) * pace, swing=False, soc_percent=at(start))
+        return charged_before(0, onset, at(onset - CHARGED_MS), soc)
     return None
-
-
-def event(courses: Courses, i: int, causes: Causes, row: int, onset: int, usual_c: Float) -> Event:
-    """Make an event from row `i` of the module model's courses and row `row` of `causes`."""
-    k = courses.mean_c.shape[1]
-    if np.isfinite(courses.no_return_s[i]):
-        k = min(k, int((courses.no_return_s[i] + _AFTER_S) / GRID_S))
-    normal = np.interp(np.arange(k) * GRID_S, np.arange(len(usual_c)) * 60.0, usual_c)
-    own, rack = sensed_ppm(courses.gas_mol[i, :k].astype(np.float64))
-
-    def ms(seconds: float) -> int | None:
-        return int(onset + seconds * 1000) if np.isfinite(seconds) else None
-
-    return Event(
-        int(causes.module[row]),
-        causes.mechanism[row],
-        onset,
-        ms(courses.no_return_s[i]),
-        ms(courses.vent_s[i]),
-        courses.mean_c[i, :k] - normal,
-        courses.hot_c[i, :k] - normal,
-        courses.volt_v[i, :k].astype(np.float64),
-        own,
-        rack,
-        courses.side_c[i, :k].astype(np.float64),
-    )
 
 
 def spread(
@@ -282,11 +226,11 @@ def _beside(world: World, pairs: list[tuple[Event, int]], rng: np.random.Generat
     longest = max(len(fire.side_c) for fire, _ in pairs)
     wall = np.empty((len(pairs), longest))
     for i, (fire, _) in enumerate(pairs):
-        seen = fire.side_c[(int(onset[i]) - fire.onset_ms) // GRID_MS :]
+        seen = fire.side_c[:: GRID_MS // fire.grid_ms][(int(onset[i]) - fire.onset_ms) // GRID_MS :]
         # A burnt-out neighbour cools within the hour.
         cooling = 25 + (seen[-1] - 25) * np.exp(-np.arange(longest) * GRID_S / 2400)
         wall[i] = np.concatenate((seen, cooling))[:longest]
     courses = solve(
-        make_trials(causes, world.build, world.traits.of(modules), tables, wall), hours=3.0, after_s=_AFTER_S
+        make_trials(causes, world.build, world.traits.of(modules), tables, wall), hours=3.0, after_s=AFTER_S
     )
-    return [event(courses, i, causes, i, int(onset[i]), tables[1][i]) for i in range(len(pairs))]
+    return [event(courses, i, causes, i, int(onset[i]), tables[1][i], world.build.parallel) for i in range(len(pairs))]

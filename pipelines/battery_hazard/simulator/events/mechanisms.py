@@ -65,7 +65,7 @@ class Causes:
         return Causes(mechanism=[self.mechanism[i] for i in rows.tolist()], **picked)
 
 
-def _between(low: float, high: float, rng: np.random.Generator, size: int) -> Float:
+def between(low: float, high: float, rng: np.random.Generator, size: int) -> Float:
     """Draw from a log-uniform distribution."""
     return np.asarray(np.exp(rng.uniform(np.log(low), np.log(high), size)))
 
@@ -82,14 +82,14 @@ def draw_causes(module: Int, mechanism: list[str], build: Build, rng: np.random.
         name: np.array([m == name for m in mechanism])
         for name in ("internal_short", "hard_short", "soft_short", "cooling_failure", "external_heating")
     }
-    ohm = _between(0.15, 1.3, rng, n)
-    ohm = np.where(is_a["hard_short"], _between(_NAIL_OHM if bench else 0.02, 0.15, rng, n), ohm)
-    ohm = np.where(is_a["soft_short"], _between(3.0, 15.0, rng, n), ohm)
+    ohm = between(0.15, 1.3, rng, n)
+    ohm = np.where(is_a["hard_short"], between(_NAIL_OHM if bench else 0.02, 0.15, rng, n), ohm)
+    ohm = np.where(is_a["soft_short"], between(3.0, 15.0, rng, n), ohm)
     short = is_a["hard_short"] | is_a["soft_short"] | is_a["internal_short"]
-    tau = np.where(is_a["hard_short"], 1.0, _between(_INDENTED_S if bench else 60, 5400, rng, n))
+    tau = np.where(is_a["hard_short"], 1.0, between(_INDENTED_S if bench else 60, 5400, rng, n))
     cells = build.series * build.parallel
     # About half of the cells vent well before runaway; the others have no weak spot and open only in runaway.
-    burst = np.where(rng.random(n) < 0.5, _between(2.2e5, 5e5, rng, n), _between(3e6, 8e6, rng, n))
+    burst = np.where(rng.random(n) < 0.5, between(2.2e5, 5e5, rng, n), between(3e6, 8e6, rng, n))
     wall_w_k, cycled = _heaters(is_a["external_heating"], build, rng)
     return Causes(
         module,
@@ -99,7 +99,7 @@ def draw_causes(module: Int, mechanism: list[str], build: Build, rng: np.random.
         rng.uniform(1, 2, n)
         if bench
         else np.where(rng.random(n) < 0.5, rng.uniform(0.5, 1.0, n), rng.uniform(1, 2, n)),
-        _between(0.5, _FLAME_C_MIN if bench else 10, rng, n),
+        between(0.5, _FLAME_C_MIN if bench else 10, rng, n),
         wall_w_k,
         2.7 * rng.lognormal(0, 0.25, n),
         burst,
@@ -120,9 +120,9 @@ def _heaters(heated: NDArray[np.bool_], build: Build, rng: np.random.Generator) 
     if build.bench:
         wall_w_k[:] = build.cell.heat_capacity_j_k / 30
         return np.where(heated[:, None], wall_w_k, 0.0), heated & (rng.random(n) < _BENCH_CYCLED_SHARE)
-    wall_w_k[:, 0] = _between(3, 9, rng, n)
+    wall_w_k[:, 0] = between(3, 9, rng, n)
     whole = heated & (rng.random(n) < _WHOLE_SHARE)
-    wall_w_k[whole] = _between(0.3, 3, rng, int(whole.sum()))[:, None]
+    wall_w_k[whole] = between(0.3, 3, rng, int(whole.sum()))[:, None]
     return np.where(heated[:, None], wall_w_k, 0.0), whole & (rng.random(n) < _WORKING_SHARE)
 
 

@@ -8,16 +8,26 @@ from numpy.typing import NDArray
 from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.events.ground_truth import NUISANCES, Nuisance
 from pipelines.battery_hazard.simulator.physics.cell import Float
+from pipelines.battery_hazard.simulator.plant.sensing import MAX, SENSORS, VOLTAGE
 from pipelines.battery_hazard.simulator.plant.site import Forced
 
 OF_RACKS = {"hvac_failure", "hot_day", "fast_charge", "truck_co", "solvent_voc", "lead_acid_h2"}
-OF_CELLS = {"soft_short", "sensor_step", "sensor_drift", "sensor_stuck", "sensor_spikes", "sensor_noise"}
+OF_CELLS = {
+    "soft_short",
+    "decaying_short",
+    "sensor_step",
+    "sensor_drift",
+    "sensor_stuck",
+    "sensor_spikes",
+    "sensor_noise",
+}
 """Kinds that can happen to a single cell on a test bench."""
+SHORTS = {"soft_short", "decaying_short"}
+"""Kinds whose physics is computed, as that of faults."""
 _GASES = {"truck_co": (5, 60, 500), "solvent_voc": (7, 150, 4000), "lead_acid_h2": (6, 80, 1500)}
 """Column, lowest and highest strength (ppm)."""
-_SCALE = np.array([8.0, 8.0, 1.5, 20.0, 15.0, 120.0, 250.0, 400.0, 8.0])
+_SCALE = np.array([8.0, 8.0, 1.5, 20.0, 15.0, 120.0, 250.0, 400.0, 8.0, 0.1, 0.1, 8.0, 8.0])
 """Order of magnitude of a broken sensor's error, in the unit of each sensor."""
-_VOLTAGE = 2
 _HOURS = {
     "hvac_failure": (1, 6),
     "hot_day": (8, 14),
@@ -33,6 +43,7 @@ _HOURS = {
     "maintenance": (0.2, 2),
     "soc_recalibration": (0.1, 0.1),
     "soft_short": (6, 6),
+    "decaying_short": (0.5, 0.5),
 }
 
 
@@ -81,7 +92,9 @@ def draw_nuisances(
 def _draw(
     kind: str, begin: int, end: int, touched: NDArray[np.int64], rng: np.random.Generator, *, bench: bool
 ) -> Disturbance:
-    column, size = int(rng.integers(0, 3 if bench else 9)), float(rng.uniform(0.5, 3) * rng.choice([-1, 1]))
+    # A test bench with one thermometer shows it as the hottest.
+    column = int(rng.integers(MAX, VOLTAGE + 1) if bench else rng.integers(0, len(SENSORS)))
+    size = float(rng.uniform(0.5, 3) * rng.choice([-1, 1]))
     if kind in _GASES:
         column, low, high = _GASES[kind]
         size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -92,7 +105,7 @@ def _draw(
     elif kind == "soc_recalibration":
         column, size = 4, float(rng.uniform(2, 9) * rng.choice([-1, 1]))
     else:
-        size *= float(_SCALE[column]) / (14 if bench and column == _VOLTAGE else 1)
+        size *= float(_SCALE[column]) / (14 if bench and column == VOLTAGE else 1)
     share = rng.uniform(0.4, 1, len(touched))
     return Disturbance(kind, begin, end, touched, column, size, share, int(rng.integers(0, 2**62)))
 
@@ -119,7 +132,7 @@ def listed(drawn: list[Disturbance]) -> list[Nuisance]:
 
 
 def disturb(values: Float, ts_ms: NDArray[np.int64], drawn: list[Disturbance]) -> None:
-    """Add gas from elsewhere, broken sensors and maintenance to readings [t, modules, 9] in place, before noise.
+    """Add gas from elsewhere, broken sensors and maintenance to readings [t, modules, 13] in place, before noise.
 
     The values of a moment depend on that moment alone, so the division of time into blocks does not matter.
     """

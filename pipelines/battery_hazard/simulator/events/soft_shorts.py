@@ -3,7 +3,8 @@
 import numpy as np
 
 from common.times import MINUTE_MS
-from pipelines.battery_hazard.simulator.events.faults import Event, World, event
+from pipelines.battery_hazard.simulator.events.event import Event, event
+from pipelines.battery_hazard.simulator.events.faults import World
 from pipelines.battery_hazard.simulator.events.mechanisms import draw_causes, make_trials
 from pipelines.battery_hazard.simulator.events.nuisances import Disturbance
 from pipelines.battery_hazard.simulator.physics.module_model import solve
@@ -31,7 +32,7 @@ def run_soft_shorts(world: World, drawn: list[Disturbance], rng: np.random.Gener
         harmless = np.isinf(courses.no_return_s)
         for i in np.flatnonzero(harmless).tolist():
             row = int(pending[i])
-            done.append(event(courses, i, causes, row, int(onset[row]), some[1][i]))
+            done.append(event(courses, i, causes, row, int(onset[row]), some[1][i], world.build.parallel))
         pending = pending[~harmless]
         if not pending.size:
             break

@@ -18,6 +18,7 @@ LEAP = 4
 GRID_S = 5.0
 """Time between two points of a course."""
 TABLE_S = 60.0
+_PLAIN = ("mean_c", "hot_c", "cold_c", "core_c", "side_c", "volt_v", "low_v", "high_v")
 
 
 @dataclass
@@ -77,8 +78,10 @@ class Courses:
         mean_c: mean surface temperature.
         hot_c: surface temperature of the hottest group of cells, where the hottest thermistor is.
         core_c: core temperature of the hottest cell.
+        cold_c: surface temperature of the coldest group of cells.
         side_c: temperature of the outermost cell, which faces the next module.
         volt_v: change of the module's voltage caused by the fault.
+        low_v, high_v: change of the lowest and of the highest voltage of a group of cells.
         gas_mol: CO, H2 and organic gases released so far, [modules, k, 3].
         no_return_s: time of the point of no return, infinite if never, [modules].
         vent_s: time when the first cell vents, infinite if never, [modules].
@@ -86,9 +89,12 @@ class Courses:
 
     mean_c: Float
     hot_c: Float
+    cold_c: Float
     core_c: Float
     side_c: Float
     volt_v: Float
+    low_v: Float
+    high_v: Float
     gas_mol: Float
     no_return_s: Float
     vent_s: Float
@@ -96,26 +102,27 @@ class Courses:
     @classmethod
     def empty(cls, modules: int, points: int) -> "Courses":
         """Zeros for `points` of each module."""
-        mean, hot, core, side, volt = (np.zeros((modules, points)) for _ in range(5))
-        gas = np.zeros((modules, points, 3))
-        return cls(mean, hot, core, side, volt, gas, np.full(modules, np.inf), np.full(modules, np.inf))
+        plain = {name: np.zeros((modules, points)) for name in _PLAIN}
+        gas, never = np.zeros((modules, points, 3)), np.full(modules, np.inf)
+        return cls(**plain, gas_mol=gas, no_return_s=never, vent_s=never.copy())
 
     def note(self, trials: Trials, state: "State", rows: Rows, point: Rows) -> None:
         """Store the current state of modules `rows` as their `point`."""
         surface = state.surface[rows]
         groups = surface.reshape(len(rows), trials.series, trials.parallel).mean(axis=2)
         self.mean_c[rows, point], self.hot_c[rows, point] = surface.mean(axis=1), groups.max(axis=1)
+        self.cold_c[rows, point] = groups.min(axis=1)
+        self.low_v[rows, point], self.high_v[rows, point] = state.low_v[rows], state.high_v[rows]
         self.core_c[rows, point], self.side_c[rows, point] = state.temp[rows].max(axis=1), state.temp[rows, -1]
         self.volt_v[rows, point], self.gas_mol[rows, point] = -state.drop_v[rows], state.gas[rows]
 
     def bridge(self, rows: Rows, point: Rows) -> None:
         """Interpolate the points that a step of `LEAP` points skipped before `point`."""
-        for of in (self.mean_c, self.hot_c, self.core_c, self.side_c, self.volt_v, self.gas_mol):
+        for of in (*(getattr(self, name) for name in _PLAIN), self.gas_mol):
             before, now = of[rows, point - LEAP], of[rows, point]
             for k in range(1, LEAP):
                 of[rows, point - LEAP + k] = before + (now - before) * (k / LEAP)
 
     def until(self, points: int) -> "Courses":
         """The first `points` of each course."""
-        names = ("mean_c", "hot_c", "core_c", "side_c", "volt_v", "gas_mol")
-        return replace(self, **{name: getattr(self, name)[:, :points] for name in names})
+        return replace(self, **{name: getattr(self, name)[:, :points] for name in (*_PLAIN, "gas_mol")})

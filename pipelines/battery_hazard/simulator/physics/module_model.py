@@ -33,8 +33,8 @@ GAS_MOL_AH = 0.1
 SEI_GAS_MOL_AH = 0.0004
 SOLVENT_MOL_AH = 0.011
 _VOID_SHARE = 0.1
-_RUNAWAY_MIX = np.array([0.28, 0.30, 0.17])
-_SEI_MIX = np.array([0.05, 0.05, 0.4])
+RUNAWAY_MIX = np.array([0.28, 0.30, 0.17])
+SEI_MIX = np.array([0.05, 0.05, 0.4])
 """CO, H2, organic gases."""
 _EVAPORATION_TAU_S = 300.0
 _REACTING_C = 70.0
@@ -58,7 +58,7 @@ class State:
         self.solvent = np.full(shape, SOLVENT_MOL_AH * trials.cell.capacity_ah)
         self.gas = np.zeros((modules, 3))
         self.burnt_j_m3 = np.zeros((4, *shape))
-        self.drop_v = np.zeros(modules)
+        self.drop_v, self.low_v, self.high_v = (np.zeros(modules) for _ in range(3))
         self.time_s = np.zeros(modules)
         self.fast_s = np.zeros(modules)
         self.rate = np.zeros(modules)
@@ -91,7 +91,7 @@ def _step(trials: Trials, state: State, rows: Rows, time_s: Float, dt_s: Float) 
     wall = trials.wall_c[rows, np.minimum((time_s / GRID_S).astype(np.int64), trials.wall_c.shape[1] - 1)]
     watts += trials.wall_w_k[rows] * (wall[:, None] - t)
 
-    volt_drop, inside = _electrical(trials, state, rows, time_s, dt_s, failed[:, 0])
+    sag_v, over_v, inside = _electrical(trials, state, rows, time_s, dt_s, failed[:, 0])
     watts += inside
 
     heat = np.zeros_like(t)
@@ -110,15 +110,23 @@ def _step(trials: Trials, state: State, rows: Rows, time_s: Float, dt_s: Float) 
     collapsed = np.maximum(state.collapsed[rows], (t > _SEPARATOR_C) * 1.0)
     state.collapsed[rows] = collapsed
     groups = collapsed.reshape(len(rows), trials.series, trials.parallel).max(axis=2).sum(axis=1)
-    held = open_circuit_voltage_v(trials.soc_percent[rows])
+    held = open_circuit_voltage_v(trials.soc_percent[rows], cell.chemistry)
+    volt_drop = sag_v - over_v * trials.series
     state.drop_v[rows] = np.where(groups > 0, np.minimum(volt_drop, 0), volt_drop) + groups * held
+    state.low_v[rows] = np.where(groups > 0, -held, over_v - sag_v)
+    state.high_v[rows] = np.where(groups == trials.series, -held, np.where(trials.series == 1, over_v - sag_v, over_v))
     _note_no_return(state, rows, state.temp[rows].max(axis=1), t.max(axis=1), time_s, dt_s)
 
 
 def _electrical(
     trials: Trials, state: State, rows: Rows, time_s: Float, dt_s: Float, failed: Flags
-) -> tuple[Float, Float]:
-    """Internal shorts and overcharging: voltage drop of the module, [rows], and heat in each cell, [rows, cells]."""
+) -> tuple[Float, Float, Float]:
+    """Internal shorts and overcharging.
+
+    Returns:
+        Fall of the shorted cell's voltage and rise of each cell's by overcharging, [rows], and heat in each cell,
+        [rows, cells].
+    """
     cell = trials.cell
     watts = np.zeros_like(state.temp[rows])
     grown = np.minimum(time_s / trials.short_tau_s[rows], 1.0)
@@ -126,7 +134,7 @@ def _electrical(
     shorted = np.isfinite(start)
     ohm = np.where(shorted, start, 1.0) ** (1 - grown) * np.where(shorted, end, 1.0) ** grown
     inner = cell.resistance_ohm / trials.parallel
-    volt = open_circuit_voltage_v(state.group_soc[rows])
+    volt = open_circuit_voltage_v(state.group_soc[rows], cell.chemistry)
     amp = np.where(shorted & (state.group_soc[rows] > 0), volt / (ohm + inner), 0.0)
     state.group_soc[rows] -= amp * dt_s / 36 / (cell.capacity_ah * trials.parallel)
     watts[np.arange(len(rows)), trials.weak[rows]] += amp * volt
@@ -137,8 +145,8 @@ def _electrical(
     state.charged[rows] += np.where(charging, rate * dt_s / 36, 0.0)
     over_v = np.where(charging, 0.010 * beyond + 0.004 * np.maximum(beyond - 15, 0), 0.0)
     watts += (rate * cell.capacity_ah * over_v)[:, None]
-    sag = np.where(shorted, open_circuit_voltage_v(trials.soc_percent[rows]) - (volt - amp * inner), 0.0)
-    return sag - over_v * trials.series, watts
+    full_v = open_circuit_voltage_v(trials.soc_percent[rows], cell.chemistry)
+    return np.where(shorted, full_v - (volt - amp * inner), 0.0), over_v, watts
 
 
 def _note_no_return(state: State, rows: Rows, now_c: Float, before_c: Float, time_s: Float, dt_s: Float) -> None:
@@ -156,7 +164,7 @@ def _gas(trials: Trials, state: State, rows: Rows, time_s: Float, passed_s: Floa
     ah, t = trials.cell.capacity_ah, state.temp[rows]
     shares = state.burnt_j_m3[:, rows] / (abuse.HEAT_J_M3 * np.array([0.15, 0.75, 0.96, 1.0])).reshape(4, 1, 1)
     burnt = (shares[abuse.ANODE] + shares[abuse.CATHODE] + shares[abuse.ELECTROLYTE]) / 3
-    made = shares[abuse.SEI][..., None] * (SEI_GAS_MOL_AH * _SEI_MIX) + burnt[..., None] * (GAS_MOL_AH * _RUNAWAY_MIX)
+    made = shares[abuse.SEI][..., None] * (SEI_GAS_MOL_AH * SEI_MIX) + burnt[..., None] * (GAS_MOL_AH * RUNAWAY_MIX)
     pent = state.pent[rows] + made * ah
     void_m3 = _VOID_SHARE * trials.cell.volume_m3
     # Half of the gas, mostly CO2, is none of the three.

@@ -16,6 +16,7 @@ from pipelines.battery_hazard.simulator.physics.cell import (
 )
 from pipelines.battery_hazard.simulator.plant.site import Minutes
 
+CHARGED_MS, _CHARGED_C = 2 * HOUR_MS, 0.7
 _RIPPLE_TAU_S = 40.0
 _SQUARE_LIMITS = 20.0, 85.0
 
@@ -51,6 +52,14 @@ class Override:
         return c_rate, low + np.where(up, way, 2 * (high - low) - way)
 
 
+def charged_before(module: int, onset: int, from_percent: float, to_percent: float) -> Override:
+    """A charge or discharge of a module that ends before `onset`; it rests then."""
+    start, change = onset - CHARGED_MS, to_percent - from_percent
+    length = round(abs(change) / 100 / _CHARGED_C * 60) * MINUTE_MS
+    rate = float(np.sign(change)) * _CHARGED_C
+    return Override(module, start, start + length, rate, swing=False, soc_percent=from_percent)
+
+
 @dataclass(frozen=True)
 class Traits:
     """How modules differ, arrays [modules].
@@ -65,6 +74,9 @@ class Traits:
         spread_c: how much the hottest thermistor is above the mean at rest.
         soc_bias: error of the battery management system's state of charge, percent.
         ripple: strength of frequency regulation (1/h).
+        imbalance: how far the state of charge of the emptiest and of the fullest cell is from the mean, percent.
+        unequal: how far the highest and the lowest resistance of a cell are from the mean, ratio.
+        cold_c: how much the coldest cell is below the mean at rest.
     """
 
     rack: NDArray[np.int64]
@@ -76,6 +88,9 @@ class Traits:
     spread_c: Float
     soc_bias: Float
     ripple: Float
+    imbalance: Float
+    unequal: Float
+    cold_c: Float
 
     def of(self, modules: NDArray[np.int64]) -> "Traits":
         """The traits of some modules."""
@@ -99,6 +114,9 @@ def draw_traits(rack: NDArray[np.int64], cell: Cell, rng: np.random.Generator, *
         rng.uniform(0.5, 2.5, modules),
         rng.normal(0, 0.7, modules),
         (on * rng.lognormal(np.log(0.04), 0.6, racks).clip(0, 0.15))[rack],
+        rng.lognormal(np.log(0.5), 0.6, modules).clip(0.1, 3),
+        rng.uniform(0.01, 0.06, modules),
+        rng.uniform(0.3, 2, modules),
     )
 
 
@@ -158,7 +176,7 @@ class Modules:
             factor = resistance_factor(soc, temp)
             heat = ohm * factor * current**2 + reversible_heat_w(current, soc, temp)
             temp = _relax(self._temp, air + gain * heat, decay)
-        volt = open_circuit_voltage_v(soc) + current * ohm * factor
+        volt = open_circuit_voltage_v(soc, self._cell.chemistry) + current * ohm * factor
         self._temp = temp[-1].copy()
         return Operation(c_rate, soc, air, volt, temp, heat)
 

@@ -1,10 +1,20 @@
-"""Constants of the battery hazard model: its features, and how simulated sites are equipped."""
+"""Constants of the battery hazard model, and how simulated sites are equipped."""
 
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, SENSORS
 from worker.windows.feature_spec import FeatureSpec
 
-FEATURES = FeatureSpec(
-    sensors=SENSORS,
+FEATURES_30 = FeatureSpec(
+    sensors=(
+        "avg_surface_temp_c",
+        "max_surface_temp_c",
+        "voltage_v",
+        "current_a",
+        "soc_percent",
+        "offgas_co_ppm",
+        "offgas_h2_ppm",
+        "offgas_voc_ppm",
+        "ambient_temp_c",
+    ),
     differences=("avg_surface_temp_c", "voltage_v", "soc_percent"),
     rolling=("avg_surface_temp_c", "voltage_v", "current_a"),
     windows=(6, 30, 60),
@@ -12,7 +22,10 @@ FEATURES = FeatureSpec(
     per={"voltage_v": "cells_in_series", "current_a": "capacity_ah"},
     period_ms=10_000,
 )
-"""30 features: 9 sensors, 3 differences, mean and deviation of 3 sensors over 1, 5 and 10 minutes."""
+"""The features of the system before this one, for packages made with them.
+
+9 sensors, 3 differences, mean and deviation of 3 sensors over 6, 30 and 60 readings (1, 5 and 10 minutes).
+"""
 
 RECORD = "SensorReading"
 """Avro schema of the readings. The model package stores its fingerprint."""
@@ -31,6 +44,8 @@ TOPOLOGY = {"cells_in_series": float(CELLS_IN_SERIES), "capacity_ah": CAPACITY_A
 """Default topology of the simulated modules."""
 
 _GAS = ("offgas_co_ppm", "offgas_h2_ppm", "offgas_voc_ppm")
+_CELLS = ("min_cell_voltage_v", "max_cell_voltage_v", "min_cell_temp_c", "max_cell_temp_c")
+THERMOMETERS = ("avg_surface_temp_c", "max_surface_temp_c", "min_cell_temp_c", "max_cell_temp_c")
 
 
 def _without(*kept: str) -> tuple[str, ...]:
@@ -38,40 +53,37 @@ def _without(*kept: str) -> tuple[str, ...]:
 
 
 SITES: dict[str, tuple[float, tuple[str, ...]]] = {
-    "complete": (0.34, ()),
-    "no gas": (0.18, _GAS),
-    "no ambient": (0.08, ("ambient_temp_c",)),
-    "no state of charge": (0.08, ("soc_percent", "max_surface_temp_c")),
-    "temperature, voltage, current": (0.12, _without("avg_surface_temp_c", "voltage_v", "current_a")),
-    "temperature, voltage": (0.12, _without("avg_surface_temp_c", "voltage_v")),
-    "temperature": (0.08, _without("avg_surface_temp_c")),
+    "complete": (0.20, ()),
+    "no cells": (0.18, _CELLS),
+    "no gas": (0.10, _GAS),
+    "no gas, no cells": (0.12, (*_GAS, *_CELLS)),
+    "no ambient": (0.06, ("ambient_temp_c", *_CELLS)),
+    "no state of charge": (0.06, ("soc_percent", "max_surface_temp_c", *_CELLS)),
+    "cells only": (0.06, _without("voltage_v", "current_a", "soc_percent", *_CELLS)),
+    "temperature, voltage, current": (0.06, _without("avg_surface_temp_c", "voltage_v", "current_a")),
+    "temperature, voltage": (0.05, _without("avg_surface_temp_c", "voltage_v")),
+    "temperatures, voltage": (0.04, _without("avg_surface_temp_c", "max_surface_temp_c", "voltage_v")),
+    "temperature": (0.04, _without("avg_surface_temp_c")),
+    "no temperature": (0.02, THERMOMETERS),
+    "voltage": (0.01, _without("voltage_v")),
 }
 """How sites are equipped: share of sites, and the sensors they lack.
 
-A model that never sees a missing sensor in training scores such readings at random.
+A model that never sees a missing sensor in training scores such readings at random. No fault is shown to a site without
+a thermometer, because such a site cannot be judged.
 """
 
 BENCH_SITES: dict[str, tuple[float, tuple[str, ...]]] = {
     name: (share, SITES[name][1])
     for name, share in (
-        ("temperature, voltage, current", 0.4),
-        ("temperature, voltage", 0.4),
-        ("temperature", 0.2),
+        ("temperature, voltage, current", 0.3),
+        ("temperature, voltage", 0.25),
+        ("temperatures, voltage", 0.25),
+        ("temperature", 0.15),
+        ("voltage", 0.05),
     )
 }
-"""The same for single cells on a test bench, which have at most temperature, voltage and current."""
-
-MONOTONE: dict[str, int] = {
-    "avg_surface_temp_c": 1,
-    "max_surface_temp_c": 1,
-    **dict.fromkeys(_GAS, 1),
-    "ambient_temp_c": -1,
-}
-"""Monotone constraints from physics, all else equal: a hotter module or more gas is never less hazardous. The same
-temperature is never less hazardous in colder air, because then the heat comes from inside.
-
-Means and differences of the temperature are not constrained: at a given temperature, a lower mean is a steeper rise.
-"""
+"""The same for single cells on a test bench, which have at most temperatures, voltage and current."""
 
 HELD_OUT = "cooling_failure"
 """Mechanism that is absent from training and validation, to test the model on a fault that nobody foresaw."""

@@ -20,25 +20,40 @@ SMOKE_MS = 2 * HOUR_MS
 """For this long after a fire its rack is full of smoke, and readings of the other modules have no label."""
 
 
-def first_sign(fault: Fault, *, gas: bool) -> int:
-    """When the fault first shows at the sensors that the module has, ms."""
-    return fault.first_sign_ts if gas else fault.first_sign_tv_ts
+def first_sign(fault: Fault, *, gas: bool, cells: bool = False) -> int:
+    """When the fault first shows at the sensors that the module has, ms.
+
+    Args:
+        fault: a fault.
+        gas: whether the module has gas sensors.
+        cells: whether the highest and lowest voltage of its cells are measured.
+    """
+    sign = fault.first_sign_ts if gas else fault.first_sign_tv_ts
+    return sign if not cells or fault.first_sign_cell_ts is None else min(sign, fault.first_sign_cell_ts)
 
 
 def labels(
-    ts: Int, fault: Fault | None, *, gas: bool, beside: Sequence[Fault] = (), warmed: Sequence[Nuisance] = ()
+    ts: Int,
+    fault: Fault | None,
+    *,
+    gas: bool,
+    cells: bool = False,
+    beside: Sequence[Fault] = (),
+    warmed: Sequence[Nuisance] = (),
 ) -> Label:
     """Label the readings of one module, shape [n].
 
     HAZARD: from 20 minutes before the point of no return, or from the first sign of the fault if that is later, until
-    10 minutes after the point of no return. Before the first sign, a model could only learn noise. LEFT_OUT: readings
-    for which either prediction is acceptable, that is, the fault before that time, the wreck afterwards, and neighbours
-    in the heat and smoke of a fire. NORMAL: all else, including events that look like a hazard but are none.
+    10 minutes after the point of no return, or until the wreck has cooled if that is earlier. Before the first sign, a
+    model could only learn noise. LEFT_OUT: readings for which either prediction is acceptable, that is, the fault
+    before that time, the wreck afterwards, and neighbours in the heat and smoke of a fire. NORMAL: all else, including
+    events that look like a hazard but are none, such as a sudden short whose heat decays.
 
     Args:
         ts: event time, ms, shape [n].
         fault: fault of this module; None: it has none.
         gas: whether the module has gas sensors, which may show the fault first.
+        cells: whether its lowest and highest cell voltages are measured, which may show it first, too.
         beside: faults of the other modules in its rack.
         warmed: nuisances of the kind `neighbour_heat` at this module.
     """
@@ -49,6 +64,7 @@ def labels(
         label[(ts >= heat.start_ts) & (ts < heat.end_ts + SMOKE_MS)] = LEFT_OUT
     if fault is not None:
         label[ts >= fault.onset_ts] = LEFT_OUT
-        begin = max(first_sign(fault, gas=gas), fault.no_return_ts - WARNING_MS)
-        label[(ts >= begin) & (ts < fault.no_return_ts + AFTERMATH_MS)] = HAZARD
+        begin = max(first_sign(fault, gas=gas, cells=cells), fault.no_return_ts - WARNING_MS)
+        end = min(fault.no_return_ts + AFTERMATH_MS, fault.cooled_ts or fault.no_return_ts + AFTERMATH_MS)
+        label[(ts >= begin) & (ts < end)] = HAZARD
     return label

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.arrays import Float, Int
-from common.times import DAY_MS, HOUR_MS
-from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS, Fault, Nuisance
+from common.times import DAY_MS, HOUR_MS, MINUTE_MS
+from pipelines.battery_hazard.simulator.events.ground_truth import DECAYING, MECHANISMS, Fault, Nuisance
 from pipelines.battery_hazard.simulator.fleet import CAPACITY_AH, CELLS_IN_SERIES, MODULES_PER_RACK, SENSORS, Fleet
-from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, FEATURES, SITES
+from pipelines.battery_hazard.simulator.plant.sensing import CURRENT, VOLTAGE
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES, THERMOMETERS
 from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, labels
-from pipelines.battery_hazard.training.datasets.randomisation import randomised
+from pipelines.battery_hazard.training.datasets.randomisation import lose_thermometers, randomised
 from worker.windows.offline import offline_features
 
 PERIOD_MS = 10_000
@@ -24,6 +26,11 @@ _EPOCH_MS = 1_735_689_600_000
 _YEAR_MS = 365 * DAY_MS
 _BLOCK_STEPS = 2160
 _READINGS_A_RUN = 150
+_BENCH_AH = (0.5, 15.0)
+_WAYS_WHERE_VARIED = 7
+"""A training site shows a fault with some of the ways to be equipped: all of them would make the data too large."""
+_FAST_MS, _SHOWN_BEFORE_MS, _SHOWN_AFTER_MS = 5000, 20 * MINUTE_MS, 15 * MINUTE_MS
+"""Of a series faster than this, only the time around its event is shown, or as much of a healthy one."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +40,12 @@ class SimulatedSite:
     Attributes:
         seed: the same seed gives the same site.
         modules, faults, hours, nuisances, mechanisms, period_ms: see `pipelines.battery_hazard.simulator.fleet.Fleet`.
+        chemistry: of its cells, see `Fleet`.
         bench: whether it has single cells on test benches instead of modules in racks.
-        healthy: largest number of modules without a fault that are used.
-        sensors: how all its modules are equipped (a name in `features.SITES`). None: each faulty module gives a series
-            for every way to be equipped, and the others are equipped at random, by the shares in `features.SITES`.
+        healthy: largest number of modules without a fault that are used. Up to half of them have a short that decays.
+        sensors: how all its modules are equipped (a name in `features.SITES`). None: each module with a fault or a
+            short that decays gives a series for every way to be equipped that has a thermometer (some of them if the
+            site is varied), and the others are equipped at random, by the shares in `features.SITES`.
         varied: whether instruments and modules differ from the simulator's own, as in training.
     """
 
@@ -51,6 +60,7 @@ class SimulatedSite:
     healthy: int = 1_000_000
     sensors: str | None = None
     varied: bool = False
+    chemistry: str = "nmc"
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,23 @@ class About:
     nuisance_rate: float
 
     @property
+    def decaying(self) -> tuple[Nuisance, ...]:
+        """Its sudden shorts that decay."""
+        return tuple(n for n in self.nuisances if n.kind == DECAYING)
+
+    @property
+    def event_ms(self) -> int | None:
+        """When its fault or its sudden short begins to be dangerous; None: it has neither."""
+        if self.fault is not None:
+            return self.fault.no_return_ts
+        return self.decaying[0].start_ts if self.decaying else None
+
+    @property
+    def cells(self) -> bool:
+        """Whether the lowest and highest voltage of its cells are measured."""
+        return "min_cell_voltage_v" not in SITES[self.sensors][1]
+
+    @property
     def gas(self) -> bool:
         """Whether the module has gas sensors."""
         return not self.bench and "offgas_h2_ppm" not in SITES[self.sensors][1]
@@ -100,13 +127,18 @@ def series_of(site: SimulatedSite) -> Iterator[Series]:
     span_ms = round(site.hours * HOUR_MS)
     fleet = _fleet(site, topology, _EPOCH_MS + int(rng.integers(0, _YEAR_MS)) // PERIOD_MS * PERIOD_MS, span_ms)
     fault_of = {fault.module: fault for fault in fleet.faults}
-    healthy = rng.permutation([m for m in range(site.modules) if m not in fault_of])[: site.healthy]
-    chosen = sorted([*fault_of, *healthy.tolist()])
+    shorted = {n.module for n in fleet.nuisances if n.kind == DECAYING}
+    others = rng.permutation([m for m in range(site.modules) if m not in fault_of]).tolist()
+    # At most half of them are modules with a short that decays.
+    decaying = [m for m in others if m in shorted][: site.healthy // 2]
+    healthy = [*decaying, *(m for m in others if m not in decaying)][: site.healthy]
+    chosen = sorted([*fault_of, *healthy])
     ts, values = _simulate(fleet, span_ms // site.period_ms, chosen)
-    values /= FEATURES.scales(topology)
+    values[..., VOLTAGE] /= topology["cells_in_series"]
+    values[..., CURRENT] /= topology["capacity_ah"]
     for place, module in enumerate(chosen):
         nuisances = tuple(n for n in fleet.nuisances if n.module == module)
-        for sensors in _equipped(site, rng, faulty=module in fault_of):
+        for sensors in _equipped(site, rng, every_way=module in fault_of or module in shorted):
             about = About(
                 site.seed,
                 module,
@@ -133,6 +165,7 @@ def _fleet(site: SimulatedSite, topology: dict[str, float], start_ms: int, span_
         nuisances=site.nuisances,
         cells_in_series=int(topology["cells_in_series"]),
         capacity_ah=topology["capacity_ah"],
+        chemistry=site.chemistry,
     )
 
 
@@ -147,10 +180,14 @@ def _simulate(fleet: Fleet, steps: int, chosen: list[int]) -> tuple[Int, Float]:
 
 def _topology(site: SimulatedSite, rng: np.random.Generator) -> dict[str, float]:
     if site.bench:
-        return {"cells_in_series": 1.0, "capacity_ah": float(rng.uniform(1.8, 5.0)) if site.varied else 2.6}
+        return {"cells_in_series": 1.0, "capacity_ah": _bench_ah(site, rng)}
     if site.varied and rng.random() < 1 / 3:
         return {"cells_in_series": float(rng.integers(8, 17)), "capacity_ah": float(rng.choice([50.0, 100.0, 180.0]))}
     return {"cells_in_series": float(CELLS_IN_SERIES), "capacity_ah": CAPACITY_AH}
+
+
+def _bench_ah(site: SimulatedSite, rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(*np.log(_BENCH_AH)))) if site.varied else 2.6
 
 
 def _beside(module: int, faults: list[Fault]) -> tuple[Fault, ...]:
@@ -158,20 +195,29 @@ def _beside(module: int, faults: list[Fault]) -> tuple[Fault, ...]:
     return tuple(f for f in faults if f.module != module and f.module // MODULES_PER_RACK == rack)
 
 
-def _equipped(site: SimulatedSite, rng: np.random.Generator, *, faulty: bool) -> list[str]:
+def _equipped(site: SimulatedSite, rng: np.random.Generator, *, every_way: bool) -> list[str]:
     ways = BENCH_SITES if site.bench else SITES
     if site.sensors is not None:
         return [site.sensors]
-    if faulty:
-        return list(ways)
+    if every_way:
+        seeing = [way for way, (_, lacking) in ways.items() if not set(THERMOMETERS) <= set(lacking)]
+        return [str(way) for way in rng.permutation(seeing)[:_WAYS_WHERE_VARIED]] if site.varied else seeing
     return [str(rng.choice(list(ways), p=[share for share, _ in ways.values()]))]
 
 
 def _series(
     about: About, ts: Int, values: Float, beside: tuple[Fault, ...], instruments: np.random.Generator | None
 ) -> Series:
-    values = values.copy() if instruments is None else randomised(values, instruments, bench=about.bench)
+    if about.period_ms < _FAST_MS:
+        shown = _shown(about, ts)
+        ts, values = ts[shown], values[shown]
+    if instruments is None:
+        values = values.copy()
+    else:
+        values = randomised(values, instruments, bench=about.bench, period_ms=about.period_ms)
+        lose_thermometers(values, ts, instruments, None if about.event_ms is None else about.event_ms)
     values[:, [SENSORS.index(s) for s in SITES[about.sensors][1]]] = np.nan
+    values = values[:, [SENSORS.index(s) for s in FEATURES.sensors]]
     heard = ~np.isnan(values).all(axis=1)
     ts, values = ts[heard], values[heard]
     # Voltage and current are scaled already.
@@ -179,10 +225,18 @@ def _series(
     if instruments is not None and about.bench:
         # Recordings of tests are short, so training must often show windows that have just begun.
         runs = np.cumsum(instruments.random(len(ts)) < 1 / _READINGS_A_RUN)
-    features, rows = offline_features(FEATURES, runs, ts, values, np.ones((1 + runs.max(initial=0), len(SENSORS))))
+    features, rows = offline_features(FEATURES, runs, ts, values, np.ones((1 + runs.max(initial=0), values.shape[1])))
     warmed = [n for n in about.nuisances if n.kind == NEIGHBOUR_HEAT]
-    label = labels(ts[rows], about.fault, gas=about.gas, beside=beside, warmed=warmed)
+    label = labels(ts[rows], about.fault, gas=about.gas, cells=about.cells, beside=beside, warmed=warmed)
     return Series(about, ts[rows], features, label)
+
+
+def _shown(about: About, ts: Int) -> slice:
+    """Rows of a fast series around its event, or as long a part of a series without."""
+    rng = np.random.default_rng([about.site, 30, about.module])
+    at_ms = int(rng.integers(ts[0], ts[-1] + 1)) if about.event_ms is None else about.event_ms
+    first, last = np.searchsorted(ts, [at_ms - _SHOWN_BEFORE_MS, at_ms + _SHOWN_AFTER_MS])
+    return slice(int(first), int(last))
 
 
 def normal_days(about: About, label: Label) -> float:

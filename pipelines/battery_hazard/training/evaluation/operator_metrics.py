@@ -9,11 +9,12 @@ import numpy as np
 
 from common.arrays import Float, Int
 from common.times import DAY_MS, HOUR_MS, MINUTE_MS
+from pipelines.battery_hazard.simulator.events.ground_truth import DECAYING
 from pipelines.battery_hazard.training.datasets.labels import NORMAL, Label, first_sign
 from pipelines.battery_hazard.training.datasets.series import About, normal_days
-from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, poisson_interval, share_interval
+from training.evaluation.alarm_outcomes import REQUIRED_WARNING_S, Alarm, share_interval, weighted_interval
 from training.evaluation.policy_sweep import Trace, alarms_under
-from worker.alarms.state_machine import AlarmPolicy
+from worker.alarms.state_machine import AlarmPolicy, Policy
 
 NUISANCES_PER_MODULE_DAY = 0.05
 """Assumed rate of events that look like a hazard but are not: one per module in 20 days."""
@@ -111,18 +112,28 @@ class SeriesResult:
 
 
 def evaluate_series(policy: AlarmPolicy, scored: Scored) -> SeriesResult:
-    """Compare the alarms on a series with the ground truth.
+    """Compare the alarms of a policy on a series with the ground truth."""
+    return evaluate_alarms(raised(policy, scored), scored)
+
+
+def evaluate_alarms(alarms: Sequence[Alarm], scored: Scored, *, critical: bool = False) -> SeriesResult:
+    """Compare alarms on a series, oldest first, with the ground truth.
 
     An alarm whose onset is in normal operation is false. One between a fault's onset and its point of no return is a
     warning. So is one that is already active because of the smoke of another fire, but it counts only from the fault's
-    onset. Other alarms in the heat and smoke of a fire count as neither.
+    onset. Other alarms in the heat and smoke of a fire count as neither. Nor do those of a sudden short that decays: a
+    person must look at it. But an alarm that says that it runs away is false.
+
+    Args:
+        alarms: on the series.
+        scored: the series.
+        critical: whether these alarms say that a module runs away.
     """
-    alarms = raised(policy, scored)
     fault = scored.about.fault
     event = None
     # A fire that spreads may reach a module only after the end of the series.
     if fault is not None and len(scored.ts) and scored.ts[-1] >= fault.no_return_ts - MINUTE_MS:
-        sign = first_sign(fault, gas=scored.about.gas)
+        sign = first_sign(fault, gas=scored.about.gas, cells=scored.about.cells)
         mine = [
             a
             for a in alarms
@@ -137,12 +148,16 @@ def evaluate_series(policy: AlarmPolicy, scored: Scored) -> SeriesResult:
             None if at is None else (fault.no_return_ts - at) / 1000,
             None if at is None else (at - int(telling_reading)) / 1000,
         )
-    false, in_alarm_ms = [], 0
+    false: list[FalseAlarm] = []
+    in_alarm_ms = in_alarm_until = 0
     for alarm in alarms:
-        if _label_at(scored, alarm.onset_ts) != NORMAL:
+        kind = blamed(scored.about, alarm.onset_ts)
+        if _label_at(scored, alarm.onset_ts) != NORMAL or (kind == DECAYING and not critical):
             continue
-        false.append(FalseAlarm(scored.about, alarm.ts, blamed(scored.about, alarm.onset_ts)))
-        in_alarm_ms += (int(scored.ts[-1]) if alarm.cleared_ts is None else alarm.cleared_ts) - alarm.ts
+        false.append(FalseAlarm(scored.about, alarm.ts, kind))
+        ends = int(scored.ts[-1]) if alarm.cleared_ts is None else alarm.cleared_ts
+        in_alarm_ms += ends - max(alarm.ts, in_alarm_until) if ends > in_alarm_until else 0
+        in_alarm_until = max(in_alarm_until, ends)
     return SeriesResult(
         scored.about, event, tuple(false), normal_days(scored.about, scored.label), in_alarm_ms / DAY_MS
     )
@@ -162,7 +177,7 @@ def raised(policy: AlarmPolicy, scored: Scored) -> list[Alarm]:
     )
 
 
-def decisive(policy: AlarmPolicy, ts: Int, probability: Float) -> Int:
+def decisive(policy: Policy, ts: Int, probability: Float | Int) -> Int:
     """Readings of one module that can begin or end an alarm, ascending.
 
     The state machine has four levels: far enough over the setpoint to skip the on-delay, over the setpoint, below
@@ -183,21 +198,25 @@ def decisive(policy: AlarmPolicy, ts: Int, probability: Float) -> Int:
 
 
 def blamed(about: About, ts: int) -> str:
-    """The nuisance that explains an alarm at `ts`, or `none`."""
-    return next((n.kind for n in about.nuisances if n.start_ts <= ts < n.end_ts + _LINGERS_MS), "none")
+    """The nuisance that explains an alarm at `ts`, or `none`. A short that decays comes first of several."""
+    # The clock of a device may be slightly late.
+    kinds = [n.kind for n in about.nuisances if n.start_ts - _JITTER_MS <= ts < n.end_ts + _LINGERS_MS]
+    return DECAYING if DECAYING in kinds else next(iter(kinds), "none")
 
 
 def summary(results: Iterable[SeriesResult]) -> dict[str, Any]:
-    """Sum up results, with exact 95 % confidence intervals (those of false alarms by count, not by weight)."""
+    """Sum up results, with 95 % confidence intervals. Rates of false alarms are by weight (`FalseAlarm.weight`)."""
     results = list(results)
     false = [alarm for v in results for alarm in v.false_alarms]
     days = sum(v.normal_days for v in results)
-    weighted = sum(alarm.weight for alarm in false)
-    low, high = poisson_interval(len(false), days)
+    weights = [alarm.weight for alarm in false]
+    weighted = sum(weights)
+    low, high = weighted_interval(weights, days)
     return {
         **events_summary([v.event for v in results if v.event is not None]),
         "module_days": round(days, 3),
         "false_alarms": len(false),
+        "false_alarms_weighted": weighted,
         "false_alarms_by_cause": dict(sorted(Counter(alarm.kind for alarm in false).items())),
         "false_alarms_per_module_day": weighted / days if days else 0.0,
         "false_alarms_per_module_day_ci": [low, high if days else 0.0],

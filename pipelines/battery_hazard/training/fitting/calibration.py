@@ -17,6 +17,7 @@ from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored
 
 _LIMIT = 1e-7
 _BINS = 12
+_DISTINCT_LOG_ODDS = 12.5
 
 
 def labelled(scored: Sequence[Scored]) -> tuple[Float, Float]:
@@ -37,6 +38,24 @@ def platt(scored: Sequence[Scored]) -> tuple[float, float]:
     probability, target = labelled(scored)
     fit = LogisticRegression(C=np.inf, max_iter=1000).fit(log_odds(probability)[:, None], target)
     return max(float(fit.coef_[0, 0]), 0.05), float(fit.intercept_[0])
+
+
+def kept_distinct(slope: float, intercept: float, highest: float) -> tuple[float, float]:
+    """The line, less steep about the point of even odds if it takes the highest log-odds too near to certainty.
+
+    A probability is in single precision, and beyond it all readings would be equally certain. The most dangerous ones
+    must keep their order.
+
+    Args:
+        slope: of the line.
+        intercept: of the line.
+        highest: log-odds, before calibration, up to which readings must be told apart.
+    """
+    if slope * highest + intercept <= _DISTINCT_LOG_ODDS:
+        return slope, intercept
+    even = -intercept / slope
+    slope = _DISTINCT_LOG_ODDS / (highest - even)
+    return slope, -slope * even
 
 
 def calibrated(booster: xgboost.Booster, slope: float, intercept: float) -> xgboost.Booster:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, HELD_OUT, MONOTONE, SITES
+from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, HELD_OUT, SITES
 from pipelines.battery_hazard.training.datasets.labels import WARNING_MS
 from pipelines.battery_hazard.training.evaluation.operator_metrics import NUISANCES_PER_MODULE_DAY
 from training.reports.render import render
@@ -29,8 +29,6 @@ def model_card(name: str, policy: AlarmPolicy, metrics: dict[str, Any]) -> str:
         warning_min=WARNING_MS // 60_000,
         sites=SITES,
         bench_sites=BENCH_SITES,
-        rising=[sensor for sensor, sign in MONOTONE.items() if sign > 0],
-        falling=[sensor for sensor, sign in MONOTONE.items() if sign < 0],
         held_out=HELD_OUT,
         nuisances=NUISANCES_PER_MODULE_DAY,
         rows=[

@@ -23,7 +23,7 @@ from pipelines.battery_hazard.training.fitting.models import (
 from pipelines.battery_hazard.training.fitting.policy import choose_policy
 from pipelines.battery_hazard.training.fitting.presets import Preset
 from pipelines.battery_hazard.training.fitting.thresholds import tuned_thresholds
-from pipelines.battery_hazard.training.fitting.train import Data, measured, prepare, score_all
+from pipelines.battery_hazard.training.fitting.train import Data, directory_of, measured, prepare, score_all
 
 _LINEAR_ROWS = 300_000
 
@@ -54,7 +54,11 @@ def _some(rows: Rows, seed: int) -> Rows:
 
 def compare(data: Path | None, preset: Preset, seed: int, progress: Progress) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and test metrics: of the threshold baseline, then of each model."""
-    known = prepare(data, preset, seed, progress)
+    with directory_of(data) as directory:
+        yield from _compare(prepare(directory, preset, seed, progress), preset, seed, progress)
+
+
+def _compare(known: Data, preset: Preset, seed: int, progress: Progress) -> Iterator[tuple[str, dict[str, Any]]]:
     fits = contenders(preset, seed)
     progress("comparing models", 0, len(fits) + 1)
     baseline = tuned_thresholds(known.validation, budget=preset.false_alarm_budget)

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix, precision_recall_curve
 
 from common.arrays import Float
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.evaluation.operator_metrics import evaluate_series
 from pipelines.battery_hazard.training.fitting.calibration import labelled
 from pipelines.battery_hazard.training.fitting.record import Record
@@ -93,7 +93,7 @@ def shap_values(record: Record) -> tuple[Float, Float]:
     target = np.concatenate([one.label for one in record.unseen])
     rng = np.random.default_rng(0)
     rows = np.concatenate([rng.permutation(np.flatnonzero(target == kind))[: _SHAP_ROWS // 2] for kind in (0, 1)])
-    matrix = xgboost.DMatrix(record.scaler.transform(features[rows]), missing=np.nan, nthread=1)
+    matrix = xgboost.DMatrix(record.scaler.scale(features.shape[1])(features[rows]), missing=np.nan, nthread=1)
     return features[rows], np.asarray(record.booster.predict(matrix, pred_contribs=True), np.float64)[:, :-1]
 
 

@@ -19,11 +19,15 @@ from sklearn.preprocessing import StandardScaler
 from common.arrays import Float
 from common.errors import UserError
 from common.validation_errors import fault_texts
-from pipelines.battery_hazard.training.datasets.features import FEATURES, MONOTONE
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES, MONOTONE, SAFE, USED
+from pipelines.battery_hazard.training.fitting.heat_tree import heat_tree
+from worker.model.scaler import Scaler
 
 THREADS = 2
 """Fixed, because XGBoost adds up gradients by thread: another number of threads would change the last bits."""
 _FOREST_ROWS = 200_000
+_BINS = 512
+_ROWS_AT_ONCE = 200_000
 
 Score = Callable[[Float], Float]
 Balance = Literal["weights", "resampling", "none"]
@@ -77,6 +81,7 @@ class Boosting:
         return {
             "objective": "binary:logistic",
             "tree_method": "hist",
+            "max_bin": _BINS,
             "max_depth": self.max_depth,
             "learning_rate": self.learning_rate,
             "min_child_weight": self.min_child_weight,
@@ -84,7 +89,7 @@ class Boosting:
             "colsample_bytree": self.colsample_bytree,
             "reg_lambda": self.reg_lambda,
             "gamma": self.gamma,
-            "monotone_constraints": "(" + ",".join(str(MONOTONE.get(name, 0)) for name in names) + ")",
+            "monotone_constraints": "(" + ",".join(str(MONOTONE[name]) for name in names) + ")",
             "scale_pos_weight": weight,
             "base_score": 0.5,
             "eval_metric": "aucpr",
@@ -133,8 +138,8 @@ def fit_boosting(
     *,
     watched: Rows | None = None,
     callbacks: list[xgboost.callback.TrainingCallback] | None = None,
-) -> tuple[StandardScaler, xgboost.Booster]:
-    """Boosted trees, and the scaler in front of them.
+) -> tuple[Scaler, xgboost.Booster]:
+    """Boosted trees, and what they get for missing values. The first tree is `heat_tree`.
 
     Args:
         rows: to train on.
@@ -144,29 +149,45 @@ def fit_boosting(
         callbacks: of XGBoost.
     """
     rows = balanced(rows, boosting.balance, seed)
-    scaler = StandardScaler().fit(rows.features.astype(np.float64))
     data = xgboost.QuantileDMatrix(
-        scaler.transform(rows.features), rows.target, weight=rows.weight, missing=np.nan, nthread=THREADS
+        _given(rows.features), rows.target, weight=rows.weight, max_bin=_BINS, nthread=THREADS
     )
     evals = []
     if watched is not None:
         matrix = xgboost.QuantileDMatrix(
-            scaler.transform(watched.features), watched.target, missing=np.nan, nthread=THREADS, ref=data
+            _given(watched.features), watched.target, max_bin=_BINS, nthread=THREADS, ref=data
         )
         evals = [(matrix, "validation")]
     parameters = boosting.parameters(rows.target, seed)
-    booster = xgboost.train(parameters, data, boosting.rounds, evals=evals, callbacks=callbacks, verbose_eval=False)
+    booster = xgboost.train(
+        parameters,
+        data,
+        boosting.rounds,
+        evals=evals,
+        callbacks=callbacks,
+        verbose_eval=False,
+        xgb_model=heat_tree(parameters),
+    )
     booster.set_param({"nthread": 1})
-    return scaler, booster
+    return SAFE, booster
 
 
-def scorer(scaler: StandardScaler, booster: xgboost.Booster) -> Score:
+def _given(features: Float) -> Row32:
+    """What the trees are trained on: the safe end where a value is missing, and zero in columns that are not used."""
+    scale, out = SAFE.scale(features.shape[1]), np.zeros(features.shape, np.float32)
+    for start in range(0, len(features), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        out[part, USED] = scale(features[part])[:, USED]
+    return out
+
+
+def scorer(scaler: Scaler, booster: xgboost.Booster) -> Score:
     """Score as `worker.model.package.ModelPackage.score` does, on both cores."""
     booster.set_param({"nthread": THREADS})
+    scale = scaler.scale(len(FEATURES.names))
 
     def score(features: Float) -> Float:
-        probability = booster.inplace_predict(scaler.transform(features), missing=np.nan)
-        return np.asarray(probability, np.float64)
+        return np.asarray(booster.inplace_predict(scale(features), missing=np.nan), np.float64)
 
     return score
 

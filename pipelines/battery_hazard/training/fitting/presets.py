@@ -7,7 +7,7 @@ import numpy as np
 
 from pipelines.battery_hazard.simulator.events.ground_truth import MECHANISMS
 from pipelines.battery_hazard.training.datasets.features import HELD_OUT
-from pipelines.battery_hazard.training.datasets.series import SimulatedSite
+from pipelines.battery_hazard.training.datasets.series import PERIOD_MS, SimulatedSite
 from pipelines.battery_hazard.training.evaluation.operator_metrics import FALSE_ALARM_BUDGET, NUISANCES_PER_MODULE_DAY
 from pipelines.battery_hazard.training.fitting.models import Boosting
 
@@ -17,7 +17,9 @@ NUISANCES = 1.0
 """Per module-day on sites without faults: 20 times `NUISANCES_PER_MODULE_DAY`, so that few days contain many."""
 MODULES_A_FAULT = 12
 KNOWN_MECHANISMS = tuple(m for m in MECHANISMS if m != HELD_OUT)
-_PERIODS_MS = (10_000,) * 7 + (20_000, 30_000, 60_000)
+_PERIODS_MS = (10_000,) * 6 + (1_000, 2_000, 5_000, 20_000, 30_000, 60_000, 120_000, 300_000)
+_CHEMISTRIES, _HEALTHY_SHARES, _TESTED_SHARES = ("nmc", "lfp", "lto"), (0.7, 0.2, 0.1), (0.8, 0.2, 0.0)
+"""Shares of the chemistries at training sites without faults, and at test benches with destructive tests."""
 _SITES_A_SPLIT = 10_000
 
 
@@ -77,7 +79,7 @@ DEFAULT = Preset(
     normal_modules=16,
     normal_hours=24,
     thin=5,
-    boosting=Boosting(rounds=250, max_depth=8, learning_rate=0.1),
+    boosting=Boosting(rounds=240, max_depth=8, learning_rate=0.12, subsample=0.5),
 )
 SMALL = Preset(
     training=Counts(events=2, normal=5, bench_events=2, bench_normal=3),
@@ -115,6 +117,8 @@ def sites(preset: Preset, split: Split, seed: int) -> list[SimulatedSite]:
             faulty = number < events
             # The false-alarm budget does not cover broken sensors of test benches; they are for training only.
             enriched = not faulty and (varied or not bench)
+            foreign = varied and (bench or not faulty)
+            shares = _TESTED_SHARES if faulty else _HEALTHY_SHARES
             made.append(
                 SimulatedSite(
                     seed=first + len(made),
@@ -125,10 +129,11 @@ def sites(preset: Preset, split: Split, seed: int) -> list[SimulatedSite]:
                     hours=preset.hours if faulty else preset.normal_hours,
                     nuisances=NUISANCES if enriched else NUISANCES_PER_MODULE_DAY,
                     mechanisms=mechanisms,
-                    period_ms=int(rng.choice(_PERIODS_MS)) if varied else _PERIODS_MS[0],
+                    period_ms=int(rng.choice(_PERIODS_MS)) if varied else PERIOD_MS,
                     bench=bench,
                     healthy=preset.healthy if faulty else preset.normal_modules,
                     varied=varied,
+                    chemistry=str(rng.choice(_CHEMISTRIES, p=shares)) if foreign else "nmc",
                 )
             )
     return made

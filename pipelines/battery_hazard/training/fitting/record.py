@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import xgboost
-from sklearn.preprocessing import StandardScaler
 
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored
 from worker.alarms.state_machine import AlarmPolicy
+from worker.model.scaler import Scaler
 
 
 @dataclass(frozen=True)
@@ -28,5 +28,5 @@ class Record:
     curve: list[float]
     reliability: dict[str, list[float]]
     unseen: list[Series]
-    scaler: StandardScaler
+    scaler: Scaler
     booster: xgboost.Booster

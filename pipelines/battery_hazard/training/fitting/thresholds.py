@@ -4,13 +4,13 @@ Each limit is the lowest one within its share of the false-alarm budget on the v
 as carefully as the models that are compared with it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from common.arrays import Float
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import FALSE_ALARM_BUDGET, Scored
 from pipelines.battery_hazard.training.fitting.policy import RESERVE, choose_policy, policy_at, rate_of
@@ -26,8 +26,6 @@ _GRIDS = {
     "offgas_voc_ppm": np.geomspace(50, 9000, 24),
 }
 _ON_DELAY_MS = 20_000
-_MINUTES_BETWEEN = 2.0
-"""Time between the centres of the last 5 minutes and of the last minute, with one reading every 10 s."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,18 @@ class Thresholds:
 
     def score(self, features: Float) -> Float:
         """Severity [n]: r / (1 + r), where r is the largest ratio of a channel to its limit."""
-        ratio = np.zeros(len(features))
-        for channel, limit in self.limits.items():
-            ratio = np.fmax(ratio, measured(features, channel) / limit)
-        ratio = np.maximum(ratio, 0)
-        return np.asarray(ratio / (1 + ratio))
+        return _severity(_channels(features), self.limits)
+
+
+def _channels(features: Float) -> dict[str, Float]:
+    return {channel: measured(features, channel) for channel in CHANNELS}
+
+
+def _severity(values: dict[str, Float], limits: dict[str, float]) -> Float:
+    ratio = np.zeros(len(values[CHANNELS[0]]))
+    for channel, limit in limits.items():
+        ratio = np.fmax(ratio, values[channel] / limit)
+    return np.asarray(ratio / (1 + ratio))
 
 
 def measured(features: Float, channel: str) -> Float:
@@ -58,32 +63,32 @@ def measured(features: Float, channel: str) -> Float:
     if channel == "temperature_c":
         return np.asarray(np.fmax(column("avg_surface_temp_c"), column("max_surface_temp_c")))
     if channel == "rise_c_min":
-        change = column("avg_surface_temp_c_mean_6") - column("avg_surface_temp_c_mean_30")
-        return np.asarray(change / _MINUTES_BETWEEN)
+        return 60 * column("avg_surface_temp_c_rate_5min")
     return column(channel)
 
 
-def tuned_thresholds(validation: Sequence[Series], *, budget: float = FALSE_ALARM_BUDGET) -> Thresholds:
+def tuned_thresholds(validation: Iterable[Series], *, budget: float = FALSE_ALARM_BUDGET) -> Thresholds:
     """The lowest limits within equal shares of the budget, then moved together.
 
     The last step is how the models' setpoint and on-delay are chosen: on the same events, for the same budget less the
     same reserve.
     """
     share = budget * RESERVE / len(CHANNELS)
+    shown, seen = [], []
+    for one in validation:
+        shown.append(Scored(one.about, one.ts, one.label, np.zeros(len(one.ts))))
+        seen.append(_channels(one.features))
+
+    def scored(limits: dict[str, float]) -> list[Scored]:
+        return [replace(one, probability=_severity(of, limits)) for one, of in zip(shown, seen, strict=True)]
+
     limits = {}
     for channel in CHANNELS:
         highest = float(_GRIDS[channel][-1])
-        rate = rate_of([_scored(one, channel, highest) for one in validation])
+        rate = rate_of(scored({channel: highest}))
         for limit in _GRIDS[channel][::-1].tolist():
             # The score at each limit, if it is 0.5 at the highest.
             if rate(policy_at(limit / (limit + highest), _ON_DELAY_MS), share) > share:
                 break
             limits[channel] = round(float(limit), 3)
-    alone = Thresholds(limits, policy_at(0.5, _ON_DELAY_MS))
-    scored = [Scored(one.about, one.ts, one.label, alone.score(one.features)) for one in validation]
-    return Thresholds(limits, choose_policy(scored, budget=budget))
-
-
-def _scored(one: Series, channel: str, limit: float) -> Scored:
-    alone = Thresholds({channel: limit}, policy_at(0.5, _ON_DELAY_MS))
-    return Scored(one.about, one.ts, one.label, alone.score(one.features))
+    return Thresholds(limits, choose_policy(scored(limits), budget=budget))

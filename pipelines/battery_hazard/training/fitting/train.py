@@ -2,30 +2,39 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost
-from sklearn.preprocessing import StandardScaler
 
 from common.errors import UserError
 from pipelines.battery_hazard.training.datasets.dataset import (
     Progress,
+    StoredSeries,
     claim,
     read_rows,
-    read_series,
     site_file,
     write_sites,
 )
-from pipelines.battery_hazard.training.datasets.features import FEATURES, HELD_OUT
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.features import HELD_OUT
+from pipelines.battery_hazard.training.datasets.judged import ASSESSABLE
 from pipelines.battery_hazard.training.datasets.labels import NORMAL
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, evaluate_series, summary_by_kind
-from pipelines.battery_hazard.training.fitting.calibration import calibrated, platt, recalibrated, reliability
+from pipelines.battery_hazard.training.fitting.calibration import (
+    calibrated,
+    kept_distinct,
+    platt,
+    recalibrated,
+    reliability,
+)
 from pipelines.battery_hazard.training.fitting.card import model_card
+from pipelines.battery_hazard.training.fitting.levels import highest_log_odds, levels_of
 from pipelines.battery_hazard.training.fitting.models import Rows, Score, fit_boosting, scorer
 from pipelines.battery_hazard.training.fitting.policy import choose_policy
 from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SPLITS, Preset, Split, sites
@@ -33,8 +42,9 @@ from pipelines.battery_hazard.training.fitting.record import Record
 from pipelines.battery_hazard.training.fitting.thresholds import Thresholds, tuned_thresholds
 from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package
 from worker.alarms.state_machine import AlarmPolicy
+from worker.model.scaler import Scaler
 
-_CURVE_ROWS = 50_000
+_CURVE_ROWS, _REFERENCE_ROWS, _UNSEEN_ROWS = 50_000, 500_000, 100_000
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:
@@ -45,15 +55,26 @@ class Data(NamedTuple):
     """The datasets."""
 
     training: Rows
-    validation: list[Series]
-    test: list[Series]
+    validation: StoredSeries
+    test: StoredSeries
 
 
-def prepare(directory: Path | None, preset: Preset, seed: int, progress: Progress) -> Data:
+@contextmanager
+def directory_of(data: Path | None) -> Iterator[Path]:
+    """The directory of the datasets: this one, or a temporary one."""
+    if data is not None:
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="hazardstream-data-") as thrown_away:
+        yield Path(thrown_away)
+
+
+def prepare(directory: Path, preset: Preset, seed: int, progress: Progress) -> Data:
     """Read the datasets, and write those that do not exist yet.
 
     Args:
-        directory: of the datasets, kept for later runs with the same preset and seed; None: a temporary one.
+        directory: of the datasets, kept for later runs with the same preset and seed. Validation and test series are
+            read from it whenever they are needed.
         preset: amount of data, and size of the model.
         seed: of everything.
         progress: called for each site.
@@ -61,24 +82,17 @@ def prepare(directory: Path | None, preset: Preset, seed: int, progress: Progres
     Raises:
         UserError: the directory holds datasets of another preset or seed.
     """
-    if directory is None:
-        with tempfile.TemporaryDirectory(prefix="hazardstream-data-") as thrown_away:
-            return prepare(Path(thrown_away), preset, seed, progress)
     claim(directory, [asdict(site) for split in SPLITS for site in sites(preset, split, seed)])
-    files: dict[Split, list[Path]] = {}
+    files: dict[Split, tuple[Path, ...]] = {}
     for split in SPLITS:
         wanted = sites(preset, split, seed)
         thin = preset.thin if split == "training" else None
         write_sites(directory / split, wanted, thin=thin, stage=f"simulating {split} sites", progress=progress)
-        files[split] = [site_file(directory / split, site) for site in wanted]
-    return Data(
-        read_rows(files["training"]),
-        [one for path in files["validation"] for one in read_series(path)],
-        [one for path in files["test"] for one in read_series(path)],
-    )
+        files[split] = tuple(site_file(directory / split, site) for site in wanted)
+    return Data(read_rows(files["training"]), StoredSeries(files["validation"]), StoredSeries(files["test"]))
 
 
-def score_all(score: Score, series: Sequence[Series]) -> list[Scored]:
+def score_all(score: Score, series: Iterable[Series]) -> list[Scored]:
     """Scores series; their features are float32, as in a dataset."""
     return [Scored(one.about, one.ts, one.label, score(one.features.astype(np.float64))) for one in series]
 
@@ -101,7 +115,7 @@ def train(
         preset: amount of data, and size of the model.
         seed: the same seed and preset give the same model, bit for bit.
         name: registered name of the model.
-        data: see `prepare`.
+        data: directory that keeps the datasets, see `prepare`; None: a temporary one.
         record: directory for figures of the training; None: no figures.
         recorded: rows to train on in addition to the simulated ones; None: none.
         progress: called with the stage, how much of it is done, and the total.
@@ -113,15 +127,30 @@ def train(
         UserError: `output` is a directory that is not empty, or a file.
     """
     _require_empty(output)
-    known = prepare(data, preset, seed, progress)
+    with directory_of(data) as directory:
+        known = prepare(directory, preset, seed, progress)
+        return _train(output, known, preset, seed, name, record, recorded, progress)
+
+
+def _train(
+    output: Path,
+    known: Data,
+    preset: Preset,
+    seed: int,
+    name: str,
+    record: Path | None,
+    recorded: Rows | None,
+    progress: Progress,
+) -> Path:
     if recorded is not None:
         known = known._replace(training=known.training.and_those_of(recorded))
     scaler, booster, validation, (slope, intercept), curve = _fit(known, preset, seed, progress)
     progress("choosing the alarm policy", 0, 1)
-    policy = choose_policy(validation, budget=preset.false_alarm_budget)
+    score = scorer(scaler, booster)
+    policy = choose_policy(validation, budget=preset.false_alarm_budget, levels=levels_of(score))
     baseline = tuned_thresholds(known.validation, budget=preset.false_alarm_budget)
     progress("choosing the alarm policy", 1, 1)
-    test = score_all(scorer(scaler, booster), known.test)
+    test = score_all(score, known.test)
     metrics = {
         "test": measured(policy, test),
         "validation": measured(policy, validation),
@@ -136,19 +165,21 @@ def train(
         },
     }
     booster.set_param({"nthread": 1})
-    model = TrainedModel(name, FEATURES, scaler, booster, policy, metrics, model_card(name, policy, metrics))
-    _write(output, model, known)
+    card = model_card(name, policy, metrics)
+    model = TrainedModel(name, FEATURES, scaler, booster, policy, metrics, card, ASSESSABLE)
+    unseen = list(known.test.spread(_UNSEEN_ROWS))
+    _write(output, model, known.training, unseen)
     if record is not None:
         from pipelines.battery_hazard.training.fitting.figures import draw  # noqa: PLC0415 - matplotlib is slow to import
 
-        draw(Record(policy, test, curve, reliability(validation), known.test, scaler, booster), record)
+        draw(Record(policy, test, curve, reliability(validation), unseen, scaler, booster), record)
     return output
 
 
 class _Fitted(NamedTuple):
     """A calibrated model, its scores on the validation data, and its learning curve."""
 
-    scaler: StandardScaler
+    scaler: Scaler
     booster: xgboost.Booster
     validation: list[Scored]
     slope_and_intercept: tuple[float, float]
@@ -158,10 +189,10 @@ class _Fitted(NamedTuple):
 def _fit(known: Data, preset: Preset, seed: int, progress: Progress) -> _Fitted:
     curve = Curve(progress, preset.boosting.rounds)
     scaler, booster = fit_boosting(
-        known.training, preset.boosting, seed, watched=watched_rows(known.validation, seed), callbacks=[curve]
+        known.training, preset.boosting, seed, watched=watched_rows(known.validation), callbacks=[curve]
     )
     raw = score_all(scorer(scaler, booster), known.validation)
-    slope, intercept = platt(raw)
+    slope, intercept = kept_distinct(*platt(raw), highest_log_odds(scaler, booster))
     booster = calibrated(booster, slope, intercept)
     validation = [replace(one, probability=recalibrated(one.probability, slope, intercept)) for one in raw]
     return _Fitted(scaler, booster, validation, (slope, intercept), curve.values)
@@ -172,14 +203,20 @@ def _require_empty(output: Path) -> None:
         raise UserError(f"{output} is not empty; name a new directory, or remove it first")
 
 
-def _write(output: Path, model: TrainedModel, known: Data) -> None:
+def _write(output: Path, model: TrainedModel, training: Rows, unseen: Sequence[Series]) -> None:
     """Write the package to a temporary directory, and rename that."""
-    normal = known.training.features[known.training.target == 0].astype(np.float64)
-    unseen = np.concatenate([one.features for one in known.test]).astype(np.float64)
+    normal = np.flatnonzero(training.target == 0)
+    # Evenly spread rows are enough, and all of them would take much memory.
+    normal = normal[:: -(-len(normal) // _REFERENCE_ROWS)]
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".package-") as unfinished:
         package = Path(unfinished) / "package"
-        write_package(package, model, normal, unseen)
+        write_package(
+            package,
+            model,
+            training.features[normal].astype(np.float64),
+            np.concatenate([one.features for one in unseen]).astype(np.float64),
+        )
         if output.is_dir():
             output.rmdir()
         shutil.move(package, output)
@@ -193,7 +230,7 @@ def _row_counts(training: Rows, recorded: Rows | None) -> dict[str, int]:
     }
 
 
-def _measured_thresholds(baseline: Thresholds, test: Sequence[Series]) -> dict[str, Any]:
+def _measured_thresholds(baseline: Thresholds, test: Iterable[Series]) -> dict[str, Any]:
     return {
         "limits": baseline.limits,
         "policy": baseline.policy.model_dump(),
@@ -220,12 +257,12 @@ class Curve(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # xgboost
         return False
 
 
-def watched_rows(validation: Sequence[Series], seed: int) -> Rows:
+def watched_rows(validation: StoredSeries) -> Rows:
     """Labelled validation rows: few, so that evaluating each round is cheap."""
-    features = np.concatenate([one.features[one.label >= NORMAL] for one in validation])
-    target = np.concatenate([one.label[one.label >= NORMAL] for one in validation]).astype(np.float32)
-    some = np.random.default_rng([seed, 31]).permutation(len(target))[:_CURVE_ROWS]
-    return Rows(features, target, np.ones_like(target)).at(some)
+    some = list(validation.spread(_CURVE_ROWS))
+    target = np.concatenate([one.label for one in some]).astype(np.float32)
+    rows = Rows(np.concatenate([one.features for one in some]), target, np.ones_like(target))
+    return rows.at(target >= NORMAL)
 
 
 def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

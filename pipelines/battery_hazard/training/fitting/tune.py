@@ -13,7 +13,7 @@ from pipelines.battery_hazard.training.evaluation.operator_metrics import evalua
 from pipelines.battery_hazard.training.fitting.models import Balance, Boosting, fit_boosting, scorer
 from pipelines.battery_hazard.training.fitting.policy import choose_policy
 from pipelines.battery_hazard.training.fitting.presets import Preset
-from pipelines.battery_hazard.training.fitting.train import prepare, score_all, watched_rows
+from pipelines.battery_hazard.training.fitting.train import Data, directory_of, prepare, score_all, watched_rows
 
 _ROWS = 400_000
 _REPORT_EVERY = 10
@@ -45,10 +45,17 @@ def tune(
         progress: called for each trial.
         name: of the study.
     """
-    known = prepare(data, preset, seed, progress)
+    with directory_of(data) as directory:
+        known = prepare(directory, preset, seed, progress)
+        return _search(storage, known, name, trials=trials, preset=preset, seed=seed, progress=progress)
+
+
+def _search(
+    storage: Path, known: Data, name: str, *, trials: int, preset: Preset, seed: int, progress: Progress
+) -> optuna.Study:
     some = np.random.default_rng([seed, 33]).permutation(len(known.training.target))[:_ROWS]
     rows = known.training.at(some)
-    watched = watched_rows(known.validation, seed)
+    watched = watched_rows(known.validation)
     storage.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(

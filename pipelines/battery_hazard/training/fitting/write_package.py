@@ -11,13 +11,16 @@ import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from common.arrays import Float
+from common.errors import UserError
 from common.times import iso_now
 from pipelines.battery_hazard import FOLDER
 from pipelines.battery_hazard.training.datasets.features import COMBINATIONS, RECORD
 from schemas.folder import SchemaFolder
 from schemas.wire import fingerprint
 from worker.alarms.state_machine import AlarmPolicy
+from worker.model.assessable import ASSESSABLE, Assessable
 from worker.model.mlflow_client import prepare_mlflow
+from worker.model.monotone import sign_faults
 from worker.model.package_files import FORMAT, SCALER, write_manifest
 from worker.model.reference import build_reference
 from worker.model.scaler import Scaler
@@ -29,15 +32,21 @@ _LIBRARIES = ("numpy", "scikit-learn", "xgboost")
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The result of training: the model, its alarm policy and its metrics. scaler: None if it needs none."""
+    """The result of training: the model, its alarm policy and its metrics.
+
+    Attributes:
+        scaler: scikit-learn's, or the steps as a package has them; None: the model needs none.
+        assessable: what it can judge; None: everything.
+    """
 
     name: str
     spec: FeatureSpec
-    scaler: StandardScaler | None
+    scaler: StandardScaler | Scaler | None
     booster: xgboost.Booster
     policy: AlarmPolicy
     metrics: dict[str, Any]
     card: str
+    assessable: Assessable | None = None
 
 
 def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: Float) -> str:
@@ -51,13 +60,21 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
 
     Returns:
         Digest of the manifest.
+
+    Raises:
+        UserError: the model does not keep to the signs of its features.
     """
+    scale = None if model.scaler is None else _numbers(model.scaler).scale(len(model.spec.names))
+    if fault := next(sign_faults(model.spec, model.booster, scale), None):
+        raise UserError(f"{fault}; train it with these signs as monotone_constraints")
     directory.mkdir(parents=True)
     model.booster.save_model(directory / "booster.ubj")
     if model.scaler is not None:
         _write_json(directory / SCALER, _numbers(model.scaler).model_dump(exclude_none=True))
     _write_json(directory / "features.json", model.spec.model_dump())
     _write_json(directory / "alarm.json", model.policy.model_dump())
+    if model.assessable is not None:
+        _write_json(directory / ASSESSABLE, model.assessable.model_dump())
     _write_json(directory / "metrics.json", model.metrics)
     (directory / "model-card.md").write_text(model.card)
     known = build_reference(model.spec.names, normal, _probability(model, normal), COMBINATIONS)
@@ -74,12 +91,14 @@ def write_package(directory: Path, model: TrainedModel, normal: Float, unseen: F
     )
 
 
-def _numbers(scaler: StandardScaler) -> Scaler:
+def _numbers(scaler: StandardScaler | Scaler) -> Scaler:
+    if isinstance(scaler, Scaler):
+        return scaler
     return Scaler(subtract=scaler.mean_.tolist(), divide=scaler.scale_.tolist())
 
 
 def _probability(model: TrainedModel, features: Float) -> Float:
-    scaled = features if model.scaler is None else model.scaler.transform(features)
+    scaled = features if model.scaler is None else _numbers(model.scaler).scale(features.shape[1])(features)
     return np.asarray(model.booster.inplace_predict(scaled, missing=np.nan), np.float64)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.cli_options import MONITOR, BootstrapOption, JsonOption, PipelineOption, RegistryOption, TrackingUriOption
+from common.extras import require_extras
 from common.json_text import strict_json
 from common.terminal import say
 
@@ -67,21 +68,20 @@ def retrain(
 
     Example: hazardstream retrain --watch --trigger-file /var/lib/hazardstream/retrain
     """
-    from common.cli_options import training_packages
-    from common.logs import configure_logs
+    from common.logs import command_logs, configure_logs
     from worker.config.pipeline import load_pipeline
     from worker.config.settings import load_settings
 
-    with training_packages():
-        from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
-        from pipelines.battery_hazard.training.retraining.attempt import Workshop
-        from training.registry.register import refuse_bad_alias
+    require_extras("training")
+    from pipelines.battery_hazard.training.fitting.presets import DEFAULT, SMALL
+    from pipelines.battery_hazard.training.retraining.attempt import Workshop
+    from training.registry.register import refuse_bad_alias
 
     refuse_bad_alias(alias)
     settings = load_settings(
         pipeline=pipeline, bootstrap_servers=bootstrap, registry_url=registry, model=model, tracking_uri=tracking_uri
     )
-    configure_logs(settings.log_level if watch else "error")
+    configure_logs(settings.log_level) if watch else command_logs("error")
     name = load_pipeline(settings.pipeline).name
     place = home or settings.cache_directory / "retraining" / name
     workshop = Workshop(settings, place, SMALL if small else DEFAULT, days)
@@ -135,7 +135,7 @@ def _watch(workshop: "Workshop", trigger_file: Path | None, alias: str, every_s:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    with MonitoringTopics(workshop.settings) as topics:
+    with MonitoringTopics(workshop.settings, patient=True) as topics:
         triggers = Triggers(topics, workshop.home / "answered.json", trigger_file)
         log.info("waiting for triggers", home=str(workshop.home))
         watch(

@@ -1,11 +1,11 @@
 """Compares a candidate with the champion on the same simulated sites, in an operator's terms (docs/model.md)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from scipy import stats
 
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.series import Series
 from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     EventOutcome,
@@ -27,7 +27,7 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    candidate: ModelPackage, champion: ModelPackage, validation: Sequence[Series], test: Sequence[Series]
+    candidate: ModelPackage, champion: ModelPackage, validation: Iterable[Series], test: Iterable[Series]
 ) -> Comparison:
     """Evaluate both models on the same series.
 
@@ -36,7 +36,8 @@ def compare(
     models see the same ones, and the binomial test for false alarms: by chance, half would be the candidate's.
     """
     if champion.spec != FEATURES:
-        reason = "the champion's features differ from the candidate's; compare the two with `hazardstream evaluate`"
+        reason = "the champion has other features than training has now, so the two cannot be compared here; compare "
+        reason += "them in the shadow, or with `hazardstream backtest` on recordings"
         return Comparison({}, [reason])
     verdicts = {
         split: {
@@ -48,7 +49,7 @@ def compare(
     return Comparison(figures, worse(verdicts["test"]["candidate"], verdicts["test"]["champion"]))
 
 
-def _verdicts(package: ModelPackage, series: Sequence[Series]) -> list[SeriesResult]:
+def _verdicts(package: ModelPackage, series: Iterable[Series]) -> list[SeriesResult]:
     return [evaluate_series(package.policy, one) for one in score_all(package.score, series)]
 
 

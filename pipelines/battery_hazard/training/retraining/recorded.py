@@ -11,7 +11,7 @@ import structlog
 from common.arrays import Bool, Float, Int
 from common.errors import UserError
 from common.times import DAY_MS
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.fitting.models import Rows
 from schemas.registry import registry_at, writer_schema_lookup
 from training.evaluation.alarm_outcomes import Alarm
@@ -77,10 +77,10 @@ def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | Non
     """
     with MonitoringTopics(settings) as topics:
         pipeline, horizon_ms = topics.pipeline, topics.monitor.performance.horizon_ms
-        if pipeline.input.sensors() != FEATURES.sensors:
+        if lacking := [name for name in FEATURES.sensors if name not in pipeline.input.sensors()]:
             raise UserError(
-                f"pipeline {pipeline.name} has the sensors {', '.join(pipeline.input.sensors())}, but the model needs "
-                f"{', '.join(FEATURES.sensors)}; retrain it for a pipeline with these"
+                f"pipeline {pipeline.name} has no sensors {', '.join(lacking)}, which the model needs; retrain it for "
+                "a pipeline with these"
             )
         labels = labels_from(topics.news("labels"), pipeline)
         published = list(topics.news("alarms"))
@@ -104,6 +104,7 @@ def recorded_rows(settings: Settings, *, days: float, now_ms: int) -> Rows | Non
 
 def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since_ms: int) -> Mapping[int, _Recording]:
     source = topics.pipeline.input
+    columns = [source.sensors().index(name) for name in FEATURES.sensors]
     registry = registry_at(settings.registry_url)
     decode = Decoder(source, writer_schema_lookup(registry, topics.pipeline.known_schemas))
     validate = Validator(source)
@@ -126,7 +127,7 @@ def _read(settings: Settings, topics: MonitoringTopics, modules: _Modules, since
                 rows, recording = partition == number, recordings[number]
                 recording.key.append(key[rows])
                 recording.ts.append(kept.ts[rows])
-                recording.values.append(kept.values[rows])
+                recording.values.append(kept.values[np.ix_(rows, columns)])
     return recordings
 
 

@@ -4,28 +4,28 @@ Each process simulates a site, computes its features with the worker's kernel, s
 only the results for its alarms.
 """
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from common.errors import UserError
+from common.processes import done_in_processes
 from pipelines.battery_hazard.training.datasets.dataset import Progress
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.features import BENCH_SITES, SITES
 from pipelines.battery_hazard.training.datasets.series import SimulatedSite, series_of
 from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     NUISANCES_PER_MODULE_DAY,
-    Scored,
     SeriesResult,
+    evaluate_alarms,
     evaluate_series,
 )
 from pipelines.battery_hazard.training.fitting.presets import event_modules
 from pipelines.battery_hazard.training.fitting.thresholds import Thresholds
+from pipelines.battery_hazard.training.study.shipped_alarms import Shipped, alarms_of
 from worker.alarms.state_machine import AlarmPolicy
-from worker.model.package import ModelPackage
 
 _FIRST_SEED = 50_000_000
 """Differs from every seed of the datasets (`pipelines.battery_hazard.training.fitting.presets.sites`)."""
@@ -34,14 +34,17 @@ _MODULES, _DAYS = 16, 5
 _FAULTS, _HEALTHY, _EVENT_HOURS = 36, 20, 6.0
 
 
+ANY, CRITICAL, LIMITS = "any alarm", "CRITICAL", "limits"
+"""What is evaluated: alarms of the pipeline with a hazard's priority, those that are CRITICAL, and tuned limits."""
+_PRIORITIES = {ANY: ("HIGH", "CRITICAL"), CRITICAL: ("CRITICAL",)}
+
+
 @dataclass(frozen=True)
 class SiteResult:
-    """Results on the same series: of the model's alarms, and of the threshold baseline's."""
+    """Results of a site: by what is evaluated, for each series."""
 
     site: SimulatedSite
-    model: list[SeriesResult]
-    baseline: list[SeriesResult]
-    highest: float
+    of: dict[str, list[SeriesResult]]
 
 
 def evaluation_sites(
@@ -74,46 +77,49 @@ def evaluation_sites(
 
 
 def evaluate(
-    package: ModelPackage, sites: Sequence[SimulatedSite], *, processes: int, progress: Progress
+    shipped: Shipped, sites: Sequence[SimulatedSite], *, processes: int, progress: Progress
 ) -> Iterator[SiteResult]:
-    """Evaluate a package and its threshold baseline on sites. Yields results in the order in which they finish.
+    """Evaluate a pipeline and its threshold baseline on sites. Yields results in the order in which they finish.
 
     Raises:
-        UserError: the package has no threshold baseline; old packages have none.
+        UserError: the package has no threshold baseline, as old packages have none, or has other features.
     """
+    package = shipped.package
     limits = package.metrics.get("thresholds")
     if not isinstance(limits, dict):
         raise UserError(f"{package.name} {package.version} has no threshold baseline in its metrics; train it again")
+    if package.spec.names != FEATURES.names:
+        raise UserError(f"{package.name} {package.version} has other features than training has now; train it again")
     baseline = Thresholds(limits["limits"], AlarmPolicy.model_validate(limits["policy"]))
     progress("evaluating sites", 0, len(sites))
     # Sites with faults take longest. They come first, so that the processes finish at about the same time.
     order = sorted(sites, key=lambda site: -site.faults)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_prepare, initargs=(package, baseline)) as pool:
-        for done, evaluated in enumerate(as_completed([pool.submit(_evaluate_site, site) for site in order]), 1):
-            yield evaluated.result()
-            progress("evaluating sites", done, len(sites))
+    evaluated = done_in_processes(_evaluate_site, order, processes, _prepare, (shipped, baseline))
+    for done, result in enumerate(evaluated, 1):
+        yield result
+        progress("evaluating sites", done, len(sites))
 
 
-_compared: tuple[ModelPackage, Thresholds] | None = None
-"""Package and baseline of this process of the pool."""
+_compared: tuple[Shipped, Thresholds] | None = None
+"""Pipeline and baseline of this process of the pool."""
 
 
-def _prepare(package: ModelPackage, baseline: Thresholds) -> None:
+def _prepare(shipped: Shipped, baseline: Thresholds) -> None:
     global _compared  # noqa: PLW0603 - an initializer of a pool can pass objects only by a global
-    _compared = package, baseline
+    _compared = shipped, baseline
 
 
 def _evaluate_site(site: SimulatedSite) -> SiteResult:
     if _compared is None:
         raise RuntimeError("this process was not prepared")
-    package, baseline = _compared
-    model, limits, highest = [], [], 0.0
+    shipped, baseline = _compared
+    of: dict[str, list[SeriesResult]] = {name: [] for name in (ANY, CRITICAL, LIMITS)}
     for one in series_of(site):
-        probability = package.score(one.features)
-        model.append(evaluate_series(package.policy, Scored(one.about, one.ts, one.label, probability)))
-        limits.append(
-            evaluate_series(baseline.policy, Scored(one.about, one.ts, one.label, baseline.score(one.features)))
-        )
-        highest = max(highest, float(probability[one.label == 0].max(initial=0.0)))
-    return SiteResult(site, model, limits, highest)
+        scored = shipped.scored(one)
+        made, ts = shipped.transitions(one, scored.probability)
+        for name, priorities in _PRIORITIES.items():
+            alarms = alarms_of(made, ts, priorities)
+            of[name].append(evaluate_alarms(alarms, scored, critical=name == CRITICAL))
+        limited = replace(scored, probability=baseline.score(one.features))
+        of[LIMITS].append(evaluate_series(baseline.policy, limited))
+    return SiteResult(site, of)

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from pipelines.battery_hazard.training.study.evaluate import SiteResult
+from pipelines.battery_hazard.training.study.evaluate import ANY, SiteResult
 from pipelines.battery_hazard.training.study.plots import false_alarm_causes, lead_times, shares_in_time
 from training.reports.render import render
 
@@ -33,8 +33,8 @@ def page(title: str, found: dict[str, Any], results: Sequence[SiteResult]) -> st
         by_mechanism=_event_rows(found["by_mechanism"]),
         events_by_sensors=_event_rows(by_sensors),
         normal_by_sensors=_normal_rows(by_sensors),
-        events_by_site=_event_rows({k: v for k, v in by_site.items() if v["model"]["events"]}),
-        normal_by_site=_normal_rows({k: v for k, v in by_site.items() if v["model"]["false_alarms"]}),
+        events_by_site=_event_rows({k: v for k, v in by_site.items() if v[ANY]["events"]}),
+        normal_by_site=_normal_rows({k: v for k, v in by_site.items() if v[ANY]["false_alarms"]}),
         plots={
             "causes": _embedded(false_alarm_causes(found), "False alarms by cause"),
             "modules": _embedded(lead_times(results, bench=False), "Lead times of modules"),
@@ -53,17 +53,17 @@ def _embedded(figure: Figure, text: str) -> dict[str, str]:
 
 
 def _bar(bar: dict[str, Any]) -> dict[str, Any]:
+    required, found = bar_texts(bar)
+    return {"name": bar["bar"], "required": required, "found": found, "verdict": bar["verdict"]}
+
+
+def bar_texts(bar: dict[str, Any]) -> tuple[str, str]:
+    """What a bar requires, and what was found: the count, of how many, and the rate with its interval."""
     low, high = bar["ci"]
-    is_rate = bar["asked"] < 0.5
-    return {
-        "name": bar["bar"],
-        "required": f"≤ {bar['asked']:g}" if is_rate else f"≥ {bar['asked']:.0%}",
-        "found": f"{bar['found']:.5f} [{low:.5f}, {high:.5f}]"
-        if is_rate
-        else f"{bar['found']:.1%} [{low:.1%}, {high:.1%}]",
-        "of": f"{bar['of']:,.0f}",
-        "met": bar["met"],
-    }
+    if bar["asked"] < 0.5:
+        rate = f"{bar['found'] * 1000:.2f} [{low * 1000:.2f}, {high * 1000:.2f}] in 1,000"
+        return f"≤ {bar['asked'] * 1000:g} in 1,000 module-days", f"{bar['count']} in {bar['of']:,.0f}: {rate}"
+    return f"≥ {bar['asked']:.0%}", f"{bar['count']} of {bar['of']}: {bar['found']:.1%} [{low:.1%}, {high:.1%}]"
 
 
 def _event_rows(groups: dict[str, Any]) -> list[list[str]]:

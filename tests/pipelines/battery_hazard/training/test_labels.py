@@ -1,5 +1,7 @@
 """Labels follow the point of no return and what the sensors can show."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,11 @@ def test_a_fault_is_no_hazard_before_its_first_sign() -> None:
 def test_gas_that_no_sensor_measures_is_no_sign() -> None:
     quick = fault(90, 94, 96, 100)
     assert labels(at(94, 96), quick, gas=False).tolist() == [LEFT_OUT, HAZARD]
+
+
+def test_a_wreck_that_has_cooled_is_no_hazard_any_more() -> None:
+    cooled = replace(fault(90, 90, 90, 90), cooled_ts=95 * MINUTE)
+    assert labels(at(90, 94, 95, 99), cooled, gas=True).tolist() == [HAZARD, HAZARD, LEFT_OUT, LEFT_OUT]
 
 
 def test_neighbours_in_the_smoke_of_a_fire_are_left_out() -> None:

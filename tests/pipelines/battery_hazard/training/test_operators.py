@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisance
+from pipelines.battery_hazard.simulator.events.ground_truth import DECAYING, Fault, Nuisance
 from pipelines.battery_hazard.training.datasets.labels import LEFT_OUT, labels
 from pipelines.battery_hazard.training.datasets.series import About
 from pipelines.battery_hazard.training.evaluation.operator_metrics import (
     Scored,
     SeriesResult,
     decisive,
+    evaluate_alarms,
     evaluate_series,
     raised,
     summary,
@@ -81,7 +82,7 @@ def test_an_alarm_before_the_fault_began_is_false_and_warns_of_nothing() -> None
     assert early.event is not None
     assert early.event.lead_s is None
     assert [alarm.kind for alarm in early.false_alarms] == ["none"]
-    assert early.alarm_days == pytest.approx((5 * 60 + 120 - 30) / 86_400)
+    assert early.alarm_days == pytest.approx((5 * 60 + POLICY.off_delay_ms / 1000 - 30) / 86_400)
 
 
 def test_an_alarm_in_the_smoke_of_another_fire_counts_from_the_onset() -> None:
@@ -96,6 +97,16 @@ def test_an_alarm_in_the_smoke_of_another_fire_counts_from_the_onset() -> None:
 def test_a_false_alarm_is_put_down_to_the_nuisance_behind_it() -> None:
     shaken = replace(ABOUT, fault=None, nuisances=(Nuisance(1, "hot_day", 9 * MINUTE, 12 * MINUTE),))
     assert [alarm.kind for alarm in verdict((10, 15), about=shaken).false_alarms] == ["hot_day"]
+
+
+def test_a_short_that_decays_may_be_looked_at_but_to_call_it_a_runaway_is_false() -> None:
+    shorted = replace(ABOUT, fault=None, nuisances=(Nuisance(1, DECAYING, 10 * MINUTE, 20 * MINUTE),))
+    one = scored((10, 12), about=shorted)
+    alarms = raised(POLICY, one)
+    assert len(alarms) == 1
+    assert not evaluate_alarms(alarms, one).false_alarms
+    (false,) = evaluate_alarms(alarms, one, critical=True).false_alarms
+    assert false.kind == DECAYING
 
 
 def test_an_event_after_the_end_of_the_recording_is_none() -> None:
@@ -115,6 +126,7 @@ def test_figures_count_a_missed_event_as_no_lead_and_weigh_nuisances() -> None:
     assert found["recall_ci"] == pytest.approx([0.0126, 0.9874], abs=1e-4)  # Clopper-Pearson for 1 of 2
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([0.01, 0.3, 0.42, 0.49, 0.5, 0.6, 0.8]), min_size=1, max_size=60),
     st.lists(st.integers(1, 60_000), min_size=60, max_size=60),

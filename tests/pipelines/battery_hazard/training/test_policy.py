@@ -11,6 +11,7 @@ from pipelines.battery_hazard.simulator.events.ground_truth import Fault, Nuisan
 from pipelines.battery_hazard.training.datasets.labels import labels
 from pipelines.battery_hazard.training.datasets.series import About
 from pipelines.battery_hazard.training.evaluation.operator_metrics import Scored, evaluate_series
+from pipelines.battery_hazard.training.fitting.levels import Levels
 from pipelines.battery_hazard.training.fitting.policy import choose_policy, policy_at, rate_of
 
 MINUTE = 60_000
@@ -53,6 +54,15 @@ def test_where_no_setpoint_is_good_enough_the_highest_is_taken() -> None:
     policy = choose_policy([scored(HEALTHY, (5, 15, 1.0))])
     assert policy.setpoint > 0.9999
     assert rate_of([scored(HEALTHY, (5, 15, 1.0))])(policy) == pytest.approx(24)
+
+
+def test_a_model_with_levels_has_no_setpoint_that_a_cool_cell_can_reach() -> None:
+    quiet = [scored(FAILING, (35, 60, 0.9)), scored(HEALTHY)]
+    assert choose_policy(quiet).setpoint < 0.1
+    policy = choose_policy(quiet, levels=Levels(immediate=0.999, critical=0.9999))
+    assert policy.setpoint == pytest.approx(0.777, abs=0.001)
+    assert (policy.immediate, policy.priorities["CRITICAL"]) == (0.999, 0.9999)
+    assert choose_policy(quiet, levels=Levels(immediate=0.5, critical=0.6)).setpoint <= 0.5
 
 
 @given(st.floats(0.02, 0.9999), st.sampled_from([0, 30_000]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.labels import labels
 from pipelines.battery_hazard.training.datasets.series import About, Series
 from pipelines.battery_hazard.training.fitting.policy import policy_at
@@ -36,8 +36,8 @@ def test_a_limit_lies_just_above_what_normal_operation_reaches() -> None:
 
 def test_the_score_is_a_half_at_the_first_limit_reached() -> None:
     limits = Thresholds({"temperature_c": 60.0, "rise_c_min": 2.0}, policy_at(0.5, 0))
-    means = {"avg_surface_temp_c_mean_6": 44.0, "avg_surface_temp_c_mean_30": 40.0}
-    assert limits.score(series(HEALTHY, avg_surface_temp_c=45.0, **means).features)[0] == pytest.approx(0.5)
+    rate = {"avg_surface_temp_c_rate_5min": 2.0 / 60}
+    assert limits.score(series(HEALTHY, avg_surface_temp_c=45.0, **rate).features)[0] == pytest.approx(0.5)
     assert limits.score(series(HEALTHY, avg_surface_temp_c=60.0).features)[0] == pytest.approx(0.5)
     assert limits.score(series(HEALTHY, avg_surface_temp_c=30.0).features)[0] < 0.5
 
@@ -48,5 +48,5 @@ def test_a_sensor_that_is_not_there_raises_no_alarm() -> None:
 
 
 def test_the_rise_is_a_minute() -> None:
-    means = {"avg_surface_temp_c_mean_6": 44.0, "avg_surface_temp_c_mean_30": 40.0}
-    assert measured(series(HEALTHY, **means).features, "rise_c_min")[0] == 2.0
+    rate = {"avg_surface_temp_c_rate_5min": 2.0 / 60}
+    assert measured(series(HEALTHY, **rate).features, "rise_c_min")[0] == pytest.approx(2.0)

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from pipelines.battery_hazard.training.datasets.features import HELD_OUT, MONOTONE
+from pipelines.battery_hazard.training.datasets.feature_set import MONOTONE
+from pipelines.battery_hazard.training.datasets.features import HELD_OUT
 from pipelines.battery_hazard.training.fitting.presets import SMALL
 from pipelines.battery_hazard.training.fitting.train import prepare, silent, train
+from pipelines.battery_hazard.training.fitting.write_package import TrainedModel, write_package
 from tests.kept import kept_directory
 from tests.models import TINIEST
-from worker.model.package import MANIFEST, load_package
+from worker.model.package import MANIFEST, ModelPackage, load_package
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("train")]  # trains models
 REPEATABLE = [
@@ -63,6 +65,14 @@ def test_more_gas_or_heat_is_never_less_hazard(small_package: Path) -> None:
         more = known.copy()
         more[:, column] += 20
         assert (sign * (package.score(more) - package.score(known)) >= -1e-7).all(), name
+
+
+def test_a_model_that_does_not_keep_to_its_signs_is_not_written(package: ModelPackage, tmp_path: Path) -> None:
+    spec = package.spec.model_copy(update={"monotone": {"voltage_v": 1}})
+    model = TrainedModel("m", spec, None, package.booster, package.policy, {}, "")
+    with pytest.raises(UserError, match=r"may fall as voltage_v rises, .*monotone_constraints"):
+        write_package(tmp_path / "package", model, package.golden, package.golden)
+    assert not (tmp_path / "package").exists()
 
 
 def test_the_card_says_what_was_kept_out_and_the_policy(small_package: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.battery_hazard.simulator.events.ground_truth import Fault
-from pipelines.battery_hazard.training.datasets.features import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
 from pipelines.battery_hazard.training.datasets.series import About
 from pipelines.battery_hazard.training.evaluation.operator_metrics import EventOutcome, FalseAlarm, SeriesResult
 from pipelines.battery_hazard.training.fitting.train import silent
@@ -60,7 +60,7 @@ def test_a_candidate_is_worse_where_that_is_no_chance(
 
 def test_a_champion_with_other_features_cannot_be_compared(package: ModelPackage) -> None:
     other = replace(package, spec=FEATURES.model_copy(update={"max_span_ms": 1_800_000}))
-    assert "hazardstream evaluate" in compare(package, other, [], []).worse[0]
+    assert "in the shadow" in compare(package, other, [], []).worse[0]
 
 
 @pytest.fixture
@@ -174,13 +174,13 @@ def test_alarms_that_nobody_marked_are_left_out_and_false_ones_are_learned_from(
 
 @pytest.mark.slow  # trains a model
 @pytest.mark.timeout(180)
-def test_a_candidate_is_trained_on_a_seed_of_its_own_and_compared(tmp_path: Path, model_package: Path) -> None:
-    shop = workshop(tmp_path, str(model_package), "http://127.0.0.1:1")
+def test_a_candidate_is_trained_on_a_seed_of_its_own_and_compared(tmp_path: Path, champion: Path) -> None:
+    shop = workshop(tmp_path, str(champion), "http://127.0.0.1:1")
     directory = retrain(shop, ["drift of voltage_v"], silent)
     report = read_report(directory)
-    champion = load_package(model_package, version="1")
+    seed = load_package(champion, version="1").metrics["training"]["seed"]
     candidate = load_package(directory / PACKAGE, version="c")
-    assert candidate.metrics["training"]["seed"] == report.seed == champion.metrics["training"]["seed"] + 1
+    assert candidate.metrics["training"]["seed"] == report.seed == seed + 1
     assert report.reasons == ["drift of voltage_v"]
     assert report.status == ("rejected" if report.worse else "pending")
     figures = report.comparison["test"]

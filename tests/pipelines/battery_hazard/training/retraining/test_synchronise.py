@@ -21,9 +21,9 @@ from worker.model.mlflow_client import mlflow_client
 
 
 @pytest.fixture
-def shop(tmp_path: Path, model_package: Path, mlflow_url: str, unique_name: str) -> Workshop:
+def shop(tmp_path: Path, champion: Path, mlflow_url: str, unique_name: str) -> Workshop:
     """Version 1 is the champion; its successors are retrained."""
-    register_package(renamed(model_package, tmp_path / "champion", unique_name), tracking_uri=mlflow_url)
+    register_package(renamed(champion, tmp_path / "champion", unique_name), tracking_uri=mlflow_url)
     return workshop(tmp_path, f"models:/{unique_name}@champion", mlflow_url)
 
 
@@ -51,11 +51,11 @@ def behind(shop: Workshop, name: str, alias: str = "challenger") -> str | None:
 
 
 def test_the_newest_candidate_waits_while_mlflow_is_down_and_is_registered_once(
-    shop: Workshop, tmp_path: Path, model_package: Path, unique_name: str
+    shop: Workshop, tmp_path: Path, champion: Path, unique_name: str
 ) -> None:
     (port,) = free_ports(1)
     down = workshop(tmp_path, f"models:/{unique_name}@champion", f"http://127.0.0.1:{port}")
-    first, second = (another(down, model_package, n, unique_name) for n in (1, 2))
+    first, second = (another(down, champion, n, unique_name) for n in (1, 2))
     with pytest.raises(DependencyDownError):
         bring(down, 0.0)
     assert [read_report(d).status for d in (first, second)] == ["superseded", "pending"]
@@ -67,12 +67,12 @@ def test_the_newest_candidate_waits_while_mlflow_is_down_and_is_registered_once(
 
 
 def test_a_challenger_on_trial_is_left_alone_until_the_alias_is_free(
-    shop: Workshop, model_package: Path, unique_name: str
+    shop: Workshop, champion: Path, unique_name: str
 ) -> None:
-    another(shop, model_package, 1, unique_name)
+    another(shop, champion, 1, unique_name)
     on_trial = bring(shop)
     assert on_trial is not None
-    directory = another(shop, model_package, 2, unique_name)
+    directory = another(shop, champion, 2, unique_name)
     waits = bring(shop)
     assert waits is not None
     assert waits == read_report(directory)
@@ -86,11 +86,9 @@ def test_a_challenger_on_trial_is_left_alone_until_the_alias_is_free(
     assert (done.status, done.version, done.waits_for, behind(shop, unique_name)) == ("registered", "3", None, "3")
 
 
-def test_a_challenger_that_is_the_champion_is_on_no_trial(
-    shop: Workshop, model_package: Path, unique_name: str
-) -> None:
+def test_a_challenger_that_is_the_champion_is_on_no_trial(shop: Workshop, champion: Path, unique_name: str) -> None:
     alias(shop, unique_name, "challenger", "1")
-    another(shop, model_package, 1, unique_name)
+    another(shop, champion, 1, unique_name)
     assert bring(shop) is not None
     assert behind(shop, unique_name) == "2"
 
@@ -98,9 +96,9 @@ def test_a_challenger_that_is_the_champion_is_on_no_trial(
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("better", [True, False])
 def test_a_candidate_is_compared_again_where_the_champion_is_another(
-    shop: Workshop, model_package: Path, unique_name: str, monkeypatch: pytest.MonkeyPatch, better: bool
+    shop: Workshop, champion: Path, unique_name: str, monkeypatch: pytest.MonkeyPatch, better: bool
 ) -> None:
-    directory = another(shop, model_package, 1, unique_name)
+    directory = another(shop, champion, 1, unique_name)
     register_package(
         resealed(shop.home.parent / "champion", created_at="later"), tracking_uri=shop.settings.tracking_uri
     )
@@ -120,8 +118,8 @@ def test_a_candidate_is_compared_again_where_the_champion_is_another(
         assert (done.status, done.worse, behind(shop, unique_name)) == ("rejected", found, None)
 
 
-def test_a_candidate_for_another_model_is_not_registered(shop: Workshop, model_package: Path, unique_name: str) -> None:
-    another(shop, model_package, 1, f"{unique_name}-other")
+def test_a_candidate_for_another_model_is_not_registered(shop: Workshop, champion: Path, unique_name: str) -> None:
+    another(shop, champion, 1, f"{unique_name}-other")
     done = bring(shop)
     assert done is not None
     assert done.status == "rejected"
@@ -130,9 +128,9 @@ def test_a_candidate_for_another_model_is_not_registered(shop: Workshop, model_p
 
 
 def test_what_was_registered_by_halves_is_completed_not_doubled(
-    shop: Workshop, model_package: Path, unique_name: str, monkeypatch: pytest.MonkeyPatch
+    shop: Workshop, champion: Path, unique_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = another(shop, model_package, 1, unique_name)
+    directory = another(shop, champion, 1, unique_name)
 
     def cut_off(*given: Any, **named: Any) -> Any:
         register_package(*given, **named | {"alias": "lost"})

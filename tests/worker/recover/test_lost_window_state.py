@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import islice
 
 import pytest
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
 
 from tests.activity import activity_stage, events
@@ -40,8 +40,18 @@ def create_again(stage: Stage, partitions: int) -> None:
 def delete_records(stage: Stage, partition: int) -> None:
     admin, topic = admin_client(client_config(stage.bootstrap)), stage.pipeline.topics["window_state"]
     set_topic(stage, "window_state", cleanup_policy="compact,delete")
-    for deleted in admin.delete_records([TopicPartition(topic, partition, -1)]).values():
-        deleted.result()
+
+    def deleted() -> bool:
+        (records,) = admin.delete_records([TopicPartition(topic, partition, -1)]).values()
+        try:
+            records.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.POLICY_VIOLATION:
+                raise
+            return False  # the broker's log gets the new policy a moment later
+        return True
+
+    wait_until(deleted, "records deleted")
     set_topic(stage, "window_state", cleanup_policy="compact")
 
 

@@ -51,8 +51,8 @@ def restart_note(loaded: Loaded, file: int, database: duckdb.DuckDBPyConnection)
     if loaded.form is not None and loaded.form.relative and found[1] > _HALF_DAY_MS:
         raise UserError(
             f"{note}, by up to {found[1] / HOUR_MS:.1f} hours. Times of day that pass midnight need their date: "
-            f"ts={shown(best or 'Date')} || ' ' || {shown(sources.time.text)}, or a --query that adds the days. Runs that "
-            f"begin at 0 need --key-columns {shown(best)}".rstrip()
+            f"ts={shown(best or 'Date')} || ' ' || {shown(sources.time.text)}, or a --query that adds the days. "
+            f"Runs that begin at 0 need --key-columns {shown(best)}".rstrip()
         )
     if best:
         note += (

@@ -210,8 +210,9 @@ def _between_newest(window: Counted, values: Values, wanted: Bool) -> Float:
     newer, older = window.newest.among(wanted), window.older.among(wanted)
     of = values._replace(first=values.first[wanted])
     away = of.at(older.place) - of.at(newer.place)
-    slope: Float = 1000 * ((newer.age + older.age) * away - 2 * (older.age * away)) / (older.age - newer.age) ** 2
-    return slope
+    slope = 1000 * ((newer.age + older.age) * away - 2 * (older.age * away)) / (older.age - newer.age) ** 2
+    # Where there are none, a value was read that is not of the window: a NaN made of it could have any bits.
+    return np.where(np.isnan(older.age), np.nan, slope)
 
 
 def _mean(of: InSpan) -> Float:

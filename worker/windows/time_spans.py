@@ -1,7 +1,7 @@
 """Statistics of a sensor over a span of event time: they mean the same at any sampling period."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import compress
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from worker.windows.span_statistics import Counted, InSpan, SpanKind, Values, st
 MOST_READING_MS = 2**31
 """Largest product of the readings and the length of a window with spans: sums of squared times stay exact."""
 _CHUNK = 1024  # rows at a time, whose windows fit into a processor's own cache
+_MANY = 128  # rows that are worth a chunk of their own
 _UNITS = (("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1))
 
 
@@ -76,21 +77,19 @@ def span_features(spans: Sequence[Span], sensors: Sequence[str], history: Histor
     out = np.full((len(spans), len(history.position)), np.nan)
     known = ~np.isnan(history.values)
     lacking = _lacking(known, history)
-    # Windows that lack the same sensors share what follows from times alone. Few lack only some values of a sensor.
-    alike = _alike(lacking, history.readings)
-    order, parts = np.argsort(alike, kind="stable"), (0, int((alike < 0).sum()), len(alike))
+    parts = _parts(lacking, history.readings)
+    order = np.concatenate(parts)
     wanted: dict[tuple[SpanKind, int], dict[int, int]] = {}
     for i, span in enumerate(spans):
         wanted.setdefault((span.kind, span.over_ms), {})[sensors.index(span.sensor)] = i
-    for begin, end in pairwise(parts):
-        for start in range(begin, end, _CHUNK):
-            chunk = slice(start, min(start + _CHUNK, end))
-            rows = order[chunk]
-            present = np.any(lacking[:, rows] < history.readings[rows], axis=1)
-            windows = _Windows(history, rows, known if lacking[:, rows][present].any() else None)
-            for (kind, over_ms), places in wanted.items():
-                if of := [at for at in places if present[at]]:
-                    out[[places[at] for at in of], chunk] = windows.statistic(kind, over_ms, of)[:, : len(rows)]
+    done = 0
+    for rows in (part[start : start + _CHUNK] for part in parts for start in range(0, len(part), _CHUNK)):
+        present = np.any(lacking[:, rows] < history.readings[rows], axis=1)
+        windows = _Windows(history, rows, known if lacking[:, rows][present].any() else None)
+        chunk = slice(done, done := done + len(rows))
+        for (kind, over_ms), places in wanted.items():
+            if of := [at for at in places if present[at]]:
+                out[[places[at] for at in of], chunk] = windows.statistic(kind, over_ms, of)[:, : len(rows)]
     features = np.empty(out.T.shape)
     # Zeros lose their sign: it could depend on how many empty places a sum began with.
     features[order] = out.T + 0.0
@@ -104,10 +103,18 @@ def _lacking(known: Bool, history: History) -> Int:
     return lacking
 
 
-def _alike(lacking: Int, readings: Int) -> Int:
-    """A number for each window, the same for those that lack the same sensors; -1: it lacks some values of a sensor."""
+def _parts(lacking: Int, readings: Int) -> list[Int]:
+    """Rows of windows that lack the same sensors, which share what follows from times alone.
+
+    The last part has all other rows: windows that lack only some values of a sensor, and those that few are like.
+    """
     absent = lacking == readings
-    return np.where((absent | (lacking == 0)).all(axis=0), (1 << np.arange(len(absent))) @ absent, -1)
+    alike = np.where((absent | (lacking == 0)).all(axis=0), (1 << np.arange(len(absent))) @ absent, -1)
+    order = np.argsort(alike, kind="stable")
+    runs = np.split(order, np.flatnonzero(np.diff(alike[order])) + 1)
+    many = [len(run) >= _MANY and alike[run[0]] >= 0 for run in runs]
+    others = [run for run, is_many in zip(runs, many, strict=True) if not is_many]
+    return [*compress(runs, many), np.concatenate([*others, order[:0]])]
 
 
 class _Windows:

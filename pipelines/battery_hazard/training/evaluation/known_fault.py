@@ -1,11 +1,9 @@
-"""Detectors that know which fault a module has, and when it began: no model can know as much. See docs/model.md.
+"""Detectors that know more than a model can: how much the readings tell of a fault. See docs/model.md.
 
-Both decide at one reading, on that reading and all before it, and may be wrong in a share `level` of the cases without
-the fault.
-
-- One that also knows what the module would show without the fault: only the noise of the sensors hides the fault. By
-  the lemma of Neyman and Pearson (1933), no detector finds more faults at this level.
-- One that must tell the fault from normal operation, of which it knows means and covariances: a matched filter.
+- One knows this fault, when it began, and what the module would show without it: only the noise of the sensors is in
+  its way. By the lemma of Neyman and Pearson (1933), no detector finds more faults with as few false alarms.
+- The other knows the kind of fault by examples, and normal operation by means and covariances. It is a bank of matched
+  filters, one for each example. Nothing else is known to it, so readings hold at least as much as it finds in them.
 """
 
 from dataclasses import dataclass, replace
@@ -13,13 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from common.arrays import Float, Int
+from common.arrays import Bool, Float, Int
 from pipelines.battery_hazard.simulator.events.effects import lay
 from pipelines.battery_hazard.simulator.events.event import Event
 from pipelines.battery_hazard.simulator.plant.sensing import COUNT
 
-SPANS = (1, 1, 2, 2, 6, 6, 12, 30, 60, 60, 180)
-"""Readings that a window's means are of, the latest first: an hour at one in 10 s."""
+SPANS = (1, 1, 2, 2, 6, 6, 12)
+"""Readings that a window's means are of, the latest first: 5 minutes at one in 10 s, as the model has."""
+WINDOW = sum(SPANS)
 _RIDGE = 1e-6
 _NOBODY = np.zeros(0, np.int64)
 
@@ -63,32 +62,37 @@ def windows(values: Float, last: Int) -> Float:
 
 
 @dataclass(frozen=True)
-class NormalOperation:
-    """Windows of normal operation: some to learn its covariance from, [m, d], and others to measure on, [k, d]."""
+class Bank:
+    """Matched filters: each is the linear one that best tells its example from normal operation.
 
-    learnt: Float
-    measured: Float
+    Attributes:
+        examples: windows of what faults add, [e, d].
+        filters: one for each example, [d, e].
+        highest: highest value of each filter in normal operation, [e]. An alarm needs more.
+    """
 
-    def of(self, columns: Int) -> "NormalOperation":
-        """Some columns."""
-        return NormalOperation(self.learnt[:, columns], self.measured[:, columns])
+    examples: Float
+    filters: Float
+    highest: Float
 
-    def filters(self, signals: Float) -> Float:
-        """The matched filter of each signal [e, d]: the linear one that best tells it from normal operation, [d, e]."""
-        scale = self.learnt.std(axis=0) + 1e-9
-        correlation = np.cov((self.learnt - self.learnt.mean(axis=0)) / scale, rowvar=False)
-        correlation += _RIDGE * np.eye(len(scale))
-        return np.asarray(np.linalg.solve(correlation, (signals / scale).T) / scale[:, None])
+    @classmethod
+    def learnt(cls, examples: Float, normal: Float) -> "Bank":
+        """The filters for examples [e, d], with the covariance of windows of normal operation [m, d]."""
+        scale = normal.std(axis=0) + 1e-9
+        correlation = np.cov((normal - normal.mean(axis=0)) / scale, rowvar=False) + _RIDGE * np.eye(len(scale))
+        filters = np.linalg.solve(correlation, (examples / scale).T) / scale[:, None]
+        return cls(examples, filters, np.full(len(examples), -np.inf))
 
-    def found(self, signals: Float, levels: Float) -> Float:
-        """Probability that each signal [e, d] is found, [e], at its level [e].
+    def raised(self, normal: Float) -> "Bank":
+        """The bank that raises no alarm in this normal operation [m, d] either."""
+        return replace(self, highest=np.maximum(self.highest, (normal @ self.filters).max(axis=0)))
 
-        Threshold and probability are those of the measured windows, so neither needs a normal distribution.
-        """
-        filters = self.filters(signals)
-        found = np.empty(len(signals))
-        for i, (signal, level) in enumerate(zip(signals, levels, strict=True)):
-            score = np.sort(self.measured @ filters[:, i])
-            threshold = score[len(score) - 1 - int(level * len(score))]
-            found[i] = (score + signal @ filters[:, i] > threshold).mean()
-        return found
+    def alarms(self, values: Float) -> Bool:
+        """Whether any filter raises an alarm at each window [m, d], [m]."""
+        return np.asarray((values @ self.filters > self.highest).any(axis=1))
+
+    def found(self, normal: Float) -> Float:
+        """Share of these windows of normal operation [m, d] in which each example would be found by the others, [e]."""
+        score, gain = normal @ self.filters, self.examples @ self.filters
+        over = [score + shift > self.highest for shift in gain]
+        return np.array([np.delete(each, i, axis=1).any(axis=1).mean() for i, each in enumerate(over)])

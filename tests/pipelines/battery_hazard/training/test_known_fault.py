@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.battery_hazard.training.evaluation.known_fault import (
     SPANS,
-    NormalOperation,
+    Bank,
     found_in_noise,
     windows,
 )
@@ -13,7 +13,7 @@ from pipelines.battery_hazard.training.evaluation.known_fault import (
 READINGS, TRIALS, LEVEL = 40, 20_000, 0.01
 NOISE = np.array([0.2, 0.002])
 RISING = np.linspace(0, 1, READINGS)[:, None] * NOISE
-ONE_SPAN = len(SPANS)
+SPANNED = len(SPANS)
 
 
 def test_a_fault_without_a_signal_is_found_as_often_as_false_alarms_are_allowed() -> None:
@@ -38,7 +38,7 @@ def test_windows_hold_means_of_the_latest_readings_first() -> None:
     found = windows(values, np.array([399]))[0]
     assert found[0] == 399
     assert found[2] == np.mean([396, 397])
-    assert found[-1] == values[40:220].mean()
+    assert found[-1] == values[370:382].mean()
 
 
 def test_lost_readings_repeat_the_last_known_one() -> None:
@@ -48,29 +48,34 @@ def test_lost_readings_repeat_the_last_known_one() -> None:
     assert np.isfinite(windows(values, np.array([359]))).all()
 
 
-@pytest.fixture(scope="module")
-def noise_alone() -> NormalOperation:
-    """Windows whose values are independent, with a deviation of 1."""
-    drawn = np.random.default_rng(1).normal(0, 1, (2, TRIALS, ONE_SPAN))
-    return NormalOperation(drawn[0], drawn[1])
+NORMAL = np.random.default_rng(1).normal(0, 1, (TRIALS, SPANNED))
+ALIKE = np.full((2, SPANNED), 10.0)
 
 
-def test_in_noise_alone_the_matched_filter_is_as_good_as_the_likelihood_ratio(noise_alone: NormalOperation) -> None:
-    signal = np.full((1, ONE_SPAN), 1.0)
-    found = noise_alone.found(signal, np.array([LEVEL]))[0]
-    assert found == pytest.approx(found_in_noise(signal.T, np.ones(1), LEVEL), abs=0.03)
+def test_a_bank_finds_a_fault_by_the_example_of_another() -> None:
+    bank = Bank.learnt(ALIKE, NORMAL).raised(NORMAL)
+    assert (bank.found(NORMAL) == 1).all()
 
 
-def test_the_matched_filter_finds_no_more_than_allowed_without_a_signal(noise_alone: NormalOperation) -> None:
-    tiny = np.full((1, ONE_SPAN), 1e-9)
-    assert noise_alone.found(tiny, np.array([LEVEL]))[0] == pytest.approx(LEVEL, rel=0.05)
+def test_a_bank_finds_nothing_without_a_signal() -> None:
+    bank = Bank.learnt(ALIKE * 1e-9, NORMAL).raised(NORMAL)
+    assert (bank.found(NORMAL) <= 1 / TRIALS).all()
+    assert not bank.alarms(NORMAL).any()
 
 
-def test_what_normal_operation_does_by_itself_hides_a_fault(noise_alone: NormalOperation) -> None:
-    drift = 10 * np.random.default_rng(2).normal(0, 1, (2, TRIALS, 1))
-    drifting = NormalOperation(noise_alone.learnt + drift[0], noise_alone.measured + drift[1])
-    alike = np.full((1, ONE_SPAN), 1.0)
-    unlike = alike * np.where(np.arange(ONE_SPAN) < ONE_SPAN // 2, 1, -1)
-    levels = np.array([LEVEL])
-    assert drifting.found(alike, levels)[0] < 0.05
-    assert drifting.found(unlike, levels)[0] == pytest.approx(noise_alone.found(unlike, levels)[0], abs=0.05)
+def test_a_fault_like_no_other_is_not_found_by_its_own_example() -> None:
+    unlike = ALIKE * [[1], [-1]]
+    assert (Bank.learnt(unlike, NORMAL).raised(NORMAL).found(NORMAL) == 0).all()
+
+
+def test_a_bank_raises_few_alarms_in_normal_operation_that_it_has_not_seen() -> None:
+    bank = Bank.learnt(ALIKE, NORMAL).raised(NORMAL)
+    unseen = np.random.default_rng(2).normal(0, 1, NORMAL.shape)
+    assert bank.alarms(unseen).sum() <= 5
+
+
+def test_what_normal_operation_does_by_itself_hides_a_fault() -> None:
+    drifting = NORMAL + 20 * np.random.default_rng(3).normal(0, 1, (TRIALS, 1))
+    assert (Bank.learnt(ALIKE, drifting).raised(drifting).found(drifting) < 0.05).all()
+    changing = ALIKE * np.where(np.arange(SPANNED) % 2, 1, -1)
+    assert (Bank.learnt(changing, drifting).raised(drifting).found(drifting) == 1).all()

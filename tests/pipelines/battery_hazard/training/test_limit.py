@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.times import HOUR_MS
+from common.times import DAY_MS, HOUR_MS
 from pipelines.battery_hazard.simulator.fleet import Fleet
-from pipelines.battery_hazard.simulator.plant.sensing import HOT_CELL, IN_RACKS, LOW_CELL_V
-from pipelines.battery_hazard.training.evaluation.known_fault import SPANS, NormalOperation, signal_of
+from pipelines.battery_hazard.simulator.plant.sensing import HOT_CELL, LOW_CELL_V
+from pipelines.battery_hazard.training.datasets.series import SimulatedSite
+from pipelines.battery_hazard.training.evaluation.known_fault import signal_of
 from pipelines.battery_hazard.training.study.findings import FULL, NO_GAS
 from pipelines.battery_hazard.training.study.limit import chances, columns_of, limits
+
+NORMAL = [SimulatedSite(seed, modules=4, faults=0, hours=2, nuisances=0.0) for seed in range(1, 5)]
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +41,15 @@ def test_faults_are_judged_five_minutes_ahead_on_the_sensors_of_the_module(fleet
     assert first.level == pytest.approx(1e-3 * span_ms / 86_400_000, rel=0.02)
 
 
-def test_a_detector_that_knows_normal_operation_finds_no_less(fleet: Fleet) -> None:
-    rng = np.random.default_rng(3)
-    windows_of_noise = rng.normal(0, 1, (2, 3000, 13 * len(SPANS))) * np.repeat(IN_RACKS.noise + 1, len(SPANS))
-    normal = NormalOperation(windows_of_noise[0], windows_of_noise[1])
-    weak = [replace(one, signal=one.signal / 300) for one in chances(fleet, 4) if one.slow]
-    rows = limits(weak, normal)
+def test_a_bank_finds_no_more_than_is_possible(fleet: Fleet) -> None:
+    found = [replace(one, signal=one.signal / 10) for one in chances(fleet, 4)]
+    told: list[int] = []
+    rows = limits(found, NORMAL, lambda _stage, done, _total: told.append(done))
+    assert told == [3, 4]
     assert {row["sensors"] for row in rows} >= {FULL, NO_GAS}
     for row in rows:
-        assert row["normal_operation_unknown"] <= row["normal_operation_known"] <= row["events"]
+        assert row.get("by_bank", 0) <= row["at_most"] <= row["events"]
+        assert row.get("bank_module_days", 0.1) == pytest.approx(4 * (2 * HOUR_MS - 290_000) / DAY_MS, abs=0.05)
 
 
 def test_a_set_without_gas_has_no_gas_columns() -> None:

@@ -68,31 +68,34 @@ class Bank:
     Attributes:
         examples: windows of what faults add, [e, d].
         filters: one for each example, [d, e].
-        highest: highest value of each filter in normal operation, [e]. An alarm needs more.
+        limits: value that each filter must exceed for an alarm, [e].
     """
 
     examples: Float
     filters: Float
-    highest: Float
+    limits: Float
 
     @classmethod
     def learnt(cls, examples: Float, normal: Float) -> "Bank":
-        """The filters for examples [e, d], with the covariance of windows of normal operation [m, d]."""
+        """The filters for examples [e, d], with the covariance of windows of normal operation [m, d].
+
+        The limit is half of what the filter gives its own example: nearer to that than to normal operation.
+        """
         scale = normal.std(axis=0) + 1e-9
         correlation = np.cov((normal - normal.mean(axis=0)) / scale, rowvar=False) + _RIDGE * np.eye(len(scale))
         filters = np.linalg.solve(correlation, (examples / scale).T) / scale[:, None]
-        return cls(examples, filters, np.full(len(examples), -np.inf))
+        return cls(examples, filters, (examples * filters.T).sum(axis=1) / 2)
 
     def raised(self, normal: Float) -> "Bank":
         """The bank that raises no alarm in this normal operation [m, d] either."""
-        return replace(self, highest=np.maximum(self.highest, (normal @ self.filters).max(axis=0)))
+        return replace(self, limits=np.maximum(self.limits, (normal @ self.filters).max(axis=0)))
 
     def alarms(self, values: Float) -> Bool:
         """Whether any filter raises an alarm at each window [m, d], [m]."""
-        return np.asarray((values @ self.filters > self.highest).any(axis=1))
+        return np.asarray((values @ self.filters > self.limits).any(axis=1))
 
     def found(self, normal: Float) -> Float:
         """Share of these windows of normal operation [m, d] in which each example would be found by the others, [e]."""
         score, gain = normal @ self.filters, self.examples @ self.filters
-        over = [score + shift > self.highest for shift in gain]
+        over = [score + shift > self.limits for shift in gain]
         return np.array([np.delete(each, i, axis=1).any(axis=1).mean() for i, each in enumerate(over)])

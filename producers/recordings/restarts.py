@@ -4,7 +4,7 @@ import duckdb
 
 from common.errors import UserError
 from common.text import shown
-from common.times import HOUR_MS
+from common.times import DAY_MS, HOUR_MS
 from producers.recordings.database import first_row, quoted
 from producers.recordings.load import Loaded
 
@@ -48,7 +48,7 @@ def restart_note(loaded: Loaded, file: int, database: duckdb.DuckDBPyConnection)
     }
     note = f"time runs backwards {back:,} times in {shown(table.path.name)}"
     best = min(explains, key=explains.__getitem__) if explains else ""
-    if loaded.form is not None and loaded.form.relative and found[1] > _HALF_DAY_MS:
+    if loaded.form is not None and loaded.form.relative and _HALF_DAY_MS < found[1] <= DAY_MS:
         raise UserError(
             f"{note}, by up to {found[1] / HOUR_MS:.1f} hours. Times of day that pass midnight need their date: "
             f"ts={shown(best or 'Date')} || ' ' || {shown(sources.time.text)}, or a --query that adds the days. "

@@ -105,13 +105,9 @@ def test_times_that_restart_are_told_with_the_column_that_says_why() -> None:
     )
 
 
-def test_times_of_day_that_pass_midnight_need_their_date(tmp_path: Path) -> None:
-    rows = [f"2024-06-2{5 + i // 2},{'23:59:50' if i % 2 else '00:00:10'},{50 + i}" for i in range(4)]
-    path = text_file(tmp_path, "Day,Time,voltage_v", *rows)
-    with pytest.raises(UserError, match=r"backwards 1 times.*by up to 24\.0 hours.*ts=Day \|\| ' ' \|\| Time"):
-        read_recording(path, mapping=parse_mapping("ts=Time"))
-    read = read_recording(path, mapping=parse_mapping("ts=Day || ' ' || Time"))
-    assert read.column("voltage_v").tolist() == [50, 51, 52, 53]
+def test_times_that_repeat_are_told() -> None:
+    read = read_recording(form("date_and_time_columns.csv"), mapping=parse_mapping("ts=Date,voltage_v=Max"))
+    assert "119 readings have the same time as the one before them" in " ".join(read.understood["warnings"])
 
 
 def test_two_devices_in_one_row_by_a_query() -> None:

@@ -203,7 +203,7 @@ def limits(found: Iterable[Chance], normal: Sequence[SimulatedSite], progress: P
 def main(
     *,
     events: Annotated[int, typer.Option(min=1, help="Number of modules that fail by themselves.")] = 540,
-    module_days: Annotated[int, typer.Option(min=240, help="Module-days of normal operation.")] = 7200,
+    module_days: Annotated[int, typer.Option(min=240, help="Module-days of normal operation.")] = 2400,
     seed: Seed = 113,
 ) -> None:
     """Print how many faults could be alarmed in time at best, as one JSON array. It takes one core."""

@@ -50,6 +50,7 @@ def test_a_place_in_a_list_of_json_is_refused_with_what_to_write(tmp_path: Path)
     )
 
 
+@pytest.mark.slow  # reads ten thousand columns
 def test_ten_thousand_columns(tmp_path: Path) -> None:
     names, values = ",".join(f"c{i}" for i in range(10_000)), ",".join("1" for _ in range(10_000))
     path = text_file(tmp_path, f"ts,{names}", f"2024-06-25,{values}", f"2024-06-26,{values}")

@@ -139,6 +139,7 @@ def test_what_memory_holds_before_a_window_changes_no_bit() -> None:
 reading = st.tuples(st.integers(1, 90), st.one_of(st.none(), st.floats(-50, 400, width=32)))
 
 
+@pytest.mark.slow  # computes features of 100 courses twice
 @settings(deadline=None)
 @given(st.lists(reading, min_size=1, max_size=20), st.floats(0, 200, width=32), st.integers(1, 60))
 def test_a_higher_last_reading_lowers_no_rate_and_not_their_change(

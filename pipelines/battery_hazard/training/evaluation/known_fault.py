@@ -2,8 +2,8 @@
 
 - One knows this fault, when it began, and what the module would show without it: only the noise of the sensors is in
   its way. By the lemma of Neyman and Pearson (1933), no detector finds more faults with as few false alarms.
-- The other knows the kind of fault by examples, and normal operation by means and covariances. It is a bank of matched
-  filters, one for each example. Nothing else is known to it, so readings hold at least as much as it finds in them.
+- The other knows the kind of fault by examples, and normal operation by means and covariances. It is a bank of filters,
+  one for each example. Nothing else is known to it, so readings hold at least as much as it finds in them.
 """
 
 from dataclasses import dataclass, replace
@@ -63,36 +63,56 @@ def windows(values: Float, last: Int) -> Float:
 
 @dataclass(frozen=True)
 class Bank:
-    """Matched filters: each is the linear one that best tells its example from normal operation.
+    """Examples of a kind of fault, and how much readings must resemble one for an alarm.
+
+    Windows are whitened: values in normal operation have no correlation and a deviation of 1 then. Readings that have
+    gone more than half the way to an example, and in nearly its direction, raise an alarm. The direction is the
+    adaptive cosine estimator of Kraut and Scharf (1999); unlike the way, it does not grow with a sensor's wrong values.
 
     Attributes:
-        examples: windows of what faults add, [e, d].
-        filters: one for each example, [d, e].
-        highest: highest value of each filter in normal operation, [e]. An alarm needs more.
+        mean, whitening: of normal operation, [d] and [d, d].
+        examples: whitened windows of what faults add, [e, d].
+        limits: cosine of the angle to each example that readings must exceed, [e].
     """
 
+    mean: Float
+    whitening: Float
     examples: Float
-    filters: Float
-    highest: Float
+    limits: Float
 
     @classmethod
     def learnt(cls, examples: Float, normal: Float) -> "Bank":
-        """The filters for examples [e, d], with the covariance of windows of normal operation [m, d]."""
-        scale = normal.std(axis=0) + 1e-9
-        correlation = np.cov((normal - normal.mean(axis=0)) / scale, rowvar=False) + _RIDGE * np.eye(len(scale))
-        filters = np.linalg.solve(correlation, (examples / scale).T) / scale[:, None]
-        return cls(examples, filters, np.full(len(examples), -np.inf))
+        """The bank of examples [e, d], whitened by the covariance of windows of normal operation [m, d]."""
+        mean, scale = normal.mean(axis=0), normal.std(axis=0) + 1e-9
+        correlation = np.cov((normal - mean) / scale, rowvar=False) + _RIDGE * np.eye(len(scale))
+        whitening = np.linalg.inv(np.linalg.cholesky(correlation)).T / scale[:, None]
+        return cls(mean, whitening, examples @ whitening, np.zeros(len(examples)))
 
     def raised(self, normal: Float) -> "Bank":
-        """The bank that raises no alarm in this normal operation [m, d] either."""
-        return replace(self, highest=np.maximum(self.highest, (normal @ self.filters).max(axis=0)))
+        """The bank with limits half-way from the highest cosine in this normal operation [m, d] to 1, if not lower."""
+        far, cosine = self._seen(self._white(normal))
+        highest = np.where(far, cosine, 0.0).max(axis=0)
+        return replace(self, limits=np.maximum(self.limits, (1 + highest) / 2))
 
     def alarms(self, values: Float) -> Bool:
-        """Whether any filter raises an alarm at each window [m, d], [m]."""
-        return np.asarray((values @ self.filters > self.highest).any(axis=1))
+        """Whether any example raises an alarm at each window [m, d], [m]."""
+        return np.asarray(self._resembled(self._white(values)).any(axis=1))
 
     def found(self, normal: Float) -> Float:
         """Share of these windows of normal operation [m, d] in which each example would be found by the others, [e]."""
-        score, gain = normal @ self.filters, self.examples @ self.filters
-        over = [score + shift > self.highest for shift in gain]
-        return np.array([np.delete(each, i, axis=1).any(axis=1).mean() for i, each in enumerate(over)])
+        white = self._white(normal)
+        alike = [self._resembled(white + example) for example in self.examples]
+        return np.array([np.delete(each, i, axis=1).any(axis=1).mean() for i, each in enumerate(alike)])
+
+    def _white(self, values: Float) -> Float:
+        return np.asarray((values - self.mean) @ self.whitening)
+
+    def _resembled(self, white: Float) -> Bool:
+        far, cosine = self._seen(white)
+        return np.asarray(far & (cosine > self.limits))
+
+    def _seen(self, white: Float) -> tuple[Bool, Float]:
+        """Whether each window has gone half the way to each example, and the cosine of the angle to it, [m, e]."""
+        way, length = white @ self.examples.T, np.linalg.norm(self.examples, axis=1)
+        far = np.linalg.norm(white, axis=1, keepdims=True)
+        return way > length**2 / 2, way / (far * length)

@@ -44,7 +44,7 @@ _EACH_MS = MINUTE_MS
 """The bank judges once a minute."""
 _LATE = 5
 """In the worst case, it did so this many readings before the last one in time."""
-_LEARN_SITES = 2
+_LEARN_EACH = 4
 _SAMPLE = 100
 """Of each 100 windows of normal operation, one has faults added."""
 
@@ -129,7 +129,7 @@ class Search:
         self._false_alarms, self._days = 0, 0.0
         self._found: list[Float] = []
 
-    def raise_thresholds(self, normal: Float) -> None:
+    def raise_limits(self, normal: Float) -> None:
         """Let the bank raise no alarm in this normal operation either."""
         self._bank = self._bank.raised(self._of(normal).reshape(-1, len(self._columns)))
 
@@ -174,17 +174,18 @@ def limits(found: Iterable[Chance], normal: Sequence[SimulatedSite], progress: P
 
     Args:
         found: the faults.
-        normal: sites without faults. Banks learn the covariance from the first two; half of the others set their
-            thresholds, and on the other half they are measured.
+        normal: sites without faults. Banks learn the covariance from a third of them, a third raises their limits, and
+            they are measured on the last third.
         progress: called for each of these sites.
     """
     groups = grouped(found)
-    learnt = np.concatenate([normal_windows(site) for site in normal[:_LEARN_SITES]])
+    third = len(normal) // 3
+    learnt = np.concatenate([normal_windows(site)[:, ::_LEARN_EACH] for site in normal[:third]])
     searches = {i: Search(group, learnt) for i, group in enumerate(groups) if group[0].slow}
-    for done, site in enumerate(normal[_LEARN_SITES:], _LEARN_SITES + 1):
-        values, measured = normal_windows(site), done > (len(normal) + _LEARN_SITES) // 2
+    for done, site in enumerate(normal[third:], third + 1):
+        values = normal_windows(site)
         for search in searches.values():
-            (search.measure if measured else search.raise_thresholds)(values)
+            (search.raise_limits if done <= 2 * third else search.measure)(values)
         progress("simulating normal operation", done, len(normal))
     return [
         {
@@ -202,7 +203,7 @@ def limits(found: Iterable[Chance], normal: Sequence[SimulatedSite], progress: P
 def main(
     *,
     events: Annotated[int, typer.Option(min=1, help="Number of modules that fail by themselves.")] = 540,
-    module_days: Annotated[int, typer.Option(min=320, help="Module-days of normal operation.")] = 2160,
+    module_days: Annotated[int, typer.Option(min=240, help="Module-days of normal operation.")] = 2400,
     seed: Seed = 113,
 ) -> None:
     """Print how many faults could be alarmed in time at best, as one JSON array. It takes one core."""

@@ -56,6 +56,7 @@ def latest(values: np.ndarray, period_ms: int) -> np.ndarray:
     return PACKAGE.score(latest_features(values, period_ms))
 
 
+@pytest.mark.slow  # 20 times the features and scores of 300 modules
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), period_s=st.sampled_from((1, 2, 5, 10, 30, 60, 100)))
 def test_a_hotter_last_reading_is_never_less_dangerous(seed: int, period_s: int) -> None:

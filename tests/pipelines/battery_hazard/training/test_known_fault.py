@@ -54,13 +54,12 @@ ALIKE = np.full((2, SPANNED), 10.0)
 
 def test_a_bank_finds_a_fault_by_the_example_of_another() -> None:
     bank = Bank.learnt(ALIKE, NORMAL).raised(NORMAL)
-    assert (bank.found(NORMAL) == 1).all()
+    assert (bank.found(NORMAL) > 0.99).all()
 
 
-def test_a_bank_finds_nothing_without_a_signal() -> None:
+def test_a_bank_hardly_finds_a_fault_without_a_signal() -> None:
     bank = Bank.learnt(ALIKE * 1e-9, NORMAL).raised(NORMAL)
-    assert (bank.found(NORMAL) <= 1 / TRIALS).all()
-    assert not bank.alarms(NORMAL).any()
+    assert (bank.found(NORMAL) <= 0.01).all()
 
 
 def test_a_fault_like_no_other_is_not_found_by_its_own_example() -> None:
@@ -68,14 +67,23 @@ def test_a_fault_like_no_other_is_not_found_by_its_own_example() -> None:
     assert (Bank.learnt(unlike, NORMAL).raised(NORMAL).found(NORMAL) == 0).all()
 
 
-def test_a_bank_raises_few_alarms_in_normal_operation_that_it_has_not_seen() -> None:
+def test_a_bank_raises_no_alarm_in_normal_operation_that_it_has_not_seen() -> None:
     bank = Bank.learnt(ALIKE, NORMAL).raised(NORMAL)
     unseen = np.random.default_rng(2).normal(0, 1, NORMAL.shape)
-    assert bank.alarms(unseen).sum() <= 5
+    assert not bank.alarms(unseen).any()
+    assert bank.alarms(unseen + ALIKE[0]).mean() > 0.99
+
+
+def test_a_sensor_that_is_wrong_does_not_blind_a_bank() -> None:
+    broken = NORMAL.copy()
+    broken[0, 3] = 1000.0
+    bank = Bank.learnt(ALIKE, NORMAL).raised(broken)
+    assert not bank.alarms(broken).any()
+    assert (bank.found(NORMAL) > 0.99).all()
 
 
 def test_what_normal_operation_does_by_itself_hides_a_fault() -> None:
     drifting = NORMAL + 20 * np.random.default_rng(3).normal(0, 1, (TRIALS, 1))
     assert (Bank.learnt(ALIKE, drifting).raised(drifting).found(drifting) < 0.05).all()
     changing = ALIKE * np.where(np.arange(SPANNED) % 2, 1, -1)
-    assert (Bank.learnt(changing, drifting).raised(drifting).found(drifting) == 1).all()
+    assert (Bank.learnt(changing, drifting).raised(drifting).found(drifting) > 0.99).all()

@@ -45,8 +45,8 @@ _EACH_MS = MINUTE_MS
 _LATE = 5
 """In the worst case, it did so this many readings before the last one in time."""
 _LEARN_EACH = 4
-_SAMPLE = 100
-"""Of each 100 windows of normal operation, one has faults added."""
+_SAMPLE = 1000
+"""Of each 1000 windows of normal operation, one has faults added."""
 
 
 @dataclass(frozen=True)

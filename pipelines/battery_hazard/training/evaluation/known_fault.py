@@ -20,6 +20,8 @@ SPANS = (1, 1, 2, 2, 6, 6, 12)
 """Readings that a window's means are of, the latest first: 5 minutes at one in 10 s, as the model has."""
 WINDOW = sum(SPANS)
 _RIDGE = 1e-6
+_STRICTNESS = 0.5
+"""Limits are this share of the way from the highest cosine in normal operation to 1."""
 _NOBODY = np.zeros(0, np.int64)
 
 
@@ -89,10 +91,10 @@ class Bank:
         return cls(mean, whitening, examples @ whitening, np.zeros(len(examples)))
 
     def raised(self, normal: Float) -> "Bank":
-        """The bank with limits half-way from the highest cosine in this normal operation [m, d] to 1, if not lower."""
+        """The bank with limits beyond the highest cosine in this normal operation [m, d], if they are not there yet."""
         far, cosine = self._seen(self._white(normal))
         highest = np.where(far, cosine, 0.0).max(axis=0)
-        return replace(self, limits=np.maximum(self.limits, (1 + highest) / 2))
+        return replace(self, limits=np.maximum(self.limits, highest + _STRICTNESS * (1 - highest)))
 
     def alarms(self, values: Float) -> Bool:
         """Whether any example raises an alarm at each window [m, d], [m]."""

@@ -1,7 +1,9 @@
-"""Work in other processes, which Ctrl-C ends at once and without a traceback."""
+"""Work in other processes, which Ctrl-C ends at once and without a traceback, and which do not outlive their parent."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any, TypeVar
@@ -47,5 +49,14 @@ def done_in_processes(
 def _begin(prepare: Callable[..., None] | None, args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
         prepare(*args)
+
+
+def _end_with_parent() -> None:
+    # A parent that is killed cannot tell its processes, and they would wait for more work for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from prometheus_client import start_http_server
@@ -17,7 +17,6 @@ from sink.run import Limits, Sink, sink_consumer
 from sink.tables import tables_of, topics_of
 from worker.config.pipeline import load_pipeline
 from worker.config.settings import Settings
-from worker.kafka.client_config import client_config
 from worker.kafka.reachable import reachable_config
 
 T = TypeVar("T")
@@ -56,12 +55,18 @@ def run_sink(settings: Settings, given: Given, stop: threading.Event) -> bool:
     topics = topics_of(pipeline, given.roles, given.request_log or variable(_REQUEST_LOG))
     place = destination(given.to, pipeline.name)
     registry = registry_at(settings.registry_url, timeout_s=SERVICE_TIMEOUT_S)
-    config = (reachable_config if given.once else client_config)(settings.bootstrap_servers)
-    group = given.group or f"hazardstream-sink-{pipeline.name}-{place.default_group}"
-    consumer = sink_consumer(config, group, given.instance_id)
     metrics, store = SinkMetrics(), place.store()
     if given.metrics_port is not None:
         _serve_metrics(metrics, given.metrics_host, given.metrics_port)
+
+    def find_broker() -> dict[str, Any]:
+        return reachable_config(settings.bootstrap_servers)
+
+    config = find_broker() if given.once else _patiently(find_broker, metrics, stop)
+    if config is None:
+        return True
+    group = given.group or f"hazardstream-sink-{pipeline.name}-{place.default_group}"
+    consumer = sink_consumer(config, group, given.instance_id)
 
     def prepare() -> list[Table]:
         store.prepare(topics)

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from coverage import Coverage
 
 from local.kafka import broker
 from local.process import Server
@@ -22,6 +23,19 @@ pytest_plugins = ["tests.models", "tests.fixtures_worker", "tests.fixtures_produ
 # Marker (and fixture of the same name): how the summary calls it.
 REAL_SERVERS = {"kafka": "real Apache Kafka", "registry": "real schema registry", "postgresql": "real PostgreSQL"}
 SERVER_FIXTURES = {*REAL_SERVERS, "secured", "mlflow_url", "postgresql_url"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Coverage is that of quick tests: measuring makes a simulation or a training half as slow again."""
+    measured = Coverage.current() if item.get_closest_marker("slow") else None
+    if measured is not None:
+        measured.stop()
+    try:
+        return (yield)
+    finally:
+        if measured is not None:
+            measured.start()
 
 
 @pytest.fixture(scope="session")

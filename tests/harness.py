@@ -152,10 +152,14 @@ class Stage:
 
     def stream(self, role: str) -> Iterator[dict[str, Any]]:
         """As `records`, one by one."""
+        return (record for _, record in self.messages(role))
+
+    def messages(self, role: str) -> Iterator[tuple[Message, dict[str, Any]]]:
+        """As `stream`, each beside its message: two reads of a topic can differ in the order of its partitions."""
         schema, lookup = self._schema(role), self.writer_schema_of
         for message in read(self.pipeline.topics[role], self.bootstrap):
             if message.value() is not None:
-                yield decode(message.value(), lookup, schema)
+                yield message, decode(message.value(), lookup, schema)
 
     def alarm_states(self) -> dict[tuple[int, bytes], AlarmState]:
         """What the compacted topic says now, by partition and key."""

@@ -24,6 +24,9 @@ _WIDE = 500
 _NUMBER = re.compile(r"[+-]?(\d[\d.,']*|[.,]\d+)([eE][+-]?\d+)?")
 _MOMENT = re.compile(r"\d{1,4}[-/.]\w{1,3}[-/.]\d{1,4}\b.*|(\d+\s*d(ays?)?\s+)?\d{1,3}:\d\d.*")
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE][+-]?\d+)?|[+-]?,\d+")
+_UTC = {"utc", "gmt", "(utc)", "[utc]"}
+EITHER_WAY = re.compile(r"\s*[+-]?[1-9]\d{0,2}(\.\d{3})+\s*$")
+"""Where other numbers have decimal commas, the points of such a one could separate thousands or decimals."""
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+|[+-]?\d{1,3}(,\d{3}){2,}")
 
 
@@ -105,10 +108,18 @@ def csv_layout(path: Path, origin: Path, database: duckdb.DuckDBPyConnection) ->
         notes.append(f"columns with the same name were numbered: {', '.join(map(shown, doubled))}")
     # Rows with trailing delimiters; a row with too many values is broken.
     beyond = [len(line.fields) - len(names) for line in rows if line.width <= len(names)]
+    excess = max([0, *beyond])
+    if excess:
+        notes.append(f"rows have up to {excess} empty fields more than the header")
     numbers = _number_style(delimiter, rows)
     if numbers != "point":
         notes.append(
             {"comma": "numbers have decimal commas", "thousands": "numbers have thousands separators"}[numbers]
+        )
+    if numbers == "comma" and (unclear := next((f for line in rows for f in line.fields if EITHER_WAY.match(f)), None)):
+        notes.append(
+            f"{shown(unclear)} counts as no number, because its points could separate thousands or decimals: write "
+            "replace(COLUMN, '.', '')::DOUBLE or COLUMN::DOUBLE"
         )
     return CsvLayout(
         names=names,
@@ -117,7 +128,7 @@ def csv_layout(path: Path, origin: Path, database: duckdb.DuckDBPyConnection) ->
         quote=quote,
         header_line=header.number,
         skip=(below[0] if units_row else header).number,
-        excess=max([0, *beyond]),
+        excess=excess,
         numbers=numbers,
         notes=tuple(notes),
     )
@@ -187,7 +198,7 @@ def _header(lines: Sequence[_Line]) -> int | None:
 
 
 def _is_units(line: _Line) -> bool:
-    written = [field for field in line.fields if field]
+    written = [field for field in line.fields if field and field.casefold() not in _UTC]
     return bool(written) and all(is_unit(field) for field in written)
 
 

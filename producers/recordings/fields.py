@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import duckdb
 
@@ -17,6 +18,7 @@ from worker.config.pipeline import Pipeline
 
 _NAME = re.compile(r"-?\s*\w[\w ]*")
 _HEAD_ROWS = 20_000
+_ALIKE = 0.8
 
 
 @dataclass(frozen=True)
@@ -176,8 +178,9 @@ def field_sql(
         database: the database.
 
     Raises:
-        UserError: an expression cannot be evaluated.
+        UserError: an expression cannot be evaluated, or would take a list for text.
     """
+    _refuse_places_in_lists(table, sources)
     raw, typed = "SELECT * FROM ({rows})", _typed(table, sources, database)
     first, second = [], []
     for name, source in _texts(sources).items():
@@ -210,8 +213,18 @@ def field_sql(
     second.append(f'({" + ".join(bits) or "0"})::BIGINT AS "=wrong"')
     level = f"SELECT *, {', '.join(first)} FROM ({raw})" if first else raw
     query = f'SELECT {", ".join(second)}, "=short", "=long" FROM ({typed.replace("{level}", level)})'
-    kind = _described(query, table, database)
+    kind = _described(query, table, sources, database)
     return FieldSql(query, kind, conversions)
+
+
+def _refuse_places_in_lists(table: SourceTable, sources: Sources) -> None:
+    for source in (*_texts(sources).values(), *sources.sensors.values()):
+        for name in table.lists if source.column is None else ():
+            if re.search(rf'(?<![\w"])"?{re.escape(table.ids[name])}"?\s*\[', source.text, re.IGNORECASE):
+                raise UserError(
+                    f"{shown(source.text)}: the column {shown(name)} holds lists; write {shown(name)}->>0 for the "
+                    "first value"
+                )
 
 
 def _texts(sources: Sources) -> dict[str, Source]:
@@ -264,9 +277,12 @@ def _label_sql(table: SourceTable, source: Source, first: list[str]) -> str:
     )
 
 
-def _described(query: str, table: SourceTable, database: duckdb.DuckDBPyConnection) -> str:
+def _described(query: str, table: SourceTable, sources: Sources, database: duckdb.DuckDBPyConnection) -> str:
     try:
         found = database.execute(f"DESCRIBE {query.replace('{rows}', table.rows())}").fetchall()
     except duckdb.Error as error:
-        raise query_error("--columns", error, table.ids.values()) from error
+        expressions = [s.text for s in (*_texts(sources).values(), *sources.sensors.values()) if s.column is None]
+        meant = [name for text in expressions for name in get_close_matches(text, table.names, 1, _ALIKE)]
+        hint = f"; is {' or '.join(map(shown, meant))} meant?" if meant else ""
+        raise UserError(f"{query_error('--columns', error, table.ids.values())}{hint}") from error
     return next(str(row[1]) for row in found if row[0] == "=time")

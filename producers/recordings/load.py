@@ -13,6 +13,7 @@ from producers.recordings.bad_rows import SHOWN, BadRow, described, rejected_row
 from producers.recordings.database import first_row, literal, quoted, reason
 from producers.recordings.faults import REASONS, TIME, TOLD, Fault, column_of, fault_sql, rule_of
 from producers.recordings.fields import FieldSql, Source, Sources, field_sql, find_sources
+from producers.recordings.fixed_width import refuse_fixed_width
 from producers.recordings.long_format import refuse_long_format
 from producers.recordings.mapping import Mapping
 from producers.recordings.query import query_table
@@ -120,6 +121,8 @@ def load(
     sources, fields = [], []
     for table in tables:
         try:
+            if mapping.query is None:
+                refuse_fixed_width(table)
             found = find_sources(table.names, mapping, pipeline, label)
             if mapping.query is None:
                 refuse_long_format(table, found, database)

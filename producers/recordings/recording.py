@@ -56,6 +56,7 @@ class Recording:
         spans: number, first and last time of each key's readings.
         periods_ms: median time between two readings of each key.
         backwards: how often each key's time runs backwards in the order of the files.
+        repeated: how many readings have the time of the one before them in the order of the files.
         relative: whether times count from `origin_ms`.
         times: description of the time format.
         origin_ms: what was added to the files' times.
@@ -68,6 +69,7 @@ class Recording:
     spans: dict[int, Span]
     periods_ms: dict[int, float]
     backwards: dict[int, int]
+    repeated: int
     relative: bool
     times: str
     origin_ms: int
@@ -240,6 +242,7 @@ def _opened(
         backwards={
             code: int(count) for code, count in by_code(codes, seen.backwards.astype(np.float64), np.sum).items()
         },
+        repeated=int(seen.repeated.sum()),
         relative=relative,
         times=_times(forms, loaded),
         origin_ms=origin,

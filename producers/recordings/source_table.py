@@ -9,7 +9,7 @@ import duckdb
 
 from common.errors import UserError
 from common.text import shown
-from producers.recordings.csv_layout import CsvLayout, csv_layout
+from producers.recordings.csv_layout import EITHER_WAY, CsvLayout, csv_layout
 from producers.recordings.database import literal, quoted, reason
 from producers.recordings.files import JSON, PARQUET, SHEETS, kind_of
 from producers.recordings.sheet import write_sheet
@@ -34,6 +34,7 @@ class SourceTable:
         types: by name, the SQL type.
         units: by name, from a line below the names; empty text where there is none.
         layout: of a text file.
+        lists: names of the columns of lists, as JSON has them.
         notes: what is unusual, for people.
     """
 
@@ -45,6 +46,7 @@ class SourceTable:
     layout: CsvLayout | None = None
     line_end: str = "\n"
     notes: tuple[str, ...] = ()
+    lists: frozenset[str] = frozenset()
 
     @cached_property
     def ids(self) -> dict[str, str]:
@@ -117,9 +119,10 @@ class SourceTable:
         if style == "thousands":
             plain = f"TRY_CAST(replace({text}, ',', '') AS DOUBLE)"
         elif style == "comma":
-            # A point beside a comma separates thousands.
+            # A point beside a comma separates thousands. Alone, as in 51.800, it could do either: no number.
             turned = f"TRY_CAST(replace(replace({text}, '.', ''), ',', '.') AS DOUBLE)"
-            plain = f"CASE WHEN contains({text}, ',') THEN {turned} ELSE {plain} END"
+            either = f"regexp_matches({text}, {literal('^' + EITHER_WAY.pattern)})"
+            plain = f"CASE WHEN contains({text}, ',') THEN {turned} WHEN NOT {either} THEN {plain} END"
         return f"nullif({plain}, 'nan'::DOUBLE)"
 
 
@@ -154,7 +157,9 @@ def open_table(
         return _laid_out(path, text, database)
     table = _typed(path, f"SELECT * FROM {_json(text.path)}", database)
     # As text, so that one rule decides what is a number or a time, whatever the file is.
-    return SourceTable(path, text.path, table.names, dict.fromkeys(table.names, "VARCHAR"), notes=text.notes)
+    lists = frozenset(name for name, sql_type in table.types.items() if sql_type.endswith("[]"))
+    types = dict.fromkeys(table.names, "VARCHAR")
+    return SourceTable(path, text.path, table.names, types, notes=text.notes, lists=lists)
 
 
 def _json(path: Path, options: str = "") -> str:

@@ -19,12 +19,14 @@ class Survey:
     Attributes:
         step: median of the positive steps from reading to reading, in the unit of the column; NaN if there is none.
         backwards: how often the time runs backwards.
+        repeated: how often a reading has the time of the one before it.
         by_series: whether the readings are in the order of series, then time.
         by_time: whether they are in the order of time.
     """
 
     step: Float
     backwards: Int
+    repeated: Int
     by_series: bool = True
     by_time: bool = True
     _steps: list[tuple[Int, Float]] = field(default_factory=list)
@@ -32,7 +34,7 @@ class Survey:
 
 def survey(series: int, database: duckdb.DuckDBPyConnection) -> Survey:
     """Look at `readings`, of which each belongs to one of the series in the table `series`."""
-    found = Survey(np.full(series, np.nan), np.zeros(series, np.int64))
+    found = Survey(np.full(series, np.nan), np.zeros(series, np.int64), np.zeros(series, np.int64))
     last, taken = np.full(series, np.nan), np.zeros(series, np.int64)
     before = (-1, -np.inf)
     steps: list[tuple[Int, Float]] = []
@@ -59,6 +61,7 @@ def survey(series: int, database: duckdb.DuckDBPyConnection) -> Survey:
         ]
         step = time - previous
         found.backwards += np.bincount(number[step < 0], minlength=series)
+        found.repeated += np.bincount(number[step == 0], minlength=series)
         if sum(len(n) for n, _ in steps) < _MOST_STEPS:
             use = (step > 0) & (taken[number] < _STEPS_PER_KEY)
             steps.append((number[use], step[use]))

@@ -95,8 +95,15 @@ def text_form(columns: Sequence[Column], name: str, database: duckdb.DuckDBPyCon
     """
     head = [text for column in columns[:50] for text in _head(column, database)]
     if _share(database, head, f"regexp_matches(x, {literal(_ELAPSED)})") > 0.5:
-        parts = {text.count(":") for text in head if re.match(_ELAPSED, text)}
-        if parts == {1} and not any("." in text or "," in text for text in head):
+        parts = {text.count(":"): text for text in head if re.match(_ELAPSED, text)}
+        plain = not any("." in text or "," in text for text in head)
+        if len(parts) == 2 and plain:
+            column = shown(name)
+            raise UserError(
+                f"column {column} has times such as {shown(parts[1])} and {shown(parts[2])}; if the short ones are "
+                f"minutes and seconds, write ts=if({column} LIKE '%:%:%', {column}, '0:' || {column})"
+            )
+        if parts.keys() == {1} and plain:
             raise UserError(
                 f"column {shown(name)} has times such as {shown(head[0])}: hours and minutes, or minutes and seconds? "
                 "Say it with --time-format '%H:%M' or --time-format '%M:%S'"

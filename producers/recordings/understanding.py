@@ -132,6 +132,11 @@ def _warnings(recording: Recording, facts: list[SensorFacts], period: float | No
         found += [
             note for file in range(len(loaded.tables)) if (note := restart_note(loaded, file, recording.database))
         ][:SHOWN]
+    if recording.repeated:
+        found.append(
+            f"{recording.repeated:,} readings have the same time as the one before them: is a part of the time, or a "
+            "key, in another column? (ts=Date || ' ' || Time, --key-columns)"
+        )
     if period is not None and period < _FASTEST_MS:
         found.append(f"a reading every {period:g} ms: is the unit of the time right? (--time-unit, --time-format)")
     if period is not None and period > _SLOWEST_MS:

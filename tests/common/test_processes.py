@@ -21,6 +21,12 @@ from hazardstream.start import main
 main()
 """
 
+KILLED = """
+import os, time
+from common.processes import done_in_processes
+list(done_in_processes(time.sleep, [600] * 2, 2, print, ("began",)))
+"""
+
 
 def test_results_come_as_they_are_done_and_errors_are_raised() -> None:
     assert sorted(done_in_processes(abs, range(-3, 0), 2)) == [1, 2, 3]
@@ -43,3 +49,12 @@ def test_ctrl_c_ends_it_at_once_and_silently(after_s: float, whole_group: bool, 
             working.send_signal(signal.SIGINT)
         assert working.wait(60) == 130
     assert (tmp_path / "err").read_text() == ""
+
+
+def test_its_processes_end_with_a_parent_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-uc", KILLED], stdout=subprocess.PIPE) as working:
+        assert working.stdout is not None
+        began = working.stdout.readline(), working.stdout.readline()
+        working.kill()
+        assert began == (b"began\n", b"began\n")
+        assert working.stdout.read() == b""  # ends when the last of them ends

@@ -2,15 +2,20 @@
 
 import json
 import socket
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import structlog
 
 import producers.kafka_publisher
 import worker.kafka.reachable
 from common.errors import DEPENDENCY_DOWN
+from sink.app import Given, run_sink
 from tests.commands import hazardstream
+from tests.harness import wait_until
+from worker.config.settings import load_settings
 from worker.model import mlflow_client
 
 NOBODY = "127.0.0.1:1"
@@ -62,12 +67,13 @@ def test_every_command_says_the_same_of_a_broker_that_is_down(command: str, reco
 
 
 def test_a_broker_that_is_silent_is_given_up_within_seconds() -> None:
+    hazardstream("--version")  # the first command of a test run has to import everything
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         began = time.monotonic()
         done = hazardstream("topics", "check", "--bootstrap", address)
         assert (done.returncode, time.monotonic() - began < 5) == (DEPENDENCY_DOWN, True)
-    assert f"no answer from {address} within 3.5 s; start the broker, or give its address" in done.stderr
+    assert f"no answer from {address} within 3 s; start the broker, or give its address" in done.stderr
 
 
 def test_a_model_registry_that_is_down_is_told_in_one_line() -> None:
@@ -87,6 +93,35 @@ def test_a_model_registry_that_is_silent_is_given_up_within_seconds(monkeypatch:
     told = json.loads(done.stdout)
     assert told["dependency"] == "mlflow"
     assert "no complete response within 0.3 s; start MLflow, or correct MLFLOW_TRACKING_URI" in told["error"]
+
+
+def test_the_doctor_asks_all_services_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.kafka.reachable, "_TRIES_S", (3.0,))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        where = ("--bootstrap", address, "--registry", f"http://{address}")
+        done = hazardstream("doctor", "--json", *where, MLFLOW_TRACKING_URI=f"http://{address}")
+        took_s = time.monotonic() - began
+    assert done.returncode == DEPENDENCY_DOWN
+    down = [found["subject"] for found in json.loads(done.stdout)["findings"] if found["down"]]
+    assert down == ["broker", "registry", "model"]
+    assert took_s < 6  # each has 3 s
+
+
+def test_a_sink_says_that_it_waits_for_a_silent_broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(worker.kafka.reachable, "_TRIES_S", (0.3,))
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent, structlog.testing.capture_logs() as said:
+        broker = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = load_settings(pipeline="battery_hazard", bootstrap_servers=broker)
+        given = Given(f"sqlite:///{tmp_path / 'stored.sqlite'}")
+        storing = threading.Thread(target=run_sink, args=(settings, given, stop))
+        storing.start()
+        wait_until(lambda: said, "it says something")
+        stop.set()
+        storing.join()
+    assert (said[0]["event"], said[0]["dependency"]) == ("waiting", "broker")
 
 
 @pytest.mark.kafka

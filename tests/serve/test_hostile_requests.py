@@ -27,6 +27,7 @@ PATHS = {"/live", "/ready", "/metrics", "/v1/predict", "/v1/model", "/v1/schema"
 CHECKS: list[Any] = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
+@pytest.mark.slow  # sends hundreds of requests
 @pytest.mark.parametrize("with_model", [True, False])
 def test_every_generated_request_is_answered_as_described(
     start: Start, package: ModelPackage, with_model: bool

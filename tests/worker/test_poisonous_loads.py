@@ -63,9 +63,8 @@ def test_a_partition_with_a_hundred_times_the_rate_does_not_hold_up_the_others(s
         assert worker.stop() == 0
     assert_equals_uninterrupted_run(stage)
     arrived = {(m.partition(), m.offset()): m.timestamp()[1] for m in stage.committed("input")}
-    scored = zip(stage.records("predictions"), stage.committed("predictions"), strict=True)
     waits: dict[int, list[int]] = {HOT: [], COLD: []}
-    for record, message in scored:
+    for message, record in stage.messages("predictions"):
         place = record["source_partition"], record["source_offset"]
         waits[place[0]].append(message.timestamp()[1] - arrived[place])
     # librdkafka queues both in one line, so the others wait about as long, not a hundred times as long.

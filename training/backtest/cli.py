@@ -113,6 +113,7 @@ def backtest(
     Example: hazardstream backtest recording.csv --columns ts=time_s --key-columns site,device --output backtest
     """
     require_extras("training")
+    from producers.recordings.files import files_in
     from producers.recordings.mapping import parse_mapping
     from producers.recordings.rescaling import built_as_recorded
     from training.backtest.run import BacktestOptions
@@ -124,7 +125,7 @@ def backtest(
     said = parse_mapping(columns, key_columns, group, topology, file=mapping, query=query, **others)
     loaded = built_as_recorded(_with_alarm(load_pipeline(settings.pipeline), setpoint, on_delay), said.topology)
     options = BacktestOptions(
-        paths=files,
+        paths=files_in(files),  # a wrong path is told before a model is looked for
         mapping=said,
         label_column=label_column,
         events=events,

@@ -82,21 +82,27 @@ def _policy(policy: AlarmPolicy, judged: AlarmOutcomes, result: Backtest) -> dic
 
 
 def _alarms(result: Backtest) -> list[dict[str, Any]]:
-    """All alarms, oldest first. Those that say that the model cannot judge have no verdict."""
+    """Each priority of all alarms, oldest first. Alarms that say that the model cannot judge have no verdict."""
     judged = zip(result.alarms, result.judged.verdicts, result.judged.lead_s, strict=True)
     every = [*judged, *((alarm, None, None) for alarm in result.maintenance)]
-    return [_alarm(result, *each) for each in sorted(every, key=lambda each: (each[0].ts, each[0].key))]
+    risen = [(ts, each, priority) for each in every for priority, ts in each[0].since.items()]
+    return [
+        _alarm(result, *each, priority, ts) for ts, each, priority in sorted(risen, key=lambda r: (r[0], r[1][0].key))
+    ]
 
 
-def _alarm(result: Backtest, alarm: Alarm, verdict: str | None, lead_s: float | None) -> dict[str, Any]:
-    ended = None if alarm.cleared_ts is None else round((alarm.cleared_ts - alarm.ts) / 1000, 3)
+def _alarm(
+    result: Backtest, alarm: Alarm, verdict: str | None, lead_s: float | None, priority: str, ts: int
+) -> dict[str, Any]:
+    ended = None if alarm.cleared_ts is None else round((alarm.cleared_ts - ts) / 1000, 3)
     return {
+        "alarm_id": alarm.alarm_id,
         "key": result.recorded.names[alarm.key][0],
         "module": result.recorded.names[alarm.key][0],
-        **_when(result, alarm.key, alarm.ts),
+        **_when(result, alarm.key, ts),
         "verdict": verdict,
-        "lead_s": lead_s,
-        "priority": alarm.priority,
+        "lead_s": None if lead_s is None else lead_s - (ts - alarm.ts) / 1000,
+        "priority": priority,
         "rule": alarm.rule or MODEL_NAME,
         "peak_probability": alarm.peak,
         "lasted_s": ended,

@@ -33,6 +33,7 @@ class Alarm:
         cleared_ts: when it returned to normal, ms; None: it was active at the end of the recording.
         contributions: SHAP contributions when it was raised, largest first.
         rule: that raised it; empty: the model.
+        since: when it first had each of its priorities, ms.
     """
 
     key: int
@@ -44,6 +45,7 @@ class Alarm:
     cleared_ts: int | None = None
     contributions: list[Contribution] = field(default_factory=list)
     rule: str = MODEL
+    since: dict[str, int] = field(default_factory=dict)
 
 
 def apply(
@@ -64,11 +66,12 @@ def apply(
         if made.kind == ACTIVE and alarm is None:
             onset = at if state.onset_ts is None else state.onset_ts
             alarm = Alarm(int(key[made.row]), state.alarm_id, onset, at, state.priority, state.peak_probability)
-            alarm.rule = made.rule
+            alarm.rule, alarm.since[state.priority] = made.rule, at
             alarms[state.alarm_id] = alarm
             raised.append((alarm, made))
         elif alarm is not None:
             alarm.priority, alarm.peak = state.priority, max(alarm.peak, state.peak_probability)
+            alarm.since.setdefault(state.priority, at)
             if made.kind == RTN:
                 alarm.cleared_ts = at
     return raised

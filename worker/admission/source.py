@@ -9,7 +9,7 @@ from common.text import shown
 from worker.admission.admit import Demands, admit, demands_of
 from worker.admission.mlflow_source import MlflowSource, RefusedModelError
 from worker.admission.remedies import with_remedy
-from worker.config.pipeline import Pipeline
+from worker.config.pipeline import Pipeline, load_pipeline
 from worker.config.settings import Settings
 from worker.model.archive import read_archive
 from worker.model.contract import Model
@@ -72,6 +72,8 @@ def resolve_by_settings(settings: Settings, uri: str, pipeline: Pipeline | None 
         uri: as for `resolve`.
         pipeline: whose records the model will score; None: it will not score here.
     """
+    if uri == BUNDLED and pipeline is None:
+        pipeline = load_pipeline(settings.pipeline)
     return resolve(
         uri,
         cache_directory=settings.cache_directory,

@@ -3,7 +3,7 @@
 The names of limits are those of ISA-18.2. docs/decisions/alarm-rules.md says why a rule is an alarm of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -175,8 +175,15 @@ class Rule(BaseModel):
         return np.where(lowest >= REACHED, highest, lowest)
 
 
-def rule_faults(rules: Sequence[Rule], fields: Sequence[str]) -> list[tuple[tuple[str | int, ...], str]]:
-    """Faults of rules for readings with these numeric fields: their places, and texts with the fix."""
+def rule_faults(
+    rules: Sequence[Rule], fields: Mapping[str, tuple[float, float]]
+) -> list[tuple[tuple[str | int, ...], str]]:
+    """Faults of rules for readings with these numeric fields: their places, and texts with the fix.
+
+    Args:
+        rules: of a pipeline.
+        fields: least and greatest value of each; a worker masks others.
+    """
     found: list[tuple[tuple[str | int, ...], str]] = []
     names = [rule.name for rule in rules]
     for at, rule in enumerate(rules):
@@ -186,7 +193,25 @@ def rule_faults(rules: Sequence[Rule], fields: Sequence[str]) -> list[tuple[tupl
             if condition.field is not None and condition.field not in fields:
                 known = ", ".join(fields)
                 found.append(((at,), f"the readings have no number {condition.field!r}; there are {known}"))
+            elif condition.field is not None and (why := _without_effect(condition, *fields[condition.field])):
+                found.append(((at,), f"{why}; correct it"))
     return found
+
+
+def _without_effect(condition: Condition, least: float, greatest: float) -> str:
+    """Why a limit on a field of this range is always or never reached, or never left again; else empty."""
+    bounds = f"{condition.field} is from {least:g} to {greatest:g}"
+    if condition.high is not None:
+        never, always = max(condition.high, condition.high_high or condition.high) > greatest, condition.high <= least
+        stays = condition.high - condition.deadband <= least
+    else:
+        limit = float(condition.low or 0.0)
+        further = limit if condition.low_low is None else condition.low_low
+        never, always = min(limit, further) < least, limit >= greatest
+        stays = limit + condition.deadband >= greatest
+    if never or always:
+        return f"{bounds}, so that a limit is {'never' if never else 'always'} reached"
+    return f"{bounds}, so that with this deadband the value never counts as normal" if stays else ""
 
 
 def missing_features(rules: Sequence[Rule], features: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Checks of everything that a worker needs; each problem is reported with its remedy."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from common.errors import DEPENDENCY_DOWN, DependencyDownError, UserError
@@ -36,15 +37,23 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         "pipeline", "ok", f"{settings.pipeline}: {pipeline.input.topic} → {pipeline.outputs.predictions.topic}"
     )
+    with ThreadPoolExecutor() as at_once:  # several services may be silent
+        broker = at_once.submit(lambda: list(_of_broker(settings, pipeline)))
+        registry = at_once.submit(finding, "registry", lambda: registry_says(settings, pipeline))
+        model = at_once.submit(finding, "model", lambda: model_says(settings, pipeline))
+        yield from [*broker.result(), registry.result(), model.result()]
+
+
+def _of_broker(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
     try:
-        yield from _of_broker(reachable_config(settings.bootstrap_servers), settings, pipeline)
+        config = reachable_config(settings.bootstrap_servers)
     except DependencyDownError as error:
         yield Finding("broker", "wrong", error.reason, down=True)
-    yield finding("registry", lambda: registry_says(settings, pipeline))
-    yield finding("model", lambda: model_says(settings, pipeline))
+    else:
+        yield from _of_reachable(config, settings, pipeline)
 
 
-def _of_broker(config: dict[str, Any], settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
+def _of_reachable(config: dict[str, Any], settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
     admin, servers = admin_client(config), config["bootstrap.servers"]
     yield Finding("broker", "ok", f"{servers} answers, {len(topic_partitions(admin))} topics")
     denied = worker_permissions(admin, config, pipeline, settings.group_of(pipeline.name))

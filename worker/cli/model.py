@@ -70,8 +70,7 @@ def info(
     Example: hazardstream model info champion.hazardmodel
     """
     from worker.admission.in_use import described, described_files
-    from worker.admission.source import BUNDLED, resolve_by_settings
-    from worker.config.pipeline import load_pipeline
+    from worker.admission.source import resolve_by_settings
     from worker.config.settings import load_settings
     from worker.model.archive import read_archive
     from worker.model.model_files import is_model, read_model_files
@@ -84,8 +83,7 @@ def info(
         _show({"directory": model} | described_files(read_model_files(path, path.resolve().name)), as_json=as_json)
     else:
         settings = load_settings(pipeline=pipeline)
-        found = resolve_by_settings(settings, model, load_pipeline(settings.pipeline) if model == BUNDLED else None)
-        _show({"model": model} | described(found), as_json=as_json)
+        _show({"model": model} | described(resolve_by_settings(settings, model)), as_json=as_json)
 
 
 @app.command()

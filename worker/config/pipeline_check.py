@@ -135,7 +135,9 @@ def _alarm(pipeline: "Pipeline") -> Iterator[Found]:
     except ValidationError as error:
         yield from ((("alarm", "rules", *at), text) for at, text in shape_faults(error, Rule))
         return
-    yield from ((("alarm", "rules", *at), text) for at, text in rule_faults(rules, pipeline.input.sensors()))
+    fields = {name: pipeline.input.rules(name) for name in pipeline.input.sensors()}
+    ranges = {name: (float(field.low), float(field.high)) for name, field in fields.items()}
+    yield from ((("alarm", "rules", *at), text) for at, text in rule_faults(rules, ranges))
     if not raised_by_model(given) and not rules:
         yield ("alarm", "model"), "without rules nothing raises an alarm; add `rules`, or take it out"
 

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 from common.errors import DependencyDownError
 from worker.kafka.client_config import admin_client, client_config
 
-_TRIES_S = (1.0, 2.5)
+_TRIES_S = (1.0, 2.0)
 """The first is enough to try every address of a host. The second is for a slow network, where nothing failed."""
 
 
@@ -19,7 +19,7 @@ def reachable_config(bootstrap: str | None = None) -> dict[str, Any]:
 
     Raises:
         UserError: see `client_config`.
-        DependencyDownError: no broker answers within 3.5 s.
+        DependencyDownError: no broker answers within 3 s.
     """
     config = client_config(bootstrap)
     asking = admin_client(config)

@@ -1,15 +1,14 @@
 """Statistics of a chunk of windows over one span of time, in NumPy's order of sums over the first axis.
 
-Shapes are [size, n]: the readings of each of n windows, the oldest first.
+Shapes are [size, s, n]: the readings of each of n windows, the oldest first, by sensor. What is the same for all
+sensors has s = 1.
 """
 
-from collections.abc import Collection
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from common.arrays import Bool, Float, Int
 
@@ -28,11 +27,39 @@ class SpanKind(StrEnum):
     FIRST = "first"
 
 
-class Newest(NamedTuple):
-    """The newest reading of each window: its age, ms, NaN where there is none, and its place; the last of several."""
+class Reading(NamedTuple):
+    """A reading of each window, shape [s, n]: its age, ms, NaN where there is none, and its place."""
 
     age: Float
-    place: NDArray[np.int32]
+    place: Int
+
+    def among(self, wanted: Bool) -> "Reading":
+        """Those of some windows, shape [k]; wanted: shape [sensors, n]."""
+        return Reading(
+            np.broadcast_to(self.age, wanted.shape)[wanted], np.broadcast_to(self.place, wanted.shape)[wanted]
+        )
+
+
+class Values(NamedTuple):
+    """Values of the windows' readings.
+
+    Attributes:
+        timeline: values of all sensors, one sensor after the other.
+        first: where in it each window begins, shape [s, n].
+        size: readings that a window holds.
+    """
+
+    timeline: Float
+    first: Int
+    size: int
+
+    def since(self, place: int) -> Float:
+        """Those from this place of the windows on, shape [size - place, s, n]; a copy."""
+        return self.timeline.take(np.arange(place, self.size)[:, None, None] + self.first)
+
+    def at(self, place: Int) -> Float:
+        """One of each window, shape [s, n]; place: shape [s or 1, n]."""
+        return self.timeline.take(self.first + place)
 
 
 class Counted:
@@ -43,17 +70,17 @@ class Counted:
     Attributes:
         since: the first place that counts in any window; the others are left out.
         known: which readings count. whole: all of them do.
-        ages: how much older than the window's last reading each one is, ms.
+        ages: how much older than the window's last reading each one is, ms, shape [size, 1, n].
     """
 
     def __init__(self, ages: Int, known: Bool) -> None:
-        self.since = int(known.any(axis=1).argmax())
+        self.since = int(known.any(axis=(1, 2)).argmax())
         self.ages, self.known = ages[self.since :], known[self.since :]
         self.whole = bool(self.known.all())
 
     @cached_property
     def count(self) -> Int:
-        """How many count, shape [n]."""
+        """How many count, shape [s, n]."""
         count: Int = self.known.sum(axis=0)
         return count
 
@@ -69,121 +96,167 @@ class Counted:
 
     @cached_property
     def age(self) -> Int:
-        """Sum of the ages, shape [n]."""
+        """Sum of the ages, shape [s, n]."""
         age: Int = self.own_ages.sum(axis=0)
         return age
 
     @cached_property
     def spread(self) -> Float:
-        """Count times the sum of squared deviations of the ages, shape [n]; NaN where they are all equal."""
+        """Count times the sum of squared deviations of the ages, shape [s, n]; NaN where they are all equal."""
         spread = self.count * (self.own_ages * self.own_ages).sum(axis=0) - self.age * self.age
         return np.where(spread > 0, spread, np.nan)
 
     @cached_property
-    def newest(self) -> "Newest":
-        """The newest reading of each window."""
-        return self._least(self.known)
+    def _ranked(self) -> Int:
+        """Ages times the size, plus how many places follow: tells both, and orders by both."""
+        return self.ages * len(self.ages) + np.arange(len(self.ages))[::-1, None, None]
+
+    def _at(self, ranked: Int) -> Reading:
+        age, follow = np.divmod(ranked, len(self.ages))
+        there = (ranked >= 0) & (ranked < _NONE)
+        return Reading(np.where(there, age, np.nan), self.since + len(self.ages) - 1 - follow)
 
     @cached_property
-    def older(self) -> "Newest":
-        """The newest reading of an earlier time."""
-        return self._least(self.known & (self.ages > self.newest.age))
+    def newest(self) -> Reading:
+        """The newest reading of each window; the last of several."""
+        return self._at(np.where(self.known, self._ranked, _NONE).min(axis=0))
 
-    def _least(self, known: Bool) -> "Newest":
-        ages = np.where(known, self.ages, _NONE)
-        least = ages.min(axis=0)
-        # Faster than the place of the least, and the last one of several.
-        place = np.where(ages == least, np.arange(len(ages), dtype=np.int32)[:, None], 0).max(axis=0)
-        return Newest(np.where(least < _NONE, least, np.nan), place)
+    @cached_property
+    def older(self) -> Reading:
+        """The newest reading of an earlier time; the last of several."""
+        newest = np.nan_to_num(self.newest.age).astype(np.int64)
+        return self._at(np.where(self.known & (self.ages > newest), self._ranked, _NONE).min(axis=0))
+
+    @cached_property
+    def first(self) -> Reading:
+        """The oldest reading before the last one; the first of several."""
+        return self._at(np.where(self.known & (self.ages > 0), self._ranked, -1).max(axis=0))
 
     @cached_property
     def oldest_age(self) -> Int:
-        """Age of the oldest reading, ms, shape [n]; 0 where none counts."""
+        """Age of the oldest reading, ms, shape [s, n]; 0 where none counts."""
         oldest: Int = self.own_ages.max(axis=0)
         return oldest
 
     @cached_property
-    def first(self) -> tuple[Int, Bool]:
-        """Place of the oldest reading before the last one, and whether there is one, shape [n] each."""
-        before = np.where(self.known & (self.ages > 0), self.ages, -1)
-        place = before.argmax(axis=0)
-        return place, before[place, np.arange(before.shape[1])] > 0
-
-    def origin(self, values: Float) -> Float:
-        """The last value to arrive of those that count, shape [n]; any value where none does."""
-        place: int | Int = len(values) - 1
-        if not self.known[-1].all():
-            place = place - self.known[::-1].argmax(axis=0)
-        last: Float = values[place, np.arange(values.shape[1])]
-        return last
+    def last(self) -> Int:
+        """Place of the last reading to arrive, shape [s, n]; any place where there is none."""
+        end = self.since + len(self.known) - 1
+        return np.full((1, 1), end) if self.known[-1].all() else end - self.known[::-1].argmax(axis=0)
 
     def only(self, values: Float, otherwise: float) -> Float:
         """Values that count, and a number in place of the others."""
         return values if self.whole else np.where(self.known, values, otherwise)
 
 
-def statistics(
-    kinds: Collection[SpanKind], counted: Counted, inside: Counted, window: Counted, values: Float
-) -> dict[SpanKind, Float]:
-    """Statistics of a sensor, shape [n] each.
+class InSpan(NamedTuple):
+    """Sensors over a span.
 
-    Args:
-        kinds: which.
+    Attributes:
         counted: the readings within the span that have the sensor.
         inside: all readings within the span.
-        window: all readings of the windows that have it.
-        values: of the sensor.
+        window: all readings of the windows that have the sensor.
+        values: of the sensors.
     """
-    within = values[counted.since :]
-    found: dict[SpanKind, Float] = {}
-    if {SpanKind.RATE, SpanKind.MEAN, SpanKind.STD} & set(kinds):
-        found = _moments(kinds, counted, within)
-    if SpanKind.MIN in kinds:
-        found[SpanKind.MIN] = np.where(counted.count > 0, counted.only(within, np.inf).min(axis=0), np.nan)
-    if SpanKind.MAX in kinds:
-        found[SpanKind.MAX] = np.where(counted.count > 0, counted.only(within, -np.inf).max(axis=0), np.nan)
-    if SpanKind.GAP in kinds:
-        newest, older = counted.newest.age, counted.older.age
-        found[SpanKind.GAP] = np.maximum(np.where(np.isnan(older), inside.oldest_age, older) - newest, newest) / 1000
-    if SpanKind.FIRST in kinds:
-        place, there = counted.first
-        found[SpanKind.FIRST] = np.where(there, within[place, np.arange(len(place))], np.nan)
-    if SpanKind.RATE in kinds:
-        slope = found[SpanKind.RATE]
-        lacking = np.flatnonzero(np.isnan(slope))
-        if lacking.size:
-            slope[lacking] = _between_newest(window, values, lacking)
-    return found
+
+    counted: Counted
+    inside: Counted
+    window: Counted
+    values: Values
+
+    @property
+    def own_values(self) -> Float:
+        """Values from the first place that counts on."""
+        return self.values.since(self.counted.since)
+
+    @property
+    def origin(self) -> Float:
+        """The last value. Relative to it, values that are large and nearly equal keep their precision."""
+        return self.values.at(self.counted.last)
+
+    @property
+    def away(self) -> Float:
+        """Values relative to the origin; 0 where a reading does not count."""
+        away = self.own_values
+        away -= self.origin
+        return self.counted.only(away, 0.0)
 
 
-def _moments(kinds: Collection[SpanKind], counted: Counted, values: Float) -> dict[SpanKind, Float]:
-    # Relative to one of the values, which keeps precision where they are large and nearly equal.
-    origin, count = counted.origin(values), counted.count
-    # In C order, whatever the order of the values in memory, because that decides the order of the sums.
-    away = counted.only(np.subtract(values, origin, order="C"), 0.0)
-    total = np.add.reduce(away, axis=0)
-    found: dict[SpanKind, Float] = {}
+def statistic(kind: SpanKind, of: InSpan) -> Float:
+    """A statistic of sensors over a span, shape [s or 1, n]."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        if {SpanKind.MEAN, SpanKind.STD} & set(kinds):
-            mean = total / np.where(count > 0, count, np.nan)
-            found[SpanKind.MEAN] = origin + mean
-        if SpanKind.STD in kinds:
-            squares = np.add.reduce(counted.only(away - mean, 0.0) ** 2, axis=0)
-            found[SpanKind.STD] = np.sqrt(squares / np.where(count > 1, count - 1, np.nan))
-        if SpanKind.RATE in kinds:
-            # The slope of the line of least squares, per second; NaN where there are fewer than two times.
-            product = counted.age * total - count * np.add.reduce(counted.own_ages_as_float * away, axis=0)
-            found[SpanKind.RATE] = 1000 * product / counted.spread
-    return found
+        found: Float = _STATISTICS[kind](of)
+        return found
 
 
-def _between_newest(window: Counted, values: Float, rows: Int) -> Float:
-    """Change per second between the two newest values of different times, by row; NaN where there are none.
+def _rate(of: InSpan) -> Float:
+    """The slope of the line of least squares, per second, or else of the line through the two newest values."""
+    counted, away = of.counted, of.away
+    total = np.add.reduce(away, axis=0)
+    away *= counted.own_ages_as_float
+    slope: Float = 1000 * (counted.age * total - counted.count * np.add.reduce(away, axis=0)) / counted.spread
+    lacking = np.isnan(slope)
+    if lacking.any():
+        slope[lacking] = _between_newest(of.window, of.values, lacking)
+    return slope
+
+
+def _between_newest(window: Counted, values: Values, wanted: Bool) -> Float:
+    """Change per second between the two newest values of different times; NaN where there are none.
 
     It has the bits that a line of least squares has through these two, so that rates over a short and a long span do
     not differ where both have the same two values. Otherwise a model could take the last bit for a change.
     """
-    (newer, older), within = (window.newest.age[rows], window.older.age[rows]), values[window.since :]
-    away = within[window.older.place[rows], rows] - within[window.newest.place[rows], rows]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 1000 * ((newer + older) * away - 2 * (older * away)) / (older - newer) ** 2
+    newer, older = window.newest.among(wanted), window.older.among(wanted)
+    of = values._replace(first=values.first[wanted])
+    away = of.at(older.place) - of.at(newer.place)
+    slope = 1000 * ((newer.age + older.age) * away - 2 * (older.age * away)) / (older.age - newer.age) ** 2
+    # Where there are none, a value was read that is not of the window: a NaN made of it could have any bits.
+    return np.where(np.isnan(older.age), np.nan, slope)
+
+
+def _mean(of: InSpan) -> Float:
+    return of.origin + _mean_away(of.counted, of.away)
+
+
+def _mean_away(counted: Counted, away: Float) -> Float:
+    mean: Float = np.add.reduce(away, axis=0) / np.where(counted.count > 0, counted.count, np.nan)
+    return mean
+
+
+def _std(of: InSpan) -> Float:
+    counted, away = of.counted, of.away
+    squares: Float = np.add.reduce(counted.only(away - _mean_away(counted, away), 0.0) ** 2, axis=0)
+    return np.sqrt(squares / np.where(counted.count > 1, counted.count - 1, np.nan))
+
+
+def _min(of: InSpan) -> Float:
+    least: Float = of.counted.only(of.own_values, np.inf).min(axis=0)
+    return np.where(of.counted.count > 0, least, np.nan)
+
+
+def _max(of: InSpan) -> Float:
+    greatest: Float = of.counted.only(of.own_values, -np.inf).max(axis=0)
+    return np.where(of.counted.count > 0, greatest, np.nan)
+
+
+def _gap(of: InSpan) -> Float:
+    newest, older = of.counted.newest.age, of.counted.older.age
+    gap: Float = np.maximum(np.where(np.isnan(older), of.inside.oldest_age, older) - newest, newest) / 1000
+    return gap
+
+
+def _first(of: InSpan) -> Float:
+    first = of.counted.first
+    return np.where(np.isnan(first.age), np.nan, of.values.at(first.place))
+
+
+_STATISTICS = {
+    SpanKind.RATE: _rate,
+    SpanKind.MEAN: _mean,
+    SpanKind.STD: _std,
+    SpanKind.MIN: _min,
+    SpanKind.MAX: _max,
+    SpanKind.GAP: _gap,
+    SpanKind.FIRST: _first,
+}

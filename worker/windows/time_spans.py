@@ -1,19 +1,19 @@
 """Statistics of a sensor over a span of event time: they mean the same at any sampling period."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from itertools import compress
+from typing import Annotated, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.arrays import Bool, Float, Int
-from worker.windows.span_statistics import Counted, SpanKind, statistics
+from worker.windows.span_statistics import Counted, InSpan, SpanKind, Values, statistic
 
 MOST_READING_MS = 2**31
 """Largest product of the readings and the length of a window with spans: sums of squared times stay exact."""
 _CHUNK = 1024  # rows at a time, whose windows fit into a processor's own cache
+_MANY = 128  # rows that are worth a chunk of their own
 _UNITS = (("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1))
 
 
@@ -76,65 +76,84 @@ def span_features(spans: Sequence[Span], sensors: Sequence[str], history: Histor
     """
     out = np.full((len(spans), len(history.position)), np.nan)
     known = ~np.isnan(history.values)
-    places: dict[str, dict[int, list[int]]] = {}
+    lacking = _lacking(known, history)
+    parts = _parts(lacking, history.readings)
+    order = np.concatenate(parts)
+    wanted: dict[tuple[SpanKind, int], dict[int, int]] = {}
     for i, span in enumerate(spans):
-        places.setdefault(span.sensor, {}).setdefault(span.over_ms, []).append(i)
-    for start in range(0, len(history.position), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        windows = _Windows(history, rows)
-        for sensor, by_span in places.items():
-            at = sensors.index(sensor)
-            values, there = windows.of(history.values[at]), windows.of(known[at])
-            if not there.any():
-                continue
-            complete = bool(there.all())
-            everywhere = windows.counted(None, None if complete else there)
-            for over_ms, wanted in by_span.items():
-                inside = windows.counted(over_ms, None)
-                counted = inside if complete else windows.counted(over_ms, there)
-                found = statistics({spans[i].kind for i in wanted}, counted, inside, everywhere, values)
-                for i in wanted:
-                    out[i, rows] = found[spans[i].kind][: windows.rows]
+        wanted.setdefault((span.kind, span.over_ms), {})[sensors.index(span.sensor)] = i
+    done = 0
+    for rows in (part[start : start + _CHUNK] for part in parts for start in range(0, len(part), _CHUNK)):
+        present = np.any(lacking[:, rows] < history.readings[rows], axis=1)
+        windows = _Windows(history, rows, known if lacking[:, rows][present].any() else None)
+        chunk = slice(done, done := done + len(rows))
+        for (kind, over_ms), places in wanted.items():
+            if of := [at for at in places if present[at]]:
+                out[[places[at] for at in of], chunk] = windows.statistic(kind, over_ms, of)[:, : len(rows)]
+    features = np.empty(out.T.shape)
     # Zeros lose their sign: it could depend on how many empty places a sum began with.
-    return out.T + 0.0
+    features[order] = out.T + 0.0
+    return features
+
+
+def _lacking(known: Bool, history: History) -> Int:
+    """How many readings of each window lack a value, by sensor, shape [sensors, n]."""
+    count = np.cumsum(~known, axis=1, dtype=np.int32)
+    lacking: Int = count[:, history.position] - count[:, history.position - history.readings]
+    return lacking
+
+
+def _parts(lacking: Int, readings: Int) -> list[Int]:
+    """Rows of windows that lack the same sensors, which share what follows from times alone.
+
+    The last part has all other rows: windows that lack only some values of a sensor, and those that few are like.
+    """
+    absent = lacking == readings
+    alike = np.where((absent | (lacking == 0)).all(axis=0), (1 << np.arange(len(absent))) @ absent, -1)
+    order = np.argsort(alike, kind="stable")
+    runs = np.split(order, np.flatnonzero(np.diff(alike[order])) + 1)
+    many = [len(run) >= _MANY and alike[run[0]] >= 0 for run in runs]
+    others = [run for run, is_many in zip(runs, many, strict=True) if not is_many]
+    return [*compress(runs, many), np.concatenate([*others, order[:0]])]
 
 
 class _Windows:
-    """The windows of a chunk of rows, [size, n]: their readings, oldest first.
+    """The windows of a chunk of rows, [size, 1, n]: their readings, oldest first.
 
-    Attributes:
-        rows: how many rows the chunk has; windows may be one more.
+    Args:
+        history: of all rows.
+        rows: of the chunk. Of a single one there are two windows.
+        known: which places have which sensor, as `History.values`; None: all readings have all that are asked for.
     """
 
-    def __init__(self, history: History, rows: slice) -> None:
-        position, readings = history.position[rows], history.readings[rows]
-        self.rows, self._size = len(position), history.size
-        if self.rows == 1:
+    def __init__(self, history: History, rows: Int, known: Bool | None) -> None:
+        if len(rows) == 1:
             # NumPy adds in order over the first axis only where the last one is longer than one.
-            position, readings = position.repeat(2), readings.repeat(2)
-        first, place = position - self._size + 1, np.arange(self._size)[:, None]
-        # Rows of one key follow each other: their windows need no copy.
-        follow = bool((np.diff(position) == 1).all())
-        self._places = slice(first[0], first[-1] + self._size) if follow else first + place
-        # In C order, as all that sums are made of.
-        ages = np.subtract(history.ts[position], self.of(history.ts), order="C")
-        ages[(ages < 0) | (place < self._size - readings)] = -1
-        self._ages = ages
-        self._complete: dict[int | None, Counted] = {}
+            rows = rows.repeat(2)
+        position, place = history.position[rows], np.arange(history.size)[:, None, None]
+        self._history, self._known, self._first = history, known, position - history.size + 1
+        ages = history.ts[position] - history.ts.take(place + self._first)
+        ages[(ages < 0) | (place < history.size - history.readings[rows])] = -1
+        self._ages, self._oldest = ages, int(ages.max())
+        self._counted: dict[tuple[int | None, tuple[int, ...]], Counted] = {}
 
-    def of(self, column: NDArray[Any]) -> Any:
-        """Windows on a column of the timeline; not to be written to."""
-        found = column[self._places]
-        return sliding_window_view(found, len(found) - self._size + 1) if found.ndim == 1 else found
+    def statistic(self, kind: SpanKind, over_ms: int, sensors: list[int]) -> Float:
+        """A statistic of sensors over a span, shape [sensors or 1, n]."""
+        size, length = self._history.size, len(self._history.ts)
+        values = Values(self._history.values.ravel(), self._first + np.array(sensors)[:, None] * length, size)
+        of = () if self._known is None else tuple(sensors)
+        return statistic(kind, InSpan(self._of(over_ms, of), self._of(over_ms, ()), self._of(None, of), values))
 
-    def counted(self, over_ms: int | None, there: Bool | None) -> Counted:
-        """Readings of a span (None: of the whole window) that have a sensor; `there`: which do, None if all do."""
-        if there is None and over_ms in self._complete:
-            return self._complete[over_ms]
-        inside = self._ages >= 0
-        if over_ms is not None:
-            inside &= self._ages <= over_ms
-        counted = Counted(self._ages, inside if there is None else np.logical_and(inside, there, out=inside))
-        if there is None:
-            self._complete[over_ms] = counted
-        return counted
+    def _of(self, over_ms: int | None, sensors: tuple[int, ...]) -> Counted:
+        """Readings of a span (None: of the whole window) that have the sensors, by sensor; of none: all readings."""
+        if over_ms is not None and over_ms >= self._oldest:
+            over_ms = None
+        if (over_ms, sensors) not in self._counted:
+            inside = self._ages >= 0
+            if over_ms is not None:
+                inside &= self._ages <= over_ms
+            if sensors and self._known is not None:
+                places = np.arange(self._history.size)[:, None] + self._first
+                inside = inside & self._known[list(sensors)].take(places, axis=1).transpose(1, 0, 2)
+            self._counted[over_ms, sensors] = Counted(self._ages, inside)
+        return self._counted[over_ms, sensors]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.battery_hazard.training.datasets.dataset import Progress as Told
 
 Small = Annotated[
-    bool, typer.Option("--small", help="Train a small model on few sites, for a demo: in about a minute.")
+    bool, typer.Option("--small", help="Train a small model on few sites, for a demo: in two minutes of CPU time.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result, bit for bit.")]
 Data = Annotated[

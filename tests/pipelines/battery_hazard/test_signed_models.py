@@ -104,8 +104,7 @@ def test_the_same_ramp_scores_alike_at_any_sampling_period(signed: ModelPackage,
         series[0, :, SENSORS.index("voltage_v")] = 51.0
         found += last_probability(signed, series, 1000 * period_s).tolist()
 
-    # At 1 s, the window of the shipped model holds half a minute, so it does not see how far the heat has come.
-    assert max(found) - min(found) < (0.03 if signed.spec.max_readings < 60 else 0.02)
+    assert max(found) - min(found) < 0.02
 
 
 @ENOUGH

@@ -19,6 +19,38 @@ def test_equal_names_are_refused_where_they_are_needed(tmp_path: Path) -> None:
     assert read_recording(path, mapping=parse_mapping("voltage_v=voltage_v (2)")).column("voltage_v")[0] == 51
 
 
+def test_a_number_that_can_be_read_in_two_ways_is_none(tmp_path: Path) -> None:
+    path = text_file(tmp_path, "ts;U;T", "2024-06-25 08:00;51.800;25,5", "2024-06-25 08:10;51.900;25,6")
+    with pytest.raises(UserError, match=r"column U: '51\.800': is not a number"):
+        read_recording(path, mapping=parse_mapping("voltage_v=U,avg_surface_temp_c=T"))
+    read = read_recording(path, mapping=parse_mapping("voltage_v=replace(U,'.','')::DOUBLE/1000,avg_surface_temp_c=T"))
+    assert read.column("voltage_v").tolist() == [51.8, 51.9]
+    assert "51.800 counts as no number" in " ".join(read.understood["notes"])
+
+
+def test_a_name_of_a_column_that_is_nearly_right_is_suggested(tmp_path: Path) -> None:
+    path = text_file(tmp_path, "ts,Temp (Â°F)", "2024-06-25,77")
+    with pytest.raises(UserError, match=r"is Temp \(Â°F\) meant\?"):
+        read_recording(path, mapping=parse_mapping("avg_surface_temp_c=Temp (°F)"))
+
+
+def test_utc_stands_in_a_row_of_units_too(tmp_path: Path) -> None:
+    path = text_file(tmp_path, "ts,U,T", "UTC,mV,°F", "2024-06-25 08:00:00,51800,77")
+    read = read_recording(path, mapping=parse_mapping("voltage_v=U,avg_surface_temp_c=T"))
+    assert (read.column("voltage_v")[0], read.column("avg_surface_temp_c")[0]) == pytest.approx((51.8, 25.0))
+
+
+def test_a_place_in_a_list_of_json_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    path = text_file(tmp_path, '{"ts": "2024-06-25", "temps": [25, 26]}', name="log.json")
+    with pytest.raises(UserError, match=r"temps holds lists; write temps->>0"):
+        read_recording(path, mapping=parse_mapping("max_surface_temp_c=temps[2]"))
+    assert (
+        read_recording(path, mapping=parse_mapping("max_surface_temp_c=temps->>1")).column("max_surface_temp_c")[0]
+        == 26
+    )
+
+
+@pytest.mark.slow  # reads ten thousand columns
 def test_ten_thousand_columns(tmp_path: Path) -> None:
     names, values = ",".join(f"c{i}" for i in range(10_000)), ",".join("1" for _ in range(10_000))
     path = text_file(tmp_path, f"ts,{names}", f"2024-06-25,{values}", f"2024-06-26,{values}")

@@ -105,6 +105,11 @@ def test_times_that_restart_are_told_with_the_column_that_says_why() -> None:
     )
 
 
+def test_times_that_repeat_are_told() -> None:
+    read = read_recording(form("date_and_time_columns.csv"), mapping=parse_mapping("ts=Date,voltage_v=Max"))
+    assert "119 readings have the same time as the one before them" in " ".join(read.understood["warnings"])
+
+
 def test_two_devices_in_one_row_by_a_query() -> None:
     read = read_recording(form("two_packs_in_one_row.csv"), mapping=Mapping(query=PACKS))
     assert (read.keys, np.bincount(read.key).tolist()) == (["b1", "b2"], [120, 120])

@@ -221,6 +221,7 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, name: str, conten
         read(path)
 
 
+@pytest.mark.slow  # reads 30 files
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(

@@ -22,6 +22,7 @@ from schemas.registry import writer_schema_lookup
 from tests.backtests import recording, run, saved
 from tests.flagship import KNOWN_SCHEMAS, PIPELINE
 from tests.recordings import read_recording
+from training.backtest.report import as_json
 from training.backtest.score import RecordingScorer
 from training.evaluation.alarm_outcomes import Alarm, apply, match_alarms
 from training.evaluation.labelled_event import LabelledEvent
@@ -93,6 +94,15 @@ def test_a_real_cell_in_normal_operation_raises_no_alarm(recordings: Path, model
     assert facts["key_days"] == pytest.approx(3.06, abs=0.02)
     # Garwood: no event in 3.06 days leaves up to 3.689 / 3.06.
     assert facts["false_alarms_per_key_day_interval"] == [0, pytest.approx(3.689 / facts["key_days"], rel=1e-3)]
+
+
+def test_an_alarm_that_rises_is_listed_with_each_priority(package: ModelPackage, tmp_path: Path) -> None:
+    result = run(package, saved(recording("fails", runaway_h=1.8), tmp_path / "x.csv"))
+    listed = [entry for entry in as_json(result, "m")["alarm_list"] if entry["rule"] == "model"]
+    assert [entry["priority"] for entry in listed] == ["HIGH", "CRITICAL"]
+    assert len({entry["alarm_id"] for entry in listed}) == 1
+    first, then = (entry["t_s"] for entry in listed)
+    assert then > first
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -41,3 +41,13 @@ def test_the_model_in_the_folder_needs_the_trust_of_the_settings(settings: Setti
     assert package.version in which
     assert f"there is no {pipeline.model}" in which
     assert "using the model in the pipeline's folder instead" in said[-1]
+
+
+def test_bundled_is_the_model_in_the_folder_of_the_settings_pipeline(
+    settings: Settings, model_package: Path, tmp_path: Path
+) -> None:
+    file = write_folder(tmp_path / "pipeline")
+    shutil.copytree(model_package, file.parent / "model")
+    bundled = settings.model_copy(update={"model": "bundled", "pipeline": str(file)})
+    package, which = model_or_default(bundled, load_pipeline(str(file)), print)
+    assert which == f"{package.name} {package.version} (bundled)"

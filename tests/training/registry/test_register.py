@@ -76,7 +76,7 @@ def test_a_local_store_keeps_everything_in_its_own_directory(
     assert (done.name, done.version, done.alias) == (unique_name, "1", "champion")
     assert list(here.iterdir()) == []
     assert {p.name for p in (tmp_path / "store").iterdir()} == {"mlflow.db", "artifacts"}
-    simulated = [f"simulating {split} sites" for split in SPLITS]
+    simulated = [f"simulating: {split}" for split in SPLITS]
     assert list(dict.fromkeys(stages)) == [*simulated, "boosting trees", "choosing the alarm policy", "registering"]
     with mlflow_client(done.tracking_uri) as client:
         figures = {file.path for file in client.list_artifacts(done.run_id, "training")}

@@ -17,7 +17,7 @@ from tests.plain_pipelines import model, plain_pipeline
 from training.monitoring.performance.rolling import alarms_from, models_alarms
 from worker.admission.compatibility import alarm_policy, require_fit
 from worker.alarms.alarms import MODEL, Alarms, rule_of, state_key
-from worker.alarms.rules import HELD, NORMAL, REACHED, URGENT, Condition, Rule
+from worker.alarms.rules import HELD, NORMAL, REACHED, URGENT, Condition, Rule, rule_faults
 from worker.alarms.state_machine import ACTIVE, IDLE, RTN, AlarmPolicy
 from worker.config.pipeline import Pipeline, load_pipeline
 from worker.in_memory import START_MS, InMemory
@@ -39,6 +39,27 @@ nan = float("nan")
 )
 def test_the_level_of_a_condition(limit: dict[str, float], values: list[float], levels: list[int]) -> None:
     assert Condition.model_validate({"field": "x"} | limit).level(np.array(values)).tolist() == levels
+
+
+@pytest.mark.parametrize(
+    ("limit", "why"),
+    [
+        ({"high": 1600}, "never reached"),
+        ({"high": 100, "high_high": 1600}, "never reached"),
+        ({"high": -60}, "always reached"),
+        ({"low": -500}, "never reached"),
+        ({"low": 1500}, "always reached"),
+        ({"high": 100, "deadband": 500}, "never counts as normal"),
+        ({"low": 1000, "deadband": 500}, "never counts as normal"),
+    ],
+)
+def test_a_limit_that_the_range_of_its_field_makes_useless_is_a_fault(limit: dict[str, float], why: str) -> None:
+    rule = Rule.model_validate({"name": "hot", "priority": "HIGH", "field": "x"} | limit)
+    ((place, text),) = rule_faults([rule], {"x": (-60.0, 1500.0)})
+    assert place == (0,)
+    assert text.startswith("x is from -60 to 1500, so that")
+    assert why in text
+    assert rule_faults([rule], {"x": (-np.inf, np.inf)}) == []
 
 
 def test_any_takes_the_highest_level_and_all_the_lowest_until_all_are_reached() -> None:

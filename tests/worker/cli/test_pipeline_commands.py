@@ -53,6 +53,7 @@ def test_services_that_do_not_answer_are_no_fault(tmp_path: Path) -> None:
     assert found["model"].startswith("warning: ")
 
 
+@pytest.mark.slow  # loads the shipped model
 def test_a_model_that_does_not_suit_is_a_fault(tmp_path: Path) -> None:
     code, found = checked(str(write_generic(tmp_path)), "--model", str(SHIPPED_MODEL))
     assert code == 1

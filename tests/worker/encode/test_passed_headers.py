@@ -29,12 +29,12 @@ def test_a_trace_goes_on_with_the_prediction_and_the_alarm_of_its_reading(stage:
         wait_until(lambda: stage.outcomes() == 62, "all outcomes")
         assert worker.stop() == 0
     assert_equals_uninterrupted_run(stage)  # their order, too
-    predictions = zip(stage.committed("predictions"), stage.records("predictions"), strict=True)
+    predictions = stage.messages("predictions")
     found = {record["ts"]: message.headers() or [] for message, record in predictions if record["module_id"] == "m"}
     assert found == traced
     alone = [m for m in stage.committed("predictions") if m.key() == b"n"]
     assert [m.headers() for m in alone] == [None]
-    alarms = list(zip(stage.committed("alarms"), stage.records("alarms"), strict=True))
+    alarms = list(stage.messages("alarms"))
     assert alarms
     for message, record in alarms:
         assert (message.headers() or []) == traced[record["ts"]]

@@ -91,6 +91,7 @@ def test_figures_that_are_no_numbers_are_shown_as_null() -> None:
     assert answer.json()["metrics"] == {"auc": None, "gain": None}
 
 
+@pytest.mark.slow  # starts 150 threads
 def test_questions_to_a_loop_that_does_not_come_round_do_not_pile_up() -> None:
     state, questions = status(), LoopQuestions()
     state.phase = "running"

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 
 from common.errors import DependencyDownError
 from schemas.errors import MalformedError, UnknownSchemaError
 from tests.harness import START_MS, Stage, reading, wait_until
-from tests.topic_settings import set_topic
+from tests.topic_settings import delete_records
 from worker.kafka.client_config import admin_client, client_config
 from worker.recover.active_alarms import raise_if_ours
 from worker.windows.partition import Checkpoint
@@ -37,13 +37,8 @@ def create_again(stage: Stage) -> None:
     wait_until(created, "the topic of alarm states")
 
 
-def delete_records(stage: Stage) -> None:
-    """As a careless operator does: the broker refuses it for a topic that is only compacted."""
-    admin, topic = admin_client(client_config(stage.bootstrap)), stage.pipeline.topics["alarm_state"]
-    set_topic(stage, "alarm_state", cleanup_policy="compact,delete")
-    for deleted in admin.delete_records([TopicPartition(topic, n, -1) for n in range(2)]).values():
-        deleted.result()
-    set_topic(stage, "alarm_state", cleanup_policy="compact")
+def delete_all(stage: Stage) -> None:
+    delete_records(stage, "alarm_state", range(2))
 
 
 def run(stage: Stage, readings: int, during: Callable[[Stage], None] | None = None) -> None:
@@ -61,7 +56,7 @@ def transitions(stage: Stage) -> list[tuple[str, str]]:
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("lose", [create_again, delete_records])
+@pytest.mark.parametrize("lose", [create_again, delete_all])
 @pytest.mark.parametrize("running", [False, True])
 def test_a_standing_alarm_stands_on_and_ends_once(stage: Stage, lose: Callable[[Stage], None], running: bool) -> None:
     publish(stage, range(40), **HOT)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from itertools import islice
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewPartitions, NewTopic
 
 from tests.activity import activity_stage, events
 from tests.harness import Stage, Worker, wait_until
-from tests.topic_settings import set_topic
+from tests.topic_settings import delete_records
 from worker.kafka.client_config import admin_client, client_config
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
@@ -35,24 +35,6 @@ def create_again(stage: Stage, partitions: int) -> None:
         return True
 
     wait_until(created, "the topic of window state")
-
-
-def delete_records(stage: Stage, partition: int) -> None:
-    admin, topic = admin_client(client_config(stage.bootstrap)), stage.pipeline.topics["window_state"]
-    set_topic(stage, "window_state", cleanup_policy="compact,delete")
-
-    def deleted() -> bool:
-        (records,) = admin.delete_records([TopicPartition(topic, partition, -1)]).values()
-        try:
-            records.result()
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.POLICY_VIOLATION:
-                raise
-            return False  # the broker's log gets the new policy a moment later
-        return True
-
-    wait_until(deleted, "records deleted")
-    set_topic(stage, "window_state", cleanup_policy="compact")
 
 
 def add_partition(stage: Stage) -> None:
@@ -88,7 +70,7 @@ def test_lost_window_state_is_never_taken_for_none(activity: Stage) -> None:
     assert run(activity, 0) == set()
     assert run(activity, 1) == set()
 
-    delete_records(activity, 0)
+    delete_records(activity, "window_state", [0])
     assert run(activity, 2) == {0}
 
     create_again(activity, partitions=1)

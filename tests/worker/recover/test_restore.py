@@ -112,7 +112,7 @@ def test_a_partition_that_moves_on_while_it_is_being_rebuilt(stage: Stage) -> No
             assert taken
             assert int(given[2]) < int(taken[1]), "it moved when its rebuild had already ended"
             expected = expected_outcomes(stage)
-            wait_until(lambda: stage.outcomes() >= expected, "all outcomes")
+            wait_until(lambda: stage.outcomes() >= expected, "all outcomes", 120)
             assert second.metric("hazardstream_restored_readings_total") > 0
             assert second.metric("hazardstream_restore_duration_seconds_count") >= 1
     assert_equals_uninterrupted_run(stage)

@@ -10,7 +10,7 @@ from worker.windows.derived import AtEndOfRange, Gated, Greatest, Least, Limited
 from worker.windows.feature_spec import FeatureSpec
 from worker.windows.offline import offline_features
 from worker.windows.span_statistics import SpanKind
-from worker.windows.time_spans import Span
+from worker.windows.time_spans import History, Span, span_features
 
 START = 1_700_000_000_000
 SPANS = tuple(Span(sensor="heat", kind=kind, over_ms=ms) for ms in (10_000, 60_000, 300_000) for kind in SpanKind)
@@ -126,9 +126,20 @@ def test_a_reading_with_an_earlier_time_knows_nothing_of_later_ones() -> None:
     assert found[-1]["heat_max_1min"] == 2
 
 
+def test_what_memory_holds_before_a_window_changes_no_bit() -> None:
+    def bits(before: float) -> bytes:
+        values = np.array([[before, before, 20, 20, *[before, 20] * 15]])
+        position, readings = 2 * np.arange(16) + 3, np.array([2] + [1] * 15)
+        history = History(START + 10_000 * np.arange(34), values, position, readings, 2)
+        return span_features(SPANS, ("heat",), history).tobytes()
+
+    assert bits(-np.nan) == bits(np.inf) == bits(0.0)
+
+
 reading = st.tuples(st.integers(1, 90), st.one_of(st.none(), st.floats(-50, 400, width=32)))
 
 
+@pytest.mark.slow  # computes features of 100 courses twice
 @settings(deadline=None)
 @given(st.lists(reading, min_size=1, max_size=20), st.floats(0, 200, width=32), st.integers(1, 60))
 def test_a_higher_last_reading_lowers_no_rate_and_not_their_change(

@@ -157,7 +157,7 @@ def _about(line: str) -> About:
 
 
 _SUDDEN_MS, _FIRST_MS, _FIRST_COUNT, _DECAYING_COUNT = 600_000, 120_000, 5.0, 0.1
-_COOL_COUNT = 0.1
+_COOL_COUNT = 0.03
 _HOTTEST = FEATURES.names.index("hottest_c")
 
 

@@ -25,8 +25,10 @@ HOT_C, CERTAIN_C = 60.0, 100.0
 _AHEAD_S, _FASTEST_K_S = 30.0, 3.0
 _CHANGE_S, _CHANGE_K_S = 6.0, 1.0
 _BEYOND, _BEYOND_C = 2.0, 60.0
-HEATING_C, CERTAIN = 8.0, 1000.0
-"""A cell is hot and heating from a rise of 8 degrees ahead on. It is then as dangerous as any other sign can say."""
+HEATING_C, CERTAIN = 8.0, 1e5
+"""A cell is hot and heating from a rise of 8 degrees ahead on. It is then as dangerous as any other sign can say:
+beyond all values that the trees split on, gas in ppm, too.
+"""
 _NEARLY_C = 5.0
 _SOC_V_PERCENT, _LOAD_V_C = 0.0075, 0.06
 """From empty to full, the rest voltage of a cell rises by about 0.75 V. At 1 C, a cell loses about 0.06 V."""
@@ -78,14 +80,7 @@ def _heat() -> list[Derived]:
 def _warmth() -> list[Derived]:
     return [
         _sum("above_earlier_mean_c", **{"hottest_c": 1.0, f"{_MEAN}_first_5min": -1.0}),
-        _settled("hottest_c"),
-        _settled(_MEAN),
-        _settled("greatest_rate_10s"),
-        _settled("greatest_rate_1min"),
-        _settled("greatest_rate_5min"),
-        _settled(f"{_MEAN}_rate_1min"),
-        _settled(f"{_MEAN}_rate_5min"),
-        _settled("above_earlier_mean_c"),
+        _sum("negative_ambient_c", ambient_temp_c=-1.0),
         _sum("hottest_less_ambient_c", hottest_c=1.0, ambient_temp_c=-1.0),
         _sum("mean_less_ambient_c", **{_MEAN: 1.0, "ambient_temp_c": -1.0}),
     ]
@@ -95,6 +90,7 @@ def _charge() -> list[Derived]:
     return [
         _sum("negative_current_a", current_a=-1.0),
         Greatest(name="current_magnitude_a", of=("current_a", "negative_current_a")),
+        _sum("negative_magnitude_a", current_magnitude_a=-1.0),
         _sum("low_voltage_v", voltage_v=-1.0),
         _sum("voltage_fall_v", voltage_v_first_5min=1.0, voltage_v=-1.0),
         _sum("voltage_step_less_load", voltage_v_rate_10s=-1.0, current_a_rate_10s=_LOAD_V_C),
@@ -116,8 +112,26 @@ def _cells() -> list[Derived]:
     ]
 
 
-def _settled_voltages() -> list[Derived]:
-    both = [
+def _all_settled() -> list[Derived]:
+    """All that the trees may split on beside the score, so that nothing else orders cells that are hot and heating."""
+    warmth = [
+        "hottest_c",
+        _MEAN,
+        "greatest_rate_10s",
+        "greatest_rate_1min",
+        "greatest_rate_5min",
+        f"{_MEAN}_rate_1min",
+        f"{_MEAN}_rate_5min",
+        "above_earlier_mean_c",
+        "hottest_less_ambient_c",
+        "mean_less_ambient_c",
+        "negative_ambient_c",
+    ]
+    charge = [
+        "current_a",
+        "negative_current_a",
+        "negative_magnitude_a",
+        "soc_percent",
         "voltage_v",
         "low_voltage_v",
         "voltage_fall_v",
@@ -126,9 +140,8 @@ def _settled_voltages() -> list[Derived]:
         "above_rest_v",
         "below_rest_v",
         "below_charge_v",
-        *(each.name for each in _cells()),
     ]
-    return [_settled(name) for name in both]
+    return [_settled(name) for name in (*warmth, *charge, *(each.name for each in _cells()), *_GASES)]
 
 
 def _lasting_voltages() -> list[Derived]:
@@ -148,7 +161,7 @@ _SPEC = FeatureSpec(
     max_span_ms=900_000,
     per={"voltage_v": "cells_in_series", "current_a": "capacity_ah"},
     spans=_spans(),
-    derived=(*_heat(), *_warmth(), *_charge(), *_cells(), *_settled_voltages(), *_lasting_voltages()),
+    derived=(*_heat(), *_warmth(), *_charge(), *_cells(), *_all_settled(), *_lasting_voltages()),
 )
 _FALLING = {
     "ambient_temp_c",
@@ -161,19 +174,11 @@ MONOTONE: dict[str, Literal[-1, 1]] = {name: -1 if name in _FALLING else 1 for n
 FEATURES = FeatureSpec.model_validate(_SPEC.model_dump() | {"monotone": MONOTONE})
 """The features that models are trained on."""
 
-_JUDGED = {
-    "current_a",
-    "negative_current_a",
-    "current_magnitude_a",
-    "soc_percent",
-    "ambient_temp_c",
-    *_GASES,
-    "heating_score",
-    "hot_and_heating",
-    "hottest_less_ambient_c",
-    "mean_less_ambient_c",
-}
-USED = [i for i, name in enumerate(FEATURES.names) if name in _JUDGED or name.startswith("settled_")]
+USED = [
+    i
+    for i, name in enumerate(FEATURES.names)
+    if name in ("heating_score", "hot_and_heating") or name.startswith("settled_")
+]
 """Columns that the trees may split on. The others are steps on the way to these."""
 MISSING = tuple(-1e6 * MONOTONE[name] for name in FEATURES.names)
 SAFE = Scaler(missing=MISSING)

@@ -25,6 +25,8 @@ NEIGHBOUR_HEAT = "neighbour_heat"
 _EPOCH_MS = 1_735_689_600_000
 _YEAR_MS = 365 * DAY_MS
 _BLOCK_STEPS = 2160
+_DRAWN = 20
+"""Number of the random stream of a site's choices."""
 _READINGS_A_RUN = 150
 _BENCH_AH = (0.5, 15.0)
 _WAYS_WHERE_VARIED = 7
@@ -122,10 +124,8 @@ class Series:
 
 def series_of(site: SimulatedSite) -> Iterator[Series]:
     """Simulate a site and yield the series of its modules (more than one of a module: see `SimulatedSite.sensors`)."""
-    rng = np.random.default_rng([site.seed, 20])
-    topology = _topology(site, rng)
-    span_ms = round(site.hours * HOUR_MS)
-    fleet = _fleet(site, topology, _EPOCH_MS + int(rng.integers(0, _YEAR_MS)) // PERIOD_MS * PERIOD_MS, span_ms)
+    rng = np.random.default_rng([site.seed, _DRAWN])
+    fleet, topology = _drawn(site, rng)
     fault_of = {fault.module: fault for fault in fleet.faults}
     shorted = {n.module for n in fleet.nuisances if n.kind == DECAYING}
     others = rng.permutation([m for m in range(site.modules) if m not in fault_of]).tolist()
@@ -133,7 +133,7 @@ def series_of(site: SimulatedSite) -> Iterator[Series]:
     decaying = [m for m in others if m in shorted][: site.healthy // 2]
     healthy = [*decaying, *(m for m in others if m not in decaying)][: site.healthy]
     chosen = sorted([*fault_of, *healthy])
-    ts, values = _simulate(fleet, span_ms // site.period_ms, chosen)
+    ts, values = _simulate(fleet, round(site.hours * HOUR_MS) // site.period_ms, chosen)
     values[..., VOLTAGE] /= topology["cells_in_series"]
     values[..., CURRENT] /= topology["capacity_ah"]
     for place, module in enumerate(chosen):
@@ -153,13 +153,20 @@ def series_of(site: SimulatedSite) -> Iterator[Series]:
             yield _series(about, ts[:, place], values[:, place], beside, rng if site.varied else None)
 
 
-def _fleet(site: SimulatedSite, topology: dict[str, float], start_ms: int, span_ms: int) -> Fleet:
-    return Fleet(
+def fleet_of(site: SimulatedSite) -> Fleet:
+    """The fleet of a site, the same one that `series_of` simulates, before its first reading."""
+    return _drawn(site, np.random.default_rng([site.seed, _DRAWN]))[0]
+
+
+def _drawn(site: SimulatedSite, rng: np.random.Generator) -> tuple[Fleet, dict[str, float]]:
+    topology = _topology(site, rng)
+    start_ms = _EPOCH_MS + int(rng.integers(0, _YEAR_MS)) // PERIOD_MS * PERIOD_MS
+    fleet = Fleet(
         site.modules,
         site.seed,
         faults=site.faults,
         start_ms=start_ms,
-        span_ms=span_ms,
+        span_ms=round(site.hours * HOUR_MS),
         period_ms=site.period_ms,
         mechanisms=site.mechanisms,
         nuisances=site.nuisances,
@@ -167,6 +174,7 @@ def _fleet(site: SimulatedSite, topology: dict[str, float], start_ms: int, span_
         capacity_ah=topology["capacity_ah"],
         chemistry=site.chemistry,
     )
+    return fleet, topology
 
 
 def _simulate(fleet: Fleet, steps: int, chosen: list[int]) -> tuple[Int, Float]:

@@ -20,7 +20,7 @@ from common.arrays import Float
 from common.errors import UserError
 from common.validation_errors import fault_texts
 from pipelines.battery_hazard.training.datasets.feature_set import FEATURES, MONOTONE, SAFE, USED
-from pipelines.battery_hazard.training.fitting.heat_tree import heat_tree
+from pipelines.battery_hazard.training.fitting.heat_tree import heat_tree, limited
 from worker.model.scaler import Scaler
 
 THREADS = 2
@@ -139,7 +139,7 @@ def fit_boosting(
     watched: Rows | None = None,
     callbacks: list[xgboost.callback.TrainingCallback] | None = None,
 ) -> tuple[Scaler, xgboost.Booster]:
-    """Boosted trees, and what they get for missing values. The first tree is `heat_tree`.
+    """Boosted trees, and what they get for missing values. The first tree is `heat_tree`, the others are `limited`.
 
     Args:
         rows: to train on.
@@ -159,14 +159,16 @@ def fit_boosting(
         )
         evals = [(matrix, "validation")]
     parameters = boosting.parameters(rows.target, seed)
-    booster = xgboost.train(
-        parameters,
-        data,
-        boosting.rounds,
-        evals=evals,
-        callbacks=callbacks,
-        verbose_eval=False,
-        xgb_model=heat_tree(parameters),
+    booster = limited(
+        xgboost.train(
+            parameters,
+            data,
+            boosting.rounds,
+            evals=evals,
+            callbacks=callbacks,
+            verbose_eval=False,
+            xgb_model=heat_tree(parameters),
+        )
     )
     booster.set_param({"nthread": 1})
     return SAFE, booster

@@ -19,8 +19,8 @@ _IMMEDIATE_LOG_ODDS = 2.0
 """This far above the setpoint, a policy may skip the on-delay."""
 RESERVE = 0.5
 """Share of the budget that may be used on validation data. The rest is for cases that validation does not contain."""
-_LOG_ODDS = np.arange(10, -4.01, -0.25)
-_LEAST_LOG_ODDS = 1.25
+_LOG_ODDS = np.arange(10, -4.01, -0.05)
+_LEAST_LOG_ODDS = 0.75
 """The least setpoint of a model with levels of its own: cells of recorded tests that stayed below 60 °C, and were no
 danger, reach less (docs/model.md). Training does not see them.
 """

@@ -87,7 +87,7 @@ def prepare(directory: Path, preset: Preset, seed: int, progress: Progress) -> D
     for split in SPLITS:
         wanted = sites(preset, split, seed)
         thin = preset.thin if split == "training" else None
-        write_sites(directory / split, wanted, thin=thin, stage=f"simulating {split} sites", progress=progress)
+        write_sites(directory / split, wanted, thin=thin, stage=f"simulating: {split}", progress=progress)
         files[split] = tuple(site_file(directory / split, site) for site in wanted)
     return Data(read_rows(files["training"]), StoredSeries(files["validation"]), StoredSeries(files["test"]))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.battery_hazard.training.datasets.feature_set import FEATURES
+from pipelines.battery_hazard.training.datasets.feature_set import CERTAIN, FEATURES
 from tests.flagship import SHIPPED_MODEL
 from worker.model.package import load_package
 from worker.windows.offline import offline_features
@@ -37,8 +37,8 @@ def courses(seed: int, count: int) -> np.ndarray:
     return np.where(rng.random(values.shape) < 0.1, np.nan, values)
 
 
-def latest(values: np.ndarray, period_ms: int) -> np.ndarray:
-    """Probability of each module's last reading, shape [count]."""
+def latest_features(values: np.ndarray, period_ms: int) -> np.ndarray:
+    """Features of each module's last reading, shape [count, features]."""
     count = len(values)
     key = np.arange(count).repeat(READINGS)
     ts = 1_700_000_000_000 + np.tile(np.arange(READINGS) * period_ms, count)
@@ -46,11 +46,17 @@ def latest(values: np.ndarray, period_ms: int) -> np.ndarray:
     scales = np.ones((count, len(SENSORS)))
     flat = values.reshape(-1, len(SENSORS))
     features, rows = offline_features(PACKAGE.spec, key[order], ts[order], flat[order], scales)
-    last = np.empty(count)
-    last[key[order][rows]] = PACKAGE.score(features)  # the last of each key stays
+    last = np.empty((count, features.shape[1]))
+    last[key[order][rows]] = features  # the last of each key stays
     return last
 
 
+def latest(values: np.ndarray, period_ms: int) -> np.ndarray:
+    """Probability of each module's last reading, shape [count]."""
+    return PACKAGE.score(latest_features(values, period_ms))
+
+
+@pytest.mark.slow  # 20 times the features and scores of 300 modules
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), period_s=st.sampled_from((1, 2, 5, 10, 30, 60, 100)))
 def test_a_hotter_last_reading_is_never_less_dangerous(seed: int, period_s: int) -> None:
@@ -62,6 +68,18 @@ def test_a_hotter_last_reading_is_never_less_dangerous(seed: int, period_s: int)
         hotter = values.copy()
         hotter[:, -1, [SENSORS.index(s) for s in which]] += rng.exponential(20, (300, 1))
         assert (latest(hotter, period_s * 1000) >= before).all(), which
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), period_s=st.sampled_from((1, 2, 5, 10, 30, 60, 100)))
+def test_only_the_heating_score_orders_cells_that_are_hot_and_heating(seed: int, period_s: int) -> None:
+    features = latest_features(courses(seed, 2000), period_s * 1000)
+    certain = features[features[:, FEATURES.names.index("hot_and_heating")] == CERTAIN]
+    by_score = np.argsort(certain[:, FEATURES.names.index("heating_score")])
+    probability = PACKAGE.score(certain[by_score])
+
+    assert len(certain) > 20
+    assert (np.diff(probability) >= 0).all()
 
 
 @pytest.mark.slow  # computes the features of many subsets of the sensors

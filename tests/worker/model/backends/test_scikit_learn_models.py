@@ -34,6 +34,7 @@ def save(model: Any, directory: Path, rows: pd.DataFrame, target: Any, **more: A
     return saved(mlflow.sklearn, model, directory, rows, model.predict(rows.head()), **more)
 
 
+@pytest.mark.slow  # logs models with MLflow
 def test_a_pipeline_with_texts_integers_and_booleans_scores_as_offline(tmp_path: Path) -> None:
     pipeline = mixed_pipeline(RandomForestClassifier(10, random_state=0))
     model = loaded(save(pipeline, tmp_path / "m", ROWS, leaks(ROWS), **PICKLED), trusted=True)
@@ -45,6 +46,7 @@ def test_a_pipeline_with_texts_integers_and_booleans_scores_as_offline(tmp_path:
     np.testing.assert_array_equal(model.predict(features(model, ROWS)).value, pipeline.predict_proba(ROWS)[:, 1])
 
 
+@pytest.mark.slow  # logs models with MLflow
 def test_what_the_pipeline_fills_may_be_missing_and_what_it_does_not_may_not(tmp_path: Path) -> None:
     pipeline = mixed_pipeline(LogisticRegression())
     model = loaded(save(pipeline, tmp_path / "m", ROWS, leaks(ROWS), **PICKLED), trusted=True)
@@ -95,7 +97,7 @@ def test_a_regression_scores_a_row_the_same_in_any_company(tmp_path: Path, model
 
     together = trained.predict(many).value
 
-    np.testing.assert_allclose(together, model.predict(many_frame(many.numbers)), rtol=1e-12)
+    np.testing.assert_allclose(together, model.predict(many_frame(many.numbers)), rtol=1e-12, atol=1e-12)
     for rows in (slice(0, 1), slice(5, 7), slice(100, 163), slice(1, 2999), np.arange(2999, -1, -1)):
         np.testing.assert_array_equal(trained.predict(many.take(rows)).value, together[rows])
 
